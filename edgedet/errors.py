@@ -1,0 +1,73 @@
+"""Errors a user can mend. Each message says what was wrong, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class EdgedetError(Exception):
+    """Base of every error edgedet raises on purpose.
+
+    The command line prints the message on one line and exits with ``exit_code``:
+    2 when the input or the usage was bad, 1 when the work itself failed.
+    """
+
+    exit_code = 2
+
+
+class UsageError(EdgedetError):
+    """Arguments that contradict one another or lack something required."""
+
+
+class CheckpointError(EdgedetError):
+    """A checkpoint that cannot be read, is of an unknown architecture, or does not fit its class count."""
+
+
+class UntrustedCheckpointError(CheckpointError):
+    """A checkpoint that carries code; loading it would run that code."""
+
+
+class ArtifactError(EdgedetError):
+    """A graph or engine that is missing, damaged, or not something edgedet can run."""
+
+
+class EngineMismatchError(ArtifactError):
+    """An engine built for another TensorRT version, compute capability or device."""
+
+
+class CalibrationError(EdgedetError):
+    """Calibration images that are missing, too few or unusable."""
+
+
+class AccuracyBudgetError(EdgedetError):
+    """The accuracy guard could not keep the drop inside the budget."""
+
+    exit_code = 1
+
+
+class DatasetError(EdgedetError):
+    """A dataset that is missing, not recognised, or has broken annotations in strict mode."""
+
+
+class SourceError(EdgedetError):
+    """A frame source (image, folder, video, camera) that cannot be opened or read."""
+
+
+class FrameError(EdgedetError, ValueError):
+    """A frame whose shape or dtype cannot be understood as an image."""
+
+
+class RuntimeUnavailableError(EdgedetError):
+    """The runtime an artifact needs is not installed or does not work on this machine."""
+
+
+class MissingDependencyError(EdgedetError):
+    """A command needs an optional package that is not installed."""
+
+
+class OutputError(EdgedetError):
+    """A file or folder that cannot be written."""
+
+
+class ExportError(EdgedetError):
+    """Exporting a checkpoint failed although the input was acceptable."""
+
+    exit_code = 1

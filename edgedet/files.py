@@ -1,0 +1,48 @@
+"""Whole files or none: outputs are written beside their place and renamed when complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgedet.errors import OutputError
+
+
+def require_writable_parent(path: str | Path) -> Path:
+    """Check that ``path`` could be written, before any long work starts; creates missing parent folders.
+
+    Raises:
+        OutputError: the folder cannot be created or written, or ``path`` is a folder.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot create the folder {path.parent}: {error.strerror or error}") from error
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file to write")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"the folder {path.parent} is not writable; choose another place with -o")
+    return path
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename it into place on success, remove it otherwise.
+
+    The suffix is kept, since many writers choose their format by it.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    path = require_writable_parent(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

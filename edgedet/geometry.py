@@ -1,0 +1,101 @@
+"""Where a frame lands on the input canvas, and the way back for boxes. Pure arithmetic, no pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.card import ResizeRule
+
+
+@dataclass(frozen=True)
+class ResizeGeometry:
+    """A frame of ``frame_height`` x ``frame_width`` resized to ``height`` x ``width`` at (``left``, ``top``).
+
+    ``scale_x``, ``scale_y``: canvas pixels per frame pixel, as the training framework uses them to map
+    boxes back. They may differ from ``width / frame_width`` by the rounding of the content's size.
+    """
+
+    frame_height: int
+    frame_width: int
+    height: int
+    width: int
+    left: int
+    top: int
+    scale_x: float
+    scale_y: float
+
+    def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Canvas boxes [N, 4] (x1, y1, x2, y2) to frame pixels, clipped to the frame."""
+        offset = np.array([self.left, self.top, self.left, self.top], np.float32)
+        scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
+        limit = np.array([self.frame_width, self.frame_height] * 2, np.float32)
+        return np.clip((boxes - offset) / scale, 0, limit)
+
+    def to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Frame boxes [N, 4] (x1, y1, x2, y2) to canvas pixels."""
+        offset = np.array([self.left, self.top, self.left, self.top], np.float32)
+        scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
+        return boxes * scale + offset
+
+
+def plan_resize(
+    rule: ResizeRule, frame_height: int, frame_width: int, canvas_height: int, canvas_width: int
+) -> ResizeGeometry:
+    """Place a frame on the canvas as ``rule`` says.
+
+    >>> rule = ResizeRule("letterbox", place="center", rounding="round")
+    >>> plan_resize(rule, 1080, 1920, 640, 640)
+    ResizeGeometry(frame_height=1080, frame_width=1920, height=360, width=640, left=0, top=140,
+                   scale_x=0.333..., scale_y=0.333...)
+    """
+    if rule.rule == "none":
+        return ResizeGeometry(frame_height, frame_width, frame_height, frame_width, 0, 0, 1.0, 1.0)
+    if rule.rule == "stretch":
+        return ResizeGeometry(
+            frame_height,
+            frame_width,
+            canvas_height,
+            canvas_width,
+            0,
+            0,
+            canvas_width / frame_width,
+            canvas_height / frame_height,
+        )
+    if rule.rule == "shortest_side":
+        height, width = shortest_side_size(rule, frame_height, frame_width)
+        if height <= canvas_height and width <= canvas_width:
+            # torchvision maps boxes back by the ratio of the rounded sizes, per axis.
+            return ResizeGeometry(
+                frame_height, frame_width, height, width, 0, 0, width / frame_width, height / frame_height
+            )
+    scale = min(canvas_height / frame_height, canvas_width / frame_width)
+    if not rule.enlarge:
+        scale = min(scale, 1.0)
+    rounded = round if rule.rounding == "round" else math.floor
+    # The epsilon keeps an exact fit exact: 3 * (416 / 3) must not floor to 415.
+    height = min(max(rounded(frame_height * scale + 1e-9), 1), canvas_height)
+    width = min(max(rounded(frame_width * scale + 1e-9), 1), canvas_width)
+    left = top = 0
+    if rule.place == "center":
+        # Odd remainders put the smaller half first, as Ultralytics does (round(x - 0.1)).
+        left = round((canvas_width - width) / 2 - 0.1)
+        top = round((canvas_height - height) / 2 - 0.1)
+    return ResizeGeometry(frame_height, frame_width, height, width, left, top, scale, scale)
+
+
+def shortest_side_size(rule: ResizeRule, frame_height: int, frame_width: int) -> tuple[int, int]:
+    """Height and width after torchvision's detection resize (``GeneralizedRCNNTransform``).
+
+    >>> shortest_side_size(ResizeRule("shortest_side", min_size=320, max_size=640), 480, 640)
+    (320, 426)
+    """
+    assert rule.min_size is not None and rule.max_size is not None
+    # torchvision computes the scale in float32.
+    shortest = np.float32(min(frame_height, frame_width))
+    longest = np.float32(max(frame_height, frame_width))
+    scale = float(min(np.float32(rule.min_size) / shortest, np.float32(rule.max_size) / longest))
+    return max(math.floor(frame_height * scale), 1), max(math.floor(frame_width * scale), 1)
