@@ -124,13 +124,9 @@ class ModelCard:
         try:
             data = json.loads(text)
         except ValueError as error:
-            raise ArtifactError(
-                f"the model card is not valid JSON ({error}); export the model again"
-            ) from error
+            raise ArtifactError(f"the model card is not valid JSON ({error}); export the model again") from error
         if not isinstance(data, dict):
-            raise ArtifactError(
-                f"the model card is a {type(data).__name__}, expected an object; export again"
-            )
+            raise ArtifactError(f"the model card is a {type(data).__name__}, expected an object; export again")
         version = data.get("version")
         if not isinstance(version, int) or version > CARD_VERSION:
             raise ArtifactError(
@@ -162,15 +158,11 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value in arguments:
             return value
-        raise ArtifactError(
-            f"model card: {where} is {value!r}, expected one of {', '.join(map(str, arguments))}"
-        )
+        raise ArtifactError(f"model card: {where} is {value!r}, expected one of {', '.join(map(str, arguments))}")
     if type(None) in arguments:
         return None if value is None else _coerce(arguments[0], value, where)
     if origin is tuple:
-        if not isinstance(value, list | tuple) or (
-            arguments[-1] is not Ellipsis and len(value) != len(arguments)
-        ):
+        if not isinstance(value, list | tuple) or (arguments[-1] is not Ellipsis and len(value) != len(arguments)):
             raise ArtifactError(f"model card: {where} is {value!r}, expected a list like {hint}")
         return tuple(_coerce(arguments[0], item, where) for item in value)
     expected: Any = origin or hint
