@@ -1,1 +1,121 @@
-"""cli."""
+"""The command line: one module per command, found in one table.
+
+A command module has a docstring (shown by ``--help``), ``EXAMPLES`` (shown below the options),
+``add_arguments(parser)`` and ``run(arguments) -> int``. It imports what it needs inside ``run``: help must
+stay instant, and only the module of the command that was asked for is imported at all.
+
+Exit codes: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted. Results go to stdout, everything
+else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import NoReturn
+
+from edgedet import __version__
+from edgedet.errors import EdgedetError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "export": ("edgedet.cli.export", "turn a checkpoint or a foreign ONNX file into a graph for the edge"),
+    "detect": ("edgedet.cli.detect", "find objects in images, folders and videos; JSON lines out"),
+    "inspect": ("edgedet.cli.inspect", "show what an artifact holds: card, shapes, nodes, precision"),
+    "parity": ("edgedet.cli.parity", "check that two artifacts of one detector agree, box by box"),
+    "doctor": ("edgedet.cli.doctor", "what this machine can run, and what is missing"),
+}
+"""Command name to its module and the one line the overview shows."""
+
+TRACEBACK_VARIABLE = "EDGEDET_TRACEBACK"
+
+OVERVIEW_EXAMPLES = """\
+examples:
+  edgedet export model.pt -o model.onnx            checkpoint to a self-describing graph
+  edgedet export model.pt --int8 --calib photos/   the same, quantised
+  edgedet detect model.onnx photo.jpg              boxes as JSON lines
+  edgedet parity model.pt model.onnx --frames photos/
+
+exit codes: 0 done, 1 the work failed, 2 bad usage or input. EDGEDET_TRACEBACK=1 shows tracebacks.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message on one line and leave with exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code and never raises for a user's mistake.
+
+    ``argv``: the arguments without the program's name; None takes them from ``sys.argv``.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(arguments)
+        # A closed pipe shows only when the buffer is written: do it where it is handled.
+        sys.stdout.flush()
+        return code
+    except SystemExit as leave:  # argparse: --help, --version, bad usage
+        return leave.code if isinstance(leave.code, int) else 0
+    except EdgedetError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough (`edgedet detect … | head`). The interpreter flushes stdout once more
+        # on its way out; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        _complain(
+            f"unexpected {type(error).__name__}: {error} (this is a bug in edgedet or in a package below it; "
+            f"{TRACEBACK_VARIABLE}=1 shows where)"
+        )
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    parser = Parser(
+        prog="edgedet",
+        description="Trained object detectors on edge devices: export, run, and prove what was kept.",
+        epilog=OVERVIEW_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edgedet {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    module: ModuleType | None = None
+    for name, (home, summary) in COMMANDS.items():
+        if name != command:
+            subparsers.add_parser(name, help=summary)
+            continue
+        module = import_module(home)
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+    parsed = parser.parse_args(arguments)
+    assert module is not None, "argparse accepted a command that is not in the table"
+    code: int = module.run(parsed)
+    return code
+
+
+def _complain(message: str) -> None:
+    """One line on stderr, whatever the message holds; the traceback too where it was asked for."""
+    if os.environ.get(TRACEBACK_VARIABLE, "0") not in ("", "0"):
+        traceback.print_exc()
+    print(f"edgedet: error: {' '.join(message.split())}", file=sys.stderr)

@@ -1,0 +1,65 @@
+# One way in. Every target does its own set-up; the first one on a fresh machine takes a few minutes.
+#   make PYTHON=python3.12 …   another interpreter (3.10 or newer)
+#   make VENV=/elsewhere …     another place for the virtual environment
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint typecheck format bench clean
+
+help:
+	@echo 'make demo       export the sample detector (fp32, int8), run it on a rendered clip, print what was kept'
+	@echo 'make test       the whole test suite'
+	@echo 'make lint       style, formatting and types (typecheck alone: make typecheck; to reformat: make format)'
+	@echo 'make bench      measure what the SDK adds to the bare network'
+	@echo 'make setup      only the virtual environment, in $(VENV)'
+	@echo 'make clean      remove what the other targets built, except $(VENV)'
+
+setup: $(READY)
+
+# The stamp is younger than pyproject.toml exactly when the environment has what it asks for. PyPI's own torch
+# and torchvision: wheels of the two from different indexes lose `torchvision::nms`.
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.10 or newer, or say make PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $$($(PYTHON) --version) is too old; edgedet needs Python 3.10 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@[ -x $(PY) ] && $(PY) -m pip --version >/dev/null 2>&1 || { \
+	  rm -rf $(VENV); \
+	  if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
+	  elif $(PYTHON) -c 'import virtualenv' 2>/dev/null; then $(PYTHON) -m virtualenv --quiet $(VENV); \
+	  else echo "make: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv; elsewhere: $(PYTHON) -m pip install --user virtualenv" >&2; exit 1; fi; }
+	@echo "setting up $(VENV) (PyTorch is a large download; this happens once)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip 'setuptools>=77'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	@$(PY) examples/demo.py
+
+test: setup
+	@$(PY) -m pytest
+
+lint: setup typecheck
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+# Type checkers do not follow setuptools' package-dir mapping in an editable install, so a plain install of the
+# tree is checked. build/ goes first: setuptools would copy modules that are long deleted from build/lib.
+typecheck: setup
+	@rm -rf build/lib build/bdist.* build/typecheck
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target build/typecheck .
+	@MYPYPATH=build/typecheck $(PY) -m mypy -p edgedet
+
+format: setup
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: setup
+	@$(PY) benchmarks/overhead.py
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""A progress line on a terminal, and silence everywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+BAR_WIDTH = 24
+REFRESH_SECONDS = 0.1
+
+
+class Progress:
+    """One line on stderr that is rewritten as work goes on and wiped when it ends.
+
+    Nothing is written when the stream is not a terminal. Callable, so it can be handed to anything that takes
+    ``progress(stage, done, total)``; ``total`` None means that the end is not known.
+
+    >>> with Progress() as progress:
+    ...     progress("reading", 1, 10)
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._shown = self._stream.isatty()
+        self._stage = ""
+        self._begun = self._drawn = 0.0
+
+    def __call__(self, stage: str, done: int = 0, total: int | None = None) -> None:
+        """``done`` of ``total`` steps of ``stage`` are finished."""
+        if not self._shown:
+            return
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._begun, self._drawn = stage, now, 0.0
+        if now - self._drawn < REFRESH_SECONDS and done != total:
+            return
+        self._drawn = now
+        self._stream.write("\r\x1b[2K" + progress_line(stage, done, total, now - self._begun))
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Wipe the line."""
+        if self._shown and self._stage:
+            self._stream.write("\r\x1b[2K")
+            self._stream.flush()
+            self._stage = ""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def progress_line(stage: str, done: int, total: int | None, seconds: float) -> str:
+    """The text of the line.
+
+    >>> progress_line("calibrating", 12, 48, 6.0)
+    'calibrating [######                  ] 12/48, 18 s left'
+    >>> progress_line("detecting", 90, None, 3.0)
+    'detecting 90, 30.0/s'
+    >>> progress_line("reading the checkpoint", 0, None, 0.0)
+    'reading the checkpoint ...'
+    """
+    if not total:
+        return f"{stage} {done}, {done / seconds:.1f}/s" if done and seconds > 0 else f"{stage} ..."
+    filled = min(done, total) * BAR_WIDTH // total
+    left = f", {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
+    return f"{stage} [{'#' * filled:<{BAR_WIDTH}}] {done}/{total}{left}"
