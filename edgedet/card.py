@@ -52,8 +52,8 @@ class ResizeRule:
     """
 
     rule: Literal["letterbox", "stretch", "shortest_side", "none"]
-    pad: tuple[int, int, int] = (114, 114, 114)
-    """BGR, 0..255."""
+    pad: tuple[float, float, float] = (114.0, 114.0, 114.0)
+    """BGR, 0..255; rounded where the canvas is uint8."""
     place: Literal["center", "top_left"] = "top_left"
     rounding: Literal["floor", "round"] = "floor"
     enlarge: bool = True

@@ -75,16 +75,22 @@ def plan_resize(
     scale = min(canvas_height / frame_height, canvas_width / frame_width)
     if not rule.enlarge:
         scale = min(scale, 1.0)
+    # No guard against float error before rounding: the frameworks have none, so 23 * (416 / 23) floors to 415.
     rounded = round if rule.rounding == "round" else math.floor
-    # The epsilon keeps an exact fit exact: 3 * (416 / 3) must not floor to 415.
-    height = min(max(rounded(frame_height * scale + 1e-9), 1), canvas_height)
-    width = min(max(rounded(frame_width * scale + 1e-9), 1), canvas_width)
+    height = min(max(rounded(frame_height * scale), 1), canvas_height)
+    width = min(max(rounded(frame_width * scale), 1), canvas_width)
     left = top = 0
     if rule.place == "center":
         # Odd remainders put the smaller half first, as Ultralytics does (round(x - 0.1)).
         left = round((canvas_width - width) / 2 - 0.1)
         top = round((canvas_height - height) / 2 - 0.1)
-    return ResizeGeometry(frame_height, frame_width, height, width, left, top, scale, scale)
+    if rule.rule == "letterbox" and rule.rounding == "floor":
+        # YOLOX divides boxes by the one scale it asked for ...
+        scale_x = scale_y = scale
+    else:
+        # ... Ultralytics (since 8.4) and torchvision by the ratio of the rounded sizes, per axis.
+        scale_x, scale_y = width / frame_width, height / frame_height
+    return ResizeGeometry(frame_height, frame_width, height, width, left, top, scale_x, scale_y)
 
 
 def shortest_side_size(rule: ResizeRule, frame_height: int, frame_width: int) -> tuple[int, int]:
@@ -94,8 +100,6 @@ def shortest_side_size(rule: ResizeRule, frame_height: int, frame_width: int) ->
     (320, 426)
     """
     assert rule.min_size is not None and rule.max_size is not None
-    # torchvision computes the scale in float32.
-    shortest = np.float32(min(frame_height, frame_width))
-    longest = np.float32(max(frame_height, frame_width))
-    scale = float(min(np.float32(rule.min_size) / shortest, np.float32(rule.max_size) / longest))
+    # In double precision, as torchvision's eager mode: a float32 scale floors half of all frame sizes differently.
+    scale = min(rule.min_size / min(frame_height, frame_width), rule.max_size / max(frame_height, frame_width))
     return max(math.floor(frame_height * scale), 1), max(math.floor(frame_width * scale), 1)

@@ -1,0 +1,175 @@
+"""Do two detectors give the same boxes? A one-to-one matching of their detections, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edgedet.detections import Detections
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """When two detections count as the same one: equal label, and both limits kept.
+
+    ``min_score``: detections scoring less are not looked for. A partner may score lower than that by up to
+    ``max_score_difference``, so that nothing depends on which side of the threshold a score was rounded to.
+    """
+
+    min_score: float = 0.05
+    min_iou: float = 0.99
+    max_score_difference: float = 0.001
+
+
+@dataclass(frozen=True)
+class FrameParity:
+    """What two detectors agree on in one frame.
+
+    ``pairs``: int [M, 2], index into the reference and into the candidate; every index at most once.
+    ``ious``, ``score_differences`` (absolute), ``corner_differences`` (largest of the four coordinates, frame
+    pixels): float [M], one per pair. ``missing``: reference detections without a partner; ``invented``:
+    candidate detections without one. ``reference_count`` and ``candidate_count`` are those at or above the
+    tolerance's ``min_score``; pairs in which neither reaches it are left out.
+    """
+
+    reference_count: int
+    candidate_count: int
+    pairs: NDArray[np.intp]
+    missing: NDArray[np.intp]
+    invented: NDArray[np.intp]
+    ious: NDArray[np.float64]
+    score_differences: NDArray[np.float64]
+    corner_differences: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """Agreement over many frames.
+
+    ``found``: share of the reference's detections that the candidate has too. ``confirmed``: share of the
+    candidate's detections that the reference has too (less than 1 means some were invented). Both are 1 where
+    there was nothing to find. The worst differences are those among matched pairs.
+    """
+
+    frames: int
+    reference_count: int
+    candidate_count: int
+    matched: int
+    missing: int
+    invented: int
+    worst_iou: float
+    worst_score_difference: float
+    worst_corner_difference: float
+
+    @property
+    def found(self) -> float:
+        """Share of the reference's detections with a partner."""
+        return 1 - self.missing / self.reference_count if self.reference_count else 1.0
+
+    @property
+    def confirmed(self) -> float:
+        """Share of the candidate's detections with a partner."""
+        return 1 - self.invented / self.candidate_count if self.candidate_count else 1.0
+
+    def agrees(self, required: float) -> bool:
+        """Whether both shares reach ``required``."""
+        return min(self.found, self.confirmed) >= required
+
+
+def pairwise_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Intersection over union of every box with every other: [N, 4] and [M, 4] (x1, y1, x2, y2) to [N, M].
+
+    In float64: at IoU 0.99 of small boxes, float32's rounding is not far from the tolerance.
+    Two empty boxes at the same place overlap fully, so a detection always equals itself.
+    """
+    a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
+    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
+    shared = sides[..., 0] * sides[..., 1]
+    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
+    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
+    union = area_a + area_b - shared
+    same = np.all(a == b, axis=-1)
+    return np.where(union > 0, shared / np.where(union > 0, union, 1), same)
+
+
+def match_detections(
+    reference: Detections, candidate: Detections, tolerance: Tolerance = Tolerance()
+) -> FrameParity:
+    """Match one frame's detections one to one, as many as the tolerance allows.
+
+    A maximum bipartite matching (augmenting paths, Kuhn 1955): taking the best pair first, as evaluation
+    protocols do, may leave a detection alone whose partner was given to a neighbour that had another.
+    """
+    iou = pairwise_iou(reference.boxes, candidate.boxes)
+    difference = np.abs(reference.scores.astype(np.float64)[:, None] - candidate.scores.astype(np.float64)[None])
+    # Scores are float32: one ulp of slack, or 0.051 and 0.050 would differ by more than 0.001.
+    limit = tolerance.max_score_difference + float(np.finfo(np.float32).eps)
+    allowed = (reference.labels[:, None] == candidate.labels[None]) & (iou >= tolerance.min_iou)
+    allowed &= difference <= limit
+    wanted = reference.scores >= tolerance.min_score
+    wanted_of_candidate = candidate.scores >= tolerance.min_score
+    # Partners of their own standing first, then the closest, so that the reported differences are honest.
+    closeness = iou - difference
+    partners = [
+        sorted(np.flatnonzero(row), key=lambda j, i=i: (not wanted_of_candidate[j], -closeness[i, j]))
+        for i, row in enumerate(allowed)
+    ]
+    # Augmenting never frees a matched detection, so those at or above min_score go first.
+    order = sorted(range(len(partners)), key=lambda i: (not wanted[i], -float(reference.scores[i])))
+    pairs = np.array(sorted(_maximum_matching(partners, order)), np.intp).reshape(-1, 2)
+    pairs = pairs[wanted[pairs[:, 0]] | wanted_of_candidate[pairs[:, 1]]]
+    rows, columns = pairs[:, 0], pairs[:, 1]
+    corners = np.abs(reference.boxes[rows].astype(np.float64) - candidate.boxes[columns])
+    return FrameParity(
+        reference_count=int(wanted.sum()),
+        candidate_count=int(wanted_of_candidate.sum()),
+        pairs=pairs,
+        missing=np.setdiff1d(np.flatnonzero(wanted), rows),
+        invented=np.setdiff1d(np.flatnonzero(wanted_of_candidate), columns),
+        ious=iou[rows, columns],
+        score_differences=difference[rows, columns],
+        corner_differences=corners.max(axis=1, initial=0.0),
+    )
+
+
+def _maximum_matching(partners: Sequence[Sequence[int]], order: Iterable[int]) -> list[tuple[int, int]]:
+    """Most pairs (i, j) with j in ``partners[i]``, each i and j at most once; earlier in ``order`` is kept."""
+    owner: dict[int, int] = {}
+
+    def place(i: int, tried: set[int]) -> bool:
+        for j in partners[i]:
+            if j in tried:
+                continue
+            tried.add(j)
+            if j not in owner or place(owner[j], tried):
+                owner[j] = i
+                return True
+        return False
+
+    for i in order:
+        place(i, set())
+    return [(i, j) for j, i in owner.items()]
+
+
+def summarise(frames: Sequence[FrameParity]) -> ParityReport:
+    """Add up what was found frame by frame."""
+    return ParityReport(
+        frames=len(frames),
+        reference_count=sum(frame.reference_count for frame in frames),
+        candidate_count=sum(frame.candidate_count for frame in frames),
+        matched=sum(len(frame.pairs) for frame in frames),
+        missing=sum(len(frame.missing) for frame in frames),
+        invented=sum(len(frame.invented) for frame in frames),
+        worst_iou=min((float(frame.ious.min()) for frame in frames if len(frame.ious)), default=1.0),
+        worst_score_difference=max(
+            (float(frame.score_differences.max()) for frame in frames if len(frame.pairs)), default=0.0
+        ),
+        worst_corner_difference=max(
+            (float(frame.corner_differences.max()) for frame in frames if len(frame.pairs)), default=0.0
+        ),
+    )
