@@ -1,0 +1,213 @@
+"""Checkpoints from training frameworks, read without running code from them."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from edgedet.errors import CheckpointError, UntrustedCheckpointError
+from edgedet.export.architectures import ARCHITECTURES, class_count, guess_architecture
+
+STATE_KEYS = ("state_dict", "model_state_dict", "model", "ema_state_dict", "weights")
+"""Where training scripts keep the tensors, torchvision's reference scripts (``model``) among them."""
+
+BACKGROUND = {"__background__", "background", "bg", "_background_"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A torchvision-style detector's tensors and what is known about them.
+
+    ``num_classes`` counts the background, as torchvision does; ``names`` does not hold it.
+    """
+
+    path: Path
+    arch: str
+    num_classes: int
+    names: tuple[str, ...]
+    state_dict: Mapping[str, Tensor]
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    trust: Literal["weights", "code"] = "weights",
+) -> Checkpoint:
+    """Read a torchvision-style checkpoint: a dict (``arch``, ``num_classes``, ``classes``, ``state_dict``) or a
+    bare state_dict, whose architecture is recognised by its tensors where only one can have them.
+
+    ``arch`` and ``classes`` (without background) override what the file says. ``trust="code"`` unpickles a file
+    that carries code, which runs it.
+
+    Raises:
+        CheckpointError: unreadable file, unknown architecture, or a class count that does not fit the tensors.
+        UntrustedCheckpointError: the file carries code and ``trust`` is ``"weights"``.
+    """
+    path = Path(path)
+    content = read_pickle(path, trust=trust)
+    if is_ultralytics(content):
+        raise CheckpointError(f"{path} is an Ultralytics checkpoint; it has no torchvision architecture")
+    described: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
+    state = _state_dict(content, path)
+    arch = arch or _text(described.get("arch"))
+    if arch is None:
+        arch = guess_architecture(state)
+        if arch is None:
+            raise CheckpointError(
+                f"{path} does not say which architecture it is, and its tensors fit several or none; "
+                f"add --arch, one of: {', '.join(sorted(ARCHITECTURES))}"
+            )
+    if arch not in ARCHITECTURES:
+        raise CheckpointError(
+            f"{path}: unknown architecture {arch!r}; edgedet knows {', '.join(sorted(ARCHITECTURES))}, "
+            "YOLOX from ONNX and Ultralytics models"
+        )
+    num_classes = class_count(arch, state)
+    stated = described.get("num_classes")
+    if isinstance(stated, int) and stated != num_classes:
+        raise CheckpointError(
+            f"{path} says num_classes is {stated}, but its class layer has {num_classes} outputs (background "
+            "included); the file was put together from two trainings: save it again"
+        )
+    names = tuple(classes) if classes else _class_names(described)
+    return Checkpoint(path, arch, num_classes, _check_names(names, num_classes, path), state)
+
+
+def read_pickle(path: Path, *, trust: Literal["weights", "code"] = "weights") -> Any:
+    """Unpickle a checkpoint: tensors and plain containers only, unless its code is trusted.
+
+    Raises:
+        CheckpointError: missing, empty, or not a PyTorch file.
+        UntrustedCheckpointError: it carries code and ``trust`` is ``"weights"``.
+    """
+    if not path.exists():
+        raise CheckpointError(f"no such file: {path}")
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; expected a checkpoint file (.pt, .pth)")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path} is empty; expected a checkpoint written by torch.save")
+    try:
+        # Training scripts put their parsed arguments beside the tensors; a Namespace only holds values.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=trust == "weights")
+    except pickle.UnpicklingError as error:
+        if trust == "weights" and _looks_like_pickle(path):
+            raise UntrustedCheckpointError(
+                f"{path} is a pickle that carries code ({_culprit(str(error))}), and loading it would run that code. "
+                "Save only weights (torch.save(model.state_dict(), ...)), or add --trust-checkpoint if you "
+                "trust whoever made the file"
+            ) from error
+        raise _unreadable(path, error) from error
+    except ModuleNotFoundError as error:
+        raise CheckpointError(
+            f"{path} needs the package {error.name!r} to be unpickled, which is not installed; install it, or save "
+            "only the weights"
+        ) from error
+    except Exception as error:  # torch.load lets through whatever its readers raise on damaged files
+        raise _unreadable(path, error) from error
+
+
+def is_ultralytics(content: Any) -> bool:
+    """Whether an unpickled object is what Ultralytics saves: a dict with whole modules of its own."""
+    if not isinstance(content, Mapping):
+        return False
+    model = content.get("ema") or content.get("model")
+    return isinstance(model, nn.Module) and type(model).__module__.startswith("ultralytics.")
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CheckpointError(
+        f"{path} is not a checkpoint that PyTorch can read ({reason[:120]}); expected a file written by torch.save "
+        "(a truncated download is the usual cause)"
+    )
+
+
+def _looks_like_pickle(path: Path) -> bool:
+    """Zip archives of torch.save, and the older bare pickles (protocol 2 or later)."""
+    with path.open("rb") as file:
+        return zipfile.is_zipfile(path) or file.read(1) == b"\x80"
+
+
+def _culprit(message: str) -> str:
+    """The object PyTorch names in its long refusal."""
+    for word in message.replace("`", " ").split():
+        if word.count(".") and word[0].isalpha() and not word.endswith(".") and "torch.serialization" not in word:
+            return word.strip("'\",()")
+    return "an object that is no tensor"
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
+    """The mapping of tensors, wherever the training script put it, without DataParallel's ``module.`` prefix."""
+    found: Any = content
+    if isinstance(content, nn.Module):
+        found = content.state_dict()
+    elif isinstance(content, Mapping):
+        for key in STATE_KEYS:
+            inner = content.get(key)
+            if isinstance(inner, nn.Module):
+                inner = inner.state_dict()
+            if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
+                found = inner
+                break
+    if not isinstance(found, Mapping):
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}; expected a state_dict, or a dict with the keys arch, "
+            "num_classes, classes and state_dict"
+        )
+    state = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not state:
+        raise CheckpointError(
+            f"{path} holds no tensors; expected a state_dict under one of {', '.join(STATE_KEYS)}"
+        )
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def _class_names(described: Mapping[str, Any]) -> tuple[str, ...]:
+    for key in ("classes", "names", "class_names", "labels"):
+        value = described.get(key)
+        if isinstance(value, Mapping) and all(isinstance(index, int) for index in value):
+            value = [value[index] for index in sorted(value)]
+        if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
+            return tuple(value)
+    return ()
+
+
+def _check_names(names: tuple[str, ...], num_classes: int, path: Path) -> tuple[str, ...]:
+    """Names for every class but the background."""
+    if not names:
+        if num_classes == 91:
+            return _coco_names()
+        return tuple(f"class_{index}" for index in range(1, num_classes))
+    if len(names) == num_classes and names[0].lower() in BACKGROUND:
+        names = names[1:]
+    if len(names) != num_classes - 1:
+        raise CheckpointError(
+            f"{path} has {num_classes - 1} classes (and background), but {len(names)} names were given: "
+            f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}; give one name per class, background left out"
+        )
+    return names
+
+
+def _coco_names() -> tuple[str, ...]:
+    """The 90 categories of torchvision's COCO models, unused ids included."""
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+    categories: Sequence[str] = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    return tuple(categories[1:])

@@ -1,0 +1,36 @@
+"""What every family's exporter takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onnx import ModelProto
+
+from edgedet.card import InputSpec, OutputSpec, ResizeRule
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """How a graph shall differ from what the framework does by default; None keeps its own setting.
+
+    ``conf``, ``iou``: of the final NMS. ``nms``: in the graph, or left to the runtime.
+    ``input_dtype``: pixels as uint8, or as unrounded float32 (docs/decisions/001).
+    """
+
+    batch: int = 1
+    conf: float | None = None
+    iou: float | None = None
+    max_detections: int | None = None
+    nms: Literal["graph", "runtime"] = "graph"
+    input_dtype: Literal["uint8", "float32"] | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A graph without its model card, and what the card must say of its input and output."""
+
+    model: ModelProto
+    input: InputSpec
+    resize: ResizeRule
+    output: OutputSpec

@@ -1,0 +1,130 @@
+"""Final non-maximum suppression inside a graph, and the contract's four static outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgedet.export.graph import GraphBuilder
+
+
+def keep_above(graph: GraphBuilder, scores: str, threshold: float, *, name: str) -> str:
+    """Scores of at most ``threshold`` become 0.
+
+    Besides being exact (a strict comparison, as torchvision's), zeros are what makes the TopK after it cheap:
+    0.3 ms instead of 9 ms over 90 classes x 3,234 boxes on two CPU cores.
+    """
+    if threshold <= 0:
+        return scores
+    return graph.op("ThresholdedRelu", scores, name=name, alpha=float(threshold))
+
+
+def add_per_class_nms(
+    graph: GraphBuilder,
+    boxes: str,
+    scores: str,
+    *,
+    batch: int,
+    classes: int,
+    candidates: int,
+    iou: float,
+    max_detections: int,
+) -> None:
+    """Every class suppresses its own boxes; the best ``max_detections`` of all classes come out.
+
+    ``boxes`` [N * C, k, 4] corners, ``scores`` [N * C, 1, k], 0 where there is no candidate. The one operator
+    whose output has no static shape, NonMaxSuppression, is followed at once by a scatter that restores one.
+    """
+    slots = classes * candidates
+    selected = graph.op(
+        "NonMaxSuppression",
+        boxes,
+        scores,
+        graph.ints(candidates),
+        graph.constant([iou]),
+        graph.constant([0.0]),
+        name="nms/suppress",
+    )
+    flat = graph.op("Reshape", scores, graph.ints(-1), name="nms/flat_scores")
+    # (row, 0, index) of [N * C, 1, k] to a place in [N * C * k].
+    places = graph.op("MatMul", _float(graph, selected, "nms/places"), graph.constant([[candidates], [0], [1]]),
+                      name="nms/place")  # fmt: skip
+    places = graph.op("Cast", places, name="nms/place_index", to=7)
+    kept = graph.op("GatherND", flat, places, name="nms/kept_scores")
+    nothing = graph.constant(np.zeros(batch * slots, np.float32))
+    scattered = graph.op("ScatterND", nothing, places, kept, name="nms/scatter")
+    ranked = graph.op("Reshape", scattered, graph.ints(batch, slots), name="nms/per_image")
+    boxes = graph.op("Reshape", boxes, graph.ints(batch, slots, 4), name="nms/flat_boxes")
+    top, index = _rank(graph, ranked, min(max_detections, slots))
+    labels = graph.op("Div", index, graph.ints(candidates), name="nms/label")
+    _outputs(graph, boxes, top, index, labels, batch=batch, count=min(max_detections, slots))
+
+
+def add_best_label_nms(
+    graph: GraphBuilder,
+    boxes: str,
+    scores: str,
+    *,
+    batch: int,
+    anchors: int,
+    extent: float,
+    conf: float,
+    iou: float,
+    max_detections: int,
+) -> None:
+    """Every box carries only its best class, and suppresses boxes of that class (YOLO's rule).
+
+    ``boxes`` [N, A, 4] corners within ``extent`` pixels, ``scores`` [N, C, A]. Boxes are moved apart by class, so
+    that one pass serves all of them; a step of twice the extent keeps float32 precise to 0.01 px at 80 classes.
+    """
+    count = min(max_detections, anchors)
+    best = graph.op("ReduceMax", scores, name="nms/best", axes=[1], keepdims=1)
+    best = keep_above(graph, best, conf, name="nms/threshold")
+    label = graph.op("ArgMax", scores, name="nms/best_label", axis=1, keepdims=0)
+    step = graph.op("Mul", _float(graph, label, "nms/label_float"), graph.constant(2 * extent), name="nms/step")
+    step = graph.op("Unsqueeze", step, graph.ints(-1), name="nms/step_column")
+    apart = graph.op("Add", boxes, step, name="nms/apart")
+    selected = graph.op(
+        "NonMaxSuppression",
+        apart,
+        best,
+        graph.ints(count),
+        graph.constant([iou]),
+        graph.constant([0.0]),
+        name="nms/suppress",
+    )
+    # (image, 0, anchor) to [image, anchor]
+    places = graph.op("Gather", selected, graph.ints(0, 2), name="nms/place", axis=1)
+    flat = graph.op("Reshape", best, graph.ints(batch, anchors), name="nms/flat_scores")
+    kept = graph.op("GatherND", flat, places, name="nms/kept_scores")
+    nothing = graph.constant(np.zeros((batch, anchors), np.float32))
+    scattered = graph.op("ScatterND", nothing, places, kept, name="nms/scatter")
+    top, index = _rank(graph, scattered, count)
+    labels = graph.op("GatherElements", label, index, name="nms/label", axis=1)
+    _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
+
+
+def _float(graph: GraphBuilder, tensor: str, name: str) -> str:
+    return graph.op("Cast", tensor, name=name, to=1)
+
+
+def _rank(graph: GraphBuilder, scores: str, count: int) -> tuple[str, ...]:
+    return graph.ops("TopK", scores, graph.ints(count), name="nms/rank", outputs=2, axis=-1)
+
+
+def _outputs(
+    graph: GraphBuilder, boxes: str, scores: str, index: str, labels: str, *, batch: int, count: int
+) -> None:
+    """``boxes`` [N, S, 4], ``scores`` and ``index`` [N, K] ranked, ``labels`` int64 [N, K]; rows past count are zero."""
+    found = graph.op("Greater", scores, graph.constant(0.0), name="nms/found")
+    column = graph.op("Unsqueeze", index, graph.ints(-1), name="nms/index_column")
+    ranked = graph.op("GatherND", boxes, column, name="nms/ranked_boxes", batch_dims=1)
+    found_column = graph.op("Unsqueeze", found, graph.ints(-1), name="nms/found_column")
+    ranked = graph.op("Where", found_column, ranked, graph.constant(0.0), name="nms/boxes")
+    labels = graph.op("Cast", labels, name="nms/label_int", to=6)
+    labels = graph.op("Where", found, labels, graph.constant(0, np.int32), name="nms/labels")
+    counted = graph.op("Cast", found, name="nms/found_int", to=6)
+    counted = graph.op("ReduceSum", counted, graph.ints(-1), name="nms/count", keepdims=0)
+    graph.output(ranked, "boxes", "float32", (batch, count, 4))
+    graph.output(scores, "scores", "float32", (batch, count))
+    graph.output(labels, "labels", "int32", (batch, count))
+    graph.output(counted, "count", "int32", (batch,))

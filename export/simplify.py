@@ -1,0 +1,111 @@
+"""Taking out of a graph what does nothing: identities, constant nodes, equal constants, what nobody reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx
+from onnx import numpy_helper
+
+
+def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Clean ``model`` in place and return it. The graph's inputs and outputs keep their names.
+
+    Constant nodes become initialisers, initialisers cease to be graph inputs (older exporters list them),
+    identities and inference-time dropouts go, equal constants are stored once, dead nodes and constants go.
+    """
+    graph = model.graph
+    _constants_to_initializers(graph)
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    _remove_identities(graph)
+    _share_constants(graph)
+    _remove_dead(graph)
+    return model
+
+
+def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+    kept = []
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(node.attribute[0].t)
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _remove_identities(graph: onnx.GraphProto) -> None:
+    outputs = {value.name for value in graph.output}
+    inputs = {value.name for value in graph.input}
+    constants = {tensor.name for tensor in graph.initializer}
+    producer = {name: node for node in graph.node for name in node.output}
+    uses = Counter(name for node in graph.node for name in node.input)
+    source: dict[str, str] = {}
+
+    def resolve(name: str) -> str:
+        while name in source:
+            name = source[name]
+        return name
+
+    kept = []
+    for node in graph.node:
+        if node.op_type in ("Identity", "Dropout"):
+            origin, result = resolve(node.input[0]), node.output[0]
+            if result not in outputs:
+                source[result] = origin
+                continue
+            # An identity that names a graph output: let the producer write under that name instead.
+            maker = producer.get(origin)
+            if maker is not None and origin not in outputs | inputs | constants and uses[node.input[0]] == 1:
+                for index, name in enumerate(maker.output):
+                    if name == origin:
+                        maker.output[index] = result
+                source[origin] = result
+                continue
+        kept.append(node)
+    for node in kept:
+        for index, name in enumerate(node.input):
+            node.input[index] = resolve(name)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _share_constants(graph: onnx.GraphProto) -> None:
+    """Only small ones: shapes, axes and scalars are what exporters repeat by the dozen."""
+    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    same: dict[str, str] = {}
+    kept = []
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.size <= 64:
+            key = (tensor.data_type, tuple(array.shape), array.tobytes())
+            if key in first:
+                same[tensor.name] = first[key]
+                continue
+            first[key] = tensor.name
+        kept.append(tensor)
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = same.get(name, name)
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _remove_dead(graph: onnx.GraphProto) -> None:
+    wanted = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if any(name in wanted for name in node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    del graph.initializer[:]
+    graph.initializer.extend(constants)

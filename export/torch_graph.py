@@ -1,0 +1,72 @@
+"""Networks from torch to ONNX: static shapes, folded BatchNorm, cleaned."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from edgedet.errors import ExportError
+from edgedet.export.architectures import thaw_batch_norm
+from edgedet.export.graph import OPSET
+from edgedet.export.simplify import simplify
+
+
+def to_onnx(
+    module: nn.Module, example: Tensor, *, inputs: Sequence[str], outputs: Sequence[str], opset: int = OPSET
+) -> onnx.ModelProto:
+    """Trace ``module`` on one ``example`` input; every shape in the result is that of the trace.
+
+    PyTorch's tracing exporter is used: it folds BatchNorm into convolutions itself, and what we trace is
+    straight-line arithmetic.
+
+    Raises:
+        ExportError: PyTorch could not export the module.
+    """
+    buffer = io.BytesIO()
+    # Callers' networks are frozen by now; folding needs ordinary BatchNorm in evaluation mode.
+    module = thaw_batch_norm(module).eval()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (example,),
+                buffer,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                opset_version=opset,
+                dynamo=False,
+            )
+    except Exception as error:
+        raise ExportError(f"PyTorch {torch.__version__} could not export the network: {error}") from error
+    return simplify(onnx.load_from_string(buffer.getvalue()))
+
+
+def swap_colours(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let a network that was trained on RGB take BGR (or the reverse), by turning its first convolution around.
+
+    Costs nothing when run. ``model`` has one image input [N, 3, H, W] that only a dense convolution reads.
+
+    Raises:
+        ExportError: something else reads the image.
+    """
+    (image,) = model.graph.input
+    readers = [node for node in model.graph.node if image.name in node.input]
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    if len(readers) != 1 or readers[0].op_type != "Conv" or readers[0].input[1] not in weights:
+        raise ExportError(
+            "the network's first operation is no convolution with constant weights: its colour order cannot be turned"
+        )
+    tensor = weights[readers[0].input[1]]
+    weight = numpy_helper.to_array(tensor)
+    if weight.shape[1] != 3:
+        raise ExportError(f"the first convolution takes {weight.shape[1]} channels, expected 3 colours")
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(weight[:, ::-1]), tensor.name))
+    return model
