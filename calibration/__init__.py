@@ -1,1 +1,5 @@
-"""calibration."""
+"""INT8 and FP16: ranges from calibration frames, Q/DQ placement, and the accuracy guard.
+
+The entry points are :func:`edgedet.calibration.pipeline.quantise` (INT8) and
+:func:`edgedet.calibration.half.to_half` (FP16).
+"""

@@ -1,0 +1,156 @@
+"""Fitting INT8 to the calibration frames, layer by layer: the range of its input, its weights, its bias.
+
+Every choice is judged by what it does to the output of the layer that is being quantised, on sampled positions
+of the calibration frames, not by a rule fixed beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgedet.calibration import rounding
+from edgedet.calibration.grid import Grid, GridKind, weight_scales
+from edgedet.calibration.network import Array, Layer, Network
+from edgedet.calibration.observe import Observation, Progress, silent
+from edgedet.calibration.patches import Patches, collect, from_matrix, sampled, weight_matrix
+from edgedet.calibration.ranges import candidates, squared_error
+
+
+@dataclass(frozen=True)
+class FittedLayer:
+    """What one layer becomes in INT8.
+
+    ``weight`` int8, in the shape of the float weight; ``scales`` float32 [channels]; ``bias_shift`` float32
+    [channels], added to the float bias (bias correction, Nagel et al., arXiv:1906.04721, from data).
+    ``error``: variance of the output's error relative to the output's own variance.
+    """
+
+    weight: Array
+    scales: Array
+    bias_shift: Array
+    error: float
+    rounding: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Grids by tensor (with the method that won), INT8 layers by name."""
+
+    grids: dict[str, Grid]
+    methods: dict[str, str]
+    layers: dict[str, FittedLayer]
+
+
+def fit(
+    network: Network,
+    frames: Iterable[Array],
+    layers: Sequence[Layer],
+    seen: Mapping[str, Observation],
+    *,
+    kind: GridKind,
+    weight_bits: int = 8,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Fit:
+    """Fit ``layers`` and their inputs; ``frames`` is gone through several times."""
+    result = Fit({}, {}, {})
+    by_name = {layer.name: layer for layer in layers}
+    readers: dict[str, list[Layer]] = {}
+    for layer in layers:
+        readers.setdefault(layer.input, []).append(layer)
+    for patches in collect(network, frames, layers, threads=threads):
+        for tensor in dict.fromkeys(by_name[name].input for name in patches):
+            group = [layer for layer in readers[tensor] if layer.name in patches]
+            result.methods[tensor], result.grids[tensor] = choose_grid(network, group, patches, seen[tensor], kind)
+            for layer in group:
+                result.layers[layer.name] = fit_layer(
+                    network, layer, patches[layer.name], result.grids[tensor], weight_bits
+                )
+        progress("weights", len(result.layers), len(layers))
+    for layer in layers:
+        if not sampled(layer):
+            if layer.input not in result.grids:
+                result.methods[layer.input], result.grids[layer.input] = best_by_tensor(seen[layer.input], kind)
+            weight = network.constant(layer.weight)
+            scales = weight_scales(weight, layer.channel_axis, weight_bits)
+            matrix = np.moveaxis(weight, layer.channel_axis, 0)
+            integers = rounding.nearest(matrix.reshape(len(matrix), -1), scales, weight_bits).reshape(matrix.shape)
+            result.layers[layer.name] = FittedLayer(
+                np.ascontiguousarray(np.moveaxis(integers, 0, layer.channel_axis)),
+                scales,
+                np.zeros(len(scales), np.float32),
+                squared_error(seen[layer.input], result.grids[layer.input]),
+                "nearest",
+            )
+    return result
+
+
+def best_by_tensor(seen: Observation, kind: GridKind) -> tuple[str, Grid]:
+    """The candidate with the least squared error of the tensor itself."""
+    return min(candidates(seen, kind).items(), key=lambda item: squared_error(seen, item[1]))
+
+
+def choose_grid(
+    network: Network, group: Sequence[Layer], patches: Mapping[str, Patches], seen: Observation, kind: GridKind
+) -> tuple[str, Grid]:
+    """The candidate that disturbs the outputs of the tensor's readers least."""
+    best: tuple[float, str, Grid] | None = None
+    exact = {}
+    for layer in group:
+        matrix = weight_matrix(layer, network.constant(layer.weight))
+        outputs = patches[layer.name].outputs(matrix)
+        exact[layer.name] = (matrix, outputs, _power(outputs))
+    for name, grid in candidates(seen, kind).items():
+        loss = 0.0
+        for layer in group:
+            matrix, outputs, power = exact[layer.name]
+            rounded = Patches(grid.round(patches[layer.name].rows)).outputs(matrix)
+            loss += _power(rounded - outputs) / power
+        if best is None or loss < best[0]:
+            best = (loss, name, grid)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _power(values: Array) -> float:
+    """Variance about each channel's mean (bias correction takes the mean away), summed over channels."""
+    return float(values.var(axis=1, dtype=np.float64).sum()) + 1e-20
+
+
+def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits: int) -> FittedLayer:
+    """Weights and bias of one layer whose input lies on ``grid``."""
+    weight = network.constant(layer.weight).astype(np.float32)
+    scales = weight_scales(weight, layer.channel_axis, bits)
+    matrix = weight_matrix(layer, weight)
+    per_group = scales.reshape(len(matrix), -1)
+    exact = patches.outputs(matrix)
+    rounded = Patches(grid.round(patches.rows))
+    options = {"nearest": np.stack([rounding.nearest(m, s, bits) for m, s in zip(matrix, per_group, strict=True)])}
+    if matrix.shape[2] <= rounding.LARGEST_HESSIAN and not layer.depthwise:
+        # Learned on one half of the positions, judged on the other: kept only where it pays on unseen inputs.
+        half = rounded.rows.shape[1] // 2
+        options["learned"] = np.stack(
+            [
+                rounding.learned(m, s, rows[:half], bits)
+                for m, s, rows in zip(matrix, per_group, rounded.rows, strict=True)
+            ]
+        )
+    best: tuple[float, str, Array, Array] | None = None
+    for name, integers in options.items():
+        error = exact - rounded.outputs(integers.astype(np.float32) * per_group[:, :, None])
+        half = error.shape[1] // 2
+        loss = _power(error[:, half:])
+        if best is None or loss < best[0]:
+            best = (loss, name, integers, error.mean(axis=1).reshape(-1).astype(np.float32))
+    assert best is not None
+    loss, name, integers, shift = best
+    return FittedLayer(
+        weight=from_matrix(layer, integers, weight.shape),
+        scales=scales,
+        bias_shift=shift,
+        error=loss / _power(exact),
+        rounding=name,
+    )

@@ -1,0 +1,112 @@
+"""Candidate ranges of a tensor: where to clip so that 256 values represent the rest best.
+
+Methods and sources: min-max; percentiles (Krishnamoorthi, arXiv:1806.08342); relative entropy
+(Migacz, "8-bit inference with TensorRT", GTC 2017); mean-squared error (as in Nagel et al., "A white paper on
+neural network quantization", arXiv:2106.08295, section 3.1). None wins everywhere, so
+:mod:`edgedet.calibration.fitting` tries them all on every tensor and keeps what the tensor's readers like best.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgedet.calibration.grid import Grid, GridKind, grid_for
+from edgedet.calibration.network import Array
+from edgedet.calibration.observe import Observation
+
+PERCENTILES = (99.9, 99.99, 99.999)
+SHRINKS = tuple(float(s) for s in np.geomspace(1.0, 0.1, 28))
+
+
+def candidates(seen: Observation, kind: GridKind) -> dict[str, Grid]:
+    """Grids by the name of the method that proposes them; ``minmax`` always first."""
+    found = {"minmax": grid_for(kind, seen.low, seen.high)}
+    for percentile in PERCENTILES:
+        found[f"percentile {percentile}"] = grid_for(kind, *_percentile(seen, percentile))
+    found["entropy"] = entropy_grid(seen, kind)
+    found["mse"] = mse_grid(seen, kind)
+    return found
+
+
+def _percentile(seen: Observation, percentile: float) -> tuple[float, float]:
+    share = np.cumsum(seen.counts) / max(seen.counts.sum(), 1)
+    tail = (100 - percentile) / 100
+    edges = np.linspace(seen.low, seen.high, len(seen.counts) + 1)
+    low = edges[int(np.searchsorted(share, tail, side="right"))] if seen.low < 0 else seen.low
+    high = edges[min(int(np.searchsorted(share, 1 - tail)) + 1, len(edges) - 1)]
+    return float(low), float(high)
+
+
+def squared_error(seen: Observation, grid: Grid) -> float:
+    """Mean squared error of rounding the tensor onto ``grid``, from the histogram.
+
+    Inside the grid a bin wider than the grid's step is taken as evenly filled (step² / 12); clipping is exact to
+    the bin's centre.
+    """
+    centres = seen.centres
+    low, high = grid.range
+    clipped = np.clip(centres, low, high) - centres
+    inside = clipped == 0
+    error = np.where(inside, grid.scale**2 / 12, clipped**2)
+    # Exact zeros (ReLU, padding) cost nothing on any grid; the bin that holds them would dominate otherwise.
+    if seen.low <= 0 <= seen.high:
+        error[np.abs(centres).argmin()] = min(error[np.abs(centres).argmin()], grid.scale**2 / 12)
+    return float((error * seen.counts).sum() / max(seen.counts.sum(), 1))
+
+
+def mse_grid(seen: Observation, kind: GridKind) -> Grid:
+    """The clipping with the least squared error, both ends searched independently where the grid allows it."""
+    best, best_error = grid_for(kind, seen.low, seen.high), np.inf
+    lows = SHRINKS if kind == "u8" and seen.low < 0 else (1.0,)
+    for low in lows[::2] if len(lows) > 1 else lows:
+        for high in SHRINKS:
+            shrunk_low = seen.low * (low if kind == "u8" else high)
+            grid = grid_for(kind, shrunk_low, seen.high * high)
+            error = squared_error(seen, grid)
+            if error < best_error:
+                best, best_error = grid, error
+    return best
+
+
+def entropy_grid(seen: Observation, kind: GridKind) -> Grid:
+    """The clipping whose 128 (s8) or 256 (u8) level histogram diverges least from the tensor's own."""
+    if kind == "s8":
+        magnitudes, edges = np.histogram(
+            np.abs(seen.centres), bins=BINS_OF_ENTROPY, range=(0, max(seen.magnitude, 1e-12)), weights=seen.counts
+        )
+        levels, anchor, sign = 128, 0.0, -1.0 if seen.low < 0 else 0.0
+    else:
+        magnitudes, edges = np.histogram(
+            seen.centres,
+            bins=BINS_OF_ENTROPY,
+            range=(seen.low, max(seen.high, seen.low + 1e-12)),
+            weights=seen.counts,
+        )
+        levels, anchor, sign = 256, seen.low, 0.0
+    best, best_divergence = len(magnitudes), np.inf
+    for kept in range(levels, len(magnitudes) + 1, 32):
+        divergence = _divergence(magnitudes, kept, levels)
+        if divergence < best_divergence:
+            best, best_divergence = kept, divergence
+    reach = float(edges[best])
+    return grid_for(kind, sign * reach if kind == "s8" else anchor, reach)
+
+
+BINS_OF_ENTROPY = 1024
+
+
+def _divergence(counts: Array, kept: int, levels: int) -> float:
+    """Kullback-Leibler divergence of the clipped histogram from its ``levels``-level version."""
+    reference = counts[:kept].astype(np.float64)
+    group = np.arange(kept) * levels // kept
+    filled = reference > 0
+    totals = np.bincount(group, weights=reference, minlength=levels)
+    occupied = np.bincount(group, weights=filled, minlength=levels)
+    coarse = np.where(filled, (totals / np.maximum(occupied, 1))[group], 0.0)
+    reference[-1] += counts[kept:].sum()
+    p = reference / max(reference.sum(), 1)
+    q = coarse / max(coarse.sum(), 1)
+    both = (p > 0) & (q > 0)
+    # Mass that the coarse histogram cannot represent (the clipped tail in an empty last bin) is not free.
+    missing = p[(p > 0) & (q == 0)].sum()
+    return float((p[both] * np.log(p[both] / q[both])).sum() + missing * 10)
