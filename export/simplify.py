@@ -1,18 +1,24 @@
-"""Taking out of a graph what does nothing: identities, constant nodes, equal constants, what nobody reads."""
+"""Taking out of a graph what does nothing: identities, arithmetic on constants, equal constants, dead nodes."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+LARGEST_FOLDED = 1 << 20
+"""Elements. Folding an expansion into a larger constant would only make the file grow."""
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Clean ``model`` in place and return it. The graph's inputs and outputs keep their names.
 
     Constant nodes become initialisers, initialisers cease to be graph inputs (older exporters list them),
-    identities and inference-time dropouts go, equal constants are stored once, dead nodes and constants go.
+    identities and inference-time dropouts go, shapes of static tensors and what is computed from constants alone
+    becomes constant, equal constants are stored once, dead nodes and constants go.
     """
     graph = model.graph
     _constants_to_initializers(graph)
@@ -21,6 +27,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.input[:]
     graph.input.extend(inputs)
     _remove_identities(graph)
+    _fold_constants(model)
     _share_constants(graph)
     _remove_dead(graph)
     return model
@@ -74,6 +81,57 @@ def _remove_identities(graph: onnx.GraphProto) -> None:
             node.input[index] = resolve(name)
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _fold_constants(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes: dict[str, tuple[int, ...]] = {}
+    for value in (*inferred.value_info, *inferred.input, *inferred.output):
+        sizes = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
+            shapes[value.name] = tuple(size.dim_value for size in sizes)
+    outputs = {value.name for value in graph.output}
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    kept = []
+    for node in graph.node:
+        value: np.ndarray | None = None
+        if len(node.output) == 1 and node.output[0] not in outputs:
+            if node.op_type == "Shape" and not node.attribute and node.input[0] in shapes:
+                value = np.array(shapes[node.input[0]], np.int64)
+            elif node.input and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+                value = _evaluate(node, known, model.opset_import[0].version)
+        if value is None:
+            kept.append(node)
+            continue
+        known[node.output[0]] = numpy_helper.from_array(value, node.output[0])
+        graph.initializer.append(known[node.output[0]])
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _evaluate(node: onnx.NodeProto, known: dict[str, onnx.TensorProto], opset: int) -> np.ndarray | None:
+    """The result of a node whose inputs are all known and small."""
+    if any(name and name not in known for name in node.input) or any(a.HasField("g") for a in node.attribute):
+        return None
+    inputs = {name: numpy_helper.to_array(known[name]) for name in node.input if name}
+    if sum(array.size for array in inputs.values()) > LARGEST_FOLDED:
+        return None
+    copy = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [node],
+            "one",
+            [onnx.helper.make_tensor_value_info(name, known[name].data_type, None) for name in inputs],
+            [onnx.helper.make_empty_tensor_value_info(node.output[0])],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", opset)],
+    )
+    try:
+        (result,) = ReferenceEvaluator(copy).run(None, inputs)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None  # An operator the evaluator does not know simply stays.
+    value = np.asarray(result)
+    return value if value.size <= LARGEST_FOLDED else None
 
 
 def _share_constants(graph: onnx.GraphProto) -> None:

@@ -1,0 +1,265 @@
+"""Faster R-CNN (arXiv:1506.01497) from torchvision's modules to a static graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from onnx import ModelProto
+from torch import Tensor, nn
+from torchvision.models.detection import faster_rcnn
+from torchvision.models.detection.image_list import ImageList
+
+from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.export import boxes as box_ops
+from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.graph import GraphBuilder
+from edgedet.export.image_input import add_image_input
+from edgedet.export.nms import add_per_class_nms, keep_above
+from edgedet.export.proposals import Level, ProposalRule, add_proposals, proposal_count
+from edgedet.export.roi_pooling import PooledLevel, add_roi_align, pooled_levels
+from edgedet.export.torch_graph import swap_colours, to_onnx
+from edgedet.geometry import shortest_side_size
+
+SIZE_DIVISIBLE = 32
+
+
+class Network(nn.Module):
+    """Backbone and RPN head: padded, normalised images [N, 3, H, W] to the pooled feature levels, then each level's
+    objectness [N, A] and deltas [N, A, 4]."""
+
+    def __init__(self, model: faster_rcnn.FasterRCNN, pooled: tuple[str, ...]) -> None:
+        super().__init__()
+        self.backbone = model.backbone
+        self.head = model.rpn.head
+        self.pooled = pooled
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = feature_levels(self.backbone, images)
+        objectness, deltas = self.head(list(features.values()))
+        return (
+            *(features[name] for name in self.pooled),
+            *(_rows(level, 1).flatten(1) for level in objectness),
+            *(_rows(level, 4) for level in deltas),
+        )
+
+
+class BoxHead(nn.Module):
+    """Pooled features [P, C, h, w] to class logits [P, 1 + C] and box deltas [P, (1 + C) * 4]."""
+
+    def __init__(self, model: faster_rcnn.FasterRCNN) -> None:
+        super().__init__()
+        self.head = model.roi_heads.box_head
+        self.predictor = model.roi_heads.box_predictor
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = self.predictor(self.head(pooled))
+        return logits, deltas
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The two networks of a Faster R-CNN as ONNX, and what joins them.
+
+    ``backbone`` takes BGR images on the padded canvas; ``anchors`` float32 [A, 4] per level, in its pixels.
+    ``box_head`` takes as many proposals per image as ``proposals`` says. ``content`` and ``padded`` are
+    (height, width) without and with the padding.
+    """
+
+    backbone: ModelProto
+    box_head: ModelProto
+    anchors: tuple[np.ndarray, ...]
+    levels: tuple[PooledLevel, ...]
+    proposals: int
+    content: tuple[int, int]
+    padded: tuple[int, int]
+
+
+def feature_levels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """The backbone's levels by name; a single one is called "0"."""
+    features = backbone(images)
+    return {"0": features} if isinstance(features, Tensor) else dict(features)
+
+
+def _rows(tensor: Tensor, columns: int) -> Tensor:
+    """[N, anchors * columns, H, W] to [N, H * W * anchors, columns]."""
+    return tensor.permute(0, 2, 3, 1).reshape(tensor.shape[0], -1, columns)
+
+
+def resize_rule(model: faster_rcnn.FasterRCNN) -> ResizeRule:
+    """torchvision's rule; where a frame does not fill the canvas it is surrounded by the mean colour, which the
+    network sees as zero, as it sees torchvision's own padding."""
+    red, green, blue = (255.0 * value for value in model.transform.image_mean)
+    return ResizeRule(
+        "shortest_side",
+        pad=(blue, green, red),
+        min_size=model.transform.min_size[-1],
+        max_size=model.transform.max_size,
+    )
+
+
+def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: tuple[int, int]) -> Exported:
+    """Build the graph of a Faster R-CNN in evaluation mode, for frames shaped like ``frame_size`` (width, height).
+
+    The input holds exactly the pixels torchvision would resize such a frame to; padding to a multiple of 32 is
+    part of the graph, and boxes are clipped to the content, as torchvision does.
+    """
+    rule = resize_rule(model)
+    content = shortest_side_size(rule, frame_size[1], frame_size[0])
+    parts = export_parts(model, content, batch=options.batch)
+    heads = model.roi_heads
+    spec = InputSpec(
+        height=content[0],
+        width=content[1],
+        batch=options.batch,
+        dtype=options.input_dtype or "float32",
+        scale=1 / 255,
+        mean=tuple(model.transform.image_mean),
+        std=tuple(model.transform.image_std),
+    )
+    output = OutputSpec(
+        format="detections" if options.nms == "graph" else "candidates",
+        score_threshold=heads.score_thresh if options.conf is None else options.conf,
+        iou_threshold=heads.nms_thresh if options.iou is None else options.iou,
+        max_detections=options.max_detections or heads.detections_per_img,
+        box_layout="per_class",
+        min_box_side=1e-2,
+    )
+    graph = GraphBuilder("faster_rcnn")
+    images = add_image_input(graph, spec)
+    below, right = parts.padded[0] - content[0], parts.padded[1] - content[1]
+    if below or right:
+        images = graph.op("Pad", images, graph.ints(0, 0, 0, 0, 0, 0, below, right), name="input/pad")
+    outputs = graph.inline(parts.backbone, {"images": images}, prefix="network")
+    pooled, rest = outputs[: len(parts.levels)], outputs[len(parts.levels) :]
+    half, count = len(rest) // 2, parts.proposals
+    proposals, valid = add_proposals(
+        graph,
+        [Level(*level) for level in zip(rest[:half], rest[half:], parts.anchors, strict=True)],
+        proposal_rule(model),
+        batch=options.batch,
+        canvas=content,
+    )
+    features = add_roi_align(
+        graph,
+        pooled,
+        parts.levels,
+        proposals,
+        batch=options.batch,
+        count=count,
+        size=tuple(heads.box_roi_pool.output_size),
+        sampling_ratio=heads.box_roi_pool.sampling_ratio,
+    )
+    logits, deltas = graph.inline(parts.box_head, {"pooled": features}, prefix="box_head")
+    boxes, scores, classes = _add_boxes(
+        graph, model, (logits, deltas), (proposals, valid), batch=options.batch, parts=parts
+    )
+    if options.nms == "runtime":
+        total = count * classes
+        boxes = graph.op("Reshape", boxes, graph.ints(options.batch, total, 4), name="candidates/boxes")
+        scores = graph.op("Reshape", scores, graph.ints(options.batch, total, 1), name="candidates/scores")
+        graph.output(boxes, "boxes", "float32", (options.batch, total, 4))
+        graph.output(scores, "scores", "float32", (options.batch, total, 1))
+    else:
+        _add_nms(graph, boxes, scores, output, batch=options.batch, count=count, classes=classes)
+    return Exported(graph.model(), spec, rule, output)
+
+
+def proposal_rule(model: faster_rcnn.FasterRCNN) -> ProposalRule:
+    """The settings of ``model``'s region proposal network in evaluation mode."""
+    rpn = model.rpn
+    return ProposalRule(
+        candidates_per_level=rpn.pre_nms_top_n(),
+        count=rpn.post_nms_top_n(),
+        iou=rpn.nms_thresh,
+        min_score=rpn.score_thresh,
+        min_side=rpn.min_size,
+        box_weights=rpn.box_coder.weights,
+    )
+
+
+def export_parts(model: faster_rcnn.FasterRCNN, content: tuple[int, int], *, batch: int) -> Parts:
+    """Export the networks of ``model`` for images whose content is ``content`` (height, width)."""
+    height, width = (-(-side // SIZE_DIVISIBLE) * SIZE_DIVISIBLE for side in content)
+    example = torch.zeros(batch, 3, height, width)
+    with torch.no_grad():
+        features = feature_levels(model.backbone, example[:1])
+        images = ImageList(example[:1], [content])
+        anchors = model.rpn.anchor_generator(images, list(features.values()))[0]
+    grids = [level.shape[-2] * level.shape[-1] for level in features.values()]
+    per_place = model.rpn.anchor_generator.num_anchors_per_location()
+    by_level = tuple(
+        part.numpy()
+        for part in anchors.split([grid * number for grid, number in zip(grids, per_place, strict=True)])
+    )
+    pool = model.roi_heads.box_roi_pool
+    levels = pooled_levels(pool, features, content)
+    names = tuple(level.name for level in levels)
+    outputs = [
+        *(f"features_{name}" for name in names),
+        *(f"{what}_{level}" for what in ("objectness", "deltas") for level in range(len(grids))),
+    ]
+    backbone = to_onnx(Network(model, names), example, inputs=["images"], outputs=outputs)
+    count = proposal_count(by_level, proposal_rule(model))
+    pooled = torch.zeros(batch * count, features[names[0]].shape[1], *pool.output_size)
+    box_head = to_onnx(BoxHead(model), pooled, inputs=["pooled"], outputs=["logits", "deltas"])
+    return Parts(swap_colours(backbone), box_head, by_level, levels, count, content, (height, width))
+
+
+def _add_boxes(
+    graph: GraphBuilder,
+    model: faster_rcnn.FasterRCNN,
+    predicted: tuple[str, str],
+    proposals: tuple[str, str],
+    *,
+    batch: int,
+    parts: Parts,
+) -> tuple[str, str, int]:
+    """Every class's own box of every proposal: (boxes [N, P, C, 4], scores [N, P, C], C)."""
+    logits, deltas = predicted
+    rois, valid = proposals
+    classes = model.roi_heads.box_predictor.cls_score.out_features - 1
+    count = parts.proposals
+    scores = graph.op("Softmax", logits, name="scores/softmax", axis=-1)
+    # Class 0 is the background.
+    scores = graph.op(
+        "Slice", scores, graph.ints(1), graph.ints(classes + 1), graph.ints(-1), name="scores/objects"
+    )
+    scores = graph.op("Reshape", scores, graph.ints(batch, count, classes), name="scores/by_proposal")
+    scores = graph.op("Mul", scores, valid, name="scores/of_valid")
+    deltas = graph.op("Reshape", deltas, graph.ints(batch, count, classes + 1, 4), name="decode/by_class")
+    deltas = graph.op(
+        "Slice", deltas, graph.ints(1), graph.ints(classes + 1), graph.ints(2), name="decode/objects"
+    )
+    rois = graph.op("Unsqueeze", rois, graph.ints(2), name="decode/proposals")
+    low, high = graph.ops("Split", rois, name="decode/corners", outputs=2, axis=-1)
+    sizes = graph.op("Sub", high, low, name="decode/sizes")
+    half = graph.op("Mul", sizes, graph.constant(0.5), name="decode/half_sizes")
+    centres = graph.op("Add", low, half, name="decode/centres")
+    weights = model.roi_heads.box_coder.weights
+    boxes = box_ops.decode_boxes(graph, deltas, centres, sizes, weights=weights, name="decode")
+    boxes = box_ops.clip_boxes(graph, boxes, height=parts.content[0], width=parts.content[1], name="clip")
+    return boxes, scores, classes
+
+
+def _add_nms(
+    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, count: int, classes: int
+) -> None:
+    side = box_ops.shortest_box_side(graph, boxes, name="nms/side")
+    large = graph.op("GreaterOrEqual", side, graph.constant(output.min_box_side), name="nms/large")
+    large = graph.op("Reshape", large, graph.ints(batch, count, classes), name="nms/large_row")
+    scores = graph.op("Where", large, scores, graph.constant(0.0), name="nms/large_scores")
+    scores = keep_above(graph, scores, output.score_threshold, name="nms/threshold")
+    scores = graph.op("Transpose", scores, name="nms/scores_transposed", perm=[0, 2, 1])
+    boxes = graph.op("Transpose", boxes, name="nms/boxes_transposed", perm=[0, 2, 1, 3])
+    add_per_class_nms(
+        graph,
+        graph.op("Reshape", boxes, graph.ints(batch * classes, count, 4), name="nms/boxes_by_class"),
+        graph.op("Reshape", scores, graph.ints(batch * classes, 1, count), name="nms/scores_by_class"),
+        batch=batch,
+        classes=classes,
+        candidates=count,
+        iou=output.iou_threshold,
+        max_detections=output.max_detections,
+    )
