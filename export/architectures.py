@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models import detection

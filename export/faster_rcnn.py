@@ -229,9 +229,7 @@ def _add_boxes(
     scores = graph.op("Reshape", scores, graph.ints(batch, count, classes), name="scores/by_proposal")
     scores = graph.op("Mul", scores, valid, name="scores/of_valid")
     deltas = graph.op("Reshape", deltas, graph.ints(batch, count, classes + 1, 4), name="decode/by_class")
-    deltas = graph.op(
-        "Slice", deltas, graph.ints(1), graph.ints(classes + 1), graph.ints(2), name="decode/objects"
-    )
+    deltas = graph.op("Slice", deltas, graph.ints(1), graph.ints(classes + 1), graph.ints(2), name="decode/objects")
     rois = graph.op("Unsqueeze", rois, graph.ints(2), name="decode/proposals")
     low, high = graph.ops("Split", rois, name="decode/corners", outputs=2, axis=-1)
     sizes = graph.op("Sub", high, low, name="decode/sizes")

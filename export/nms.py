@@ -103,6 +103,42 @@ def add_best_label_nms(
     _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
 
 
+def add_all_labels_nms(
+    graph: GraphBuilder,
+    boxes: str,
+    scores: str,
+    *,
+    batch: int,
+    classes: int,
+    anchors: int,
+    conf: float,
+    iou: float,
+    max_detections: int,
+) -> None:
+    """Every class suppresses among the same boxes, and a box may be found under several classes.
+
+    ``boxes`` [N, A, 4] corners, ``scores`` [N, C, A].
+    """
+    count = min(max_detections, classes * anchors)
+    selected = graph.op(
+        "NonMaxSuppression",
+        boxes,
+        scores,
+        graph.ints(count),
+        graph.constant([iou]),
+        graph.constant([conf]),
+        name="nms/suppress",
+    )
+    kept = graph.op("GatherND", scores, selected, name="nms/kept_scores")
+    nothing = graph.op("ConstantOfShape", graph.ints(batch, classes, anchors), name="nms/nothing")
+    scattered = graph.op("ScatterND", nothing, selected, kept, name="nms/scatter")
+    ranked = graph.op("Reshape", scattered, graph.ints(batch, classes * anchors), name="nms/per_image")
+    top, index = _rank(graph, ranked, count)
+    anchor = graph.op("Mod", index, graph.ints(anchors), name="nms/anchor")
+    labels = graph.op("Div", index, graph.ints(anchors), name="nms/label")
+    _outputs(graph, boxes, top, anchor, labels, batch=batch, count=count)
+
+
 def _float(graph: GraphBuilder, tensor: str, name: str) -> str:
     return graph.op("Cast", tensor, name=name, to=1)
 

@@ -40,9 +40,7 @@ def pooled_levels(
         PooledLevel(
             name,
             scale,
-            0.0
-            if level == mapper.k_min
-            else mapper.s0**2 * 4.0 ** (level - mapper.lvl0 - mapper.eps),
+            0.0 if level == mapper.k_min else mapper.s0**2 * 4.0 ** (level - mapper.lvl0 - mapper.eps),
         )
         for level, (name, scale) in zip(
             range(mapper.k_min, mapper.k_max + 1), zip(names, scales, strict=True), strict=False

@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+UNFOLDED = ("QuantizeLinear", "DequantizeLinear", "ConstantOfShape")
 LARGEST_FOLDED = 1 << 20
 """Elements. Folding an expansion into a larger constant would only make the file grow."""
 
@@ -99,7 +100,7 @@ def _fold_constants(model: onnx.ModelProto) -> None:
         if len(node.output) == 1 and node.output[0] not in outputs:
             if node.op_type == "Shape" and not node.attribute and node.input[0] in shapes:
                 value = np.array(shapes[node.input[0]], np.int64)
-            elif node.input and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            elif node.input and node.op_type not in UNFOLDED:
                 value = _evaluate(node, known, model.opset_import[0].version)
         if value is None:
             kept.append(node)

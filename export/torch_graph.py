@@ -57,16 +57,31 @@ def swap_colours(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         ExportError: something else reads the image.
     """
+    tensor = _first_weights(model)
+    weight = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(weight[:, ::-1]), tensor.name))
+    return model
+
+
+def scale_first_convolution(model: onnx.ModelProto, factor: float) -> onnx.ModelProto:
+    """Let a network take its image divided by ``factor``: a multiplication less to run. As :func:`swap_colours`.
+
+    Exact up to rounding, padding included, since nothing is added.
+    """
+    tensor = _first_weights(model)
+    weight = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array((weight * np.float64(factor)).astype(weight.dtype), tensor.name))
+    return model
+
+
+def _first_weights(model: onnx.ModelProto) -> onnx.TensorProto:
+    """The weights [O, 3, h, w] of the convolution that alone reads the image."""
     (image,) = model.graph.input
     readers = [node for node in model.graph.node if image.name in node.input]
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     if len(readers) != 1 or readers[0].op_type != "Conv" or readers[0].input[1] not in weights:
-        raise ExportError(
-            "the network's first operation is no convolution with constant weights: its colour order cannot be turned"
-        )
+        raise ExportError("the network does not begin with one convolution with constant weights")
     tensor = weights[readers[0].input[1]]
-    weight = numpy_helper.to_array(tensor)
-    if weight.shape[1] != 3:
-        raise ExportError(f"the first convolution takes {weight.shape[1]} channels, expected 3 colours")
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(weight[:, ::-1]), tensor.name))
-    return model
+    if tensor.dims[1] != 3:
+        raise ExportError(f"the first convolution takes {tensor.dims[1]} channels, expected 3 colours")
+    return tensor
