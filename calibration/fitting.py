@@ -18,6 +18,9 @@ from edgedet.calibration.observe import Observation, Progress, silent
 from edgedet.calibration.patches import Patches, collect, from_matrix, sampled, weight_matrix
 from edgedet.calibration.ranges import candidates, squared_error
 
+SEARCH_ROWS = 1024
+"""Sampled positions on which ranges compete; weights and biases are fitted on all of them."""
+
 
 @dataclass(frozen=True)
 class FittedLayer:
@@ -101,13 +104,14 @@ def choose_grid(
     exact = {}
     for layer in group:
         matrix = weight_matrix(layer, network.constant(layer.weight))
-        outputs = patches[layer.name].outputs(matrix)
-        exact[layer.name] = (matrix, outputs, _power(outputs))
+        some = patches[layer.name].rows[:, :SEARCH_ROWS]
+        outputs = Patches(some).outputs(matrix)
+        exact[layer.name] = (matrix, some, outputs, _power(outputs))
     for name, grid in candidates(seen, kind).items():
         loss = 0.0
         for layer in group:
-            matrix, outputs, power = exact[layer.name]
-            rounded = Patches(grid.round(patches[layer.name].rows)).outputs(matrix)
+            matrix, some, outputs, power = exact[layer.name]
+            rounded = Patches(grid.round(some)).outputs(matrix)
             loss += _power(rounded - outputs) / power
         if best is None or loss < best[0]:
             best = (loss, name, grid)

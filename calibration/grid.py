@@ -39,8 +39,11 @@ class Grid:
         """What is left of float ``values`` after quantising and dequantising them (half to even, as ONNX)."""
         low, high = self.limits
         scale = np.float32(self.scale)
-        integers = np.rint(values / scale) + np.float32(self.zero_point)
-        return (np.clip(integers, low, high) - np.float32(self.zero_point)) * scale
+        rounded = values / scale
+        np.rint(rounded, out=rounded)
+        np.clip(rounded, low - self.zero_point, high - self.zero_point, out=rounded)
+        rounded *= scale
+        return rounded
 
 
 def grid_for(kind: GridKind, low: float, high: float) -> Grid:

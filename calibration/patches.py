@@ -11,7 +11,7 @@ from onnx import helper
 from edgedet.calibration.executor import in_chunks, stream
 from edgedet.calibration.network import Array, Layer, Network
 
-ROWS = 4096
+ROWS = 2048
 """Output positions sampled per layer over all frames."""
 
 
@@ -69,7 +69,9 @@ def collect(
             for tensor in chunk:
                 for layer in by_input[tensor]:
                     rows.setdefault(layer.name, []).append(_sample(network, layer, values[tensor], per_frame, rng))
-        yield {name: Patches(np.concatenate(parts, axis=1)) for name, parts in rows.items()}
+        # Shuffled, so that any leading part of the rows is drawn from all frames.
+        order = rng.permutation(per_frame * count)
+        yield {name: Patches(np.concatenate(parts, axis=1)[:, order]) for name, parts in rows.items()}
 
 
 PATCH_BYTES = 512 * 2**20

@@ -12,6 +12,7 @@ import onnx
 from edgedet.calibration.fitting import fit
 from edgedet.calibration.network import Array, Layer, Network, prepare
 from edgedet.calibration.observe import Progress, observe, silent
+from edgedet.calibration.regions import feature_layers
 from edgedet.errors import CalibrationError
 
 Target = Literal["cpu", "tensorrt"]
@@ -90,7 +91,7 @@ def quantise(
         )
     network = prepare(model)
     check_frames(network, frames)
-    layers = network.layers()
+    layers = feature_layers(network)
     if not layers:
         raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
     from edgedet.calibration import tensorrt
@@ -106,7 +107,7 @@ def quantise(
     fitted = fit(
         network,
         frames,
-        layers,
+        chosen,
         seen,
         kind="s8" if options.target == "tensorrt" else "u8",
         threads=options.threads,

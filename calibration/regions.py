@@ -4,47 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgedet.calibration.network import WEIGHTED, Network
+import onnx
+from onnx import TensorProto
+
+from edgedet.calibration.network import Layer, Network
 
 SELECTING = ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Softmax", "LogSoftmax", "NonZero", "Where")
-"""Operators that end a feature path: their inputs are scores or boxes, where rounding changes what is detected."""
+"""Operators whose inputs are scores or boxes, where rounding changes what is detected."""
+DATA_INPUTS = {
+    "RoiAlign": (0,), "Gather": (0,), "GatherND": (0,), "GatherElements": (0,), "Where": (1, 2),
+    "TopK": (), "NonMaxSuppression": (), "ArgMax": (), "ArgMin": (), "NonZero": (),
+}  # fmt: skip
+"""Inputs through which image features flow; all of them for operators not named."""
+
+
+def feature_layers(network: Network) -> list[Layer]:
+    """The weighted layers that work on image features, in order of execution.
+
+    Constant matrices in box decoding and NMS look like layers, too; no float path leads to them from the image
+    without a comparison or a selection on the way.
+    """
+    types = network.element_types()
+    features = set(network.inputs)
+    for node in network.graph.node:
+        slots = DATA_INPUTS.get(node.op_type, range(len(node.input)))
+        if any(node.input[i] in features for i in slots if i < len(node.input)):
+            features.update(
+                name for name in node.output if types.get(name) in (TensorProto.FLOAT, TensorProto.UINT8)
+            )
+    return [layer for layer in network.layers() if layer.input in features]
 
 
 def decoding(network: Network) -> frozenset[str]:
     """Names of the nodes between the last weighted layers and outputs, selections and regions of interest.
 
-    Walking up from graph outputs, score selections and RoiAlign's boxes stops at the first convolution or matrix
-    product with constant weights; everything met on the way turns predictions into boxes and scores.
+    Walking up from graph outputs, score selections and RoiAlign's boxes stops at the first layer of
+    :func:`feature_layers`; everything met on the way turns predictions into boxes and scores.
     """
+    layers = {layer.name for layer in feature_layers(network)}
+    pooled = _pooled(network)
     starts: list[str] = list(network.outputs)
     for node in network.graph.node:
-        if node.op_type in SELECTING:
-            starts.extend(node.input)
-            starts.extend(node.output)
+        if node.op_type in SELECTING and not any(name in pooled for name in node.output):
+            starts.extend((*node.input, *node.output))
         elif node.op_type == "RoiAlign":
             starts.extend(node.input[1:])
+        elif node.op_type == "Where":
+            starts.append(node.input[0])
         elif node.op_type == "MatMul" and not any(name in network.constants for name in node.input):
-            # Products of two activations: the overlap matrices of a static NMS, attention scores.
+            # Products of two activations: the overlap matrices of a static NMS.
             starts.extend(node.input)
-    found = _ancestors(network, starts)
-    return frozenset(found)
+    return frozenset(_ancestors(network, starts, layers))
 
 
-def _ancestors(network: Network, tensors: Iterable[str]) -> set[str]:
+def _pooled(network: Network) -> set[str]:
+    """Tensors of pooled features: selecting between pyramid levels is no decoding."""
+    found: set[str] = set()
+    for node in network.graph.node:
+        if node.op_type == "RoiAlign" or (node.op_type == "Where" and found.issuperset(node.input[1:])):
+            found.update(node.output)
+    return found
+
+
+def _ancestors(network: Network, tensors: Iterable[str], layers: set[str]) -> set[str]:
     found: set[str] = set()
     queue = list(tensors)
     while queue:
-        node = network.producer.get(queue.pop())
-        if node is None or node.name in found or _weighted(network, node) or node.op_type == "RoiAlign":
+        node: onnx.NodeProto | None = network.producer.get(queue.pop())
+        if node is None or node.name in found or node.name in layers or node.op_type == "RoiAlign":
             continue
         found.add(node.name)
         queue.extend(node.input)
     return found
-
-
-def _weighted(network: Network, node) -> bool:  # type: ignore[no-untyped-def]
-    return (
-        node.op_type in WEIGHTED
-        and len(node.input) > 1
-        and (node.input[1] in network.constants or node.op_type == "Conv")
-    )
