@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,14 @@ def require_writable_parent(path: str | Path) -> Path:
         raise OutputError(f"cannot create the folder {path.parent}: {error.strerror or error}") from error
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file to write")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"the folder {path.parent} is not writable; choose another place with -o")
+    # Trying is the only honest test: os.access says yes to root on /proc and on read-only mounts.
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"the folder {path.parent} is not writable ({error.strerror or error}); choose another place with -o"
+        ) from error
     return path
 
 

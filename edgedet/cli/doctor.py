@@ -1,0 +1,105 @@
+"""Say what this machine can run, what is missing, and how to get it.
+
+Exit code 0 when graphs can be run here, 1 when something they need is missing or broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterator
+
+from edgedet.cli.values import human_bytes
+from edgedet.environment import Environment, describe_environment
+from edgedet.machine import Machine, describe_machine
+
+EXAMPLES = """\
+examples:
+  edgedet doctor
+  edgedet doctor --json > machine.json
+"""
+
+SMALL_MEMORY = 1_000_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``edgedet doctor``."""
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, and print what was found."""
+    machine, environment = describe_machine(), describe_environment()
+    advice = [*environment.advice, *machine_advice(machine)]
+    if arguments.json:
+        found = {
+            "machine": dataclasses.asdict(machine),
+            "environment": dataclasses.asdict(environment),
+            "can_detect": environment.can_detect,
+            "advice": advice,
+        }
+        print(json.dumps(found, indent=2))
+    else:
+        for line in (*machine_lines(machine), "", *environment_lines(environment)):
+            print(line)
+        print()
+        for line in advice:
+            print(f"! {line}")
+        print("graphs can be run here" if environment.can_detect else "graphs cannot be run here yet")
+    return 0 if environment.can_detect else 1
+
+
+def machine_lines(machine: Machine) -> Iterator[str]:
+    """The machine, one fact a line."""
+    cpu = machine.cpu
+    yield f"system      {machine.system}; {machine.kernel}; {machine.architecture}"
+    of_all = f" of {cpu.cores_of_machine}" if cpu.cores < cpu.cores_of_machine else ""
+    quota = f", at most {cpu.quota:g} CPUs' worth of time" if cpu.quota and cpu.quota < cpu.cores else ""
+    yield f"cpu         {cpu.model}, {cpu.cores}{of_all} cores{quota}"
+    yield f"            {' '.join(cpu.features) or 'no known vector instructions'}"
+    if machine.memory_total is not None:
+        free = f", {human_bytes(machine.memory_available)} free" if machine.memory_available is not None else ""
+        yield f"memory      {human_bytes(machine.memory_total)}{free}"
+    for gpu in machine.gpus:
+        memory = f", {gpu.memory_mib} MiB" if gpu.memory_mib else ""
+        yield f"gpu         {gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}{memory}"
+    if not machine.gpus and machine.jetson is None:
+        yield "gpu         no NVIDIA GPU found"
+    if machine.jetson is not None:
+        jetson = machine.jetson
+        jetpack = f" (JetPack {jetson.jetpack})" if jetson.jetpack else ""
+        yield f"jetson      {jetson.model}, L4T {jetson.l4t}{jetpack}, power mode {jetson.power_mode or 'unknown'}"
+
+
+def environment_lines(environment: Environment) -> Iterator[str]:
+    """Packages and runtimes, one a line."""
+    place = "virtual environment" if environment.virtual_environment else "system"
+    yield f"python      {environment.python} ({place}: {environment.executable})"
+    for index, found in enumerate(environment.packages):
+        title = "packages" if index == 0 else ""
+        versions = ", ".join(f"{name} {version}" for name, version in found.distributions.items())
+        if found.state == "ok":
+            text = versions or f"{found.package.module}, version unknown"
+        elif found.state == "missing":
+            text = f"{found.package.module} not installed; for {found.package.needed_for}: {found.package.install}"
+        else:
+            text = f"{versions or found.package.module} is broken: {' '.join(found.reason.split())}"
+        yield f"{title:<12}{'+' if found.state == 'ok' else '-'} {text}"
+    for index, runtime in enumerate(environment.runtimes):
+        title = "runtimes" if index == 0 else ""
+        providers = f" ({', '.join(runtime.providers)})" if runtime.providers else ""
+        reason = f": {' '.join(runtime.reason.split())}" if runtime.reason else ""
+        yield f"{title:<12}{'+' if runtime.usable else '-'} {runtime.name}{providers}{reason}"
+
+
+def machine_advice(machine: Machine) -> Iterator[str]:
+    """What will make figures from this machine worse than they need be."""
+    if not machine.cpu.has_int8_dot_product:
+        yield "this CPU has no integer dot products: INT8 makes files smaller here, but hardly faster"
+    available = machine.memory_available
+    if available is not None and available < SMALL_MEMORY:
+        yield f"only {human_bytes(available)} of memory is free: exporting needs about 1 GB; export elsewhere"
+    jetson = machine.jetson
+    if jetson and jetson.power_mode and not jetson.power_mode.upper().startswith("MAXN"):
+        yield f"power mode is {jetson.power_mode}: for full speed, sudo nvpmodel -m 0 && sudo jetson_clocks"

@@ -1,0 +1,267 @@
+"""Turn a trained checkpoint, or another tool's ONNX file, into one file that a device can run.
+
+The suffix of the output decides: .onnx for ONNX Runtime (and as the source of engines), .trt or .engine for
+TensorRT, built on the machine that will run it. The file carries class names, sizes, thresholds and how to
+resize: the device needs nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedet.cli.progress import Progress
+from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, human_bytes, positive_integer
+from edgedet.errors import (
+    ArtifactError,
+    CalibrationError,
+    CheckpointError,
+    DatasetError,
+    MissingDependencyError,
+    OutputError,
+    RuntimeUnavailableError,
+    UsageError,
+)
+from edgedet.files import require_writable_parent
+
+if TYPE_CHECKING:
+    from edgedet.export.pipeline import ExportOptions, ExportReport
+
+EXAMPLES = """\
+examples:
+  edgedet export model.pt -o model.onnx
+  edgedet export model.pt --int8 --calib photos/                    quantised, beside model.pt
+  edgedet export model.pt --int8 --calib photos/ --eval val.json    the same, accuracy held to --max-drop
+  edgedet export weights.pth --arch fasterrcnn_resnet50_fpn --classes cat,dog --proposals 100
+  edgedet export yolox_nano.onnx --family yolox -o nano.onnx
+  edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
+"""
+
+ENGINE_SUFFIXES = (".trt", ".engine")
+GRAPH_SUFFIX = ".onnx"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``edgedet export``."""
+    parser.add_argument("source", metavar="SRC", type=Path, help="checkpoint (.pt, .pth) or ONNX file")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, help="file to write; default: SRC's name with .onnx, beside it"
+    )
+    model = parser.add_argument_group("what the checkpoint is (only where it does not say)")
+    model.add_argument("--arch", help="torchvision architecture of a bare state_dict")
+    model.add_argument("--family", choices=("ssd", "faster_rcnn", "yolo", "yolox"), help="of a bare ONNX file")
+    model.add_argument(
+        "--classes",
+        metavar="NAMES",
+        type=class_names,
+        help="class names: a,b,c or a .txt file, without background",
+    )
+    model.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="run the code a pickled checkpoint carries; only for files from people you trust",
+    )
+    graph = parser.add_argument_group("the graph")
+    graph.add_argument("--imgsz", metavar="SIZE", type=canvas_size, help="network input, SIDE or HEIGHTxWIDTH")
+    graph.add_argument(
+        "--frame-size",
+        metavar="WxH",
+        type=camera_size,
+        help="the camera's frames, so that a network that keeps proportions gets no larger input than it needs",
+    )
+    graph.add_argument("--batch", metavar="N", type=positive_integer, default=1, help="frames per run (1)")
+    graph.add_argument("--proposals", metavar="N", type=positive_integer, help="two-stage: regions looked at twice")
+    graph.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
+    graph.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
+    graph.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")
+    graph.add_argument(
+        "--nms", choices=("graph", "runtime"), help="who suppresses duplicates (graph; for engines: runtime)"
+    )
+    graph.add_argument(
+        "--input-dtype", choices=("uint8", "float32"), help="pixels of the input; default: what training resized in"
+    )
+    precision = parser.add_argument_group("precision")
+    kind = precision.add_mutually_exclusive_group()
+    kind.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the network (fp32)")
+    kind.add_argument("--fp16", dest="precision", action="store_const", const="fp16", help="--precision fp16")
+    kind.add_argument("--int8", dest="precision", action="store_const", const="int8", help="--precision int8")
+    precision.add_argument(
+        "--target", choices=("cpu", "tensorrt"), help="whose INT8 dialect (cpu; for engines: tensorrt)"
+    )
+    precision.add_argument("--calib", metavar="DATASET", help="images that set INT8 ranges; labels are not needed")
+    precision.add_argument(
+        "--eval", metavar="DATASET", help="labelled images: accuracy is measured before and after"
+    )
+    precision.add_argument(
+        "--max-drop", metavar="X", type=fraction, help="accuracy INT8 may cost, absolute (0.01 = one point of mAP)"
+    )
+    parser.add_argument("--json", action="store_true", help="the report as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check what can be checked at once, export, and print the report."""
+    output = output_path(arguments)
+    check_source(arguments.source)
+    check_options(arguments, output)
+    require_writable_parent(output)
+    try:
+        with Progress() as progress:
+            progress("loading PyTorch")
+            report = _export(arguments, output, progress)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "edgedet":
+            raise
+        raise MissingDependencyError(
+            f"exporting needs the package {error.name}, which is not installed: pip install 'edgedet[export]'"
+        ) from error
+    if arguments.json:
+        print(json.dumps(dataclasses.asdict(report) | {"path": str(report.path)}, indent=2))
+    else:
+        for line in report_lines(report):
+            print(line)
+    return 0
+
+
+def output_path(arguments: argparse.Namespace) -> Path:
+    """The file to write; without ``-o`` it lies beside the source and is named after it and the precision.
+
+    Raises:
+        OutputError: another suffix than those of graphs and engines, or the source itself.
+    """
+    source: Path = arguments.source
+    output: Path | None = arguments.output
+    if output is None:
+        precision = arguments.precision or "fp32"
+        parts = [source.stem] if precision == "fp32" else [source.stem, precision]
+        if source.suffix.lower() == GRAPH_SUFFIX and precision == "fp32":
+            parts.append("edgedet")
+        output = source.with_name(".".join(parts) + GRAPH_SUFFIX)
+    if output.suffix.lower() not in (GRAPH_SUFFIX, *ENGINE_SUFFIXES) and not output.is_dir():
+        raise OutputError(
+            f"{output}: the output's suffix decides what is made; use {GRAPH_SUFFIX} for a graph, or "
+            f"{' or '.join(ENGINE_SUFFIXES)} for a TensorRT engine"
+        )
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OutputError(f"{output} is the source itself; choose another name with -o")
+    return output
+
+
+def check_source(source: Path) -> None:
+    """Fail before PyTorch is loaded, which takes seconds.
+
+    Raises:
+        CheckpointError: no file, or nothing in it (ArtifactError where it is named .onnx).
+    """
+    kind = ArtifactError if source.suffix.lower() == GRAPH_SUFFIX else CheckpointError
+    if not source.exists():
+        raise kind(f"no such file: {source}")
+    if source.is_dir():
+        raise kind(f"{source} is a folder; expected a checkpoint (.pt, .pth) or an ONNX file")
+    if source.suffix.lower() in ENGINE_SUFFIXES:
+        raise ArtifactError(
+            f"{source} is an engine, which is the end of the line; export from its checkpoint or graph"
+        )
+    try:
+        with source.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise kind(f"cannot read {source}: {error.strerror or error}") from error
+    if empty:
+        raise kind(f"{source} is empty; expected a checkpoint (.pt, .pth) or an ONNX file")
+
+
+def check_options(arguments: argparse.Namespace, output: Path) -> None:
+    """Find contradictions between options.
+
+    Raises:
+        CalibrationError: INT8 without calibration images.
+        DatasetError: a dataset that is not there.
+        UsageError: options that do not go together.
+        RuntimeUnavailableError: an engine is wanted and TensorRT is not installed.
+    """
+    precision = arguments.precision or "fp32"
+    if precision == "int8" and arguments.calib is None:
+        raise CalibrationError(
+            "INT8 needs calibration images: add --calib with a folder of about 100 pictures like those the device "
+            "will see (no labels needed), or use --fp16, which needs none"
+        )
+    if precision != "int8":
+        for option, value in (("--calib", arguments.calib), ("--max-drop", arguments.max_drop)):
+            if value is not None:
+                raise UsageError(
+                    f"{option} is about INT8, but precision is {precision}: add --int8 or drop {option}"
+                )
+    if arguments.max_drop is not None and arguments.eval is None:
+        raise UsageError("--max-drop is judged on labelled images: add --eval DATASET")
+    for option, dataset in (("--calib", arguments.calib), ("--eval", arguments.eval)):
+        if dataset is not None and not _is_there(dataset):
+            raise DatasetError(f"{option} {dataset}: no such file or folder")
+    if output.suffix.lower() not in ENGINE_SUFFIXES:
+        return
+    if arguments.target == "cpu":
+        raise UsageError(f"{output.name} is an engine, and --target cpu is for graphs: drop one of them")
+    if find_spec("tensorrt") is None:
+        raise RuntimeUnavailableError(
+            f"building {output.name} needs TensorRT, which is not installed here (edgedet doctor says how to get it); "
+            f"engines are built on the machine that runs them: export to {output.stem}{GRAPH_SUFFIX} here, and build "
+            "from that file there"
+        )
+
+
+def _is_there(dataset: str) -> bool:
+    """Whether ``PATH[:SPLIT]`` exists; a colon may belong to the path itself."""
+    before_colon = dataset.rpartition(":")[0]
+    return Path(dataset).exists() or (before_colon != "" and Path(before_colon).exists())
+
+
+def _export(arguments: argparse.Namespace, output: Path, progress: Progress) -> ExportReport:
+    from edgedet.export.pipeline import export_model
+
+    return export_model(arguments.source, output, _options(arguments, output), progress=progress)
+
+
+def _options(arguments: argparse.Namespace, output: Path) -> ExportOptions:
+    from edgedet.export.pipeline import ExportOptions
+
+    engine = output.suffix.lower() in ENGINE_SUFFIXES
+    given = {
+        "arch": arguments.arch,
+        "family": arguments.family,
+        "classes": arguments.classes,
+        "imgsz": arguments.imgsz,
+        "frame_size": arguments.frame_size,
+        "precision": arguments.precision,
+        "calib": arguments.calib,
+        "eval": arguments.eval,
+        "max_drop": arguments.max_drop,
+        "proposals": arguments.proposals,
+        "max_detections": arguments.max_detections,
+        "conf": arguments.conf,
+        "iou": arguments.iou,
+        "nms": arguments.nms or ("runtime" if engine else None),
+        "target": arguments.target or ("tensorrt" if engine else None),
+        "batch": arguments.batch,
+        "input_dtype": arguments.input_dtype,
+        "trust_checkpoint": arguments.trust_checkpoint,
+    }
+    return ExportOptions(**{name: value for name, value in given.items() if value is not None})
+
+
+def report_lines(report: ExportReport) -> Iterator[str]:
+    """The report for people."""
+    card = report.card
+    batch = f", batch {card.input.batch}" if card.input.batch > 1 else ""
+    nms = "graph" if card.output.format == "detections" else "runtime"
+    yield f"wrote {report.path} ({human_bytes(report.bytes)}, {report.seconds:.0f} s)"
+    yield (
+        f"  {card.architecture}, {card.precision}, {len(card.names)} classes, "
+        f"input {card.input.height}x{card.input.width} {card.input.dtype}{batch}"
+    )
+    yield f"  {report.nodes} nodes, NMS in the {nms}, scores from {card.output.score_threshold:g}"
+    for note in report.notes:
+        yield f"  {note}"

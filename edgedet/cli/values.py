@@ -1,0 +1,108 @@
+"""Option values: text to numbers, sizes and names, with messages that say what was expected."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from pathlib import Path
+
+LARGEST_SIDE = 16384
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1.
+
+    >>> fraction("0.25")
+    0.25
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def positive_integer(text: str) -> int:
+    """A whole number of at least 1.
+
+    >>> positive_integer("8")
+    8
+    """
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def canvas_size(text: str) -> tuple[int, int]:
+    """Network input as (height, width), from ``SIDE`` or ``HEIGHTxWIDTH``.
+
+    >>> canvas_size("640"), canvas_size("384x640")
+    ((640, 640), (384, 640))
+    """
+    sides = _sides(text)
+    if sides is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a size; expected SIDE or HEIGHTxWIDTH in pixels, such as 320 or 384x640"
+        )
+    return (sides[0], sides[-1])
+
+
+def camera_size(text: str) -> tuple[int, int]:
+    """Camera picture as (width, height), from ``WIDTHxHEIGHT``, the order cameras are sold by.
+
+    >>> camera_size("1920x1080")
+    (1920, 1080)
+    """
+    sides = _sides(text)
+    if sides is None or len(sides) != 2:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a frame size; expected WIDTHxHEIGHT in pixels, such as 1920x1080"
+        )
+    return (sides[0], sides[1])
+
+
+def _sides(text: str) -> tuple[int, ...] | None:
+    if not re.fullmatch(r"[0-9]{1,6}([xX,][0-9]{1,6})?", text):
+        return None
+    sides = tuple(int(side) for side in re.split("[xX,]", text))
+    return sides if all(1 <= side <= LARGEST_SIDE for side in sides) else None
+
+
+def class_names(text: str) -> tuple[str, ...]:
+    """Class names in label order: separated by commas, or one per line of a text file.
+
+    >>> class_names("camera, cell phone")
+    ('camera', 'cell phone')
+    """
+    entries = text.split(",")
+    if text.endswith((".txt", ".names")):
+        try:
+            entries = Path(text).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise argparse.ArgumentTypeError(f"cannot read class names from {text}: {reason}") from error
+    names = tuple(entry.strip() for entry in entries if entry.strip())
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names no class; expected names separated by commas")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise argparse.ArgumentTypeError(f"the class {twice[0]!r} is named twice")
+    return names
+
+
+def human_bytes(count: int) -> str:
+    """A size for people, in powers of ten as disks are sold.
+
+    >>> human_bytes(512), human_bytes(3678356), human_bytes(16 * 10**9)
+    ('512 B', '3.68 MB', '16.0 GB')
+    """
+    if count < 1000:
+        return f"{count} B"
+    # 999.6 kB would be rounded to 1000 kB: take the next unit already.
+    exponent = 1
+    while count >= 999.5 * 1000**exponent and exponent < 4:
+        exponent += 1
+    return f"{count / 1000**exponent:#.3g}".rstrip(".") + (" kB", " MB", " GB", " TB")[exponent - 1]

@@ -1,0 +1,215 @@
+"""What is installed here: packages and their versions, runtimes that really start, and what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
+"""Where JetPack puts its Python packages (TensorRT among them); virtual environments do not look there."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package edgedet uses. ``distributions``: the names under which it can be installed."""
+
+    module: str
+    distributions: tuple[str, ...]
+    needed_for: str
+    install: str
+    required: bool = False
+
+
+PACKAGES = (
+    Package("numpy", ("numpy",), "everything", "pip install numpy", required=True),
+    Package(
+        "cv2",
+        ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+        "reading and resizing frames",
+        "pip install opencv-python-headless",
+        required=True,
+    ),
+    Package(
+        "onnxruntime",
+        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+        "running graphs (.onnx)",
+        "pip install onnxruntime",
+        required=True,
+    ),
+    Package("torch", ("torch",), "export of checkpoints", "pip install 'edgedet[export]'"),
+    Package("torchvision", ("torchvision",), "export of checkpoints", "pip install 'edgedet[export]'"),
+    Package("onnx", ("onnx",), "export, INT8 and FP16", "pip install 'edgedet[export]'"),
+    Package("ultralytics", ("ultralytics",), "export of Ultralytics .pt files", "pip install ultralytics"),
+    Package("pycocotools", ("pycocotools",), "COCO accuracy", "pip install 'edgedet[report]'"),
+    Package(
+        "tensorrt",
+        ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+        "building and running engines (.trt, .engine)",
+        "pip install tensorrt-cu12 (on a Jetson it comes with JetPack)",
+    ),
+    Package(
+        "cuda.bindings",
+        ("cuda-bindings", "cuda-python"),
+        "running engines (.trt, .engine)",
+        "pip install 'edgedet[tensorrt]'",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """How a package was found. ``distributions`` maps the installed names to versions; more than one is trouble.
+
+    ``state``: ``ok``, ``missing``, or ``broken`` (installed, but importing it failed: see ``reason``).
+    """
+
+    package: Package
+    state: Literal["ok", "missing", "broken"]
+    distributions: dict[str, str]
+    reason: str = ""
+
+    @property
+    def version(self) -> str | None:
+        """The version, where the package says one."""
+        return next(iter(self.distributions.values()), None)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime for artifacts. ``providers``: what it can run on here, best first; ``reason``: why it cannot."""
+
+    name: str
+    usable: bool
+    providers: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Everything :func:`describe_environment` found."""
+
+    python: str
+    executable: str
+    virtual_environment: bool
+    packages: tuple[Installed, ...]
+    runtimes: tuple[Runtime, ...]
+    advice: tuple[str, ...]
+
+    @property
+    def can_detect(self) -> bool:
+        """Whether the device path has all it needs."""
+        return all(found.state == "ok" for found in self.packages if found.package.required)
+
+
+def describe_environment() -> Environment:
+    """Look at the Python environment. Imports what is light; torch is only looked up, since it takes seconds."""
+    packages = tuple(look_up(package) for package in PACKAGES)
+    by_module = {found.package.module: found for found in packages}
+    runtimes = (
+        _onnxruntime(by_module["onnxruntime"]),
+        _tensorrt(by_module["tensorrt"], by_module["cuda.bindings"]),
+        _plain("torch", by_module["torch"]),
+    )
+    return Environment(
+        python=platform.python_version(),
+        executable=sys.executable,
+        virtual_environment=sys.prefix != sys.base_prefix,
+        packages=packages,
+        runtimes=runtimes,
+        advice=tuple(_advice(packages)),
+    )
+
+
+def look_up(package: Package) -> Installed:
+    """Find a package, and import it where edgedet cannot do without it."""
+    distributions = {}
+    for name in package.distributions:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            distributions[name] = metadata.version(name)
+    try:
+        present = find_spec(package.module) is not None
+    except (ImportError, ValueError):
+        present = False
+    if not present:
+        return Installed(package, "missing", {}, "not installed")
+    if package.required or package.module == "tensorrt":
+        try:
+            with quiet_stderr():
+                module = __import__(package.module)
+        except Exception as error:  # a missing shared library, a NumPy of another ABI, a half-removed wheel
+            return Installed(package, "broken", distributions, f"{type(error).__name__}: {error}")
+        if not distributions and hasattr(module, "__version__"):
+            distributions = {package.distributions[0]: str(module.__version__)}
+    return Installed(package, "ok", distributions)
+
+
+def _plain(name: str, found: Installed) -> Runtime:
+    return Runtime(name, found.state == "ok", reason=_reason(found))
+
+
+def _reason(found: Installed) -> str:
+    if found.state == "ok":
+        return ""
+    return f"{found.package.module} is not installed" if found.state == "missing" else found.reason
+
+
+def _onnxruntime(found: Installed) -> Runtime:
+    if found.state != "ok":
+        return _plain("onnxruntime", found)
+    import onnxruntime
+
+    # Listed does not mean working: the CUDA provider of a GPU build is listed on machines without a GPU too.
+    names = (name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
+    return Runtime("onnxruntime", True, tuple(name for name in names if name != "Azure"))  # a web service
+
+
+def _tensorrt(tensorrt: Installed, cuda: Installed) -> Runtime:
+    reasons = [reason for reason in (_reason(tensorrt), _reason(cuda)) if reason]
+    if not reasons and not any(Path("/dev").glob("nvidia*")) and not Path("/dev/nvhost-gpu").exists():
+        reasons = ["no NVIDIA GPU is visible on this machine"]
+    return Runtime("tensorrt", not reasons, reason="; ".join(reasons))
+
+
+def _advice(packages: tuple[Installed, ...]) -> Iterator[str]:
+    """What to do about what was found, most urgent first."""
+    for found in packages:
+        name = found.package.module
+        if found.state == "broken" and "libGL" in found.reason:
+            yield f"{name} needs a desktop's libraries: pip uninstall opencv-python; {found.package.install}"
+        elif found.state == "broken":
+            yield f"{name} is installed but does not import; reinstall it: {found.package.install}"
+        elif found.state == "missing" and found.package.required:
+            yield f"{name} is missing and edgedet cannot run without it: {found.package.install}"
+        if len(found.distributions) > 1 and name in ("cv2", "onnxruntime"):
+            names = " and ".join(found.distributions)
+            yield f"{names} are installed together and overwrite each other's files; keep one"
+        if found.state == "missing" and name == "tensorrt" and (SYSTEM_PACKAGES / "tensorrt").is_dir():
+            yield (
+                f"the system has TensorRT in {SYSTEM_PACKAGES}, but this virtual environment cannot see it; "
+                "make it anew with: python3 -m venv --system-site-packages"
+            )
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Silence what native libraries write to file descriptor 2 while they load."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # closed by whoever started us
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
