@@ -54,7 +54,13 @@ def load_checkpoint(
         UntrustedCheckpointError: the file carries code and ``trust`` is ``"weights"``.
     """
     path = Path(path)
-    content = read_pickle(path, trust=trust)
+    return interpret(path, read_pickle(path, trust=trust), arch=arch, classes=classes)
+
+
+def interpret(
+    path: Path, content: Any, *, arch: str | None = None, classes: Sequence[str] | None = None
+) -> Checkpoint:
+    """Find architecture, class count and tensors in an unpickled object; as :func:`load_checkpoint`."""
     if is_ultralytics(content):
         raise CheckpointError(f"{path} is an Ultralytics checkpoint; it has no torchvision architecture")
     described: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
@@ -102,10 +108,13 @@ def read_pickle(path: Path, *, trust: Literal["weights", "code"] = "weights") ->
             return torch.load(path, map_location="cpu", weights_only=trust == "weights")
     except pickle.UnpicklingError as error:
         if trust == "weights" and _looks_like_pickle(path):
+            culprit = _culprit(str(error))
+            cure = "save only the weights (torch.save(model.state_dict(), ...))"
+            if culprit.startswith("ultralytics."):
+                cure = "Ultralytics saves whole modules, so export it to ONNX with that package"
             raise UntrustedCheckpointError(
-                f"{path} is a pickle that carries code ({_culprit(str(error))}), and loading it would run that code. "
-                "Save only weights (torch.save(model.state_dict(), ...)), or add --trust-checkpoint if you "
-                "trust whoever made the file"
+                f"{path} is a pickle that carries code ({culprit}), and loading it would run that code; {cure}, "
+                "or add --trust-checkpoint if you trust whoever made the file"
             ) from error
         raise _unreadable(path, error) from error
     except ModuleNotFoundError as error:
@@ -193,19 +202,19 @@ def _check_names(names: tuple[str, ...], num_classes: int, path: Path) -> tuple[
     """Names for every class but the background."""
     if not names:
         if num_classes == 91:
-            return _coco_names()
+            return coco_names()
         return tuple(f"class_{index}" for index in range(1, num_classes))
     if len(names) == num_classes and names[0].lower() in BACKGROUND:
         names = names[1:]
     if len(names) != num_classes - 1:
         raise CheckpointError(
-            f"{path} has {num_classes - 1} classes (and background), but {len(names)} names were given: "
-            f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}; give one name per class, background left out"
+            f"{path} has {num_classes - 1} classes (and background), but {len(names)} names were given "
+            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}); give one per class, background left out"
         )
     return names
 
 
-def _coco_names() -> tuple[str, ...]:
+def coco_names() -> tuple[str, ...]:
     """The 90 categories of torchvision's COCO models, unused ids included."""
     from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 

@@ -71,8 +71,8 @@ def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None) -> F
     if tensor.elem_type != onnx.TensorProto.FLOAT or len(sizes) != 4 or sizes[1] != 3:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
         raise ArtifactError(
-            f"{path}: input {image.name} is {kind} {sizes}, expected float32 [N, 3, H, W]; export it in full precision, "
-            "edgedet makes fp16 and int8 itself"
+            f"{path}: input {image.name} is {kind} {sizes}, expected float32 [N, 3, H, W]; export it in full "
+            "precision, edgedet makes fp16 and int8 itself"
         )
     wanted = (1, 3, *(imgsz or (None, None)))
     fixed = [size or default for size, default in zip(sizes, wanted, strict=True)]

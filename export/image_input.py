@@ -11,7 +11,7 @@ from edgedet.export.graph import GraphBuilder
 
 
 def add_image_input(graph: GraphBuilder, spec: InputSpec) -> str:
-    """Declare the input ``spec`` describes and normalise it; returns float32 [N, 3, H, W] in the order of ``spec.colour``.
+    """Declare the input ``spec`` describes and normalise it; returns float32 [N, 3, H, W] in ``spec.colour`` order.
 
     ``(pixel * scale - mean) / std`` becomes one multiplication and one addition. The change of colour order is
     left to the first convolution (:func:`edgedet.export.torch_graph.swap_colours`).

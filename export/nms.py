@@ -150,7 +150,7 @@ def _rank(graph: GraphBuilder, scores: str, count: int) -> tuple[str, ...]:
 def _outputs(
     graph: GraphBuilder, boxes: str, scores: str, index: str, labels: str, *, batch: int, count: int
 ) -> None:
-    """``boxes`` [N, S, 4], ``scores`` and ``index`` [N, K] ranked, ``labels`` int64 [N, K]; rows past count are zero."""
+    """``boxes`` [N, S, 4]; ``scores``, ``index``, int64 ``labels`` [N, K], ranked. Rows past count become zero."""
     found = graph.op("Greater", scores, graph.constant(0.0), name="nms/found")
     column = graph.op("Unsqueeze", index, graph.ints(-1), name="nms/index_column")
     ranked = graph.op("GatherND", boxes, column, name="nms/ranked_boxes", batch_dims=1)

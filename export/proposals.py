@@ -138,7 +138,7 @@ def _best_of_levels(
 
 
 def add_static_nms(graph: GraphBuilder, boxes: str, valid: str, *, size: int, iou: float, name: str) -> str:
-    """Greedy NMS of boxes sorted by falling score, in a fixed number of matrix steps (Cluster-NMS, arXiv:2005.03572).
+    """Greedy NMS of boxes sorted by falling score, in fixed matrix steps (Cluster-NMS, arXiv:2005.03572).
 
     ``boxes`` [G, k, 4] corners; ``valid`` float [G, 1, k], 0 for boxes that neither stay nor suppress; ``size`` is
     k. Returns float [G, 1, k], 1 for boxes that stay. Each step keeps the valid boxes that no box kept by the step

@@ -27,8 +27,8 @@ def pooled_levels(
     """Which levels ``pool`` uses on a canvas of (height, width), finest first.
 
     A proposal's level is ``floor(level0 + log2(sqrt(area) / 224) + eps)`` (arXiv:1612.03144, equation 1), written
-    here as areas where it changes. Levels that no proposal can reach are left out: torchvision's MobileNet FPNs pool
-    from two levels of equal stride, and only ever use the first.
+    here as areas where it changes. Levels that no proposal can reach are left out: torchvision's MobileNet FPNs
+    pool from two levels of equal stride, and only ever use the first.
     """
     names = [name for name in pool.featmap_names if name in features]
     scales, mapper = poolers._setup_scales(

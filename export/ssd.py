@@ -88,12 +88,12 @@ def export(model: ssd.SSD, options: GraphOptions) -> Exported:
         graph.output(boxes, "boxes", "float32", (options.batch, len(anchors), 4))
         graph.output(scores, "scores", "float32", (options.batch, len(anchors), classes))
     else:
-        output = _add_nms(graph, boxes, scores, output, options.batch, classes)
+        _add_nms(graph, boxes, scores, output, batch=options.batch, classes=classes)
     return Exported(graph.model(), spec, ResizeRule("stretch"), output)
 
 
 def export_network(model: ssd.SSD, *, batch: int) -> tuple[ModelProto, Tensor]:
-    """The network alone, taking normalised BGR images [N, 3, H, W], and its default boxes [A, 4] (corners, pixels)."""
+    """The network alone, taking normalised BGR images [N, 3, H, W], and its default boxes [A, 4] (corners)."""
     height, width = model.transform.fixed_size[1], model.transform.fixed_size[0]
     example = torch.zeros(batch, 3, height, width)
     with torch.no_grad():
@@ -103,9 +103,7 @@ def export_network(model: ssd.SSD, *, batch: int) -> tuple[ModelProto, Tensor]:
     return swap_colours(network), anchors
 
 
-def _add_nms(
-    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, batch: int, classes: int
-) -> OutputSpec:
+def _add_nms(graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, classes: int) -> None:
     assert output.candidates_per_class is not None
     best = output.candidates_per_class
     # Threshold first, in the layout softmax leaves: what is left to transpose and rank is nearly all zeros.
@@ -124,4 +122,3 @@ def _add_nms(
         iou=output.iou_threshold,
         max_detections=output.max_detections,
     )
-    return output

@@ -106,7 +106,7 @@ def add_candidates_or_nms(
     classes: int,
     nms: Literal["graph", "runtime"],
 ) -> None:
-    """Finish a graph that has ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs of ``output.format``."""
+    """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names."""
     if nms == "runtime":
         rows = graph.op("Transpose", scores, name="candidates/scores", perm=[0, 2, 1])
         graph.output(boxes, "boxes", "float32", (spec.batch, anchors, 4))

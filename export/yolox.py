@@ -39,7 +39,7 @@ def export(foreign: ForeignGraph, options: GraphOptions) -> Exported:
     if classes is None:
         raise ArtifactError(
             f"{foreign.path}: outputs {foreign.outputs} are not YOLOX's; expected one of shape [N, A, 5 + classes] "
-            f"with A the number of grid cells at strides {STRIDES}, not decoded (export without --decode_in_inference)"
+            f"with A the grid cells at strides {STRIDES}, not decoded (export without --decode_in_inference)"
         )
     spec = InputSpec(
         height=foreign.height,

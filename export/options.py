@@ -1,0 +1,110 @@
+"""What a user may ask of an export, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from edgedet.card import ModelCard, Precision
+from edgedet.errors import UsageError
+
+ENGINE_SUFFIXES = (".trt", ".engine", ".plan")
+
+
+class Progress(Protocol):
+    """Told what is being done; ``of`` is 0 where the end is not known."""
+
+    def __call__(self, what: str, done: int, of: int) -> None: ...
+
+
+def silent(what: str, done: int, of: int) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export; None leaves a setting as the training framework has it.
+
+    Attributes:
+        arch: architecture of a bare state_dict (``edgedet.export.architectures.ARCHITECTURES``).
+        family: of a foreign ONNX file that does not say.
+        classes: class names without background.
+        imgsz: (height, width) of the network's input. For Faster R-CNN equal numbers mean the shortest side,
+            and the longest side's limit scales with it.
+        frame_size: (width, height) of the frames to come; their shape decides a Faster R-CNN's canvas. None
+            takes the commonest of the calibration or evaluation images, else 4:3.
+        precision: of the graph; ``int8`` needs ``calib``.
+        calib, eval: datasets (``PATH[:SPLIT]``) that set ranges and that judge.
+        max_drop: how much of the judge's figure (mAP) int8 may cost.
+        proposals: region proposals of a Faster R-CNN.
+        conf, iou, max_detections: of the final NMS.
+        nms: in the graph, or by the runtime.
+        target: which dialect of int8, and what the graph is checked for.
+        batch: images per run, fixed.
+        input_dtype: pixels as uint8 or as unrounded float32 (docs/decisions/001).
+        trust: ``code`` unpickles checkpoints that carry code.
+        over_budget: whether an int8 graph that costs more than ``max_drop`` is refused or kept.
+
+    Raises:
+        UsageError: a value out of range, or options that contradict each other.
+    """
+
+    arch: str | None = None
+    family: Literal["yolo", "yolox"] | None = None
+    classes: tuple[str, ...] | None = None
+    imgsz: tuple[int, int] | None = None
+    frame_size: tuple[int, int] | None = None
+    precision: Precision = "fp32"
+    calib: str | None = None
+    eval: str | None = None
+    max_drop: float = 0.01
+    proposals: int | None = None
+    conf: float | None = None
+    iou: float | None = None
+    max_detections: int | None = None
+    nms: Literal["graph", "runtime"] = "graph"
+    target: Literal["cpu", "tensorrt"] = "cpu"
+    batch: int = 1
+    input_dtype: Literal["uint8", "float32"] | None = None
+    trust: Literal["weights", "code"] = "weights"
+    over_budget: Literal["refuse", "keep_best"] = "refuse"
+
+    def __post_init__(self) -> None:
+        for name in ("conf", "iou", "max_drop"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"--{name.replace('_', '-')} is {value}, expected a number from 0 to 1")
+        for name in ("proposals", "max_detections", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} is {value}, expected 1 or more")
+        for name in ("imgsz", "frame_size"):
+            size = getattr(self, name)
+            if size is not None and min(size) < 32:
+                raise UsageError(f"--{name.replace('_', '-')} is {size[0]}x{size[1]}, expected 32 or more each way")
+        if self.classes is not None and len(set(self.classes)) != len(self.classes):
+            double = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise UsageError(f"--classes names {double!r} twice; every class needs a name of its own")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written: the artifact at ``path``, its card, its size, and what the user should know."""
+
+    path: Path
+    card: ModelCard
+    bytes: int
+    nodes: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def default_output(source: Path, options: ExportOptions) -> Path:
+    """Where an export goes when nothing is said: beside the source, named after it and its precision.
+
+    >>> default_output(Path("runs/best.pt"), ExportOptions(precision="int8")).as_posix()
+    'runs/best-int8.onnx'
+    """
+    suffix = "" if options.precision == "fp32" and source.suffix != ".onnx" else f"-{options.precision}"
+    return source.with_name(f"{source.stem}{suffix}.onnx")

