@@ -1,4 +1,4 @@
-"""The whole export: source to float graph to the precision asked for, checked, measured, written whole or not at all."""
+"""The whole export: source to float graph to the precision asked for, checked, measured, written whole or not."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from edgedet import __version__
 from edgedet.card import METADATA_KEY, ModelCard
 from edgedet.errors import CalibrationError, ExportError, UsageError
-from edgedet.files import atomic_path, require_writable_parent
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
 from edgedet.export.simplify import simplify
-from edgedet.export.sources import DEFAULT_FRAME, BuiltGraph, build_graph
+from edgedet.export.sources import BuiltGraph, build_graph
+from edgedet.files import atomic_path, require_writable_parent
 
 PARITY_SCENES = (1, 3, 5)
 """Seeds of the synthetic frames on which a graph is compared with its framework at export."""
+
+AS_TRAINED = ExportOptions()
 
 STATIC_FORBIDDEN = ("If", "Loop", "Scan", "NonZero")
 
@@ -28,7 +29,7 @@ STATIC_FORBIDDEN = ("If", "Loop", "Scan", "NonZero")
 def export_model(
     source: str | Path,
     output: str | Path | None = None,
-    options: ExportOptions = ExportOptions(),
+    options: ExportOptions = AS_TRAINED,
     *,
     progress: Progress = silent,
 ) -> ExportReport:
