@@ -207,9 +207,8 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
         raise UsageError(f"{output.name} is an engine, and --target cpu is for graphs: drop one of them")
     if find_spec("tensorrt") is None:
         raise RuntimeUnavailableError(
-            f"building {output.name} needs TensorRT, which is not installed here (edgedet doctor says how to get it); "
-            f"engines are built on the machine that runs them: export to {output.stem}{GRAPH_SUFFIX} here, and build "
-            "from that file there"
+            f"building {output.name} needs TensorRT, which is not installed here (see edgedet doctor). "
+            "Engines are built on the machine that runs them: export to .onnx here, and build from that file there"
         )
 
 
