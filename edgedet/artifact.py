@@ -1,0 +1,175 @@
+"""From a file to something that runs: what it is, its model card, and the runtime that executes it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, cast
+
+from edgedet.card import METADATA_KEY, ModelCard
+from edgedet.engine_file import read_engine_header
+from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.foreign import is_ultralytics, ultralytics_card
+from edgedet.onnx_file import read_onnx
+from edgedet.runtimes import RUNTIMES, SUFFIXES
+from edgedet.runtimes.base import Runtime
+
+Kind = Literal["graph", "engine", "checkpoint"]
+
+KIND_OF_RUNTIME: dict[str, Kind] = {"onnxruntime": "graph", "tensorrt": "engine", "torch": "checkpoint"}
+
+NEEDS: dict[str, tuple[str, str]] = {
+    "onnxruntime": ("onnxruntime", "pip install onnxruntime"),
+    "tensorrt": (
+        "tensorrt",
+        "on a Jetson it comes with JetPack (apt install tensorrt python3-libnvinfer), on a PC with an NVIDIA GPU: "
+        "pip install tensorrt 'edgedet[tensorrt]'; without a GPU run the .onnx file instead",
+    ),
+    "torch": ("torchvision", "pip install 'edgedet[export]', or export the checkpoint and run the .onnx file"),
+}
+"""Runtime to the package it needs and how to get it."""
+
+PLAN_STARTS = (b"ptrt", b"ftrt")
+"""Magic tags of serialised TensorRT engines."""
+
+NOT_ARTIFACTS: dict[bytes, str] = {
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"GIF8": "a GIF image",
+    b"BM": "a BMP image",
+    b"RIFF": "a RIFF file (WebP, AVI or WAV)",
+    b"%PDF": "a PDF document",
+    b"\x1f\x8b": "a gzip archive; unpack it first",
+    b"<": "an HTML or XML text (a download that gave a web page?)",
+    b"version https://git-lfs": "a Git LFS pointer; run git lfs pull",
+    b"{": "a JSON text",
+}
+"""First bytes of what is sometimes passed instead of an artifact."""
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """The model card of a graph, engine or checkpoint; needs no runtime, except torch for checkpoints.
+
+    Raises:
+        ArtifactError: missing, damaged or unknown file, or one without a description of what it detects.
+        CheckpointError: a checkpoint that cannot be read.
+        RuntimeUnavailableError: a checkpoint on a machine without torchvision.
+    """
+    path = Path(path)
+    return _read_card(path, artifact_kind(path))
+
+
+def open_artifact(
+    path: str | Path, *, runtime: str = "auto", threads: int | None = None
+) -> tuple[ModelCard, Runtime]:
+    """Read the card and open the artifact for running.
+
+    ``runtime``: a key of :data:`edgedet.runtimes.RUNTIMES`, optionally with a device (``onnxruntime:cpu``,
+    ``onnxruntime:cuda``), or ``auto``. ``threads``: CPU threads, None for the runtime's own choice.
+
+    Raises:
+        ArtifactError: see :func:`read_card`; also an artifact the runtime refuses.
+        RuntimeUnavailableError: the runtime is not installed or does not work here.
+        UsageError: a runtime that does not exist or cannot run this kind of artifact.
+    """
+    path = Path(path)
+    name, _, device = runtime.partition(":")
+    if name != "auto" and name not in RUNTIMES:
+        raise UsageError(f"unknown runtime {name!r}; expected auto, {', '.join(RUNTIMES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is {threads}, expected 1 or more")
+    kind = artifact_kind(path)
+    fitting = next(key for key, value in KIND_OF_RUNTIME.items() if value == kind)
+    if name not in ("auto", fitting):
+        hint = (
+            f"edgedet export {path} -o {path.with_suffix('.trt').name} builds an engine"
+            if name == "tensorrt"
+            else f"leave the runtime on auto or say {fitting}"
+        )
+        raise UsageError(f"{name} cannot run {path}, which is a {kind}; {hint}")
+    # The card first: a foreign or broken file is told from a missing runtime on any machine.
+    card = _read_card(path, kind)
+    _require_runtime(fitting, path)
+    module = import_module(RUNTIMES[fitting])
+    return card, cast(Runtime, module.open(path, card=card, threads=threads, device=device or None))
+
+
+def artifact_kind(path: str | Path) -> Kind:
+    """Whether a file is a graph, an engine or a checkpoint, by its first bytes and its suffix.
+
+    Raises:
+        ArtifactError: missing, empty, or something else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(SUFFIXES)})")
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except FileNotFoundError:
+        raise ArtifactError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    if not start:
+        raise ArtifactError(f"{path} is empty; copy or export it again")
+    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return "checkpoint"
+    if start[4:5] == b"{" or start.startswith(PLAN_STARTS):
+        return "engine"
+    for magic, what in NOT_ARTIFACTS.items():
+        if start.startswith(magic):
+            raise ArtifactError(
+                f"{path} is {what}, not a model; expected a graph (.onnx), engine (.trt) or checkpoint"
+            )
+    named = SUFFIXES.get(path.suffix.lower())
+    if named == "torch":
+        return "checkpoint"
+    if named == "tensorrt":
+        raise ArtifactError(f"{path} is not a TensorRT engine (it starts with {start[:8]!r}); build it again")
+    # Protobuf has no magic number: reading it tells.
+    return "graph"
+
+
+def _read_card(path: Path, kind: Kind) -> ModelCard:
+    if kind == "graph":
+        return _graph_card(path)
+    if kind == "engine":
+        header = read_engine_header(path).header
+        if "family" in header:
+            import json
+
+            return ModelCard.from_json(json.dumps(header))
+        if is_ultralytics(header):
+            return ultralytics_card(header, where=str(path))
+        raise ArtifactError(
+            f"{path} carries no model card and no Ultralytics metadata; build it with edgedet export"
+        )
+    _require_runtime("torch", path)
+    return cast(ModelCard, import_module(RUNTIMES["torch"]).read_card(path))
+
+
+def _graph_card(path: Path) -> ModelCard:
+    model = read_onnx(path)
+    if METADATA_KEY in model.metadata:
+        return ModelCard.from_json(model.metadata[METADATA_KEY])
+    if is_ultralytics(model.metadata):
+        if not model.inputs or model.inputs[0].dtype != "float32":
+            taken = model.inputs[0].dtype if model.inputs else "nothing"
+            raise ArtifactError(
+                f"{path} takes {taken}, expected float32; export it from Ultralytics without half=True and convert "
+                "it with edgedet export --fp16"
+            )
+        return ultralytics_card(
+            model.metadata, where=str(path), input_name=model.inputs[0].name, output_shape=model.outputs[0].shape
+        )
+    raise ArtifactError(
+        f"{path} carries no model card, so nothing tells how its outputs become boxes; export it once: "
+        f"edgedet export {path} --family yolox --classes NAMES -o {path.stem}_edge.onnx"
+    )
+
+
+def _require_runtime(name: str, path: Path) -> None:
+    package, hint = NEEDS[name]
+    if find_spec(package) is None:
+        raise RuntimeUnavailableError(f"{path} needs the package {package!r}, which is not installed: {hint}")

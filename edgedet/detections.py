@@ -1,0 +1,180 @@
+"""What a detector found in one frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    import supervision
+
+Index = slice | Sequence[int] | NDArray[np.bool_] | NDArray[np.integer[Any]]
+
+
+class Detection(NamedTuple):
+    """One detection. ``box``: float32 [4], x1, y1, x2, y2 in frame pixels; ``name``: of its class."""
+
+    box: NDArray[np.float32]
+    score: float
+    label: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Everything found in one frame, best first.
+
+    ``boxes``: float32 [N, 4], x1, y1, x2, y2, absolute pixels of the frame that was passed in. ``scores``:
+    float32 [N] in [0, 1]. ``labels``: int32 [N], indices into ``names``. ``frame_size``: (height, width).
+
+    >>> found = Detections([[0, 0, 4, 4], [2, 2, 8, 8]], [0.9, 0.4], [1, 0], ("cup", "phone"), (10, 10))
+    >>> len(found), found[0].name, found[found.scores < 0.5].labels.tolist()
+    (2, 'phone', [0])
+
+    Raises:
+        ValueError: arrays that do not fit one another, labels outside ``names``, boxes that are not finite.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    names: tuple[str, ...]
+    frame_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        boxes = np.asarray(self.boxes, np.float32)
+        boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
+        scores = np.asarray(self.scores, np.float32)
+        labels = np.asarray(self.labels, np.int32)
+        if (
+            boxes.ndim != 2
+            or boxes.shape[1] != 4
+            or scores.shape != boxes.shape[:1]
+            or labels.shape != scores.shape
+        ):
+            raise ValueError(
+                f"boxes {boxes.shape}, scores {scores.shape}, labels {labels.shape}: expected [N, 4], [N], [N]"
+            )
+        if len(boxes):
+            if not np.isfinite(boxes).all():
+                raise ValueError("boxes hold NaN or infinity")
+            if not (scores.min() >= 0 and scores.max() <= 1):
+                raise ValueError(f"scores lie in [{scores.min()}, {scores.max()}], expected [0, 1]")
+            if labels.min() < 0 or labels.max() >= len(self.names):
+                raise ValueError(
+                    f"labels lie in [{labels.min()}, {labels.max()}], but there are {len(self.names)} names"
+                )
+        for field, value in (("boxes", boxes), ("scores", scores), ("labels", labels)):
+            object.__setattr__(self, field, value)
+
+    @staticmethod
+    def empty(names: Sequence[str] = (), frame_size: tuple[int, int] = (0, 0)) -> Detections:
+        """Nothing found."""
+        return Detections(
+            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), tuple(names), frame_size
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        for index in range(len(self)):
+            yield self[index]
+
+    @overload
+    def __getitem__(self, index: int) -> Detection: ...
+    @overload
+    def __getitem__(self, index: Index) -> Detections: ...
+    def __getitem__(self, index: int | Index) -> Detection | Detections:
+        """One detection by number; several by slice, boolean mask or numbers.
+
+        Raises:
+            IndexError: a number outside, or a mask of another length.
+        """
+        if isinstance(index, int | np.integer):
+            label = int(self.labels[index])
+            return Detection(self.boxes[index], float(self.scores[index]), label, self.names[label])
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            if index.dtype != np.bool_:
+                index = index.astype(np.intp)
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], self.names, self.frame_size)
+
+    def plot(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A copy of ``frame`` (uint8 [H, W, 3] or [H, W], BGR) with the boxes drawn on it, uint8 [H, W, 3]."""
+        from edgedet.drawing import draw
+
+        return draw(frame, self)
+
+    def to_coco(self, image_id: int | str, *, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """Rows of a COCO results file (``bbox``: x, y, width, height).
+
+        ``category_ids``: the dataset's id of each label; labels themselves where None.
+        """
+        sizes = self.boxes[:, 2:] - self.boxes[:, :2]
+        return [
+            {
+                "image_id": image_id,
+                "category_id": label if category_ids is None else int(category_ids[label]),
+                "bbox": [*corner, *size],
+                "score": score,
+            }
+            for corner, size, score, label in zip(
+                self.boxes[:, :2].tolist(), sizes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
+            )
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: ``frame_size`` [height, width] and ``detections`` (box, score, label, name), rounded."""
+        return {
+            "frame_size": list(self.frame_size),
+            "detections": [
+                {
+                    "box": [round(value, 2) for value in box],
+                    "score": round(score, 5),
+                    "label": label,
+                    "name": self.names[label],
+                }
+                for box, score, label in zip(
+                    self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
+                )
+            ],
+        }
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` on one line."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_supervision(self) -> supervision.Detections:
+        """The same as ``supervision.Detections``, class names under ``data["class_name"]``.
+
+        Raises:
+            MissingDependencyError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise MissingDependencyError(
+                "to_supervision needs the package 'supervision', which is not installed: pip install supervision"
+            ) from error
+        return supervision.Detections(
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
+            class_id=self.labels.astype(int),
+            data={"class_name": np.array([self.names[label] for label in self.labels], dtype=object).astype(str)},
+        )
+
+    def __repr__(self) -> str:
+        counts = {
+            self.names[label]: int(count)
+            for label, count in zip(*np.unique(self.labels, return_counts=True), strict=True)
+        }
+        found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+        return f"Detections({found}; frame {self.frame_size[1]}x{self.frame_size[0]})"

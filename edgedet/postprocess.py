@@ -1,0 +1,187 @@
+"""From a network's outputs to detections, one function for each output format of the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.card import ModelCard
+from edgedet.detections import Detections
+from edgedet.errors import ArtifactError, UsageError
+from edgedet.geometry import ResizeGeometry
+from edgedet.nms import nms
+
+Array = NDArray[Any]
+
+
+class Found(NamedTuple):
+    """Boxes float32 [N, 4] in canvas pixels, scores float32 [N], labels int [N]; best first."""
+
+    boxes: Array
+    scores: Array
+    labels: Array
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What the caller settled on: the card's values where nothing else was asked for."""
+
+    score: float
+    iou: float
+    max_detections: int
+
+
+def settle_thresholds(
+    card: ModelCard, *, conf: float | None = None, iou: float | None = None, max_detections: int | None = None
+) -> Thresholds:
+    """The thresholds to use, after checking that the artifact can still honour them.
+
+    Raises:
+        UsageError: out of range, or beyond what NMS inside the graph has already thrown away.
+    """
+    output = card.output
+    for name, value in (("conf", conf), ("iou", iou)):
+        if value is not None and not 0 <= value <= 1:
+            raise UsageError(f"{name} is {value}, expected a number from 0 to 1")
+    if max_detections is not None and max_detections < 1:
+        raise UsageError(f"max_detections is {max_detections}, expected 1 or more")
+    baked = output.format == "detections" or card.provenance.get("nms") == "graph"
+    if baked:
+        if conf is not None and conf < output.score_threshold:
+            raise UsageError(
+                f"conf {conf:g} is below {output.score_threshold:g}, under which NMS inside this artifact drops "
+                f"everything; export it with --conf {conf:g} or --nms runtime"
+            )
+        if max_detections is not None and max_detections > output.max_detections:
+            raise UsageError(
+                f"max_detections {max_detections} is above {output.max_detections}, all that NMS inside this "
+                f"artifact keeps; export it with --max-detections {max_detections}"
+            )
+    if iou is not None and iou != output.iou_threshold:
+        if baked:
+            raise UsageError(
+                f"NMS with IoU threshold {output.iou_threshold:g} is inside this artifact, iou {iou:g} comes too "
+                f"late; export it with --iou {iou:g} or --nms runtime"
+            )
+        if output.format == "yolo_end2end":
+            raise UsageError(f"this detector works without NMS, iou {iou:g} would change nothing; leave it out")
+    return Thresholds(
+        output.score_threshold if conf is None else conf,
+        output.iou_threshold if iou is None else iou,
+        max_detections or output.max_detections,
+    )
+
+
+class Postprocessor:
+    """Turns outputs into :class:`Detections`.
+
+    Raises:
+        ArtifactError: at the first call, outputs that are not what the card says.
+    """
+
+    def __init__(self, card: ModelCard, thresholds: Thresholds, outputs: tuple[str, ...]) -> None:
+        wanted = {
+            "detections": ("boxes", "scores", "labels", "count"),
+            "candidates": ("boxes", "scores"),
+        }.get(card.output.format, outputs[:1])
+        missing = [name for name in wanted if name not in outputs]
+        if missing:
+            raise ArtifactError(
+                f"the card promises outputs {', '.join(wanted)}, the artifact has {', '.join(outputs)}; export it again"
+            )
+        self._card = card
+        self._thresholds = thresholds
+        self._outputs = wanted
+        self._decode: Callable[[list[Array]], Found] = {
+            "detections": self._detections,
+            "candidates": self._candidates,
+            "yolo_xywh": self._yolo_xywh,
+            "yolo_end2end": self._yolo_end2end,
+        }[card.output.format]
+
+    def __call__(self, outputs: dict[str, Array], geometry: ResizeGeometry, slot: int = 0) -> Detections:
+        """Detections of the frame in batch place ``slot``, in frame pixels, clipped to the frame, best first."""
+        found = self._decode([outputs[name][slot] for name in self._outputs])
+        boxes = geometry.to_frame(found.boxes)
+        # What lies wholly in the padding, or has no extent, is no box of this frame.
+        real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        scores, labels = found.scores, found.labels
+        if not real.all():
+            boxes, scores, labels = boxes[real], scores[real], labels[real]
+        return Detections(
+            boxes,
+            np.clip(scores, 0, 1),
+            labels.astype(np.int32),
+            self._card.names,
+            (geometry.frame_height, geometry.frame_width),
+        )
+
+    def _detections(self, values: list[Array]) -> Found:
+        boxes, scores, labels, count = values
+        size = int(count)
+        if size and self._thresholds.score > self._card.output.score_threshold:
+            # Best first, so those above the threshold are a prefix.
+            size = int(np.count_nonzero(scores[:size] > self._thresholds.score))
+        size = min(size, self._thresholds.max_detections)
+        return Found(boxes[:size], scores[:size], labels[:size])
+
+    def _candidates(self, values: list[Array]) -> Found:
+        boxes, scores = values
+        output = self._card.output
+        threshold = self._thresholds.score
+        if output.box_layout == "per_class":
+            rows = np.flatnonzero(scores[:, 0] > threshold)
+            labels, chosen = rows % len(self._card.names), scores[rows, 0]
+        elif output.label_mode == "best":
+            rows = np.flatnonzero(scores.max(axis=1) > threshold)
+            labels = scores[rows].argmax(axis=1)
+            chosen = scores[rows, labels]
+        else:
+            rows, labels = np.nonzero(scores > threshold)
+            chosen = scores[rows, labels]
+        return self._suppress(boxes[rows], chosen, labels)
+
+    def _yolo_xywh(self, values: list[Array]) -> Found:
+        (prediction,) = values
+        scores = prediction[4:]
+        rows = np.flatnonzero(scores.max(axis=0) > self._thresholds.score)
+        columns = scores[:, rows]
+        labels = columns.argmax(axis=0)
+        chosen = columns[labels, np.arange(len(rows))]
+        centres, halves = prediction[:2, rows].T, prediction[2:4, rows].T / 2
+        return self._suppress(np.concatenate([centres - halves, centres + halves], axis=1), chosen, labels)
+
+    def _yolo_end2end(self, values: list[Array]) -> Found:
+        (rows,) = values
+        rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 4] > self._thresholds.score)]
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")][: self._thresholds.max_detections]
+        return Found(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int32))
+
+    def _suppress(self, boxes: Array, scores: Array, labels: Array) -> Found:
+        output = self._card.output
+        if output.min_box_side > 0 and len(boxes):
+            large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= output.min_box_side
+            boxes, scores, labels = boxes[large], scores[large], labels[large]
+        if output.candidates_per_class is not None and len(boxes) > output.candidates_per_class:
+            best = _best_of_each_class(scores, labels, output.candidates_per_class)
+            boxes, scores, labels = boxes[best], scores[best], labels[best]
+        keep = nms(
+            boxes,
+            scores,
+            labels,
+            iou_threshold=self._thresholds.iou,
+            max_detections=self._thresholds.max_detections,
+        )
+        return Found(boxes[keep], scores[keep], labels[keep])
+
+
+def _best_of_each_class(scores: Array, labels: Array, limit: int) -> NDArray[np.intp]:
+    """Indices of the ``limit`` best of every class, in their old order; equal scores: the first ones."""
+    order = np.lexsort((-scores, labels))
+    ordered = labels[order]
+    starts = np.searchsorted(ordered, ordered, side="left")
+    return np.sort(order[np.arange(len(order)) - starts < limit])

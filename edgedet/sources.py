@@ -1,0 +1,220 @@
+"""Where frames come from: images, folders, videos, cameras, or arrays of the caller's."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.errors import SourceError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".avi",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".mjpg",
+    ".mjpeg",
+    ".ts",
+    ".wmv",
+)
+
+Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """``image``: uint8 [H, W, 3] BGR (the caller's own arrays: as they are). ``name``: path, or source and number.
+
+    ``index``: from 0. ``time``: seconds from the start, videos only. ``np.asarray(frame)`` is the image.
+    """
+
+    image: NDArray[Any]
+    name: str
+    index: int
+    time: float | None = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.image if dtype is None else self.image.astype(dtype)
+
+
+class FrameSource(Protocol):
+    """An opened source. ``count``: frames to come, None where unknown; ``rate``: frames per second, videos only."""
+
+    description: str
+    count: int | None
+    rate: float | None
+
+    def __iter__(self) -> Iterator[Frame]: ...
+    def __enter__(self) -> FrameSource: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+def open_source(source: Source) -> FrameSource:
+    """Open a source: a path to an image, video or folder of images, a glob pattern, a camera's number (``0``,
+    ``"0"``), a URL (``rtsp://``, ``http://``), a GStreamer pipeline ending in ``appsink``, an array, or an
+    iterable of arrays.
+
+    Use it as a context manager; iterating gives :class:`Frame` objects.
+
+    Raises:
+        SourceError: missing, empty, unreadable, or not a source.
+    """
+    if isinstance(source, np.ndarray):
+        return _Arrays([source] if source.ndim in (2, 3) else source)
+    if isinstance(source, int):
+        return _Video(source, f"camera {source}")
+    if not isinstance(source, str | Path):
+        if not isinstance(source, Iterable):
+            raise SourceError(
+                f"a {type(source).__name__} is no frame source; expected a path, camera number or arrays"
+            )
+        return _Arrays(source)
+    text = str(source)
+    if text.isdigit():
+        return _Video(int(text), f"camera {text}")
+    if "://" in text:
+        return _Video(text, text)
+    if text.rstrip().endswith("appsink") or " ! " in text:
+        return _Video(text, text, cv2.CAP_GSTREAMER)
+    return _open_path(text)
+
+
+def _open_path(text: str) -> FrameSource:
+    path = Path(text)
+    if path.is_dir():
+        images = sorted(item for item in path.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and item.is_file())
+        if not images:
+            raise SourceError(
+                f"no images in the folder {path}; expected files like {', '.join(IMAGE_SUFFIXES[:4])}"
+            )
+        return _Images(images, text)
+    if not path.exists():
+        if any(letter in text for letter in "*?["):
+            images = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())
+            if not images:
+                raise SourceError(f"no file matches the pattern {text}")
+            return _Images(images, text)
+        raise SourceError(f"no such file or folder: {path}")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return _Video(text, text)
+    if path.suffix.lower() in IMAGE_SUFFIXES or _starts_like_an_image(path):
+        return _Images([path], text)
+    return _Video(text, text)
+
+
+def _starts_like_an_image(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*"))
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Decode an image file to uint8 [H, W, 3] BGR, turned upright as its EXIF data says.
+
+    Raises:
+        SourceError: missing, empty, cut off, or not an image OpenCV can decode.
+    """
+    path = Path(path)
+    try:
+        content = np.fromfile(path, np.uint8)
+    except FileNotFoundError:
+        raise SourceError(f"no such image: {path}") from None
+    except OSError as error:
+        raise SourceError(f"cannot read the image {path}: {error.strerror or error}") from error
+    if not content.size:
+        raise SourceError(f"the image {path} is empty; copy it again")
+    # OpenCV fills the missing part of a cut-off JPEG with grey and says nothing to the caller.
+    if content[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in content[-65536:].tobytes():
+        raise SourceError(f"the image {path} is cut off (a JPEG without its end mark); copy it again")
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise SourceError(f"cannot decode the image {path}: {error.err}") from error
+    if image is None:
+        raise SourceError(f"cannot decode the image {path}; it is damaged or of a kind OpenCV does not read")
+    return image.astype(np.uint8, copy=False)
+
+
+class _Context:
+    """Sources are context managers; most have nothing to release."""
+
+    rate: float | None = None
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+
+class _Images(_Context):
+    def __init__(self, paths: list[Path], description: str) -> None:
+        self._paths = paths
+        self.description = description
+        self.count: int | None = len(paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._paths):
+            yield Frame(read_image(path), str(path), index)
+
+
+class _Arrays(_Context):
+    def __init__(self, arrays: Iterable[NDArray[Any]]) -> None:
+        self._arrays = arrays
+        self.description = "arrays"
+        self.count: int | None = len(arrays) if hasattr(arrays, "__len__") else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, array in enumerate(self._arrays):
+            yield array if isinstance(array, Frame) else Frame(array, f"frame {index}", index)
+
+
+class _Video(_Context):
+    def __init__(self, source: str | int, description: str, api: int = cv2.CAP_ANY) -> None:
+        self.description = description
+        self._capture = cv2.VideoCapture(source, api)
+        if not self._capture.isOpened():
+            self._capture.release()
+            if isinstance(source, int):
+                raise SourceError(
+                    f"camera {source} cannot be opened; is it connected, and /dev/video{source} readable?"
+                )
+            raise SourceError(
+                f"cannot open {description} as a video; it is damaged, unreachable, or its codec is unknown here"
+            )
+        frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.count: int | None = frames if frames > 0 else None
+        self.rate: float | None = rate if 0 < rate < 1000 else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        while True:
+            good, image = self._capture.read()
+            if not good:
+                break
+            yield Frame(image, f"{self.description} #{index}", index, index / self.rate if self.rate else None)
+            index += 1
+        if index == 0:
+            raise SourceError(f"{self.description} gave no frame; it is damaged, or the camera is busy")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._capture.release()

@@ -1,0 +1,129 @@
+"""ONNX Runtime: graphs on the CPU, and on NVIDIA GPUs where its CUDA provider is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from edgedet.card import ModelCard
+from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.runtimes.base import Array, TensorSpec
+
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+
+def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> OnnxRuntime:
+    """Open a graph.
+
+    ``threads``: of the CPU provider, None for one per physical core. ``device``: ``cpu``, ``cuda``, or None for
+    CUDA where it works and the CPU otherwise.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot load the graph.
+        RuntimeUnavailableError: CUDA was asked for and does not work.
+        UsageError: a device it does not know.
+    """
+    if device not in (None, "cpu", "cuda"):
+        raise UsageError(f"unknown device {device!r} for onnxruntime; expected cpu or cuda")
+    return OnnxRuntime(path, card, threads=threads, device=device)
+
+
+class OnnxRuntime:
+    """One session with its output buffers bound once. See :class:`edgedet.runtimes.base.Runtime`."""
+
+    def __init__(self, path: Path, card: ModelCard, *, threads: int | None, device: str | None) -> None:
+        self.card = card
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.inter_op_num_threads = 1
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        available = onnxruntime.get_available_providers()
+        if device == "cuda" and "CUDAExecutionProvider" not in available:
+            raise RuntimeUnavailableError(
+                f"onnxruntime {onnxruntime.__version__} has no CUDA provider; pip install 'edgedet[gpu]', or leave "
+                "out the device"
+            )
+        providers = ["CPUExecutionProvider"]
+        if device != "cpu" and "CUDAExecutionProvider" in available:
+            providers.insert(0, "CUDAExecutionProvider")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # the bindings raise a dozen kinds, some of them plain RuntimeError
+            reason = " ".join(str(error).split())
+            raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason[:300]}") from error
+        used = self._session.get_providers()[0]
+        if device == "cuda" and used != "CUDAExecutionProvider":
+            raise RuntimeUnavailableError(
+                "ONNX Runtime's CUDA provider is installed but does not start; its CUDA and cuDNN versions must "
+                "match the machine's (see edgedet doctor)"
+            )
+        self.inputs = tuple(_spec(tensor) for tensor in self._session.get_inputs())
+        self.outputs = tuple(_spec(tensor) for tensor in self._session.get_outputs())
+        self._check_input(path)
+        count = "default" if threads is None else threads
+        self.description = f"onnxruntime {onnxruntime.__version__} {used}, {count} threads"
+        self._names = [tensor.name for tensor in self.outputs]
+        self._binding = self._session.io_binding()
+        self._buffers: dict[str, Array] = {}
+        for tensor in self.outputs:
+            if all(size > 0 for size in tensor.shape):
+                buffer = np.zeros(tensor.shape, tensor.dtype)
+                self._buffers[tensor.name] = buffer
+                self._binding.bind_output(tensor.name, "cpu", 0, tensor.dtype, tensor.shape, buffer.ctypes.data)
+            else:
+                self._binding.bind_output(tensor.name, "cpu")
+
+    def _check_input(self, path: Path) -> None:
+        spec = self.card.input
+        own = {tensor.name: tensor for tensor in self.inputs}
+        if spec.name not in own or len(own) != 1:
+            raise ArtifactError(f"{path} takes {', '.join(own)}, its card says {spec.name}; export it again")
+        shape = (spec.batch, spec.height, spec.width, 3)
+        if spec.layout == "NCHW":
+            shape = (spec.batch, 3, spec.height, spec.width)
+        tensor = own[spec.name]
+        fits = len(tensor.shape) == 4 and all(a in (-1, b) for a, b in zip(tensor.shape, shape, strict=True))
+        if not fits or tensor.dtype != np.dtype(spec.dtype):
+            raise ArtifactError(
+                f"{path} takes {tensor.dtype} {list(tensor.shape)}, its card says {spec.dtype} {list(shape)}; "
+                "export it again"
+            )
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Execute once; see :class:`edgedet.runtimes.base.Runtime`.
+
+        Raises:
+            ArtifactError: ONNX Runtime fails while executing.
+        """
+        for name, value in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ArtifactError(f"ONNX Runtime failed while running the graph: {reason[:300]}") from error
+        if len(self._buffers) == len(self._names):
+            return self._buffers
+        return dict(zip(self._names, self._binding.copy_outputs_to_cpu(), strict=True))
+
+    def close(self) -> None:
+        """Release the session; calling twice is harmless."""
+        self._binding = self._session = None
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
+    return TensorSpec(tensor.name, shape, np.dtype(DTYPES.get(tensor.type, np.void)))
