@@ -1,7 +1,6 @@
 """What an ONNX file says of itself, read without the onnx package and without creating a session.
 
-Walks the protobuf wire format (https://protobuf.dev/programming-guides/encoding/) of ``ModelProto`` over a memory
-map, skipping what it does not need: about a millisecond, weights untouched.
+Walks ``ModelProto`` over a memory map, skipping what it does not need: about a millisecond, weights untouched.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.errors import ArtifactError
+from edgedet.protobuf import DamagedError, fields, text
 
 # Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 MODEL_IR_VERSION, MODEL_PRODUCER, MODEL_GRAPH, MODEL_METADATA = 1, 2, 7, 14
 GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 5, 11, 12
 TENSOR_NAME = 8
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 ELEMENT_TYPES = {
     1: "float32",
@@ -51,10 +50,6 @@ class OnnxFile:
     outputs: tuple[GraphTensor, ...]
 
 
-class _DamagedError(Exception):
-    pass
-
-
 def read_onnx(path: str | Path) -> OnnxFile:
     """Read metadata, inputs and outputs of an ONNX file.
 
@@ -67,7 +62,7 @@ def read_onnx(path: str | Path) -> OnnxFile:
             return _read_model(content)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
-    except _DamagedError as error:
+    except DamagedError as error:
         raise ArtifactError(f"{path} is not a complete ONNX file ({error}); copy or export it again") from None
 
 
@@ -75,20 +70,20 @@ def _read_model(content: mmap.mmap) -> OnnxFile:
     metadata: dict[str, str] = {}
     producer = ""
     graph: tuple[int, int] | None = None
-    for field, value in _fields(content, 0, len(content)):
+    for field, value in fields(content, 0, len(content)):
         if isinstance(value, int):
             continue
         if field == MODEL_METADATA:
             entry = dict(_strings(content, *value))
             metadata[entry.get(1, "")] = entry.get(2, "")
         elif field == MODEL_PRODUCER:
-            producer = _text(content, *value)
+            producer = text(content, *value)
         elif field == MODEL_GRAPH:
             graph = value
     if graph is None:
-        raise _DamagedError("it holds no graph")
+        raise DamagedError("it holds no graph")
     inputs, outputs, initializers = [], [], set()
-    for field, value in _fields(content, *graph):
+    for field, value in fields(content, *graph):
         if isinstance(value, int):
             continue
         if field == GRAPH_INPUT:
@@ -98,60 +93,20 @@ def _read_model(content: mmap.mmap) -> OnnxFile:
         elif field == GRAPH_INITIALIZER:
             initializers.add(dict(_strings(content, *value, only=TENSOR_NAME)).get(TENSOR_NAME))
     if not outputs:
-        raise _DamagedError("its graph has no outputs")
+        raise DamagedError("its graph has no outputs")
     return OnnxFile(
         metadata, producer, tuple(tensor for tensor in inputs if tensor.name not in initializers), tuple(outputs)
     )
 
 
-def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """Every field of the message in ``content[start:end]``: number and value, byte strings as (start, end)."""
-    position = start
-    while position < end:
-        key, position = _varint(content, position, end)
-        field, wire = key >> 3, key & 7
-        if wire == VARINT:
-            value, position = _varint(content, position, end)
-            yield field, value
-            continue
-        if wire == BYTES:
-            size, position = _varint(content, position, end)
-        elif wire in (FIXED64, FIXED32):
-            size = 8 if wire == FIXED64 else 4
-        else:
-            raise _DamagedError(f"byte {position} starts no field of an ONNX model")
-        if field == 0:
-            raise _DamagedError(f"byte {position} starts no field of an ONNX model")
-        if size > end - position:
-            raise _DamagedError(f"a field of {size} bytes at byte {position} runs past the end, at byte {end}")
-        yield field, (position, position + size)
-        position += size
-
-
-def _varint(content: mmap.mmap, position: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < end and shift < 64:
-        byte = content[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise _DamagedError(f"a number breaks off at byte {position}")
-
-
-def _text(content: mmap.mmap, start: int, end: int) -> str:
-    return content[start:end].decode("utf-8", "replace")
-
-
 def _strings(content: mmap.mmap, start: int, end: int, only: int | None = None) -> Iterator[tuple[int, str]]:
-    for field, value in _fields(content, start, end):
+    for field, value in fields(content, start, end):
         if not isinstance(value, int) and (only is None or field == only):
-            yield field, _text(content, *value)
+            yield field, text(content, *value)
 
 
 def _messages(content: mmap.mmap, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
-    for field, value in _fields(content, start, end):
+    for field, value in fields(content, start, end):
         if field == wanted and not isinstance(value, int):
             yield value
 
@@ -160,18 +115,18 @@ def _tensor(content: mmap.mmap, start: int, end: int) -> GraphTensor:
     """ValueInfoProto: name = 1, type = 2 (tensor_type = 1: elem_type = 1, shape = 2: dim = 1: dim_value = 1)."""
     name, dtype = "", "unknown"
     shape: list[int | None] = []
-    for field, value in _fields(content, start, end):
+    for field, value in fields(content, start, end):
         if isinstance(value, int):
             continue
         if field == 1:
-            name = _text(content, *value)
+            name = text(content, *value)
         elif field == 2:
             for tensor_type in _messages(content, *value, wanted=1):
-                for inner, inner_value in _fields(content, *tensor_type):
+                for inner, inner_value in fields(content, *tensor_type):
                     if isinstance(inner_value, int):
                         dtype = ELEMENT_TYPES.get(inner_value, "unknown") if inner == 1 else dtype
                     elif inner == 2:
                         for dimension in _messages(content, *inner_value, wanted=1):
-                            sizes = [size for number, size in _fields(content, *dimension) if number == 1]
+                            sizes = [size for number, size in fields(content, *dimension) if number == 1]
                             shape.append(sizes[0] if sizes and isinstance(sizes[0], int) else None)
     return GraphTensor(name, dtype, tuple(shape))

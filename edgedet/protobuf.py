@@ -1,0 +1,57 @@
+"""Protocol buffers' wire format (https://protobuf.dev/programming-guides/encoding/), read over a memory map."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+class DamagedError(Exception):
+    """The bytes are not those of a whole message."""
+
+
+def fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
+    """Every field of the message in ``content[start:end]``: number and value, byte strings as (start, end).
+
+    Raises:
+        DamagedError: the bytes break off, or are no message.
+    """
+    position = start
+    while position < end:
+        key, position = _varint(content, position, end)
+        field, wire = key >> 3, key & 7
+        if wire == VARINT:
+            value, position = _varint(content, position, end)
+            yield field, value
+            continue
+        if wire == BYTES:
+            size, position = _varint(content, position, end)
+        elif wire in (FIXED64, FIXED32):
+            size = 8 if wire == FIXED64 else 4
+        else:
+            raise DamagedError(f"byte {position} starts no field of an ONNX model")
+        if field == 0:
+            raise DamagedError(f"byte {position} starts no field of an ONNX model")
+        if size > end - position:
+            raise DamagedError(f"a field of {size} bytes at byte {position} runs past the end, at byte {end}")
+        yield field, (position, position + size)
+        position += size
+
+
+def _varint(content: mmap.mmap, position: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < end and shift < 64:
+        byte = content[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise DamagedError(f"a number breaks off at byte {position}")
+
+
+def text(content: mmap.mmap, start: int, end: int) -> str:
+    """The string in ``content[start:end]``."""
+    return content[start:end].decode("utf-8", "replace")
