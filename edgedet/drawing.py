@@ -37,7 +37,7 @@ def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
         colour = class_colour(label)
         left, top, right, bottom = (round(float(value)) for value in box)
         cv2.rectangle(picture, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
-        _label(picture, f"{name} {score:.2f}", (left, top, right, bottom), colour, scale, thickness)
+        _label(picture, f"{name} {score:.2f}", (left, top), colour, scale=scale, line=thickness)
     return picture
 
 
@@ -50,14 +50,14 @@ def class_colour(label: int) -> Colour:
 
 
 def _label(
-    picture: NDArray[np.uint8], text: str, box: tuple[int, int, int, int], colour: Colour, scale: float, line: int
+    picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, *, scale: float, line: int
 ) -> None:
     height, width = picture.shape[:2]
     weight = max(round(scale * 1.6), 1)
     (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, weight)
     margin = max(round(scale * 6), 2)
     tall, wide = text_height + baseline + margin, text_width + 2 * margin
-    left, top, _, _ = box
+    left, top = corner
     left -= line // 2
     # Above the box; inside it where there is no room above.
     upper = top - tall if top - tall >= 0 else top

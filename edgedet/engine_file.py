@@ -1,4 +1,4 @@
-"""The container of an engine: 4 bytes length (little-endian), JSON, plan; or a bare plan with its JSON beside it."""
+"""The container of an engine: 4 bytes length (little-endian), JSON, plan; or a bare plan and its JSON beside it."""
 
 from __future__ import annotations
 

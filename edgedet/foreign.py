@@ -91,7 +91,7 @@ def _value(text: Any, key: str, where: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         raise ArtifactError(
-            f"{where}: its Ultralytics metadata {key!r} is {text[:60]!r}, expected a Python literal; export it again"
+            f"{where}: Ultralytics metadata {key!r} is {text[:60]!r}, expected a Python literal; export it again"
         ) from error
 
 

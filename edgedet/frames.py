@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edgedet.errors import FrameError
 
 ACCEPTED = (
-    "expected a NumPy array as OpenCV reads it: uint8 [H, W, 3] BGR; also [H, W] or [H, W, 1] grey, [H, W, 4] BGRA, "
-    "or float16/32/64 with values 0..255"
+    "expected a NumPy array as OpenCV reads it: uint8 [H, W, 3] BGR; also [H, W] or [H, W, 1] grey, "
+    "[H, W, 4] BGRA, or float16/32/64 with values 0..255"
 )
 
 

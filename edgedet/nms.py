@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 256
-"""Candidates judged together: large enough to amortise NumPy's calls, small enough for its IoU matrix to be quick."""
+"""Candidates judged together: enough to amortise NumPy's calls, few enough for their IoU matrix to be quick."""
 
 
 def nms(

@@ -91,7 +91,8 @@ class Postprocessor:
         missing = [name for name in wanted if name not in outputs]
         if missing:
             raise ArtifactError(
-                f"the card promises outputs {', '.join(wanted)}, the artifact has {', '.join(outputs)}; export it again"
+                f"the card promises outputs {', '.join(wanted)}, the artifact has {', '.join(outputs)}; "
+                "export it again"
             )
         self._card = card
         self._thresholds = thresholds

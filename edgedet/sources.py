@@ -105,7 +105,8 @@ def _open_path(text: str) -> FrameSource:
         return _Images(images, text)
     if not path.exists():
         if any(letter in text for letter in "*?["):
-            images = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())
+            names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (the pattern may be absolute)
+            images = [Path(name) for name in names if Path(name).is_file()]
             if not images:
                 raise SourceError(f"no file matches the pattern {text}")
             return _Images(images, text)
