@@ -11,12 +11,16 @@ else to stderr.
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 from edgedet import __version__
@@ -27,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "detect": ("edgedet.cli.detect", "find objects in images, folders and videos; JSON lines out"),
     "inspect": ("edgedet.cli.inspect", "show what an artifact holds: card, shapes, nodes, precision"),
     "parity": ("edgedet.cli.parity", "check that two artifacts of one detector agree, box by box"),
+    "bench": ("edgedet.cli.bench", "how long artifacts take on this machine, from frame to detections"),
+    "compare": ("edgedet.cli.compare", "what changed between benchmarks, and is it more than noise"),
     "doctor": ("edgedet.cli.doctor", "what this machine can run, and what is missing"),
 }
 """Command name to its module and the one line the overview shows."""
@@ -58,8 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``argv``: the arguments without the program's name; None takes them from ``sys.argv``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A class or file name that the locale cannot spell must not end the work.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = _dispatch(arguments)
+        with _termination_unwinds():
+            code = dispatch(arguments)
         # A closed pipe shows only when the buffer is written: do it where it is handled.
         sys.stdout.flush()
         return code
@@ -84,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _dispatch(arguments: list[str]) -> int:
+def dispatch(arguments: list[str]) -> int:
+    """Run the command ``arguments`` names and return its exit code; errors pass through."""
     command = next((word for word in arguments if not word.startswith("-")), None)
     parser = Parser(
         prog="edgedet",
@@ -112,6 +124,23 @@ def _dispatch(arguments: list[str]) -> int:
     assert module is not None, "argparse accepted a command that is not in the table"
     code: int = module.run(parsed)
     return code
+
+
+@contextmanager
+def _termination_unwinds() -> Iterator[None]:
+    """Let SIGTERM (schedulers, ``timeout``, ``docker stop``) unwind as Ctrl-C does, so no partial file stays."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _complain(message: str) -> None:

@@ -1,0 +1,189 @@
+"""Is one artifact slower than another, or was it the machine? Verdicts on two benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from edgedet.bench.state import QUIET_SHARE
+from edgedet.bench.statistics import CONFIDENCE, Interval, bootstrap_paired_ratio, bootstrap_ratio
+
+Verdict = Literal["slower", "faster", "no change", "undecided"]
+
+MIN_EFFECT = 0.03
+"""Smaller changes are not worth a verdict: a rebuilt binary moves by as much (Mytkowicz et al., ASPLOS 2009)."""
+
+LEAST_BLOCKS = 20
+"""Fewer blocks give an interval that promises more than it holds."""
+
+MACHINE_DRIFT = 0.05
+"""Two runs between which the fixed reference work changed by more were not made on the same machine, in effect."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The verdict on ``after`` relative to ``before``."""
+
+    before: str
+    after: str
+    p50_before: float
+    p50_after: float
+    ratio: Interval
+    """``after / before`` of typical block medians."""
+    verdict: Verdict
+    paired: bool
+    """Whether both were measured in turns, in one run."""
+    reason: str
+    """How the verdict came about, one sentence."""
+
+    @property
+    def resolution(self) -> float:
+        """The smallest slowdown that this comparison would have called one, as a share."""
+        return max(MIN_EFFECT, self.ratio.high / self.ratio.value - 1, 1 - self.ratio.low / self.ratio.value)
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "p50_before_ms": self.p50_before,
+            "p50_after_ms": self.p50_after,
+            "ratio": round(self.ratio.value, 5),
+            "interval": [round(self.ratio.low, 5), round(self.ratio.high, 5)],
+            "confidence": self.ratio.confidence,
+            "resolution": round(self.resolution, 5),
+            "verdict": self.verdict,
+            "paired": self.paired,
+            "reason": self.reason,
+        }
+
+
+def compare_artifacts(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    *,
+    same_run: bool,
+    min_effect: float = MIN_EFFECT,
+    confidence: float = CONFIDENCE,
+) -> Comparison:
+    """Compare two entries of ``artifacts``.
+
+    Measured in one run, the blocks of a round are divided by one another, so that a disturbed machine cancels.
+    Measured apart, only blocks during which the machine was quiet count where there are enough of them; and when
+    the machine itself changed in between, no verdict is given rather than a wrong one.
+
+    ``min_effect``: changes below this share are "no change" however certain they are.
+    """
+    first, second = before["latency"]["blocks"], after["latency"]["blocks"]
+    note = ""
+    if same_run:
+        turns = sorted({block["turn"] for block in first} & {block["turn"] for block in second})
+        first_by, second_by = ({block["turn"]: block for block in blocks} for blocks in (first, second))
+        ratio = _paired(
+            [_median(first_by[turn]) for turn in turns], [_median(second_by[turn]) for turn in turns], confidence
+        )
+        count, trouble = len(turns), None
+    else:
+        first, second, note = _quiet(first, second)
+        count = min(len(first), len(second))
+        ratio = _apart(first, second, confidence)
+        trouble = _machine_changed(first, second, confidence)
+    if count < LEAST_BLOCKS:
+        trouble = f"only {count} blocks were measured, {LEAST_BLOCKS} are needed; bench for longer (--seconds)"
+    verdict, reason = _judge(ratio, min_effect, trouble)
+    return Comparison(
+        before=before["name"],
+        after=after["name"],
+        p50_before=before["latency"]["p50"],
+        p50_after=after["latency"]["p50"],
+        ratio=ratio,
+        verdict=verdict,
+        paired=same_run,
+        reason=reason + note,
+    )
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What besides the artifacts differs between two results, and could be the reason for a change."""
+    found = []
+    for what, first, second in (
+        ("the processor", before["machine"]["cpu"]["model"], after["machine"]["cpu"]["model"]),
+        ("the cores", before["machine"]["cpu"]["cores"], after["machine"]["cpu"]["cores"]),
+        ("the GPUs", _gpus(before), _gpus(after)),
+        ("the power mode", (before["machine"]["jetson"] or {}).get("power_mode"),
+         (after["machine"]["jetson"] or {}).get("power_mode")),
+        ("the governor", before["machine"]["clocks"]["governor"], after["machine"]["clocks"]["governor"]),
+        ("the frames", before["frames"]["source"], after["frames"]["source"]),
+        ("--threads", before["rules"]["threads"], after["rules"]["threads"]),
+        ("throttling", before["during"]["throttled"], after["during"]["throttled"]),
+    ):  # fmt: skip
+        if first != second:
+            found.append(f"{what}: {first} before, {second} after")
+    return found
+
+
+def _gpus(result: dict[str, Any]) -> str:
+    return ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in result["machine"]["gpus"]) or "none"
+
+
+def _judge(ratio: Interval, min_effect: float, trouble: str | None) -> tuple[Verdict, str]:
+    span = f"{ratio.confidence:.0%} interval {ratio.low - 1:+.1%} to {ratio.high - 1:+.1%}"
+    if trouble is not None:
+        return "undecided", trouble
+    if ratio.low > 1 and ratio.value >= 1 + min_effect:
+        return "slower", f"the {span} lies above zero"
+    if ratio.high < 1 and ratio.value <= 1 / (1 + min_effect):
+        return "faster", f"the {span} lies below zero"
+    if ratio.low > 1 or ratio.high < 1:
+        return "no change", f"the {span} leaves out zero, but the change is below {min_effect:.0%}"
+    return "no change", f"the {span} holds zero"
+
+
+def _median(block: dict[str, Any]) -> float:
+    return float(np.median(block["samples_ms"]))
+
+
+def _paired(before: list[float], after: list[float], confidence: float) -> Interval:
+    if not before:
+        return Interval(1.0, 0.0, float("inf"), confidence)
+    return bootstrap_paired_ratio(before, after, confidence=confidence)
+
+
+def _apart(before: list[dict[str, Any]], after: list[dict[str, Any]], confidence: float) -> Interval:
+    return bootstrap_ratio(
+        [_median(block) for block in before], [_median(block) for block in after], confidence=confidence
+    )
+
+
+def _quiet(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
+    def undisturbed(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [block for block in blocks if (block["others_cpu_share"] or 0.0) <= QUIET_SHARE]
+
+    chosen = undisturbed(before), undisturbed(after)
+    if min(map(len, chosen)) < LEAST_BLOCKS or (len(chosen[0]), len(chosen[1])) == (len(before), len(after)):
+        return before, after, ""
+    return *chosen, f" (quiet blocks alone: {len(chosen[0])} of {len(before)}, {len(chosen[1])} of {len(after)})"
+
+
+def _machine_changed(before: list[dict[str, Any]], after: list[dict[str, Any]], confidence: float) -> str | None:
+    shares = [
+        float(np.median([block["others_cpu_share"] or 0.0 for block in blocks])) for blocks in (before, after)
+    ]
+    advice = "bench both artifacts in one run (`edgedet bench A B --json both.json`) and compare that file"
+    if max(shares) > QUIET_SHARE:
+        return (
+            f"other processes used {shares[0]:.0%} of the CPUs before and {shares[1]:.0%} after; quieten the "
+            f"machine, or {advice}"
+        )
+    drift = bootstrap_ratio(
+        [block["reference_ms"] for block in before],
+        [block["reference_ms"] for block in after],
+        confidence=confidence,
+    )
+    if abs(drift.value - 1) > MACHINE_DRIFT and not drift.low <= 1 <= drift.high:
+        return f"the machine itself changed: a fixed piece of work took {drift.value - 1:+.0%} time; {advice}"
+    return None

@@ -1,0 +1,222 @@
+"""Warm single-stream latency: one frame after another, several artifacts in turns.
+
+Measured in blocks of consecutive frames. Where several artifacts are given, every round has one block of each, in
+an order drawn anew: what slows the machine for a while slows all of them, and their ratio stays honest.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from edgedet.bench.frames import Frame
+from edgedet.bench.state import MachineState, others_share, read_state
+from edgedet.bench.statistics import bootstrap_centre, bootstrap_paired_ratio, summarise
+
+STAGES = ("pre", "run", "post")
+FRAME_STRIDE = 7
+"""Rounds begin this many frames apart: artifacts see the same frames in a round, and all frames get their turn."""
+
+
+class Timed(Protocol):
+    """What is measured: detects, and says how long its stages took (milliseconds)."""
+
+    @property
+    def last_timing(self) -> Any:
+        """``pre``, ``run`` and ``post`` of the last call."""
+
+    def detect(self, frame: Frame) -> Any:
+        """Detections of one frame."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When measuring begins and ends. Seconds count per artifact."""
+
+    warmup_frames: int = 20
+    warmup_seconds: float = 1.0
+    frames: int = 100
+    seconds: float = 10.0
+    max_seconds: float = 60.0
+    half_width: float = 0.02
+    """The median counts as settled when half its 99 % interval is below this share of it."""
+    block_seconds: float = 0.25
+    resume_frames: int = 2
+    """Frames run and not counted after another artifact had the machine (caches and thread pools are theirs)."""
+
+    def describe(self) -> dict[str, Any]:
+        """As the result file holds them, in words too."""
+        return asdict(self) | {
+            "clipping": "none",
+            "warmup_rule": f"at least {self.warmup_frames} frames and {self.warmup_seconds:g} s, at most ten times "
+            "that long, until the last frames are no longer faster than those before them",
+            "stopping_rule": f"at least {self.frames} frames and {self.seconds:g} s, then until half the 99 % "
+            f"interval of the median is below {self.half_width:.1%}, at most {self.max_seconds:g} s",
+        }
+
+
+@dataclass
+class Series:
+    """Everything measured of one artifact, block by block, milliseconds."""
+
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
+    detections: list[int] = field(default_factory=list)
+    warmup: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    settled: bool = False
+
+    @property
+    def samples(self) -> list[float]:
+        """Every counted frame, in order."""
+        return [sample for block in self.blocks for sample in block["samples_ms"]]
+
+    @property
+    def medians(self) -> list[float]:
+        """The median of each block."""
+        return [float(np.median(block["samples_ms"])) for block in self.blocks]
+
+    def describe(self) -> dict[str, Any]:
+        """The result's ``latency`` section."""
+        interval = bootstrap_centre(self.medians)
+        return summarise(self.samples) | {
+            "p50_interval": [round(interval.low, 4), round(interval.high, 4)],
+            "settled": self.settled,
+            "seconds": round(self.seconds, 3),
+            "warmup": self.warmup,
+            "blocks": self.blocks,
+        }
+
+    def describe_stages(self, capture_ms: Sequence[float]) -> dict[str, Any]:
+        """The result's ``stages`` section: the median of each, and what lies between them."""
+        stages: dict[str, Any] = {name: summarise(values)["p50"] for name, values in self.stages.items()}
+        inside = np.sum([self.stages[stage] for stage in STAGES], axis=0)
+        stages["between"] = round(float(np.median(np.array(self.samples) - inside)), 4)
+        stages["capture"] = (
+            round(float(np.median(capture_ms)), 4)
+            if capture_ms
+            else {"not_measured": "synthetic frames are not captured"}
+        )
+        return stages
+
+
+def measure_latency(
+    detectors: Sequence[Timed],
+    frames: Sequence[Frame],
+    rules: Rules,
+    *,
+    progress: Callable[[str, int, int | None], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    root: Path = Path("/"),
+) -> tuple[list[Series], list[MachineState]]:
+    """Warm up, then measure all detectors in turns until the rules are met; nothing is dropped.
+
+    Returns one series for each detector and the states of the machine between blocks.
+    """
+    series = [Series() for _ in detectors]
+    lengths = []
+    for detector, its in zip(detectors, series, strict=True):
+        its.warmup = warm_up(detector, frames, rules, clock)
+        lengths.append(int(np.clip(math.ceil(rules.block_seconds / max(its.warmup["median_s"], 1e-6)), 3, 1000)))
+    rng = np.random.default_rng(0)
+    states = [read_state(root)]
+    resume = rules.resume_frames if len(detectors) > 1 else 0
+    begin = clock()
+    for turn in range(1_000_000):
+        for index in rng.permutation(len(detectors)):
+            reference = reference_ms(clock)
+            first = turn * FRAME_STRIDE
+            for step in range(resume):
+                detectors[index].detect(frames[(first - resume + step) % len(frames)])
+            before = read_state(root)
+            its = series[index]
+            block = _block(detectors[index], frames, its, first=first, length=lengths[index], clock=clock)
+            states.append(read_state(root))
+            share = others_share(before, states[-1])
+            block |= {
+                "turn": turn,
+                "begin_s": round(block["begin_s"] - begin, 3),
+                "reference_ms": reference,
+                "others_cpu_share": None if share is None else round(share, 3),
+            }
+            series[index].blocks.append(block)
+        if progress is not None:
+            done = min(its.seconds for its in series)
+            progress("measuring latency", int(done), int(max(rules.seconds, done + 1)))
+        if _finished(series, rules):
+            break
+    return series, states
+
+
+def warm_up(detector: Timed, frames: Sequence[Frame], rules: Rules, clock: Callable[[], float]) -> dict[str, Any]:
+    """Run until the machine has settled: minimum met, and no longer getting faster by more than 5 %."""
+    begin = clock()
+    times: list[float] = []
+    window = max(2, min(10, rules.warmup_frames // 2))
+    while True:
+        before = clock()
+        detector.detect(frames[len(times) % len(frames)])
+        after = clock()
+        times.append(after - before)
+        spent = after - begin
+        enough = len(times) >= rules.warmup_frames and spent >= rules.warmup_seconds
+        settled = len(times) >= 2 * window and np.median(times[-window:]) >= 0.95 * np.median(
+            times[-2 * window : -window]
+        )
+        overtime = len(times) >= 10 * rules.warmup_frames and spent >= 10 * rules.warmup_seconds
+        if (enough and settled) or overtime:
+            return {
+                "frames": len(times),
+                "seconds": round(spent, 3),
+                "settled": bool(settled),
+                "median_s": float(np.median(times[-window:])),
+            }
+
+
+def reference_ms(clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long a fixed piece of work takes now: tells a slower machine from a slower artifact."""
+    values = _REFERENCE.copy()
+    begin = clock()
+    values.sort()
+    return round((clock() - begin) * 1e3, 4)
+
+
+_REFERENCE = (np.arange(100_000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)).astype(np.float64)
+
+
+def _block(
+    detector: Timed, frames: Sequence[Frame], series: Series, *, first: int, length: int, clock: Callable[[], float]
+) -> dict[str, Any]:
+    samples: list[float] = []
+    opening = clock()
+    for step in range(length):
+        frame = frames[(first + step) % len(frames)]
+        before = clock()
+        detections = detector.detect(frame)
+        after = clock()
+        samples.append(round((after - before) * 1e3, 4))
+        timing = detector.last_timing
+        for stage in STAGES:
+            series.stages[stage].append(float(getattr(timing, stage)))
+        series.detections.append(len(detections))
+    series.seconds += clock() - opening
+    return {"begin_s": opening, "samples_ms": samples}
+
+
+def _finished(series: Sequence[Series], rules: Rules) -> bool:
+    if any(its.seconds < rules.seconds or len(its.samples) < rules.frames for its in series):
+        # Slow detectors would never see so many frames in time: the time limit ends it.
+        return all(its.seconds >= rules.max_seconds for its in series)
+    for its in series:
+        its.settled = bootstrap_centre(its.medians).relative_half_width <= rules.half_width
+    ratios = [bootstrap_paired_ratio(series[0].medians, its.medians) for its in series[1:]]
+    settled = all(its.settled for its in series) and all(
+        ratio.relative_half_width <= rules.half_width for ratio in ratios
+    )
+    return settled or all(its.seconds >= rules.max_seconds for its in series)

@@ -1,0 +1,213 @@
+"""The whole suite on one or several artifacts: one result object."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgedet import __version__
+from edgedet.bench.cold import measure_cold_start
+from edgedet.bench.frames import FrameSet
+from edgedet.bench.latency import Rules, Series, measure_latency
+from edgedet.bench.load import measure_batches, measure_streams
+from edgedet.bench.power import PowerLog, energy_summary, find_meter, mean_watts
+from edgedet.bench.result import KIND, VERSION, Result, not_measured
+from edgedet.bench.state import MachineState, describe_clocks, summarise_states
+from edgedet.detector import Detector
+from edgedet.errors import UsageError
+from edgedet.machine import describe_machine
+
+IDLE_SECONDS = 2.0
+"""How long the machine's idle power is watched before the work."""
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to measure. ``threads``: CPU threads of each detector, None for the runtime's own choice."""
+
+    rules: Rules = field(default_factory=Rules)
+    runtime: str = "auto"
+    threads: int | None = None
+    batches: tuple[int, ...] = (1, 4)
+    """Empty: throughput is left out."""
+    streams: tuple[int, ...] = (1, 2)
+    """Empty: several streams are left out."""
+    load_seconds: float = 3.0
+    """Time for each batch size and stream count."""
+    cold_starts: int = 3
+    """0: cold start and memory are left out."""
+
+
+def run_bench(
+    paths: Sequence[str | Path],
+    frames: FrameSet,
+    options: BenchOptions,
+    *,
+    names: Sequence[str] | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
+    root: Path = Path("/"),
+) -> Result:
+    """Measure every artifact on the same frames; the result follows ``schema.json``.
+
+    ``names``: what to call them; by default the file's name, with its place in the list where two are alike.
+
+    Raises:
+        UsageError: no artifact, or two of one name.
+        ArtifactError, RuntimeUnavailableError: an artifact cannot be opened.
+    """
+    if not paths:
+        raise UsageError("no artifact was given; expected at least one graph or engine to measure")
+    called = list(names) if names is not None else _names(paths)
+    if len(set(called)) != len(called):
+        raise UsageError(f"two artifacts are called {_twice(called)}; give each a name of its own")
+    machine = describe_machine(root)
+    tell = progress or (lambda stage, done, total: None)
+    settings: dict[str, Any] = {"runtime": options.runtime, "threads": options.threads}
+    cold = []
+    for index, path in enumerate(paths):
+        tell("starting cold", index, len(paths))
+        cold.append(_cold(path, frames, settings, options.cold_starts))
+    with ExitStack() as stack:
+        detectors = [stack.enter_context(Detector(path, **settings)) for path in paths]
+        series, states, energy = _latency(detectors, frames, options.rules, progress=progress, root=root)
+        batches = []
+        for index, detector in enumerate(detectors):
+            tell("measuring throughput", index, len(detectors))
+            batches.append(_batches(detector, frames, options))
+        entries = [
+            _identity(path, name, detector) for path, name, detector in zip(paths, called, detectors, strict=True)
+        ]
+    for index, path in enumerate(paths):
+        tell("measuring several streams", index, len(paths))
+        entries[index] |= {
+            "cold": cold[index][0],
+            "memory": cold[index][1],
+            "latency": series[index].describe(),
+            "stages": series[index].describe_stages(frames.capture_ms),
+            "detections": _spread(series[index].detections),
+            "throughput": batches[index],
+            "streams": _streams(path, frames, options, machine.cpu.cores),
+            "energy": energy[index],
+        }
+    result: Result = {
+        "kind": KIND,
+        "version": VERSION,
+        "edgedet": __version__,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": asdict(machine) | {"clocks": describe_clocks(root)},
+        "during": summarise_states(states, root),
+        "rules": options.rules.describe() | {"threads": options.threads},
+        "frames": frames.describe(),
+        "artifacts": entries,
+    }
+    # Tuples become lists now rather than in the file: the object and what is read back are equal.
+    plain: Result = json.loads(json.dumps(result, allow_nan=False))
+    return plain
+
+
+def _names(paths: Sequence[str | Path]) -> list[str]:
+    plain = [Path(path).name for path in paths]
+    return [
+        f"{name}#{plain[: index + 1].count(name)}" if plain.count(name) > 1 else name
+        for index, name in enumerate(plain)
+    ]
+
+
+def _twice(names: Sequence[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
+
+
+def _identity(path: str | Path, name: str, detector: Detector) -> dict[str, Any]:
+    card = detector.card
+    return {
+        "name": name,
+        "path": str(path),
+        "sha256": file_sha256(path),
+        "bytes": Path(path).stat().st_size,
+        "family": card.family,
+        "architecture": card.architecture,
+        "precision": card.precision,
+        "input": [card.input.height, card.input.width],
+        "classes": len(card.names),
+        "runtime": detector.description,
+    }
+
+
+def file_sha256(path: str | Path) -> str:
+    """The file's digest, hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _cold(
+    path: str | Path, frames: FrameSet, settings: dict[str, Any], starts: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    if not starts:
+        skipped = not_measured("left out on request (--cold-starts 0)")
+        return skipped, skipped
+    return measure_cold_start(path, frames.frames, settings, starts=starts)
+
+
+def _latency(
+    detectors: Sequence[Detector],
+    frames: FrameSet,
+    rules: Rules,
+    *,
+    progress: Callable[[str, int, int | None], None] | None,
+    root: Path,
+) -> tuple[list[Series], list[MachineState], list[dict[str, Any]]]:
+    meter, no_meter = find_meter(root)
+    if meter is None:
+        series, states = measure_latency(detectors, frames.frames, rules, progress=progress, root=root)
+        return series, states, [not_measured(no_meter)] * len(detectors)
+    with PowerLog(meter) as log:
+        idle_begin = log.clock()
+        time.sleep(IDLE_SECONDS)
+        idle_end = log.clock()
+        offset = log.clock() - time.perf_counter()
+        begin = time.perf_counter()
+        series, states = measure_latency(detectors, frames.frames, rules, progress=progress, root=root)
+        end = log.clock()
+    idle = mean_watts(log.readings, idle_begin, idle_end)
+    if len(detectors) > 1:
+        reason = "several artifacts took turns, and power follows too slowly to be told apart; bench one alone"
+        return series, states, [not_measured(reason)] * len(detectors)
+    its = series[0]
+    # Warm-up is over when the first block begins; blocks cover nearly all of the time after it.
+    first = begin + offset + its.warmup["seconds"]
+    watts = mean_watts(log.readings, first, end)
+    return series, states, [energy_summary(meter, watts, idle, its.seconds, len(its.samples))]
+
+
+def _batches(detector: Detector, frames: FrameSet, options: BenchOptions) -> Any:
+    if not options.batches:
+        return not_measured("left out on request (--batches none)")
+    return measure_batches(detector, frames.frames, options.batches, seconds=options.load_seconds)
+
+
+def _streams(path: str | Path, frames: FrameSet, options: BenchOptions, cores: int) -> Any:
+    if not options.streams:
+        return not_measured("left out on request (--streams none)")
+    return measure_streams(
+        lambda threads: Detector(path, runtime=options.runtime, threads=options.threads or threads),
+        frames.frames,
+        options.streams,
+        cores=options.threads or cores,
+        seconds=options.load_seconds,
+    )
+
+
+def _spread(counts: Sequence[int]) -> dict[str, Any]:
+    import numpy as np
+
+    return {"min": min(counts), "median": float(np.median(counts)), "max": max(counts)}

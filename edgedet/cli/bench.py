@@ -1,0 +1,120 @@
+"""Measure how long artifacts take on this machine, from frame to detections.
+
+Cold start, warm latency with its tail, stages, throughput, several streams, memory and energy. Several artifacts
+are measured in turns, in one run: that is how to compare two of them on a machine that does other things too."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from edgedet.cli.values import positive_integer
+
+EXAMPLES = """\
+examples:
+  edgedet bench model.onnx --frames photos/                    real frames: figures that count
+  edgedet bench fp32.onnx int8.onnx --frames clip.mp4 --json both.json
+  edgedet compare both.json                                    is one slower, or was it noise?
+"""
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if text == "none":
+        return ()
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        values = (0,)
+    if min(values) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected numbers from 1 up, separated by commas, or none")
+    return values
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 0 up")
+    return int(text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="graphs or engines")
+    parser.add_argument(
+        "--frames", metavar="SOURCE", help="dataset, folder, image or video to run on (synthetic scenes without it)"
+    )
+    parser.add_argument(
+        "--frame-count", type=positive_integer, default=32, metavar="N", help="frames held in memory (32)"
+    )
+    parser.add_argument("--runtime", default="auto", help="onnxruntime, tensorrt or torch (by the file's suffix)")
+    parser.add_argument(
+        "--threads", type=positive_integer, metavar="N", help="CPU threads (the runtime's own choice)"
+    )
+    rules = parser.add_argument_group("rules")
+    rules.add_argument(
+        "--warmup", type=positive_integer, default=20, metavar="N", help="frames before measuring (20)"
+    )
+    rules.add_argument(
+        "--min-frames", type=positive_integer, default=100, metavar="N", help="frames at least (100)"
+    )
+    rules.add_argument("--seconds", type=_positive, default=10.0, metavar="S", help="time at least (10)")
+    rules.add_argument("--max-seconds", type=_positive, metavar="S", help="time at most (six times --seconds)")
+    parts = parser.add_argument_group("parts")
+    parts.add_argument("--batches", type=_numbers, default=(1, 4), metavar="N,N", help="batch sizes, or none (1,4)")
+    parts.add_argument("--streams", type=_numbers, default=(1, 2), metavar="N,N", help="streams, or none (1,2)")
+    parts.add_argument("--cold-starts", type=_whole, default=3, metavar="N", help="fresh processes, or 0 (3)")
+    parser.add_argument("--json", metavar="OUT", help="write the result here; - prints it instead of the summary")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print."""
+    from edgedet.bench.frames import load_frames
+    from edgedet.bench.latency import Rules
+    from edgedet.bench.result import write_result
+    from edgedet.bench.suite import BenchOptions, run_bench
+    from edgedet.bench.text import describe_result
+    from edgedet.cli.progress import Progress
+    from edgedet.errors import UsageError
+    from edgedet.files import require_writable_parent
+
+    longest = arguments.max_seconds or 6 * arguments.seconds
+    if longest < arguments.seconds:
+        raise UsageError(f"--max-seconds {longest:g} is less than --seconds {arguments.seconds:g}; expected more")
+    if arguments.json and arguments.json != "-":
+        require_writable_parent(arguments.json)
+    options = BenchOptions(
+        rules=Rules(
+            warmup_frames=max(2, arguments.warmup),
+            frames=arguments.min_frames,
+            seconds=arguments.seconds,
+            max_seconds=longest,
+        ),
+        runtime=arguments.runtime,
+        threads=arguments.threads,
+        batches=arguments.batches,
+        streams=arguments.streams,
+        cold_starts=arguments.cold_starts,
+    )
+    with Progress() as progress:
+        progress("reading frames")
+        frames = load_frames(arguments.frames, count=arguments.frame_count)
+        result = run_bench(arguments.artifacts, frames, options, progress=progress)
+    if arguments.json == "-":
+        print(json.dumps(result, indent=1))
+        return 0
+    for line in describe_result(result):
+        print(line)
+    if arguments.json:
+        write_result(result, arguments.json)
+        print(f"\nwritten to {arguments.json}", file=sys.stderr)
+    return 0

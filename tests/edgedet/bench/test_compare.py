@@ -1,0 +1,96 @@
+"""Verdicts: slower, faster, no change, and the courage to say undecided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedet.bench.compare import compare_artifacts
+
+
+def artifact(
+    name: str, milliseconds: Any, *, reference: float = 2.0, others: float = 0.0, frames: int = 5
+) -> dict[str, Any]:
+    """One entry of a result, a block for each of ``milliseconds``."""
+    blocks = [
+        {
+            "turn": turn,
+            "begin_s": float(turn),
+            "reference_ms": reference,
+            "others_cpu_share": others,
+            "samples_ms": [float(value)] * frames,
+        }
+        for turn, value in enumerate(milliseconds)
+    ]
+    return {"name": name, "latency": {"p50": float(np.median(milliseconds)), "blocks": blocks}}
+
+
+def noisy(centre: float, noise: float, seed: int, blocks: int = 40) -> Any:
+    return centre * np.exp(noise * np.random.default_rng(seed).standard_normal(blocks))
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.10, "slower"), (1 / 1.10, "faster"), (1.0, "no change")])
+def test_ten_per_cent_show_through_a_machine_that_comes_and_goes(factor: float, verdict: str) -> None:
+    machine = np.repeat(np.exp(0.6 * np.random.default_rng(0).standard_normal(8)), 5)
+    before = artifact("a", machine * noisy(10, 0.03, 1))
+    after = artifact("b", machine * noisy(10 * factor, 0.03, 2))
+    comparison = compare_artifacts(before, after, same_run=True)
+    assert comparison.verdict == verdict
+    assert comparison.paired
+
+
+def test_comparing_an_artifact_with_itself_finds_nothing_in_nineteen_of_twenty() -> None:
+    changed = 0
+    for seed in range(60):
+        before = artifact("a", noisy(10, 0.08, 2 * seed))
+        after = artifact("a", noisy(10, 0.08, 2 * seed + 1))
+        changed += compare_artifacts(before, after, same_run=False).verdict != "no change"
+    assert changed <= 3
+
+
+def test_a_certain_but_tiny_change_is_no_change() -> None:
+    comparison = compare_artifacts(
+        artifact("a", noisy(10, 0.001, 0)), artifact("a", noisy(10.1, 0.001, 1)), same_run=False
+    )
+    assert comparison.verdict == "no change"
+    assert "below 3%" in comparison.reason
+    assert comparison.ratio.low > 1
+
+
+def test_the_machine_is_suspected_before_the_artifact() -> None:
+    before, after = artifact("a", noisy(10, 0.01, 0)), artifact("a", noisy(15, 0.01, 1), reference=3.0)
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "undecided"
+    assert "+50%" in comparison.reason
+    assert "edgedet bench A B" in comparison.reason
+
+
+def test_a_disturbed_run_gives_no_verdict_unless_it_has_enough_quiet_blocks() -> None:
+    before = artifact("a", noisy(10, 0.01, 0))
+    after = artifact("a", noisy(20, 0.01, 1), others=0.4)
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "undecided"
+    assert "40%" in comparison.reason
+    for block in after["latency"]["blocks"][:25]:
+        block["others_cpu_share"] = 0.0
+        block["samples_ms"] = [10.0] * 5
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "no change"
+    assert "25 of 40" in comparison.reason
+
+
+def test_too_few_blocks_give_no_verdict_and_what_would_be_missed_is_said() -> None:
+    comparison = compare_artifacts(artifact("a", [10.0] * 5), artifact("a", [20.0] * 5), same_run=True)
+    assert comparison.verdict == "undecided"
+    assert "only 5 blocks" in comparison.reason
+    wide = compare_artifacts(artifact("a", noisy(10, 0.3, 0)), artifact("a", noisy(10, 0.3, 1)), same_run=True)
+    assert wide.verdict == "no change"
+    assert wide.resolution > 0.1
+
+
+def test_blocks_are_paired_by_their_round() -> None:
+    before, after = artifact("a", noisy(10, 0.5, 0)), artifact("b", noisy(10, 0.5, 0) * 1.2)
+    after["latency"]["blocks"] = after["latency"]["blocks"][5:][::-1]
+    assert compare_artifacts(before, after, same_run=True).ratio.value == pytest.approx(1.2)
