@@ -88,13 +88,13 @@ def class_count(arch: str, state: State) -> int:
         if name in state:
             return int(state[name].shape[0])
     else:
-        # Anchors per location: the box head has 4 outputs for each, the class head num_classes.
-        for classes, boxes in (
-            ("head.classification_head.module_list.0.1.bias", "head.regression_head.module_list.0.1.bias"),
-            ("head.classification_head.module_list.0.bias", "head.regression_head.module_list.0.bias"),
-        ):
-            if classes in state and boxes in state:
-                return int(state[classes].shape[0]) * 4 // int(state[boxes].shape[0])
+        # Anchors per location: the box head has 4 outputs for each, the class head num_classes. SSDLite's heads
+        # end in a 1x1 convolution behind a depthwise one.
+        last = "0.1.bias" if arch.startswith("ssdlite") else "0.bias"
+        classes = f"head.classification_head.module_list.{last}"
+        boxes = f"head.regression_head.module_list.{last}"
+        if classes in state and boxes in state:
+            return int(state[classes].shape[0]) * 4 // int(state[boxes].shape[0])
     raise CheckpointError(
         f"the tensors are not those of {arch}: its class prediction layer is missing; check --arch"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -150,10 +151,8 @@ def _looks_like_pickle(path: Path) -> bool:
 
 def _culprit(message: str) -> str:
     """The object PyTorch names in its long refusal."""
-    for word in message.replace("`", " ").split():
-        if word.count(".") and word[0].isalpha() and not word.endswith(".") and "torch.serialization" not in word:
-            return word.strip("'\",()")
-    return "an object that is no tensor"
+    found = re.search(r"GLOBAL:?\s+([\w.]+)", message)
+    return found.group(1) if found else "an object that is no tensor"
 
 
 def _text(value: Any) -> str | None:

@@ -1,0 +1,135 @@
+"""Checkpoints come in without running their code, and errors say what to do."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgedet.errors import CheckpointError, UntrustedCheckpointError
+from edgedet.export.architectures import ARCHITECTURES, build, class_count, guess_architecture
+from edgedet.export.checkpoint import load_checkpoint
+
+SSDLITE = "ssdlite320_mobilenet_v3_large"
+marker: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = build(SSDLITE, 4).state_dict()
+    return tensors
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict"])
+def test_described_checkpoints_are_read(tmp_path: Path, state: dict[str, torch.Tensor], key: str) -> None:
+    half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    content = {
+        "arch": SSDLITE,
+        "num_classes": 4,
+        "classes": ["a", "b", "c"],
+        key: half,
+        "args": argparse.Namespace(x=1),
+    }
+    checkpoint = load_checkpoint(saved(tmp_path / "a.pt", content))
+    assert (checkpoint.arch, checkpoint.num_classes, checkpoint.names) == (SSDLITE, 4, ("a", "b", "c"))
+    assert all(value.dtype != torch.float16 for value in checkpoint.state_dict.values())
+    build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict)
+
+
+def test_bare_state_dict_is_recognised_and_counted(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    parallel = {f"module.{name}": value for name, value in state.items()}
+    checkpoint = load_checkpoint(saved(tmp_path / "a.pt", parallel))
+    assert (checkpoint.arch, checkpoint.num_classes) == (SSDLITE, 4)
+    assert checkpoint.names == ("class_1", "class_2", "class_3")
+
+
+@pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
+def test_class_count_is_read_off_the_tensors(arch: str) -> None:
+    with torch.device("meta"):
+        tensors = build(arch, 7).state_dict()
+    assert class_count(arch, tensors) == 7
+    assert guess_architecture(tensors) in (arch, None)
+
+
+def test_ambiguous_tensors_ask_for_the_architecture(tmp_path: Path) -> None:
+    tensors = build("fasterrcnn_mobilenet_v3_large_320_fpn", 3).state_dict()
+    path = saved(tmp_path / "a.pt", tensors)
+    with pytest.raises(CheckpointError, match=r"add --arch, one of: .*fasterrcnn_mobilenet_v3_large_320_fpn"):
+        load_checkpoint(path)
+    assert load_checkpoint(path, arch="fasterrcnn_mobilenet_v3_large_320_fpn").num_classes == 3
+
+
+def test_wrong_class_counts_are_named(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = saved(tmp_path / "a.pt", {"arch": SSDLITE, "num_classes": 5, "state_dict": state})
+    with pytest.raises(CheckpointError, match=r"says num_classes is 5, but its class layer has 4"):
+        load_checkpoint(path)
+    path = saved(tmp_path / "b.pt", {"arch": SSDLITE, "state_dict": state})
+    with pytest.raises(CheckpointError, match=r"has 3 classes \(and background\), but 2 names"):
+        load_checkpoint(path, classes=("a", "b"))
+    assert load_checkpoint(path, classes=("__background__", "a", "b", "c")).names == ("a", "b", "c")
+
+
+def test_unknown_architecture_lists_the_known(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = saved(tmp_path / "a.pt", {"arch": "retinanet", "state_dict": state})
+    with pytest.raises(CheckpointError, match=r"unknown architecture 'retinanet'; edgedet knows .*ssd300_vgg16"):
+        load_checkpoint(path)
+
+
+def test_tensors_of_another_architecture_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(CheckpointError, match="not those of ssd300_vgg16"):
+        load_checkpoint(saved(tmp_path / "a.pt", state), arch="ssd300_vgg16")
+    changed = dict(state)
+    name = next(iter(changed))
+    changed[name] = torch.zeros(1, 2)
+    with pytest.raises(CheckpointError, match=r"does not fit .*\(1, 2\)"):
+        build(SSDLITE, 4, changed)
+
+
+class Malicious:
+    """Runs a function when unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return marker.append, ("ran",)
+
+
+def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pt", {"state_dict": Malicious()})
+    with pytest.raises(UntrustedCheckpointError, match=r"carries code .*--trust-checkpoint"):
+        load_checkpoint(path)
+    assert not marker
+
+
+def test_a_pickled_module_needs_trust(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pt", build(SSDLITE, 4))
+    with pytest.raises(UntrustedCheckpointError, match="torchvision"):
+        load_checkpoint(path)
+    assert load_checkpoint(path, trust="code").arch == SSDLITE
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"", "empty"), (b"\xff\xd8\xff\xe0JFIF", "not a checkpoint")])
+def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(path)
+
+
+def test_truncated_checkpoint(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = saved(tmp_path / "a.pt", state)
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [1, 2]])
+def test_checkpoints_without_tensors(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(CheckpointError, match="expected a state_dict"):
+        load_checkpoint(saved(tmp_path / "a.pt", content))

@@ -1,0 +1,70 @@
+"""Simplifying changes nothing that can be computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from edgedet.export.simplify import simplify
+
+
+def model(
+    nodes: list[onnx.NodeProto], *, constants: dict[str, np.ndarray], listed: bool = False
+) -> onnx.ModelProto:
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])]
+    if listed:
+        inputs += [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in constants.items()
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        inputs,
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def run(graph: onnx.ModelProto) -> np.ndarray:
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": np.arange(6, dtype=np.float32).reshape(2, 3)})[0])
+
+
+def test_shapes_identities_and_constants_are_folded() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["columns"]),
+        helper.make_node("Cast", ["columns"], ["columns_float"], to=TensorProto.FLOAT),
+        helper.make_node("Constant", [], ["two"], value=numpy_helper.from_array(np.float32(2))),
+        helper.make_node("Mul", ["columns_float", "two"], ["six"]),
+        helper.make_node("Identity", ["x"], ["same"]),
+        helper.make_node("Mul", ["same", "six"], ["product"]),
+        helper.make_node("Identity", ["product"], ["y"]),
+        helper.make_node("Relu", ["x"], ["unused"]),
+    ]
+    before = model(nodes, constants={"one": np.array(1), "never": np.zeros(5, np.float32)})
+    expected = run(before)
+    after = simplify(before)
+    assert [node.op_type for node in after.graph.node] == ["Mul"]
+    assert len(after.graph.initializer) == 1
+    np.testing.assert_array_equal(run(after), expected)
+
+
+def test_constants_cease_to_be_inputs_and_are_shared() -> None:
+    nodes = [helper.make_node("Add", ["x", "a"], ["t"]), helper.make_node("Add", ["t", "b"], ["y"])]
+    before = model(nodes, constants={"a": np.ones(3, np.float32), "b": np.ones(3, np.float32)}, listed=True)
+    expected = run(before)
+    after = simplify(before)
+    assert [value.name for value in after.graph.input] == ["x"]
+    assert len(after.graph.initializer) == 1
+    np.testing.assert_array_equal(run(after), expected)
+
+
+def test_an_output_that_is_an_input_keeps_its_name() -> None:
+    after = simplify(model([helper.make_node("Identity", ["x"], ["y"])], constants={}))
+    assert [value.name for value in after.graph.output] == ["y"]
+    np.testing.assert_array_equal(run(after), np.arange(6).reshape(2, 3))
