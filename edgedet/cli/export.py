@@ -1,8 +1,8 @@
 """Turn a trained checkpoint, or another tool's ONNX file, into one file that a device can run.
 
-The suffix of the output decides: .onnx for ONNX Runtime (and as the source of engines), .trt or .engine for
-TensorRT, built on the machine that will run it. The file carries class names, sizes, thresholds and how to
-resize: the device needs nothing else.
+The suffix of the output decides: .onnx for ONNX Runtime (and as the source of engines); .trt or .engine for
+TensorRT, built on the machine that will run it; .plan for a bare plan with its card beside it. The file carries
+class names, sizes, thresholds and how to resize: the device needs nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, human_bytes, positive_integer
@@ -27,10 +26,8 @@ from edgedet.errors import (
     RuntimeUnavailableError,
     UsageError,
 )
+from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, default_output
 from edgedet.files import require_writable_parent
-
-if TYPE_CHECKING:
-    from edgedet.export.pipeline import ExportOptions, ExportReport
 
 EXAMPLES = """\
 examples:
@@ -42,19 +39,24 @@ examples:
   edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
 """
 
-ENGINE_SUFFIXES = (".trt", ".engine")
 GRAPH_SUFFIX = ".onnx"
+
+PASSED_ON = (
+    "arch", "family", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf", "iou",
+    "nms", "input_dtype", "precision", "target", "calib", "eval", "max_drop", "over_budget",
+)  # fmt: skip
+"""Options that go to the exporter under their own names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet export``."""
     parser.add_argument("source", metavar="SRC", type=Path, help="checkpoint (.pt, .pth) or ONNX file")
     parser.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, help="file to write; default: SRC's name with .onnx, beside it"
+        "-o", "--output", metavar="OUT", type=Path, help="file to write; default: beside SRC, named after it"
     )
     model = parser.add_argument_group("what the checkpoint is (only where it does not say)")
     model.add_argument("--arch", help="torchvision architecture of a bare state_dict")
-    model.add_argument("--family", choices=("ssd", "faster_rcnn", "yolo", "yolox"), help="of a bare ONNX file")
+    model.add_argument("--family", choices=("yolo", "yolox"), help="of an ONNX file without metadata")
     model.add_argument(
         "--classes",
         metavar="NAMES",
@@ -74,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=camera_size,
         help="the camera's frames, so that a network that keeps proportions gets no larger input than it needs",
     )
-    graph.add_argument("--batch", metavar="N", type=positive_integer, default=1, help="frames per run (1)")
+    graph.add_argument("--batch", metavar="N", type=positive_integer, help="frames per run (1)")
     graph.add_argument("--proposals", metavar="N", type=positive_integer, help="two-stage: regions looked at twice")
     graph.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
     graph.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
@@ -98,21 +100,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--eval", metavar="DATASET", help="labelled images: accuracy is measured before and after"
     )
     precision.add_argument(
-        "--max-drop", metavar="X", type=fraction, help="accuracy INT8 may cost, absolute (0.01 = one point of mAP)"
+        "--max-drop", metavar="X", type=fraction, help="what INT8 may cost, absolute (0.01: one point of mAP)"
+    )
+    precision.add_argument(
+        "--over-budget",
+        choices=("refuse", "keep_best"),
+        help="when INT8 costs more than that: fail (refuse, the default), or write the best there is",
     )
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check what can be checked at once, export, and print the report."""
-    output = output_path(arguments)
     check_source(arguments.source)
+    options = export_options(arguments)
+    output = checked_output(arguments, options)
     check_options(arguments, output)
     require_writable_parent(output)
     try:
         with Progress() as progress:
             progress("loading PyTorch")
-            report = _export(arguments, output, progress)
+            from edgedet.export.pipeline import export_model
+
+            report = export_model(arguments.source, output, options, progress=progress)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "edgedet":
             raise
@@ -127,26 +137,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def output_path(arguments: argparse.Namespace) -> Path:
-    """The file to write; without ``-o`` it lies beside the source and is named after it and the precision.
+def export_options(arguments: argparse.Namespace) -> ExportOptions:
+    """The options of the exporter; what was not given keeps its default there.
+
+    Raises:
+        UsageError: a value out of range.
+    """
+    given = {name: getattr(arguments, name) for name in PASSED_ON if getattr(arguments, name) is not None}
+    return ExportOptions(**given, trust="code" if arguments.trust_checkpoint else "weights")
+
+
+def checked_output(arguments: argparse.Namespace, options: ExportOptions) -> Path:
+    """The file to write.
 
     Raises:
         OutputError: another suffix than those of graphs and engines, or the source itself.
     """
-    source: Path = arguments.source
-    output: Path | None = arguments.output
-    if output is None:
-        precision = arguments.precision or "fp32"
-        parts = [source.stem] if precision == "fp32" else [source.stem, precision]
-        if source.suffix.lower() == GRAPH_SUFFIX and precision == "fp32":
-            parts.append("edgedet")
-        output = source.with_name(".".join(parts) + GRAPH_SUFFIX)
+    output: Path = arguments.output or default_output(arguments.source, options)
     if output.suffix.lower() not in (GRAPH_SUFFIX, *ENGINE_SUFFIXES) and not output.is_dir():
         raise OutputError(
             f"{output}: the output's suffix decides what is made; use {GRAPH_SUFFIX} for a graph, or "
             f"{' or '.join(ENGINE_SUFFIXES)} for a TensorRT engine"
         )
-    if output.exists() and source.exists() and output.samefile(source):
+    if output.exists() and output.samefile(arguments.source):
         raise OutputError(f"{output} is the source itself; choose another name with -o")
     return output
 
@@ -191,13 +204,11 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
             "will see (no labels needed), or use --fp16, which needs none"
         )
     if precision != "int8":
-        for option, value in (("--calib", arguments.calib), ("--max-drop", arguments.max_drop)):
+        for option, value in (("--max-drop", arguments.max_drop), ("--over-budget", arguments.over_budget)):
             if value is not None:
                 raise UsageError(
                     f"{option} is about INT8, but precision is {precision}: add --int8 or drop {option}"
                 )
-    if arguments.max_drop is not None and arguments.eval is None:
-        raise UsageError("--max-drop is judged on labelled images: add --eval DATASET")
     for option, dataset in (("--calib", arguments.calib), ("--eval", arguments.eval)):
         if dataset is not None and not _is_there(dataset):
             raise DatasetError(f"{option} {dataset}: no such file or folder")
@@ -216,39 +227,6 @@ def _is_there(dataset: str) -> bool:
     """Whether ``PATH[:SPLIT]`` exists; a colon may belong to the path itself."""
     before_colon = dataset.rpartition(":")[0]
     return Path(dataset).exists() or (before_colon != "" and Path(before_colon).exists())
-
-
-def _export(arguments: argparse.Namespace, output: Path, progress: Progress) -> ExportReport:
-    from edgedet.export.pipeline import export_model
-
-    return export_model(arguments.source, output, _options(arguments, output), progress=progress)
-
-
-def _options(arguments: argparse.Namespace, output: Path) -> ExportOptions:
-    from edgedet.export.pipeline import ExportOptions
-
-    engine = output.suffix.lower() in ENGINE_SUFFIXES
-    given = {
-        "arch": arguments.arch,
-        "family": arguments.family,
-        "classes": arguments.classes,
-        "imgsz": arguments.imgsz,
-        "frame_size": arguments.frame_size,
-        "precision": arguments.precision,
-        "calib": arguments.calib,
-        "eval": arguments.eval,
-        "max_drop": arguments.max_drop,
-        "proposals": arguments.proposals,
-        "max_detections": arguments.max_detections,
-        "conf": arguments.conf,
-        "iou": arguments.iou,
-        "nms": arguments.nms or ("runtime" if engine else None),
-        "target": arguments.target or ("tensorrt" if engine else None),
-        "batch": arguments.batch,
-        "input_dtype": arguments.input_dtype,
-        "trust_checkpoint": arguments.trust_checkpoint,
-    }
-    return ExportOptions(**{name: value for name, value in given.items() if value is not None})
 
 
 def report_lines(report: ExportReport) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Literal, TextIO
 
 BAR_WIDTH = 24
 REFRESH_SECONDS = 0.1
@@ -14,16 +14,18 @@ REFRESH_SECONDS = 0.1
 class Progress:
     """One line on stderr that is rewritten as work goes on and wiped when it ends.
 
-    Nothing is written when the stream is not a terminal. Callable, so it can be handed to anything that takes
-    ``progress(stage, done, total)``; ``total`` None means that the end is not known.
+    Nothing is written when the stream is not a terminal, or ``shown`` is ``never``. Callable, so it can be handed
+    to anything that takes ``progress(stage, done, total)``; ``total`` None or 0: the end is not known.
 
     >>> with Progress() as progress:
     ...     progress("reading", 1, 10)
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, shown: Literal["on a terminal", "never"] = "on a terminal"
+    ) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._shown = self._stream.isatty()
+        self._shown = shown != "never" and self._stream.isatty()
         self._stage = ""
         self._begun = self._drawn = 0.0
 

@@ -1,0 +1,211 @@
+"""Show what an artifact holds: its model card, tensors, nodes, and where precision went.
+
+Needs no runtime: an engine can be looked at on a machine without TensorRT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedet.cli.values import human_bytes
+from edgedet.errors import ArtifactError, UsageError
+
+if TYPE_CHECKING:
+    from edgedet.card import ModelCard
+    from edgedet.graph_layers import GraphLayers
+    from edgedet.onnx_file import GraphTensor, OnnxFile
+
+EXAMPLES = """\
+examples:
+  edgedet inspect model.onnx
+  edgedet inspect model.onnx --json | jq .card.measured
+  edgedet inspect engine.trt --plan engine.plan      the bare plan, for trtexec or Triton
+"""
+
+NAMES_SHOWN = 12
+LAYERS_SHOWN = 6
+LINE = 116
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """``card`` is None where the file carries none that can be read; ``problem`` says why. ``graph``, ``layers``:
+    graphs only."""
+
+    path: Path
+    kind: str
+    bytes: int
+    card: ModelCard | None
+    problem: str
+    graph: OnnxFile | None = None
+    layers: GraphLayers | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``edgedet inspect``."""
+    parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help="graph, engine or checkpoint")
+    parser.add_argument("--plan", metavar="OUT", type=Path, help="write the engine's bare TensorRT plan to OUT")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, and print what was found."""
+    found = inspect(arguments.artifact)
+    if arguments.plan is not None:
+        extract_plan(found, arguments.plan)
+    if arguments.json:
+        print(json.dumps(as_dict(found), indent=2))
+    else:
+        for line in lines(found):
+            print(
+                textwrap.fill(
+                    line, LINE, subsequent_indent=" " * 12, break_on_hyphens=False, break_long_words=False
+                )
+            )
+    return 0
+
+
+def inspect(path: Path) -> Inspection:
+    """Read everything a file says of itself.
+
+    Raises:
+        ArtifactError: missing, empty, damaged, or no artifact.
+    """
+    from edgedet.artifact import artifact_kind, read_card
+    from edgedet.graph_layers import read_layers
+    from edgedet.onnx_file import read_onnx
+
+    kind = artifact_kind(path)
+    size = path.stat().st_size
+    if kind != "graph":
+        return Inspection(path, kind, size, read_card(path), "")
+    graph, layers = read_onnx(path), read_layers(path)
+    try:
+        return Inspection(path, kind, size, read_card(path), "", graph, layers)
+    except ArtifactError as error:
+        # Looking must work on graphs that cannot be run: that is when one looks.
+        return Inspection(path, kind, size, None, str(error), graph, layers)
+
+
+def extract_plan(found: Inspection, output: Path) -> None:
+    """Write the plan inside an engine, after checking it against the hash on the card.
+
+    Raises:
+        ArtifactError: a damaged plan. UsageError: no engine, or the engine itself as output.
+        OutputError: cannot be written.
+    """
+    from edgedet.engine_file import read_engine_header
+    from edgedet.files import atomic_path
+
+    if found.kind != "engine":
+        raise UsageError(f"--plan is for engines, and {found.path} is a {found.kind}; leave it out")
+    if output.exists() and output.samefile(found.path):
+        raise UsageError(f"{output} is the engine itself; choose another name for its plan")
+    header = read_engine_header(found.path)
+    expected = ((found.card.engine if found.card else None) or {}).get("plan_sha256")
+    digest = hashlib.sha256()
+    with atomic_path(output) as partial, found.path.open("rb") as engine, partial.open("wb") as plan:
+        engine.seek(header.plan_offset)
+        while block := engine.read(1 << 20):
+            digest.update(block)
+            plan.write(block)
+        if expected not in (None, digest.hexdigest()):
+            raise ArtifactError(
+                f"the plan in {found.path} is damaged (its sha256 is not the one on its card); copy or build the "
+                "engine again"
+            )
+
+
+def as_dict(found: Inspection) -> dict[str, Any]:
+    """JSON-ready."""
+    values: dict[str, Any] = {"path": str(found.path), "kind": found.kind, "bytes": found.bytes}
+    values["card"] = None if found.card is None else dataclasses.asdict(found.card)
+    if found.problem:
+        values["problem"] = found.problem
+    if found.graph is not None and found.layers is not None:
+        values["inputs"] = [dataclasses.asdict(tensor) for tensor in found.graph.inputs]
+        values["outputs"] = [dataclasses.asdict(tensor) for tensor in found.graph.outputs]
+        values |= {"producer": found.graph.producer, "opset": found.layers.opset, "nodes": len(found.layers.nodes)}
+        values |= {"operators": found.layers.operators, "layers": found.layers.layers}
+    return values
+
+
+def lines(found: Inspection) -> Iterator[str]:
+    """What was found, for people."""
+    yield f"{found.path}: {found.kind}, {human_bytes(found.bytes)}"
+    if found.card is not None:
+        yield from _card_lines(found.card)
+    else:
+        yield f"card        none ({found.problem})"
+    if found.graph is not None:
+        for title, tensors in (("inputs", found.graph.inputs), ("outputs", found.graph.outputs)):
+            yield f"{title:<12}{', '.join(map(_tensor_text, tensors))}"
+    if found.layers is not None:
+        yield from _layer_lines(found.layers)
+    if found.card is not None:
+        for title, facts in (
+            ("engine", found.card.engine or {}),
+            ("measured", found.card.measured),
+            ("provenance", found.card.provenance),
+        ):
+            for index, (key, text) in enumerate(_flat(facts)):
+                yield f"{title if index == 0 else '':<12}{key}: {text}"
+
+
+def _card_lines(card: ModelCard) -> Iterator[str]:
+    yield f"detector    {card.architecture} ({card.family}), {card.precision}"
+    names = ", ".join(card.names[:NAMES_SHOWN]) + (", …" if len(card.names) > NAMES_SHOWN else "")
+    yield f"classes     {len(card.names)}: {names}"
+    spec, rule = card.input, card.resize
+    batch = f", batch {spec.batch}" if spec.batch > 1 else ""
+    sides = f" (shortest {rule.min_size}, longest {rule.max_size})" if rule.min_size else ""
+    resized = (
+        f"resized to {spec.height}x{spec.width} by {rule.rule}{sides}" if rule.rule != "none" else "as they are"
+    )
+    yield f"frames      {resized}; {spec.dtype} {spec.layout} {spec.colour}{batch}"
+    output = card.output
+    nms = "in the graph" if output.format == "detections" else "by the runtime"
+    yield (
+        f"detections  scores from {output.score_threshold:g}, NMS at IoU {output.iou_threshold:g} {nms}, "
+        f"at most {output.max_detections}"
+    )
+
+
+def _tensor_text(tensor: GraphTensor) -> str:
+    shape = ", ".join("?" if side is None else str(side) for side in tensor.shape)
+    return f"{tensor.name} {tensor.dtype} [{shape}]"
+
+
+def _layer_lines(layers: GraphLayers) -> Iterator[str]:
+    operators = ", ".join(f"{count} {name}" for name, count in layers.operators.items())
+    yield f"nodes       {len(layers.nodes)}, opset {layers.opset}: {operators}"
+    counts = layers.precisions
+    yield f"precision   {', '.join(f'{count} layers {kind}' for kind, count in counts.items()) or 'no weights'}"
+    lowest = next((kind for kind in ("int8", "fp16") if kind in counts), None)
+    if lowest is None:
+        return
+    higher = [name for name, kind in layers.layers.items() if kind != lowest]
+    if higher:
+        more = f", … {len(higher) - LAYERS_SHOWN} more (--json lists them)" if len(higher) > LAYERS_SHOWN else ""
+        yield f"            not {lowest}: {', '.join(higher[:LAYERS_SHOWN])}{more}"
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts, one a line; long lists by their length."""
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple) and len(value) > LAYERS_SHOWN:
+            yield f"{prefix}{key}", f"{len(value)} entries"
+        elif isinstance(value, float):
+            yield f"{prefix}{key}", f"{value:.6g}"
+        else:
+            yield f"{prefix}{key}", str(value)

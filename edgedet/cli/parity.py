@@ -1,0 +1,177 @@
+"""Check that two artifacts of one detector agree: every detection of A has its partner in B, and none is invented.
+
+A is the reference: often the checkpoint itself, which runs through PyTorch. Exit code 0 when they agree, else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edgedet.cli.progress import Progress
+from edgedet.cli.values import fraction, positive_integer
+from edgedet.errors import UsageError
+from edgedet.parity import FrameParity, ParityReport, Tolerance, match_detections, summarise
+
+if TYPE_CHECKING:
+    from edgedet.detector import Detector
+
+EXAMPLES = """\
+examples:
+  edgedet parity model.pt model.onnx --frames photos/
+  edgedet parity model.onnx model-int8.onnx --frames photos/ --min-iou 0.9 --max-score-difference 0.05
+  edgedet parity model.onnx model.trt --frames clip.mp4 --limit 200 --json
+"""
+
+WORST_SHOWN = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``edgedet parity``."""
+    default = Tolerance()
+    parser.add_argument("reference", metavar="A", help="the artifact that is right by definition")
+    parser.add_argument("candidate", metavar="B", help="the artifact that is judged")
+    parser.add_argument("--frames", metavar="SOURCE", required=True, help="image, folder, glob pattern or video")
+    parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
+    parser.add_argument(
+        "--min-score",
+        metavar="X",
+        type=fraction,
+        default=default.min_score,
+        help="least score looked at (%(default)s)",
+    )
+    parser.add_argument(
+        "--min-iou", metavar="X", type=fraction, default=default.min_iou, help="boxes must overlap so (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-score-difference",
+        metavar="X",
+        type=fraction,
+        default=default.max_score_difference,
+        help="scores may differ by so much (%(default)s)",
+    )
+    parser.add_argument(
+        "--required",
+        metavar="X",
+        type=fraction,
+        default=0.995,
+        help="share that must agree both ways (%(default)s)",
+    )
+    parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for each of the two")
+    parser.add_argument("--json", action="store_true", help="the report as one JSON object, with every frame")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Detect with both in the same frames, match, and say whether they agree."""
+    from edgedet.detector import Detector
+
+    names: list[str] = []
+    frames: list[FrameParity] = []
+    with (
+        Progress() as progress,
+        Detector(arguments.reference, threads=arguments.threads) as reference,
+        Detector(arguments.candidate, threads=arguments.threads) as candidate,
+    ):
+        require_same_classes(reference, candidate)
+        tolerance = usable_tolerance(arguments, reference, candidate)
+        for frame, expected in reference.stream(arguments.frames):
+            frames.append(match_detections(expected, candidate.detect(frame.image), tolerance))
+            names.append(frame.name)
+            progress("comparing", len(frames), arguments.limit)
+            if len(frames) == arguments.limit:
+                break
+    report = summarise(frames)
+    agrees = report.agrees(arguments.required)
+    if arguments.json:
+        print(json.dumps(_as_dict(report, tolerance, arguments.required, names, frames), indent=2))
+    else:
+        if tolerance.min_score > arguments.min_score:
+            print(
+                f"compared from score {tolerance.min_score:g} on: below, one of the two may have dropped what the "
+                "other still shows"
+            )
+        for line in report_lines(report, arguments.required, names, frames):
+            print(line)
+    return 0 if agrees else 1
+
+
+def require_same_classes(reference: Detector, candidate: Detector) -> None:
+    """Two detectors of different things cannot agree.
+
+    Raises:
+        UsageError: their class names differ.
+    """
+    first, second = reference.names, candidate.names
+    if first == second:
+        return
+    where = next((i for i, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), None)
+    detail = (
+        f"{len(first)} and {len(second)} classes"
+        if where is None
+        else f"label {where} is {first[where]!r} in one and {second[where]!r} in the other"
+    )
+    raise UsageError(f"{reference.path} and {candidate.path} do not detect the same classes ({detail})")
+
+
+def usable_tolerance(arguments: argparse.Namespace, reference: Detector, candidate: Detector) -> Tolerance:
+    """The tolerance asked for; its least score raised to where both artifacts still show everything.
+
+    Near its own threshold an artifact may drop what the other, by a rounding, keeps.
+    """
+    floor = max(reference.thresholds.score, candidate.thresholds.score)
+    least = arguments.min_score
+    if floor > least - arguments.max_score_difference and floor > 0:
+        least = max(least, floor + arguments.max_score_difference)
+    return Tolerance(least, arguments.min_iou, arguments.max_score_difference)
+
+
+def report_lines(
+    report: ParityReport, required: float, names: list[str], frames: list[FrameParity]
+) -> Iterator[str]:
+    """The report for people."""
+    yield f"{report.frames} frames: {report.reference_count} detections in A, {report.candidate_count} in B"
+    yield f"found       {report.found:.2%} of A's are in B ({report.missing} missing)"
+    yield f"confirmed   {report.confirmed:.2%} of B's are in A ({report.invented} invented)"
+    if report.matched:
+        yield (
+            f"differences among the {report.matched} pairs, at most: score {report.worst_score_difference:.2g}, "
+            f"corner {report.worst_corner_difference:.2g} pixels, IoU {report.worst_iou:.5f}"
+        )
+    order = sorted(range(len(frames)), key=lambda i: -(len(frames[i].missing) + len(frames[i].invented)))
+    for index in order[:WORST_SHOWN]:
+        missing, invented = len(frames[index].missing), len(frames[index].invented)
+        if missing or invented:
+            yield f"  {names[index]}: {missing} missing, {invented} invented"
+    if report.reference_count == report.candidate_count == 0:
+        yield "neither found anything: that says little; give frames with something in them"
+    yield (
+        f"they agree ({required:.2%} required)"
+        if report.agrees(required)
+        else (f"they do not agree ({required:.2%} required)")
+    )
+
+
+def _as_dict(
+    report: ParityReport, tolerance: Tolerance, required: float, names: list[str], frames: list[FrameParity]
+) -> dict[str, object]:
+    return {
+        **dataclasses.asdict(report),
+        "found": report.found,
+        "confirmed": report.confirmed,
+        "required": required,
+        "agrees": report.agrees(required),
+        "tolerance": dataclasses.asdict(tolerance),
+        "per_frame": [
+            {
+                "name": name,
+                "reference": frame.reference_count,
+                "candidate": frame.candidate_count,
+                "missing": len(frame.missing),
+                "invented": len(frame.invented),
+            }
+            for name, frame in zip(names, frames, strict=True)
+        ],
+    }
