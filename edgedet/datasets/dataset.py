@@ -1,0 +1,140 @@
+"""A dataset in memory: paths, sizes and boxes. Pictures stay on disk until somebody asks for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.errors import DatasetError
+
+Format = Literal["coco", "yolo", "voc", "openimages", "annotation", "folder"]
+PLACES_SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRecord:
+    """One picture and what is on it.
+
+    ``width``, ``height``: of the frame OpenCV decodes (upright, EXIF applied). ``boxes``: float64 [N, 4], x1, y1,
+    x2, y2 in pixels of that frame, edges (a box over the first pixel alone is 0, 0, 1, 1). ``labels``: int32 [N],
+    indices into the dataset's names. ``crowd``: bool [N], one box over many objects (COCO's iscrowd, Open Images'
+    IsGroupOf). ``difficult``: bool [N], not counted by the Pascal VOC protocol. ``area``: float64 [N], the
+    object's area in pixels (COCO: of its mask), which decides between small, medium and large.
+    """
+
+    path: Path
+    width: int
+    height: int
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    crowd: NDArray[np.bool_]
+    difficult: NDArray[np.bool_]
+    area: NDArray[np.float64]
+    split: str = ""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def keep(self, chosen: NDArray[np.bool_]) -> ImageRecord:
+        """The same picture with only the chosen boxes; bool [N]."""
+        arrays = {name: getattr(self, name)[chosen] for name in ("boxes", "labels", "crowd", "difficult", "area")}
+        return replace(self, **arrays)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in the annotations. ``where``: ``file:line`` or as near to it as the format allows."""
+
+    where: str
+    reason: str
+    done: Literal["box dropped", "box clipped", "image dropped", "line dropped"]
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason} ({self.done})"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What was read.
+
+    ``names``: class names, indexed by label. ``images``: in the order of the annotation files. ``problems``: what
+    was dropped or mended and why. ``notes``: what was left out on request, as text.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[ImageRecord, ...]
+    format: Format
+    source: str
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def box_count(self) -> int:
+        """Number of boxes."""
+        return sum(len(image) for image in self.images)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are annotations at all; a plain folder of pictures has none."""
+        return self.format != "folder"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that were read, in order of first appearance; empty where there are none."""
+        return tuple(dict.fromkeys(image.split for image in self.images if image.split))
+
+    def describe(self) -> str:
+        """One line: how many images, boxes and classes were read, what was dropped and why."""
+        counts = f"{len(self):,} images"
+        if self.labelled:
+            empty = sum(1 for image in self.images if not len(image))
+            counts += f" ({empty:,} without objects)" if empty else ""
+            counts += f", {self.box_count:,} boxes, {len(self.names)} classes"
+            for flag in ("crowd", "difficult"):
+                marked = sum(int(getattr(image, flag).sum()) for image in self.images)
+                counts += f", {marked:,} {flag}" if marked else ""
+        parts = [f"{self.source} ({self.format}): {counts}"]
+        for (reason, done), count in Counter((p.reason, p.done) for p in self.problems).most_common():
+            places = [p.where for p in self.problems if (p.reason, p.done) == (reason, done)]
+            more = f" and {count - PLACES_SHOWN:,} more" if count > PLACES_SHOWN else ""
+            parts.append(f"{count:,} × {reason}, {done}: {', '.join(places[:PLACES_SHOWN])}{more}")
+        return "; ".join([*parts, *self.notes])
+
+    def select_classes(self, names: Sequence[str]) -> Dataset:
+        """Only boxes of these classes, labelled in this order; every picture stays.
+
+        Raises:
+            DatasetError: a class the dataset does not have.
+        """
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise DatasetError(f"{self.source} has no class {unknown[0]!r}; it has {', '.join(self.names)}")
+        new_label = np.full(len(self.names) + 1, -1, np.int32)
+        for label, name in enumerate(names):
+            new_label[self.names.index(name)] = label
+        images = []
+        for image in self.images:
+            labels = new_label[image.labels]
+            images.append(replace(image, labels=labels).keep(labels >= 0))
+        dropped = self.box_count - sum(len(image) for image in images)
+        notes = (*self.notes, f"{dropped:,} boxes of other classes left out") if dropped else self.notes
+        return replace(self, names=tuple(names), images=tuple(images), notes=notes)
+
+    def select_split(self, split: str) -> Dataset:
+        """Only the pictures of one split.
+
+        Raises:
+            DatasetError: no such split.
+        """
+        if split not in self.splits:
+            raise DatasetError(f"{self.source} has no split {split!r}; it has {', '.join(self.splits) or 'none'}")
+        return replace(self, images=tuple(image for image in self.images if image.split == split))

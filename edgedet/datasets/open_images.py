@@ -1,0 +1,234 @@
+"""Open Images (storage.googleapis.com/openimages): a CSV of boxes in shares of the picture, one of class names.
+
+``train-annotations-bbox.csv`` and its like name classes by machine ids (/m/0dv5r); ``class-descriptions*.csv``
+beside it (or one folder up) gives their names. Pictures are ``<ImageID>.jpg`` in a folder named like the split, in
+``images``, ``data``, or where ``--images`` says. Boxes over groups (IsGroupOf) are read as crowds.
+
+Pictures are annotated only for classes somebody checked: with a subset of classes, pictures without any of them are
+left out, since nobody knows whether they hold one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
+from edgedet.datasets.text import read_text
+from edgedet.errors import DatasetError
+from edgedet.files import atomic_path
+
+Mark = Literal["occluded", "truncated", "group", "depiction", "inside"]
+MARKS: tuple[Mark, ...] = get_args(Mark)
+_COLUMN_OF_MARK = {
+    "occluded": "IsOccluded",
+    "truncated": "IsTruncated",
+    "group": "IsGroupOf",
+    "depiction": "IsDepiction",
+    "inside": "IsInside",
+}
+_NEEDED = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
+_COLUMNS = (
+    "ImageID",
+    "Source",
+    "LabelName",
+    "Confidence",
+    "XMin",
+    "XMax",
+    "YMin",
+    "YMax",
+    *_COLUMN_OF_MARK.values(),
+)
+
+
+def is_open_images(path: Path) -> bool:
+    """Whether a file is a CSV of Open Images boxes."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline(4096)
+    except OSError:
+        return False
+    return set(_NEEDED) <= {column.strip() for column in header.split(",")}
+
+
+def find_open_images(folder: Path) -> dict[str, Path]:
+    """Split name to box CSV; empty where the folder holds none."""
+    return {split_of(path): path for path in sorted(folder.glob("*.csv")) if is_open_images(path)}
+
+
+def split_of(path: Path) -> str:
+    """The split a box CSV stands for.
+
+    >>> split_of(Path("oidv6-train-annotations-bbox.csv")), split_of(Path("validation-annotations-bbox.csv"))
+    ('train', 'validation')
+    """
+    stem = path.stem
+    return next((split for split in ("train", "validation", "test", "val") if split in stem.split("-")), stem)
+
+
+def read_open_images(
+    path: Path,
+    log: ProblemLog,
+    *,
+    images: Path | None = None,
+    classes: Collection[str] | None = None,
+    exclude: Collection[Mark] = (),
+    split: str = "",
+) -> tuple[tuple[str, ...], tuple[ImageRecord, ...], tuple[str, ...]]:
+    """Class names (alphabetical; those of ``classes`` in its order), records, and notes on what was left out.
+
+    ``exclude``: boxes with any of these marks are left out.
+
+    Raises:
+        DatasetError: no class descriptions, no pictures, an unknown class, or not such a CSV.
+    """
+    described = _descriptions(path)
+    names = tuple(classes) if classes is not None else tuple(sorted(set(described.values())))
+    unknown = [name for name in names if name not in set(described.values())]
+    if unknown:
+        raise DatasetError(f"the class descriptions beside {path} have no class {unknown[0]!r}; check the spelling")
+    labels = {name: label for label, name in enumerate(names)}
+    rows: dict[str, list[Row]] = {}
+    first_line: dict[str, str] = {}
+    left_out = {"other class": 0, **{mark: 0 for mark in exclude}}
+    for where, fields in _lines(path, log):
+        image_id = fields["ImageID"]
+        first_line.setdefault(image_id, where)
+        name = described.get(fields["LabelName"])
+        if name is None:
+            log.add(f"{where} ({fields['LabelName']})", "unknown class")
+            continue
+        marks = {mark for mark, column in _COLUMN_OF_MARK.items() if (fields.get(column) or "").strip() == "1"}
+        unwanted = "other class" if name not in labels else next((m for m in exclude if m in marks), None)
+        if unwanted is not None:
+            left_out[unwanted] += 1
+            continue
+        edges = [to_number(fields[key]) for key in ("XMin", "YMin", "XMax", "YMax")]
+        rows.setdefault(image_id, []).append(Row(where, labels[name], *edges, crowd="group" in marks))
+    wanted = [image_id for image_id in first_line if classes is None or image_id in rows]
+    notes = [f"{count:,} boxes left out: {why}" for why, count in left_out.items() if count]
+    if len(wanted) < len(first_line):
+        notes.append(
+            f"{len(first_line) - len(wanted):,} images left out: none of the wanted classes was looked for"
+        )
+    folder = _picture_folder(path, wanted, images)
+    wheres = {image_id: first_line[image_id] for image_id in wanted}
+    records = tuple(_records(folder, wheres, rows, log, split))
+    if classes is None:
+        # Open Images describes 600 classes; those that never occur would be noise in every table.
+        names, records = _only_used(names, records)
+    return names, records, tuple(notes)
+
+
+def _records(
+    folder: Path,
+    wheres: dict[str, str],
+    rows: dict[str, list[Row]],
+    log: ProblemLog,
+    split: str,
+) -> Iterator[ImageRecord]:
+    for image_id, where in wheres.items():
+        picture = folder / f"{image_id}.jpg"
+        if not picture.is_file():
+            picture = next((p for s in (".png", ".jpeg") if (p := picture.with_suffix(s)).is_file()), picture)
+        size = picture_size(picture, where, log)
+        if size is None:
+            continue
+        width, height = size
+        scaled = (
+            row._replace(x1=row.x1 * width, y1=row.y1 * height, x2=row.x2 * width, y2=row.y2 * height)
+            for row in rows.get(image_id, ())
+        )
+        yield build_record(picture, size, scaled, log, split)
+
+
+def _lines(path: Path, log: ProblemLog) -> Iterator[tuple[str, dict[str, str]]]:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        if not set(_NEEDED) <= {(column or "").strip() for column in reader.fieldnames or ()}:
+            raise DatasetError(
+                f"{path} is not a CSV of Open Images boxes; expected the columns {', '.join(_NEEDED)}"
+            )
+        while True:
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                log.add(f"{path.name}:{reader.line_num}", f"broken CSV ({error})", "line dropped")
+                continue
+            if fields is None:
+                return
+            where = f"{path.name}:{reader.line_num}"
+            if None in fields or any(not fields.get(key) for key in _NEEDED):
+                log.add(where, "not a line of as many fields as the header", "line dropped")
+            elif Path(fields["ImageID"]).name != fields["ImageID"]:
+                log.add(where, "ImageID is not a plain name", "line dropped")
+            else:
+                yield where, fields
+
+
+def _descriptions(path: Path) -> dict[str, str]:
+    found = [
+        *sorted(path.parent.glob("*class-descriptions*.csv")),
+        *sorted(path.parent.parent.glob("*class-desc*.csv")),
+    ]
+    if not found:
+        raise DatasetError(
+            f"{path} names classes by machine ids, and no class-descriptions*.csv lies beside it; download it from "
+            "the same page as the boxes"
+        )
+    rows = (row for row in csv.reader(read_text(found[0]).splitlines()) if len(row) >= 2)
+    return {row[0].strip(): row[1].strip() for row in rows if row[0].strip() != "LabelName"}
+
+
+def _picture_folder(path: Path, image_ids: list[str], images: Path | None) -> Path:
+    home = path.parent
+    names = (split_of(path), "images", "data", ".")
+    folders = [images] if images is not None else [base / name for base in (home, home.parent) for name in names]
+    for folder in folders:
+        for suffix in (".jpg", ".png", ".jpeg"):
+            if any((folder / f"{image_id}{suffix}").is_file() for image_id in image_ids[:50]):
+                return folder
+    if not image_ids:
+        return folders[0]
+    tried = ", ".join(str(folder) for folder in folders)
+    raise DatasetError(f"{path}: no folder holds its pictures (tried {tried}); name it with --images DIR")
+
+
+def _only_used(
+    names: tuple[str, ...], records: tuple[ImageRecord, ...]
+) -> tuple[tuple[str, ...], tuple[ImageRecord, ...]]:
+    used = sorted({int(label) for record in records for label in record.labels})
+    kept = tuple(names[label] for label in used)
+    whole = Dataset(names, records, "openimages", "")
+    return kept, whole.select_classes(kept).images
+
+
+def write_open_images(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
+    """One box CSV per split and the class descriptions. ``placed``: index of an image to its ``ImageID``.
+
+    Pictures without boxes cannot be expressed: the format lists boxes only.
+    """
+    ids = [f"/edgedet/{label}" for label in range(len(dataset.names))]
+    for split in dataset.splits or ("train",):
+        path = root / f"{split}-annotations-bbox.csv"
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            for index, name in placed.items():
+                record = dataset.images[index]
+                if record.split not in (split, ""):
+                    continue
+                for box, label, crowd in zip(
+                    record.boxes.tolist(), record.labels.tolist(), record.crowd.tolist(), strict=True
+                ):
+                    x1, x2 = (f"{min(max(v / record.width, 0.0), 1.0):.8f}" for v in (box[0], box[2]))
+                    y1, y2 = (f"{min(max(v / record.height, 0.0), 1.0):.8f}" for v in (box[1], box[3]))
+                    writer.writerow([name, "edgedet", ids[label], 1, x1, x2, y1, y2, 0, 0, int(crowd), 0, 0])
+    with (
+        atomic_path(root / "class-descriptions-boxable.csv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        csv.writer(file).writerows(zip(ids, dataset.names, strict=True))

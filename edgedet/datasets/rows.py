@@ -1,0 +1,144 @@
+"""From annotation lines to checked records: what every format's reader shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from edgedet.datasets.dataset import ImageRecord, Problem
+from edgedet.datasets.image_size import read_image_size
+from edgedet.errors import DatasetError
+
+OVERRUN = 0.5
+"""Pixels by which a box may leave the picture: annotation tools round, and COCO itself has 640.01 of 640."""
+
+Strictness = Literal["drop", "stop"]
+
+
+class Row(NamedTuple):
+    """One annotated box as a format's reader found it, edges in pixels; ``area`` None takes the box's own."""
+
+    where: str
+    label: int
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    crowd: bool = False
+    difficult: bool = False
+    area: float | None = None
+
+
+@dataclass
+class ProblemLog:
+    """Collects problems, or stops at the first one.
+
+    Raises:
+        DatasetError: from ``add``, with ``strictness="stop"``.
+    """
+
+    strictness: Strictness = "drop"
+    found: list[Problem] = field(default_factory=list)
+
+    def add(
+        self,
+        where: str,
+        reason: str,
+        done: Literal["box dropped", "box clipped", "image dropped", "line dropped"] = "box dropped",
+    ) -> None:
+        """Note what was wrong at ``where`` and what was done about it."""
+        if self.strictness == "stop":
+            raise DatasetError(f"{where}: {reason}; mend the annotation, or read without strict mode to go on")
+        self.found.append(Problem(where, reason, done))
+
+
+def picture_size(
+    path: Path, where: str, log: ProblemLog, stated: tuple[int, int] | None = None
+) -> tuple[int, int] | None:
+    """(width, height) of the decoded frame, or None (and a problem) where the picture cannot be used.
+
+    ``stated``: (width, height) the annotation claims. Boxes of a picture with other sides belong to another
+    version of it: they would be measured in the wrong place.
+    """
+    if not path.is_file():
+        log.add(f"{where} ({path.name})", "missing image", "image dropped")
+        return None
+    size = read_image_size(path)
+    if size is None:
+        log.add(f"{where} ({path.name})", "unreadable image", "image dropped")
+        return None
+    if stated is not None and min(stated) > 0 and stated != (size.width, size.height):
+        turned = ", turned by its EXIF orientation" if size.turned and stated == (size.height, size.width) else ""
+        reason = "the annotation is of another size than the picture" + turned
+        log.add(
+            f"{where} ({path.name}, {stated[0]}x{stated[1]} but {size.width}x{size.height})",
+            reason,
+            "image dropped",
+        )
+        return None
+    return size.width, size.height
+
+
+def build_record(
+    path: Path, size: tuple[int, int], rows: Iterable[Row], log: ProblemLog, split: str = ""
+) -> ImageRecord:
+    """Check every row against the picture and pack the good ones. ``size``: (width, height)."""
+    good = [checked for row in rows if (checked := _checked(row, size, log)) is not None]
+    boxes = np.array([(row.x1, row.y1, row.x2, row.y2) for row in good], np.float64).reshape(-1, 4)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    own = sides[:, 0] * sides[:, 1]
+    area = np.array([math.nan if row.area is None else row.area for row in good], np.float64)
+    return ImageRecord(
+        path=path,
+        width=size[0],
+        height=size[1],
+        boxes=boxes,
+        labels=np.array([row.label for row in good], np.int32),
+        crowd=np.array([row.crowd for row in good], np.bool_),
+        difficult=np.array([row.difficult for row in good], np.bool_),
+        area=np.where(np.isfinite(area), area, own),
+        split=split,
+    )
+
+
+def unlabelled_record(path: Path, size: tuple[int, int], split: str = "") -> ImageRecord:
+    """A picture of which nothing is known."""
+    return build_record(path, size, (), ProblemLog(), split)
+
+
+def _checked(row: Row, size: tuple[int, int], log: ProblemLog) -> Row | None:
+    width, height = size
+    if not all(math.isfinite(value) for value in (row.x1, row.y1, row.x2, row.y2)):
+        log.add(row.where, "box is not finite")
+        return None
+    if row.x2 <= row.x1 or row.y2 <= row.y1:
+        log.add(row.where, "box without area")
+        return None
+    if row.x1 >= width or row.y1 >= height or row.x2 <= 0 or row.y2 <= 0:
+        log.add(row.where, "box outside the picture")
+        return None
+    if min(row.x1, row.y1) >= -OVERRUN and row.x2 <= width + OVERRUN and row.y2 <= height + OVERRUN:
+        return row
+    log.add(row.where, "box partly outside the picture", "box clipped")
+    return row._replace(
+        x1=max(row.x1, 0.0), y1=max(row.y1, 0.0), x2=min(row.x2, float(width)), y2=min(row.y2, float(height))
+    )
+
+
+def to_number(text: object) -> float:
+    """A float, or NaN for anything that is none (``build_record`` names it then).
+
+    >>> to_number(" 12.5 "), to_number("x"), to_number(None)
+    (12.5, nan, nan)
+    """
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        return math.nan
+    try:
+        return float(text)
+    except (ValueError, OverflowError):
+        return math.nan
