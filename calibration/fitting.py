@@ -16,7 +16,7 @@ from edgedet.calibration.grid import Grid, GridKind, weight_scales
 from edgedet.calibration.network import Array, Layer, Network
 from edgedet.calibration.observe import Observation, Progress, silent
 from edgedet.calibration.patches import Patches, collect, from_matrix, sampled, weight_matrix
-from edgedet.calibration.ranges import candidates, squared_error
+from edgedet.calibration.ranges import Function, candidates, squared_error
 
 SEARCH_ROWS = 1024
 """Sampled positions on which ranges compete; weights and biases are fitted on all of them."""
@@ -53,12 +53,16 @@ def fit(
     layers: Sequence[Layer],
     seen: Mapping[str, Observation],
     *,
+    tensors: Sequence[str] = (),
     kind: GridKind,
     weight_bits: int = 8,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Fit:
-    """Fit ``layers`` and their inputs; ``frames`` is gone through several times."""
+    """Fit ``layers``, their inputs and whatever else is in ``tensors``; ``frames`` is gone through several times.
+
+    ``seen`` must hold every layer's input and all ``tensors``.
+    """
     result = Fit({}, {}, {})
     by_name = {layer.name: layer for layer in layers}
     readers: dict[str, list[Layer]] = {}
@@ -88,12 +92,38 @@ def fit(
                 squared_error(seen[layer.input], result.grids[layer.input]),
                 "nearest",
             )
+    for tensor in tensors:
+        if tensor not in result.grids:
+            function = following_function(network, tensor)
+            result.methods[tensor], result.grids[tensor] = best_by_tensor(seen[tensor], kind, function)
     return result
 
 
-def best_by_tensor(seen: Observation, kind: GridKind) -> tuple[str, Grid]:
-    """The candidate with the least squared error of the tensor itself."""
-    return min(candidates(seen, kind).items(), key=lambda item: squared_error(seen, item[1]))
+def best_by_tensor(seen: Observation, kind: GridKind, through: Function | None = None) -> tuple[str, Grid]:
+    """The candidate with the least squared error of the tensor itself, or of a function of it."""
+    return min(candidates(seen, kind).items(), key=lambda item: squared_error(seen, item[1], through))
+
+
+def following_function(network: Network, tensor: str) -> Function | None:
+    """The activation function through which alone ``tensor`` is read, if it is one whose tail is flat."""
+    readers = network.consumers.get(tensor, [])
+    gates = [node for node in readers if node.op_type in ("Sigmoid", "HardSigmoid")]
+    if len(gates) != 1:
+        return None
+    attributes = {a.name: a.f for a in gates[0].attribute}
+    alpha, beta = attributes.get("alpha", 0.2), attributes.get("beta", 0.5)
+
+    def gate(x: Array) -> Array:
+        if gates[0].op_type == "Sigmoid":
+            return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
+        return np.clip(alpha * x + beta, 0, 1)
+
+    others = [node for node in readers if node is not gates[0]]
+    if not others:
+        return gate
+    if len(others) == 1 and others[0].op_type == "Mul" and gates[0].output[0] in others[0].input:
+        return lambda x: x * gate(x)
+    return None
 
 
 def choose_grid(

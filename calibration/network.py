@@ -83,7 +83,8 @@ class Network:
 
     def set_constant(self, name: str, value: Array) -> None:
         """Replace or add a constant."""
-        tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        # ascontiguousarray would turn a scalar into a vector, and a scalar scale into a per-channel one.
+        tensor = numpy_helper.from_array(np.asarray(value, order="C"), name)
         if name in self.constants:
             self.constants[name].CopyFrom(tensor)
         else:

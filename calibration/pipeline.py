@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import onnx
 
-from edgedet.calibration.fitting import fit
-from edgedet.calibration.network import Array, Layer, Network, prepare
-from edgedet.calibration.observe import Progress, observe, silent
+from edgedet.calibration import rules
+from edgedet.calibration.cpu import Cpu
+from edgedet.calibration.dialect import Unit
+from edgedet.calibration.executor import available_cores
+from edgedet.calibration.guard import AIM, Guard, Verdict
+from edgedet.calibration.judge import Judge
+from edgedet.calibration.network import Array, prepare
+from edgedet.calibration.observe import Progress, silent
+from edgedet.calibration.quantisation import Quantisation
 from edgedet.calibration.regions import feature_layers
-from edgedet.errors import CalibrationError
+from edgedet.calibration.speed import fastest
+from edgedet.calibration.stopwatch import wall_times
+from edgedet.calibration.tensorrt import TensorRT
+from edgedet.card import ModelCard
+from edgedet.errors import AccuracyBudgetError, CalibrationError
 
-Target = Literal["cpu", "tensorrt"]
 FEWEST_FRAMES = 2
 """One image cannot tell a range from an accident."""
 FEW_FRAMES = 16
-
-
-class Judge(Protocol):
-    """Measures how good a graph is: COCO mAP on labelled images, or agreement with the fp32 graph.
-
-    ``name`` goes onto the model card. ``digest`` identifies the images and settings behind the figure.
-    """
-
-    name: str
-    digest: str
-
-    def __call__(self, model: onnx.ModelProto) -> float:
-        """A figure in [0, 1], larger is better, of a graph with the inputs and outputs of the float one."""
+LEAST_SHARE = 0.5
+"""For TensorRT, a graph with less than half of its multiply-adds in INT8 is refused: not what was asked for."""
+ATTEMPTS = 4
+"""Times the guard aims lower because the finished graph did worse than the switchboard said."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class QuantiseOptions:
     ``cache``: folder for what was measured, so that a killed run resumes; None keeps nothing.
     """
 
-    target: Target = "tensorrt"
+    target: Literal["cpu", "tensorrt"] = "tensorrt"
     max_drop: float = 0.01
     over_budget: Literal["refuse", "keep_best"] = "refuse"
     cache: Path | None = None
@@ -58,11 +60,12 @@ class QuantisedGraph:
 
     model: onnx.ModelProto
     report: dict[str, Any]
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
 def quantise(
     model: onnx.ModelProto,
+    card: ModelCard,
     frames: Sequence[Array],
     *,
     judge: Judge | None = None,
@@ -73,63 +76,186 @@ def quantise(
 
     Args:
         model: a float graph with static shapes and one image input; it is not changed.
+        card: its model card, which says how outputs are read.
         frames: prepared inputs, each of the graph's input shape and dtype, as
-            :class:`edgedet.preprocess.Preprocessor` makes them (:class:`edgedet.calibration.data.CalibrationFrames`
-            does so lazily). Gone through several times.
-        judge: measures accuracy; None means nothing is measured and nothing is given back.
-        progress: called with (what, done, of).
+            :class:`edgedet.calibration.data.CalibrationFrames` gives them. Gone through several times.
+        judge: measures accuracy (:class:`edgedet.calibration.judge.MapJudge`); None measures agreement with the
+            float graph on calibration frames.
+        progress: called with (what, done, of); ``of`` is 0 where the end is not known.
 
     Raises:
         CalibrationError: too few frames, or frames the graph does not take.
         ArtifactError: a graph that is quantised already or of a hopeless operator set.
         AccuracyBudgetError: the drop cannot be kept inside the budget.
+        ExportError: the result breaks a rule of TensorRT's (a defect of edgedet).
+    """
+    started = time.monotonic()
+    check_frames(model, frames)
+    warnings = _few(frames)
+    dialect = Cpu() if options.target == "cpu" else TensorRT()
+    network = dialect.adapt(prepare(model))
+    layers = feature_layers(network)
+    if not layers:
+        raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
+    work = Quantisation(
+        network,
+        layers,
+        dialect,
+        card,
+        frames,
+        judge=judge,
+        cache=options.cache,
+        threads=options.threads,
+        progress=progress,
+    )
+    units, reasons = work.candidates, dict(work.left)
+    if options.target == "cpu":
+        units = fastest(units, work.build, frames[0], progress=progress)
+        reasons |= {unit.name: NO_FASTER for unit in work.candidates if unit not in units}
+    guard = Guard(
+        units,
+        work.figure_with,
+        work.loss_of,
+        ledger=work.ledger,
+        progress=progress,
+    )
+    finished, verdict, figure = _inside_budget(work, guard, units, options)
+    reasons |= {unit.name: _reason(work, guard, unit) for unit in units if unit.name not in verdict.on}
+    share = _share(work, [unit for unit in units if unit.name in verdict.on])
+    drop = guard.reference - figure
+    if drop > options.max_drop or (options.target == "tensorrt" and share < LEAST_SHARE):
+        _refuse_or_warn(work, guard, options, drop=drop, share=share, warnings=warnings)
+    latency = None
+    if options.target == "cpu":
+        latency = wall_times({"fp32": network.model, "int8": finished}, frames[0], threads=options.threads)
+        if verdict.on and latency["int8"] > latency["fp32"]:
+            finished, figure, share, reasons = (
+                network.model,
+                guard.reference,
+                0.0,
+                dict.fromkeys((layer.name for layer in layers), NO_FASTER),
+            )
+            latency["int8"] = latency["fp32"]
+        if share == 0:
+            warnings.append(
+                "INT8 is not faster than fp32 for this network on this machine, so the graph was left in fp32"
+            )
+    else:
+        rules.check(finished)
+    onnx.checker.check_model(finished, full_check=True)
+    on = [unit for unit in units if unit.name in verdict.on] if share else []
+    report = {
+        "target": options.target,
+        "images": len(frames),
+        "images_digest": work.frames_digest,
+        "judge": work.judge.name,
+        "before": guard.reference,
+        "after": figure,
+        "max_drop": options.max_drop,
+        "macs_int8": share,
+        "layers_int8": sum(len(unit.layers) for unit in on),
+        "layers": len(layers),
+        "kept_float": reasons,
+        "ranges": Counter(work.fit.methods[layer.input] for unit in on for layer in unit.layers),
+        "rounding": Counter(work.fit.layers[layer.name].rounding for unit in on for layer in unit.layers),
+        "latency_ms": latency and latency | {"threads": options.threads or available_cores()},
+        "evaluations": verdict.evaluations,
+        "resumed_figures": work.ledger.resumed,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    return QuantisedGraph(finished, report, tuple(warnings))
+
+
+NO_FASTER = "no faster in INT8 on this machine (measured)"
+
+
+def _inside_budget(
+    work: Quantisation, guard: Guard, units: Sequence[Unit], options: QuantiseOptions
+) -> tuple[onnx.ModelProto, Verdict, float]:
+    """Search, build, and measure what was really built; aim lower as long as that disagrees."""
+    aim = options.max_drop * AIM
+    best: tuple[onnx.ModelProto, Verdict, float] | None = None
+    for _ in range(ATTEMPTS):
+        verdict = guard.search(aim)
+        finished = work.build([unit for unit in units if unit.name in verdict.on])
+        name = f"finished {work.ledger.key(verdict.on)}"
+        figure = float(work.ledger.figure(name, lambda graph=finished: work.figure_of(graph)))
+        if best is None or figure > best[2]:
+            best = (finished, verdict, figure)
+        if guard.reference - figure <= options.max_drop or not verdict.on:
+            break
+        aim = min(aim, guard.drop(verdict.on)) - options.max_drop / 4
+    assert best is not None
+    return best
+
+
+def _refuse_or_warn(
+    work: Quantisation,
+    guard: Guard,
+    options: QuantiseOptions,
+    *,
+    drop: float,
+    share: float,
+    warnings: list[str],
+) -> None:
+    text = (
+        f"the best INT8 graph loses {drop:.4f} of {work.judge.name} ({guard.reference:.4f} in fp32) with "
+        f"{share:.0%} of the multiply-adds in INT8; the budget is {options.max_drop:g} with at least "
+        f"{LEAST_SHARE:.0%} for TensorRT"
+    )
+    if options.over_budget == "refuse":
+        raise AccuracyBudgetError(
+            f"{text}: allow more with --max-drop, calibrate on more images, or keep the best graph with --keep-best"
+        )
+    warnings.append(text)
+
+
+def _reason(work: Quantisation, guard: Guard, unit: Unit) -> str:
+    """Why a unit was given back: what it costs alone, and what of its input is to blame."""
+    loss = guard.losses.get(unit.name)
+    text = "given back to stay inside the budget" if loss is None else f"costs {loss:.2%} of agreement alone"
+    channels = work.seen[unit.layers[0].input].channel_high
+    typical = float(sorted(channels)[len(channels) // 2]) if len(channels) else 0.0
+    if len(channels) and typical > 0 and channels.max() > OUTLIER * typical:
+        text += (
+            f"; channel {int(channels.argmax())} of its input reaches {channels.max():.3g}, "
+            f"{channels.max() / typical:.0f} times the median channel"
+        )
+    return text
+
+
+OUTLIER = 20
+"""Times the median channel's magnitude from which a channel is named as the culprit."""
+
+
+def _share(work: Quantisation, on: Collection[Unit]) -> float:
+    """Share of the multiply-adds of all layers that ``on`` performs."""
+    total = sum(layer.multiply_adds for layer in work.layers)
+    return sum(unit.multiply_adds for unit in on) / max(total, 1)
+
+
+def _few(frames: Sequence[Array]) -> list[str]:
+    if len(frames) >= FEW_FRAMES:
+        return []
+    return [
+        f"only {len(frames)} calibration images: ranges may be too narrow for what the device will see; "
+        f"give at least {FEW_FRAMES}, better 100 or more"
+    ]
+
+
+def check_frames(model: onnx.ModelProto, frames: Sequence[Array]) -> None:
+    """Compare the number of frames with what ranges need, and the first one with the graph's input.
+
+    Raises:
+        CalibrationError: too few, or shape or dtype differ.
     """
     if len(frames) < FEWEST_FRAMES:
         raise CalibrationError(
             f"{len(frames)} calibration image: ranges taken from a single image clip every other one; "
             f"give at least {FEW_FRAMES}, better 100 or more, like those the device will see"
         )
-    network = prepare(model)
-    check_frames(network, frames)
-    layers = feature_layers(network)
-    if not layers:
-        raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
-    from edgedet.calibration import tensorrt
-
-    chosen = [layer for layer in layers if not layer.depthwise]
-    seen = observe(
-        network,
-        frames,
-        list(dict.fromkeys(layer.input for layer in layers)),
-        threads=options.threads,
-        progress=progress,
-    )
-    fitted = fit(
-        network,
-        frames,
-        chosen,
-        seen,
-        kind="s8" if options.target == "tensorrt" else "u8",
-        threads=options.threads,
-        progress=progress,
-    )
-    placed = tensorrt.place(network, fitted, chosen)
-    onnx.checker.check_model(placed.model)
-    return QuantisedGraph(placed.model, {"macs_int8": macs_share(layers, chosen)})
-
-
-def macs_share(layers: Sequence[Layer], chosen: Sequence[Layer]) -> float:
-    """Share of the multiply-adds of all weighted layers that ``chosen`` perform."""
-    return sum(layer.multiply_adds for layer in chosen) / max(sum(layer.multiply_adds for layer in layers), 1)
-
-
-def check_frames(network: Network, frames: Sequence[Array]) -> None:
-    """Compare the first frame with the graph's input.
-
-    Raises:
-        CalibrationError: shape or dtype differ.
-    """
-    value = network.graph.input[0]
+    constants = {constant.name for constant in model.graph.initializer}
+    value = next(value for value in model.graph.input if value.name not in constants)
     shape = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     first = frames[0]

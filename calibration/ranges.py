@@ -8,11 +8,15 @@ neural network quantization", arXiv:2106.08295, section 3.1). None wins everywhe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgedet.calibration.grid import Grid, GridKind, grid_for
 from edgedet.calibration.network import Array
 from edgedet.calibration.observe import Observation
+
+Function = Callable[[Array], Array]
 
 PERCENTILES = (99.9, 99.99, 99.999)
 SHRINKS = tuple(float(s) for s in np.geomspace(1.0, 0.1, 28))
@@ -37,13 +41,16 @@ def _percentile(seen: Observation, percentile: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def squared_error(seen: Observation, grid: Grid) -> float:
+def squared_error(seen: Observation, grid: Grid, through: Function | None = None) -> float:
     """Mean squared error of rounding the tensor onto ``grid``, from the histogram.
 
     Inside the grid a bin wider than the grid's step is taken as evenly filled (step² / 12); clipping is exact to
-    the bin's centre.
+    the bin's centre. ``through``: the activation function that follows, whose output's error counts instead.
     """
     centres = seen.centres
+    if through is not None:
+        error = (through(grid.round(centres.astype(np.float32))) - through(centres)) ** 2
+        return float((error * seen.counts).sum() / max(seen.counts.sum(), 1))
     low, high = grid.range
     clipped = np.clip(centres, low, high) - centres
     inside = clipped == 0

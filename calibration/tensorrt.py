@@ -8,107 +8,80 @@ output is not; graph outputs are never quantised. :mod:`edgedet.calibration.rule
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-import numpy as np
-from onnx import helper
-
-from edgedet.calibration.fitting import Fit, FittedLayer
-from edgedet.calibration.grid import Grid
-from edgedet.calibration.insertion import insert
+from edgedet.calibration.dialect import Unit
+from edgedet.calibration.fitting import Fit
+from edgedet.calibration.grid import GridKind
 from edgedet.calibration.network import Layer, Network
+from edgedet.calibration.qdq import Writer
+
+TOO_SMALL = 5e-4
+"""Share of the network's multiply-adds below which a layer (squeeze-excite, most often) gains nothing."""
 
 
-def place(network: Network, fit: Fit, layers: Collection[Layer], residuals: Collection[str] = ()) -> Network:
-    """A copy of ``network`` with ``layers`` in INT8; ``residuals`` names Adds whose other side is quantised."""
-    result = network.copy()
-    writer = Writer(result)
-    for layer in layers:
-        node = result.nodes[layer.name]
-        node.input[0] = writer.activation(layer.input, fit.grids[layer.input])
-        writer.weights(layer, fit.layers[layer.name])
-    chosen = {layer.output for layer in layers}
-    for name in residuals:
-        node = result.nodes[name]
-        for index, tensor in enumerate(node.input):
-            if tensor not in chosen:
-                node.input[index] = writer.activation(tensor, fit.grids[tensor])
-    writer.finish()
-    return result
+class TensorRT:
+    """Symmetric s8 around convolutions and matrix products; one unit per layer, gaining by multiply-adds."""
+
+    name = "tensorrt"
+    kind: GridKind = "s8"
+    weight_bits = 8
+
+    def adapt(self, network: Network) -> Network:
+        """Nothing to rewrite."""
+        return network
+
+    def units(self, network: Network, layers: Sequence[Layer]) -> tuple[list[Unit], dict[str, str]]:
+        """Every dense layer of some weight; depthwise ones run no faster in INT8 than in FP16."""
+        total = max(sum(layer.multiply_adds for layer in layers), 1)
+        units = []
+        left = {}
+        for layer in layers:
+            share = layer.multiply_adds / total
+            if layer.depthwise:
+                left[layer.name] = "depthwise: bound by memory, INT8 saves no time over FP16"
+            elif share < TOO_SMALL:
+                left[layer.name] = f"{share:.3%} of the multiply-adds: nothing to gain"
+            else:
+                units.append(Unit(layer.name, (layer,), (layer.name,), share))
+        return units, left
+
+    def tensors(self, network: Network, units: Collection[Unit]) -> list[str]:
+        """Inputs of the layers, and the other side of Adds behind them."""
+        layers = [layer for unit in units for layer in unit.layers]
+        wanted = [layer.input for layer in layers]
+        wanted += [tensor for tensor, _ in residual_adds(network, layers).values()]
+        return list(dict.fromkeys(wanted))
+
+    def place(self, network: Network, fit: Fit, units: Collection[Unit], writer: Writer) -> Network:
+        """Pairs before every INT8 layer and on residual branches."""
+        layers = [layer for unit in units for layer in unit.layers]
+        for layer in layers:
+            node = writer.network.nodes[layer.name]
+            node.input[0] = writer.activation(layer.input, fit.grids[layer.input], layer.name)
+            writer.weights(layer, fit.layers[layer.name], layer.name)
+        for name, (tensor, layer) in residual_adds(network, layers).items():
+            node = writer.network.nodes[name]
+            for index, operand in enumerate(node.input):
+                if operand == tensor:
+                    node.input[index] = writer.activation(tensor, fit.grids[tensor], layer)
+        return writer.finish()
 
 
-def residual_adds(network: Network, layers: Collection[Layer]) -> dict[str, str]:
-    """Adds that one INT8 convolution feeds directly, by name, with the tensor on the other side."""
-    outputs = {layer.output for layer in layers if layer.op_type == "Conv"}
+def residual_adds(network: Network, layers: Collection[Layer]) -> dict[str, tuple[str, str]]:
+    """Adds that one INT8 convolution feeds directly, by name: the tensor on the other side, and the convolution.
+
+    TensorRT runs convolution and Add as one INT8 kernel if the other side is INT8 too.
+    """
+    outputs = {layer.output: layer.name for layer in layers if layer.op_type == "Conv"}
     found = {}
     for node in network.graph.node:
         if node.op_type != "Add" or any(name in network.constants for name in node.input):
             continue
-        fused = [n for n in node.input if n in outputs and len(network.consumers[n]) == 1]
-        others = [n for n in node.input if n not in outputs]
-        if len(fused) == 1 and len(others) == 1:
-            found[node.name] = others[0]
+        fused = [name for name in node.input if name in outputs and len(network.consumers[name]) == 1]
+        if fused:
+            # Of two convolutions only one is fused with the Add; the other's output becomes the residual.
+            others = [name for name in node.input if name != fused[0]]
+            if others and others[0] not in network.outputs:
+                found[node.name] = (others[0], outputs[fused[0]])
     return found
-
-
-class Writer:
-    """Adds Q/DQ pairs to a graph, one per tensor, each just before its first reader."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.added: dict[str, str] = {}
-        self.new_nodes: list = []  # type: ignore[type-arg]
-
-    def activation(self, tensor: str, grid: Grid) -> str:
-        """Name of ``tensor`` after its pair, which is made on first use."""
-        if tensor not in self.added:
-            self.added[tensor] = self._pair(tensor, grid)
-        return self.added[tensor]
-
-    def _pair(self, tensor: str, grid: Grid) -> str:
-        kind = np.int8 if grid.kind == "s8" else np.uint8
-        scale, zero = f"{tensor}_scale", f"{tensor}_zero_point"
-        self.network.set_constant(scale, np.array(grid.scale, np.float32))
-        self.network.set_constant(zero, np.array(grid.zero_point, kind))
-        quantised, restored = f"{tensor}_q", f"{tensor}_dq"
-        self.new_nodes += [
-            helper.make_node("QuantizeLinear", [tensor, scale, zero], [quantised], f"{tensor}/quantize"),
-            helper.make_node("DequantizeLinear", [quantised, scale, zero], [restored], f"{tensor}/dequantize"),
-        ]
-        return restored
-
-    def weights(self, layer: Layer, fitted: FittedLayer) -> None:
-        """Replace the layer's weights by INT8 ones with their DequantizeLinear; correct its bias."""
-        node = self.network.nodes[layer.name]
-        weight = f"{layer.name}/weight"
-        self.network.set_constant(f"{weight}_q", fitted.weight)
-        self.network.set_constant(f"{weight}_scale", fitted.scales)
-        self.network.set_constant(f"{weight}_zero_point", np.zeros(len(fitted.scales), np.int8))
-        self.new_nodes.append(
-            helper.make_node(
-                "DequantizeLinear",
-                [f"{weight}_q", f"{weight}_scale", f"{weight}_zero_point"],
-                [f"{weight}_dq"],
-                f"{weight}/dequantize",
-                axis=layer.channel_axis,
-            )
-        )
-        node.input[1] = f"{weight}_dq"
-        self._shift_bias(layer, fitted)
-
-    def _shift_bias(self, layer: Layer, fitted: FittedLayer) -> None:
-        node = self.network.nodes[layer.name]
-        if layer.bias is not None:
-            bias = self.network.constant(layer.bias) + fitted.bias_shift
-        elif layer.op_type == "MatMul":
-            return
-        else:
-            bias = fitted.bias_shift
-        name = f"{layer.name}/bias"
-        self.network.set_constant(name, bias.astype(np.float32))
-        del node.input[2:]
-        node.input.append(name)
-
-    def finish(self) -> None:
-        """Put the new nodes where every reader comes after them, and drop constants nobody reads any more."""
-        insert(self.network, self.new_nodes)

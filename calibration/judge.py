@@ -1,0 +1,94 @@
+"""Who says how good a graph is: labelled images, or the float graph itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from edgedet.calibration.agreement import agreement
+from edgedet.calibration.ledger import digest_of
+from edgedet.calibration.network import Array
+from edgedet.card import ModelCard
+from edgedet.detections import Detections
+from edgedet.geometry import ResizeGeometry
+from edgedet.postprocess import Postprocessor, settle_thresholds
+from edgedet.preprocess import Preprocessor
+
+if TYPE_CHECKING:
+    from edgedet.datasets import Dataset
+
+Run = Callable[[Array], dict[str, Array]]
+"""A graph: prepared input tensor to outputs by name."""
+
+
+class Judge(Protocol):
+    """Measures how good a graph is; larger is better, in [0, 1]."""
+
+    name: str
+    """What the figure is, for the model card."""
+    digest: str
+    """Identifies images, labels and settings behind the figure."""
+
+    def __call__(self, run: Run) -> float:
+        """The figure of one graph."""
+
+
+class Reader:
+    """Turns prepared tensors into detections in canvas pixels, with a graph given as a function."""
+
+    def __init__(self, card: ModelCard, outputs: Sequence[str]) -> None:
+        self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
+        self._batch = card.input.batch
+        self._planar = card.input.layout == "NCHW"
+
+    def __call__(self, run: Run, tensor: Array) -> list[Detections]:
+        """Detections of every place of one input tensor."""
+        height, width = tensor.shape[2:4] if self._planar else tensor.shape[1:3]
+        canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
+        outputs = run(tensor)
+        return [self._post(outputs, canvas, slot) for slot in range(len(tensor))]
+
+
+class AgreementJudge:
+    """Agreement with the float graph's detections on prepared frames (:func:`agreement`)."""
+
+    name = "agreement with the fp32 graph"
+
+    def __init__(self, card: ModelCard, frames: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:
+        self._reader = Reader(card, outputs)
+        self._frames = frames
+        self._reference = [found for frame in frames for found in self._reader(reference, frame)]
+        self.digest = digest_of("agreement", len(frames), *(np.asarray(frame) for frame in frames))
+
+    def __call__(self, run: Run) -> float:
+        """Agreement of ``run`` with the reference, 1 for the reference itself."""
+        return agreement(self._reference, [found for frame in self._frames for found in self._reader(run, frame)])
+
+
+class MapJudge:
+    """COCO mAP on a labelled dataset, of frames prepared and read exactly as on the device."""
+
+    name = "mAP"
+
+    def __init__(self, card: ModelCard, dataset: Dataset, outputs: Sequence[str]) -> None:
+        self._card = card
+        self._dataset = dataset
+        self._prepare = Preprocessor(card.input, card.resize)
+        self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
+        parts: list[Any] = [card.to_json()]
+        for image in dataset.images:
+            status = image.path.stat()
+            parts += [str(image.path), status.st_size, status.st_mtime_ns, image.boxes, image.labels]
+        self.digest = digest_of("map", *parts)
+
+    def __call__(self, run: Run) -> float:
+        """mAP at IoU 0.50 to 0.95."""
+        from edgedet.evaluate.coco import evaluate_coco
+
+        def detect(frame: Array) -> Detections:
+            place = self._prepare.prepare(frame)
+            return self._post(run(self._prepare.tensor), place, 0)
+
+        return float(evaluate_coco(detect, self._dataset).map)
