@@ -1,0 +1,363 @@
+"""COCO detection metrics by pycocotools, without its memory.
+
+pycocotools keeps a Python dictionary per detection and per image, class and area: gigabytes for ten thousand
+images. Here it matches a few images at a time (``COCOeval.evaluate``), what it found is packed into 28 bytes per
+detection on disk, and it accumulates and summarises (``COCOeval.accumulate``, ``summarize``) one class at a time.
+Nothing is computed by rules of our own, so the figures are pycocotools' own to the last bits.
+
+Difficult objects count like any others here, as in pycocotools; crowds are ignored by its rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.detections import Detections
+from edgedet.errors import MissingDependencyError
+from edgedet.evaluate.frames import (
+    Detect,
+    DetectorLike,
+    Progress,
+    relabel,
+    require_labels,
+    run_over,
+    shared_classes,
+)
+from edgedet.evaluate.frames import silent as no_progress
+from edgedet.evaluate.row_store import RowStore
+
+CHUNK_IMAGES = 16
+ROWS_AT_ONCE = 200_000
+"""Detections × IoU thresholds pycocotools accumulates in one call: about 30 bytes each."""
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+AREAS = ("all", "small", "medium", "large")
+MAX_DETECTIONS = (1, 10, 100)
+_ROW = np.dtype(
+    [("label", "<i4"), ("rank", "<i4"), ("score", "<f4"), ("matched", "<u2", 4), ("ignored", "<u2", 4)], align=False
+)
+_BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
+
+STATS = (
+    "map",
+    "ap50",
+    "ap75",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+    "ar1",
+    "ar10",
+    "ar100",
+    "ar_small",
+    "ar_medium",
+    "ar_large",
+)
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class: number of its objects (crowds left out) and detections, AP over IoU 0.50:0.95, and so on.
+
+    NaN where the dataset has no such object.
+    """
+
+    name: str
+    objects: int
+    detections: int
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar100: float
+
+
+@dataclass(frozen=True)
+class CocoMetrics:
+    """pycocotools' twelve figures (NaN where it says -1: no such object), and the same by class.
+
+    ``objects_by_size``: number of small (area < 32²), medium and large (≥ 96²) objects. ``curves``: class name to
+    precision at recall 0, 0.01, … 1 (float64 [101]) at IoU 0.5. ``left_out``: the dataset's classes that the
+    detector does not know and which no figure includes.
+    """
+
+    map: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar1: float
+    ar10: float
+    ar100: float
+    ar_small: float
+    ar_medium: float
+    ar_large: float
+    images: int
+    per_class: tuple[ClassMetrics, ...]
+    objects_by_size: dict[str, int]
+    curves: dict[str, NDArray[np.float64]] = field(repr=False)
+    left_out: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None for NaN, curves left out."""
+        values = asdict(self)
+        del values["curves"]
+        plain: dict[str, Any] = _without_nan(values)
+        return plain
+
+
+class CocoEvaluator:
+    """Takes images one by one, then tells the figures. ``names``: class names, indexed by label.
+
+    Raises:
+        MissingDependencyError: pycocotools is not installed.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._coco, self._cocoeval = _pycocotools()
+        self._names = names
+        self._store = RowStore(_ROW)
+        self._objects = np.zeros((len(names), len(AREAS)), np.int64)
+        self._pending: list[tuple[ImageRecord, Detections]] = []
+        self._images = 0
+
+    def add(self, record: ImageRecord, detections: Detections) -> None:
+        """One image; labels of both index ``names``."""
+        self._pending.append((record, detections))
+        self._images += 1
+        if len(self._pending) >= CHUNK_IMAGES:
+            self._match()
+
+    def metrics(self, left_out: tuple[str, ...] = ()) -> CocoMetrics:
+        """Figures over all images so far."""
+        self._match()
+        evaluation = self._new_evaluation(list(range(len(self._names))))
+        params = evaluation.params
+        shape = (len(params.iouThrs), len(params.recThrs), len(self._names), len(AREAS), len(MAX_DETECTIONS))
+        precision = np.full(shape, -1.0)
+        recall = np.full((shape[0], *shape[2:]), -1.0)
+        detections = []
+        for label in range(len(self._names)):
+            rows = self._store.where("label", label)
+            detections.append(len(rows))
+            self._accumulate(label, rows, precision[:, :, label], recall[:, label])
+        evaluation.eval = {"params": params, "precision": precision, "recall": recall}
+        with _quiet():
+            evaluation.summarize()
+        figures = {name: _defined(value) for name, value in zip(STATS, evaluation.stats.tolist(), strict=True)}
+        return CocoMetrics(
+            **figures,
+            images=self._images,
+            per_class=tuple(
+                _class_metrics(name, int(self._objects[k, 0]), detections[k], precision[:, :, k], recall[:, k])
+                for k, name in enumerate(self._names)
+            ),
+            objects_by_size={area: int(self._objects[:, a].sum()) for a, area in enumerate(AREAS) if a},
+            curves={name: precision[0, :, k, 0, -1].copy() for k, name in enumerate(self._names)},
+            left_out=left_out,
+        )
+
+    def _new_evaluation(self, labels: list[int]) -> Any:
+        evaluation = self._cocoeval(iouType="bbox")
+        evaluation.params.catIds = labels
+        evaluation.params.iouThrs = IOU_THRESHOLDS
+        evaluation.params.maxDets = list(MAX_DETECTIONS)
+        return evaluation
+
+    def _match(self) -> None:
+        """pycocotools' matching of the waiting images, packed."""
+        if not self._pending:
+            return
+        labels = sorted({int(label) for pair in self._pending for side in pair for label in side.labels})
+        if not labels:
+            self._pending.clear()
+            return
+        evaluation = self._new_evaluation(labels)
+        with _quiet():
+            evaluation.cocoGt = self._as_coco([_truth(record) for record, _ in self._pending], labels)
+            evaluation.cocoDt = self._as_coco([_found(detections) for _, detections in self._pending], labels)
+            evaluation.params.imgIds = list(range(len(self._pending)))
+            evaluation.evaluate()
+        images, areas = len(self._pending), len(AREAS)
+        rows = []
+        for k, label in enumerate(labels):
+            # Image by image, as pycocotools would meet them: equal scores keep that order when sorted.
+            for i in range(images):
+                found = [evaluation.evalImgs[(k * areas + a) * images + i] for a in range(areas)]
+                if found[0] is None:
+                    continue
+                packed = np.zeros(len(found[0]["dtScores"]), _ROW)
+                packed["label"], packed["rank"], packed["score"] = (
+                    label,
+                    np.arange(len(packed)),
+                    found[0]["dtScores"],
+                )
+                for a, area in enumerate(found):
+                    self._objects[label, a] += np.count_nonzero(np.asarray(area["gtIgnore"]) == 0)
+                    packed["matched"][:, a] = _BITS @ (area["dtMatches"] > 0)
+                    packed["ignored"][:, a] = _BITS @ (area["dtIgnore"] > 0)
+                rows.append(packed)
+        if rows:
+            self._store.append(np.concatenate(rows))
+        self._pending.clear()
+
+    def _as_coco(self, images: list[list[dict[str, Any]]], labels: list[int]) -> Any:
+        coco = self._coco()
+        annotations = [{**a, "image_id": i} for i, image in enumerate(images) for a in image]
+        for number, annotation in enumerate(annotations, 1):
+            annotation["id"] = number
+        coco.dataset = {
+            "images": [{"id": i} for i in range(len(images))],
+            "categories": [{"id": label} for label in labels],
+            "annotations": annotations,
+        }
+        coco.createIndex()
+        return coco
+
+    def _accumulate(
+        self, label: int, rows: NDArray[Any], precision: NDArray[np.float64], recall: NDArray[np.float64]
+    ) -> None:
+        """Fill precision [T, R, A, M] and recall [T, A, M] of one class.
+
+        All its images stand in one entry per area, cut to each limit of detections beforehand, so pycocotools sees
+        the very arrays it would have concatenated itself.
+        """
+        if not len(rows) and not self._objects[label].any():
+            return
+        step = max(1, ROWS_AT_ONCE // max(len(rows), 1))
+        for m, limit in enumerate(MAX_DETECTIONS):
+            kept = rows[rows["rank"] < limit]
+            for start in range(0, len(IOU_THRESHOLDS), step):
+                bits = _BITS[start : start + step, None]
+                evaluation = self._new_evaluation([label])
+                evaluation.params.iouThrs = IOU_THRESHOLDS[start : start + step]
+                evaluation.params.maxDets = [max(len(kept), 1)]
+                evaluation.params.imgIds = [0]
+                evaluation._paramsEval = evaluation.params
+                evaluation.evalImgs = [
+                    {
+                        "dtScores": kept["score"].astype(np.float64),
+                        "dtMatches": (kept["matched"][:, a] & bits) > 0,
+                        "dtIgnore": (kept["ignored"][:, a] & bits) > 0,
+                        "gtIgnore": np.zeros(self._objects[label, a], np.uint8),
+                    }
+                    for a in range(len(AREAS))
+                ]
+                with _quiet():
+                    evaluation.accumulate()
+                precision[start : start + step, :, :, m] = evaluation.eval["precision"][:, :, 0, :, 0]
+                recall[start : start + step, :, m] = evaluation.eval["recall"][:, 0, :, 0]
+
+
+def evaluate_coco(
+    detector: DetectorLike | Detect, dataset: Dataset, *, progress: Progress = no_progress
+) -> CocoMetrics:
+    """COCO figures of a detector (or of a function from frame to ``Detections``) on a labelled dataset.
+
+    Classes are matched by name; those only one side knows are left out. Memory does not grow with the dataset.
+
+    Raises:
+        DatasetError: no labels, or a picture that cannot be decoded.
+        UsageError: detector and dataset share no class.
+        MissingDependencyError: pycocotools is not installed.
+    """
+    require_labels(dataset)
+    evaluator: CocoEvaluator | None = None
+    judged = dataset
+    for index, _, detections in run_over(detector, dataset, progress=progress):
+        if evaluator is None:
+            judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
+            evaluator = CocoEvaluator(judged.names)
+        evaluator.add(judged.images[index], relabel(detections, judged.names))
+    assert evaluator is not None, "a dataset without images has no boxes either"
+    return evaluator.metrics(tuple(name for name in dataset.names if name not in judged.names))
+
+
+def _pycocotools() -> tuple[Any, Any]:
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise MissingDependencyError(
+            "COCO figures need pycocotools, which is not installed: pip install 'edgedet[report]'"
+        ) from error
+    return COCO, COCOeval
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    # pycocotools prints its progress; stdout belongs to the caller.
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _truth(record: ImageRecord) -> list[dict[str, Any]]:
+    sides = record.boxes[:, 2:] - record.boxes[:, :2]
+    return [
+        {"category_id": label, "bbox": [*box[:2], *side], "area": area, "iscrowd": int(crowd)}
+        for box, side, label, area, crowd in zip(
+            record.boxes.tolist(),
+            sides.tolist(),
+            record.labels.tolist(),
+            record.area.tolist(),
+            record.crowd.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _found(detections: Detections) -> list[dict[str, Any]]:
+    boxes = detections.boxes.astype(np.float64)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return [
+        {"category_id": label, "bbox": [*box[:2], *side], "area": side[0] * side[1], "iscrowd": 0, "score": score}
+        for box, side, label, score in zip(
+            boxes.tolist(), sides.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True
+        )
+    ]
+
+
+def _class_metrics(
+    name: str, objects: int, detections: int, precision: NDArray[np.float64], recall: NDArray[np.float64]
+) -> ClassMetrics:
+    """``precision`` [T, R, A, M] and ``recall`` [T, A, M] of the class."""
+    best = precision[..., -1]
+    return ClassMetrics(
+        name=name,
+        objects=objects,
+        detections=detections,
+        ap=_mean(best[:, :, 0]),
+        ap50=_mean(best[0, :, 0]),
+        ap75=_mean(best[5, :, 0]),
+        ap_small=_mean(best[:, :, 1]),
+        ap_medium=_mean(best[:, :, 2]),
+        ap_large=_mean(best[:, :, 3]),
+        ar100=_mean(recall[:, 0, -1]),
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[values > -1]
+    return float(known.mean()) if known.size else math.nan
+
+
+def _defined(value: float) -> float:
+    return math.nan if value == -1 else value
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
