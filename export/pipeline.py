@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edgedet import __version__
 from edgedet.card import METADATA_KEY, ModelCard
+from edgedet.detections import Detections
+from edgedet.detector import Detector
 from edgedet.errors import CalibrationError, ExportError, UsageError
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
 from edgedet.export.simplify import simplify
-from edgedet.export.sources import BuiltGraph, build_graph
+from edgedet.export.sources import DEFAULT_FRAME, build_graph
 from edgedet.files import atomic_path, require_writable_parent
+from edgedet.golden import golden_frame, record
+from edgedet.parity import Tolerance, match_detections, summarise
+
+if TYPE_CHECKING:
+    from edgedet.calibration.data import CalibrationFrames
 
 PARITY_SCENES = (1, 3, 5)
 """Seeds of the synthetic frames on which a graph is compared with its framework at export."""
+PARITY_IMAGES = 8
+"""Calibration or evaluation images that are compared too."""
+
+EXPECTED_PARITY = 0.98
+"""Below this share of equal detections, a user is told. Untrained or flat scores let float noise decide some."""
 
 AS_TRAINED = ExportOptions()
 
@@ -60,10 +78,18 @@ def export_model(
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)
 
-    model, card = _measured(embed(model, card), card, built, options, progress)
+    if built.reference is not None:
+        progress("comparing with the framework", 0, 0)
+        parity = _parity(embed(model, card), card, built.reference, _parity_frames(options))
+        card = replace(card, measured=card.measured | {"parity": parity})
+        notes.append(_parity_note(parity))
     if options.precision != "fp32":
-        model, card, more = _reduce_precision(model, card, options, progress)
+        model, card, more = _reduce_precision(model, card, output, options, progress)
         notes.extend(more)
+    progress("recording the golden input", 0, 0)
+    with _opened(embed(model, card)) as detector:
+        card = replace(card, golden=record(detector))
+    embed(model, card)
     if engine:
         return _build_engine(model, card, output, options, started=started, notes=tuple(notes), progress=progress)
     progress("writing", 0, 0)
@@ -152,17 +178,106 @@ def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
     }
 
 
-def _measured(
-    model: onnx.ModelProto, card: ModelCard, built: BuiltGraph, options: ExportOptions, progress: Progress
-) -> tuple[onnx.ModelProto, ModelCard]:
-    """Run the float graph: its golden detections, and its agreement with the framework's own inference."""
-    return model, card
+@contextmanager
+def _opened(model: onnx.ModelProto) -> Iterator[Detector]:
+    """The graph as the device will open it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        path.write_bytes(model.SerializeToString())
+        with Detector(path, runtime="onnxruntime:cpu") as detector:
+            yield detector
+
+
+def _parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
+    """Some of the user's own frames where they are known, and synthetic scenes of the shape to come."""
+    width, height = options.frame_size or _usual_frame(options) or DEFAULT_FRAME
+    scenes = [golden_frame(seed, height, width) for seed in PARITY_SCENES]
+    named = options.calib or options.eval
+    if named is None:
+        return scenes
+    from edgedet.datasets import read_dataset
+
+    images = [cv2.imread(str(image.path)) for image in read_dataset(named).images[:PARITY_IMAGES]]
+    return scenes + [image.astype(np.uint8) for image in images if image is not None]
+
+
+def _parity_note(parity: dict[str, Any]) -> str:
+    if not parity["detections"]:
+        return (
+            "the synthetic scenes show nothing this detector knows; compare on frames of your own: edgedet parity"
+        )
+    share = min(parity["found"], parity["confirmed"])
+    said = (
+        f"{share:.1%} of {parity['detections']} detections equal to the framework's on {parity['frames']} frames "
+        "(IoU 0.99, score 0.001)"
+    )
+    return said if share >= EXPECTED_PARITY else f"only {said}: run edgedet parity on frames of your own"
+
+
+def _parity(
+    model: onnx.ModelProto,
+    card: ModelCard,
+    reference: Callable[[NDArray[np.uint8]], Detections],
+    frames: Sequence[NDArray[np.uint8]],
+) -> dict[str, Any]:
+    """Agreement of the float graph with its framework."""
+    tolerance = Tolerance(min_score=max(0.05, card.output.score_threshold + 0.001))
+    with _opened(model) as detector:
+        report = summarise(
+            [match_detections(reference(frame), detector.detect(frame), tolerance) for frame in frames]
+        )
+    return {
+        "frames": report.frames,
+        "detections": report.reference_count,
+        "found": report.found,
+        "confirmed": report.confirmed,
+        "worst_iou": report.worst_iou,
+        "worst_score_difference": report.worst_score_difference,
+    }
 
 
 def _reduce_precision(
-    model: onnx.ModelProto, card: ModelCard, options: ExportOptions, progress: Progress
+    model: onnx.ModelProto, card: ModelCard, output: Path, options: ExportOptions, progress: Progress
 ) -> tuple[onnx.ModelProto, ModelCard, list[str]]:
-    raise NotImplementedError
+    """The float graph in fp16 or int8, and the card that says what became of it."""
+    frames = _calibration_frames(card, options)
+    if options.precision == "fp16":
+        from edgedet.calibration.half import to_half
+
+        half = to_half(model, frames, progress=progress)
+        card = replace(card, precision="fp16", measured=card.measured | {"fp16": half.report})
+        return half.model, card, [f"{half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"]
+    from edgedet.calibration.judge import MapJudge
+    from edgedet.calibration.pipeline import QuantiseOptions, quantise
+    from edgedet.datasets import read_dataset
+
+    assert frames is not None
+    outputs = [value.name for value in model.graph.output]
+    judge = MapJudge(card, read_dataset(options.eval), outputs) if options.eval else None
+    quantised = quantise(
+        model,
+        card,
+        frames,
+        judge=judge,
+        options=QuantiseOptions(
+            target=options.target,
+            max_drop=options.max_drop,
+            over_budget=options.over_budget,
+            cache=output.with_name(f".{output.stem}.int8-cache"),
+        ),
+        progress=progress,
+    )
+    card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
+    return quantised.model, card, list(quantised.warnings)
+
+
+def _calibration_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames | None:
+    if options.calib is None:
+        return None
+    from edgedet.calibration.data import CalibrationFrames
+    from edgedet.datasets import read_dataset
+
+    return CalibrationFrames(read_dataset(options.calib), card)
 
 
 def _build_engine(

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from torch import nn
 
-from edgedet.card import METADATA_KEY, Family, ModelCard
+from edgedet.card import METADATA_KEY, Family, InputSpec, ModelCard, OutputSpec
+from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.export import faster_rcnn, ssd, yolo, yolox
 from edgedet.export.architectures import ARCHITECTURES, build
@@ -27,12 +30,12 @@ DEFAULT_FRAME = (640, 480)
 class BuiltGraph:
     """A float graph, cleaned and shape-checked by nobody yet, and the card that goes with it.
 
-    ``reference``: the framework's own detector as ``edgedet.Detector`` opens it (a path), None where there is none.
+    ``reference``: the framework's own inference on a frame, None where there is none to compare with.
     """
 
     model: onnx.ModelProto
     card: ModelCard
-    reference: Path | None
+    reference: Callable[[NDArray[np.uint8]], Detections] | None
     notes: tuple[str, ...] = ()
 
 
@@ -57,7 +60,7 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
 
         del content
         foreign = to_foreign(source, imgsz=options.imgsz, batch=options.batch)
-        return replace(_from_foreign(foreign, source, options), reference=None)
+        return _from_foreign(foreign, source, options)
     checkpoint = interpret(source, content, arch=options.arch, classes=options.classes)
     return _from_checkpoint(checkpoint, options, frame_size or DEFAULT_FRAME)
 
@@ -94,9 +97,29 @@ def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size:
     overrides = OVERRIDES[family](options)
     model: Any = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, **overrides)
     exported = EXPORTERS[family](model, options, frame_size)
-    changed = overrides or _changes_nms(options)
     card = _card(exported, family, checkpoint.arch, checkpoint.names)
-    return BuiltGraph(exported.model, card, None if changed else checkpoint.path)
+    return BuiltGraph(exported.model, card, None if _changes_nms(options) else torch_reference(model, card))
+
+
+def torch_reference(model: nn.Module, card: ModelCard) -> Callable[[NDArray[np.uint8]], Detections]:
+    """torchvision's own inference with ``model``: BGR frames in, detections in their pixels out."""
+    from edgedet.runtimes.torch import TorchRuntime
+
+    whole = replace(
+        card,
+        input=InputSpec(height=0, width=0),
+        output=OutputSpec("detections", 0.0, card.output.iou_threshold, card.output.max_detections),
+    )
+    runtime = TorchRuntime(whole, model, "cpu")
+
+    def detect(frame: NDArray[np.uint8]) -> Detections:
+        found = runtime.run({"images": frame[None]})
+        count = int(found["count"][0])
+        size = (frame.shape[0], frame.shape[1])
+        boxes, scores, labels = (found[name][0, :count] for name in ("boxes", "scores", "labels"))
+        return Detections(boxes, scores, labels, names=card.names, frame_size=size)
+
+    return detect
 
 
 def _export_ssd(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
@@ -166,12 +189,11 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     licence = foreign.metadata.get("license")
     if licence:
         card = replace(card, provenance={"licence": licence, "author": foreign.metadata.get("author", "")})
-    comparable = family == "yolo" and not _changes_nms(options)
-    return BuiltGraph(exported.model, card, source if comparable else None)
+    return BuiltGraph(exported.model, card, None)
 
 
 def _changes_nms(options: ExportOptions) -> bool:
-    """Whether the graph will give other detections than the framework; raising ``conf`` only leaves some out."""
+    """Whether NMS will give other detections than the framework's; another ``conf`` only changes how many."""
     return options.iou is not None or options.max_detections is not None
 
 
@@ -205,7 +227,7 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
     names = options.classes or card.names
     if len(names) != len(card.names):
         raise CheckpointError(f"{source} has {len(card.names)} classes, but {len(names)} names were given")
-    return BuiltGraph(model, replace(card, names=names), source)
+    return BuiltGraph(model, replace(card, names=names), None)
 
 
 def _card(exported: Exported, family: Family, architecture: str, names: tuple[str, ...]) -> ModelCard:
