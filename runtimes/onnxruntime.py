@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,8 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.inter_op_num_threads = 1
+        # Planned memory takes 10 MB more than the arena alone for a small detector, and is no faster.
+        options.enable_mem_pattern = False
         if threads is not None:
             options.intra_op_num_threads = threads
         available = onnxruntime.get_available_providers()
@@ -64,6 +68,7 @@ class OnnxRuntime:
         except Exception as error:  # the bindings raise a dozen kinds, some of them plain RuntimeError
             reason = " ".join(str(error).split())
             raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason[:300]}") from error
+        _return_free_memory()
         used = self._session.get_providers()[0]
         if device == "cuda" and used != "CUDAExecutionProvider":
             raise RuntimeUnavailableError(
@@ -122,6 +127,12 @@ class OnnxRuntime:
     def close(self) -> None:
         """Release the session; calling twice is harmless."""
         self._binding = self._session = None
+
+
+def _return_free_memory() -> None:
+    """Give back what loading a graph took and freed: glibc keeps 10 to 40 MB of it otherwise."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no such call
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _spec(tensor: Any) -> TensorSpec:
