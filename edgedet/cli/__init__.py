@@ -31,8 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "detect": ("edgedet.cli.detect", "find objects in images, folders and videos; JSON lines out"),
     "inspect": ("edgedet.cli.inspect", "show what an artifact holds: card, shapes, nodes, precision"),
     "parity": ("edgedet.cli.parity", "check that two artifacts of one detector agree, box by box"),
+    "eval": ("edgedet.cli.eval", "how accurate an artifact is on labelled images"),
     "bench": ("edgedet.cli.bench", "how long artifacts take on this machine, from frame to detections"),
     "compare": ("edgedet.cli.compare", "what changed between benchmarks, and is it more than noise"),
+    "sweep": ("edgedet.cli.sweep", "export, evaluate and measure a grid of detectors and settings"),
+    "report": ("edgedet.cli.report", "accuracy against latency in one HTML file, and what to choose"),
     "doctor": ("edgedet.cli.doctor", "what this machine can run, and what is missing"),
 }
 """Command name to its module and the one line the overview shows."""

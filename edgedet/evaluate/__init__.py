@@ -1,1 +1,1 @@
-"""evaluate."""
+"""Accuracy of what will really run: COCO, Pascal VOC and ranked precision, misses, false alarms, thresholds."""

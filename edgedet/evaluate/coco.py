@@ -32,6 +32,7 @@ from edgedet.evaluate.frames import (
     shared_classes,
 )
 from edgedet.evaluate.frames import silent as no_progress
+from edgedet.evaluate.plain import without_nan
 from edgedet.evaluate.row_store import RowStore
 
 CHUNK_IMAGES = 16
@@ -112,7 +113,7 @@ class CocoMetrics:
         """Plain values for JSON; None for NaN, curves left out."""
         values = asdict(self)
         del values["curves"]
-        plain: dict[str, Any] = _without_nan(values)
+        plain: dict[str, Any] = without_nan(values)
         return plain
 
 
@@ -353,11 +354,3 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 def _defined(value: float) -> float:
     return math.nan if value == -1 else value
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

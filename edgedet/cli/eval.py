@@ -1,0 +1,230 @@
+"""Judge what will really run: accuracy of an artifact on a labelled dataset.
+
+COCO's figures (by pycocotools), Pascal VOC's and scikit-learn's average precision at IoU 0.5, and what an
+application feels: pictures with objects in which nothing is found, and object-free pictures with a box.
+
+Average precision wants every detection down to the lowest scores. An artifact exported with a high --conf is judged
+as it runs, and its figures are lower than published ones; export with --conf 0.001 to compare with those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedet.cli.progress import Progress
+from edgedet.cli.values import class_names, fraction, positive_integer
+from edgedet.errors import UsageError
+from edgedet.files import atomic_path, require_writable_parent
+
+if TYPE_CHECKING:
+    from edgedet.detector import Detector
+    from edgedet.evaluate.evaluation import Evaluation
+    from edgedet.evaluate.working_point import WorkingPoint
+
+EXAMPLES = """\
+examples:
+  edgedet eval model.onnx bccd:test
+  edgedet eval model.onnx instances_val2017.json --json accuracy.json --save worst/
+  edgedet eval engine.trt data.yaml:val --negatives empty_rooms/ --false-alarm-rate 0.01
+
+datasets: COCO JSON, YOLO data.yaml, Pascal VOC root, Open Images box CSV, annotation.txt; PATH:SPLIT names a split
+"""
+
+LOW_ENOUGH = 0.05
+"""Highest score threshold under which published average precisions are measured (torchvision's two-stage ones)."""
+DEFAULT_WORST = 10
+CLASSES_SHOWN = 25
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``edgedet eval``."""
+    parser.add_argument("artifact", metavar="ARTIFACT", help="graph, engine, or checkpoint (through PyTorch)")
+    parser.add_argument("dataset", metavar="DATASET", help="labelled images, PATH[:SPLIT]")
+    data = parser.add_argument_group("the dataset")
+    data.add_argument("--images", metavar="DIR", type=Path, help="where its pictures are, if not at a usual place")
+    data.add_argument("--classes", metavar="NAMES", type=class_names, help="judge only these, a,b,c or a .txt file")
+    data.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N pictures")
+    data.add_argument(
+        "--strict", action="store_true", help="stop at the first bad annotation instead of dropping it"
+    )
+    data.add_argument("--negatives", metavar="DIR", help="pictures without objects, for false alarms")
+    run_group = parser.add_argument_group("the detector")
+    run_group.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
+    run_group.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")
+    run_group.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
+    run_group.add_argument(
+        "--runtime", default="auto", help="auto, onnxruntime[:cpu|:cuda], tensorrt, torch (auto)"
+    )
+    run_group.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
+    point = parser.add_argument_group("the working point")
+    point.add_argument(
+        "--threshold", metavar="X", type=fraction, help="score from which a box counts there (default: best F1)"
+    )
+    point.add_argument(
+        "--false-alarm-rate",
+        metavar="X",
+        type=fraction,
+        help="recommend the threshold that keeps boxes out of all but this share of the object-free pictures",
+    )
+    out = parser.add_argument_group("output")
+    out.add_argument("--json", metavar="OUT", help="everything as one JSON object, to a file or - for stdout")
+    out.add_argument("--save", metavar="DIR", type=Path, help="draw the worst pictures into DIR")
+    out.add_argument("--worst", metavar="N", type=positive_integer, help=f"how many of them ({DEFAULT_WORST})")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Open, judge, and print the tables."""
+    if arguments.worst is not None and arguments.save is None:
+        raise UsageError("--worst says how many pictures to draw: add --save DIR")
+    if arguments.json is not None and arguments.json != "-":
+        require_writable_parent(arguments.json)
+    if arguments.save is not None:
+        require_writable_parent(arguments.save / "picture.jpg")
+    from dataclasses import replace
+
+    from edgedet.datasets import read_dataset
+    from edgedet.detector import Detector
+    from edgedet.evaluate.evaluation import evaluate
+    from edgedet.evaluate.worst import save_worst
+
+    strictness = "stop" if arguments.strict else "drop"
+    dataset = read_dataset(
+        arguments.dataset, images=arguments.images, classes=arguments.classes, problems=strictness
+    )
+    if arguments.limit is not None:
+        dataset = replace(dataset, images=dataset.images[: arguments.limit])
+    negatives = None if arguments.negatives is None else read_dataset(arguments.negatives, problems=strictness)
+    thresholds = {name: getattr(arguments, name) for name in ("conf", "iou", "max_detections")}
+    with (
+        Detector(
+            arguments.artifact, runtime=arguments.runtime, threads=arguments.threads, **thresholds
+        ) as detector,
+        Progress() as progress,
+    ):
+        evaluation = evaluate(
+            detector,
+            dataset,
+            negatives=negatives,
+            threshold=arguments.threshold,
+            false_alarm_rate=arguments.false_alarm_rate,
+            progress=progress,
+        )
+        drawn = {}
+        if arguments.save is not None:
+            progress("drawing the worst pictures")
+            count = arguments.worst or DEFAULT_WORST
+            drawn = save_worst(detector, dataset, evaluation, arguments.save, count=count)
+        lowest = detector.thresholds.score
+        data = _artifact(detector) | evaluation.to_dict({number: path.resolve() for number, path in drawn.items()})
+    if arguments.json == "-":
+        print(json.dumps(data, indent=1, allow_nan=False))
+        return 0
+    if arguments.json is not None:
+        with atomic_path(arguments.json) as temporary:
+            temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for line in report_lines(evaluation, lowest):
+        print(line)
+    for what, where in (("figures", arguments.json), (f"{len(drawn)} worst pictures", arguments.save)):
+        if where is not None:
+            print(f"{what} in {where}", file=sys.stderr)
+    return 0
+
+
+def _artifact(detector: Detector) -> dict[str, Any]:
+    from edgedet.bench.suite import file_sha256
+
+    return {
+        "artifact": str(detector.path),
+        "sha256": file_sha256(detector.path),
+        "family": detector.card.family,
+        "architecture": detector.card.architecture,
+        "precision": detector.card.precision,
+        "runtime": detector.description,
+        "score_threshold": detector.thresholds.score,
+        "iou_threshold": detector.thresholds.iou,
+        "max_detections": detector.thresholds.max_detections,
+    }
+
+
+def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
+    """The report for people; ``lowest_score``: the detector's own threshold."""
+    coco = evaluation.coco
+    yield evaluation.dataset
+    if coco.left_out:
+        yield f"left out, the detector does not know them: {', '.join(coco.left_out)}"
+    yield ""
+    yield (
+        f"COCO    mAP {_figure(coco.map)}   AP50 {_figure(coco.ap50)}   AP75 {_figure(coco.ap75)}   "
+        f"AR1 {_figure(coco.ar1)}   AR10 {_figure(coco.ar10)}   AR100 {_figure(coco.ar100)}"
+    )
+    yield (
+        f"VOC     11-point {_figure(evaluation.voc_11_point)}   area {_figure(evaluation.voc_area)}   "
+        f"ranked (scikit-learn) {_figure(evaluation.ranked)}   at IoU 0.5"
+    )
+    if lowest_score > LOW_ENOUGH:
+        yield (
+            f"        the artifact reports no score below {lowest_score:g}, which cuts these figures short; to "
+            "compare with published ones, export with --conf 0.001"
+        )
+    yield ""
+    yield "size     objects    mAP     AR"
+    for size in ("small", "medium", "large"):
+        ap, ar = getattr(coco, f"ap_{size}"), getattr(coco, f"ar_{size}")
+        yield f"{size:8} {coco.objects_by_size[size]:7,}  {_figure(ap)}  {_figure(ar)}"
+    yield ""
+    yield from _class_table(evaluation)
+    yield ""
+    yield from _point_lines(evaluation)
+
+
+def _class_table(evaluation: Evaluation) -> Iterator[str]:
+    width = min(max(len(name) for name in (*evaluation.names, "class")), 24)
+    yield f"{'class':{width}}  objects    mAP   AP50  small medium  large  VOC07  VOC10 ranked"
+    rows = sorted(zip(evaluation.coco.per_class, evaluation.classes, strict=True), key=lambda row: -row[0].objects)
+    for coco, at_half in rows[:CLASSES_SHOWN]:
+        figures = (coco.ap, coco.ap50, coco.ap_small, coco.ap_medium, coco.ap_large)
+        figures += (at_half.voc_11_point, at_half.voc_area, at_half.ranked)
+        yield f"{coco.name[:width]:{width}}  {coco.objects:7,}  " + "  ".join(_figure(value) for value in figures)
+    if len(rows) > CLASSES_SHOWN:
+        yield f"and {len(rows) - CLASSES_SHOWN} more classes (--json has them all)"
+
+
+def _point_lines(evaluation: Evaluation) -> Iterator[str]:
+    at = evaluation.at
+    yield f"boxes scoring at least {at.threshold:g} ({evaluation.chosen_by}):"
+    yield (
+        f"  precision {_figure(at.precision)}   recall {_figure(at.recall)}   F1 {_figure(at.f1)}   "
+        f"({at.true:,} right, {at.false:,} false, {at.missed_objects:,} objects missed)"
+    )
+    yield f"  misses        {_share(at.misses, at.misses_range, at.images_with_objects, 'images with objects')}"
+    if at.images_without_objects:
+        share = _share(at.false_alarms, at.false_alarms_range, at.images_without_objects, "object-free images")
+        yield f"  false alarms  {share}"
+    else:
+        yield "  false alarms  not measured: no object-free images (--negatives DIR)"
+    if evaluation.alarm_threshold is not None:
+        yield _recommendation(evaluation, at)
+
+
+def _recommendation(evaluation: Evaluation, at: WorkingPoint) -> str:
+    assert evaluation.alarm_rate is not None and evaluation.alarm_threshold is not None
+    if math.isnan(evaluation.alarm_threshold):
+        return f"  no threshold for {evaluation.alarm_rate:.2%} false alarms: there are no object-free images"
+    return (
+        f"  recommended   --conf {evaluation.alarm_threshold:g} keeps false alarms at {evaluation.alarm_rate:.2%} "
+        f"or less of these {at.images_without_objects:,} images"
+    )
+
+
+def _share(share: float, interval: tuple[float, float], total: int, what: str) -> str:
+    return f"{share:.1%} of {total:,} {what} (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
+
+
+def _figure(value: float) -> str:
+    return "    -" if math.isnan(value) else f"{value:5.3f}"

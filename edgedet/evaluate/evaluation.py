@@ -1,0 +1,275 @@
+"""Everything there is to say about a detector's accuracy on a dataset, in one pass over the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.detections import Detections
+from edgedet.evaluate.coco import CocoEvaluator, CocoMetrics
+from edgedet.evaluate.frames import (
+    Detect,
+    DetectorLike,
+    Progress,
+    relabel,
+    require_labels,
+    run_over,
+    shared_classes,
+)
+from edgedet.evaluate.frames import silent as no_progress
+from edgedet.evaluate.matching import State, counted_objects, match_image
+from edgedet.evaluate.plain import without_nan
+from edgedet.evaluate.ranked import ranked_average_precision
+from edgedet.evaluate.row_store import RowStore
+from edgedet.evaluate.voc import voc_average_precision
+from edgedet.evaluate.working_point import (
+    Ranking,
+    WorkingPoint,
+    best_f1_threshold,
+    false_alarm_threshold,
+    threshold_table,
+    working_point,
+)
+
+KIND = "edgedet-eval"
+VERSION = 1
+IMAGES_LISTED = 20
+_ROW = np.dtype([("image", "<i4"), ("label", "<i4"), ("score", "<f4"), ("state", "u1")])
+
+
+@dataclass(frozen=True)
+class ClassPrecision:
+    """One class at IoU 0.5 by three definitions: VOC 2007 (11 points), VOC 2010 (area), scikit-learn's ranking."""
+
+    name: str
+    voc_11_point: float
+    voc_area: float
+    ranked: float
+
+
+@dataclass(frozen=True)
+class ImageErrors:
+    """One picture at the working point: ``number`` in the dataset, missed objects, boxes too many."""
+
+    number: int
+    path: str
+    missed: int
+    false: int
+
+    @property
+    def errors(self) -> int:
+        """Missed objects and boxes too many."""
+        return self.missed + self.false
+
+    @property
+    def caption(self) -> str:
+        """For people."""
+        return f"{self.missed} missed, {self.false} false"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A detector's accuracy on a dataset.
+
+    ``classes``: by label. ``voc_11_point``, ``voc_area``, ``ranked``: means over the classes that occur.
+    ``chosen_by``: why the working point is where it is. ``by_threshold``: the working points at 0.00, 0.01, … 0.99.
+    ``alarm_threshold``: the lowest threshold that keeps false alarms at ``alarm_rate``, None where not asked.
+    ``images``: every picture's errors at the working point, worst first.
+    """
+
+    dataset: str
+    names: tuple[str, ...]
+    coco: CocoMetrics
+    classes: tuple[ClassPrecision, ...]
+    voc_11_point: float
+    voc_area: float
+    ranked: float
+    at: WorkingPoint
+    chosen_by: str
+    by_threshold: tuple[WorkingPoint, ...] = field(repr=False)
+    images: tuple[ImageErrors, ...] = field(repr=False)
+    alarm_rate: float | None = None
+    alarm_threshold: float | None = None
+
+    def to_dict(self, drawn: Mapping[int, Path] | None = None) -> dict[str, Any]:
+        """Plain values for JSON, None for NaN: COCO's figures at the top, everything else by its name.
+
+        ``drawn``: what :func:`edgedet.evaluate.worst.save_worst` gave; those pictures are listed under ``worst``.
+        """
+        coco = self.coco.to_dict()
+        curves = {name: [round(value, 6) for value in curve.tolist()] for name, curve in self.coco.curves.items()}
+        captions = {entry.number: f"{Path(entry.path).name}: {entry.caption}" for entry in self.images}
+        plain: dict[str, Any] = without_nan(
+            {
+                "kind": KIND,
+                "version": VERSION,
+                "dataset": self.dataset,
+                "names": self.names,
+                **coco,
+                "voc": {"map_11_point": self.voc_11_point, "map_area": self.voc_area},
+                "ranked": {"map": self.ranked},
+                "per_class_at_iou_50": [asdict(entry) for entry in self.classes],
+                "working_point": asdict(self.at) | {"chosen_by": self.chosen_by},
+                "false_alarm_rate": self.alarm_rate,
+                "false_alarm_threshold": self.alarm_threshold,
+                "by_threshold": [_table_row(point) for point in self.by_threshold],
+                "precision_at_recall": {"recall": [k / 100 for k in range(101)], "precision": curves},
+                "image_errors": [asdict(entry) for entry in self.images[:IMAGES_LISTED] if entry.errors],
+                "worst": [
+                    {"drawn": str(path), "caption": captions[number]} for number, path in (drawn or {}).items()
+                ],
+            }
+        )
+        return plain
+
+
+class _Collector:
+    """What one pass leaves behind: COCO's rows and our own, on disk, and two numbers per image."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.coco = CocoEvaluator(names)
+        self.rows = RowStore(_ROW)
+        self.objects = np.zeros(len(names), np.int64)
+        self.top: list[float] = []
+        self.to_find: list[int] = []
+        self.empty: list[bool] = []
+
+    def add(self, record: ImageRecord, detections: Detections) -> None:
+        self.coco.add(record, detections)
+        self._keep(record, detections)
+
+    def add_negative(self, detections: Detections) -> None:
+        """A picture without objects from elsewhere; it has no part in the average precisions."""
+        self.top.append(_top(detections))
+        self.to_find.append(0)
+        self.empty.append(True)
+
+    def _keep(self, record: ImageRecord, detections: Detections) -> None:
+        states, _ = match_image(record, detections)
+        rows = np.zeros(len(detections), _ROW)
+        rows["image"], rows["label"] = len(self.top), detections.labels
+        rows["score"], rows["state"] = detections.scores, states
+        self.rows.append(rows)
+        counted = counted_objects(record)
+        np.add.at(self.objects, record.labels[counted], 1)
+        self.top.append(_top(detections))
+        self.to_find.append(int(counted.sum()))
+        self.empty.append(not len(record))
+
+
+def evaluate(
+    detector: DetectorLike | Detect,
+    dataset: Dataset,
+    *,
+    negatives: Dataset | None = None,
+    threshold: float | None = None,
+    false_alarm_rate: float | None = None,
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Judge a detector (or a function from frame to ``Detections``) on a labelled dataset.
+
+    Average precisions need every detection down to the lowest scores: open the detector with the threshold its
+    figures are published with. ``negatives``: pictures without objects, for false alarms; the dataset's own count
+    too. ``threshold``: the working point; None takes the one with the best F1. ``false_alarm_rate``: a threshold is
+    looked for that keeps false alarms at this share. Memory does not grow with the number of pictures beyond a few
+    bytes each.
+
+    Raises:
+        DatasetError: no labels, or a picture that cannot be decoded.
+        UsageError: detector and dataset share no class.
+        MissingDependencyError: pycocotools is not installed.
+    """
+    require_labels(dataset)
+    collector: _Collector | None = None
+    judged = dataset
+    for index, _, detections in run_over(detector, dataset, progress=progress):
+        if collector is None:
+            judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
+            collector = _Collector(judged.names)
+        collector.add(judged.images[index], relabel(detections, judged.names))
+    assert collector is not None, "a dataset without images has no boxes either"
+    if negatives is not None:
+        for _, _, detections in run_over(detector, negatives, progress=progress, stage="looking for false alarms"):
+            collector.add_negative(relabel(detections, judged.names))
+    left_out = tuple(name for name in dataset.names if name not in judged.names)
+    return _conclude(collector, dataset, left_out, threshold, false_alarm_rate)
+
+
+def _conclude(
+    collector: _Collector,
+    dataset: Dataset,
+    left_out: tuple[str, ...],
+    threshold: float | None,
+    false_alarm_rate: float | None,
+) -> Evaluation:
+    classes = tuple(_class_precision(collector, label) for label in range(len(collector.names)))
+    rows = collector.rows.all()
+    top, empty = np.array(collector.top, np.float32), np.array(collector.empty, np.bool_)
+    has_objects = np.array(collector.to_find) > 0
+    ranking = Ranking(rows["score"], rows["state"], int(collector.objects.sum()), top[has_objects], top[empty])
+    alarm = None if false_alarm_rate is None else false_alarm_threshold(top[empty], false_alarm_rate)
+    if threshold is not None:
+        at, chosen_by = threshold, "as asked"
+    elif alarm is not None and not np.isnan(alarm):
+        at, chosen_by = alarm, f"false alarms on at most {false_alarm_rate:.2%} of the object-free images"
+    else:
+        at, chosen_by = best_f1_threshold(ranking), "best F1 on this dataset"
+    return Evaluation(
+        dataset=dataset.describe(),
+        names=collector.names,
+        coco=collector.coco.metrics(left_out),
+        classes=classes,
+        voc_11_point=_mean([entry.voc_11_point for entry in classes]),
+        voc_area=_mean([entry.voc_area for entry in classes]),
+        ranked=_mean([entry.ranked for entry in classes]),
+        at=working_point(ranking, at),
+        chosen_by=chosen_by,
+        by_threshold=threshold_table(ranking),
+        images=_image_errors(collector, dataset, rows, at),
+        alarm_rate=false_alarm_rate,
+        alarm_threshold=alarm,
+    )
+
+
+def _class_precision(collector: _Collector, label: int) -> ClassPrecision:
+    rows = collector.rows.where("label", label)
+    rows = rows[rows["state"] != State.IGNORED]
+    scores, correct, objects = rows["score"], rows["state"] == State.TRUE, int(collector.objects[label])
+    return ClassPrecision(
+        name=collector.names[label],
+        voc_11_point=voc_average_precision(scores, correct, objects, rule="11-point"),
+        voc_area=voc_average_precision(scores, correct, objects, rule="area"),
+        ranked=ranked_average_precision(correct, scores, total=objects),
+    )
+
+
+def _image_errors(
+    collector: _Collector, dataset: Dataset, rows: np.ndarray[Any, Any], threshold: float
+) -> tuple[ImageErrors, ...]:
+    kept = rows[rows["score"] >= np.float32(threshold)]
+    found = np.bincount(kept["image"][kept["state"] == State.TRUE], minlength=len(dataset))
+    false = np.bincount(kept["image"][kept["state"] == State.FALSE], minlength=len(dataset))
+    missed = np.array(collector.to_find[: len(dataset)]) - found
+    order = np.lexsort((np.arange(len(dataset)), -(missed + false)))
+    return tuple(ImageErrors(int(i), str(dataset.images[i].path), int(missed[i]), int(false[i])) for i in order)
+
+
+def _top(detections: Detections) -> float:
+    return float(detections.scores.max()) if len(detections) else -1.0
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _table_row(point: WorkingPoint) -> dict[str, float]:
+    return {
+        key: getattr(point, key) for key in ("threshold", "precision", "recall", "f1", "misses", "false_alarms")
+    }

@@ -1,0 +1,72 @@
+"""Which detections are right: the Pascal VOC devkit's matching, image by image.
+
+Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", IJCV 2015, section 4.1. A
+detection's fate does not depend on weaker ones, so what is matched once holds at every score threshold.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.datasets.dataset import ImageRecord
+from edgedet.detections import Detections
+
+MIN_IOU = 0.5
+
+
+class State(IntEnum):
+    """A detection's fate. ``IGNORED``: on a difficult object or in a crowd, neither right nor wrong."""
+
+    FALSE = 0
+    TRUE = 1
+    IGNORED = 2
+
+
+def counted_objects(record: ImageRecord) -> NDArray[np.bool_]:
+    """The objects that have to be found: not difficult, not crowds; bool [N]."""
+    return ~(record.difficult | record.crowd)
+
+
+def match_image(
+    record: ImageRecord, detections: Detections, *, min_iou: float = MIN_IOU
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """States of the detections (uint8 [D]) and which objects were found (bool [N]); labels of one vocabulary.
+
+    Best score first, every detection goes to the object of its class that it overlaps most; an object that is
+    taken already makes it a duplicate, and false.
+    """
+    states = np.zeros(len(detections), np.uint8)
+    found = np.zeros(len(record), np.bool_)
+    boxes = detections.boxes.astype(np.float64)
+    for label in np.unique(detections.labels):
+        mine = np.flatnonzero(detections.labels == label)
+        mine = mine[np.argsort(-detections.scores[mine], kind="stable")]
+        objects = np.flatnonzero((record.labels == label) & ~record.crowd)
+        crowds = np.flatnonzero((record.labels == label) & record.crowd)
+        iou = _overlap(boxes[mine], record.boxes[objects], over="union")
+        covered = _overlap(boxes[mine], record.boxes[crowds], over="detection").max(axis=1, initial=0.0)
+        for row, detection in enumerate(mine):
+            best = int(iou[row].argmax()) if len(objects) else -1
+            if best >= 0 and iou[row, best] >= min_iou:
+                target = objects[best]
+                if record.difficult[target]:
+                    states[detection] = State.IGNORED
+                elif not found[target]:
+                    states[detection], found[target] = State.TRUE, True
+            elif covered[row] >= min_iou:
+                states[detection] = State.IGNORED
+    return states, found
+
+
+def _overlap(first: NDArray[np.float64], second: NDArray[np.float64], *, over: str) -> NDArray[np.float64]:
+    """Shared area of every pair of boxes, [N, 4] and [M, 4] to [N, M], as a share of the union or of the first."""
+    a, b = first[:, None], second[None]
+    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
+    shared = sides[..., 0] * sides[..., 1]
+    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
+    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
+    whole = area_a + area_b - shared if over == "union" else np.broadcast_to(area_a, shared.shape)
+    return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)

@@ -1,0 +1,142 @@
+"""From ranked detections to a threshold: precision, recall, misses and false alarms at a score."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.evaluate.matching import State
+
+Z_95 = 1.959963984540054
+GRID = np.round(np.arange(0.0, 1.0, 0.01), 2)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What an evaluation knows of its detections and images, enough for every threshold.
+
+    ``scores`` float32 [D] and ``states`` uint8 [D] (:class:`State`): all detections, matched at IoU 0.5.
+    ``objects``: how many had to be found. ``top_with_objects`` and ``top_without``: float32, best score of any
+    detection per image with and without objects, -1 where there was none.
+    """
+
+    scores: NDArray[np.float32]
+    states: NDArray[np.uint8]
+    objects: int
+    top_with_objects: NDArray[np.float32]
+    top_without: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """How the detector does when only detections scoring at least ``threshold`` count.
+
+    ``precision``, ``recall``, ``f1``: all classes together, IoU 0.5. ``misses``: share of the images with objects
+    in which nothing at all is found; ``false_alarms``: share of the object-free images with a box. NaN where there
+    are no such images (or boxes). ``*_range``: 95 % interval of the share (Wilson 1927).
+    """
+
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+    true: int
+    false: int
+    missed_objects: int
+    misses: float
+    misses_range: tuple[float, float]
+    false_alarms: float
+    false_alarms_range: tuple[float, float]
+    images_with_objects: int
+    images_without_objects: int
+
+
+def working_point(ranking: Ranking, threshold: float) -> WorkingPoint:
+    """The figures at one threshold."""
+    kept = ranking.states[_at_least(ranking.scores, threshold)]
+    true = int((kept == State.TRUE).sum())
+    false = int((kept == State.FALSE).sum())
+    with_objects, without = len(ranking.top_with_objects), len(ranking.top_without)
+    silent = int((~_at_least(ranking.top_with_objects, threshold)).sum())
+    alarmed = int(_at_least(ranking.top_without, threshold).sum())
+    return WorkingPoint(
+        threshold=threshold,
+        precision=_share(true, true + false),
+        recall=_share(true, ranking.objects),
+        f1=_share(2 * true, true + false + ranking.objects),
+        true=true,
+        false=false,
+        missed_objects=ranking.objects - true,
+        misses=_share(silent, with_objects),
+        misses_range=wilson_interval(silent, with_objects),
+        false_alarms=_share(alarmed, without),
+        false_alarms_range=wilson_interval(alarmed, without),
+        images_with_objects=with_objects,
+        images_without_objects=without,
+    )
+
+
+def threshold_table(ranking: Ranking) -> tuple[WorkingPoint, ...]:
+    """Working points at 0.00, 0.01, … 0.99."""
+    return tuple(working_point(ranking, float(threshold)) for threshold in GRID)
+
+
+def best_f1_threshold(ranking: Ranking) -> float:
+    """The score at which F1 is best; the lower one of equals, 0 without detections."""
+    judged = ranking.states != State.IGNORED
+    scores = ranking.scores[judged]
+    if not len(scores):
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    true = (ranking.states[judged][order] == State.TRUE).cumsum()
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    f1 = 2 * true[last] / (last + 1 + ranking.objects)
+    return _shown(float(scores[order][last[len(last) - 1 - int(f1[::-1].argmax())]]))
+
+
+def false_alarm_threshold(top_without: NDArray[np.float32], rate: float) -> float:
+    """The lowest threshold at which no more than ``rate`` of these object-free images have a box; NaN for none.
+
+    ``top_without``: best score per image. Rounded up to four decimals.
+
+    >>> false_alarm_threshold(np.array([0.9, 0.2, 0.6, 0.1], np.float32), 0.25)
+    0.6001
+    """
+    if not len(top_without):
+        return math.nan
+    allowed = math.floor(rate * len(top_without) + 1e-9)
+    if allowed >= len(top_without):
+        return 0.0
+    first_forbidden = float(np.sort(top_without)[::-1][allowed])
+    return 0.0 if first_forbidden < 0 else (math.floor(first_forbidden * 1e4) + 1) / 1e4
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % score interval of a share (E. B. Wilson, JASA 1927); (NaN, NaN) for a total of 0.
+
+    >>> tuple(round(bound, 3) for bound in wilson_interval(0, 20))
+    (0.0, 0.161)
+    """
+    if total == 0:
+        return math.nan, math.nan
+    share, z2 = count / total, Z_95**2
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    spread = Z_95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return max(centre - spread, 0.0), min(centre + spread, 1.0)
+
+
+def _at_least(scores: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+    # -1 stands for "no detection" and reaches no threshold.
+    return (scores >= np.float32(threshold)) & (scores >= 0)
+
+
+def _shown(score: float) -> float:
+    """Four decimals that still let the score itself pass."""
+    return math.floor(score * 1e4) / 1e4
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,89 @@
+"""The pictures a detector does worst on, with what it missed and what it invented drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.datasets.dataset import Dataset
+from edgedet.errors import OutputError
+from edgedet.evaluate.evaluation import Evaluation
+from edgedet.evaluate.frames import Detect, DetectorLike, detect_function, read_frame, relabel
+from edgedet.evaluate.matching import State, counted_objects, match_image
+from edgedet.files import atomic_path
+
+Colour = tuple[int, int, int]
+# Blue and orange stay apart for most colour-blind eyes, which red and green do not; BGR.
+FOUND: Colour = (200, 160, 60)
+MISSED: Colour = (60, 60, 235)
+INVENTED: Colour = (0, 165, 255)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def save_worst(
+    detector: DetectorLike | Detect, dataset: Dataset, evaluation: Evaluation, folder: Path, *, count: int
+) -> dict[int, Path]:
+    """Draw the ``count`` worst pictures into ``folder``: found in blue, missed objects in red, false boxes orange.
+
+    The detector looks at them again, since an evaluation keeps no boxes. Pictures without errors are not drawn.
+    Returns the picture's number in the dataset and the file that was written, worst first.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    detect = detect_function(detector)
+    judged = dataset.select_classes(evaluation.names)
+    saved: dict[int, Path] = {}
+    worst = [entry for entry in evaluation.images[:count] if entry.errors]
+    for rank, entry in enumerate(worst, 1):
+        record = judged.images[entry.number]
+        frame = read_frame(record.path)
+        if frame is None:
+            continue
+        found = relabel(detect(frame), judged.names)
+        found = found[found.scores >= np.float32(evaluation.at.threshold)]
+        states, seen = match_image(record, found)
+        boxes = [(box, FOUND, "") for box in found.boxes[states == State.TRUE]]
+        missed = counted_objects(record) & ~seen
+        boxes += [
+            (box, MISSED, f"missed {judged.names[label]}")
+            for box, label in zip(record.boxes[missed], record.labels[missed], strict=True)
+        ]
+        boxes += [
+            (box, INVENTED, f"{judged.names[label]} {score:.2f}?")
+            for box, label, score in zip(
+                found.boxes[states == State.FALSE],
+                found.labels[states == State.FALSE],
+                found.scores[states == State.FALSE],
+                strict=True,
+            )
+        ]
+        title = f"{entry.caption}, score {evaluation.at.threshold:g}"
+        path = folder / f"{rank:02d}_{record.path.stem}.jpg"
+        with atomic_path(path) as temporary:
+            if not cv2.imwrite(str(temporary), _drawn(frame, boxes, title)):
+                raise OutputError(f"cannot write {path}; is there room on the disk?")
+        saved[entry.number] = path
+    return saved
+
+
+def _drawn(
+    frame: NDArray[np.uint8], boxes: Sequence[tuple[NDArray[np.floating], Colour, str]], title: str
+) -> NDArray[np.uint8]:
+    side = max(min(frame.shape[:2]), 1)
+    line, scale = max(round(side / 270), 1), max(side / 1100, 0.38)
+    bar = round(34 * scale) + 8
+    picture = np.vstack([np.zeros((bar, frame.shape[1], 3), np.uint8), frame])
+    cv2.putText(picture, title, (6, bar - 8), FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    for box, colour, text in boxes:
+        left, top, right, bottom = (round(float(value)) for value in box)
+        cv2.rectangle(picture, (left, top + bar), (right, bottom + bar), colour, line, cv2.LINE_AA)
+        if text:
+            place = (max(left, 0) + 2, max(top + bar - 4, bar + round(20 * scale)))
+            cv2.putText(picture, text, place, FONT, scale, (0, 0, 0), line + 2, cv2.LINE_AA)
+            cv2.putText(picture, text, place, FONT, scale, colour, line, cv2.LINE_AA)
+    return picture
