@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("edgedet.cli.compare", "what changed between benchmarks, and is it more than noise"),
     "sweep": ("edgedet.cli.sweep", "export, evaluate and measure a grid of detectors and settings"),
     "report": ("edgedet.cli.report", "accuracy against latency in one HTML file, and what to choose"),
+    "convert": ("edgedet.cli.convert", "turn a dataset into another format, or split it by seed"),
+    "anchors": ("edgedet.cli.anchors", "anchors that fit a dataset, with their mean IoU"),
     "doctor": ("edgedet.cli.doctor", "what this machine can run, and what is missing"),
 }
 """Command name to its module and the one line the overview shows."""

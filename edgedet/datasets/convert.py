@@ -1,0 +1,197 @@
+"""From one format into another, and train/validation splits by seed.
+
+Boxes keep their place to a thousandth of a pixel in every format. What a format has no word for is lost, and said:
+YOLO and annotation.txt know neither crowds nor difficult objects, only COCO knows an object's own area, and Open
+Images knows no pictures without objects.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from edgedet.datasets.annotation import write_annotation
+from edgedet.datasets.coco import PREFIX, write_coco
+from edgedet.datasets.dataset import Dataset
+from edgedet.datasets.open_images import write_open_images
+from edgedet.datasets.voc import write_voc
+from edgedet.datasets.yolo import write_yolo
+from edgedet.errors import DatasetError, OutputError
+from edgedet.files import require_writable_parent
+
+Target = Literal["coco", "yolo", "voc", "openimages", "annotation"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+Pictures = Literal["copy", "link"]
+DEFAULT_SPLIT = "train"
+_CARRIED: dict[Target, frozenset[str]] = {
+    "coco": frozenset({"crowd", "area", "empty"}),
+    "yolo": frozenset({"empty"}),
+    "voc": frozenset({"crowd", "difficult", "empty"}),
+    "openimages": frozenset({"crowd"}),
+    "annotation": frozenset({"empty"}),
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written: splits with their numbers of images, boxes, and what the format could not carry."""
+
+    folder: Path
+    format: Target
+    images: dict[str, int]
+    boxes: int
+    classes: int
+    lost: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One line."""
+        splits = ", ".join(f"{split} {count:,}" for split, count in self.images.items())
+        line = f"{self.folder} ({self.format}): images {splits}; {self.boxes:,} boxes, {self.classes} classes"
+        return "; ".join([line, *(f"not in this format: {what}" for what in self.lost)])
+
+
+def split_dataset(dataset: Dataset, fraction: float, *, seed: int = 0) -> Dataset:
+    """The same pictures as ``train`` (this fraction, rounded) and ``val``, drawn without replacement.
+
+    The draw depends on the seed and on the pictures' names, not on the order they were read in.
+
+    Raises:
+        DatasetError: a part would be empty.
+    """
+    count = round(len(dataset) * fraction)
+    if not 0 < count < len(dataset):
+        raise DatasetError(
+            f"a split of {fraction:g} leaves nothing for one side of {len(dataset)} images; choose between 0 and 1"
+        )
+    by_name = sorted(range(len(dataset)), key=lambda index: dataset.images[index].path.as_posix())
+    chosen = set(np.random.default_rng(seed).permutation(len(dataset))[:count].tolist())
+    train = {index for rank, index in enumerate(by_name) if rank in chosen}
+    images = tuple(
+        replace(record, split="train" if index in train else "val") for index, record in enumerate(dataset.images)
+    )
+    return replace(dataset, images=images)
+
+
+def convert(dataset: Dataset, folder: Path, *, to: Target, pictures: Pictures = "copy") -> Conversion:
+    """Write a dataset in another format, pictures included, into a new folder; whole or not at all.
+
+    ``pictures``: copies, or symbolic links to where they are. Pictures of one name are told apart by the folder
+    they come from.
+
+    Raises:
+        DatasetError: nothing to convert: a plain folder of pictures.
+        OutputError: the folder exists and holds something, or cannot be written.
+    """
+    if not dataset.labelled:
+        raise DatasetError(f"{dataset.source} is a plain folder of pictures: there are no boxes to convert")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} exists already; name a new folder")
+    dataset = replace(
+        dataset,
+        images=tuple(replace(record, split=record.split or DEFAULT_SPLIT) for record in dataset.images),
+    )
+    if to == "yolo":
+        # data.yaml knows these three names only; COCO's val2017 and Open Images' validation mean the same.
+        dataset = replace(dataset, images=tuple(replace(r, split=yolo_split(r.split)) for r in dataset.images))
+    require_writable_parent(folder.parent / f"{folder.name}.check")
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write(dataset, work, to, pictures)
+        work.chmod(0o777 & ~_umask())
+        if folder.exists():
+            folder.rmdir()
+        work.rename(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    splits = {split: sum(r.split == split for r in dataset.images) for split in dataset.splits}
+    return Conversion(folder, to, splits, dataset.box_count, len(dataset.names), _lost(dataset, to))
+
+
+def yolo_split(split: str) -> str:
+    """The name a split has in a data.yaml.
+
+    >>> [yolo_split(name) for name in ("val2017", "validation", "testdev", "extra")]
+    ['val', 'val', 'test', 'train']
+    """
+    return next((name for name in ("train", "val", "test") if name in split.casefold()), DEFAULT_SPLIT)
+
+
+def _write(dataset: Dataset, root: Path, to: Target, pictures: Pictures) -> None:
+    names = _unique_names(dataset)
+    folders: dict[Target, Callable[[str], str]] = {
+        "coco": lambda split: split,
+        "yolo": lambda split: f"images/{split}",
+        "voc": lambda split: "JPEGImages",
+        "openimages": lambda split: split,
+        "annotation": lambda split: "images",
+    }
+    below = {i: f"{folders[to](record.split)}/{names[i]}" for i, record in enumerate(dataset.images)}
+    for index, name in below.items():
+        _place(dataset.images[index].path, root / name, pictures)
+    if to == "coco":
+        for split in dataset.splits:
+            placed = {i: names[i] for i, record in enumerate(dataset.images) if record.split == split}
+            write_coco(dataset, root / f"{PREFIX}{split}.json", placed)
+    elif to == "yolo":
+        write_yolo(dataset, root, below)
+    elif to == "voc":
+        write_voc(dataset, root, names)
+    elif to == "openimages":
+        write_open_images(dataset, root, {i: Path(name).stem for i, name in names.items()})
+    else:
+        write_annotation(dataset, root, below)
+
+
+def _unique_names(dataset: Dataset) -> dict[int, str]:
+    """A file name for every picture, no two with one stem: labels are files of that stem."""
+    taken: set[str] = set()
+    names = {}
+    for index, record in enumerate(dataset.images):
+        path = record.path
+        candidates = [path.stem, f"{path.parent.name}_{path.stem}", f"{record.split}_{path.stem}"]
+        candidates += (
+            [f"{path.stem}_{number}" for number in range(2, len(dataset) + 2)] if path.stem in taken else []
+        )
+        stem = next(candidate for candidate in candidates if candidate.casefold() not in taken)
+        taken.add(stem.casefold())
+        names[index] = stem + path.suffix
+    return names
+
+
+def _place(source: Path, target: Path, pictures: Pictures) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if pictures == "link":
+        target.symlink_to(source.resolve())
+    else:
+        shutil.copyfile(source, target)
+
+
+def _lost(dataset: Dataset, to: Target) -> tuple[str, ...]:
+    records = dataset.images
+    own_area = sum(
+        int((abs(r.area - (r.boxes[:, 2] - r.boxes[:, 0]) * (r.boxes[:, 3] - r.boxes[:, 1])) > 1).sum())
+        for r in records
+    )
+    counts = {
+        "crowd": (sum(int(r.crowd.sum()) for r in records), "crowd marks"),
+        "difficult": (sum(int(r.difficult.sum()) for r in records), "difficult marks"),
+        "area": (own_area, "areas that differ from the box's"),
+        "empty": (sum(not len(r) for r in records), "pictures without objects"),
+    }
+    return tuple(f"{count:,} {what}" for key, (count, what) in counts.items() if count and key not in _CARRIED[to])
+
+
+def _umask() -> int:
+    # The only way to ask is to set it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
