@@ -216,10 +216,14 @@ def ssdlite(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
     with Detector(exported(model, arch, folder), threads=threads) as detector:
         found = medians(
             {"detect": lambda: detector.detect(frame), "network": bare(network, threads)}, rounds
-        ) | medians({"eager": eager(model, image)}, max(rounds // 4, 2))
+        ) | medians(
+            {"detect_again": lambda: detector.detect(frame), "eager": eager(model, frame)}, max(rounds // 2, 2)
+        )
         print(f"ssdlite: {len(detector.detect(frame))} detections; {stages(detector, frame)}")
     yield Ratio("SSDLite: detect / network alone", found["detect"], found["network"], "ms", 1.35, "at most")
-    yield Ratio("SSDLite: times faster than torchvision", found["detect"], found["eager"], "ms", 5, "at least")
+    yield Ratio(
+        "SSDLite: times faster than torchvision", found["detect_again"], found["eager"], "ms", 5, "at least"
+    )
 
 
 def faster_rcnn(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
@@ -279,7 +283,9 @@ def faster_rcnn(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
                 "box_head": bare(parts.box_head, threads),
             },
             rounds,
-        ) | medians({"eager": eager(model, image)}, max(rounds // 4, 2))
+        ) | medians(
+            {"detect_again": lambda: detector.detect(frame), "eager": eager(model, frame)}, max(rounds // 2, 2)
+        )
         print(f"faster_rcnn: {len(detector.detect(frame))} detections; {stages(detector, frame)}")
     networks = {name: found[name] for name in ("backbone", "roi_align", "box_head")}
     print("faster_rcnn: " + ", ".join(f"{name} {value:.2f} ms" for name, value in networks.items()))
@@ -293,7 +299,7 @@ def faster_rcnn(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
     )
     yield Ratio(
         "Faster R-CNN, 150 proposals: times faster than torchvision",
-        found["detect"],
+        found["detect_again"],
         found["eager"],
         "ms",
         2.5,
@@ -350,10 +356,16 @@ def spread_scores(network: Any) -> None:
     """Give the class layers' outputs a spread, and shift them until CANDIDATES anchors pass CONF."""
     import torch
 
+    from edgedet.card import InputSpec, ResizeRule
+    from edgedet.preprocess import Preprocessor
+
     layers = [branch[-1] for branch in network.model[-1].cv3]
     for layer in layers:
         layer.bias.data.zero_()
-    image = as_image(photograph())[None, :, :640, :640]
+    spec = InputSpec(640, 640, dtype="float32", layout="NCHW", colour="RGB", normalise="host", scale=1 / 255)
+    preprocessor = Preprocessor(spec, ResizeRule("letterbox", place="center", rounding="round"))
+    preprocessor.prepare(photograph())
+    image = torch.from_numpy(preprocessor.tensor)
     settle(network, image)
     with torch.inference_mode():
         logits = torch.logit(network(image)[0][0, 4:].double()).max(0).values
@@ -364,13 +376,13 @@ def spread_scores(network: Any) -> None:
         layer.bias.data.fill_(float(np.log(CONF / (1 - CONF))) - highest)
 
 
-def eager(model: Any, image: Any) -> Callable[[], object]:
-    """torchvision's own inference, the picture already a tensor."""
+def eager(model: Any, frame: np.ndarray[Any, Any]) -> Callable[[], object]:
+    """torchvision's own inference, from the same frame."""
     import torch
 
     def run() -> object:
         with torch.inference_mode():
-            return model([image])
+            return model([as_image(frame)])
 
     return run
 

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 BLOCK = 256
 """Candidates judged together: enough to amortise NumPy's calls, few enough for their IoU matrix to be quick."""
 
+EARLIER = np.triu(np.ones((BLOCK, BLOCK), np.bool_), 1)
+"""Which of a block's candidates comes before which."""
+
 
 def nms(
     boxes: NDArray[np.float32],
@@ -35,7 +38,8 @@ def nms(
         block = np.arange(start, min(start + BLOCK, len(order)))
         if len(kept):
             block = block[~_overlap(boxes, labels, kept, block, iou_threshold).any(axis=0)]
-        within = np.triu(_overlap(boxes, labels, block, block, iou_threshold), 1)
+        within = _overlap(boxes, labels, block, block, iou_threshold)
+        within &= EARLIER[: len(block), : len(block)]
         alive = np.ones(len(block), np.bool_)
         for row in np.flatnonzero(within.any(axis=1)):
             if alive[row]:
@@ -58,13 +62,13 @@ def _overlap(
 
     In float32 and in the order of operations of torchvision's kernel, so that ties at the threshold fall alike.
     """
-    a, b = boxes[first], boxes[second]
-    area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
-    area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
-    width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
-    height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):  # boxes without extent divide by zero, absurdly large ones overflow
+        a, b = boxes[first], boxes[second]
+        area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
+        area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+        width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
+        height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
         iou = shared / (area_a[:, None] + area_b[None] - shared)
     result: NDArray[np.bool_] = (iou > np.float32(threshold)) & (labels[first][:, None] == labels[second][None])
     return result
