@@ -28,9 +28,13 @@ CHANNELS = (1, 2, 3)
 class PowerMeter(Protocol):
     """Something that says how much power flows now."""
 
-    source: str
-    covers: str
-    """What the figure includes, for the reader of the result."""
+    @property
+    def source(self) -> str:
+        """What is read."""
+
+    @property
+    def covers(self) -> str:
+        """What the figure includes, for the reader of the result."""
 
     def read(self) -> dict[str, float]:
         """Watts by rail; ``total`` where the rails' sum is known to be the whole."""

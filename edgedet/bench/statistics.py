@@ -151,4 +151,4 @@ def _interval(logs: Floats, deviations: Floats, confidence: float) -> Interval:
     tail = 50 * (1 - confidence)
     low, high = np.percentile(deviations, (tail, 100 - tail))
     value = float(_centre(logs[None])[0])
-    return Interval(*(float(np.exp(value + shift)) for shift in (0.0, low, high)), confidence)
+    return Interval(float(np.exp(value)), float(np.exp(value + low)), float(np.exp(value + high)), confidence)

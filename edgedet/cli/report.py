@@ -1,0 +1,82 @@
+"""Show accuracy against latency in one HTML file, and name what to choose for a budget.
+
+Takes sweeps' folders and what `bench` and `eval` wrote. CSV, Markdown and PNG are written beside the page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from edgedet.cli.values import fraction
+
+EXAMPLES = """\
+examples:
+  edgedet report sweep/ -o report.html --budget-ms 15
+  edgedet report bench.json eval.json -o report.html --min-map 0.4
+"""
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="results (.json) and folders of sweeps")
+    parser.add_argument("-o", "--output", default="report.html", metavar="OUT", help="page to write (report.html)")
+    parser.add_argument("--title", default="Detector trade-offs", help="headline of the page")
+    budget = parser.add_argument_group("budget")
+    budget.add_argument("--budget-ms", type=_positive, metavar="MS", help="latency a frame may take")
+    budget.add_argument("--budget-watts", type=_positive, metavar="W", help="power it may draw")
+    budget.add_argument("--min-map", type=fraction, metavar="X", help="accuracy it must have")
+    budget.add_argument(
+        "--percentile", choices=("p50", "p90", "p95", "p99"), default="p90", help="which latency is judged (p90)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the report and print the choice; 1 when a budget was given and nothing keeps it."""
+    from edgedet.errors import MissingDependencyError, OutputError
+    from edgedet.files import atomic_path
+    from edgedet.report.choose import Budget, choose
+    from edgedet.report.collect import collect
+    from edgedet.report.page import html_page
+    from edgedet.report.picture import write_png
+    from edgedet.report.tables import csv_text, markdown_text
+
+    output = Path(arguments.output)
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{output} does not end in .html; CSV, Markdown and PNG are written beside the page")
+    collection = collect(arguments.files)
+    budget = Budget(arguments.budget_ms, arguments.budget_watts, arguments.min_map, arguments.percentile)
+    choice = choose(collection.rows, budget)
+    command = ["edgedet", "report", *arguments.files, "-o", arguments.output]
+    for option, value in (
+        ("--budget-ms", arguments.budget_ms),
+        ("--budget-watts", arguments.budget_watts),
+        ("--min-map", arguments.min_map),
+    ):
+        if value is not None:
+            command += [option, f"{value:g}"]
+    page = html_page(collection, choice, title=arguments.title, command=command)
+    texts = {output: page, output.with_suffix(".csv"): csv_text(collection.rows)}
+    texts[output.with_suffix(".md")] = markdown_text(collection, choice)
+    for path, text in texts.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    written = [str(path) for path in texts]
+    try:
+        write_png(collection.rows, budget, output.with_suffix(".png"))
+        written.append(str(output.with_suffix(".png")))
+    except MissingDependencyError as error:
+        print(f"warning: {error}", file=sys.stderr)
+    print(choice.why)
+    print(f"written: {', '.join(written)}", file=sys.stderr)
+    return int(budget.given and choice.chosen is None)

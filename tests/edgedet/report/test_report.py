@@ -1,0 +1,228 @@
+"""The report's choice, its frontier, its tables, and that nothing unmeasured passes for measured."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgedet.bench.result import write_result
+from edgedet.cli import main
+from edgedet.report.choose import Budget, choose, pareto_front
+from edgedet.report.collect import Row, collect
+from edgedet.report.tables import csv_text, markdown_text
+from edgedet.sweep.grid import Setting
+from tests.edgedet.report.results import bench, load, write_done, write_sweep
+
+
+def row(name: str, milliseconds: float, score: float | None, watts: float | None = None) -> Row:
+    latency = {rank: milliseconds for rank in ("p50", "p90", "p95", "p99", "max")}
+    energy: dict[str, Any] = {"not_measured": "no monitor"} if watts is None else {"watts": {"total": watts}}
+    accuracy: dict[str, Any] = {"not_measured": "no labels"} if score is None else {"map": score}
+    return Row(
+        name=name,
+        architecture="arch",
+        precision="fp32",
+        size=(320, 320),
+        sha256=name,
+        bytes=1,
+        artifact={"latency": latency, "energy": energy},
+        accuracy=accuracy,
+    )
+
+
+ROWS = [
+    row("tiny", 5, 0.30, 3.0),
+    row("small", 10, 0.40, 4.0),
+    row("dull", 12, 0.39, 4.0),
+    row("large", 20, 0.50, 8.0),
+    row("unlabelled", 1, None),
+]
+
+
+def test_the_frontier_has_no_row_that_another_beats_twice() -> None:
+    assert [each.name for each in pareto_front(ROWS, "p90")] == ["tiny", "small", "large"]
+
+
+def test_of_two_equally_accurate_rows_the_faster_is_on_the_frontier() -> None:
+    assert [each.name for each in pareto_front([row("a", 9, 0.4), row("b", 8, 0.4)], "p50")] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "chosen", "runner_up"),
+    [
+        (Budget(milliseconds=15), "small", "dull"),
+        (Budget(milliseconds=50), "large", "small"),
+        (Budget(min_map=0.35), "small", "dull"),
+        (Budget(watts=5.0), "small", "dull"),
+        (Budget(milliseconds=11, watts=3.5), "tiny", None),
+        (Budget(milliseconds=15, min_map=0.45), None, None),
+    ],
+)
+def test_the_choice_is_the_best_inside_the_budget(
+    budget: Budget, chosen: str | None, runner_up: str | None
+) -> None:
+    choice = choose(ROWS, budget)
+    assert (choice.chosen and choice.chosen.name, choice.runner_up and choice.runner_up.name) == (chosen, runner_up)
+
+
+def test_the_choice_says_why_with_figures() -> None:
+    why = choose(ROWS, Budget(milliseconds=15)).why
+    assert "small is the most accurate of 3 that keep the budget (p90 within 15 ms), out of 4 judged" in why
+    assert "Runner-up: dull" in why
+    assert "-0.010 mAP, +20% time" in why
+    assert "outside the budget: large with mAP 0.500 (p90 20.0 ms)" in why
+    none = choose(ROWS, Budget(milliseconds=15, min_map=0.45)).why
+    assert "None of 4 keeps the budget" in none
+    assert "Nearest: " in none
+
+
+def test_what_was_not_measured_cannot_be_chosen_and_is_named_with_its_reason() -> None:
+    choice = choose(ROWS, Budget(milliseconds=15))
+    assert choice.left_out == (("unlabelled", "accuracy not measured: no labels"),)
+    powerless = choose([row("a", 5, 0.5), row("b", 6, 0.4)], Budget(watts=5))
+    assert powerless.chosen is None
+    assert {reason for _, reason in powerless.left_out} == {"power not measured: no monitor"}
+
+
+def test_a_sweep_is_read_with_its_failures(tmp_path: Path) -> None:
+    collection = collect([write_sweep(tmp_path)])
+    assert len(collection.rows) == 11
+    assert [failure.reason for failure in collection.failures] == ["the cell's process ended with signal 9"]
+    order = [each.name for each in collection.rows if each.precision == "fp32" and "frcnn" in each.name]
+    assert [name.split("-")[2] for name in order] == ["p4", "p50", "p150", "p300"]
+
+
+def test_a_benchmark_and_an_evaluation_meet_by_the_artifacts_digest(tmp_path: Path) -> None:
+    result = bench("a", 10.0, architecture="x")
+    write_result(result, tmp_path / "bench.json")
+    digest = result["artifacts"][0]["sha256"]
+    evaluation = {"kind": "edgedet-eval", "version": 1, "sha256": digest, "map": 0.4}
+    (tmp_path / "eval.json").write_text(json.dumps(evaluation))
+    (tmp_path / "other.json").write_text(
+        '{"kind": "edgedet-eval", "version": 1, "sha256": "0", "artifact": "b.trt"}'
+    )
+    alone = collect([tmp_path / "bench.json"]).rows[0]
+    assert alone.map is None
+    assert "edgedet eval --json" in alone.why_missing("accuracy")
+    both = {each.name: each for each in collect(sorted(tmp_path.glob("*.json"))).rows}
+    assert both["a"].map == 0.4
+    assert both["b.trt"].latency("p50") is None
+    assert "edgedet bench --json" in both["b.trt"].why_missing("latency")
+
+
+def test_the_csv_has_full_figures_and_reasons_for_gaps(tmp_path: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(csv_text(collect([write_sweep(tmp_path)]).rows))))
+    untrained = next(line for line in lines if line["name"] == "vgg16-fp32")
+    assert untrained["map"] == ""
+    assert "map: random weights" in untrained["not_measured"]
+    assert "watts: no power monitor" in untrained["not_measured"]
+    assert "proposals" not in untrained["not_measured"]
+    assert float(untrained["p50_ms"]) == pytest.approx(900, rel=0.02)
+
+
+def test_the_markdown_marks_the_frontier_and_lists_what_failed(tmp_path: Path) -> None:
+    collection = collect([write_sweep(tmp_path)])
+    text = markdown_text(collection, choose(collection.rows, Budget(milliseconds=15)))
+    assert "| **ssdlite-320x320-fp32** |" in text
+    assert "| frcnn-320x240-p300-fp32 |" in text
+    assert "- resnet50-800x600-p50-fp32: the cell's process ended with signal 9" in text
+    assert "not measured" in text
+
+
+class Page(HTMLParser):
+    """Tags that stay open, addresses that would be fetched, and the text."""
+
+    VOID = ("meta", "link", "img", "br", "hr", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset") and value]
+        if tag not in self.VOID and not (self.get_starttag_text() or "").endswith("/>"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_is_whole_and_carries_everything_inside(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep")
+    out = tmp_path / "report.html"
+    assert main(["report", str(sweep), "-o", str(out), "--budget-ms", "15"]) == 0
+    page = Page(out.read_text())
+    assert page.open == []
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert sum(address.startswith("data:image/jpeg") for address in page.addresses) == 3
+    text = " ".join(page.words)
+    for words in (
+        "ssdlite-320x320-fp32",
+        "budget 15 ms",
+        "random weights",
+        "signal 9",
+        "image 0: 2 of 5 found",
+        "--proposals 4,50,150,300",
+        "--untrained vgg16.pt",
+        "outliers",
+        "40 of 50 layers in int8",
+    ):
+        assert words in text
+    for suffix in (".csv", ".md", ".png"):
+        assert out.with_suffix(suffix).stat().st_size > 100
+
+
+def test_names_from_files_cannot_become_markup(tmp_path: Path) -> None:
+    setting = Setting('<script>alert("x")</script>.pt')
+    (tmp_path / "cells").mkdir()
+    write_done(tmp_path, dataclasses.replace(setting, source="x.pt"), 10.0, 0.4, architecture='"><img src=x>')
+    cell = next((tmp_path / "cells").glob("*.json"))
+    data = load(cell)
+    data["label"] = "<script>alert(1)</script>"
+    cell.write_text(json.dumps(data))
+    out = tmp_path / "report.html"
+    assert main(["report", str(tmp_path), "-o", str(out), "--budget-ms", "15"]) == 0
+    text = out.read_text()
+    assert "<script>alert" not in text
+    assert "<img src=x>" not in text
+
+
+def test_a_budget_that_nothing_keeps_fails_and_no_budget_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep, out = str(write_sweep(tmp_path)), str(tmp_path / "report.html")
+    assert main(["report", sweep, "-o", out, "--budget-ms", "1"]) == 1
+    assert "None of 10 keeps the budget" in capsys.readouterr().out
+    assert main(["report", sweep, "-o", out]) == 0
+    assert main(["report", sweep, "-o", out, "--budget-watts", "5"]) == 1
+    assert "no artifact has all the figures" in capsys.readouterr().out
+
+
+def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "empty").mkdir()
+    for files, words in (
+        ([str(tmp_path / "none.json")], "cannot read"),
+        ([str(tmp_path / "list.json")], "no result of edgedet"),
+        ([str(tmp_path / "empty")], "no result in"),
+        ([str(tmp_path / "list.json"), "-o", "report.pdf"], "does not end in .html"),
+        ([str(tmp_path / "list.json"), "--budget-ms", "0"], "--budget-ms"),
+    ):
+        assert main(["report", *files]) == 2
+        assert words in capsys.readouterr().err

@@ -1,0 +1,206 @@
+"""A sweep's grid, and that no finished cell is repeated or lost whatever happens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgedet.errors import UsageError
+from edgedet.sweep.cell import main as cell_main
+from edgedet.sweep.cell import write_cell
+from edgedet.sweep.grid import Job, Setting, cell_key, grid, job_from_json, setting_from_json
+from edgedet.sweep.runner import run_sweep
+
+
+def settings_of(folder: Path, count: int) -> list[Setting]:
+    source = folder / "model.pt"
+    source.write_bytes(b"weights")
+    return [Setting(str(source), proposals=number + 1) for number in range(count)]
+
+
+class Cells:
+    """Stands in for the cells' processes; counts them, and dies where it is told to."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.ran: list[int] = []
+        self.dies_at = dies_at
+
+    def __call__(self, request: Path) -> subprocess.CompletedProcess[str]:
+        asked = json.loads(request.read_text())
+        setting, job = setting_from_json(asked["setting"]), job_from_json(asked["job"])
+        assert setting.proposals is not None
+        self.ran.append(setting.proposals)
+        if len(self.ran) - 1 == self.dies_at:
+            Path(asked["result"]).with_name(".half.partial.json").write_text('{"kind":')
+            raise KeyboardInterrupt
+        if setting.proposals == 3:
+            return subprocess.CompletedProcess([], -9, "", "loading\nout of memory\n")
+        write_cell(Path(asked["result"]), asked["key"], setting, job, {"status": "done", "reason": None})
+        return subprocess.CompletedProcess([], 0, "", "")
+
+
+def test_the_grid_has_every_combination_once_and_proposals_only_where_there_are_any() -> None:
+    cells = grid(
+        [("ssd.pt", "trained"), ("frcnn.pt", "untrained")],
+        imgsz=[(320, 320), (224, 224)],
+        proposals=[4, 50, 50],
+        precisions=["fp32", "int8"],
+        has_proposals=lambda source: source == "frcnn.pt",
+    )
+    assert len(cells) == len(set(cells)) == 2 * 2 + 2 * 2 * 2
+    assert {cell.proposals for cell in cells if cell.source == "ssd.pt"} == {None}
+    assert {cell.weights for cell in cells if cell.source == "frcnn.pt"} == {"untrained"}
+
+
+def test_the_key_changes_with_everything_that_changes_the_result_and_with_nothing_else() -> None:
+    setting, job = Setting("a/model.pt", imgsz=(320, 320)), Job(eval="data:test")
+    key = cell_key(setting, job, "digest")
+    assert key == cell_key(dataclasses.replace(setting, source="b/model.pt"), job, "digest")
+    assert key.startswith("model-320x320-fp32-")
+    others = [
+        cell_key(dataclasses.replace(setting, precision="int8"), job, "digest"),
+        cell_key(dataclasses.replace(setting, conf=0.3), job, "digest"),
+        cell_key(setting, dataclasses.replace(job, eval="data:val"), "digest"),
+        cell_key(setting, dataclasses.replace(job, rules=dataclasses.replace(job.rules, seconds=6.0)), "digest"),
+        cell_key(setting, job, "another"),
+    ]
+    assert len({key, *others}) == 6
+
+
+def test_settings_and_jobs_survive_json() -> None:
+    setting, job = Setting("a.pt", imgsz=(240, 320), conf=0.5), Job(classes=("a", "b"), frame_size=(640, 480))
+    assert setting_from_json(json.loads(json.dumps(dataclasses.asdict(setting)))) == setting
+    assert job_from_json(json.loads(json.dumps(dataclasses.asdict(job)))) == job
+
+
+@pytest.mark.parametrize("killed_at", range(6))
+def test_a_sweep_killed_anywhere_goes_on_where_it_was(tmp_path: Path, killed_at: int) -> None:
+    settings = settings_of(tmp_path, 6)
+    first, second = Cells(dies_at=killed_at), Cells()
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(settings, Job(), tmp_path / "out", run=first)
+    summary = run_sweep(settings, Job(), tmp_path / "out", run=second)
+    assert first.ran[:-1] + second.ran == [1, 2, 3, 4, 5, 6]
+    assert (summary.done, summary.failed, summary.fresh) == (5, 1, 6 - killed_at)
+    third = Cells()
+    assert run_sweep(settings, Job(), tmp_path / "out", run=third).fresh == 0
+    assert third.ran == []
+
+
+def test_a_crashed_cell_is_recorded_with_its_last_words_and_retried_on_request(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 4)
+    told: list[str] = []
+    run_sweep(settings, Job(), tmp_path / "out", run=Cells(), told=lambda cell: told.append(cell["status"]))
+    assert told == ["done", "done", "failed", "done"]
+    (failed,) = (
+        data
+        for path in (tmp_path / "out" / "cells").glob("*.json")
+        if (data := json.loads(path.read_text()))["status"] == "failed"
+    )
+    assert "signal 9" in failed["reason"]
+    assert "out of memory" in failed["reason"]
+    again = Cells()
+    run_sweep(settings, Job(), tmp_path / "out", run=again, failed="retry")
+    assert again.ran == [3]
+
+
+def test_a_damaged_result_is_measured_again(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 2)
+    run_sweep(settings, Job(), tmp_path / "out", run=Cells())
+    next((tmp_path / "out" / "cells").glob("*p1-*.json")).write_text('{"kind": "edgedet-cell", "sta')
+    again = Cells()
+    run_sweep(settings, Job(), tmp_path / "out", run=again)
+    assert again.ran == [1]
+
+
+def test_progress_counts_what_is_left_to_do(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 4)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(settings, Job(), tmp_path / "out", run=Cells(dies_at=1))
+    seen: list[tuple[int, int | None]] = []
+    run_sweep(
+        settings,
+        Job(),
+        tmp_path / "out",
+        run=Cells(),
+        progress=lambda stage, done, total: seen.append((done, total)),
+    )
+    assert seen == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no such file: .*none\.pt"):
+        run_sweep([Setting(str(tmp_path / "none.pt"))], Job(), tmp_path / "out")
+
+
+def test_a_cell_whose_export_fails_writes_the_reason(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    source, result = tmp_path / "model.pt", tmp_path / "result.json"
+    source.write_bytes(b"this is no checkpoint")
+    (tmp_path / "artifacts").mkdir()
+    request = {
+        "key": "k",
+        "setting": dataclasses.asdict(Setting(str(source))),
+        "job": dataclasses.asdict(Job()),
+        "folder": str(tmp_path),
+        "result": str(result),
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    assert cell_main(str(tmp_path / "request.json")) == 0
+    cell = json.loads(result.read_text())
+    assert cell["status"] == "failed"
+    assert "model.pt" in cell["reason"]
+
+
+KILLED = """
+import sys, time, json, subprocess
+from pathlib import Path
+from edgedet.sweep.cell import write_cell
+from edgedet.sweep.grid import Job, Setting, setting_from_json, job_from_json
+from edgedet.sweep.runner import run_sweep
+
+folder = Path(sys.argv[1])
+OUTCOME = {"status": "done", "reason": None, "pad": "x" * 200000}
+
+def run(request):
+    asked = json.loads(request.read_text())
+    time.sleep(0.03)
+    with open(folder / "log", "a") as log:
+        log.write(asked["key"] + "\\n")
+    setting, job = setting_from_json(asked["setting"]), job_from_json(asked["job"])
+    write_cell(Path(asked["result"]), asked["key"], setting, job, OUTCOME)
+    return subprocess.CompletedProcess([], 0, "", "")
+
+settings = [Setting(str(folder / "model.pt"), proposals=number) for number in range(12)]
+run_sweep(settings, Job(), folder / "out", run=run)
+"""
+
+
+def test_a_real_kill_repeats_no_finished_cell_and_loses_none(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    finished_before: dict[str, float] = {}
+    cells = tmp_path / "out" / "cells"
+    for _ in range(3):
+        process = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        target = len(finished_before) + 2
+        while process.poll() is None and len(list(cells.glob("[!.]*.json"))) < target:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        now = {path.name: path.stat().st_mtime_ns for path in cells.glob("[!.]*.json")}
+        assert now.items() >= finished_before.items(), "a finished cell was lost or measured again"
+        finished_before = now
+    subprocess.run(command, check=True)
+    final = {path.name: path.stat().st_mtime_ns for path in cells.glob("[!.]*.json")}
+    assert final.items() >= finished_before.items()
+    assert len(final) == 12
+    assert all(json.loads((cells / name).read_text())["status"] == "done" for name in final)
