@@ -76,6 +76,8 @@ class MapJudge:
         self._card = card
         self._dataset = dataset
         self._prepare = Preprocessor(card.input, card.resize)
+        # Unused places of a batch hold zeros, not whatever was in memory.
+        self._prepare.tensor[1:] = 0
         self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
         parts: list[Any] = [card.to_json()]
         for image in dataset.images:

@@ -13,6 +13,7 @@ import onnx
 
 from edgedet.calibration import rules
 from edgedet.calibration.cpu import Cpu
+from edgedet.calibration.data import CalibrationFrames
 from edgedet.calibration.dialect import Unit
 from edgedet.calibration.executor import available_cores
 from edgedet.calibration.guard import AIM, Guard, Verdict
@@ -27,9 +28,6 @@ from edgedet.calibration.tensorrt import TensorRT
 from edgedet.card import ModelCard
 from edgedet.errors import AccuracyBudgetError, CalibrationError
 
-FEWEST_FRAMES = 2
-"""One image cannot tell a range from an accident."""
-FEW_FRAMES = 16
 LEAST_SHARE = 0.5
 """For TensorRT, a graph with less than half of its multiply-adds in INT8 is refused: not what was asked for."""
 ATTEMPTS = 4
@@ -84,14 +82,14 @@ def quantise(
         progress: called with (what, done, of); ``of`` is 0 where the end is not known.
 
     Raises:
-        CalibrationError: too few frames, or frames the graph does not take.
+        CalibrationError: no frames, or frames the graph does not take.
         ArtifactError: a graph that is quantised already or of a hopeless operator set.
         AccuracyBudgetError: the drop cannot be kept inside the budget.
         ExportError: the result breaks a rule of TensorRT's (a defect of edgedet).
     """
     started = time.monotonic()
     check_frames(model, frames)
-    warnings = _few(frames)
+    warnings = list(frames.warnings) if isinstance(frames, CalibrationFrames) else []
     dialect = Cpu() if options.target == "cpu" else TensorRT()
     network = dialect.adapt(prepare(model))
     layers = feature_layers(network)
@@ -234,26 +232,14 @@ def _share(work: Quantisation, on: Collection[Unit]) -> float:
     return sum(unit.multiply_adds for unit in on) / max(total, 1)
 
 
-def _few(frames: Sequence[Array]) -> list[str]:
-    if len(frames) >= FEW_FRAMES:
-        return []
-    return [
-        f"only {len(frames)} calibration images: ranges may be too narrow for what the device will see; "
-        f"give at least {FEW_FRAMES}, better 100 or more"
-    ]
-
-
 def check_frames(model: onnx.ModelProto, frames: Sequence[Array]) -> None:
-    """Compare the number of frames with what ranges need, and the first one with the graph's input.
+    """Compare the first frame with the graph's input.
 
     Raises:
-        CalibrationError: too few, or shape or dtype differ.
+        CalibrationError: no frames, or shape or dtype differ.
     """
-    if len(frames) < FEWEST_FRAMES:
-        raise CalibrationError(
-            f"{len(frames)} calibration image: ranges taken from a single image clip every other one; "
-            f"give at least {FEW_FRAMES}, better 100 or more, like those the device will see"
-        )
+    if not len(frames):
+        raise CalibrationError("no calibration frames; give images like those the device will see")
     constants = {constant.name for constant in model.graph.initializer}
     value = next(value for value in model.graph.input if value.name not in constants)
     shape = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
