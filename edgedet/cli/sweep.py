@@ -80,9 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.sweep.grid import SWEEP_RULES, Job, grid
     from edgedet.sweep.runner import run_sweep
 
-    sources = [(path, "trained") for path in arguments.sources] + [
-        (path, "untrained") for path in arguments.untrained
-    ]
+    sources: list[tuple[str, Weights]] = [(path, "trained") for path in arguments.sources]
+    sources += [(path, "untrained") for path in arguments.untrained]
     if not sources:
         raise UsageError("nothing to sweep over; expected at least one checkpoint or ONNX file")
     if "int8" in arguments.precision and arguments.calib is None:
