@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from edgedet.calibration.dialect import Unit
 from edgedet.calibration.ledger import Ledger
@@ -78,7 +79,7 @@ class Guard:
     def ranking(self) -> list[str]:
         """Units by agreement lost per gain, worst first."""
         for count, name in enumerate(self._units):
-            self.losses[name] = self._ledger.figure(f"loss {name}", lambda name=name: self._sensitivity(name))
+            self.losses[name] = self._ledger.figure(f"loss {name}", partial(self._sensitivity, name))
             self._progress("sensitivity", count + 1, len(self._units))
         return sorted(self._units, key=lambda name: -self.losses[name] / max(self._units[name].gain, 1e-9))
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,7 +178,7 @@ def _inside_budget(
         verdict = guard.search(aim)
         finished = work.build([unit for unit in units if unit.name in verdict.on])
         name = f"finished {work.ledger.key(verdict.on)}"
-        figure = float(work.ledger.figure(name, lambda graph=finished: work.figure_of(graph)))
+        figure = float(work.ledger.figure(name, partial(work.figure_of, finished)))
         if best is None or figure > best[2]:
             best = (finished, verdict, figure)
         if guard.reference - figure <= options.max_drop or not verdict.on:

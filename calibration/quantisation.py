@@ -99,7 +99,10 @@ class Quantisation:
         stored = self.ledger.arrays(measure)
         return {
             name: Observation(
-                *stored[f"{name}|ends"].tolist(), stored[f"{name}|counts"], stored[f"{name}|channels"]
+                low=float(stored[f"{name}|ends"][0]),
+                high=float(stored[f"{name}|ends"][1]),
+                counts=stored[f"{name}|counts"],
+                channel_high=stored[f"{name}|channels"],
             )
             for name in tensors
         }

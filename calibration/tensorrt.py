@@ -60,11 +60,11 @@ class TensorRT:
             node = writer.network.nodes[layer.name]
             node.input[0] = writer.activation(layer.input, fit.grids[layer.input], layer.name)
             writer.weights(layer, fit.layers[layer.name], layer.name)
-        for name, (tensor, layer) in residual_adds(network, layers).items():
+        for name, (tensor, convolution) in residual_adds(network, layers).items():
             node = writer.network.nodes[name]
             for index, operand in enumerate(node.input):
                 if operand == tensor:
-                    node.input[index] = writer.activation(tensor, fit.grids[tensor], layer)
+                    node.input[index] = writer.activation(tensor, fit.grids[tensor], convolution)
         return writer.finish()
 
 
