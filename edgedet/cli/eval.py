@@ -23,6 +23,7 @@ from edgedet.errors import UsageError
 from edgedet.files import atomic_path, require_writable_parent
 
 if TYPE_CHECKING:
+    from edgedet.datasets.rows import Strictness
     from edgedet.detector import Detector
     from edgedet.evaluate.evaluation import Evaluation
     from edgedet.evaluate.working_point import WorkingPoint
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.evaluate.evaluation import evaluate
     from edgedet.evaluate.worst import save_worst
 
-    strictness = "stop" if arguments.strict else "drop"
+    strictness: Strictness = "stop" if arguments.strict else "drop"
     dataset = read_dataset(
         arguments.dataset, images=arguments.images, classes=arguments.classes, problems=strictness
     )
@@ -188,8 +189,8 @@ def _class_table(evaluation: Evaluation) -> Iterator[str]:
     yield f"{'class':{width}}  objects    mAP   AP50  small medium  large  VOC07  VOC10 ranked"
     rows = sorted(zip(evaluation.coco.per_class, evaluation.classes, strict=True), key=lambda row: -row[0].objects)
     for coco, at_half in rows[:CLASSES_SHOWN]:
-        figures = (coco.ap, coco.ap50, coco.ap_small, coco.ap_medium, coco.ap_large)
-        figures += (at_half.voc_11_point, at_half.voc_area, at_half.ranked)
+        figures = [coco.ap, coco.ap50, coco.ap_small, coco.ap_medium, coco.ap_large]
+        figures += [at_half.voc_11_point, at_half.voc_area, at_half.ranked]
         yield f"{coco.name[:width]:{width}}  {coco.objects:7,}  " + "  ".join(_figure(value) for value in figures)
     if len(rows) > CLASSES_SHOWN:
         yield f"and {len(rows) - CLASSES_SHOWN} more classes (--json has them all)"

@@ -1,8 +1,8 @@
 """Anchors from the boxes of a dataset.
 
 k-means under the distance 1 − IoU of boxes that share a centre (Redmon & Farhadi, "YOLO9000", CVPR 2017,
-section 2), started as k-means++ does (Arthur & Vassilvitskii, SODA 2007); and, for detectors whose anchors are a grid
-of scales and aspect ratios (Ren et al., "Faster R-CNN", NIPS 2015), the grid that fits best.
+section 2), started as k-means++ does (Arthur & Vassilvitskii, SODA 2007); and, for detectors whose anchors are a
+grid of scales and aspect ratios (Ren et al., "Faster R-CNN", NIPS 2015), the grid that fits best.
 """
 
 from __future__ import annotations

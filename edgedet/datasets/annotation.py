@@ -87,7 +87,8 @@ def read_annotation(
         good = []
         for where, class_name, values in lines:
             if class_name in labels:
-                good.append(Row(where, labels[class_name], *values))
+                x1, y1, x2, y2 = values
+                good.append(Row(where, labels[class_name], x1, y1, x2, y2))
             else:
                 log.add(f"{where} ({class_name!r})", "unknown class")
         records.append(build_record(picture, size, good, log, split))

@@ -150,7 +150,7 @@ def _locator(path: Path, file_names: list[str], images: Path | None) -> Callable
     suffix = split.rpartition("_")[2]
     parent = home.parent
     usual = [home, home / split, home / suffix, parent / split, parent / suffix, home / "images"]
-    usual += [parent / "images" / split, parent / "images"]
+    usual += [parent / "images" / split, parent / "images", parent]
     folders = usual if images is None else [images]
     for folder in folders:
         if any((folder / name).is_file() for name in file_names[:50]):
@@ -165,7 +165,8 @@ def _locator(path: Path, file_names: list[str], images: Path | None) -> Callable
 
 def write_coco(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
     """One COCO file. ``placed``: index of an image to its ``file_name``. Ids count from 1."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for index, name in placed.items():
         record = dataset.images[index]
         image_id = len(images) + 1

@@ -1,0 +1,54 @@
+"""Sizes from headers are those of the frames OpenCV decodes."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgedet.datasets.image_size import read_image_size
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tiff", ".ppm"])
+def test_every_format_gives_the_decoded_size(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), np.zeros((37, 53, 3), np.uint8))
+    assert read_image_size(path) == (53, 37, False)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_orientation_is_applied_as_opencv_applies_it(tmp_path: Path, orientation: int, order: str) -> None:
+    ok, data = cv2.imencode(".jpg", np.zeros((37, 53, 3), np.uint8))
+    assert ok
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    tiff = mark + struct.pack(order + "IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    exif = b"Exif\0\0" + tiff
+    path = tmp_path / "a.jpg"
+    path.write_bytes(
+        data.tobytes()[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data.tobytes()[2:]
+    )
+    frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert frame is not None
+    size = read_image_size(path)
+    assert size is not None
+    assert (size.height, size.width) == frame.shape[:2]
+    assert size.turned == (orientation >= 5)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\0", b"no picture at all", b"BM"])
+def test_what_is_no_picture_has_no_size(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    assert read_image_size(path) is None
+
+
+def test_real_photographs(shared: Path) -> None:
+    for path in sorted((shared / "data/coco128/val2017").glob("*.jpg"))[:20]:
+        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        size = read_image_size(path)
+        assert frame is not None and size is not None
+        assert (size.height, size.width) == frame.shape[:2]
