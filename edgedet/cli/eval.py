@@ -216,7 +216,8 @@ def _point_lines(evaluation: Evaluation) -> Iterator[str]:
 def _recommendation(evaluation: Evaluation, at: WorkingPoint) -> str:
     assert evaluation.alarm_rate is not None and evaluation.alarm_threshold is not None
     if math.isnan(evaluation.alarm_threshold):
-        return f"  no threshold for {evaluation.alarm_rate:.2%} false alarms: there are no object-free images"
+        why = "none is high enough" if at.images_without_objects else "there are no object-free images"
+        return f"  no threshold for {evaluation.alarm_rate:.2%} false alarms: {why}"
     return (
         f"  recommended   --conf {evaluation.alarm_threshold:g} keeps false alarms at {evaluation.alarm_rate:.2%} "
         f"or less of these {at.images_without_objects:,} images"

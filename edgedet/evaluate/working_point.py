@@ -98,9 +98,10 @@ def best_f1_threshold(ranking: Ranking) -> float:
 
 
 def false_alarm_threshold(top_without: NDArray[np.float32], rate: float) -> float:
-    """The lowest threshold at which no more than ``rate`` of these object-free images have a box; NaN for none.
+    """The lowest threshold, to four decimals, at which at most ``rate`` of these object-free images have a box.
 
-    ``top_without``: best score per image. Rounded up to four decimals.
+    ``top_without``: float32, best score per image, -1 where there is none. NaN where there are no images, or where
+    even a threshold of 1 lets too many through.
 
     >>> false_alarm_threshold(np.array([0.9, 0.2, 0.6, 0.1], np.float32), 0.25)
     0.6001
@@ -110,8 +111,14 @@ def false_alarm_threshold(top_without: NDArray[np.float32], rate: float) -> floa
     allowed = math.floor(rate * len(top_without) + 1e-9)
     if allowed >= len(top_without):
         return 0.0
-    first_forbidden = float(np.sort(top_without)[::-1][allowed])
-    return 0.0 if first_forbidden < 0 else (math.floor(first_forbidden * 1e4) + 1) / 1e4
+    first_forbidden = np.sort(top_without)[::-1][allowed]
+    if first_forbidden < 0:
+        return 0.0
+    step = math.floor(float(first_forbidden) * 1e4)
+    # Scores are float32 and compared as such: 0.38 is no threshold above a score of 0.38.
+    while np.float32(step / 1e4) <= first_forbidden:
+        step += 1
+    return step / 1e4 if step <= 10_000 else math.nan
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:

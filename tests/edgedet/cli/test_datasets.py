@@ -1,0 +1,74 @@
+"""``edgedet convert`` and ``edgedet anchors``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgedet.cli import main
+from edgedet.datasets import read_dataset
+
+
+@pytest.fixture
+def annotation(tmp_path: Path) -> Path:
+    lines = []
+    for index in range(10):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.zeros((60, 80, 3), np.uint8))
+        lines.append(f"{index}.png,{index},5,{index + 12},{20 + index},{'cat' if index % 2 else 'dog'}\n")
+    path = tmp_path / "annotation.txt"
+    path.write_text("".join(lines) + "0.png,5,5,5,9,cat\n")
+    return path
+
+
+def test_convert_writes_says_what_it_read_and_names_what_it_dropped(
+    annotation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = tmp_path / "problems.txt"
+    words = ["convert", str(annotation), str(tmp_path / "out"), "--to", "yolo", "--split", "0.8", "--seed", "1"]
+    assert main([*words, "--problems", str(problems)]) == 0
+    read, wrote = capsys.readouterr().out.splitlines()
+    assert "10 images, 10 boxes, 2 classes; 1 × box without area" in read
+    assert "(yolo): images " in wrote and "train 8" in wrote and "val 2" in wrote and "10 boxes" in wrote
+    assert problems.read_text() == "annotation.txt:11: box without area (box dropped)\n"
+    assert len(read_dataset(f"{tmp_path}/out:train")) == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--strict"], "annotation.txt:11: box without area"),
+        (["--split", "1"], "not a share between 0 and 1"),
+        (["--seed", "1"], "add --split"),
+        (["--classes", "ufo"], "no class 'ufo'"),
+        (["--exclude", "blurred"], "expected marks out of"),
+    ],
+)
+def test_convert_refuses_in_one_line(
+    annotation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["convert", str(annotation), str(tmp_path / "out"), "--to", "coco", *words]) == 2
+    complaint = capsys.readouterr().err
+    assert message in complaint and complaint.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_anchors_for_people_and_for_machines(annotation: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["anchors", str(annotation), "--count", "3", "--scales", "2", "--ratios", "1", "--imgsz", "160"]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "3 anchors, width,height: mean IoU 0.9" in text
+    assert main([*words, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    # Boxes are 12 wide and 15 to 24 high, twice that on a 160 input.
+    assert [round(width) for width, _ in facts["yolo"]["anchors"]] == [24, 24, 24]
+    assert facts["boxes"] == 10
+    assert len(facts["faster_rcnn"]["scales"]) == 2
+
+
+def test_too_many_anchors_are_refused(annotation: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["anchors", str(annotation), "--count", "90"]) == 2
+    assert "ask for fewer" in capsys.readouterr().err

@@ -1,0 +1,112 @@
+"""One pass over the pictures, every figure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from edgedet.datasets import Dataset, read_dataset
+from edgedet.errors import DatasetError
+from edgedet.evaluate.evaluation import Evaluation, evaluate
+from edgedet.evaluate.worst import FOUND, INVENTED, MISSED, save_worst
+
+pytest.importorskip("pycocotools", reason="needs pycocotools")
+
+MakeDataset = Callable[..., Dataset]
+Rote = Callable[..., Any]
+CAT = (10, 10, 40, 40)
+DOG = (50, 40, 90, 70)
+AIR = (60, 5, 80, 20)
+
+PICTURES = ([(0, CAT), (1, DOG)], [(0, CAT)], [])
+ANSWERS = ([(0, 0.9, CAT), (1, 0.3, AIR)], [(0, 0.6, AIR), (1, 0.2, AIR)], [(0, 0.4, AIR)])
+
+
+def judged(make_dataset: MakeDataset, rote: Rote, **options: Any) -> Evaluation:
+    return evaluate(rote(*ANSWERS), make_dataset(*PICTURES), **options)
+
+
+def test_every_figure_by_hand(make_dataset: MakeDataset, rote: Rote) -> None:
+    evaluation = judged(make_dataset, rote)
+    cat, dog = evaluation.classes
+    # Cats: right 0.9, wrong 0.6 and 0.4; 2 objects. Dogs: wrong 0.3 and 0.2; 1 object.
+    assert (cat.voc_area, cat.ranked) == (0.5, 0.5)
+    assert cat.voc_11_point == pytest.approx(6 / 11)
+    assert (dog.voc_area, dog.voc_11_point, dog.ranked) == (0, 0, 0)
+    assert evaluation.voc_area == 0.25
+    assert evaluation.coco.ap50 == pytest.approx(51 / 101 / 2)
+    # F1 over both classes is best at 0.9: 2·1 / (1 + 0 + 3).
+    assert evaluation.at.threshold == pytest.approx(0.9, abs=1e-4)
+    assert evaluation.at.f1 == pytest.approx(0.5)
+    assert (evaluation.at.misses, evaluation.at.false_alarms) == (0.5, 0)
+    assert evaluation.chosen_by == "best F1 on this dataset"
+
+
+def test_the_working_point_is_the_askers(make_dataset: MakeDataset, rote: Rote) -> None:
+    evaluation = judged(make_dataset, rote, threshold=0.35)
+    assert (evaluation.at.true, evaluation.at.false, evaluation.at.missed_objects) == (1, 2, 2)
+    assert (evaluation.at.misses, evaluation.at.false_alarms) == (0, 1)
+    assert [(entry.number, entry.missed, entry.false) for entry in evaluation.images] == [
+        (1, 1, 1),
+        (0, 1, 0),
+        (2, 0, 1),
+    ]
+
+
+def test_negatives_set_the_threshold_and_touch_no_average_precision(
+    make_dataset: MakeDataset, rote: Rote, tmp_path: Path
+) -> None:
+    dataset = make_dataset(*PICTURES)
+    make_dataset([], [], [], folder="rooms")
+    plain = evaluate(rote(*ANSWERS), dataset)
+    with_rooms = evaluate(
+        rote(*ANSWERS), dataset, negatives=read_dataset(tmp_path / "rooms"), false_alarm_rate=0.25
+    )
+    # Object-free: the dataset's third picture (0.4) and rooms answering 0.9, 0.6, 0.4. One of four may alarm.
+    assert with_rooms.at.images_without_objects == 4
+    assert with_rooms.alarm_threshold == with_rooms.at.threshold == pytest.approx(0.6001)
+    assert with_rooms.at.false_alarms == 0.25
+    assert (with_rooms.coco.map, with_rooms.voc_area) == (plain.coco.map, plain.voc_area)
+
+
+def test_json_is_whole_and_plain(make_dataset: MakeDataset, rote: Rote) -> None:
+    evaluation = judged(make_dataset, rote)
+    data = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
+    assert (data["kind"], data["version"]) == ("edgedet-eval", 1)
+    assert data["map"] == evaluation.coco.map
+    assert data["ap_large"] is None and math.isnan(evaluation.coco.ap_large)
+    assert [row["threshold"] for row in data["by_threshold"]][:3] == [0, 0.01, 0.02]
+    assert len(data["precision_at_recall"]["precision"]["cat"]) == 101
+    assert data["worst"] == []
+
+
+def test_worst_images_show_what_was_found_missed_and_invented(
+    make_dataset: MakeDataset, rote: Rote, tmp_path: Path
+) -> None:
+    dataset = make_dataset(*PICTURES)
+    evaluation = evaluate(rote(*ANSWERS), dataset, threshold=0.25)
+    drawn = save_worst(rote(*ANSWERS), dataset, evaluation, tmp_path / "worst", count=1)
+    assert list(drawn) == [0]  # two errors, and so has picture 1: the earlier one goes first
+    picture = cv2.imread(str(drawn[0]))
+    assert picture is not None
+    bar = picture.shape[0] - 80
+    for box, colour in ((CAT, FOUND), (DOG, MISSED), (AIR, INVENTED)):
+        # Half-way down the left side, where no letters are.
+        seen = picture[bar + (box[1] + box[3]) // 2, box[0]].astype(int)
+        nearest = min((FOUND, MISSED, INVENTED), key=lambda other, seen=seen: abs(seen - other).sum())
+        assert nearest == colour, (box, seen)
+    entry = evaluation.to_dict(drawn)["worst"][0]
+    assert entry == {"drawn": str(drawn[0]), "caption": "0.png: 1 missed, 1 false"}
+
+
+def test_a_picture_that_breaks_on_the_way_is_named(make_dataset: MakeDataset, rote: Rote) -> None:
+    dataset = make_dataset(*PICTURES)
+    dataset.images[1].path.write_bytes(b"gone bad")
+    with pytest.raises(DatasetError, match=r"1\.png cannot be decoded"):
+        evaluate(rote(*ANSWERS), dataset)
