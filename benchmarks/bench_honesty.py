@@ -1,0 +1,162 @@
+"""Is the benchmark itself honest? What it costs, whether it sees changes that are not there, and those that are.
+
+Three questions, on one artifact and real frames:
+
+1. Does measuring change what is measured? p50 of the suite against a bare loop around ``detect``, in turns.
+   Bar: within 2 %.
+2. Does an artifact compare as unchanged with itself? Bar: in 19 of 20 comparisons.
+3. Is an artifact that is made 10 % slower (by busy waiting) called slower? Bar: yes.
+
+Comparisons are made in both ways: of two artifacts measured in turns in one run, and of two runs made apart.
+
+    python benchmarks/bench_honesty.py ARTIFACT --frames FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedet import Detector
+from edgedet.bench.compare import compare_artifacts
+from edgedet.bench.frames import Frame, load_frames
+from edgedet.bench.latency import FRAME_STRIDE, Rules, measure_latency
+from edgedet.bench.statistics import bootstrap_paired_ratio
+
+SLOWDOWN = 0.10
+
+
+class Slowed:
+    """A detector whose every frame takes ``SLOWDOWN`` longer."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    @property
+    def last_timing(self) -> Any:
+        return self._detector.last_timing
+
+    def detect(self, frame: Frame) -> Any:
+        begin = time.perf_counter()
+        found = self._detector.detect(frame)
+        end = begin + (time.perf_counter() - begin) * (1 + SLOWDOWN)
+        while time.perf_counter() < end:
+            pass
+        return found
+
+
+def bare_loop(detector: Detector, frames: Sequence[Frame], *, first: int, length: int) -> float:
+    """What anybody would write: the median of ``length`` frames, ms."""
+    times = []
+    for step in range(length):
+        frame = frames[(first + step) % len(frames)]
+        begin = time.perf_counter()
+        detector.detect(frame)
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times)) * 1e3
+
+
+def own_cost(detector: Detector, frames: Sequence[Frame], rounds: int) -> dict[str, Any]:
+    """Short blocks of the suite and of the bare loop in turns, on the same frames, the order swapped every round."""
+    rules = Rules(
+        warmup_frames=2, warmup_seconds=1e-3, frames=1, seconds=1e-3, max_seconds=1e-3, block_seconds=0.05
+    )
+    suite, bare = [], []
+
+    def by_the_suite(shifted: Sequence[Frame]) -> int:
+        (series,), _ = measure_latency([detector], shifted, rules)
+        suite.append(float(np.median(series.samples)))
+        return len(series.samples)
+
+    length = by_the_suite(frames)
+    suite.clear()
+    for turn in range(rounds):
+        places = (np.arange(len(frames)) + turn * FRAME_STRIDE) % len(frames)
+        shifted = [frames[place] for place in places]
+        for which in ("suite", "bare")[:: 1 if turn % 2 else -1]:
+            if which == "suite":
+                by_the_suite(shifted)
+            else:
+                # The suite warms up before it measures, so the bare loop does too.
+                bare_loop(detector, shifted, first=0, length=2 * rules.warmup_frames)
+                bare.append(bare_loop(detector, shifted, first=0, length=length))
+    ratio = bootstrap_paired_ratio(bare, suite)
+    return {
+        "suite_p50_ms": round(float(np.median(suite)), 4),
+        "bare_p50_ms": round(float(np.median(bare)), 4),
+        "ratio": round(ratio.value, 5),
+        "interval": [round(ratio.low, 5), round(ratio.high, 5)],
+        "rounds": rounds,
+        "kept": abs(ratio.value - 1) <= 0.02,
+    }
+
+
+def verdicts(detector: Detector, frames: Sequence[Frame], repeats: int, seconds: float) -> dict[str, Any]:
+    """``repeats`` runs of the artifact, itself again, and itself slowed; every verdict counted."""
+    rules = Rules(seconds=seconds, max_seconds=2 * seconds)
+    counts = {
+        name: Counter[str]() for name in ("same, in turns", "slowed, in turns", "same, apart", "slowed, apart")
+    }
+    resolutions = []
+    before: dict[str, Any] | None = None
+    for repeat in range(repeats + 1):
+        series, _ = measure_latency([detector, detector, Slowed(detector)], frames, rules)
+        first, same, slowed = (
+            {"name": name, "latency": its.describe()} for name, its in zip("abs", series, strict=True)
+        )
+        if repeat < repeats:
+            for name, other in (("same, in turns", same), ("slowed, in turns", slowed)):
+                comparison = compare_artifacts(first, other, same_run=True)
+                counts[name][comparison.verdict] += 1
+                resolutions.append(comparison.resolution)
+        if before is not None:
+            for name, other in (("same, apart", first), ("slowed, apart", slowed)):
+                counts[name][compare_artifacts(before, other, same_run=False).verdict] += 1
+        before = first
+        shares = [block["others_cpu_share"] or 0.0 for block in first["latency"]["blocks"]]
+        print(
+            f"{repeat + 1}/{repeats + 1}: p50 {first['latency']['p50']:.2f}, {same['latency']['p50']:.2f}, "
+            f"slowed {slowed['latency']['p50']:.2f} ms; others used {np.median(shares):.0%} of the CPUs",
+            flush=True,
+        )
+    return {
+        "repeats": repeats,
+        "verdicts": {name: dict(counter) for name, counter in counts.items()},
+        "median_resolution_in_turns": round(float(np.median(resolutions)), 4),
+        "kept": counts["same, in turns"]["no change"] >= 0.95 * repeats
+        and counts["slowed, in turns"]["slower"] == repeats,
+    }
+
+
+def main() -> int:
+    """Answer the three questions and print them as JSON; 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--frames", help="dataset, folder or video; synthetic scenes without it")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=400, help="of the suite against the bare loop")
+    parser.add_argument("--seconds", type=float, default=6.0, help="for each artifact in each repeat, at least")
+    arguments = parser.parse_args()
+    frames = load_frames(arguments.frames).frames
+    with Detector(arguments.artifact) as detector:
+        detector.warmup(10)
+        result = {
+            "artifact": arguments.artifact.name,
+            "runtime": detector.description,
+            "own_cost": own_cost(detector, frames, arguments.rounds),
+        }
+        print(json.dumps(result["own_cost"]), flush=True)
+        result["verdicts"] = verdicts(detector, frames, arguments.repeats, arguments.seconds)
+    print(json.dumps(result, indent=1))
+    return int(not (result["own_cost"]["kept"] and result["verdicts"]["kept"]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
