@@ -71,3 +71,9 @@ class ExportError(EdgedetError):
     """Exporting a checkpoint failed although the input was acceptable."""
 
     exit_code = 1
+
+
+class SelftestError(EdgedetError):
+    """An artifact that no longer gives what it gave when it was made."""
+
+    exit_code = 1

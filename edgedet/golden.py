@@ -1,0 +1,250 @@
+"""The golden input: a frame made from a seed, and the detections it gave when the artifact was made.
+
+Every artifact carries the seed and the detections, never the picture. Replaying it on a device shows in one
+frame whether the whole path (resize, network, NMS) still gives what it gave at export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.card import ModelCard, Precision
+from edgedet.errors import ArtifactError, SelftestError
+from edgedet.parity import FrameParity, Tolerance, match_detections
+
+if TYPE_CHECKING:
+    from edgedet.detections import Detections
+
+FRAME_HEIGHT, FRAME_WIDTH = 480, 640
+KEPT_DETECTIONS = 50
+"""Detections kept on the card: enough to notice a fault, few enough to read."""
+
+TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
+    "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01), 1.0),
+    "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03), 0.95),
+    "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10), 0.9),
+}
+"""What another machine or runtime may change at each precision, and the share that must agree. A GPU
+multiplies fp32 in TF32 (10 bits of mantissa) unless told otherwise; an int8 value may round the other way."""
+
+
+class GoldenSource(Protocol):
+    """What is needed of a detector here."""
+
+    card: ModelCard
+
+    def detect(self, frame: NDArray[np.uint8]) -> Detections:
+        """Detections of one BGR frame."""
+
+
+@dataclass(frozen=True)
+class GoldenReport:
+    """One replay: what was expected and how much of it came back."""
+
+    seed: int
+    expected: int
+    found: int
+    parity: FrameParity
+    tolerance: Tolerance
+    required: float
+    passed: bool
+
+    def __str__(self) -> str:
+        matched = len(self.parity.pairs)
+        worst = float(self.parity.score_differences.max(initial=0.0))
+        return (
+            f"golden frame {self.seed}: {self.expected} detections at export, {self.found} here, {matched} agree"
+            + (f" (scores within {worst:.4f}, IoU at least {self.parity.ious.min():.3f})" if matched else "")
+        )
+
+
+def golden_frame(seed: int, height: int = FRAME_HEIGHT, width: int = FRAME_WIDTH) -> NDArray[np.uint8]:
+    """A synthetic scene, ``uint8 [height, width, 3]`` BGR, the same on every machine and NumPy version.
+
+    Integer arithmetic only, and no random generator but a hash (splitmix64, Steele et al. 2014): smooth ground,
+    figures with a head and legs, boxes with wheels, discs with a nucleus, and a grain over all of it.
+
+    >>> golden_frame(1, 2, 3).tolist() == golden_frame(1, 2, 3).tolist()
+    True
+    """
+    draws = _draws(seed)
+    y, x = np.mgrid[0:height, 0:width].astype(np.int64)
+    frame = np.empty((height, width, 3), np.int64)
+    for channel in range(3):
+        top, bottom, tilt = (next(draws) % 256 for _ in range(3))
+        frame[..., channel] = (top * (height - y) + bottom * y) // height + (tilt - 128) * x // (4 * width)
+    shapes = (_figure, _vehicle, _disc)
+    for index in range(6 + next(draws) % 8):
+        size = max(min(height, width) * (12 + next(draws) % 45) // 100, 2)
+        left, top = next(draws) % max(width - size // 2, 1), next(draws) % max(height - size // 2, 1)
+        colours = [[next(draws) % 256 for _ in range(3)] for _ in range(3)]
+        # Every third seed keeps to one kind of thing, as microscope or street pictures do.
+        kind = shapes[(seed + index) % 3] if seed % 3 == 0 else shapes[seed % 3]
+        for mask, colour in zip(kind(y - top, x - left, size), colours, strict=False):
+            frame[mask] = colour
+    grain = _hash((y * width + x).astype(np.uint64) + np.uint64(seed % 2**32 << 32))
+    for channel in range(3):
+        frame[..., channel] += ((grain >> np.uint64(8 * channel)) & np.uint64(15)).astype(np.int64) - 8
+    return np.clip(frame, 0, 255).astype(np.uint8)
+
+
+def record(detector: GoldenSource, seeds: Iterable[int] = range(12)) -> dict[str, Any]:
+    """Run the scenes of ``seeds`` and return the most telling one as the card's ``golden`` object.
+
+    The most telling is the one whose detections add up to most confidence; without any the first seed is kept
+    with no detections.
+    """
+    best: tuple[float, int, Detections] | None = None
+    for seed in seeds:
+        detections = detector.detect(golden_frame(seed))
+        weight = float(np.sort(detections.scores)[::-1][:10].sum())
+        if best is None or weight > best[0]:
+            best = (weight, seed, detections)
+    if best is None:
+        raise ValueError("no seeds to choose from")
+    _, seed, detections = best
+    order = np.argsort(-detections.scores, kind="stable")[:KEPT_DETECTIONS]
+    truncated = len(order) < len(detections.scores) or len(order) >= detector.card.output.max_detections
+    return {
+        "seed": seed,
+        "height": FRAME_HEIGHT,
+        "width": FRAME_WIDTH,
+        "boxes": [[round(float(value), 3) for value in box] for box in detections.boxes[order]],
+        "scores": [round(float(score), 6) for score in detections.scores[order]],
+        "labels": [int(label) for label in detections.labels[order]],
+        "truncated": truncated,
+    }
+
+
+def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport:
+    """Run the golden frame and compare with the card.
+
+    ``conf``: the detector's score threshold where it was raised above the card's; what lies below is not
+    looked for.
+
+    Raises:
+        ArtifactError: the card carries no golden input, or a broken one.
+    """
+    golden = detector.card.golden
+    if golden is None:
+        raise ArtifactError("this artifact carries no golden input to replay; export it with this edgedet")
+    expected = _expected(golden, detector.card)
+    frame = golden_frame(int(golden["seed"]), int(golden["height"]), int(golden["width"]))
+    found = detector.detect(frame)
+    tolerance, required = TOLERANCES[detector.card.precision]
+    slack = tolerance.max_score_difference
+    floor = max(detector.card.output.score_threshold, conf or 0.0) + slack
+    if golden.get("truncated") and len(expected):
+        # Which detections were the last to be kept is a matter of rounding.
+        floor = max(floor, float(expected.scores.min()) + slack)
+    tolerance = Tolerance(min_score=floor, min_iou=tolerance.min_iou, max_score_difference=slack)
+    parity = match_detections(expected, found, tolerance)
+    share = min(
+        1 - len(parity.missing) / max(parity.reference_count, 1),
+        1 - len(parity.invented) / max(parity.candidate_count, 1),
+    )
+    return GoldenReport(
+        seed=int(golden["seed"]),
+        expected=parity.reference_count,
+        found=parity.candidate_count,
+        parity=parity,
+        tolerance=tolerance,
+        required=required,
+        passed=share >= required,
+    )
+
+
+def require_golden(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport:
+    """Replay and insist.
+
+    Raises:
+        ArtifactError: nothing to replay.
+        SelftestError: the detections differ from those at export by more than the precision explains.
+    """
+    report = replay(detector, conf=conf)
+    if not report.passed:
+        raise SelftestError(
+            f"self-test failed: {report}; expected {report.required:.0%} to agree within IoU "
+            f"{report.tolerance.min_iou} and score {report.tolerance.max_score_difference}. This runtime computes "
+            "something else than the exporting machine did: build the engine again here, or try runtime='onnxruntime'"
+        )
+    return report
+
+
+def _expected(golden: dict[str, Any], card: ModelCard) -> Detections:
+    from edgedet.detections import Detections
+
+    try:
+        return Detections(
+            boxes=np.array(golden["boxes"], np.float32).reshape(-1, 4),
+            scores=np.array(golden["scores"], np.float32),
+            labels=np.array(golden["labels"], np.int32),
+            names=card.names,
+            frame_size=(int(golden["height"]), int(golden["width"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error
+
+
+def _hash(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64's mixing of each value; unsigned array arithmetic wraps silently."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _draws(seed: int) -> Iterator[int]:
+    count = 0
+    while True:
+        block = _hash(np.arange(count, count + 64, dtype=np.uint64) + np.uint64(seed % 2**32 << 20))
+        yield from (int(value >> np.uint64(16)) for value in block)
+        count += 64
+
+
+Offsets = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def _ellipse(y: Offsets, x: Offsets, centre_y: int, centre_x: int, radius_y: int, radius_x: int) -> Mask:
+    radius_y, radius_x = max(radius_y, 1), max(radius_x, 1)
+    inside = ((y - centre_y) * radius_x) ** 2 + ((x - centre_x) * radius_y) ** 2
+    return np.asarray(inside <= (radius_y * radius_x) ** 2)
+
+
+def _rectangle(y: Offsets, x: Offsets, top: int, left: int, bottom: int, right: int) -> Mask:
+    return np.asarray((y >= top) & (y < bottom) & (x >= left) & (x < right))
+
+
+def _figure(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
+    """Trunk and arms, legs, head: upright, two and a half times as tall as wide."""
+    unit = max(size // 10, 1)
+    trunk = _rectangle(y, x, 2 * unit, unit, 6 * unit, 4 * unit)
+    legs = _rectangle(y, x, 6 * unit, unit, 10 * unit, 4 * unit) & ~_rectangle(
+        y, x, 7 * unit, 2 * unit + unit // 3, 10 * unit, 3 * unit - unit // 3
+    )
+    return trunk, legs, _ellipse(y, x, unit, 5 * unit // 2, unit, unit)
+
+
+def _vehicle(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
+    """Body and cabin, windows, two wheels."""
+    unit = max(size // 10, 1)
+    body = _rectangle(y, x, 3 * unit, 0, 6 * unit, 12 * unit) | _rectangle(y, x, unit, 3 * unit, 3 * unit, 9 * unit)
+    windows = _rectangle(y, x, unit + unit // 2, 4 * unit, 3 * unit, 8 * unit)
+    wheels = _ellipse(y, x, 6 * unit, 3 * unit, unit, unit) | _ellipse(y, x, 6 * unit, 9 * unit, unit, unit)
+    return body, windows, wheels
+
+
+def _disc(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
+    """A cell: rim, inside, nucleus."""
+    radius = max(size // 2, 1)
+    return (
+        _ellipse(y, x, radius, radius, radius, radius),
+        _ellipse(y, x, radius, radius, radius * 3 // 4, radius * 3 // 4),
+        _ellipse(y, x, radius, radius + radius // 8, radius // 3, radius // 4),
+    )
