@@ -36,7 +36,7 @@ def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
         box, score, label, name = detections[index]
         colour = class_colour(label)
         left, top, right, bottom = (round(float(value)) for value in box)
-        cv2.rectangle(picture, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
+        cv2.rectangle(picture, (left, top), (right, bottom), colour, thickness)
         _label(picture, f"{name} {score:.2f}", (left, top), colour, scale=scale, line=thickness)
     return picture
 

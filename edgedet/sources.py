@@ -47,7 +47,8 @@ class Frame:
     time: float | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.image if dtype is None else self.image.astype(dtype)
+        array = np.asarray(self.image, dtype)
+        return array.copy() if copy else array
 
 
 class FrameSource(Protocol):

@@ -1,0 +1,31 @@
+"""Importing edgedet is instant and brings nothing heavy along."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import edgedet
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import edgedet", ("torch", "onnx", "onnxruntime", "cv2", "numpy")),
+        ("from edgedet import Detector, Detections", ("torch", "onnx", "onnxruntime")),
+        ("import edgedet.runtimes, edgedet.cli", ("torch", "onnx", "onnxruntime")),
+    ],
+)
+def test_heavy_packages_are_not_loaded(statement: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys; {statement}; print(*(name for name in {absent!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_everything_promised_is_there() -> None:
+    for name in edgedet.__all__:
+        assert getattr(edgedet, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = edgedet.nothing

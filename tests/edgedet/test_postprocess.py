@@ -1,0 +1,145 @@
+"""Every output format of the card becomes detections in frame pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.detections import Detections
+from edgedet.errors import ArtifactError, UsageError
+from edgedet.geometry import plan_resize
+from edgedet.postprocess import Postprocessor, settle_thresholds
+
+RULE = ResizeRule("letterbox", place="center", rounding="round")
+HALVED = plan_resize(RULE, 100, 200, 100, 100)  # scale 0.5, 25 rows of border above
+NAMES = ("cup", "book", "phone")
+
+
+def card(format: Any = "candidates", **output: Any) -> ModelCard:
+    values = {"score_threshold": 0.3, "iou_threshold": 0.5, "max_detections": 10} | output
+    return ModelCard("ssd", "test", NAMES, InputSpec(100, 100), RULE, OutputSpec(format, **values))
+
+
+def run(of: ModelCard, arrays: dict[str, Any], **asked: Any) -> Detections:
+    outputs = {name: np.asarray(value, np.float32)[None] for name, value in arrays.items()}
+    return Postprocessor(of, settle_thresholds(of, **asked), tuple(outputs))(outputs, HALVED)
+
+
+class TestDetections:
+    arrays: ClassVar = {
+        "boxes": [[10, 35, 20, 45], [0, 25, 100, 75], [0, 0, 0, 0]],
+        "scores": [0.9, 0.4, 0],
+        "labels": [2, 0, 0],
+        "count": 2,
+    }
+
+    def test_rows_up_to_count_come_back_to_the_frame(self) -> None:
+        found = run(card("detections"), self.arrays)
+        assert found.boxes.tolist() == [[20, 20, 40, 40], [0, 0, 200, 100]]
+        assert found.labels.tolist() == [2, 0] and found.labels.dtype == np.int32
+        assert found.frame_size == (100, 200)
+
+    def test_none_is_an_empty_result(self) -> None:
+        found = run(card("detections"), self.arrays | {"count": 0})
+        assert len(found) == 0 and found.boxes.shape == (0, 4)
+
+    def test_a_higher_threshold_and_a_lower_limit_are_applied(self) -> None:
+        assert run(card("detections"), self.arrays, conf=0.5).scores.tolist() == [np.float32(0.9)]
+        assert len(run(card("detections"), self.arrays, max_detections=1)) == 1
+
+    def test_boxes_wholly_in_the_border_are_left_out(self) -> None:
+        found = run(card("detections"), self.arrays | {"boxes": [[10, 0, 20, 20], [0, 25, 100, 75], [0] * 4]})
+        assert found.boxes.tolist() == [[0, 0, 200, 100]]
+
+
+class TestCandidates:
+    boxes: ClassVar = [[10, 30, 30, 50], [11, 30, 31, 50], [60, 30, 90, 60]]
+
+    def test_every_class_above_the_threshold_counts(self) -> None:
+        scores = [[0.9, 0.1, 0.5], [0.8, 0.2, 0.1], [0.1, 0.7, 0.2]]
+        found = run(card(), {"boxes": self.boxes, "scores": scores})
+        assert found.labels.tolist() == [0, 1, 2]
+        assert found.boxes[0].tolist() == [20, 10, 60, 50]
+
+    def test_label_mode_best_gives_a_box_one_class(self) -> None:
+        scores = [[0.9, 0.1, 0.5], [0.8, 0.2, 0.1], [0.1, 0.7, 0.2]]
+        found = run(card(label_mode="best"), {"boxes": self.boxes, "scores": scores})
+        assert found.labels.tolist() == [0, 1]
+
+    def test_candidates_per_class_are_the_best_ones(self) -> None:
+        boxes = [[0, 30, 10, 40], [20, 30, 30, 40], [40, 30, 50, 40], [60, 30, 70, 40]]
+        scores = [[0.4, 0, 0], [0.9, 0, 0], [0.5, 0, 0], [0.31, 0.6, 0]]
+        found = run(card(candidates_per_class=2), {"boxes": boxes, "scores": scores})
+        np.testing.assert_allclose(found.scores, [0.9, 0.6, 0.5])
+
+    def test_per_class_boxes_carry_their_label_in_their_place(self) -> None:
+        boxes = [[0, 30, 10, 40], [20, 30, 30, 40], [40, 30, 50, 40], [60, 30, 70, 40]]
+        found = run(card(box_layout="per_class"), {"boxes": boxes, "scores": [[0.1], [0.6], [0.5], [0.9]]})
+        assert found.labels.tolist() == [0, 1, 2]
+
+    def test_small_boxes_are_dropped_before_nms(self) -> None:
+        boxes: ClassVar = [[10, 30, 12, 50], [10, 30, 30, 50]]
+        found = run(card(min_box_side=5), {"boxes": boxes, "scores": [[0.9, 0, 0], [0.5, 0, 0]]})
+        np.testing.assert_allclose(found.scores, [0.5])
+
+    def test_thresholds_may_be_lowered_since_nothing_was_thrown_away(self) -> None:
+        arrays = {"boxes": self.boxes, "scores": [[0.2, 0, 0], [0.1, 0, 0], [0, 0.05, 0]]}
+        assert len(run(card(), arrays, conf=0.04, iou=0.99)) == 3
+
+
+class TestUltralytics:
+    def test_centres_and_sizes_become_corners(self) -> None:
+        rows = np.array([[20, 40, 20, 20, 0.1, 0.9, 0.2], [70, 45, 10, 30, 0.2, 0.1, 0.25]], np.float32)
+        found = run(card("yolo_xywh", label_mode="best"), {"output0": rows.T})
+        assert found.boxes.tolist() == [[20, 10, 60, 50]]
+        assert found.labels.tolist() == [1]
+
+    def test_end_to_end_heads_need_no_nms(self) -> None:
+        rows = [[10, 30, 30, 50, 0.4, 2], [10, 30, 30, 50, 0.9, 2], [0, 0, 0, 0, 0, 0]]
+        found = run(card("yolo_end2end"), {"output0": rows})
+        np.testing.assert_allclose(found.scores, [0.9, 0.4])
+
+    def test_broken_rows_are_left_out(self) -> None:
+        rows = [[np.nan, 30, 30, 50, 0.9, 1], [10, 30, 30, 50, np.inf, 1], [10, 30, 30, 50, 0.5, 1]]
+        assert len(run(card("yolo_end2end"), {"output0": rows})) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"conf": 0.1}, r"conf 0.1 is below 0.3.*--conf 0.1"),
+        ({"iou": 0.6}, r"IoU threshold 0.5 is inside.*--iou 0.6"),
+        ({"max_detections": 11}, r"above 10.*--max-detections 11"),
+        ({"conf": 1.5}, "conf is 1.5, expected a number from 0 to 1"),
+        ({"max_detections": 0}, "expected 1 or more"),
+    ],
+)
+def test_what_nms_inside_the_graph_already_threw_away_cannot_be_asked_for(
+    asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        settle_thresholds(card("detections"), **asked)
+
+
+def test_the_artifact_s_own_values_may_be_repeated() -> None:
+    settled = settle_thresholds(card("detections"), conf=0.3, iou=0.5, max_detections=10)
+    assert (settled.score, settled.iou, settled.max_detections) == (0.3, 0.5, 10)
+
+
+def test_iou_means_nothing_to_heads_without_nms() -> None:
+    with pytest.raises(UsageError, match="works without NMS"):
+        settle_thresholds(card("yolo_end2end"), iou=0.9)
+    inside = replace(card("yolo_end2end"), provenance={"nms": "graph"})
+    with pytest.raises(UsageError, match="is below"):
+        settle_thresholds(inside, conf=0.1)
+
+
+def test_outputs_that_the_card_does_not_promise_are_named() -> None:
+    with pytest.raises(
+        ArtifactError, match="promises outputs boxes, scores, labels, count, the artifact has output0"
+    ):
+        Postprocessor(card("detections"), settle_thresholds(card("detections")), ("output0",))

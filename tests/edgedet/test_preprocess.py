@@ -1,0 +1,140 @@
+"""Frames become input tensors exactly as the training frameworks make them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgedet.card import InputSpec, ResizeRule
+from edgedet.preprocess import Preprocessor
+
+RNG = np.random.default_rng(0)
+FRAME = RNG.integers(0, 256, (90, 160, 3), np.uint8)
+YOLO = ResizeRule("letterbox", place="center", rounding="round")
+FOREIGN = InputSpec(64, 64, dtype="float32", layout="NCHW", colour="RGB", normalise="host", scale=1 / 255)
+
+
+def test_letterbox_in_uint8_is_opencv_s_resize_with_a_border() -> None:
+    preprocessor = Preprocessor(InputSpec(64, 64), YOLO)
+    geometry = preprocessor.prepare(FRAME)
+    content = preprocessor.tensor[0, geometry.top : geometry.top + 36]
+    np.testing.assert_array_equal(content, cv2.resize(FRAME, (64, 36)))
+    assert (preprocessor.tensor[0, : geometry.top] == 114).all()
+    assert (preprocessor.tensor[0, geometry.top + 36 :] == 114).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(8, 96), st.integers(8, 96))
+def test_resizing_in_bands_is_resizing_in_float32(height: int, width: int, rows: int, columns: int) -> None:
+    frame = np.random.default_rng(height * 301 + width).integers(0, 256, (height, width, 3), np.uint8)
+    preprocessor = Preprocessor(InputSpec(rows, columns, dtype="float32"), ResizeRule("stretch"))
+    preprocessor.prepare(frame)
+    whole = cv2.resize(frame.astype(np.float32), (columns, rows))
+    assert np.abs(preprocessor.tensor[0] - whole).max() < 1e-3
+
+
+def test_bands_meet_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedet.preprocess.BAND_BYTES", 160 * 12 * 9)
+    preprocessor = Preprocessor(InputSpec(40, 50, dtype="float32"), ResizeRule("stretch"))
+    preprocessor.prepare(FRAME)
+    np.testing.assert_array_equal(preprocessor.tensor[0], cv2.resize(FRAME.astype(np.float32), (50, 40)))
+
+
+def test_float_resizing_equals_torch_s_interpolation() -> None:
+    torch = pytest.importorskip("torch")
+    preprocessor = Preprocessor(InputSpec(48, 48, dtype="float32"), ResizeRule("stretch"))
+    preprocessor.prepare(FRAME)
+    image = torch.from_numpy(FRAME).permute(2, 0, 1)[None].float()
+    theirs = torch.nn.functional.interpolate(image, (48, 48), mode="bilinear", align_corners=False)[0]
+    # torch computes the weights in float32: on noise that is some thousandths of a grey level, rounding is 0.5.
+    assert np.abs(preprocessor.tensor[0] - theirs.permute(1, 2, 0).numpy()).max() < 5e-3
+
+
+def test_foreign_networks_get_rgb_planes_divided_by_255() -> None:
+    preprocessor = Preprocessor(FOREIGN, YOLO)
+    geometry = preprocessor.prepare(FRAME)
+    expected = np.full((64, 64, 3), 114, np.uint8)
+    expected[geometry.top : geometry.top + 36] = cv2.resize(FRAME, (64, 36))
+    planes = expected[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(preprocessor.tensor[0], planes)
+
+
+def test_mean_and_std_are_applied_in_the_trained_order() -> None:
+    spec = InputSpec(
+        90, 160, dtype="float32", normalise="host", scale=1 / 255, mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.4)
+    )
+    preprocessor = Preprocessor(spec, ResizeRule("stretch"))
+    preprocessor.prepare(FRAME)
+    # The tensor is BGR, mean and std are given for RGB.
+    expected = (FRAME / 255 - np.array([0.3, 0.4, 0.5])) / np.array([0.4, 0.2, 0.1])
+    np.testing.assert_allclose(preprocessor.tensor[0], expected, atol=1e-5)
+
+
+def test_the_border_moves_with_the_frame_s_shape() -> None:
+    preprocessor = Preprocessor(InputSpec(64, 64), YOLO)
+    preprocessor.prepare(FRAME)
+    preprocessor.prepare(np.ascontiguousarray(FRAME.transpose(1, 0, 2)))
+    fresh = Preprocessor(InputSpec(64, 64), YOLO)
+    fresh.prepare(np.ascontiguousarray(FRAME.transpose(1, 0, 2)))
+    np.testing.assert_array_equal(preprocessor.tensor, fresh.tensor)
+
+
+def test_slots_of_a_batch_do_not_disturb_each_other() -> None:
+    preprocessor = Preprocessor(InputSpec(64, 64, batch=2), YOLO)
+    preprocessor.prepare(FRAME, 0)
+    first = preprocessor.tensor[0].copy()
+    preprocessor.prepare(FRAME[:, :50], 1)
+    np.testing.assert_array_equal(preprocessor.tensor[0], first)
+    assert not np.array_equal(preprocessor.tensor[1], first)
+
+
+def test_the_buffer_is_kept() -> None:
+    preprocessor = Preprocessor(InputSpec(64, 64), YOLO)
+    before = preprocessor.tensor
+    preprocessor.prepare(FRAME)
+    assert preprocessor.tensor is before
+
+
+@pytest.mark.parametrize("spec", [InputSpec(64, 64), InputSpec(64, 64, dtype="float32"), FOREIGN])
+@pytest.mark.parametrize("shape", [(1, 1), (90, 160), (64, 64), (1, 500), (500, 1)])
+def test_the_frame_is_only_read(spec: InputSpec, shape: tuple[int, int]) -> None:
+    frame = RNG.integers(0, 256, (*shape, 3), np.uint8)
+    before = frame.copy()
+    frame.flags.writeable = False
+    Preprocessor(spec, YOLO).prepare(frame)
+    np.testing.assert_array_equal(frame, before)
+
+
+@pytest.mark.parametrize("spec", [InputSpec(64, 64), InputSpec(64, 64, dtype="float32"), FOREIGN])
+def test_every_accepted_form_of_a_picture_gives_the_same_tensor(spec: InputSpec) -> None:
+    grey = np.repeat(FRAME[:, :, :1], 3, axis=2)
+
+    def tensor(frame: np.ndarray) -> np.ndarray:
+        preprocessor = Preprocessor(spec, YOLO)
+        preprocessor.prepare(frame)
+        return preprocessor.tensor
+
+    wanted = tensor(grey)
+    for form in (grey[:, :, 0], grey[:, :, :1], np.dstack([grey, grey[:, :, 0]]), np.asfortranarray(grey)):
+        np.testing.assert_array_equal(tensor(form), wanted)
+    for dtype in (np.float32, np.float64, np.float16):
+        np.testing.assert_allclose(tensor(grey.astype(dtype)), wanted, atol=1e-3)
+
+
+def test_an_enormous_frame_is_resized_like_any_other() -> None:
+    frame = np.zeros((6000, 8000, 3), np.uint8)
+    frame[:, 4000:] = 200
+    preprocessor = Preprocessor(InputSpec(64, 64, dtype="float32"), ResizeRule("stretch"))
+    preprocessor.prepare(frame)
+    assert preprocessor.tensor[0, :, 40].min() == 200
+    assert preprocessor.tensor[0, :, 20].max() == 0
+
+
+def test_the_rule_none_takes_the_frame_as_it_is() -> None:
+    preprocessor = Preprocessor(InputSpec(0, 0), ResizeRule("none"))
+    geometry = preprocessor.prepare(FRAME)
+    np.testing.assert_array_equal(preprocessor.tensor, FRAME[None])
+    assert (geometry.height, geometry.width, geometry.scale_x) == (90, 160, 1.0)

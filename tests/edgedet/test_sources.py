@@ -1,0 +1,129 @@
+"""Frames from files, folders, videos and arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgedet.errors import SourceError
+from edgedet.sources import Frame, open_source, read_image
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for index, name in enumerate(("b.png", "a.jpg", "c.PNG")):
+        cv2.imwrite(str(tmp_path / name), np.full((8, 10, 3), 40 * index, np.uint8))
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 24))
+    for index in range(5):
+        writer.write(np.full((24, 32, 3), 50 * index, np.uint8))
+    writer.release()
+    return path
+
+
+def frames(source: Any) -> list[Frame]:
+    with open_source(source) as opened:
+        return list(opened)
+
+
+def test_one_image(folder: Path) -> None:
+    (frame,) = frames(folder / "b.png")
+    assert frame.image.shape == (8, 10, 3) and frame.name == str(folder / "b.png") and frame.index == 0
+
+
+def test_a_folder_gives_its_images_by_name(folder: Path) -> None:
+    with open_source(str(folder)) as opened:
+        assert opened.count == 3
+        assert [Path(frame.name).name for frame in opened] == ["a.jpg", "b.png", "c.PNG"]
+
+
+def test_a_pattern_gives_what_matches(folder: Path) -> None:
+    assert [Path(frame.name).name for frame in frames(str(folder / "*.png"))] == ["b.png"]
+
+
+def test_a_video_gives_frames_with_their_time(video: Path) -> None:
+    with open_source(video) as opened:
+        assert opened.rate == 10
+        found = list(opened)
+    assert len(found) == 5
+    assert [frame.index for frame in found] == [0, 1, 2, 3, 4]
+    assert found[3].time == pytest.approx(0.3)
+    assert abs(int(found[3].image.mean()) - 150) < 3
+
+
+def test_arrays_are_passed_through_untouched() -> None:
+    arrays = [np.zeros((2, 3, 3), np.uint8), np.ones((4, 4), np.uint8)]
+    assert [frame.image is array for frame, array in zip(frames(arrays), arrays, strict=True)] == [True, True]
+    assert len(frames(arrays[0])) == 1
+    assert len(frames(np.zeros((6, 4, 4, 3), np.uint8))) == 6
+    assert [frame.name for frame in frames(iter(arrays))] == ["frame 0", "frame 1"]
+
+
+def test_a_frame_is_an_array_to_numpy() -> None:
+    frame = Frame(np.ones((2, 2, 3), np.uint8), "x", 0)
+    assert np.array(frame).sum() == 12
+    assert np.array(frame) is not frame.image
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jpg", b"", "is empty"),
+        ("text.png", b"hello", "cannot decode the image"),
+        ("cut.jpg", None, "cut off"),
+    ],
+)
+def test_a_broken_image_is_named(folder: Path, name: str, content: bytes | None, message: str) -> None:
+    path = folder / name
+    if content is None:
+        whole = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8))[1].tobytes()
+        content = whole[: len(whole) // 2]
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=message) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere.jpg", "no such file or folder: nowhere.jpg"),
+        ("nowhere/*.jpg", "no file matches the pattern"),
+        (3.5, "a float is no frame source"),
+        (99, "camera 99 cannot be opened"),
+        ("http://127.0.0.1:9/none.mp4", "cannot open http"),
+    ],
+)
+def test_what_cannot_be_opened_says_why(source: Any, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        open_source(source)
+
+
+def test_a_folder_without_images_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no images in the folder"):
+        open_source(tmp_path)
+
+
+def test_a_file_that_is_no_video_says_so(tmp_path: Path) -> None:
+    (tmp_path / "not.mp4").write_bytes(b"nothing of the kind")
+    with pytest.raises(SourceError, match=r"cannot open .*not.mp4 as a video"):
+        open_source(tmp_path / "not.mp4")
+
+
+def test_photographs_are_turned_upright(tmp_path: Path) -> None:
+    """EXIF orientation 6: the camera was held upright, the file lies on its side."""
+    jpeg = cv2.imencode(".jpg", np.zeros((16, 32, 3), np.uint8))[1].tobytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    path = tmp_path / "upright.jpg"
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:])
+    assert read_image(path).shape == (32, 16, 3)
