@@ -30,3 +30,44 @@ def agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) 
             likeness = np.where(first.labels[:, None] == second.labels[None], np.maximum(likeness, 0), 0)
             earned += float(first.scores @ likeness.max(axis=1) + likeness.max(axis=0) @ second.scores)
     return earned / worth if worth else 1.0
+
+
+CONFIDENT = 0.3
+"""Score from which the float graph's detections are taken for the truth."""
+
+
+def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]) -> float:
+    """Average precision at IoU 0.5 with the reference's confident detections as ground truth, mean over classes.
+
+    What stands in for mAP where there are no labels. Boxes may move a little, as they do in mAP without costing
+    anything; missing, inventing and ranking wrongly cost what they cost in mAP. Measured on detectors whose INT8
+    graphs lose nothing of mAP it is 0.98 to 1.00, where stricter figures (:func:`agreement`) are 0.90 to 0.98. Like
+    pycocotools' it is the area under the interpolated curve of precision over recall. 1 where nothing is confident.
+    """
+    labels = sorted({int(label) for one in reference for label in one.labels[one.scores >= CONFIDENT]})
+    precisions = [_average_precision(reference, candidate, label) for label in labels]
+    return float(np.mean(precisions)) if precisions else 1.0
+
+
+def _average_precision(reference: Sequence[Detections], candidate: Sequence[Detections], label: int) -> float:
+    scores: list[float] = []
+    hits: list[bool] = []
+    wanted = 0
+    for ours, theirs in zip(reference, candidate, strict=True):
+        truth = ours[(ours.labels == label) & (ours.scores >= CONFIDENT)]
+        tried = theirs[theirs.labels == label]
+        wanted += len(truth)
+        overlap = pairwise_iou(tried.boxes, truth.boxes)
+        for index in np.argsort(-tried.scores, kind="stable"):
+            scores.append(float(tried.scores[index]))
+            best = int(overlap[index].argmax()) if len(truth) else -1
+            hit = best >= 0 and overlap[index, best] >= 0.5
+            hits.append(bool(hit))
+            if hit:
+                overlap[:, best] = -1  # every truth is found once
+    order = np.argsort(-np.array(scores), kind="stable")
+    correct = np.cumsum(np.array(hits)[order]) if hits else np.zeros(0)
+    recall = correct / wanted
+    precision = correct / np.arange(1, len(correct) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0.0) * envelope).sum())

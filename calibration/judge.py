@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from edgedet.calibration.agreement import agreement
+from edgedet.calibration.agreement import found_again
 from edgedet.calibration.ledger import digest_of
 from edgedet.calibration.network import Array
 from edgedet.card import ModelCard
@@ -52,9 +52,9 @@ class Reader:
 
 
 class AgreementJudge:
-    """Agreement with the float graph's detections on prepared frames (:func:`agreement`)."""
+    """How much of what the float graph detects is detected again, on prepared frames (:func:`found_again`)."""
 
-    name = "agreement with the fp32 graph"
+    name = "AP50 against the fp32 graph's detections"
 
     def __init__(self, card: ModelCard, frames: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:
         self._reader = Reader(card, outputs)
@@ -63,8 +63,9 @@ class AgreementJudge:
         self.digest = digest_of("agreement", len(frames), *(np.asarray(frame) for frame in frames))
 
     def __call__(self, run: Run) -> float:
-        """Agreement of ``run`` with the reference, 1 for the reference itself."""
-        return agreement(self._reference, [found for frame in self._frames for found in self._reader(run, frame)])
+        """The figure of ``run``, 1 for the reference itself."""
+        found = [one for frame in self._frames for one in self._reader(run, frame)]
+        return found_again(self._reference, found)
 
 
 class MapJudge:

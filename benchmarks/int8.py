@@ -1,0 +1,278 @@
+"""What INT8 keeps and gains, detector by detector, beside what other tools make of the same float graph.
+
+    python benchmarks/int8.py                      every detector, both dialects
+    python benchmarks/int8.py --only yolox_nano    one of them
+    python benchmarks/int8.py --rivals PYTHON      also ONNX Runtime's quantize_static, ModelOpt and NNCF: those
+                                                   the interpreter PYTHON can import (they want their own versions)
+
+The same call with the same defaults for every detector. Calibration images come from training splits; the
+accuracy guard judges on labelled training images too (YOLOX: train2017; BCCD: val, on which the models were
+trained); the table's mAP is of the held-out split, through ONNX Runtime, by the same code as ``edgedet eval``.
+Times are medians of interleaved runs of the network alone. Needs the shared models and data (EDGEDET_SHARED, or
+../shared).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgedet.calibration.data import CalibrationFrames
+from edgedet.calibration.judge import MapJudge
+from edgedet.calibration.network import Network
+from edgedet.calibration.pipeline import QuantiseOptions, quantise
+from edgedet.calibration.regions import feature_layers
+from edgedet.calibration.stopwatch import wall_times
+from edgedet.card import METADATA_KEY, ModelCard
+from edgedet.cli.progress import Progress
+from edgedet.datasets import read_dataset
+from edgedet.detector import Detector
+from edgedet.evaluate.coco import evaluate_coco
+from edgedet.export.options import ExportOptions
+from edgedet.export.pipeline import embed, export_model
+
+SHARED = Path(os.environ.get("EDGEDET_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+IMAGES = 64
+"""Calibration images."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A detector of the table. ``test`` None: latency only."""
+
+    name: str
+    source: str
+    options: ExportOptions
+    calibration: str
+    guard: str | None = None
+    test: str | None = None
+
+
+COCO = "data/coco128"
+BCCD = "data/bccd"
+EVERY = ExportOptions(nms="runtime", conf=0.001)
+SUBJECTS = (
+    Subject(
+        "yolox_nano",
+        "models/yolox_nano.onnx",
+        replace(EVERY, family="yolox", iou=0.65, max_detections=300),
+        f"{COCO}/instances_train2017.json",
+        f"{COCO}/instances_train2017.json",
+        f"{COCO}/instances_val2017.json",
+    ),
+    Subject(
+        "ssdlite",
+        "models/ssdlite320_mobilenet_v3_large_bccd.pt",
+        ExportOptions(nms="runtime"),
+        f"{BCCD}:train",
+        f"{BCCD}:val",
+        f"{BCCD}:test",
+    ),
+    Subject(
+        "faster_rcnn",
+        "models/fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt",
+        ExportOptions(nms="runtime"),
+        f"{BCCD}:train",
+        f"{BCCD}:val",
+        f"{BCCD}:test",
+    ),
+    Subject("yolo11n", "", ExportOptions(nms="runtime"), f"{COCO}/instances_train2017.json"),
+)
+
+
+def main() -> None:
+    """Measure, print the table, keep every figure as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=[subject.name for subject in SUBJECTS], action="append")
+    parser.add_argument("--rivals", metavar="PYTHON", help="interpreter that has the other tools")
+    parser.add_argument("--work", type=Path, default=Path("build/int8"), help="where graphs and figures go")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for subject in SUBJECTS:
+        if not arguments.only or subject.name in arguments.only:
+            rows += measure(subject, arguments.work, arguments.rivals)
+            (arguments.work / "figures.json").write_text(json.dumps(rows, indent=1))
+    print_table(rows)
+
+
+def measure(subject: Subject, work: Path, rivals: str | None) -> list[dict[str, Any]]:
+    """All rows of one detector."""
+    float_path = float_graph(subject, work)
+    with Detector(float_path) as detector:
+        card = detector.card
+    model = onnx.load(float_path)
+    frames = CalibrationFrames(first(subject.calibration, IMAGES), card)
+    outputs = [output.name for output in model.graph.output]
+    judge = MapJudge(card, dataset(subject.guard), outputs) if subject.guard else None
+    paths = {"fp32": float_path}
+    reports: dict[str, dict[str, Any]] = {}
+    for target in ("tensorrt", "cpu"):
+        options = QuantiseOptions(target=target, cache=work / "measured", over_budget="keep_best")  # type: ignore[arg-type]
+        with Progress() as progress:
+            done = quantise(model, card, frames, judge=judge, options=options, progress=progress)
+        name = f"edgedet, {target} dialect"
+        reports[name] = done.report
+        paths[name] = work / f"{subject.name}-{target}.onnx"
+        save(done.model, replace(card, precision="int8", measured={"int8": done.report}), paths[name])
+        print(f"{subject.name} {target}: {done.report['seconds']} s, {'; '.join(done.warnings) or 'no warnings'}")
+    if rivals:
+        paths |= run_rivals(rivals, float_path, card, frames, work / subject.name)
+    rows = []
+    for name, path in paths.items():
+        row: dict[str, Any] = {"detector": subject.name, "graph": name, "macs_int8": integer_share(onnx.load(path))}
+        if subject.test:
+            row["map"] = accuracy(path, subject.test)
+        if name != "fp32":
+            times = wall_times({"fp32": onnx.load(float_path), "int8": onnx.load(path)}, frames[0])
+            row |= {"ms": times["int8"], "ms_fp32": times["fp32"], "speed_up": times["fp32"] / times["int8"]}
+        if name in reports:
+            row |= {"seconds": reports[name]["seconds"], "report": reports[name]}
+        rows.append(row)
+    return rows
+
+
+def float_graph(subject: Subject, work: Path) -> Path:
+    """Export the detector in fp32."""
+    source = SHARED / subject.source if subject.source else yolo11n(work)
+    options = subject.options
+    if options.family == "yolox":
+        options = replace(options, classes=dataset(subject.calibration).names)
+    elif subject.test:
+        first_image = dataset(subject.calibration).images[0]
+        options = replace(options, frame_size=(first_image.width, first_image.height))
+    path = work / f"{subject.name}-fp32.onnx"
+    export_model(source, path, options)
+    return path
+
+
+def yolo11n(work: Path) -> Path:
+    """YOLO11n with seeded random weights, exported by Ultralytics itself; its speed does not depend on them."""
+    path = work / "yolo11n.onnx"
+    if not path.exists():
+        program = (
+            "import os, sys, torch; torch.manual_seed(0); from ultralytics import YOLO; os.chdir(sys.argv[1]);"
+            "YOLO('yolo11n.yaml').export(format='onnx', imgsz=640, opset=17, simplify=False)"
+        )
+        subprocess.run([sys.executable, "-c", program, str(work)], check=True, capture_output=True)
+    return path
+
+
+def dataset(name: str) -> Any:
+    """A dataset below the shared folder."""
+    return read_dataset(str(SHARED / name))
+
+
+def first(name: str, count: int) -> Any:
+    """Its first images."""
+    whole = dataset(name)
+    return replace(whole, images=whole.images[:count])
+
+
+def save(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+    """Write a graph with its card."""
+    path.write_bytes(embed(model, card).SerializeToString())
+
+
+def accuracy(path: Path, test: str) -> float:
+    """mAP of an artifact on the held-out split."""
+    with Detector(path) as detector:
+        return float(evaluate_coco(detector, dataset(test)).map)
+
+
+def integer_share(model: onnx.ModelProto) -> float:
+    """Share of convolution and matrix-product multiply-adds whose input *and* weights come out of INT8."""
+    network = Network(model)
+    plain = Network(without_pairs(model))
+    layers = feature_layers(plain)
+    total = sum(layer.multiply_adds for layer in layers)
+    integer = 0
+    for layer in layers:
+        node = network.nodes[layer.name]
+        sources = [network.producer.get(name) for name in node.input[:2]]
+        if all(source is not None and source.op_type == "DequantizeLinear" for source in sources):
+            integer += layer.multiply_adds
+    return integer / max(total, 1)
+
+
+def without_pairs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with Q/DQ pairs taken out again and weights in float, so that its layers can be counted."""
+    duplicate = onnx.ModelProto()
+    duplicate.CopyFrom(model)
+    network = Network(duplicate)
+    renamed: dict[str, str] = {}
+    kept = []
+    for node in duplicate.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in network.constants:
+            network.set_constant(node.output[0], network.constant(node.input[0]).astype(np.float32))
+        elif node.op_type == "QuantizeLinear":
+            source = renamed.get(node.input[0], node.input[0])
+            if source in network.constants:
+                network.set_constant(node.output[0], network.constant(source).astype(np.float32))
+            renamed[node.output[0]] = source
+        elif node.op_type == "DequantizeLinear":
+            renamed[node.output[0]] = renamed.get(node.input[0], node.input[0])
+        else:
+            for index, name in enumerate(node.input):
+                node.input[index] = renamed.get(name, name)
+            kept.append(node)
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del duplicate.graph.node[:]
+    duplicate.graph.node.extend(nodes)
+    for output in duplicate.graph.output:
+        if output.name in renamed:
+            duplicate.graph.node.append(onnx.helper.make_node("Identity", [renamed[output.name]], [output.name]))
+    del duplicate.graph.value_info[:]
+    return duplicate
+
+
+def run_rivals(
+    python: str, float_path: Path, card: ModelCard, frames: CalibrationFrames, work: Path
+) -> dict[str, Path]:
+    """Graphs by the other tools, from the same float graph and the same frames; failures are told, not hidden."""
+    work.mkdir(parents=True, exist_ok=True)
+    np.save(work / "frames.npy", np.stack([frames[i] for i in range(len(frames))]))
+    program = Path(__file__).with_name("int8_rivals.py")
+    done = subprocess.run(
+        [python, str(program), str(float_path), str(work)], capture_output=True, text=True, check=False
+    )
+    print(done.stdout, end="")
+    if done.returncode:
+        print(done.stderr[-2000:])
+    found = {}
+    for path in sorted(work.glob("*.onnx")):
+        model = onnx.load(path)
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, {METADATA_KEY: replace(card, precision="int8").to_json()})
+        path.write_bytes(model.SerializeToString())
+        found[path.stem] = path
+    return found
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Markdown, as docs/int8.md shows it."""
+    print("\n| detector | graph | mAP | multiply-adds in INT8 | ms (fp32 beside it) | speed-up | calibrated in |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        figure = f"{row['map']:.3f}" if "map" in row else "–"
+        speed = f"{row['ms']:.1f} ({row['ms_fp32']:.1f})" if "ms" in row else "–"
+        factor = f"{row['speed_up']:.2f} ×" if "speed_up" in row else "–"
+        seconds = f"{row['seconds']:.0f} s" if "seconds" in row else "–"
+        share = f"{row['macs_int8']:.1%}" if row["graph"] != "fp32" else "–"
+        print(f"| {row['detector']} | {row['graph']} | {figure} | {share} | {speed} | {factor} | {seconds} |")
+
+
+if __name__ == "__main__":
+    begin = time.monotonic()
+    main()
+    print(f"\n{time.monotonic() - begin:.0f} s in all")
