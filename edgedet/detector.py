@@ -44,7 +44,8 @@ class Detector:
 
     ``runtime``: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``tensorrt`` or ``torch``.
     ``conf``, ``iou``, ``max_detections``: replace the artifact's own thresholds, where it can still honour them.
-    ``threads``: CPU threads for the network, None for the runtime's choice.
+    ``threads``: CPU threads for the network, None for the runtime's choice. ``selftest``: replay the artifact's
+    golden input first, and refuse to go on when it no longer gives what it gave at export.
 
     Calls from several threads are safe and run one after another; for parallel work open one each.
 
@@ -52,6 +53,7 @@ class Detector:
         ArtifactError: the file is missing, damaged, or tells nothing about what it detects.
         RuntimeUnavailableError: what would run it is not installed or does not work here.
         UsageError: options out of range or beyond what the artifact can honour.
+        SelftestError: the golden input gives something else.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Detector:
         iou: float | None = None,
         max_detections: int | None = None,
         threads: int | None = None,
+        selftest: bool = False,
     ) -> None:
         self.path = Path(path)
         self.card: ModelCard
@@ -79,6 +82,14 @@ class Detector:
         self.last_timing = Timing(0.0, 0.0, 0.0)
         self._lock = threading.Lock()
         self._closed = False
+        if selftest:
+            from edgedet.golden import require_golden
+
+            try:
+                require_golden(self, conf=conf)
+            except Exception:
+                self.close()
+                raise
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -32,12 +32,14 @@ def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
     size = max(min(height, width), 1)
     thickness = max(round(size / 270), 1)
     scale = max(size / 1100, 0.38)
-    for index in reversed(range(len(detections))):
-        box, score, label, name = detections[index]
-        colour = class_colour(label)
+    worst_first = list(detections)[::-1]
+    for box, _, label, _ in worst_first:
         left, top, right, bottom = (round(float(value)) for value in box)
-        cv2.rectangle(picture, (left, top), (right, bottom), colour, thickness)
-        _label(picture, f"{name} {score:.2f}", (left, top), colour, scale=scale, line=thickness)
+        cv2.rectangle(picture, (left, top), (right, bottom), class_colour(label), thickness)
+    # Labels last: no line crosses a number.
+    for box, score, label, name in worst_first:
+        corner = (round(float(box[0])) - thickness // 2, round(float(box[1])))
+        _label(picture, f"{name} {score:.2f}", corner, class_colour(label), scale)
     return picture
 
 
@@ -49,21 +51,18 @@ def class_colour(label: int) -> Colour:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
-def _label(
-    picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, *, scale: float, line: int
-) -> None:
+def _label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, scale: float) -> None:
     height, width = picture.shape[:2]
     weight = max(round(scale * 1.6), 1)
     (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, weight)
     margin = max(round(scale * 6), 2)
     tall, wide = text_height + baseline + margin, text_width + 2 * margin
     left, top = corner
-    left -= line // 2
     # Above the box; inside it where there is no room above.
     upper = top - tall if top - tall >= 0 else top
     left, upper = max(min(left, width - wide), 0), max(min(upper, height - tall), 0)
     cv2.rectangle(picture, (left, upper), (left + wide, upper + tall), colour, -1)
     blue, green, red = colour
     ink = (20, 20, 20) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)
-    place = (left + margin, upper + tall - baseline - margin // 2 + 1)
+    place = (left + margin, upper + tall - baseline - margin // 2)
     cv2.putText(picture, text, place, FONT, scale, ink, weight, cv2.LINE_AA)

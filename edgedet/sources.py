@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -180,7 +180,7 @@ class _Arrays(_Context):
     def __init__(self, arrays: Iterable[NDArray[Any]]) -> None:
         self._arrays = arrays
         self.description = "arrays"
-        self.count: int | None = len(arrays) if hasattr(arrays, "__len__") else None
+        self.count: int | None = len(arrays) if isinstance(arrays, Sized) else None
 
     def __iter__(self) -> Iterator[Frame]:
         for index, array in enumerate(self._arrays):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedet import Detections, Detector
-from edgedet.card import ResizeRule
-from edgedet.errors import FrameError, UsageError
+from edgedet.card import METADATA_KEY, ResizeRule
+from edgedet.errors import ArtifactError, FrameError, SelftestError, UsageError
+from edgedet.golden import record
 from tests.rectangle_detector import (
     LETTERBOX,
     SCORE,
@@ -208,6 +211,25 @@ def test_a_closed_detector_says_so(tmp_path: Path) -> None:
     detector.close()
     with pytest.raises(UsageError, match="is closed; open it again"):
         detector.detect(TestFrames.frame)
+
+
+def test_the_golden_input_is_replayed_when_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    card = save_rectangle_graph(path)
+    with pytest.raises(ArtifactError, match="no golden input"):
+        Detector(path, selftest=True)
+    with Detector(path) as detector:
+        golden = record(detector, seeds=range(2))
+    for score, passes in ((golden["scores"], True), ([0.1] * len(golden["scores"]), False)):
+        model = onnx.load(str(path))
+        changed = replace(card, golden=golden | {"scores": score})
+        onnx.helper.set_model_props(model, {METADATA_KEY: changed.to_json()})
+        onnx.save(model, str(path))
+        if passes:
+            Detector(path, selftest=True).close()
+        else:
+            with pytest.raises(SelftestError):
+                Detector(path, selftest=True)
 
 
 def test_it_says_what_it_is(detector: Detector) -> None:
