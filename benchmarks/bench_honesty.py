@@ -64,7 +64,7 @@ def bare_loop(detector: Detector, frames: Sequence[Frame], *, first: int, length
 
 
 def own_cost(detector: Detector, frames: Sequence[Frame], rounds: int) -> dict[str, Any]:
-    """Short blocks of the suite and of the bare loop in turns, on the same frames, the order swapped every round."""
+    """Short blocks of the suite and of the bare loop in turns, on the same frames, order swapped every round."""
     rules = Rules(
         warmup_frames=2, warmup_seconds=1e-3, frames=1, seconds=1e-3, max_seconds=1e-3, block_seconds=0.05
     )

@@ -18,6 +18,9 @@ from edgedet.sweep.cell import VERSION as CELL_VERSION
 EVAL_KIND = "edgedet-eval"
 
 NO_EVALUATION = "no evaluation of this artifact was among the files (edgedet eval --json)"
+BENCHED = ("latency", "stages", "detections", "throughput", "streams", "energy", "cold", "memory")
+"""What a benchmark of a cell's artifact replaces, as far as it was measured."""
+
 NO_BENCHMARK = "no benchmark of this artifact was among the files (edgedet bench --json)"
 
 
@@ -113,7 +116,7 @@ def collect(paths: Sequence[str | Path]) -> Collection:
             rows += _cell_rows(data, path)
         else:
             evaluations.append(data)
-    rows = _with_evaluations(rows, evaluations)
+    rows = _with_evaluations(_with_benchmarks(rows), evaluations)
     if not rows and not failures:
         raise UsageError(
             "the files hold no result; expected a sweep's folder or what bench and eval wrote (--json)"
@@ -199,6 +202,32 @@ def _with_images(accuracy: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _beside(entry: dict[str, Any], path: Path) -> Path:
     return path.parent.parent / entry["drawn"]
+
+
+def _with_benchmarks(rows: Sequence[Row]) -> list[Row]:
+    """A benchmark of a cell's artifact replaces the short one that was made in the sweep.
+
+    Cells are measured one after the other; a benchmark of all artifacts takes turns, and compares fairly on a
+    machine that does other things too.
+    """
+    cells = {row.sha256: index for index, row in enumerate(rows) if row.setting}
+    merged: list[Row | None] = list(rows)
+    for index, row in enumerate(rows):
+        place = cells.get(row.sha256)
+        cell = merged[place] if place is not None else None
+        if not row.setting and place is not None and cell is not None:
+            parts = {name: row.artifact[name] for name in BENCHED}
+            taken = {name: part for name, part in parts.items() if reason_missing(part) is None}
+            merged[place] = replace(
+                cell,
+                artifact=cell.artifact | taken,
+                machine=row.machine,
+                during=row.during,
+                rules=row.rules,
+                frames=row.frames,
+            )
+            merged[index] = None
+    return [row for row in merged if row is not None]
 
 
 def _with_evaluations(rows: Sequence[Row], evaluations: Sequence[dict[str, Any]]) -> list[Row]:

@@ -117,6 +117,19 @@ def test_a_benchmark_and_an_evaluation_meet_by_the_artifacts_digest(tmp_path: Pa
     assert "edgedet bench --json" in both["b.trt"].why_missing("latency")
 
 
+def test_a_benchmark_of_a_cells_artifact_replaces_the_cells_own_as_far_as_it_goes(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep")
+    result = bench("ssdlite-320x320-fp32", 20.0, architecture="ssdlite320_mobilenet_v3_large")
+    result["artifacts"][0] |= {"cold": {"not_measured": "left out"}, "name": "other.onnx"}
+    write_result(result, tmp_path / "turns.json")
+    rows = {each.name: each for each in collect([sweep, tmp_path / "turns.json"]).rows}
+    assert len(rows) == 11
+    cell = rows["ssdlite-320x320-fp32"]
+    assert cell.latency("p50") == pytest.approx(20.0, rel=0.02)
+    assert cell.map == 0.457
+    assert cell.artifact["cold"]["total"] == 180.0
+
+
 def test_the_csv_has_full_figures_and_reasons_for_gaps(tmp_path: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(csv_text(collect([write_sweep(tmp_path)]).rows))))
     untrained = next(line for line in lines if line["name"] == "vgg16-fp32")

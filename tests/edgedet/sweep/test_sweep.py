@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from edgedet.bench.latency import Rules
 from edgedet.errors import UsageError
+from edgedet.report.collect import collect
 from edgedet.sweep.cell import main as cell_main
-from edgedet.sweep.cell import write_cell
+from edgedet.sweep.cell import run_cell, write_cell
 from edgedet.sweep.grid import Job, Setting, cell_key, grid, job_from_json, setting_from_json
 from edgedet.sweep.runner import run_sweep
+
+OUTCOME = {"status": "done", "reason": None}
 
 
 def settings_of(folder: Path, count: int) -> list[Setting]:
@@ -163,7 +167,7 @@ def test_a_cell_whose_export_fails_writes_the_reason(tmp_path: Path) -> None:
 KILLED = """
 import sys, time, json, subprocess
 from pathlib import Path
-from edgedet.sweep.cell import write_cell
+from edgedet.sweep.cell import run_cell, write_cell
 from edgedet.sweep.grid import Job, Setting, setting_from_json, job_from_json
 from edgedet.sweep.runner import run_sweep
 
@@ -204,3 +208,27 @@ def test_a_real_kill_repeats_no_finished_cell_and_loses_none(tmp_path: Path) -> 
     assert final.items() >= finished_before.items()
     assert len(final) == 12
     assert all(json.loads((cells / name).read_text())["status"] == "done" for name in final)
+
+
+def test_a_cell_from_checkpoint_to_figures(shared: Path, tmp_path: Path) -> None:
+    source = shared / "models" / "ssdlite320_mobilenet_v3_large_bccd.pt"
+    bccd, few = shared / "data" / "bccd", tmp_path / "bccd"
+    names = (bccd / "ImageSets" / "Main" / "test.txt").read_text().split()[:4]
+    (few / "ImageSets" / "Main").mkdir(parents=True)
+    (few / "ImageSets" / "Main" / "test.txt").write_text("\n".join(names))
+    for folder, suffix in (("Annotations", ".xml"), ("JPEGImages", ".jpg")):
+        (few / folder).mkdir()
+        for name in names:
+            (few / folder / f"{name}{suffix}").symlink_to(bccd / folder / f"{name}{suffix}")
+    rules = Rules(warmup_frames=2, warmup_seconds=0.01, frames=5, seconds=0.1, max_seconds=0.3)
+    job = Job(eval=f"{few}:test", rules=rules, cold_starts=0)
+    (tmp_path / "out" / "artifacts").mkdir(parents=True)
+    outcome = run_cell(Setting(str(source)), job, "cell", tmp_path / "out")
+    write_cell(tmp_path / "out" / "cells" / "cell.json", "cell", Setting(str(source)), job, OUTCOME | outcome)
+    (row,) = collect([tmp_path / "out"]).rows
+    assert row.map is not None
+    assert row.map > 0.3
+    assert row.latency("p50") is not None
+    assert all(Path(entry["drawn"]).is_file() for entry in row.accuracy["worst"])
+    untrained = run_cell(Setting(str(source), weights="untrained"), job, "untrained", tmp_path / "out")
+    assert "random weights" in untrained["accuracy"]["not_measured"]
