@@ -155,8 +155,10 @@ def quantise(
         "layers_int8": sum(len(unit.layers) for unit in on),
         "layers": len(layers),
         "kept_float": reasons,
-        "ranges": Counter(work.fit.methods[layer.input] for unit in on for layer in unit.layers),
-        "rounding": Counter(work.fit.layers[layer.name].rounding for unit in on for layer in unit.layers),
+        # Plain dictionaries: dataclasses.asdict rebuilds a Counter from pairs, and counts the pairs.
+        "ranges": dict(Counter(work.fit.methods[layer.input] for unit in on for layer in unit.layers)),
+        "rounding": dict(Counter(work.fit.layers[layer.name].rounding for unit in on for layer in unit.layers)),
+        "losses": dict(guard.losses),
         "latency_ms": latency and latency | {"threads": options.threads or available_cores()},
         "evaluations": verdict.evaluations,
         "resumed_figures": work.ledger.resumed,
