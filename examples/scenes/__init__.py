@@ -1,0 +1,1 @@
+"""A renderer of what a wearable sees: cameras and phones among things that are neither."""

@@ -1,0 +1,88 @@
+"""The renderer: equal seeds give equal scenes, boxes fit what is seen, and the dataset it writes is read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgedet.datasets import read_dataset
+from examples.render import write_dataset
+from examples.scenes.devices import CAMERAS, PHONES, Draw
+from examples.scenes.distractors import DISTRACTORS
+from examples.scenes.scene import LEAST_SIDE, NAMES, Actor, Scene, _compose, render_clip, render_scene
+from examples.scenes.sprite import View
+
+FACING = View()
+
+
+def alone(actors: list[Actor], *, ground: int = 60) -> Scene:
+    """A scene of these actors on plain ground."""
+    return _compose(np.random.default_rng(0), np.full((240, 320, 3), ground, np.uint8), actors)
+
+
+def actor(draw: Draw, label: int, center: tuple[float, float], scale: float = 0.8) -> Actor:
+    return Actor(draw, label, FACING, center, scale, 5, False)
+
+
+def test_equal_seeds_give_equal_scenes() -> None:
+    first, second, other = render_scene(3), render_scene(3), render_scene(4)
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.boxes, second.boxes)
+    assert not np.array_equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_boxes_lie_inside_the_frame(seed: int) -> None:
+    scene = render_scene(seed, width=320, height=240)
+    assert scene.image.shape == (240, 320, 3) and scene.image.dtype == np.uint8
+    assert len(scene.boxes) == len(scene.labels)
+    assert set(scene.labels.tolist()) <= set(range(len(NAMES)))
+    if len(scene.boxes):
+        assert scene.boxes.min() >= 0 and (scene.boxes[:, 2:] <= [320, 240]).all()
+        assert (scene.boxes[:, 2:] - scene.boxes[:, :2]).min() >= LEAST_SIDE
+
+
+@pytest.mark.parametrize("draw", [draw for draw, _ in (*CAMERAS, *PHONES)])
+def test_box_fits_the_object(draw: Draw) -> None:
+    scene = alone([actor(draw, 0, (160, 120))])
+    (box,) = scene.boxes.astype(int)
+    # Where another ground makes no difference, the object covers it.
+    brighter = alone([actor(draw, 0, (160, 120))], ground=220)
+    covered = np.abs(scene.image.astype(int) - brighter.image).max(2) < 45
+    rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    np.testing.assert_allclose(box, seen, atol=8)
+
+
+def test_covered_devices_get_no_box() -> None:
+    phone, laptop = PHONES[0][0], DISTRACTORS[5]
+    assert len(alone([actor(phone, 1, (160, 120))]).boxes) == 1
+    assert len(alone([actor(phone, 1, (160, 120), 0.5), actor(laptop, -1, (160, 150), 1.2)]).boxes) == 0
+
+
+def test_devices_outside_the_frame_get_no_box() -> None:
+    assert len(alone([actor(PHONES[0][0], 1, (-20, 120))]).boxes) == 0
+
+
+@pytest.mark.parametrize("draw", DISTRACTORS)
+def test_distractors_are_drawn_and_have_no_box(draw: Draw) -> None:
+    scene = alone([actor(draw, -1, (160, 120))])
+    assert len(scene.boxes) == 0 and np.ptp(scene.image) > 30
+
+
+def test_a_clip_moves_smoothly() -> None:
+    scenes = list(render_clip(11, 4, width=320, height=240))
+    assert len(scenes) == 4
+    step = np.abs(scenes[1].image.astype(int) - scenes[0].image).mean()
+    stranger = np.abs(next(render_clip(12, 1, width=320, height=240)).image.astype(int) - scenes[0].image).mean()
+    assert 0 < step < stranger
+
+
+def test_written_dataset_is_read_back(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path, 6, seed=0, size=(320, 240))
+    dataset = read_dataset(path)
+    assert dataset.names == NAMES and len(dataset.images) == 6
+    for index, image in enumerate(dataset.images):
+        np.testing.assert_allclose(image.boxes, render_scene(index, width=320, height=240).boxes)
