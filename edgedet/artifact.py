@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from edgedet.card import METADATA_KEY, ModelCard
-from edgedet.engine_file import read_engine_header
+from edgedet.engine_file import PLAN_STARTS, read_engine_header
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.foreign import is_ultralytics, ultralytics_card
 from edgedet.onnx_file import read_onnx
@@ -29,9 +29,6 @@ NEEDS: dict[str, tuple[str, str]] = {
     "torch": ("torchvision", "pip install 'edgedet[export]', or export the checkpoint and run the .onnx file"),
 }
 """Runtime to the package it needs and how to get it."""
-
-PLAN_STARTS = (b"ptrt", b"ftrt")
-"""Magic tags of serialised TensorRT engines."""
 
 NOT_ARTIFACTS: dict[bytes, str] = {
     b"\xff\xd8\xff": "a JPEG image",
