@@ -56,6 +56,14 @@ def test_inputs_and_outputs_are_read_as_onnx_reads_them(graph: Path, shared: Pat
         assert found.metadata == {entry.key: entry.value for entry in model.metadata_props}
 
 
+def test_initialisers_that_old_files_list_as_inputs_are_none(graph: Path) -> None:
+    model = onnx.load(str(graph))
+    for tensor in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    onnx.save(model, str(graph))
+    assert [tensor.name for tensor in read_onnx(graph).inputs] == ["images"]
+
+
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.999])
 def test_a_truncated_graph_is_told_from_a_whole_one(graph: Path, kept: float) -> None:
     content = graph.read_bytes()

@@ -71,7 +71,8 @@ def test_known_placements(rule: ResizeRule, frame: tuple[int, int], expected: tu
 
 
 @pytest.mark.parametrize(
-    ("frame", "expected"), [((480, 640), (320, 426)), ((1080, 1920), (320, 568)), ((100, 900), (71, 640))]
+    ("frame", "expected"),
+    [((480, 640), (320, 426)), ((1080, 1920), (320, 568)), ((100, 900), (71, 640)), ((105, 900), (74, 640))],
 )
 def test_the_shortest_side_is_resized_as_torchvision_does(
     frame: tuple[int, int], expected: tuple[int, int]
