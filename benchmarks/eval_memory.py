@@ -3,7 +3,7 @@
     python benchmarks/eval_memory.py            10,000 images; writes docs/measured/eval_memory.{md,png}
     python benchmarks/eval_memory.py --images 2000 --out /tmp
 
-Synthetic: pictures of noise (640 × 480, decoded anew every time), 80 classes, 7 objects and 100 detections per
+Synthetic: pictures of coloured clouds (640 × 480, decoded anew every time), 80 classes, 7 objects and 100 detections per
 image, which is COCO's density and the most its protocol looks at. Every run is a process of its own, so that none
 inherits another's memory. pycocotools is stopped at a third of the images: it would need gigabytes for all.
 """
@@ -48,7 +48,8 @@ def synthetic_dataset(images: int, folder: Path) -> Dataset:
     paths = []
     for index in range(PICTURES):
         paths.append(folder / f"{index}.jpg")
-        cv2.imwrite(str(paths[-1]), random.integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8))
+        clouds = random.integers(0, 256, (15, 20, 3), np.uint8)
+        cv2.imwrite(str(paths[-1]), cv2.resize(clouds, SIZE, interpolation=cv2.INTER_CUBIC))
     records = []
     for index in range(images):
         corners = random.uniform(0, 300, (OBJECTS, 2))
@@ -195,9 +196,9 @@ def page(runs: list[dict[str, Any]], images: int) -> str:
             "",
             f"`python benchmarks/eval_memory.py --images {images}`: synthetic pictures, {len(CLASSES)} classes, "
             f"{OBJECTS} objects and {DETECTIONS} detections per image. `edgedet` is what `edgedet eval` runs "
-            "(COCO, VOC and ranked precision, working points); `pycocotools` is its own evaluator fed with everything "
-            "at once, stopped at a third of the images. *Before* includes the annotations. Every row is a process of "
-            "its own.",
+            "(COCO, VOC and ranked precision, working points); `pycocotools` is its own evaluator fed with "
+            "everything at once, stopped at a third of the images. *Before* includes the annotations. Every row is "
+            "a process of its own.",
             "",
             "| evaluated by | images | before, MB | peak, MB | grown by, MB | seconds | mAP |",
             "|---|---|---|---|---|---|---|",

@@ -118,6 +118,8 @@ class Dataset:
         unknown = [name for name in names if name not in self.names]
         if unknown:
             raise DatasetError(f"{self.source} has no class {unknown[0]!r}; it has {', '.join(self.names)}")
+        if tuple(names) == self.names:
+            return self
         new_label = np.full(len(self.names) + 1, -1, np.int32)
         for label, name in enumerate(names):
             new_label[self.names.index(name)] = label
