@@ -3,9 +3,10 @@
     python benchmarks/eval_memory.py            10,000 images; writes docs/measured/eval_memory.{md,png}
     python benchmarks/eval_memory.py --images 2000 --out /tmp
 
-Synthetic: pictures of coloured clouds (640 × 480, decoded anew every time), 80 classes, 7 objects and 100 detections per
-image, which is COCO's density and the most its protocol looks at. Every run is a process of its own, so that none
-inherits another's memory. pycocotools is stopped at a third of the images: it would need gigabytes for all.
+Synthetic: pictures of coloured clouds (640 × 480, decoded anew every time), 80 classes, 7 objects and 100
+detections per image, which is COCO's density and the most its protocol looks at. Every run is a process of its own,
+so that none inherits another's memory. pycocotools is stopped at a third of the images: it would need gigabytes for
+all.
 """
 
 from __future__ import annotations

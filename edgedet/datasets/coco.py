@@ -68,7 +68,11 @@ def read_coco(
     entries = {}
     for index, entry in enumerate(data["images"]):
         where = f"{path.name}:images[{index}]"
-        if not isinstance(entry, dict) or "id" not in entry or not isinstance(entry.get("file_name"), str):
+        if (
+            not isinstance(entry, dict)
+            or not _is_id(entry.get("id"))
+            or not isinstance(entry.get("file_name"), str)
+        ):
             log.add(where, "image entry without id or file_name", "image dropped")
         elif entry["id"] in entries:
             log.add(where, "image id used twice", "image dropped")
@@ -80,8 +84,9 @@ def read_coco(
         row = _row(annotation, where, labels, log)
         if row is None:
             continue
-        if annotation.get("image_id") in rows:
-            rows[annotation["image_id"]].append(row)
+        image_id = annotation.get("image_id")
+        if _is_id(image_id) and image_id in rows:
+            rows[image_id].append(row)
         else:
             log.add(where, "box of an image that is not listed")
     locate = _locator(path, [entry["file_name"] for _, entry in entries.values()], images)
@@ -117,6 +122,10 @@ def _categories(categories: list[Any], path: Path) -> tuple[dict[Any, int], tupl
     if twice is not None:
         raise DatasetError(f"{path}: two categories are named {twice!r}; every class needs a name of its own")
     return {category["id"]: label for label, category in enumerate(good)}, names
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str)
 
 
 def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -> Row | None:

@@ -130,13 +130,3 @@ class Dataset:
         dropped = self.box_count - sum(len(image) for image in images)
         notes = (*self.notes, f"{dropped:,} boxes of other classes left out") if dropped else self.notes
         return replace(self, names=tuple(names), images=tuple(images), notes=notes)
-
-    def select_split(self, split: str) -> Dataset:
-        """Only the pictures of one split.
-
-        Raises:
-            DatasetError: no such split.
-        """
-        if split not in self.splits:
-            raise DatasetError(f"{self.source} has no split {split!r}; it has {', '.join(self.splits) or 'none'}")
-        return replace(self, images=tuple(image for image in self.images if image.split == split))

@@ -51,7 +51,7 @@ def is_open_images(path: Path) -> bool:
             header = file.readline(4096)
     except OSError:
         return False
-    return set(_NEEDED) <= {column.strip() for column in header.split(",")}
+    return set(_NEEDED) <= {column.strip(' "\n') for column in header.split(",")}
 
 
 def find_open_images(folder: Path) -> dict[str, Path]:
@@ -148,7 +148,8 @@ def _records(
 def _lines(path: Path, log: ProblemLog) -> Iterator[tuple[str, dict[str, str]]]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
-        if not set(_NEEDED) <= {(column or "").strip() for column in reader.fieldnames or ()}:
+        reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
+        if not set(_NEEDED) <= set(reader.fieldnames):
             raise DatasetError(
                 f"{path} is not a CSV of Open Images boxes; expected the columns {', '.join(_NEEDED)}"
             )
@@ -179,7 +180,12 @@ def _descriptions(path: Path) -> dict[str, str]:
             f"{path} names classes by machine ids, and no class-descriptions*.csv lies beside it; download it from "
             "the same page as the boxes"
         )
-    rows = (row for row in csv.reader(read_text(found[0]).splitlines()) if len(row) >= 2)
+    try:
+        rows = [row for row in csv.reader(read_text(found[0]).splitlines()) if len(row) >= 2]
+    except csv.Error as error:
+        raise DatasetError(
+            f"{found[0]} is not a CSV of class ids and names ({error}); download it again"
+        ) from error
     return {row[0].strip(): row[1].strip() for row in rows if row[0].strip() != "LabelName"}
 
 

@@ -62,10 +62,10 @@ def read_yolo(
     for split in splits:
         for picture, where in _pictures(path, settings, split, images):
             size = picture_size(picture, where, log)
-            if size is not None:
-                records.append(
-                    build_record(picture, size, _rows(picture, size, len(names), values, log), log, split)
-                )
+            lines = None if size is None else _label_lines(picture, log)
+            if size is not None and lines is not None:
+                rows = _rows(lines, size, len(names), values, log)
+                records.append(build_record(picture, size, rows, log, split))
     return names, tuple(records)
 
 
@@ -135,15 +135,24 @@ def label_path(picture: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _rows(
-    picture: Path, size: tuple[int, int], class_count: int, values: int | None, log: ProblemLog
-) -> Iterator[Row]:
+def _label_lines(picture: Path, log: ProblemLog) -> list[tuple[str, str]] | None:
+    """Where each line is, and the line; None (and a problem) where the file cannot be read."""
     path = label_path(picture)
     if not path.is_file():
-        return
+        return []
+    try:
+        text = read_text(path)
+    except DatasetError:
+        log.add(path.name, "label file is not UTF-8 text", "image dropped")
+        return None
+    return [(f"{path.name}:{number}", line) for number, line in enumerate(text.splitlines(), 1)]
+
+
+def _rows(
+    lines: list[tuple[str, str]], size: tuple[int, int], class_count: int, values: int | None, log: ProblemLog
+) -> Iterator[Row]:
     width, height = size
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        where = f"{path.name}:{number}"
+    for where, line in lines:
         words = line.split()
         if not words:
             continue

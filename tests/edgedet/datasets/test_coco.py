@@ -82,7 +82,8 @@ def test_bad_entries_are_named_with_their_place(picture: Picture, tmp_path: Path
     good = content()["annotations"][0]
     annotations = [good, good | {"category_id": 5}, good | {"bbox": [1, 2, 3]}, good | {"image_id": 8}, "x"]
     annotations += [good | {"bbox": [1, "x", 3, 4]}, good | {"bbox": [1, 2, 0, 4]}]
-    images = [*content()["images"], {"id": 8}, {"id": 9, "file_name": "gone.jpg"}]
+    annotations += [good | {"image_id": [7]}]
+    images = [*content()["images"], {"id": [8], "file_name": "a.jpg"}, {"id": 9, "file_name": "gone.jpg"}]
     dataset = read_dataset(write(tmp_path / "x.json", content(annotations=annotations, images=images)))
     assert dataset.box_count == 1
     found = {(p.where.partition(" ")[0], p.reason) for p in dataset.problems}
@@ -93,6 +94,7 @@ def test_bad_entries_are_named_with_their_place(picture: Picture, tmp_path: Path
         ("x.json:annotations[4]", "annotation without a bbox of four numbers"),
         ("x.json:annotations[5]", "box is not finite"),
         ("x.json:annotations[6]", "box without area"),
+        ("x.json:annotations[7]", "box of an image that is not listed"),
         ("x.json:images[1]", "image entry without id or file_name"),
         ("x.json:images[2]", "missing image"),
     }

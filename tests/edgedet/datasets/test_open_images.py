@@ -84,6 +84,13 @@ def test_bad_lines_are_named(root: Path) -> None:
     }
 
 
+def test_quoted_titles_and_spaces_are_the_same_format(root: Path) -> None:
+    path = root / "validation-annotations-bbox.csv"
+    titles = ", ".join(f'"{title} "' for title in HEADER.split(","))
+    path.write_text("\n".join([titles, *path.read_text().splitlines()[1:]]))
+    assert read_dataset(root).box_count == 4
+
+
 def test_without_class_descriptions_the_message_names_the_file(root: Path) -> None:
     (root / "class-descriptions-boxable.csv").unlink()
     with pytest.raises(DatasetError, match=r"class-descriptions\*\.csv"):

@@ -72,6 +72,14 @@ def test_bad_lines_are_named(root: Path) -> None:
     }
 
 
+def test_a_label_file_that_is_no_text_costs_its_picture(root: Path) -> None:
+    (root / "labels/val").mkdir()
+    (root / "labels/val/b.txt").write_bytes(b"\xff\xfe\x00")
+    dataset = read_dataset(f"{root}:all")
+    assert [record.path.name for record in dataset.images] == ["a.jpg"]
+    assert [str(p) for p in dataset.problems] == ["b.txt: label file is not UTF-8 text (image dropped)"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
