@@ -101,7 +101,8 @@ def fit(
 
 def best_by_tensor(seen: Observation, kind: GridKind, through: Function | None = None) -> tuple[str, Grid]:
     """The candidate with the least squared error of the tensor itself, or of a function of it."""
-    return min(candidates(seen, kind).items(), key=lambda item: squared_error(seen, item[1], through))
+    options = candidates(seen, kind, through)
+    return min(options.items(), key=lambda item: squared_error(seen, item[1], through))
 
 
 def following_function(network: Network, tensor: str) -> Function | None:

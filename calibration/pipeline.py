@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -119,7 +119,21 @@ def quantise(
         progress=progress,
     )
     finished, verdict, figure = _inside_budget(work, guard, units, options)
-    reasons |= {unit.name: _reason(work, guard, unit) for unit in units if unit.name not in verdict.on}
+    if options.target == "cpu" and 0 < len(verdict.on) < len(units):
+        # What was given back has cut the rest into pieces; those too small to pay go as well. Less INT8 is never
+        # less exact, but it is measured again all the same.
+        paying = fastest(
+            [unit for unit in units if unit.name in verdict.on], work.build, frames[0], progress=progress
+        )
+        reasons |= {unit.name: NO_FASTER for unit in units if unit.name in verdict.on and unit not in paying}
+        finished = work.build(paying)
+        verdict = replace(verdict, on=frozenset(unit.name for unit in paying))
+        figure = _figure(work, finished, verdict.on)
+    reasons |= {
+        unit.name: _reason(work, guard, unit)
+        for unit in units
+        if unit.name not in verdict.on and unit.name not in reasons
+    }
     share = _share(work, [unit for unit in units if unit.name in verdict.on])
     drop = guard.reference - figure
     if drop > options.max_drop or (options.target == "tensorrt" and share < LEAST_SHARE):
@@ -179,8 +193,7 @@ def _inside_budget(
     for _ in range(ATTEMPTS):
         verdict = guard.search(aim)
         finished = work.build([unit for unit in units if unit.name in verdict.on])
-        name = f"finished {work.ledger.key(verdict.on)}"
-        figure = float(work.ledger.figure(name, partial(work.figure_of, finished)))
+        figure = _figure(work, finished, verdict.on)
         if best is None or figure > best[2]:
             best = (finished, verdict, figure)
         if guard.reference - figure <= options.max_drop or not verdict.on:
@@ -188,6 +201,11 @@ def _inside_budget(
         aim = min(aim, guard.drop(verdict.on)) - options.max_drop / 4
     assert best is not None
     return best
+
+
+def _figure(work: Quantisation, finished: onnx.ModelProto, on: frozenset[str]) -> float:
+    """The judge's figure of a finished graph, measured once."""
+    return float(work.ledger.figure(f"finished {work.ledger.key(on)}", partial(work.figure_of, finished)))
 
 
 def _refuse_or_warn(

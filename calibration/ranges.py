@@ -20,15 +20,19 @@ Function = Callable[[Array], Array]
 
 PERCENTILES = (99.9, 99.99, 99.999)
 SHRINKS = tuple(float(s) for s in np.geomspace(1.0, 0.1, 28))
+LOW_SHRINKS = tuple(float(s) for s in np.geomspace(1.0, 0.02, 12))
 
 
-def candidates(seen: Observation, kind: GridKind) -> dict[str, Grid]:
-    """Grids by the name of the method that proposes them; ``minmax`` always first."""
+def candidates(seen: Observation, kind: GridKind, through: Function | None = None) -> dict[str, Grid]:
+    """Grids by the name of the method that proposes them; ``minmax`` always first.
+
+    ``through``: see :func:`mse_grid`.
+    """
     found = {"minmax": grid_for(kind, seen.low, seen.high)}
     for percentile in PERCENTILES:
         found[f"percentile {percentile}"] = grid_for(kind, *_percentile(seen, percentile))
     found["entropy"] = entropy_grid(seen, kind)
-    found["mse"] = mse_grid(seen, kind)
+    found["mse"] = mse_grid(seen, kind, through)
     return found
 
 
@@ -61,15 +65,19 @@ def squared_error(seen: Observation, grid: Grid, through: Function | None = None
     return float((error * seen.counts).sum() / max(seen.counts.sum(), 1))
 
 
-def mse_grid(seen: Observation, kind: GridKind) -> Grid:
-    """The clipping with the least squared error, both ends searched independently where the grid allows it."""
+def mse_grid(seen: Observation, kind: GridKind, through: Function | None = None) -> Grid:
+    """The clipping with the least squared error, both ends searched independently where the grid allows it.
+
+    ``through``: the activation function that follows; a flat tail (SiLU's negative one) is then cut off as far as
+    that pays, however far the tensor itself reaches.
+    """
     best, best_error = grid_for(kind, seen.low, seen.high), np.inf
-    lows = SHRINKS if kind == "u8" and seen.low < 0 else (1.0,)
-    for low in lows[::2] if len(lows) > 1 else lows:
-        for high in SHRINKS:
+    lows = LOW_SHRINKS if kind == "u8" and seen.low < 0 else (1.0,)
+    for low in lows:
+        for high in SHRINKS[:: 2 if len(lows) > 1 else 1]:
             shrunk_low = seen.low * (low if kind == "u8" else high)
             grid = grid_for(kind, shrunk_low, seen.high * high)
-            error = squared_error(seen, grid)
+            error = squared_error(seen, grid, through)
             if error < best_error:
                 best, best_error = grid, error
     return best
