@@ -1,0 +1,267 @@
+"""From a graph to a TensorRT engine, on the machine that will run it. Needs TensorRT and edgedet, nothing else.
+
+Precision is in the graph already (fp16 tensors, Q/DQ pairs), so networks are strongly typed, which works the same
+from TensorRT 10.3 to 11.4. Where a 10.x refuses a strongly typed Q/DQ graph (reported for Orin, NVIDIA/TensorRT
+issue 4832), the weakly typed way with precision flags is tried, and the card says so.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edgedet.card import Precision
+from edgedet.engine_match import Host
+from edgedet.errors import ExportError, UsageError
+from edgedet.export.build_watch import make_monitor, run_cancellable
+from edgedet.export.engine_precision import EnginePrecision, read_precision, require_precision
+from edgedet.export.options import Progress, silent
+from edgedet.files import atomic_path
+from edgedet.runtimes.tensorrt_log import errors_of, import_tensorrt, make_log
+
+Typing = Literal["auto", "strong", "weak"]
+Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
+
+MIB = 2**20
+REMEDIES: tuple[tuple[str, str], ...] = (
+    ("out of memory", "close other programs, lower --workspace, or add swap"),
+    ("Could not find any implementation", "give it more --workspace, or export with another precision"),
+    ("workspace", "give it more --workspace"),
+    ("lugin", "the graph uses a plugin; export it with this edgedet, whose graphs need none"),
+)
+"""Words in TensorRT's log, and what to do."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to build.
+
+    Attributes:
+        workspace_mib: most scratch memory a layer may use; None for a quarter of what is free.
+        optimization_level: 0 (fast to build) to 5 (tries everything).
+        timing_cache: file that remembers measured kernels; None for one per version and GPU in the user's cache.
+        hardware_compatibility: run on later GPUs too (``ampere_plus``) or on all of one compute capability, slower.
+        version_compatible: run on later TensorRT versions too, slower; such engines carry code.
+        typing: ``strong``, ``weak`` (TensorRT 10 only), or ``auto``: strong, then weak where that fails.
+    """
+
+    workspace_mib: int | None = None
+    optimization_level: int = 3
+    timing_cache: Path | None = None
+    hardware_compatibility: Compatibility = "none"
+    version_compatible: bool = False
+    typing: Typing = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.optimization_level <= 5:
+            raise UsageError(f"optimisation level is {self.optimization_level}, expected 0 to 5")
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            raise UsageError(f"workspace is {self.workspace_mib} MiB, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class BuiltPlan:
+    """``facts``: what the model card says of the engine."""
+
+    plan: bytes
+    facts: dict[str, Any]
+    precision: EnginePrecision
+
+
+def build_plan(
+    graph: bytes,
+    precision: Precision,
+    host: Host,
+    options: EngineOptions = EngineOptions(),
+    *,
+    progress: Progress = silent,
+) -> BuiltPlan:
+    """Build an engine and read back what it became.
+
+    ``graph``: a serialised ONNX file, static, of ``precision``. ``host``: this machine, for the card.
+
+    Raises:
+        ExportError: the parser or the builder fails, or the engine runs in another precision than its graph.
+        UsageError: options this TensorRT does not have.
+        RuntimeUnavailableError: no TensorRT.
+        KeyboardInterrupt: cancelled.
+    """
+    trt = import_tensorrt()
+    log = make_log(trt)
+    trt.init_libnvinfer_plugins(log, "")
+    ways = _ways(trt, precision, options)
+    failures = []
+    for way in ways:
+        try:
+            plan = _build(
+                trt, log, graph, precision=precision, host=host, options=options, way=way, progress=progress
+            )
+            break
+        except ExportError as error:
+            failures.append(error)
+            log.messages.clear()
+    else:
+        raise failures[0]
+    found = inspect_plan(trt, log, plan)
+    require_precision(found, precision)
+    facts: dict[str, Any] = {
+        "tensorrt": trt.__version__,
+        "compute_capability": host.compute_capability,
+        "device": host.device,
+        "architecture": host.architecture or platform.machine(),
+        "typing": way,
+        "options": {name: value for name, value in asdict(options).items() if name != "timing_cache"},
+        "inspector": found.as_dict(),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    if failures:
+        facts["strongly_typed_failure"] = str(failures[0])[:500]
+    return BuiltPlan(plan, facts, found)
+
+
+def inspect_plan(trt: Any, log: Any, plan: bytes) -> EnginePrecision:
+    """Open a fresh plan and let the inspector say what runs in which precision.
+
+    Raises:
+        ExportError: TensorRT cannot open what it has just built.
+    """
+    runtime = trt.Runtime(log)
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise ExportError(f"TensorRT cannot open the engine it has just built: {errors_of(log)}")
+    inspector = engine.create_engine_inspector()
+    return read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _ways(trt: Any, precision: Precision, options: EngineOptions) -> tuple[Literal["strong", "weak"], ...]:
+    """Which kinds of typing to try. Weak typing ended with TensorRT 10, and only Q/DQ graphs have a use for it."""
+    weak = hasattr(trt.BuilderFlag, "INT8")
+    if options.typing == "weak":
+        if not weak:
+            raise UsageError(f"TensorRT {trt.__version__} knows strong typing only; leave out weak typing")
+        return ("weak",)
+    if options.typing == "strong" or precision != "int8" or not weak:
+        return ("strong",)
+    return ("strong", "weak")
+
+
+def _build(
+    trt: Any,
+    log: Any,
+    graph: bytes,
+    *,
+    precision: Precision,
+    host: Host,
+    options: EngineOptions,
+    way: Literal["strong", "weak"],
+    progress: Progress,
+) -> bytes:
+    builder = trt.Builder(log)
+    flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    # The flag's number differs between TensorRT 10 and 11; in 11 every network is strongly typed.
+    network = builder.create_network(1 << int(flag) if way == "strong" else 0)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(graph):
+        raise ExportError(f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes(options))
+    config.builder_optimization_level = options.optimization_level
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    _set_compatibility(trt, config, options.hardware_compatibility)
+    if way == "weak":
+        for name in ("INT8", "FP16") if precision == "int8" else ("FP16",) if precision == "fp16" else ():
+            config.set_flag(getattr(trt.BuilderFlag, name))
+    cache_path = options.timing_cache or default_timing_cache(trt.__version__, host)
+    cache = _load_timing_cache(config, cache_path)
+    monitor = make_monitor(trt, progress)
+    config.progress_monitor = monitor
+    memory = run_cancellable(lambda: builder.build_serialized_network(network, config), monitor.cancelled)
+    if memory is None:
+        raise ExportError(_build_failure(trt, log))
+    _save_timing_cache(cache, cache_path)
+    return bytes(memory)
+
+
+def _set_compatibility(trt: Any, config: Any, wanted: Compatibility) -> None:
+    if wanted == "none":
+        return
+    level = getattr(trt.HardwareCompatibilityLevel, wanted.upper(), None)
+    if level is None:
+        raise UsageError(
+            f"TensorRT {trt.__version__} has no hardware compatibility {wanted} (10.9 brought it); use ampere_plus"
+        )
+    config.hardware_compatibility_level = level
+
+
+def workspace_bytes(options: EngineOptions, available: Callable[[], int | None] | None = None) -> int:
+    """Scratch memory for one layer: as told, or a quarter of what is free, 64 MiB to 4 GiB.
+
+    ``available``: bytes of free memory, for tests. On boards of 4 to 8 GB CPU and GPU share the memory, and a
+    builder that may take all of it is killed.
+    """
+    if options.workspace_mib is not None:
+        return options.workspace_mib * MIB
+    free = (available or _available_memory)()
+    return 1024 * MIB if free is None else min(max(free // 4, 64 * MIB), 4096 * MIB)
+
+
+def _available_memory() -> int | None:
+    from edgedet.machine import describe_machine
+
+    return describe_machine().memory_available
+
+
+def default_timing_cache(version: str, host: Host) -> Path:
+    """Where measured kernels are kept; they hold for one TensorRT version and one kind of GPU."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedet"
+    device = "".join(letter if letter.isalnum() else "-" for letter in host.device or "gpu")
+    return folder / f"timing-{version}-{device}-{host.compute_capability}.cache"
+
+
+def _load_timing_cache(config: Any, path: Path) -> Any:
+    """A cache that another version or GPU wrote, or that is damaged, is replaced by an empty one."""
+    try:
+        kept = path.read_bytes()
+    except OSError:
+        kept = b""
+    cache = config.create_timing_cache(kept)
+    if kept and (cache is None or not config.set_timing_cache(cache, False)):
+        cache = config.create_timing_cache(b"")
+        kept = b""
+    if cache is not None and not kept:
+        config.set_timing_cache(cache, False)
+    return cache
+
+
+def _save_timing_cache(cache: Any, path: Path) -> None:
+    from edgedet.errors import OutputError
+
+    if cache is None:
+        return
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(bytes(cache.serialize()))
+    except OutputError:
+        pass  # a cache that cannot be kept costs time at the next build, and nothing else
+
+
+def _parser_errors(parser: Any) -> str:
+    said = []
+    for index in range(min(parser.num_errors, 3)):
+        error = parser.get_error(index)
+        name, operator = error.node_name(), error.node_operator()
+        said.append(f"{operator} {name}: {error.desc()}" if operator else str(error.desc()))
+    return " | ".join(" ".join(text.split()) for text in said) or "it gives no reason"
+
+
+def _build_failure(trt: Any, log: Any) -> str:
+    text = errors_of(log) or "it gives no reason"
+    remedy = next((todo for word, todo in REMEDIES if word in text), "see the log above, or run the .onnx file")
+    return f"TensorRT {trt.__version__} could not build the engine: {text}; {remedy}"

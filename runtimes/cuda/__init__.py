@@ -1,0 +1,1 @@
+"""CUDA from Python: checked calls through ``cuda.bindings``, kernels of our own, and what compiles them."""

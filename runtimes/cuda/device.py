@@ -1,0 +1,157 @@
+"""The CUDA runtime API, checked: memory, streams, graphs. Imports ``cuda.bindings`` when first used.
+
+The runtime API works in the device's primary context, which PyTorch, CuPy and JAX use too, so memory and streams
+can be shared with them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from edgedet.errors import RuntimeUnavailableError
+
+INSTALL = "pip install 'edgedet[tensorrt]' (on JetPack 6: pip install 'cuda-bindings<13')"
+
+
+class CudaError(RuntimeUnavailableError):
+    """A CUDA call that failed: no device, no memory, or an earlier kernel that crashed."""
+
+
+class Cuda:
+    """Checked calls on one device. Every method raises :class:`CudaError` on failure.
+
+    Raises:
+        RuntimeUnavailableError: ``cuda.bindings`` is not installed, or there is no usable device.
+    """
+
+    def __init__(self, device: int = 0) -> None:
+        try:
+            from cuda.bindings import runtime
+        except ImportError as error:
+            raise RuntimeUnavailableError(f"CUDA cannot be used from Python ({error}): {INSTALL}") from error
+        self.api: Any = runtime
+        count = self._call("cudaGetDeviceCount")
+        if not 0 <= device < count:
+            raise CudaError(f"CUDA device {device} does not exist; this machine has {count}")
+        self.device = device
+        self._call("cudaSetDevice", device)
+        attribute = runtime.cudaDeviceAttr
+        self.compute_capability = "{}.{}".format(
+            self._call("cudaDeviceGetAttribute", attribute.cudaDevAttrComputeCapabilityMajor, device),
+            self._call("cudaDeviceGetAttribute", attribute.cudaDevAttrComputeCapabilityMinor, device),
+        )
+        self.integrated = bool(self._call("cudaDeviceGetAttribute", attribute.cudaDevAttrIntegrated, device))
+        """The GPU shares the machine's memory, as on every Jetson: mapped memory needs no copies."""
+        name = self._call("cudaGetDeviceProperties", device).name
+        self.name = name.decode().strip("\0") if isinstance(name, bytes) else str(name)
+
+    def use(self) -> None:
+        """Make the device current in the calling thread."""
+        self._call("cudaSetDevice", self.device)
+
+    def allocate(self, size: int) -> int:
+        """Device memory of ``size`` bytes: its address."""
+        return int(self._call("cudaMalloc", max(size, 1)))
+
+    def free(self, address: int) -> None:
+        """Release what :meth:`allocate` gave."""
+        self._call("cudaFree", address)
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Page-locked host memory as a zeroed array; release with :meth:`unpin`.
+
+        It is mapped into the device's address space too: see :meth:`mapped_address`.
+        """
+        kind = np.dtype(dtype)
+        count = int(np.prod(shape, dtype=np.int64))
+        address = int(self._call("cudaHostAlloc", max(count * kind.itemsize, 1), self.api.cudaHostAllocMapped))
+        raw = (ctypes.c_uint8 * max(count * kind.itemsize, 1)).from_address(address)
+        array: NDArray[Any] = np.frombuffer(raw, np.uint8)[: count * kind.itemsize].view(kind).reshape(shape)
+        array.fill(0)
+        return array
+
+    def unpin(self, array: NDArray[Any]) -> None:
+        """Release what :meth:`pinned` gave; the array must not be touched afterwards."""
+        self._call("cudaFreeHost", array.ctypes.data)
+
+    def mapped_address(self, array: NDArray[Any]) -> int:
+        """Where the device sees an array of :meth:`pinned`."""
+        return int(self._call("cudaHostGetDevicePointer", array.ctypes.data, 0))
+
+    def stream(self) -> int:
+        """A stream of its own, which does not wait for the default stream."""
+        return int(self._call("cudaStreamCreateWithFlags", self.api.cudaStreamNonBlocking))
+
+    def destroy_stream(self, stream: int) -> None:
+        """Release a stream."""
+        self._call("cudaStreamDestroy", stream)
+
+    def synchronise(self, stream: int) -> None:
+        """Wait for everything in ``stream``."""
+        self._call("cudaStreamSynchronize", stream)
+
+    def upload(self, address: int, array: NDArray[Any], stream: int) -> None:
+        """Copy a host array to the device, asynchronously if it is pinned."""
+        kind = self.api.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._call("cudaMemcpyAsync", address, array.ctypes.data, array.nbytes, kind, stream)
+
+    def download(self, array: NDArray[Any], address: int, stream: int) -> None:
+        """Copy device memory into a host array, asynchronously if it is pinned."""
+        kind = self.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._call("cudaMemcpyAsync", array.ctypes.data, address, array.nbytes, kind, stream)
+
+    def copy(self, target: int, source: int, size: int, stream: int) -> None:
+        """Copy within the device."""
+        kind = self.api.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._call("cudaMemcpyAsync", target, source, size, kind, stream)
+
+    def begin_capture(self, stream: int) -> None:
+        """Record what follows in ``stream`` instead of doing it."""
+        self._call(
+            "cudaStreamBeginCapture", stream, self.api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        )
+
+    def end_capture(self, stream: int) -> Any:
+        """The recorded work as an executable graph."""
+        graph = self._call("cudaStreamEndCapture", stream)
+        try:
+            return self._call("cudaGraphInstantiate", graph, 0)
+        finally:
+            self._call("cudaGraphDestroy", graph)
+
+    def launch(self, graph: Any, stream: int) -> None:
+        """Replay a recorded graph."""
+        self._call("cudaGraphLaunch", graph, stream)
+
+    def destroy_graph(self, graph: Any) -> None:
+        """Release an executable graph."""
+        self._call("cudaGraphExecDestroy", graph)
+
+    def versions(self) -> dict[str, str]:
+        """CUDA runtime and driver, as ``major.minor``."""
+        return {
+            "cuda": _version(self._call("cudaRuntimeGetVersion")),
+            "driver": _version(self._call("cudaDriverGetVersion")),
+        }
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        status, *values = getattr(self.api, name)(*arguments)
+        if int(status) != 0:
+            raise CudaError(
+                f"CUDA {name} failed: {getattr(status, 'name', status)} ({int(status)}); see edgedet doctor. "
+                "After a crash inside a kernel the process must be started again"
+            )
+        return values[0] if values else None
+
+
+def _version(number: int) -> str:
+    """CUDA's own notation: 12060 is 12.6.
+
+    >>> _version(12060)
+    '12.6'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"

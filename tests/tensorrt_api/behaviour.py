@@ -1,0 +1,259 @@
+"""What the double's calls do: enough of TensorRT to build, open and run an engine on the CPU.
+
+A plan of the double is a header like the real one's (magic tag, version in bytes 24 to 26), a JSON object, and the
+ONNX file it was built from, which ONNX Runtime executes on the very addresses the code under test has set.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+HEADER = 64
+KINDS = {1: "FLOAT", 10: "HALF", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL"}
+NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "UINT8": np.uint8, "INT8": np.int8, "INT32": np.int32,
+         "INT64": np.int64, "BOOL": np.bool_}  # fmt: skip
+
+
+@dataclass
+class Machine:
+    """What this TensorRT is to do wrong."""
+
+    parse_error: tuple[str, str, str] | None = None
+    """Node, operator, description."""
+    build_error: str | None = None
+    strong_qdq_fails: bool = False
+    silently: str | None = None
+    """``fp32``: every layer runs in it, whatever was asked."""
+    step_seconds: float = 0.0
+    steps: int = 3
+    refuses: str | None = None
+    """What the log says when a plan is not opened."""
+    fails_to_run: bool = False
+    seen_sizes: list[int] = field(default_factory=list)
+
+
+def make(module: Any, name: str, **facts: Any) -> Any:
+    """An object that only TensorRT itself makes."""
+    kind = getattr(module, name)
+    instance = kind.__new__(kind)
+    for key, value in {"_constructed": True, "_module": module, **facts}.items():
+        object.__setattr__(instance, key, value)
+    return instance
+
+
+def log(module: Any, logger: Any, level: str, text: str) -> None:
+    logger.log(getattr(module.ILogger, level), text)
+
+
+def _builder(module: Any, self: Any, logger: Any) -> None:
+    object.__setattr__(self, "_logger", logger)
+
+
+def _parser(module: Any, self: Any, network: Any, logger: Any) -> None:
+    object.__setattr__(self, "_network", network)
+    object.__setattr__(self, "_errors", [])
+
+
+def _create_network(module: Any, self: Any, flags: int = 0) -> Any:
+    strong = 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    known = sum(1 << int(flag) for flag in module.NetworkDefinitionCreationFlag)
+    assert flags & ~known == 0, "a flag of another version"
+    return make(module, "INetworkDefinition", _strong=bool(flags & strong), _model=None)
+
+
+def _create_config(module: Any, self: Any) -> Any:
+    return make(module, "IBuilderConfig", _flags=set(), _pools={}, _cache=None)
+
+
+def _parse(module: Any, self: Any, model: bytes, path: Any = None) -> bool:
+    wrong = module.machine.parse_error
+    if wrong is not None:
+        self._errors.append(make(module, "ParserError", _facts=wrong))
+        return False
+    object.__setattr__(self._network, "_model", onnx.load_model_from_string(bytes(model)))
+    return True
+
+
+def _has_pairs(model: Any) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def _build(module: Any, self: Any, network: Any, config: Any) -> Any:
+    machine = module.machine
+    model = network._model
+    monitor = getattr(config, "progress_monitor", None)
+    if monitor is not None:
+        monitor.phase_start("Building Engine", None, machine.steps)
+        for step in range(machine.steps):
+            time.sleep(machine.step_seconds)
+            if monitor.step_complete("Building Engine", step) is False:
+                log(module, self._logger, "ERROR", "Build cancelled by the progress monitor")
+                return None
+        monitor.phase_finish("Building Engine")
+    if machine.strong_qdq_fails and network._strong and _has_pairs(model):
+        log(module, self._logger, "ERROR", "Could not infer output types for operation: dequantize")
+        return None
+    if machine.build_error is not None:
+        log(module, self._logger, "ERROR", machine.build_error)
+        return None
+    flags = {flag.name for flag in config._flags}
+    return make(module, "IHostMemory", _data=make_plan(module, model, network._strong, flags))
+
+
+def make_plan(module: Any, model: Any, strong: bool = True, flags: Any = ()) -> bytes:
+    """A plan of the double."""
+    newest = module.__version__.startswith("11")
+    layers = []
+    for node in model.graph.node:
+        if node.op_type in ("Constant", "QuantizeLinear", "DequantizeLinear"):
+            continue
+        kind = _layer_precision(model, node, strong, flags) if module.machine.silently is None else "Float"
+        tensor = {"Name": node.output[0], "Dimensions": []}
+        tensor |= (
+            {"Format": "Row major linear", "DataType": kind} if newest else {"Format/Datatype": f"{kind} linear"}
+        )
+        layers.append(
+            {"Name": node.name, "LayerType": "CaskConvolution" if node.op_type == "Conv" else "ElementWise",
+             "Inputs": [tensor], "Outputs": [tensor]}
+        )  # fmt: skip
+    layers.append({"Name": "Reformatting CopyNode", "LayerType": "Reformat", "Inputs": [], "Outputs": []})
+    facts = json.dumps({"Layers": layers, "I/O Tensors" if newest else "Bindings": []}).encode()
+    version = [int(part) for part in module.__version__.split(".")[:3]]
+    header = b"ptrt" + bytes(20) + bytes(version) + len(facts).to_bytes(4, "little")
+    return header.ljust(HEADER, b"\0") + facts + bytes(model.SerializeToString())
+
+
+def _layer_precision(model: Any, node: Any, strong: bool, flags: Any) -> str:
+    produced = {name: other for other in model.graph.node for name in other.output}
+    if node.input and node.input[0] in produced and produced[node.input[0]].op_type == "DequantizeLinear":
+        return "Int8"
+    halves = {tensor.name for tensor in model.graph.initializer if tensor.data_type == 10}
+    if halves & set(node.input) or (not strong and "FP16" in flags):
+        return "Half"
+    return "Float"
+
+
+def _deserialize(module: Any, self: Any, plan: bytes) -> Any:
+    module.machine.seen_sizes.append(len(plan))
+    version = bytes(int(part) for part in module.__version__.split(".")[:3])
+    reason = module.machine.refuses
+    if reason is None and plan[:4] != b"ptrt":
+        reason = "Error Code 1: Serialization (Serialization assertion magicTagRead == kMAGIC_TAG failed.)"
+    if reason is None and plan[24:27] != version:
+        reason = "Version tag does not match. Note: Current Version: 239, Serialized Engine Version: 238"
+    if reason is not None:
+        log(module, self._logger, "ERROR", reason)
+        return None
+    size = int.from_bytes(plan[27:31], "little")
+    model = onnx.load_model_from_string(plan[HEADER + size :])
+    tensors = [(value, True) for value in model.graph.input] + [(value, False) for value in model.graph.output]
+    return make(module, "ICudaEngine", _tensors=tensors, _facts=plan[HEADER : HEADER + size], _model=model)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim)
+
+
+def _tensor(self: Any, name: str) -> Any:
+    return next(value for value, _ in self._tensors if value.name == name)
+
+
+def _mode(module: Any, self: Any, name: str) -> Any:
+    given = next(is_input for value, is_input in self._tensors if value.name == name)
+    return module.TensorIOMode.INPUT if given else module.TensorIOMode.OUTPUT
+
+
+def _context(module: Any, self: Any, *arguments: Any) -> Any:
+    session = onnxruntime.InferenceSession(self._model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return make(module, "IExecutionContext", _engine=self, _addresses={}, _session=session)
+
+
+def _set_address(module: Any, self: Any, name: str, memory: int) -> bool:
+    self._addresses[name] = memory
+    return True
+
+
+def _execute(module: Any, self: Any, stream_handle: int) -> bool:
+    if module.machine.fails_to_run:
+        return False
+    missing = {value.name for value, _ in self._engine._tensors} - set(self._addresses)
+    assert not missing, f"no address for {missing}"
+
+    def work() -> None:
+        inputs = {v.name: _view(self, v) for v, given in self._engine._tensors if given}
+        outputs = [value for value, given in self._engine._tensors if not given]
+        for value, result in zip(outputs, self._session.run([v.name for v in outputs], inputs), strict=True):
+            _view(self, value)[...] = result
+
+    module.machine.enqueue(stream_handle, work) if hasattr(module.machine, "enqueue") else work()
+    return True
+
+
+def _view(self: Any, value: Any) -> Any:
+    """The memory at a tensor's address, as an array."""
+    shape, kind = _shape(value), np.dtype(NUMPY[KINDS[value.type.tensor_type.elem_type]])
+    size = int(np.prod(shape)) * kind.itemsize
+    raw = (ctypes.c_uint8 * size).from_address(self._addresses[value.name])
+    return np.frombuffer(raw, np.uint8).view(kind).reshape(shape)
+
+
+def _set_cache(module: Any, self: Any, cache: Any, ignore_mismatch: bool) -> bool:
+    if cache._data not in (b"", b"measured kernels"):
+        return False
+    object.__setattr__(self, "_cache", cache)
+    return True
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"init_libnvinfer_plugins": lambda module, logger, namespace: True}
+CONSTRUCTORS: dict[str, Callable[..., Any]] = {
+    "Builder": _builder,
+    "OnnxParser": _parser,
+    "Runtime": lambda module, self, logger: object.__setattr__(self, "_logger", logger),
+}
+PROPERTIES: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("OnnxParser", "num_errors"): lambda self: len(self._errors),
+    ("ICudaEngine", "num_io_tensors"): lambda self: len(self._tensors),
+    ("ICudaEngine", "num_layers"): lambda self: len(self._model.graph.node),
+    ("IHostMemory", "nbytes"): lambda self: len(self._data),
+}
+METHODS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("Builder", "create_network"): _create_network,
+    ("Builder", "create_builder_config"): _create_config,
+    ("Builder", "build_serialized_network"): _build,
+    ("OnnxParser", "parse"): _parse,
+    ("OnnxParser", "get_error"): lambda module, self, index: self._errors[index],
+    ("ParserError", "node_name"): lambda module, self: self._facts[0],
+    ("ParserError", "node_operator"): lambda module, self: self._facts[1],
+    ("ParserError", "desc"): lambda module, self: self._facts[2],
+    ("IBuilderConfig", "set_flag"): lambda module, self, flag: self._flags.add(flag),
+    ("IBuilderConfig", "set_memory_pool_limit"): lambda module, self, pool, size: None,
+    ("IBuilderConfig", "create_timing_cache"): lambda module, self, data: make(
+        module, "ITimingCache", _data=bytes(data)
+    ),
+    ("IBuilderConfig", "set_timing_cache"): _set_cache,
+    ("ITimingCache", "serialize"): lambda module, self: make(module, "IHostMemory", _data=b"measured kernels"),
+    ("Runtime", "deserialize_cuda_engine"): _deserialize,
+    ("ICudaEngine", "create_engine_inspector"): lambda module, self: make(
+        module, "EngineInspector", _facts=self._facts
+    ),
+    ("EngineInspector", "get_engine_information"): lambda module, self, format: self._facts.decode(),
+    ("ICudaEngine", "get_tensor_name"): lambda module, self, index: self._tensors[index][0].name,
+    ("ICudaEngine", "get_tensor_mode"): _mode,
+    ("ICudaEngine", "get_tensor_shape"): lambda module, self, name: _shape(_tensor(self, name)),
+    ("ICudaEngine", "get_tensor_dtype"): lambda module, self, name: getattr(
+        module.DataType, KINDS[_tensor(self, name).type.tensor_type.elem_type]
+    ),
+    ("ICudaEngine", "create_execution_context"): _context,
+    ("IExecutionContext", "set_tensor_address"): _set_address,
+    ("IExecutionContext", "execute_async_v3"): _execute,
+    ("IExecutionContext", "infer_shapes"): lambda module, self: [],
+}  # fmt: skip

@@ -1,0 +1,87 @@
+"""Write ``surface.json``: what NVIDIA's Python bindings offer, version by version, of the classes edgedet uses.
+
+The input is a folder of ``VERSION.json.gz`` files (class, member, first line of its signature) read off the real
+bindings. To add a version: import its ``tensorrt_bindings`` (nine stub symbols suffice, no GPU), dump the members'
+``__doc__`` lines, and run::
+
+    python tests/tensorrt_api/make_surface.py FOLDER
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+CLASSES = (
+    "Builder", "BuilderFlag", "DataType", "Dims", "EngineInspector", "HardwareCompatibilityLevel", "IBuilderConfig",
+    "ICudaEngine", "IExecutionContext", "IHostMemory", "ILogger", "INetworkDefinition", "IProgressMonitor",
+    "ITensor", "ITimingCache", "LayerInformationFormat", "MemoryPoolType", "NetworkDefinitionCreationFlag",
+    "OnnxParser", "ParserError", "ProfilingVerbosity", "Runtime", "TensorIOMode", "init_libnvinfer_plugins",
+    "get_nv_onnx_parser_version",
+)  # fmt: skip
+SURFACE = Path(__file__).with_name("surface.json")
+
+
+def parameters(signature: str) -> list[str] | None:
+    """``name: type`` of every parameter but self, with ``=`` where it has a default; None for overloads.
+
+    >>> parameters("f(self: tensorrt.A, flags: int = 0, k: nvinfer1::B) -> tensorrt.C")
+    ['flags: int =', 'k: B']
+    """
+    inside = re.match(r"\w+\((.*)", signature.partition("\n")[0])
+    if inside is None or "*args" in signature:
+        return None
+    text, depth, current, found = inside.group(1), 0, "", []
+    for letter in text:
+        if letter in "[(<":
+            depth += 1
+        elif letter in "])>":
+            depth -= 1
+            if depth < 0:
+                break
+        if letter == "," and depth == 0:
+            found.append(current)
+            current = ""
+        else:
+            current += letter
+    found.append(current)
+    plain = []
+    for item in found:
+        name, _, kind = item.strip().partition(":")
+        kind, equals, _ = kind.partition("=")
+        kind = re.split(r"\.|::", re.sub(r"\[.*", "", kind))[-1].strip()
+        if name and name != "self":
+            plain.append(f"{name}: {kind}" + (" =" if equals else ""))
+    return plain
+
+
+def member(name: str, value: str) -> Any:
+    """``property``, ``value`` (of an enum), a list of parameters, or ``overloaded``."""
+    if value == "property":
+        return "property"
+    if "(" in value:
+        found = parameters(value)
+        return "overloaded" if found is None else found
+    return [] if name == "__init__" else "value"
+
+
+def main(folder: Path) -> None:
+    surface: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.json.gz")):
+        full = json.loads(gzip.decompress(path.read_bytes()))
+        surface[path.name.removesuffix(".json.gz")] = {
+            name: {key: member(key, text) for key, text in sorted(full[name].items())}
+            if isinstance(full[name], dict)
+            else member(name, full[name])
+            for name in CLASSES
+        }
+    text = json.dumps(surface, indent=0, sort_keys=True)
+    SURFACE.write_text(re.sub(r"\n(?=[^{}])", "", text).replace('",', '", ') + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
