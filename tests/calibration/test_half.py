@@ -1,0 +1,50 @@
+"""FP16 in the graph: same interface, same answers, and nothing that overflows."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto
+
+from edgedet.calibration.half import to_half
+
+
+def run(model: onnx.ModelProto, frame: np.ndarray) -> list[np.ndarray]:
+    return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"images": frame})
+
+
+def test_inputs_outputs_and_decoding_keep_their_types_and_the_network_is_half(tiny: ModuleType) -> None:
+    model, frames = tiny.tiny_detector(), tiny.frames(4)
+    half = to_half(model, frames)
+    assert [value.type.tensor_type.elem_type for value in half.model.graph.output] == [TensorProto.FLOAT] * 2
+    assert half.model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
+    inferred = onnx.shape_inference.infer_shapes(half.model, strict_mode=True)
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    by_name = {node.name: node for node in half.model.graph.node}
+    assert types[by_name["widen"].output[0]] == TensorProto.FLOAT16
+    assert types[by_name["flat"].output[0]] == TensorProto.FLOAT
+    assert half.report["kept_fp32"] == {}
+    # One cast into fp16 where pixels come in, one out of it where decoding begins.
+    assert half.report["casts"] == 2
+    for expected, got in zip(run(model, frames[0]), run(half.model, frames[0]), strict=True):
+        np.testing.assert_allclose(got, expected, atol=0.02)
+
+
+def test_a_layer_that_would_overflow_stays_in_fp32_and_is_named(tiny: ModuleType) -> None:
+    model, frames = tiny.tiny_detector(hostile="narrow"), tiny.frames(4)
+    # Every constant fits fp16; only the values that meet them on the frames do not.
+    weight = next(c for c in model.graph.initializer if c.name == "spread.w")
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * 200, "spread.w"))
+    half = to_half(model, frames)
+    assert "narrow" in half.report["kept_fp32"]
+    assert "65504" in half.report["kept_fp32"]["narrow"]
+    assert "widen" not in half.report["kept_fp32"]
+    assert all(np.isfinite(output).all() for output in run(half.model, frames[0]))
+
+
+def test_without_frames_constants_alone_decide(tiny: ModuleType) -> None:
+    half = to_half(tiny.tiny_detector())
+    assert half.report["frames"] == 0 and half.report["nodes_fp16"] > 10
