@@ -40,6 +40,7 @@ datasets: COCO JSON, YOLO data.yaml, Pascal VOC root, Open Images box CSV, annot
 LOW_ENOUGH = 0.05
 """Highest score threshold under which published average precisions are measured (torchvision's two-stage ones)."""
 DEFAULT_WORST = 10
+CURVES_NAME = "curves.png"
 CLASSES_SHOWN = 25
 
 
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     out = parser.add_argument_group("output")
     out.add_argument("--json", metavar="OUT", help="everything as one JSON object, to a file or - for stdout")
-    out.add_argument("--save", metavar="DIR", type=Path, help="draw the worst pictures into DIR")
+    out.add_argument("--save", metavar="DIR", type=Path, help="draw the worst pictures and the curves into DIR")
     out.add_argument("--worst", metavar="N", type=positive_integer, help=f"how many of them ({DEFAULT_WORST})")
 
 
@@ -91,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from edgedet.datasets import read_dataset
     from edgedet.detector import Detector
+    from edgedet.evaluate.curve_picture import save_curves
     from edgedet.evaluate.evaluation import evaluate
     from edgedet.evaluate.worst import save_worst
 
@@ -121,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress("drawing the worst pictures")
             count = arguments.worst or DEFAULT_WORST
             drawn = save_worst(detector, dataset, evaluation, arguments.save, count=count)
+            save_curves(evaluation, arguments.save / CURVES_NAME)
         lowest = detector.thresholds.score
         data = _artifact(detector) | evaluation.to_dict({number: path.resolve() for number, path in drawn.items()})
     if arguments.json == "-":
@@ -131,7 +134,10 @@ def run(arguments: argparse.Namespace) -> int:
             temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for line in report_lines(evaluation, lowest):
         print(line)
-    for what, where in (("figures", arguments.json), (f"{len(drawn)} worst pictures", arguments.save)):
+    for what, where in (
+        ("figures", arguments.json),
+        (f"{len(drawn)} worst pictures and {CURVES_NAME}", arguments.save),
+    ):
         if where is not None:
             print(f"{what} in {where}", file=sys.stderr)
     return 0

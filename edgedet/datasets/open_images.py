@@ -11,6 +11,7 @@ left out, since nobody knows whether they hold one.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal, get_args
@@ -93,7 +94,7 @@ def read_open_images(
     labels = {name: label for label, name in enumerate(names)}
     rows: dict[str, list[Row]] = {}
     first_line: dict[str, str] = {}
-    left_out = {"other class": 0, **{mark: 0 for mark in exclude}}
+    left_out: Counter[str] = Counter()
     for where, fields in _lines(path, log):
         image_id = fields["ImageID"]
         first_line.setdefault(image_id, where)
@@ -106,10 +107,11 @@ def read_open_images(
         if unwanted is not None:
             left_out[unwanted] += 1
             continue
-        edges = [to_number(fields[key]) for key in ("XMin", "YMin", "XMax", "YMax")]
-        rows.setdefault(image_id, []).append(Row(where, labels[name], *edges, crowd="group" in marks))
+        x1, y1, x2, y2 = (to_number(fields[key]) for key in ("XMin", "YMin", "XMax", "YMax"))
+        row = Row(where, labels[name], x1, y1, x2, y2, crowd="group" in marks)
+        rows.setdefault(image_id, []).append(row)
     wanted = [image_id for image_id in first_line if classes is None or image_id in rows]
-    notes = [f"{count:,} boxes left out: {why}" for why, count in left_out.items() if count]
+    notes = [f"{count:,} boxes left out: {why}" for why, count in left_out.items()]
     if len(wanted) < len(first_line):
         notes.append(
             f"{len(first_line) - len(wanted):,} images left out: none of the wanted classes was looked for"

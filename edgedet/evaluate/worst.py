@@ -62,7 +62,7 @@ def save_worst(
                 strict=True,
             )
         ]
-        title = f"{entry.caption}, score {evaluation.at.threshold:g}"
+        title = f"{entry.caption}, boxes from {evaluation.at.threshold:.2f}"
         path = folder / f"{rank:02d}_{record.path.stem}.jpg"
         with atomic_path(path) as temporary:
             if not cv2.imwrite(str(temporary), _drawn(frame, boxes, title)):
@@ -78,12 +78,23 @@ def _drawn(
     line, scale = max(round(side / 270), 1), max(side / 1100, 0.38)
     bar = round(34 * scale) + 8
     picture = np.vstack([np.zeros((bar, frame.shape[1], 3), np.uint8), frame])
-    cv2.putText(picture, title, (6, bar - 8), FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
-    for box, colour, text in boxes:
+    cv2.putText(picture, title, (6, bar - 8), FONT, scale, (255, 255, 255), line, cv2.LINE_AA)
+    for box, colour, _ in boxes:
         left, top, right, bottom = (round(float(value)) for value in box)
         cv2.rectangle(picture, (left, top + bar), (right, bottom + bar), colour, line, cv2.LINE_AA)
+    # Above all boxes, or a later one would cross out the words.
+    for box, colour, text in boxes:
         if text:
-            place = (max(left, 0) + 2, max(top + bar - 4, bar + round(20 * scale)))
-            cv2.putText(picture, text, place, FONT, scale, (0, 0, 0), line + 2, cv2.LINE_AA)
-            cv2.putText(picture, text, place, FONT, scale, colour, line, cv2.LINE_AA)
+            _tag(picture, text, (round(float(box[0])), round(float(box[1])) + bar), colour, scale=scale, floor=bar)
     return picture
+
+
+def _tag(
+    picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, *, scale: float, floor: int
+) -> None:
+    """Words on a plate above a box's corner, moved to lie inside the picture and below the title."""
+    (width, height), baseline = cv2.getTextSize(text, FONT, scale, 1)
+    left = max(min(corner[0], picture.shape[1] - width - 4), 0)
+    top = max(corner[1] - height - baseline - 2, floor)
+    cv2.rectangle(picture, (left, top), (left + width + 4, top + height + baseline), colour, cv2.FILLED)
+    cv2.putText(picture, text, (left + 2, top + height), FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
