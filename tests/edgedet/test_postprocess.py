@@ -143,3 +143,24 @@ def test_outputs_that_the_card_does_not_promise_are_named() -> None:
         ArtifactError, match="promises outputs boxes, scores, labels, count, the artifact has output0"
     ):
         Postprocessor(card("detections"), settle_thresholds(card("detections")), ("output0",))
+
+
+def test_ultralytics_nms_is_followed_to_its_rounding() -> None:
+    """Boxes moved apart by 7680 pixels per class lose digits, and some fall on the other side of the threshold."""
+    torch = pytest.importorskip("torch")
+    from torchvision.ops import nms
+
+    generator = np.random.default_rng(0)
+    centres = generator.random((300, 2)) * 8 + 40
+    rows = np.concatenate([centres, generator.random((300, 2)) * 2 + 9, np.zeros((300, 80))], axis=1)
+    rows[:, 4 + 79] = generator.permutation(300) / 1000 + 0.5
+    rows = rows.astype(np.float32)
+    names = tuple(str(index) for index in range(80))
+    of = replace(card("yolo_xywh", label_mode="best", max_detections=300), family="yolo", names=names)
+    found = run(of, {"output0": rows.T})
+    half = rows[:, 2:4] / 2
+    boxes = torch.from_numpy(np.concatenate([rows[:, :2] - half, rows[:, :2] + half], axis=1))
+    scores = torch.from_numpy(rows[:, -1])
+    theirs, unmoved = nms(boxes + 79 * 7680, scores, 0.5), nms(boxes, scores, 0.5)
+    assert found.scores.tolist() == scores[theirs].tolist()
+    assert theirs.tolist() != unmoved.tolist()
