@@ -18,8 +18,8 @@ from edgedet.nms import nms
 Array = NDArray[Any]
 
 ULTRALYTICS_CLASS_STEP = np.float32(7680)
-"""Pixels by which Ultralytics moves boxes of different classes apart before NMS. At 80 classes float32 keeps 0.06 px
-out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
+"""Pixels by which Ultralytics moves boxes of different classes apart before NMS. At 80 classes float32 keeps 0.06
+px out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
 
 
 class Found(NamedTuple):

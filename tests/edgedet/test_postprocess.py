@@ -151,13 +151,16 @@ def test_ultralytics_nms_is_followed_to_its_rounding() -> None:
     from torchvision.ops import nms
 
     generator = np.random.default_rng(0)
-    centres = generator.random((300, 2)) * 8 + 40
-    rows = np.concatenate([centres, generator.random((300, 2)) * 2 + 9, np.zeros((300, 80))], axis=1)
+    # Pairs of 10 x 10 boxes a third of their width apart: IoU 0.5, or a rounding error beside it.
+    first = generator.random((150, 2)) + np.arange(150)[:, None] * [20, 0] + 40
+    centres = np.concatenate([first, first + [10 / 3, 0]])
+    rows = np.concatenate([centres, np.full((300, 2), 10), np.zeros((300, 80))], axis=1)
     rows[:, 4 + 79] = generator.permutation(300) / 1000 + 0.5
     rows = rows.astype(np.float32)
     names = tuple(str(index) for index in range(80))
     of = replace(card("yolo_xywh", label_mode="best", max_detections=300), family="yolo", names=names)
-    found = run(of, {"output0": rows.T})
+    geometry = plan_resize(ResizeRule("none"), 4000, 4000, 4000, 4000)
+    found = Postprocessor(of, settle_thresholds(of), ("output0",))({"output0": rows.T[None]}, geometry)
     half = rows[:, 2:4] / 2
     boxes = torch.from_numpy(np.concatenate([rows[:, :2] - half, rows[:, :2] + half], axis=1))
     scores = torch.from_numpy(rows[:, -1])
