@@ -153,7 +153,7 @@ def test_ultralytics_nms_is_followed_to_its_rounding() -> None:
     generator = np.random.default_rng(0)
     # Pairs of 10 x 10 boxes a third of their width apart: IoU 0.5, or a rounding error beside it.
     first = generator.random((150, 2)) + np.arange(150)[:, None] * [20, 0] + 40
-    centres = np.concatenate([first, first + [10 / 3, 0]])
+    centres = np.concatenate([first, first + np.array([10 / 3, 0])])
     rows = np.concatenate([centres, np.full((300, 2), 10), np.zeros((300, 80))], axis=1)
     rows[:, 4 + 79] = generator.permutation(300) / 1000 + 0.5
     rows = rows.astype(np.float32)
