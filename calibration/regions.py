@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import onnx
 from onnx import TensorProto
 
-from edgedet.calibration.network import Layer, Network
+from edgedet.calibration.network import WEIGHTED, Layer, Network
 
 SELECTING = ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Softmax", "LogSoftmax", "NonZero", "Where")
 """Operators whose inputs are scores or boxes, where rounding changes what is detected."""
@@ -30,7 +30,9 @@ def feature_layers(network: Network) -> list[Layer]:
         slots = DATA_INPUTS.get(node.op_type, range(len(node.input)))
         if any(node.input[i] in features for i in slots if i < len(node.input)):
             features.update(
-                name for name in node.output if types.get(name) in (TensorProto.FLOAT, TensorProto.UINT8)
+                name
+                for name in node.output
+                if types.get(name) in (TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT8)
             )
     return [layer for layer in network.layers() if layer.input in features]
 
@@ -41,7 +43,7 @@ def decoding(network: Network) -> frozenset[str]:
     Walking up from graph outputs, score selections and RoiAlign's boxes stops at the first layer of
     :func:`feature_layers`; everything met on the way turns predictions into boxes and scores.
     """
-    layers = {layer.name for layer in feature_layers(network)}
+    layers = {layer.name for layer in feature_layers(network)} | _quantised_layers(network)
     pooled = _pooled(network)
     starts: list[str] = list(network.outputs)
     for node in network.graph.node:
@@ -55,6 +57,16 @@ def decoding(network: Network) -> frozenset[str]:
             # Products of two activations: the overlap matrices of a static NMS.
             starts.extend(node.input)
     return frozenset(_ancestors(network, starts, layers))
+
+
+def _quantised_layers(network: Network) -> set[str]:
+    """Layers whose weights come through a Q/DQ pair: only feature layers are ever quantised."""
+    found = set()
+    for node in network.graph.node:
+        source = network.producer.get(node.input[1]) if node.op_type in WEIGHTED and len(node.input) > 1 else None
+        if source is not None and source.op_type == "DequantizeLinear":
+            found.add(node.name)
+    return found
 
 
 def _pooled(network: Network) -> set[str]:

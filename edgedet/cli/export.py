@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +47,11 @@ PASSED_ON = (
     "nms", "input_dtype", "precision", "target", "calib", "eval", "max_drop", "over_budget",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
+
+ENGINE_OPTIONS = (
+    "workspace_mib", "optimization_level", "timing_cache", "hardware_compatibility", "version_compatible",
+)  # fmt: skip
+"""Options that go to the builder of engines under their own names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +113,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("refuse", "keep_best"),
         help="when INT8 costs more than that: fail (refuse, the default), or write the best there is",
     )
+    engine = parser.add_argument_group("the engine (only for .trt, .engine, .plan)")
+    engine.add_argument(
+        "--container",
+        choices=("file", "plan"),
+        help="card in front of the plan (file), or the bare plan with a .json beside it, for Triton (plan)",
+    )
+    engine.add_argument(
+        "--workspace",
+        dest="workspace_mib",
+        metavar="MIB",
+        type=positive_integer,
+        help="scratch memory a layer may use (a quarter of what is free)",
+    )
+    engine.add_argument(
+        "--optimization-level", metavar="N", type=int, choices=range(6), help="0: quick build, 5: slow build (3)"
+    )
+    engine.add_argument("--timing-cache", metavar="FILE", type=Path, help="measured kernels, kept between builds")
+    engine.add_argument(
+        "--hardware-compatibility",
+        choices=("ampere_plus", "same_compute_capability"),
+        help="also run on other GPUs, slower",
+    )
+    engine.add_argument(
+        "--version-compatible",
+        action="store_const",
+        const=True,
+        help="also run on later TensorRT versions, slower; such an engine carries code",
+    )
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")
 
 
@@ -119,10 +153,13 @@ def run(arguments: argparse.Namespace) -> int:
     require_writable_parent(output)
     try:
         with Progress() as progress:
-            progress("loading PyTorch")
-            from edgedet.export.pipeline import export_model
+            if output.suffix.lower() in ENGINE_SUFFIXES:
+                report = export_engine(arguments, output, options, progress)
+            else:
+                progress("loading PyTorch")
+                from edgedet.export.pipeline import export_model
 
-            report = export_model(arguments.source, output, options, progress=progress)
+                report = export_model(arguments.source, output, options, progress=progress)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "edgedet":
             raise
@@ -135,6 +172,38 @@ def run(arguments: argparse.Namespace) -> int:
         for line in report_lines(report):
             print(line)
     return 0
+
+
+def export_engine(
+    arguments: argparse.Namespace, output: Path, options: ExportOptions, progress: Progress
+) -> ExportReport:
+    """Build an engine from a graph made for it, which needs TensorRT alone; else by way of such a graph."""
+    from edgedet.export.engine import convert_graph, is_ready_for_engine
+    from edgedet.export.tensorrt import EngineOptions
+
+    given = {name: getattr(arguments, name) for name in ENGINE_OPTIONS if getattr(arguments, name) is not None}
+    building = EngineOptions(**given)
+    container = arguments.container or ("plan" if output.suffix.lower() == ".plan" else "file")
+    if is_ready_for_engine(arguments.source, arguments.precision):
+        return convert_graph(arguments.source, output, options=building, container=container, progress=progress)
+    progress("loading PyTorch")
+    from edgedet.export.operators import require_parsable
+    from edgedet.export.pipeline import export_model
+
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        graph = Path(folder) / f"{output.stem}.onnx"
+        wanted = dataclasses.replace(options, nms="runtime", target="tensorrt")
+        exported = export_model(arguments.source, graph, wanted, progress=progress)
+        import onnx
+
+        require_parsable(onnx.load(str(graph)), where=str(arguments.source))
+        built = convert_graph(graph, output, options=building, container=container, progress=progress)
+    return dataclasses.replace(
+        built,
+        nodes=exported.nodes,
+        notes=(*exported.notes, *built.notes),
+        seconds=exported.seconds + built.seconds,
+    )
 
 
 def export_options(arguments: argparse.Namespace) -> ExportOptions:
@@ -213,6 +282,12 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
         if dataset is not None and not _is_there(dataset):
             raise DatasetError(f"{option} {dataset}: no such file or folder")
     if output.suffix.lower() not in ENGINE_SUFFIXES:
+        for name in ("container", *ENGINE_OPTIONS):
+            if getattr(arguments, name) is not None:
+                option = "workspace" if name == "workspace_mib" else name.replace("_", "-")
+                raise UsageError(
+                    f"--{option} is for engines, and {output.name} is a graph: drop it, or use -o OUT.trt"
+                )
         return
     if arguments.target == "cpu":
         raise UsageError(f"{output.name} is an engine, and --target cpu is for graphs: drop one of them")

@@ -105,8 +105,8 @@ class Cuda:
         self._call("cudaMemcpyAsync", array.ctypes.data, address, array.nbytes, kind, stream)
 
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
-        """Copy within the device."""
-        kind = self.api.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        """Copy within the device; either side may be mapped host memory."""
+        kind = self.api.cudaMemcpyKind.cudaMemcpyDefault
         self._call("cudaMemcpyAsync", target, source, size, kind, stream)
 
     def begin_capture(self, stream: int) -> None:

@@ -11,6 +11,7 @@ import inspect
 import json
 import types
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def make_tensorrt(version: str, machine: behaviour.Machine | None = None) -> Any
     """A module that looks like ``tensorrt`` of ``version``."""
     module: Any = types.ModuleType("tensorrt")
     module.__version__ = version
+    module.__spec__ = ModuleSpec("tensorrt", None)
     module.calls = []
     module.machine = machine or behaviour.Machine()
     for offset, (name, members) in enumerate(surface(version).items()):
@@ -93,6 +95,7 @@ def _initialiser(module: Any, name: str, members: Surface) -> Any:
             raise TypeError(f"tensorrt.{name}: No constructor defined!")
         bound = _bind(module, name, declared, arguments, named)
         object.__setattr__(self, "_constructed", True)
+        object.__setattr__(self, "_module", module)
         module.calls.append((name, bound))
         if name in behaviour.CONSTRUCTORS:
             behaviour.CONSTRUCTORS[name](module, self, *bound.values())

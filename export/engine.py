@@ -1,0 +1,136 @@
+"""A graph of edgedet's own becomes an engine file: built, proved on the golden input, then written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from edgedet.artifact import read_card
+from edgedet.card import ModelCard
+from edgedet.engine_file import Container, write_engine
+from edgedet.engine_match import Host
+from edgedet.errors import ArtifactError, EdgedetError, RuntimeUnavailableError
+from edgedet.export.options import ExportReport, Progress, silent
+from edgedet.export.tensorrt import EngineOptions, build_plan
+from edgedet.files import require_writable_parent
+
+BUILD_DEFAULTS = EngineOptions()
+
+
+def is_ready_for_engine(source: Path, precision: str | None) -> bool:
+    """Whether ``source`` is a graph that needs no exporter any more: ours, NMS outside, of the wanted precision.
+
+    Such a graph is built on the device itself, where neither PyTorch nor onnx is installed.
+    """
+    if source.suffix.lower() != ".onnx":
+        return False
+    try:
+        card = read_card(source)
+    except EdgedetError:
+        return False
+    ours = "source_sha256" in card.provenance or "tools" in card.provenance
+    return ours and card.output.format == "candidates" and precision in (None, card.precision)
+
+
+def build_engine_file(
+    graph: bytes,
+    card: ModelCard,
+    output: Path,
+    *,
+    options: EngineOptions = BUILD_DEFAULTS,
+    container: Container = "file",
+    nodes: int = 0,
+    notes: tuple[str, ...] = (),
+    progress: Progress = silent,
+) -> ExportReport:
+    """Build, replay the golden input, write.
+
+    ``graph``: a serialised ONNX file; ``card``: its card. Nothing is written unless the engine passes.
+
+    Raises:
+        ExportError: TensorRT cannot build it, or builds another precision.
+        SelftestError: the engine gives other detections than the graph did at export.
+        RuntimeUnavailableError: no TensorRT, CUDA or GPU.
+        OutputError: cannot be written.
+    """
+    started = time.monotonic()
+    require_writable_parent(output)
+    if card.output.format == "detections":
+        raise ArtifactError(
+            "this graph suppresses duplicates itself (NonMaxSuppression), which an engine cannot replay as one "
+            "CUDA graph; export it with --nms runtime --target tensorrt"
+        )
+    host = this_host()
+    built = build_plan(graph, card.precision, host, options, progress=progress)
+    facts = built.facts | cuda_versions()
+    card = replace(card, engine=facts)
+    progress("replaying the golden input", 0, 0)
+    trial = output.with_name(f".{output.stem}.trial{output.suffix}")
+    try:
+        write_engine(trial, card, built.plan)
+        proved = _prove(trial)
+    finally:
+        trial.unlink(missing_ok=True)
+    card = write_engine(output, card, built.plan, container=container)
+    layers = ", ".join(f"{count} layers in {name}" for name, count in sorted(built.precision.layers.items()))
+    more = [f"{layers}, {built.precision.reformats} reformats", proved]
+    if built.facts["typing"] == "weak":
+        more.append("built weakly typed, since the strongly typed build failed (see the card)")
+    return ExportReport(output, card, output.stat().st_size, nodes, time.monotonic() - started, (*notes, *more))
+
+
+def convert_graph(
+    source: Path,
+    output: Path,
+    *,
+    options: EngineOptions = BUILD_DEFAULTS,
+    container: Container = "file",
+    progress: Progress = silent,
+) -> ExportReport:
+    """Build an engine from a graph file of edgedet's own; see :func:`build_engine_file`.
+
+    Raises:
+        ArtifactError: no graph, or one without a card.
+    """
+    card = read_card(source)
+    return build_engine_file(
+        source.read_bytes(), card, output, options=options, container=container, progress=progress
+    )
+
+
+def this_host() -> Host:
+    """The machine an engine is built on and for.
+
+    Raises:
+        RuntimeUnavailableError: TensorRT, CUDA or the GPU is missing.
+    """
+    import platform
+
+    from edgedet.runtimes.cuda.device import Cuda
+    from edgedet.runtimes.tensorrt_log import import_tensorrt
+
+    trt = import_tensorrt()
+    cuda = Cuda()
+    return Host(str(trt.__version__), cuda.compute_capability, cuda.name, platform.machine())
+
+
+def cuda_versions() -> dict[str, str]:
+    """CUDA runtime and driver versions, for the card."""
+    from edgedet.runtimes.cuda.device import Cuda
+
+    return Cuda().versions()
+
+
+def _prove(engine: Path) -> str:
+    """Run the golden input through the engine; the sentence for the report."""
+    from edgedet.detector import Detector
+    from edgedet.golden import require_golden
+
+    try:
+        with Detector(engine) as detector:
+            if detector.card.golden is None:
+                return "no golden input on the card, so the engine's detections are unproved"
+            return str(require_golden(detector))
+    except RuntimeUnavailableError as error:
+        return f"the engine's detections are unproved: {error}"

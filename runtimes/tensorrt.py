@@ -1,0 +1,242 @@
+"""TensorRT: engines on NVIDIA GPUs, with fixed buffers, a stream of their own, and one CUDA graph per engine.
+
+The file is checked (hash, versions, compute capability) before TensorRT sees a byte of it. An engine is executable
+code: open only what you trust.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedet.card import ModelCard
+from edgedet.engine_file import read_engine_header, read_plan
+from edgedet.engine_match import Host, require_match
+from edgedet.errors import ArtifactError, UsageError
+from edgedet.runtimes.base import Array, TensorSpec
+from edgedet.runtimes.cuda.device import Cuda, CudaError
+from edgedet.runtimes.tensorrt_log import errors_of, explain_refusal, import_tensorrt, make_log
+
+DTYPES = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
+"""TensorRT's DataType members, by name since their numbers move, to NumPy's."""
+
+logger = logging.getLogger("edgedet.tensorrt")
+
+
+def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> TensorRTRuntime:
+    """Open an engine.
+
+    ``threads`` means nothing to a GPU. ``device``: the CUDA device's number, None for the first.
+
+    Raises:
+        ArtifactError: damaged, or not an engine.
+        EngineMismatchError: built for another TensorRT, GPU or processor.
+        RuntimeUnavailableError: TensorRT or CUDA is missing, or there is no GPU.
+        UsageError: a device that is no number.
+    """
+    if device is not None and not device.isdigit():
+        raise UsageError(f"unknown device {device!r} for tensorrt; expected the CUDA device's number, such as 0")
+    return TensorRTRuntime(path, card, device=int(device or 0))
+
+
+class TensorRTRuntime:
+    """One engine with its buffers and its CUDA graph. See :class:`edgedet.runtimes.base.Runtime`.
+
+    ``run`` also takes arrays that are on the GPU already: anything with ``__cuda_array_interface__`` (PyTorch,
+    CuPy, JAX, PyCUDA, Numba) of the input's shape and dtype.
+    """
+
+    def __init__(self, path: Path, card: ModelCard, *, device: int = 0) -> None:
+        self.card = card
+        self._engine: Any = None
+        self._context: Any = None
+        self._graph: Any = None
+        self._stream: int | None = None
+        self._staging: dict[str, Array] = {}
+        self._addresses: dict[str, int] = {}
+        file = read_engine_header(path)
+        plan = read_plan(file)
+        trt = import_tensorrt()
+        require_match(file, plan, Host(trt.__version__, None, None, platform.machine()))
+        self._cuda = Cuda(device)
+        require_match(file, plan, Host(trt.__version__, self._cuda.compute_capability, self._cuda.name))
+        self._log = make_log(trt)
+        trt.init_libnvinfer_plugins(self._log, "")
+        self._runtime = trt.Runtime(self._log)
+        options = (card.engine or {}).get("options")
+        if isinstance(options, dict) and options.get("version_compatible") is True:
+            # Such engines bring their own runtime library. The user asked for one when building.
+            self._runtime.engine_host_code_allowed = True
+        try:
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+            del plan
+            if self._engine is None:
+                raise explain_refusal(path, self._log)
+            self.inputs, self.outputs = _tensors(trt, self._engine, path)
+            self._check_input(path)
+            self._allocate()
+        except BaseException:
+            self.close()
+            raise
+        way = "mapped memory" if self._cuda.integrated else "pinned memory"
+        device_name = f"{self._cuda.name} (compute capability {self._cuda.compute_capability})"
+        self.description = f"tensorrt {trt.__version__} {device_name}, {way}"
+        self._runs = 0
+
+    def _check_input(self, path: Path) -> None:
+        spec = self.card.input
+        shape = (spec.batch, spec.height, spec.width, 3)
+        if spec.layout == "NCHW":
+            shape = (spec.batch, 3, spec.height, spec.width)
+        found = {tensor.name: tensor for tensor in self.inputs}
+        own = found.get(spec.name)
+        if len(found) != 1 or own is None or own.shape != shape or own.dtype != np.dtype(spec.dtype):
+            said = ", ".join(f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in self.inputs)
+            raise ArtifactError(
+                f"{path} takes {said}, its card says {spec.name} {spec.dtype} {list(shape)}; build it again"
+            )
+
+    def _allocate(self) -> None:
+        """Addresses never change again: that is what lets a CUDA graph be replayed."""
+        cuda = self._cuda
+        self._stream = cuda.stream()
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise CudaError(f"TensorRT has no memory for the engine: {errors_of(self._log)}")
+        for tensor in (*self.inputs, *self.outputs):
+            staging = cuda.pinned(tensor.shape, tensor.dtype)
+            self._staging[tensor.name] = staging
+            shared = cuda.integrated
+            self._addresses[tensor.name] = cuda.mapped_address(staging) if shared else cuda.allocate(staging.nbytes)
+            if not self._context.set_tensor_address(tensor.name, self._addresses[tensor.name]):
+                raise ArtifactError(f"TensorRT refuses a buffer for {tensor.name}: {errors_of(self._log)}")
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Array]:
+        """Execute once; see :class:`edgedet.runtimes.base.Runtime`.
+
+        Raises:
+            ArtifactError: TensorRT fails while executing.
+            CudaError: the GPU does.
+            UsageError: a GPU array of another shape or dtype than the input.
+        """
+        if self._context is None or self._stream is None:
+            raise UsageError("this runtime is closed")
+        self._cuda.use()
+        for tensor in self.inputs:
+            self._feed(tensor, inputs[tensor.name])
+        if self._graph is not None:
+            self._cuda.launch(self._graph, self._stream)
+        else:
+            self._execute()
+        self._cuda.synchronise(self._stream)
+        self._runs += 1
+        # TensorRT allocates on the first run, which no graph may record.
+        if self._runs == 1:
+            self._capture()
+        return {tensor.name: self._staging[tensor.name] for tensor in self.outputs}
+
+    def _feed(self, tensor: TensorSpec, value: Any) -> None:
+        assert self._stream is not None
+        interface = getattr(value, "__cuda_array_interface__", None)
+        if interface is None:
+            np.copyto(self._staging[tensor.name], value, casting="no")
+            if not self._cuda.integrated:
+                self._cuda.upload(self._addresses[tensor.name], self._staging[tensor.name], self._stream)
+            return
+        address = device_address(interface, tensor)
+        producer = interface.get("stream")
+        if producer is not None:
+            self._cuda.synchronise(int(producer))
+        size = int(np.prod(tensor.shape)) * tensor.dtype.itemsize
+        self._cuda.copy(self._addresses[tensor.name], address, size, self._stream)
+
+    def _execute(self) -> None:
+        """Network and downloads, into the stream; nothing is waited for."""
+        assert self._stream is not None
+        if not self._context.execute_async_v3(self._stream):
+            raise ArtifactError(
+                f"TensorRT failed while running the engine: {errors_of(self._log) or 'it gives no reason'}"
+            )
+        if not self._cuda.integrated:
+            for tensor in self.outputs:
+                self._cuda.download(self._staging[tensor.name], self._addresses[tensor.name], self._stream)
+
+    def _capture(self) -> None:
+        """Record :meth:`_execute` as a graph; an engine that cannot be recorded runs without one."""
+        assert self._stream is not None
+        try:
+            self._cuda.begin_capture(self._stream)
+            try:
+                self._execute()
+            finally:
+                self._graph = self._cuda.end_capture(self._stream)
+            self.description += ", CUDA graph"
+        except (ArtifactError, CudaError) as error:
+            self._graph = None
+            logger.warning("the engine runs without a CUDA graph, a little slower: %s", error)
+
+    def close(self) -> None:
+        """Release everything; calling twice is harmless."""
+        if self._stream is None and self._engine is None:
+            return
+        self._cuda.use()
+        if self._graph is not None:
+            self._cuda.destroy_graph(self._graph)
+        # Before their memory: the context may still refer to it.
+        self._graph = self._context = self._engine = self._runtime = None
+        for name, staging in self._staging.items():
+            if name in self._addresses and not self._cuda.integrated:
+                self._cuda.free(self._addresses[name])
+            self._cuda.unpin(staging)
+        self._staging, self._addresses = {}, {}
+        if self._stream is not None:
+            self._cuda.destroy_stream(self._stream)
+            self._stream = None
+
+
+def device_address(interface: dict[str, Any], tensor: TensorSpec) -> int:
+    """Where an array on the GPU begins, after checking that it is what the input takes.
+
+    ``interface``: its ``__cuda_array_interface__`` (version 2 or 3).
+
+    Raises:
+        UsageError: another shape or dtype, or strides that leave gaps.
+    """
+    shape, kind = tuple(interface["shape"]), np.dtype(interface["typestr"])
+    if shape != tensor.shape or kind != tensor.dtype:
+        raise UsageError(
+            f"the GPU array is {kind} {list(shape)}, {tensor.name} takes {tensor.dtype} {list(tensor.shape)}"
+        )
+    strides = interface.get("strides")
+    dense = tuple(int(np.prod(shape[axis + 1 :])) * kind.itemsize for axis in range(len(shape)))
+    if strides is not None and tuple(strides) != dense:
+        raise UsageError(f"the GPU array has strides {list(strides)}, expected a contiguous one: make a copy first")
+    return int(interface["data"][0])
+
+
+def _tensors(trt: Any, engine: Any, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    inputs, outputs = [], []
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        shape = tuple(engine.get_tensor_shape(name))
+        kind = engine.get_tensor_dtype(name).name
+        if any(size < 0 for size in shape) or kind not in DTYPES:
+            raise ArtifactError(
+                f"{path}: tensor {name} is {kind} {list(shape)}; expected fixed sizes and one of "
+                f"{', '.join(DTYPES)}: build the engine with edgedet export"
+            )
+        spec = TensorSpec(name, shape, np.dtype(DTYPES[kind]))
+        (inputs if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else outputs).append(spec)
+    return tuple(inputs), tuple(outputs)

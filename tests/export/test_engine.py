@@ -1,0 +1,163 @@
+"""From a graph of ours to an engine file, with nothing but TensorRT: doubles of it and of CUDA on the CPU."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgedet import Detector
+from edgedet.artifact import read_card
+from edgedet.card import METADATA_KEY, ModelCard, OutputSpec
+from edgedet.cli import main
+from edgedet.errors import ArtifactError, SelftestError
+from edgedet.export.engine import convert_graph, is_ready_for_engine
+from edgedet.golden import record
+from tests.rectangle_detector import LETTERBOX, NAMES, SCORE, _Graph, frame_with_rectangle
+from tests.tensorrt_api.behaviour import Machine
+from tests.tensorrt_api.cuda_double import FakeCuda
+from tests.tensorrt_api.double import make_tensorrt
+
+
+def save_candidates_graph(path: Path) -> ModelCard:
+    """The rectangle detector with NMS left to the runtime: one candidate box, a score for each class."""
+    from edgedet.card import InputSpec
+
+    card = ModelCard(
+        family="ssd",
+        architecture="rectangle",
+        names=NAMES,
+        input=InputSpec(64, 64),
+        resize=LETTERBOX,
+        output=OutputSpec("candidates", score_threshold=0.25, iou_threshold=0.5, max_detections=5),
+        provenance={"tools": {"edgedet": "0"}},
+    )
+    graph = _Graph()
+    pixels = graph.op("Cast", "images", to=TensorProto.FLOAT)
+    box, score, label = graph.rectangle(pixels, 64, 64, bright=100)
+    graph.op("Unsqueeze", box, graph.constant([1], np.int64), out="boxes")
+    classes = graph.op("OneHot", label, graph.constant([3], np.int64), graph.constant([0, 1]), axis=1)
+    weighted = graph.op("Mul", classes, graph.op("Unsqueeze", score, graph.constant([1], np.int64)))
+    graph.op("Unsqueeze", weighted, graph.constant([1], np.int64), out="scores")
+
+    def save(value: ModelCard) -> None:
+        graph.save(
+            path,
+            helper.make_tensor_value_info("images", TensorProto.UINT8, [1, 64, 64, 3]),
+            [
+                helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [1, 1, 4]),
+                helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 1, 3]),
+            ],
+            {METADATA_KEY: value.to_json()},
+        )
+
+    save(card)
+    with Detector(path) as detector:
+        card = replace(card, golden=record(detector, range(3)))
+    save(card)
+    return card
+
+
+@pytest.fixture
+def jetson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """TensorRT 10.3 and one integrated GPU."""
+    cuda, machine = FakeCuda(integrated=True), Machine()
+    machine.enqueue = cuda.enqueue  # type: ignore[attr-defined]
+    trt = make_tensorrt("10.3.0", machine)
+    package = types.ModuleType("cuda.bindings")
+    package.runtime = cuda.module  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", package)
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return trt
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    save_candidates_graph(tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def test_the_command_builds_an_engine_that_detects(
+    jetson: Any, graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = tmp_path / "model.trt"
+    assert main(["export", str(graph), "-o", str(engine), "--workspace", "99", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert any("golden frame" in note for note in report["notes"])
+    facts = read_card(engine).engine or {}
+    assert (facts["tensorrt"], facts["compute_capability"], facts["cuda"]) == ("10.3.0", "8.7", "12.6")
+    assert facts["options"]["workspace_mib"] == 99 and facts["typing"] == "strong"
+    frame = frame_with_rectangle(120, 200, (20, 30, 90, 80), channel=2)
+    with Detector(graph) as reference, Detector(engine, selftest=True) as detector:
+        np.testing.assert_array_equal(detector.detect(frame).boxes, reference.detect(frame).boxes)
+        assert detector.detect(frame).scores.tolist() == [SCORE]
+    assert [path.name for path in tmp_path.iterdir() if "trial" in path.name] == []
+
+
+def test_a_plan_has_its_card_beside_it(jetson: Any, graph: Path, tmp_path: Path) -> None:
+    assert main(["export", str(graph), "-o", str(tmp_path / "model.plan")]) == 0
+    assert (tmp_path / "model.plan").read_bytes().startswith(b"ptrt")
+    assert read_card(tmp_path / "model.plan").names == NAMES
+    with Detector(tmp_path / "model.plan", selftest=True):
+        pass
+
+
+def test_an_engine_that_detects_something_else_is_not_written(jetson: Any, tmp_path: Path) -> None:
+    card = save_candidates_graph(tmp_path / "model.onnx")
+    golden = {
+        **(card.golden or {}),
+        "boxes": [[1, 2, 300, 400]],
+        "scores": [0.9],
+        "labels": [1],
+        "truncated": False,
+    }
+    model = onnx.load(tmp_path / "model.onnx")
+    helper.set_model_props(model, {METADATA_KEY: replace(card, golden=golden).to_json()})
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(SelftestError, match="self-test failed"):
+        convert_graph(tmp_path / "model.onnx", tmp_path / "model.trt")
+    assert not (tmp_path / "model.trt").exists()
+
+
+def test_a_graph_with_nms_inside_is_sent_back(jetson: Any, graph: Path, tmp_path: Path) -> None:
+    from tests.rectangle_detector import save_rectangle_graph
+
+    save_rectangle_graph(tmp_path / "nms.onnx")
+    assert not is_ready_for_engine(tmp_path / "nms.onnx", None)
+    with pytest.raises(ArtifactError, match="--nms runtime --target tensorrt"):
+        convert_graph(tmp_path / "nms.onnx", tmp_path / "nms.trt")
+
+
+def test_only_finished_graphs_skip_the_exporter(graph: Path, tmp_path: Path) -> None:
+    assert is_ready_for_engine(graph, None) and is_ready_for_engine(graph, "fp32")
+    assert not is_ready_for_engine(graph, "fp16")
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    assert not is_ready_for_engine(tmp_path / "broken.onnx", None)
+    assert not is_ready_for_engine(tmp_path / "model.pt", None)
+
+
+def test_engine_options_are_refused_for_graphs(
+    graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(graph), "-o", str(tmp_path / "other.onnx"), "--workspace", "64"]) == 2
+    assert "--workspace is for engines" in capsys.readouterr().err
+
+
+def test_building_needs_neither_torch_nor_onnx() -> None:
+    """What a device imports to build: a fresh interpreter in which both are missing."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'onnx', 'torchvision', 'onnxruntime'), None));"
+        "import edgedet.export.engine, edgedet.export.tensorrt, edgedet.runtimes.tensorrt, edgedet.cli.export"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,238 @@
+"""Running engines, against doubles of TensorRT and CUDA that execute the graph on the CPU and forgive nothing."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from edgedet import Detector
+from edgedet.card import ModelCard
+from edgedet.engine_file import write_engine
+from edgedet.errors import ArtifactError, EngineMismatchError, RuntimeUnavailableError, UsageError
+from edgedet.runtimes import tensorrt as runtime_module
+from edgedet.runtimes.cuda.device import Cuda
+from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
+from tests.tensorrt_api.behaviour import Machine, make_plan
+from tests.tensorrt_api.cuda_double import FakeCuda
+from tests.tensorrt_api.double import VERSIONS, make_tensorrt
+
+FRAME = frame_with_rectangle(120, 200, (20, 30, 90, 80), channel=2)
+
+
+class Bench:
+    """A machine with TensorRT and a GPU, and an engine built there."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, version: str, cuda: FakeCuda, machine: Machine
+    ) -> None:
+        self.cuda = cuda
+        self.trt = make_tensorrt(version, machine)
+        machine.enqueue = cuda.enqueue  # type: ignore[attr-defined]
+        package = types.ModuleType("cuda.bindings")
+        package.runtime = cuda.module  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
+        monkeypatch.setitem(sys.modules, "cuda.bindings", package)
+        monkeypatch.setitem(sys.modules, "tensorrt", self.trt)
+        self.graph = folder / "model.onnx"
+        self.engine = folder / "model.trt"
+        card = save_rectangle_graph(self.graph)
+        self.card: ModelCard = replace(
+            card,
+            engine={"tensorrt": version, "compute_capability": "8.7", "architecture": platform.machine()},
+        )
+        self.plan = make_plan(self.trt, onnx.load(self.graph))
+        self.write()
+
+    def write(self, **facts: Any) -> None:
+        write_engine(self.engine, replace(self.card, engine={**(self.card.engine or {}), **facts}), self.plan)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    def make(version: str = "10.3.0", cuda: FakeCuda | None = None, machine: Machine | None = None) -> Bench:
+        return Bench(monkeypatch, tmp_path, version, cuda or FakeCuda(), machine or Machine())
+
+    return make
+
+
+@pytest.mark.parametrize("integrated", [False, True], ids=["discrete", "jetson"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_engine_finds_what_its_graph_finds(bench: Any, version: str, integrated: bool) -> None:
+    made = bench(version, FakeCuda(integrated=integrated))
+    with Detector(made.graph) as reference, Detector(made.engine) as detector:
+        for offset in range(4):
+            frame = np.roll(FRAME, 9 * offset, axis=1)
+            expected, found = reference.detect(frame), detector.detect(frame)
+            assert len(found) == 1
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+            np.testing.assert_array_equal(found.scores, expected.scores)
+            np.testing.assert_array_equal(found.labels, expected.labels)
+        assert "CUDA graph" in detector.description and version in detector.description
+    # The first run is plain and is followed by the capture; every later one replays it.
+    assert made.cuda.launches == 3
+    assert made.cuda.held == 0
+
+
+def test_the_first_run_comes_before_the_capture_and_off_the_default_stream(bench: Any) -> None:
+    made = bench()
+    with Detector(made.engine) as detector:
+        detector.detect(FRAME)
+        detector.detect(FRAME)
+    executed = [call for name, call in made.trt.calls if name == "IExecutionContext.execute_async_v3"]
+    assert len(executed) == 2, "once plain, once while recording"
+    assert all(call["stream_handle"] not in (0, 1, 2) for call in executed)
+    addresses = [call["name"] for name, call in made.trt.calls if name == "IExecutionContext.set_tensor_address"]
+    assert len(addresses) == len(set(addresses)), "addresses must not change under a recorded graph"
+
+
+def test_an_engine_that_cannot_be_recorded_still_runs(bench: Any) -> None:
+    made = bench()
+    made.cuda.refuse_capture = True
+    with Detector(made.engine) as detector:
+        assert [len(detector.detect(FRAME)) for _ in range(3)] == [1, 1, 1]
+        assert "CUDA graph" not in detector.description
+    assert made.cuda.held == 0
+
+
+def test_arrays_on_the_gpu_are_taken_without_the_host(bench: Any) -> None:
+    made = bench()
+    runtime = runtime_module.open(made.engine, card=made.card)
+    cuda = Cuda()
+    pixels = np.zeros((1, 64, 64, 3), np.uint8)
+    pixels[0, 10:30, 20:50, 1] = 250
+    address = cuda.allocate(pixels.nbytes)
+    cuda.upload(address, pixels, stream := cuda.stream())
+    on_gpu = types.SimpleNamespace(
+        __cuda_array_interface__={"shape": pixels.shape, "typestr": "|u1", "data": (address, True), "version": 3,
+                                  "stream": stream}
+    )  # fmt: skip
+    for _ in range(3):
+        found = runtime.run({"images": on_gpu})
+        np.testing.assert_array_equal(found["boxes"][0, 0], [20, 10, 50, 30])
+    runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shape": (1, 32, 64, 3)}, r"uint8 \[1, 32, 64, 3\], images takes uint8 \[1, 64, 64, 3\]"),
+        ({"typestr": "<f4"}, "float32"),
+        ({"strides": (12288, 192, 3, 2)}, "contiguous"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(bench: Any, change: dict[str, Any], said: str) -> None:
+    made = bench()
+    runtime = runtime_module.open(made.engine, card=made.card)
+    facts = {"shape": (1, 64, 64, 3), "typestr": "|u1", "data": (1, True), "version": 3} | change
+    with pytest.raises(UsageError, match=said):
+        runtime.run({"images": types.SimpleNamespace(__cuda_array_interface__=facts)})
+    runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"tensorrt": "10.16.1"}, r"built by TensorRT 10\.16\.1, this machine has TensorRT 10\.3\.0"),
+        ({"compute_capability": "9.0", "device": "H100"}, r"9\.0 \(H100\), this machine has 8\.7 \(Double\)"),
+        ({"architecture": "riscv64"}, "built on riscv64"),
+    ],
+)
+def test_a_foreign_machines_engine_is_refused_before_tensorrt_sees_it(
+    bench: Any, facts: dict[str, str], said: str
+) -> None:
+    made = bench()
+    made.write(**facts)
+    with pytest.raises(EngineMismatchError, match=said):
+        Detector(made.engine)
+    assert made.trt.machine.seen_sizes == []
+    assert made.cuda.held == 0
+
+
+def test_a_damaged_engine_is_refused_before_tensorrt_sees_it(bench: Any) -> None:
+    made = bench()
+    data = bytearray(made.engine.read_bytes())
+    data[-5] ^= 1
+    made.engine.write_bytes(data)
+    with pytest.raises(ArtifactError, match="sha256"):
+        Detector(made.engine)
+    assert made.trt.machine.seen_sizes == []
+
+
+@pytest.mark.parametrize(
+    ("log", "kind", "said"),
+    [
+        ("expecting library version 10.3.0.26 got 10.4.0.1, please rebuild", EngineMismatchError, r"10\.4\.0\.1"),
+        ("incompatible device, expecting compute 8.6 got compute 7.5", EngineMismatchError, r"7\.5.*8\.6"),
+        ("Current Version: 239, Serialized Engine Version: 238", EngineMismatchError, "another TensorRT"),
+        ("Assertion magicTagRead == kMAGIC_TAG failed", ArtifactError, "no TensorRT plan"),
+        ("something new", ArtifactError, "something new"),
+    ],
+)
+def test_tensorrts_own_refusal_is_explained(bench: Any, log: str, kind: type[Exception], said: str) -> None:
+    made = bench(machine=Machine(refuses=log))
+    with pytest.raises(kind, match=said):
+        Detector(made.engine)
+    assert made.cuda.held == 0
+
+
+def test_a_card_that_does_not_fit_its_engine_is_refused(bench: Any) -> None:
+    made = bench()
+    made.card = replace(made.card, input=replace(made.card.input, height=32))
+    made.write()
+    with pytest.raises(
+        ArtifactError, match=r"takes images uint8 \[1, 64, 64, 3\], its card says .*\[1, 32, 64, 3\]"
+    ):
+        Detector(made.engine)
+    assert made.cuda.held == 0
+
+
+def test_a_run_that_fails_says_so(bench: Any) -> None:
+    made = bench(machine=Machine(fails_to_run=True))
+    with Detector(made.engine) as detector, pytest.raises(ArtifactError, match="failed while running"):
+        detector.detect(FRAME)
+
+
+def test_several_detectors_share_a_gpu(bench: Any) -> None:
+    made = bench()
+    with Detector(made.engine) as first, Detector(made.engine) as second:
+        mirrored = np.ascontiguousarray(FRAME[:, ::-1])
+        for _ in range(2):
+            one, other = first.detect(FRAME), second.detect(mirrored)
+            np.testing.assert_allclose(one.boxes[:, 0], 200 - other.boxes[:, 2], atol=4)
+    assert made.cuda.held == 0
+
+
+def test_code_inside_an_engine_runs_only_where_its_card_says_so(bench: Any) -> None:
+    made = bench()
+    Detector(made.engine).close()
+    assert not any(name == "Runtime.engine_host_code_allowed" for name, _ in made.trt.calls)
+    made.write(options={"version_compatible": True})
+    Detector(made.engine).close()
+    assert ("Runtime.engine_host_code_allowed", {"value": True}) in made.trt.calls
+
+
+def test_no_gpu_and_no_bindings_are_told_apart(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bench(cuda=FakeCuda(devices=0))
+    with pytest.raises(RuntimeUnavailableError, match="device 0 does not exist; this machine has 0"):
+        Detector(made.engine)
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.raises(RuntimeUnavailableError, match="edgedet\\[tensorrt\\]"):
+        Detector(made.engine)
+    with pytest.raises(UsageError, match="CUDA device's number"):
+        Detector(made.engine, runtime="tensorrt:gpu")
+
+
+def test_what_we_call_exists_in_the_real_bindings() -> None:
+    real = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
+    for name, value in vars(FakeCuda().module).items():
+        assert hasattr(real, name), name
+        for member in getattr(value, "__members__", ()):
+            assert hasattr(getattr(real, name), member), f"{name}.{member}"

@@ -1,0 +1,151 @@
+"""A CUDA runtime API on host memory: streams do nothing until they are waited for, captured work until launched.
+
+What is forgotten shows: without a synchronisation results are not there, a copy from memory CUDA never gave fails,
+and what is not released is counted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import types
+from collections.abc import Callable
+from typing import Any
+
+
+class Status(enum.Enum):
+    cudaSuccess = 0
+    cudaErrorInvalidValue = 1
+    cudaErrorMemoryAllocation = 2
+    cudaErrorStreamCaptureUnsupported = 900
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+
+class FakeCuda:
+    """``module`` is what to install as ``cuda.bindings.runtime``."""
+
+    def __init__(self, capability: tuple[int, int] = (8, 7), *, integrated: bool = False, devices: int = 1) -> None:
+        self.memory: dict[int, Any] = {}
+        self.pinned: dict[int, Any] = {}
+        self.streams: dict[int, list[Callable[[], None]]] = {}
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.captured: dict[int, list[Callable[[], None]]] = {}
+        self.launches = 0
+        self.refuse_capture = False
+        self.module = types.SimpleNamespace(
+            cudaHostAllocMapped=2,
+            cudaStreamNonBlocking=1,
+            cudaMemcpyKind=enum.Enum(
+                "cudaMemcpyKind",
+                {"cudaMemcpyHostToDevice": 1, "cudaMemcpyDeviceToHost": 2, "cudaMemcpyDefault": 4},
+            ),
+            cudaStreamCaptureMode=enum.Enum("cudaStreamCaptureMode", {"cudaStreamCaptureModeThreadLocal": 1}),
+            cudaDeviceAttr=enum.Enum(
+                "cudaDeviceAttr",
+                {
+                    "cudaDevAttrComputeCapabilityMajor": capability[0],
+                    "cudaDevAttrComputeCapabilityMinor": 100 + capability[1],
+                    "cudaDevAttrIntegrated": 200 + integrated,
+                },
+            ),
+            cudaGetDeviceCount=lambda: (Status.cudaSuccess, devices),
+            cudaSetDevice=lambda device: (Status.cudaSuccess,),
+            cudaDeviceGetAttribute=lambda attribute, device: (Status.cudaSuccess, attribute.value % 100),
+            cudaGetDeviceProperties=lambda device: (Status.cudaSuccess, types.SimpleNamespace(name=b"Double\0")),
+            cudaRuntimeGetVersion=lambda: (Status.cudaSuccess, 12060),
+            cudaDriverGetVersion=lambda: (Status.cudaSuccess, 12060),
+        )
+        for name in dir(self):
+            if name.startswith("cuda"):
+                setattr(self.module, name, getattr(self, name))
+
+    @property
+    def held(self) -> int:
+        """Everything that was made and not released."""
+        return sum(map(len, (self.memory, self.pinned, self.streams, self.graphs)))
+
+    def enqueue(self, stream: int, work: Callable[[], None]) -> None:
+        """Later, in order."""
+        (self.captured[stream] if stream in self.captured else self.streams[stream]).append(work)
+
+    def cudaMalloc(self, size: int) -> tuple[Any, ...]:
+        return (Status.cudaSuccess, self._keep(self.memory, size))
+
+    def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:
+        return (Status.cudaSuccess, self._keep(self.pinned, size))
+
+    def cudaFree(self, address: int) -> tuple[Any, ...]:
+        del self.memory[address]
+        return (Status.cudaSuccess,)
+
+    def cudaFreeHost(self, address: int) -> tuple[Any, ...]:
+        del self.pinned[address]
+        return (Status.cudaSuccess,)
+
+    def cudaHostGetDevicePointer(self, address: int, flags: int) -> tuple[Any, ...]:
+        return (Status.cudaSuccess, address) if address in self.pinned else (Status.cudaErrorInvalidValue, 0)
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+        number = 1000 + len(self.streams)
+        self.streams[number] = []
+        return (Status.cudaSuccess, number)
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[Any, ...]:
+        del self.streams[stream]
+        return (Status.cudaSuccess,)
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
+        if stream in self.captured:
+            return (Status.cudaErrorStreamCaptureUnsupported,)
+        for work in self.streams.get(stream, []):
+            work()
+        if stream in self.streams:
+            self.streams[stream] = []
+        return (Status.cudaSuccess,)
+
+    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: Any, stream: int) -> tuple[Any, ...]:
+        on_device = {"cudaMemcpyHostToDevice": (target,), "cudaMemcpyDeviceToHost": (source,)}
+        needed = on_device.get(kind.name, (target, source))
+        if any(address not in self.memory and address not in self.pinned for address in needed):
+            return (Status.cudaErrorInvalidValue,)
+        self.enqueue(stream, lambda: ctypes.memmove(target, source, size) and None)
+        return (Status.cudaSuccess,)
+
+    def cudaStreamBeginCapture(self, stream: int, mode: Any) -> tuple[Any, ...]:
+        self.captured[stream] = []
+        return (Status.cudaSuccess,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:
+        work = self.captured.pop(stream)
+        if self.refuse_capture:
+            return (Status.cudaErrorStreamCaptureUnsupported, None)
+        number = 5000 + len(self.graphs)
+        self.graphs[number] = work
+        return (Status.cudaSuccess, number)
+
+    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:
+        number = graph + 1000
+        self.graphs[number] = self.graphs[graph]
+        return (Status.cudaSuccess, number)
+
+    def cudaGraphDestroy(self, graph: int) -> tuple[Any, ...]:
+        del self.graphs[graph]
+        return (Status.cudaSuccess,)
+
+    def cudaGraphExecDestroy(self, graph: int) -> tuple[Any, ...]:
+        del self.graphs[graph]
+        return (Status.cudaSuccess,)
+
+    def cudaGraphLaunch(self, graph: int, stream: int) -> tuple[Any, ...]:
+        self.launches += 1
+        for work in self.graphs[graph]:
+            self.enqueue(stream, work)
+        return (Status.cudaSuccess,)
+
+    def _keep(self, store: dict[int, Any], size: int) -> int:
+        block = (ctypes.c_uint8 * size)()
+        address = ctypes.addressof(block)
+        store[address] = block
+        return address
