@@ -66,21 +66,21 @@ def add_best_label_nms(
     *,
     batch: int,
     anchors: int,
-    extent: float,
+    class_step: float,
     conf: float,
     iou: float,
     max_detections: int,
 ) -> None:
     """Every box carries only its best class, and suppresses boxes of that class (YOLO's rule).
 
-    ``boxes`` [N, A, 4] corners within ``extent`` pixels, ``scores`` [N, C, A]. Boxes are moved apart by class, so
-    that one pass serves all of them; a step of twice the extent keeps float32 precise to 0.01 px at 80 classes.
+    ``boxes`` [N, A, 4] corners, ``scores`` [N, C, A]. Boxes are moved apart by ``class_step`` pixels per class, so
+    that one pass serves all of them.
     """
     count = min(max_detections, anchors)
     best = graph.op("ReduceMax", scores, name="nms/best", axes=[1], keepdims=1)
     best = keep_above(graph, best, conf, name="nms/threshold")
     label = graph.op("ArgMax", scores, name="nms/best_label", axis=1, keepdims=0)
-    step = graph.op("Mul", _float(graph, label, "nms/label_float"), graph.constant(2 * extent), name="nms/step")
+    step = graph.op("Mul", _float(graph, label, "nms/label_float"), graph.constant(class_step), name="nms/step")
     step = graph.op("Unsqueeze", step, graph.ints(-1), name="nms/step_column")
     apart = graph.op("Add", boxes, step, name="nms/apart")
     selected = graph.op(
