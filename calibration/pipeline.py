@@ -16,6 +16,7 @@ from edgedet.calibration import rules
 from edgedet.calibration.cpu import Cpu
 from edgedet.calibration.data import CalibrationFrames
 from edgedet.calibration.dialect import Unit
+from edgedet.calibration.equalise import equalise
 from edgedet.calibration.executor import available_cores
 from edgedet.calibration.guard import AIM, Guard, Verdict
 from edgedet.calibration.judge import Judge
@@ -96,6 +97,15 @@ def quantise(
     layers = feature_layers(network)
     if not layers:
         raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
+    progress("equalisation", 0, 0)
+    equalised = equalise(
+        network,
+        layers,
+        [layer.name for unit in dialect.units(network, layers)[0] for layer in unit.layers],
+        frames,
+        kind=dialect.kind,
+        threads=options.threads,
+    )
     work = Quantisation(
         network,
         layers,
@@ -169,6 +179,7 @@ def quantise(
         "layers_int8": sum(len(unit.layers) for unit in on),
         "layers": len(layers),
         "kept_float": reasons,
+        "equalised": equalised,
         # Plain dictionaries: dataclasses.asdict rebuilds a Counter from pairs, and counts the pairs.
         "ranges": dict(Counter(work.fit.methods[layer.input] for unit in on for layer in unit.layers)),
         "rounding": dict(Counter(work.fit.layers[layer.name].rounding for unit in on for layer in unit.layers)),
