@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.progress import Progress
-from edgedet.cli.values import canvas_size, class_names, positive_integer
+from edgedet.cli.values import canvas_size, class_names, positive_integer, whole_number
 
 if TYPE_CHECKING:
     from edgedet.datasets.anchors import AnchorGrid, Anchors
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="letterbox",
         help="how pictures are brought onto it; none: pixels of the pictures (letterbox)",
     )
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the starts (0)")
+    parser.add_argument("--seed", metavar="N", type=whole_number, default=0, help="of the starts (0)")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
 

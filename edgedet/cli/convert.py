@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 
 from edgedet.cli.progress import Progress
-from edgedet.cli.values import class_names
+from edgedet.cli.values import class_names, whole_number
 from edgedet.errors import UsageError
 
 EXAMPLES = """\
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", metavar="X", type=_share, help="share of the pictures that becomes train, rest val"
     )
-    parser.add_argument("--seed", metavar="N", type=int, help="which pictures (0)")
+    parser.add_argument("--seed", metavar="N", type=whole_number, help="which pictures (0)")
     parser.add_argument("--link", action="store_true", help="link to the pictures instead of copying them")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad annotation")
     parser.add_argument("--problems", metavar="OUT", type=Path, help="write every dropped annotation to OUT")

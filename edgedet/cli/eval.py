@@ -126,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
             save_curves(evaluation, arguments.save / CURVES_NAME)
         lowest = detector.thresholds.score
         data = _artifact(detector) | evaluation.to_dict({number: path.resolve() for number, path in drawn.items()})
+        data["problems"] = [str(problem) for problem in dataset.problems]
     if arguments.json == "-":
         print(json.dumps(data, indent=1, allow_nan=False))
         return 0

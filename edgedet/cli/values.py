@@ -36,6 +36,17 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
+def whole_number(text: str) -> int:
+    """A whole number from 0 on, such as a seed.
+
+    >>> whole_number("0")
+    0
+    """
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def canvas_size(text: str) -> tuple[int, int]:
     """Network input as (height, width), from ``SIDE`` or ``HEIGHTxWIDTH``.
 

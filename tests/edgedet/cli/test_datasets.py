@@ -43,6 +43,7 @@ def test_convert_writes_says_what_it_read_and_names_what_it_dropped(
         (["--strict"], "annotation.txt:11: box without area"),
         (["--split", "1"], "not a share between 0 and 1"),
         (["--seed", "1"], "add --split"),
+        (["--split", "0.5", "--seed", "-1"], "not a whole number from 0 on"),
         (["--classes", "ufo"], "no class 'ufo'"),
         (["--exclude", "blurred"], "expected marks out of"),
     ],

@@ -50,6 +50,7 @@ def test_the_published_figures_of_the_sample_detector(
     data = json.loads(out.read_text())
     assert data["map"] == pytest.approx(0.457, abs=5e-4)
     assert (data["architecture"], data["precision"]) == ("ssdlite320_mobilenet_v3_large", "fp32")
+    assert data["problems"] == []
     drawn = {Path(entry["drawn"]).name for entry in data["worst"]}
     assert {path.name for path in worst.iterdir()} == drawn | {"curves.png"}
     assert len(data["worst"]) == 2
