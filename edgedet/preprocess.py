@@ -47,7 +47,7 @@ class Preprocessor:
         # Foreign networks take normalised floats, but were trained on pixels that were resized in uint8.
         self._direct = not self._planar and spec.normalise == "graph" and spec.colour == "BGR"
         self._unrounded = spec.dtype == "float32" and spec.normalise == "graph"
-        self._offset, self._divisor = _normalisation(spec)
+        self._offset, self._divisor = normalisation(spec)
         self._scratch: dict[tuple[int, ...], Array] = {}
 
     def prepare(self, frame: Array, slot: int = 0) -> ResizeGeometry:
@@ -146,7 +146,7 @@ class Preprocessor:
         return self._scratch[key]
 
 
-def _normalisation(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def normalisation(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """``(x * scale - mean) / std`` as ``(x - offset) / divisor``, per channel of the tensor; x / 255 is exact."""
     mean, std = np.array(spec.mean), np.array(spec.std)
     if spec.colour != spec.trained_colour:

@@ -1,0 +1,90 @@
+"""CUDA sources to machine code by NVRTC, for the GPU at hand, once: the result is kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from edgedet.errors import OutputError, RuntimeUnavailableError
+from edgedet.files import atomic_path
+from edgedet.runtimes.cuda.device import INSTALL
+
+FOLDER = Path(__file__).parent
+HEADER = "host.h"
+OPTIONS = ("--std=c++17", "--fmad=false")
+"""Without fused multiply-adds the kernels give what NumPy gives, bit for bit."""
+
+
+@cache
+def _nvrtc() -> Any:
+    try:
+        from cuda.bindings import nvrtc
+    except ImportError as error:
+        raise RuntimeUnavailableError(f"the CUDA kernels need NVRTC ({error}): {INSTALL}") from error
+    return nvrtc
+
+
+def compile_kernels(source: str, capability: str) -> bytes:
+    """Machine code (cubin) of ``source`` (``nms.cu``, ``resize.cu``) for a compute capability such as ``8.7``.
+
+    Raises:
+        RuntimeUnavailableError: NVRTC is missing or too old for this GPU, or refuses the source.
+    """
+    nvrtc = _nvrtc()
+    text, header = ((FOLDER / name).read_bytes() for name in (source, HEADER))
+    program = _call("nvrtcCreateProgram", text, source.encode(), 1, [header], [HEADER.encode()])
+    try:
+        options = [option.encode() for option in (f"--gpu-architecture=sm_{capability.replace('.', '')}", *OPTIONS)]
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+        if int(status) != 0:
+            log = b" " * _call("nvrtcGetProgramLogSize", program)
+            nvrtc.nvrtcGetProgramLog(program, log)
+            said = " ".join(log.decode(errors="replace").strip("\0 ").split())[:500]
+            raise RuntimeUnavailableError(
+                f"NVRTC cannot compile {source} for compute capability {capability}: {said or status.name}; update "
+                "cuda-bindings and the CUDA toolkit to ones that know this GPU"
+            )
+        code = b" " * _call("nvrtcGetCUBINSize", program)
+        _call("nvrtcGetCUBIN", program, code)
+        return code
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def cached_kernels(source: str, capability: str) -> bytes:
+    """:func:`compile_kernels`, or what an earlier process compiled from the same text with the same NVRTC."""
+    version = "{}.{}".format(*_call_all("nvrtcVersion"))
+    digest = hashlib.sha256(b"\0".join((FOLDER / name).read_bytes() for name in (source, HEADER)))
+    digest.update(" ".join((version, capability, *OPTIONS)).encode())
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedet"
+    path = folder / f"{Path(source).stem}-{capability}-{digest.hexdigest()[:16]}.cubin"
+    try:
+        kept = path.read_bytes()
+    except OSError:
+        kept = b""
+    if kept.startswith(b"\x7fELF"):
+        return kept
+    code = compile_kernels(source, capability)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(code)
+    except OutputError:
+        pass  # compiled again next time: a second
+    return code
+
+
+def _call_all(name: str, *arguments: Any) -> tuple[Any, ...]:
+    status, *values = getattr(_nvrtc(), name)(*arguments)
+    if int(status) != 0:
+        raise RuntimeUnavailableError(
+            f"{name} failed: {status.name}; reinstall cuda-bindings and nvidia-cuda-nvrtc"
+        )
+    return tuple(values)
+
+
+def _call(name: str, *arguments: Any) -> Any:
+    values = _call_all(name, *arguments)
+    return values[0] if values else None
