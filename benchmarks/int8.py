@@ -95,18 +95,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=[subject.name for subject in SUBJECTS], action="append")
     parser.add_argument("--rivals", metavar="PYTHON", help="interpreter that has the other tools")
+    parser.add_argument("--threads", type=int, help="for calibration; times are always of all cores")
     parser.add_argument("--work", type=Path, default=Path("build/int8"), help="where graphs and figures go")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for subject in SUBJECTS:
         if not arguments.only or subject.name in arguments.only:
-            rows += measure(subject, arguments.work, arguments.rivals)
+            rows += measure(subject, arguments.work, arguments.rivals, arguments.threads)
             (arguments.work / "figures.json").write_text(json.dumps(rows, indent=1))
     print_table(rows)
 
 
-def measure(subject: Subject, work: Path, rivals: str | None) -> list[dict[str, Any]]:
+def measure(subject: Subject, work: Path, rivals: str | None, threads: int | None) -> list[dict[str, Any]]:
     """All rows of one detector."""
     float_path = float_graph(subject, work)
     with Detector(float_path) as detector:
@@ -118,7 +119,7 @@ def measure(subject: Subject, work: Path, rivals: str | None) -> list[dict[str, 
     paths = {"fp32": float_path}
     reports: dict[str, dict[str, Any]] = {}
     for target in ("tensorrt", "cpu"):
-        options = QuantiseOptions(target=target, cache=work / "measured", over_budget="keep_best")  # type: ignore[arg-type]
+        options = QuantiseOptions(target=target, cache=work / "measured", over_budget="keep_best", threads=threads)  # type: ignore[arg-type]
         with Progress() as progress:
             done = quantise(model, card, frames, judge=judge, options=options, progress=progress)
         name = f"edgedet, {target} dialect"

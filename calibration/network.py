@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgedet.calibration.folding import fold_batch_norm
 from edgedet.errors import ArtifactError
 
 Array = NDArray[Any]
@@ -181,8 +182,8 @@ def prepare(model: onnx.ModelProto, *, quantised: Literal["refuse", "allow"] = "
     """Clean a float graph for quantisation; the argument is left untouched.
 
     Constants leave the list of inputs (opset 11 exporters put them there), ``Constant`` and ``Identity`` nodes
-    become plain constants and wires, nodes get unique names, the operator set is raised to ``QDQ_OPSET`` where
-    the converter manages it and never left below ``MINIMUM_OPSET``.
+    become plain constants and wires, BatchNormalization is folded away, nodes get unique names. The operator set
+    is raised to ``QDQ_OPSET`` where the converter manages it and never left below ``MINIMUM_OPSET``.
 
     Raises:
         ArtifactError: already quantised, or of an operator set that cannot be raised far enough.
@@ -201,6 +202,7 @@ def prepare(model: onnx.ModelProto, *, quantised: Literal["refuse", "allow"] = "
     del graph.input[:]
     graph.input.extend(inputs)
     _inline(graph)
+    fold_batch_norm(graph)
     _name_nodes(graph)
     version = next((o.version for o in duplicate.opset_import if o.domain in ("", "ai.onnx")), 0)
     if version < QDQ_OPSET:

@@ -13,7 +13,7 @@ SELECTING = ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Softmax", "LogSof
 """Operators whose inputs are scores or boxes, where rounding changes what is detected."""
 DATA_INPUTS = {
     "RoiAlign": (0,), "Gather": (0,), "GatherND": (0,), "GatherElements": (0,), "Where": (1, 2),
-    "TopK": (), "NonMaxSuppression": (), "ArgMax": (), "ArgMin": (), "NonZero": (),
+    "Softmax": (), "LogSoftmax": (), "TopK": (), "NonMaxSuppression": (), "ArgMax": (), "ArgMin": (), "NonZero": (),
 }  # fmt: skip
 """Inputs through which image features flow; all of them for operators not named."""
 
