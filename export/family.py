@@ -15,6 +15,8 @@ class GraphOptions:
     """How a graph shall differ from what the framework does by default; None keeps its own setting.
 
     ``conf``, ``iou``: of the final NMS. ``nms``: in the graph, or left to the runtime.
+    ``pooling``: RoIAlign as ONNX's operator, which TensorRT has a kernel for, or as matrix products where they are
+    quicker on a CPU.
     ``input_dtype``: pixels as uint8, or as unrounded float32 (docs/decisions/001).
     """
 
@@ -24,6 +26,7 @@ class GraphOptions:
     max_detections: int | None = None
     nms: Literal["graph", "runtime"] = "graph"
     input_dtype: Literal["uint8", "float32"] | None = None
+    pooling: Literal["operator", "products"] = "operator"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from edgedet.export.image_input import add_image_input
 from edgedet.export.nms import add_per_class_nms, keep_above
 from edgedet.export.proposals import Level, ProposalRule, add_proposals, proposal_count
 from edgedet.export.roi_pooling import PooledLevel, add_roi_align, pooled_levels
+from edgedet.export.roi_products import ProductsHead, add_roi_products, columns_first, products_pay
 from edgedet.export.torch_graph import swap_colours, to_onnx
 from edgedet.geometry import shortest_side_size
 
@@ -64,7 +66,8 @@ class Parts:
 
     ``backbone`` takes BGR images on the padded canvas; ``anchors`` float32 [A, 4] per level, in its pixels.
     ``box_head`` takes as many proposals per image as ``proposals`` says. ``content`` and ``padded`` are
-    (height, width) without and with the padding.
+    (height, width) without and with the padding. ``grid``: (height, width) of the one level where ``box_head``
+    wants it pooled by products (:mod:`edgedet.export.roi_products`), None where by RoIAlign.
     """
 
     backbone: ModelProto
@@ -74,6 +77,7 @@ class Parts:
     proposals: int
     content: tuple[int, int]
     padded: tuple[int, int]
+    grid: tuple[int, int] | None = None
 
 
 def feature_levels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -107,7 +111,7 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
     """
     rule = resize_rule(model)
     content = shortest_side_size(rule, frame_size[1], frame_size[0])
-    parts = export_parts(model, content, batch=options.batch)
+    parts = export_parts(model, content, batch=options.batch, pooling=options.pooling)
     heads = model.roi_heads
     spec = InputSpec(
         height=content[0],
@@ -141,16 +145,19 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         batch=options.batch,
         canvas=content,
     )
-    features = add_roi_align(
-        graph,
-        pooled,
-        parts.levels,
-        proposals,
-        batch=options.batch,
-        count=count,
-        size=tuple(heads.box_roi_pool.output_size),
-        sampling_ratio=heads.box_roi_pool.sampling_ratio,
-    )
+    sampling: dict[str, Any] = {
+        "batch": options.batch,
+        "count": count,
+        "size": tuple(heads.box_roi_pool.output_size),
+        "sampling_ratio": heads.box_roi_pool.sampling_ratio,
+    }
+    if parts.grid is None:
+        features = add_roi_align(graph, pooled, parts.levels, proposals, **sampling)
+    else:
+        channels = model.backbone.out_channels
+        features = add_roi_products(
+            graph, pooled[0], parts.levels[0], proposals, grid=parts.grid, channels=channels, **sampling
+        )
     logits, deltas = graph.inline(parts.box_head, {"pooled": features}, prefix="box_head")
     boxes, scores, classes = _add_boxes(
         graph, model, (logits, deltas), (proposals, valid), batch=options.batch, parts=parts
@@ -179,7 +186,13 @@ def proposal_rule(model: faster_rcnn.FasterRCNN) -> ProposalRule:
     )
 
 
-def export_parts(model: faster_rcnn.FasterRCNN, content: tuple[int, int], *, batch: int) -> Parts:
+def export_parts(
+    model: faster_rcnn.FasterRCNN,
+    content: tuple[int, int],
+    *,
+    batch: int,
+    pooling: Literal["operator", "products"] = "operator",
+) -> Parts:
     """Export the networks of ``model`` for images whose content is ``content`` (height, width)."""
     height, width = (-(-side // SIZE_DIVISIBLE) * SIZE_DIVISIBLE for side in content)
     example = torch.zeros(batch, 3, height, width)
@@ -202,9 +215,20 @@ def export_parts(model: faster_rcnn.FasterRCNN, content: tuple[int, int], *, bat
     ]
     backbone = to_onnx(Network(model, names), example, inputs=["images"], outputs=outputs)
     count = proposal_count(by_level, proposal_rule(model))
-    pooled = torch.zeros(batch * count, features[names[0]].shape[1], *pool.output_size)
-    box_head = to_onnx(BoxHead(model), pooled, inputs=["pooled"], outputs=["logits", "deltas"])
-    return Parts(swap_colours(backbone), box_head, by_level, levels, count, content, (height, width))
+    channels, *sides = features[names[0]].shape[1:]
+    grid: tuple[int, int] | None = (sides[0], sides[1])
+    heads = model.roi_heads
+    head: nn.Module
+    if pooling == "products" and products_pay(pool, heads.box_head, levels, grid):
+        order = columns_first(grid)
+        head = ProductsHead(heads.box_head, heads.box_predictor, tuple(pool.output_size), columns_first=order)
+        pooled = torch.zeros(batch * count, pool.output_size[0] * pool.output_size[1], channels)
+    else:
+        grid = None
+        head = BoxHead(model)
+        pooled = torch.zeros(batch * count, channels, *pool.output_size)
+    box_head = to_onnx(head, pooled, inputs=["pooled"], outputs=["logits", "deltas"])
+    return Parts(swap_colours(backbone), box_head, by_level, levels, count, content, (height, width), grid)
 
 
 def _add_boxes(

@@ -74,6 +74,7 @@ def graph_options(options: ExportOptions) -> GraphOptions:
         max_detections=options.max_detections,
         nms=options.nms,
         input_dtype=options.input_dtype,
+        pooling="products" if options.target == "cpu" else "operator",
     )
 
 

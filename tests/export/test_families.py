@@ -152,6 +152,17 @@ def test_graph_gives_torchvisions_detections(arch: str) -> None:
     assert_same(torchvision_detections(model, FRAME), found)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_pooling_by_products_gives_the_same_detections(batch: int) -> None:
+    model = detector("fasterrcnn_mobilenet_v3_large_320_fpn")
+    exported = export(model, GraphOptions(batch=batch, pooling="products"))
+    checked(exported.model, nms="graph")
+    assert "RoiAlign" not in {node.op_type for node in exported.model.graph.node}
+    frames = [FRAME, golden_frame(5, 240, 320)][:batch]
+    for frame, found in zip(frames, graph_detections(exported, frames), strict=True):
+        assert_same(torchvision_detections(model, frame), found)
+
+
 @pytest.mark.parametrize("arch", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"])
 def test_batch_serves_every_image_as_if_alone(arch: str) -> None:
     model = detector(arch)
