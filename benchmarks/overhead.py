@@ -81,6 +81,9 @@ def main() -> int:
     import cv2
 
     cv2.setNumThreads(arguments.threads)
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    busy = "; others are using this machine, so expect no steady figures" if load > cores / 4 else ""
+    print(f"{arguments.threads} threads, load average {load:.1f} on {cores} cores{busy}")
     print(f"{'':<68} {'measured':>8} {'against':>8}     {'ratio':>7}  limit")
     ratios: list[Ratio] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -343,11 +346,12 @@ def ultralytics_model(folder: Path) -> tuple[Path, Callable[[Any], Any]]:
     from ultralytics import YOLO
 
     torch.manual_seed(0)
-    with contextlib.redirect_stdout(sys.stderr), contextlib.chdir(folder):
+    with contextlib.redirect_stdout(sys.stderr):
         model = YOLO("yolo11n.yaml")
         spread_scores(model.model.eval())
-        exported_to = model.export(format="onnx", imgsz=640, opset=17, simplify=False, verbose=False)
-        path = (folder / exported_to).resolve()
+        # Ultralytics writes beside the model's own file, which a model made from YAML would not have.
+        model.ckpt_path = model.model.pt_path = str(folder / "yolo11n.pt")
+        path = Path(model.export(format="onnx", imgsz=640, opset=17, simplify=False, verbose=False)).resolve()
         runner = YOLO(str(path), task="detect")
     return path, lambda frame: runner.predict(frame, conf=CONF, verbose=False)
 
