@@ -216,19 +216,28 @@ def export_parts(
     backbone = to_onnx(Network(model, names), example, inputs=["images"], outputs=outputs)
     count = proposal_count(by_level, proposal_rule(model))
     channels, *sides = features[names[0]].shape[1:]
-    grid: tuple[int, int] | None = (sides[0], sides[1])
+    grid = (sides[0], sides[1])
     heads = model.roi_heads
     head: nn.Module
-    if pooling == "products" and products_pay(pool, heads.box_head, levels, grid):
+    by_products = pooling == "products" and products_pay(pool, heads.box_head, levels, grid)
+    if by_products:
         order = columns_first(grid)
         head = ProductsHead(heads.box_head, heads.box_predictor, tuple(pool.output_size), columns_first=order)
         pooled = torch.zeros(batch * count, pool.output_size[0] * pool.output_size[1], channels)
     else:
-        grid = None
         head = BoxHead(model)
         pooled = torch.zeros(batch * count, channels, *pool.output_size)
     box_head = to_onnx(head, pooled, inputs=["pooled"], outputs=["logits", "deltas"])
-    return Parts(swap_colours(backbone), box_head, by_level, levels, count, content, (height, width), grid)
+    return Parts(
+        swap_colours(backbone),
+        box_head,
+        by_level,
+        levels,
+        count,
+        content,
+        (height, width),
+        grid if by_products else None,
+    )
 
 
 def _add_boxes(
