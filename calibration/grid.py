@@ -67,7 +67,9 @@ def weight_scales(weight: Array, axis: int, bits: int = 8) -> Array:
     """Symmetric scale of every output channel: float32 [channels]."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
     limit = 2 ** (bits - 1) - 1
-    return np.maximum(np.abs(weight).max(axis=others) / limit, SMALLEST_SCALE).astype(np.float32)
+    largest = np.abs(weight).max(axis=others)
+    # A dead channel's scale is anything: one that fp16 can hold, too.
+    return np.where(largest > 0, np.maximum(largest / limit, SMALLEST_SCALE), 2.0**-10).astype(np.float32)
 
 
 def along(axis: int, values: Array, ndim: int) -> Array:

@@ -17,14 +17,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration.insertion import insert
-from edgedet.calibration.network import Array, Network, prepare
+from edgedet.calibration.network import WEIGHTED, Array, Network, prepare
 from edgedet.calibration.observe import Progress, observe, silent
 from edgedet.calibration.regions import decoding
 
 LARGEST = 65504.0 / 4
 """Observed magnitude above which a tensor is not trusted to fp16: unseen frames may be four times stronger."""
-SMALLEST = 2.0**-14
-"""Below this fp16 loses digits; quantisation scales and weights must not end there."""
+SMALLEST_SCALE = 2.0**-18
+"""Below this fp16 (steps of 2^-24) changes a quantisation scale by more than INT8's own rounding does."""
 
 HALF_OPERATORS = frozenset(
     [
@@ -110,6 +110,7 @@ def to_half(
         frames = frames if isinstance(frames, list | tuple) or hasattr(frames, "__len__") else list(frames)
         count = len(frames)  # type: ignore[arg-type]
         reasons |= _overflowing(network, frames, types, reasons, threads=threads, progress=progress)
+    reasons = _whole_layers(network, reasons)
     box = decoding(network)
     half = [
         node.name
@@ -153,9 +154,31 @@ def _unfit(network: Network, types: dict[str, int]) -> dict[str, str]:
             limit = 65504.0 if node.op_type == "Clip" else LARGEST
             if value.size and value.max() > limit:
                 reasons[node.name] = f"a constant reaches {value.max():.3g}, too large for fp16"
-            elif scale and value.size and value.min() < SMALLEST:
+            elif scale and value.size and value.min() < SMALLEST_SCALE:
                 reasons[node.name] = f"a quantisation scale of {value.min():.3g} loses digits in fp16"
     return reasons
+
+
+def _whole_layers(network: Network, reasons: dict[str, str]) -> dict[str, str]:
+    """A layer and the pairs around its inputs share one type: a Cast between them would keep them from fusing."""
+    found = dict(reasons)
+    before = -1
+    while before != len(found):
+        before = len(found)
+        for node in network.graph.node:
+            if node.op_type not in WEIGHTED:
+                continue
+            group = [node.name]
+            for name in node.input:
+                restored = network.producer.get(name)
+                if restored is not None and restored.op_type == "DequantizeLinear":
+                    group.append(restored.name)
+                    quantised = network.producer.get(restored.input[0])
+                    group += [quantised.name] if quantised is not None else []
+            reason = next((found[name] for name in group if name in found), None)
+            if reason is not None and len(group) > 1:
+                found |= {name: reason for name in group if name not in found}
+    return found
 
 
 def _overflowing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import ModuleType
 
 import numpy as np
@@ -9,7 +10,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto
 
+from edgedet.calibration import rules
 from edgedet.calibration.half import to_half
+from edgedet.calibration.pipeline import QuantiseOptions, quantise
 
 
 def run(model: onnx.ModelProto, frame: np.ndarray) -> list[np.ndarray]:
@@ -48,3 +51,30 @@ def test_a_layer_that_would_overflow_stays_in_fp32_and_is_named(tiny: ModuleType
 def test_without_frames_constants_alone_decide(tiny: ModuleType) -> None:
     half = to_half(tiny.tiny_detector())
     assert half.report["frames"] == 0 and half.report["nodes_fp16"] > 10
+
+
+def test_a_quantised_graph_keeps_its_pairs_and_gets_a_half_remainder(tiny: ModuleType) -> None:
+    model, frames = tiny.tiny_detector(), tiny.frames(8)
+    options = QuantiseOptions(max_drop=1.0)
+    quantised = quantise(model, tiny.card(), frames, options=options).model
+    half = to_half(quantised, frames)
+    assert rules.violations(half.model) == []
+    kinds = Counter(node.op_type for node in half.model.graph.node)
+    assert kinds["QuantizeLinear"] == Counter(node.op_type for node in quantised.graph.node)["QuantizeLinear"]
+    scale = next(c for c in half.model.graph.initializer if c.name == "stem_silu_out_scale_fp16")
+    assert scale.data_type == TensorProto.FLOAT16
+    for expected, got in zip(run(quantised, frames[0]), run(half.model, frames[0]), strict=True):
+        np.testing.assert_allclose(got, expected, atol=0.1)
+
+
+def test_a_scale_too_small_for_fp16_keeps_its_whole_layer_in_fp32(tiny: ModuleType) -> None:
+    quantised = quantise(
+        tiny.tiny_detector(), tiny.card(), tiny.frames(8), options=QuantiseOptions(max_drop=1.0)
+    ).model
+    scales = next(c for c in quantised.graph.initializer if c.name == "head/weight_scale")
+    scales.CopyFrom(
+        onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * np.float32(1e-6), scales.name)
+    )
+    half = to_half(quantised)
+    assert {"head", "head/weight/dequantize", "residual_silu_out/dequantize"} <= set(half.report["kept_fp32"])
+    assert rules.violations(half.model) == []
