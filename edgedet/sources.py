@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -143,7 +145,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     if content[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in content[-65536:].tobytes():
         raise SourceError(f"the image {path} is cut off (a JPEG without its end mark); copy it again")
     try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+        with _quiet():
+            image = cv2.imdecode(content, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise SourceError(f"cannot decode the image {path}: {error.err}") from error
     if image is None:
@@ -187,10 +190,26 @@ class _Arrays(_Context):
             yield array if isinstance(array, Frame) else Frame(array, f"frame {index}", index)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep OpenCV and FFmpeg from printing why they cannot open something: our error is the one to read.
+
+    FFmpeg's level is read once, at the first video; a user's own setting stays.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 class _Video(_Context):
     def __init__(self, source: str | int, description: str, api: int = cv2.CAP_ANY) -> None:
         self.description = description
-        self._capture = cv2.VideoCapture(source, api)
+        with _quiet():
+            self._capture = cv2.VideoCapture(source, api)
         if not self._capture.isOpened():
             self._capture.release()
             if isinstance(source, int):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,19 @@ def test_a_file_that_is_no_video_says_so(tmp_path: Path) -> None:
     (tmp_path / "not.mp4").write_bytes(b"nothing of the kind")
     with pytest.raises(SourceError, match=r"cannot open .*not.mp4 as a video"):
         open_source(tmp_path / "not.mp4")
+
+
+def test_opencv_says_nothing_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "not.mp4").write_bytes(b"nothing of the kind")
+    code = (
+        "import sys; from edgedet.sources import open_source; from edgedet.errors import SourceError\n"
+        "for source in (sys.argv[1], 99):\n"
+        "    try: open_source(source)\n"
+        "    except SourceError: print('refused')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "not.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), done.stderr) == (["refused", "refused"], "")
 
 
 def test_photographs_are_turned_upright(tmp_path: Path) -> None:
