@@ -14,7 +14,7 @@ T = TypeVar("T")
 def make_monitor(trt: Any, progress: Progress) -> Any:
     """A ``trt.IProgressMonitor`` that reports to ``progress`` and stops the build once ``.cancelled`` is set."""
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.cancelled = threading.Event()

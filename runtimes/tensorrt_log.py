@@ -54,7 +54,7 @@ def import_tensorrt() -> Any:
 def make_log(trt: Any) -> Any:
     """A ``trt.ILogger`` that keeps the last messages in ``.messages`` as (severity name, text) and prints none."""
 
-    class CapturedLog(trt.ILogger):  # type: ignore[misc]
+    class CapturedLog(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.messages: list[tuple[str, str]] = []

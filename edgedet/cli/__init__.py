@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("edgedet.cli.report", "accuracy against latency in one HTML file, and what to choose"),
     "convert": ("edgedet.cli.convert", "turn a dataset into another format, or split it by seed"),
     "anchors": ("edgedet.cli.anchors", "anchors that fit a dataset, with their mean IoU"),
+    "selftest": ("edgedet.cli.selftest", "does this machine, or this artifact on it, compute what it should"),
     "doctor": ("edgedet.cli.doctor", "what this machine can run, and what is missing"),
 }
 """Command name to its module and the one line the overview shows."""

@@ -70,7 +70,7 @@ class Cuda:
         count = int(np.prod(shape, dtype=np.int64))
         address = int(self._call("cudaHostAlloc", max(count * kind.itemsize, 1), self.api.cudaHostAllocMapped))
         raw = (ctypes.c_uint8 * max(count * kind.itemsize, 1)).from_address(address)
-        array: NDArray[Any] = np.frombuffer(raw, np.uint8)[: count * kind.itemsize].view(kind).reshape(shape)
+        array: NDArray[Any] = np.ctypeslib.as_array(raw)[: count * kind.itemsize].view(kind).reshape(shape)
         array.fill(0)
         return array
 
@@ -139,13 +139,27 @@ class Cuda:
         }
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        status, *values = getattr(self.api, name)(*arguments)
+        status, *values = checked_call(self.api, name, *arguments)
         if int(status) != 0:
             raise CudaError(
                 f"CUDA {name} failed: {getattr(status, 'name', status)} ({int(status)}); see edgedet doctor. "
                 "After a crash inside a kernel the process must be started again"
             )
         return values[0] if values else None
+
+
+def checked_call(api: Any, name: str, *arguments: Any) -> Any:
+    """Call into the bindings, which raise errors of their own where a library cannot be loaded.
+
+    Raises:
+        CudaError: the driver, or a library of the toolkit, is not there.
+    """
+    try:
+        return getattr(api, name)(*arguments)
+    except Exception as error:
+        raise CudaError(
+            f"CUDA {name} cannot be called ({' '.join(str(error).split())}); see edgedet doctor"
+        ) from error
 
 
 def _version(number: int) -> str:

@@ -6,8 +6,9 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
+from edgedet.errors import RuntimeUnavailableError
 from edgedet.runtimes.cuda.compiler import cached_kernels
-from edgedet.runtimes.cuda.device import Cuda, CudaError
+from edgedet.runtimes.cuda.device import INSTALL, Cuda, CudaError, checked_call
 from edgedet.runtimes.cuda.kernels import KERNELS
 
 SOURCES = {name: "resize.cu" if name == "resize_frame" else "nms.cu" for name in KERNELS}
@@ -17,8 +18,10 @@ class GpuLauncher:
     """Kernels and memory on one stream of one device; released by :meth:`close`."""
 
     def __init__(self, cuda: Cuda, stream: int) -> None:
-        from cuda.bindings import driver
-
+        try:
+            from cuda.bindings import driver
+        except ImportError as error:
+            raise RuntimeUnavailableError(f"CUDA cannot be used from Python ({error}): {INSTALL}") from error
         self._cuda = cuda
         self._driver: Any = driver
         self._stream = stream
@@ -62,7 +65,7 @@ class GpuLauncher:
         return self._functions[name]
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        status, *values = getattr(self._driver, name)(*arguments)
+        status, *values = checked_call(self._driver, name, *arguments)
         if int(status) != 0:
             raise CudaError(
                 f"CUDA {name} failed: {getattr(status, 'name', status)} ({int(status)}); see edgedet doctor"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from edgedet.errors import ArtifactError, SelftestError
 from edgedet.export.engine import convert_graph, is_ready_for_engine
 from edgedet.golden import record
 from tests.rectangle_detector import LETTERBOX, NAMES, SCORE, _Graph, frame_with_rectangle
-from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
-from tests.tensorrt_api.double import make_tensorrt
+from tests.tensorrt_api.installed import install
 
 
 def save_candidates_graph(path: Path) -> ModelCard:
@@ -70,16 +68,8 @@ def save_candidates_graph(path: Path) -> ModelCard:
 @pytest.fixture
 def jetson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """TensorRT 10.3 and one integrated GPU."""
-    cuda, machine = FakeCuda(integrated=True), Machine()
-    machine.enqueue = cuda.enqueue  # type: ignore[attr-defined]
-    trt = make_tensorrt("10.3.0", machine)
-    package = types.ModuleType("cuda.bindings")
-    package.runtime = cuda.module  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
-    monkeypatch.setitem(sys.modules, "cuda.bindings", package)
-    monkeypatch.setitem(sys.modules, "tensorrt", trt)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return trt
+    return install(monkeypatch, "10.3.0", FakeCuda(integrated=True))
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from edgedet.runtimes.cuda.device import Cuda
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 from tests.tensorrt_api.behaviour import Machine, make_plan
 from tests.tensorrt_api.cuda_double import FakeCuda
-from tests.tensorrt_api.double import VERSIONS, make_tensorrt
+from tests.tensorrt_api.double import VERSIONS
+from tests.tensorrt_api.installed import install
 
 FRAME = frame_with_rectangle(120, 200, (20, 30, 90, 80), channel=2)
 
@@ -34,13 +35,7 @@ class Bench:
         self, monkeypatch: pytest.MonkeyPatch, folder: Path, version: str, cuda: FakeCuda, machine: Machine
     ) -> None:
         self.cuda = cuda
-        self.trt = make_tensorrt(version, machine)
-        machine.enqueue = cuda.enqueue  # type: ignore[attr-defined]
-        package = types.ModuleType("cuda.bindings")
-        package.runtime = cuda.module  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
-        monkeypatch.setitem(sys.modules, "cuda.bindings", package)
-        monkeypatch.setitem(sys.modules, "tensorrt", self.trt)
+        self.trt = install(monkeypatch, version, cuda, machine)
         self.graph = folder / "model.onnx"
         self.engine = folder / "model.trt"
         card = save_rectangle_graph(self.graph)

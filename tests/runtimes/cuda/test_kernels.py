@@ -143,7 +143,8 @@ def test_more_candidates_than_fit_are_told(launcher: HostLauncher) -> None:
 FOREIGN = {"dtype": "float32", "layout": "NCHW", "colour": "RGB", "normalise": "host", "scale": 1 / 255}
 NORMALISED = FOREIGN | {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 FRAMES = (
-    (1080, 1920), (33, 47), (1, 1), (1, 500), (700, 3), (640, 640), (320, 320), (1280, 1280), (479, 641), (2160, 3840),
+    (1080, 1920), (33, 47), (1, 1), (1, 500), (700, 3), (640, 640), (320, 320), (1280, 1280), (479, 641),
+    (2160, 3840),
 )  # fmt: skip
 
 

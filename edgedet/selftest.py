@@ -1,0 +1,120 @@
+"""Does this machine compute what it should? The first thing to run on a new board."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.detector import Detector
+from edgedet.errors import EdgedetError, RuntimeUnavailableError
+from edgedet.golden import golden_frame, require_golden
+from edgedet.parity import Tolerance, match_detections, summarise
+
+TINY = Path(__file__).with_name("cli") / "selftest.onnx"
+"""Two convolutions; its golden input was recorded by ONNX Runtime on x86 (``export/selftest_graph.py``)."""
+
+SCENES = (0, 1, 2, 3)
+TOLERANCE = Tolerance(min_score=0.62, min_iou=0.98, max_score_difference=0.01)
+"""A GPU multiplies fp32 in TF32 unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing tried: ``detail`` says what was compared, or why it was skipped or failed."""
+
+    name: str
+    outcome: Literal["pass", "fail", "skip"]
+    detail: str
+    seconds: float
+
+
+def check_machine() -> Iterator[Check]:
+    """ONNX Runtime, TensorRT and the CUDA kernels on the tiny detector; what is not installed is skipped."""
+    yield _try("onnxruntime", lambda: replay(TINY))
+    yield _try("tensorrt", _tensorrt)
+    yield _try("cuda kernels", _kernels)
+
+
+def check_artifact(path: Path) -> Check:
+    """Replay an artifact's golden input here."""
+    return _try(str(path), lambda: replay(path), missing_is="fail")
+
+
+def replay(path: Path) -> str:
+    """Run the golden input of an artifact; the report as a sentence.
+
+    Raises:
+        SelftestError: other detections than at export.
+        ArtifactError: no golden input, or an artifact that does not open.
+    """
+    with Detector(path) as detector:
+        return f"{require_golden(detector)}; {detector.description}"
+
+
+def _try(name: str, work: Callable[[], str], missing_is: Literal["skip", "fail"] = "skip") -> Check:
+    begin = time.monotonic()
+    try:
+        detail, outcome = work(), "pass"
+    except RuntimeUnavailableError as error:
+        detail, outcome = str(error), missing_is
+    except EdgedetError as error:
+        detail, outcome = str(error), "fail"
+    seconds = time.monotonic() - begin
+    return Check(name, outcome, detail, seconds)  # type: ignore[arg-type]
+
+
+def _tensorrt() -> str:
+    """Build the tiny engine and compare it with ONNX Runtime, frame by frame."""
+    from edgedet.errors import SelftestError
+    from edgedet.export.engine import convert_graph
+    from edgedet.export.tensorrt import EngineOptions
+
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Path(folder) / "selftest.trt"
+        cache = Path(folder) / "timing.cache"
+        options = EngineOptions(optimization_level=0, workspace_mib=64, timing_cache=cache)
+        convert_graph(TINY, engine, options=options)
+        with Detector(TINY, runtime="onnxruntime:cpu") as reference, Detector(engine) as detector:
+            found = []
+            for seed in SCENES:
+                frame = golden_frame(seed)
+                # Twice: the first run is plain, the second replays the CUDA graph.
+                detector.detect(frame)
+                found.append(match_detections(reference.detect(frame), detector.detect(frame), TOLERANCE))
+            report = summarise(found)
+            if min(report.found, report.confirmed) < 0.98:
+                raise SelftestError(
+                    f"TensorRT gives other detections than ONNX Runtime: {report.found:.1%} of "
+                    f"{report.reference_count} found; report this with edgedet doctor --json"
+                )
+            return f"{report.reference_count} detections as by ONNX Runtime; {detector.description}"
+
+
+def _kernels() -> str:
+    """Our kernels on this GPU against the CPU's own code."""
+    from edgedet.runtimes.cuda.check import check_nms, check_resize
+    from edgedet.runtimes.cuda.device import Cuda
+    from edgedet.runtimes.cuda.launcher import GpuLauncher
+
+    cuda = Cuda()
+    stream = cuda.stream()
+    launcher = GpuLauncher(cuda, stream)
+    try:
+        random = np.random.default_rng(0)
+        output = OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100)
+        kept = sum(check_nms(cuda, launcher, stream, output, random) for _ in range(20))
+        for rule in (ResizeRule("letterbox"), ResizeRule("stretch")):
+            check_resize(cuda, launcher, stream, InputSpec(320, 416), rule, random=random)
+    finally:
+        cuda.synchronise(stream)
+        launcher.close()
+        cuda.destroy_stream(stream)
+    device = f"{cuda.name}, compute capability {cuda.compute_capability}"
+    return f"NMS ({kept} boxes kept) and resizing as on the CPU; {device}"

@@ -1,0 +1,106 @@
+"""The golden input: the same frame everywhere, and a replay that notices what changed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedet import Detector
+from edgedet.card import ModelCard
+from edgedet.detections import Detections
+from edgedet.errors import ArtifactError, SelftestError
+from edgedet.golden import golden_frame, record, replay, require_golden
+from tests.rectangle_detector import save_rectangle_graph
+
+
+class Scripted:
+    """A detector that finds what it is told to."""
+
+    def __init__(self, card: ModelCard, boxes: Any, scores: Any) -> None:
+        self.card = card
+        self.boxes, self.scores = np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
+
+    def detect(self, frame: np.ndarray) -> Detections:
+        height, width = frame.shape[:2]
+        labels = np.zeros(len(self.scores), np.int32)
+        return Detections(self.boxes, self.scores, labels, self.card.names, (height, width))
+
+
+BOXES = [[10, 10, 110, 110], [200, 50, 300, 250], [400, 300, 500, 400]]
+SCORES = [0.9, 0.7, 0.5]
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    card = save_rectangle_graph(tmp_path / "model.onnx")
+    card = replace(card, output=replace(card.output, max_detections=100))
+    return replace(card, golden=record(Scripted(card, BOXES, SCORES), seeds=[5]))
+
+
+def test_the_frame_is_the_same_on_every_machine() -> None:
+    """The digests hold on any NumPy: integer arithmetic only."""
+    assert golden_frame(3).shape == (480, 640, 3)
+    digests = [hashlib.sha256(golden_frame(seed, 48, 64).tobytes()).hexdigest()[:16] for seed in (0, 1, 7)]
+    assert digests == DIGESTS
+    assert len({golden_frame(seed).tobytes() for seed in range(12)}) == 12
+
+
+DIGESTS = ["e1c6131ceffd0dd4", "7cef8cbbb27b8de6", "4e7e08bd8a46bb93"]
+
+
+def test_the_most_telling_scene_is_kept(card: ModelCard) -> None:
+    assert card.golden is not None
+    assert card.golden["seed"] == 5 and card.golden["scores"] == pytest.approx(SCORES)
+    with pytest.raises(ValueError, match="no seeds"):
+        record(Scripted(card, BOXES, SCORES), seeds=[])
+
+
+def test_the_same_detections_pass(card: ModelCard) -> None:
+    report = replay(Scripted(card, BOXES, SCORES))
+    assert report.passed and report.expected == report.found == 3
+    assert "3 agree" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores"),
+    [
+        ([], []),
+        (BOXES[:2], SCORES[:2]),
+        ([*BOXES, [0, 300, 80, 400]], [*SCORES, 0.95]),
+        ([[10, 10, 110, 90], *BOXES[1:]], SCORES),
+        (BOXES, [0.9, 0.6, 0.5]),
+    ],
+    ids=["nothing", "one missing", "one invented", "a box moved", "a score changed"],
+)
+def test_other_detections_fail(card: ModelCard, boxes: Any, scores: Any) -> None:
+    with pytest.raises(SelftestError, match=r"self-test failed: .* build the engine again here"):
+        require_golden(Scripted(card, boxes, scores))
+
+
+def test_precision_decides_what_may_differ(card: ModelCard) -> None:
+    shifted = [value + 0.02 for value in SCORES]
+    assert not replay(Scripted(card, BOXES, shifted)).passed
+    assert replay(Scripted(replace(card, precision="fp16"), BOXES, shifted)).passed
+
+
+def test_what_lies_near_the_threshold_decides_nothing(card: ModelCard) -> None:
+    assert replay(Scripted(card, [*BOXES, [0, 300, 80, 400]], [*SCORES, 0.251])).passed
+    assert replay(Scripted(card, BOXES[:2], SCORES[:2]), conf=0.6).passed
+
+
+def test_artifacts_without_golden_input_say_so(card: ModelCard) -> None:
+    with pytest.raises(ArtifactError, match="no golden input"):
+        replay(Scripted(replace(card, golden=None), BOXES, SCORES))
+    with pytest.raises(ArtifactError, match="golden input is broken"):
+        replay(Scripted(replace(card, golden={"seed": 1, "height": 48, "width": 64}), BOXES, SCORES))
+
+
+def test_a_detector_can_insist_on_it(tmp_path: Path) -> None:
+    save_rectangle_graph(tmp_path / "model.onnx")
+    with pytest.raises(ArtifactError, match="no golden input"):
+        Detector(tmp_path / "model.onnx", selftest=True)

@@ -1,0 +1,26 @@
+"""A machine with TensorRT and a GPU, as far as our code can tell."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from tests.tensorrt_api.behaviour import Machine
+from tests.tensorrt_api.cuda_double import FakeCuda
+from tests.tensorrt_api.double import make_tensorrt
+
+
+def install(monkeypatch: pytest.MonkeyPatch, version: str, cuda: FakeCuda, machine: Machine | None = None) -> Any:
+    """Put the doubles where ``import tensorrt`` and ``from cuda.bindings import runtime`` find them."""
+    machine = machine or Machine()
+    machine.enqueue = cuda.enqueue  # type: ignore[attr-defined]
+    trt = make_tensorrt(version, machine)
+    package = types.ModuleType("cuda.bindings")
+    package.runtime = cuda.module  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", package)
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    return trt
