@@ -6,16 +6,20 @@ PYTHON ?= python3
 VENV ?= .venv
 
 PY := $(VENV)/bin/python
+# A board has no PyTorch to set up: the GPU targets take the environment that is there.
+GPU_PY := $(if $(wildcard $(PY)),$(PY),$(PYTHON))
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck format bench clean
+.PHONY: help setup demo test lint typecheck format bench test-gpu bench-gpu clean
 
 help:
 	@echo 'make demo       export the sample detector (fp32, int8), run it on a rendered clip, print what was kept'
 	@echo 'make test       the whole test suite'
 	@echo 'make lint       style, formatting and types (typecheck alone: make typecheck; to reformat: make format)'
 	@echo 'make bench      measure what the SDK adds to the bare network'
+	@echo 'make test-gpu   the tests that need an NVIDIA GPU (and TensorRT); they say what is missing and skip'
+	@echo 'make bench-gpu  preprocessing, NMS and engines on the GPU: make bench-gpu ENGINES="a.trt b.trt"'
 	@echo 'make setup      only the virtual environment, in $(VENV)'
 	@echo 'make clean      remove what the other targets built, except $(VENV)'
 
@@ -59,6 +63,12 @@ format: setup
 
 bench: setup
 	@$(PY) benchmarks/overhead.py
+
+test-gpu:
+	@$(GPU_PY) -m pytest -rs tests/gpu
+
+bench-gpu:
+	@$(GPU_PY) benchmarks/gpu.py $(ENGINES)
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,6 +17,10 @@ from edgedet.errors import RuntimeUnavailableError
 INSTALL = "pip install 'edgedet[tensorrt]' (on JetPack 6: pip install 'cuda-bindings<13')"
 
 
+STICKY = 700
+"""From here on (an illegal address, a failed launch) errors stay until the process ends."""
+
+
 class CudaError(RuntimeUnavailableError):
     """A CUDA call that failed: no device, no memory, or an earlier kernel that crashed."""
 
@@ -141,10 +145,14 @@ class Cuda:
     def _call(self, name: str, *arguments: Any) -> Any:
         status, *values = checked_call(self.api, name, *arguments)
         if int(status) != 0:
-            raise CudaError(
-                f"CUDA {name} failed: {getattr(status, 'name', status)} ({int(status)}); see edgedet doctor. "
-                "After a crash inside a kernel the process must be started again"
-            )
+            reason = f"CUDA {name} failed: {getattr(status, 'name', status)} ({int(status)})"
+            if name == "cudaGetDeviceCount":
+                raise CudaError(
+                    f"{reason}: no NVIDIA GPU, or no driver that fits cuda-bindings; see edgedet doctor"
+                )
+            if int(status) >= STICKY:
+                raise CudaError(f"{reason}: a kernel crashed, and the process must be started again")
+            raise CudaError(f"{reason}; see edgedet doctor")
         return values[0] if values else None
 
 
