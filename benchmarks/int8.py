@@ -260,7 +260,8 @@ def run_rivals(
     done = subprocess.run(
         [python, str(program), str(float_path), str(work)], capture_output=True, text=True, check=False
     )
-    print(done.stdout, end="")
+    # The tools themselves fill pages; what became of each is in this file.
+    print((work / "tools.txt").read_text() if (work / "tools.txt").exists() else "", end="")
     if done.returncode:
         print(done.stderr[-2000:])
     found = {}

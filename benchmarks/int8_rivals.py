@@ -18,18 +18,20 @@ def main() -> None:
     """Try every tool that is there."""
     source, folder = Path(sys.argv[1]), Path(sys.argv[2])
     frames = list(np.load(folder / "frames.npy"))
+    told: list[str] = []
     model = onnx.load(source)
     name = model.graph.input[0].name
     for title, needs, tool in TOOLS:
         if importlib.util.find_spec(needs) is None:
-            print(f"  {title}: {needs} is not installed")
+            told.append(f"  {title}: {needs} is not installed\n")
             continue
         begin = time.monotonic()
         try:
             tool(source, folder / f"{title}.onnx", name, frames)
-            print(f"  {title}: {time.monotonic() - begin:.0f} s")
+            told.append(f"  {title}: {time.monotonic() - begin:.0f} s\n")
         except Exception as error:
-            print(f"  {title}: failed: {type(error).__name__}: {str(error)[:300]}")
+            told.append(f"  {title}: failed: {type(error).__name__}: {str(error)[:300]}\n")
+        (folder / "tools.txt").write_text("".join(told))
 
 
 def onnxruntime_static(source: Path, target: Path, name: str, frames: list[np.ndarray]) -> None:
