@@ -235,7 +235,8 @@ def _refuse_or_warn(
     )
     if options.over_budget == "refuse":
         raise AccuracyBudgetError(
-            f"{text}: allow more with --max-drop, calibrate on more images, or keep the best graph with --keep-best"
+            f"{text}: allow more with --max-drop, calibrate on more images, or keep the best graph with "
+            "--over-budget keep_best"
         )
     warnings.append(text)
 
