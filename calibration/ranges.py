@@ -85,6 +85,8 @@ def mse_grid(seen: Observation, kind: GridKind, through: Function | None = None)
 
 def entropy_grid(seen: Observation, kind: GridKind) -> Grid:
     """The clipping whose 128 (s8) or 256 (u8) level histogram diverges least from the tensor's own."""
+    if seen.high - seen.low <= 1e-5 * seen.magnitude:
+        return grid_for(kind, seen.low, seen.high)  # as good as constant: nothing to divide into bins
     if kind == "s8":
         magnitudes, edges = np.histogram(
             np.abs(seen.centres), bins=BINS_OF_ENTROPY, range=(0, max(seen.magnitude, 1e-12)), weights=seen.counts

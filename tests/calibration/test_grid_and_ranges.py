@@ -17,8 +17,8 @@ ends = st.floats(-1e4, 1e4, allow_nan=False)
 
 def observation(values: np.ndarray) -> Observation:
     low, high = float(values.min()), float(values.max())
-    counts, _ = np.histogram(values, BINS, (low, high))
-    return Observation(low, high, counts, np.array([max(-low, high)]))
+    index = ((values - low) / max(high - low, 1e-30) * BINS).astype(np.int64).clip(0, BINS - 1)
+    return Observation(low, high, np.bincount(index, minlength=BINS), np.array([max(-low, high)]))
 
 
 @given(kind=st.sampled_from(["s8", "u8"]), first=ends, second=ends)
@@ -49,6 +49,15 @@ def test_one_outlier_does_not_set_the_range_of_the_best_candidate(kind: str) -> 
     }
     assert squared_error(seen, options["mse"]) == pytest.approx(measured["mse"], rel=0.15)
     assert measured["mse"] == pytest.approx(min(measured.values()), rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["s8", "u8"])
+@pytest.mark.parametrize("value", [0.0, 7.0, -3e5])
+def test_a_constant_tensor_has_ranges_too(kind: str, value: float) -> None:
+    for wobble in (0.0, 1e-7):
+        values = np.array([value, value * (1 + wobble)], np.float32)
+        for grid in candidates(observation(values), kind).values():  # type: ignore[arg-type]
+            np.testing.assert_allclose(grid.round(values), values, rtol=0.01)
 
 
 def test_learned_rounding_beats_nearest_on_inputs_it_has_not_seen() -> None:
