@@ -73,8 +73,11 @@ class Detector:
         try:
             thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
             self._preprocess = Preprocessor(self.card.input, self.card.resize)
+            # A runtime may finish on its own device what the graph leaves to it.
+            suppress = getattr(self._runtime, "suppress", None)
+            described = suppress(thresholds) if suppress is not None else self.card
             names = tuple(tensor.name for tensor in self._runtime.outputs)
-            self._postprocess = Postprocessor(self.card, thresholds, names)
+            self._postprocess = Postprocessor(described, thresholds, names)
         except Exception:
             self._runtime.close()
             raise

@@ -101,7 +101,7 @@ class Postprocessor:
         self._card = card
         self._thresholds = thresholds
         self._outputs = wanted
-        self._decode: Callable[[list[Array]], Found] = {
+        self.decode: Callable[[list[Array]], Found] = {
             "detections": self._detections,
             "candidates": self._candidates,
             "yolo_xywh": self._yolo_xywh,
@@ -110,7 +110,7 @@ class Postprocessor:
 
     def __call__(self, outputs: dict[str, Array], geometry: ResizeGeometry, slot: int = 0) -> Detections:
         """Detections of the frame in batch place ``slot``, in frame pixels, clipped to the frame, best first."""
-        found = self._decode([outputs[name][slot] for name in self._outputs])
+        found = self.decode([outputs[name][slot] for name in self._outputs])
         boxes = geometry.to_frame(found.boxes)
         # What lies wholly in the padding, or has no extent, is no box of this frame.
         real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])

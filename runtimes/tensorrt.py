@@ -16,9 +16,12 @@ import numpy as np
 from edgedet.card import ModelCard
 from edgedet.engine_file import read_engine_header, read_plan
 from edgedet.engine_match import Host, require_match
-from edgedet.errors import ArtifactError, UsageError
+from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.postprocess import Thresholds
 from edgedet.runtimes.base import Array, TensorSpec
 from edgedet.runtimes.cuda.device import Cuda, CudaError
+from edgedet.runtimes.cuda.launcher import GpuLauncher
+from edgedet.runtimes.cuda.suppression import Suppression
 from edgedet.runtimes.tensorrt_log import errors_of, explain_refusal, import_tensorrt, make_log
 
 DTYPES = {
@@ -66,6 +69,10 @@ class TensorRTRuntime:
         self._stream: int | None = None
         self._staging: dict[str, Array] = {}
         self._addresses: dict[str, int] = {}
+        self._device_memory: list[int] = []
+        self._runs = 0
+        self._suppression: Suppression | None = None
+        self._launcher: GpuLauncher | None = None
         file = read_engine_header(path)
         plan = read_plan(file)
         trt = import_tensorrt()
@@ -85,6 +92,7 @@ class TensorRTRuntime:
             if self._engine is None:
                 raise explain_refusal(path, self._log)
             self.inputs, self.outputs = _tensors(trt, self._engine, path)
+            self._engine_outputs = self.outputs
             self._check_input(path)
             self._allocate()
         except BaseException:
@@ -93,7 +101,6 @@ class TensorRTRuntime:
         way = "mapped memory" if self._cuda.integrated else "pinned memory"
         device_name = f"{self._cuda.name} (compute capability {self._cuda.compute_capability})"
         self.description = f"tensorrt {trt.__version__} {device_name}, {way}"
-        self._runs = 0
 
     def _check_input(self, path: Path) -> None:
         spec = self.card.input
@@ -118,10 +125,42 @@ class TensorRTRuntime:
         for tensor in (*self.inputs, *self.outputs):
             staging = cuda.pinned(tensor.shape, tensor.dtype)
             self._staging[tensor.name] = staging
-            shared = cuda.integrated
-            self._addresses[tensor.name] = cuda.mapped_address(staging) if shared else cuda.allocate(staging.nbytes)
-            if not self._context.set_tensor_address(tensor.name, self._addresses[tensor.name]):
-                raise ArtifactError(f"TensorRT refuses a buffer for {tensor.name}: {errors_of(self._log)}")
+            self._place(tensor, cuda.mapped_address(staging) if cuda.integrated else self._device(staging.nbytes))
+
+    def _device(self, size: int) -> int:
+        self._device_memory.append(self._cuda.allocate(size))
+        return self._device_memory[-1]
+
+    def _place(self, tensor: TensorSpec, address: int) -> None:
+        self._addresses[tensor.name] = address
+        if not self._context.set_tensor_address(tensor.name, address):
+            raise ArtifactError(f"TensorRT refuses a buffer for {tensor.name}: {errors_of(self._log)}")
+
+    def suppress(self, thresholds: Thresholds) -> ModelCard:
+        """Finish on the GPU what the engine leaves open: NMS by kernels of ours, in the same CUDA graph.
+
+        Returns the card of what :meth:`run` gives from now on. Where the kernels cannot be compiled, or the engine
+        does its own NMS, everything stays as it is. Must come before the first run.
+        """
+        if self.card.output.format != "candidates" or self._runs:
+            return self.card
+        assert self._stream is not None
+        tensors = {tensor.name: tensor for tensor in self._engine_outputs}
+        try:
+            self._launcher = GpuLauncher(self._cuda, self._stream)
+            self._launcher.prepare()
+        except RuntimeUnavailableError as error:
+            self._launcher = None
+            logger.warning("NMS runs on the CPU: %s", error)
+            return self.card
+        if self._cuda.integrated:
+            # Mapped memory is for the host's eyes; what only kernels read belongs to the GPU.
+            for tensor in self._engine_outputs:
+                self._place(tensor, self._device(self._staging[tensor.name].nbytes))
+        self._suppression = Suppression(self._cuda, self._launcher, self.card, thresholds, tensors["scores"])
+        self.outputs = self._suppression.outputs
+        self.description += ", NMS on the GPU"
+        return self._suppression.card
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Array]:
         """Execute once; see :class:`edgedet.runtimes.base.Runtime`.
@@ -145,7 +184,13 @@ class TensorRTRuntime:
         # TensorRT allocates on the first run, which no graph may record.
         if self._runs == 1:
             self._capture()
-        return {tensor.name: self._staging[tensor.name] for tensor in self.outputs}
+        if self._suppression is None:
+            return {tensor.name: self._staging[tensor.name] for tensor in self.outputs}
+        if self._suppression.overflowed:
+            self._download()
+            self._cuda.synchronise(self._stream)
+            return self._suppression.on_host(self._staging["boxes"], self._staging["scores"])
+        return self._suppression.results()
 
     def _feed(self, tensor: TensorSpec, value: Any) -> None:
         assert self._stream is not None
@@ -169,9 +214,15 @@ class TensorRTRuntime:
             raise ArtifactError(
                 f"TensorRT failed while running the engine: {errors_of(self._log) or 'it gives no reason'}"
             )
-        if not self._cuda.integrated:
-            for tensor in self.outputs:
-                self._cuda.download(self._staging[tensor.name], self._addresses[tensor.name], self._stream)
+        if self._suppression is not None:
+            self._suppression.enqueue(self._addresses["boxes"], self._addresses["scores"], self._stream)
+        elif not self._cuda.integrated:
+            self._download()
+
+    def _download(self) -> None:
+        assert self._stream is not None
+        for tensor in self._engine_outputs:
+            self._cuda.download(self._staging[tensor.name], self._addresses[tensor.name], self._stream)
 
     def _capture(self) -> None:
         """Record :meth:`_execute` as a graph; an engine that cannot be recorded runs without one."""
@@ -196,11 +247,15 @@ class TensorRTRuntime:
             self._cuda.destroy_graph(self._graph)
         # Before their memory: the context may still refer to it.
         self._graph = self._context = self._engine = self._runtime = None
-        for name, staging in self._staging.items():
-            if name in self._addresses and not self._cuda.integrated:
-                self._cuda.free(self._addresses[name])
+        for owner in (self._suppression, self._launcher):
+            if owner is not None:
+                owner.close()
+        for address in self._device_memory:
+            self._cuda.free(address)
+        for staging in self._staging.values():
             self._cuda.unpin(staging)
-        self._staging, self._addresses = {}, {}
+        self._suppression = self._launcher = None
+        self._staging, self._addresses, self._device_memory = {}, {}, []
         if self._stream is not None:
             self._cuda.destroy_stream(self._stream)
             self._stream = None

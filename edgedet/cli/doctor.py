@@ -1,6 +1,6 @@
 """Say what this machine can run, what is missing, and how to get it.
 
-Exit code 0 when graphs can be run here, 1 when something they need is missing or broken.
+Exit code 0 when graphs, and the ARTIFACTs named, can be run here; 1 when something is missing or broken.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 from edgedet.cli.values import human_bytes
 from edgedet.environment import Environment, describe_environment
+from edgedet.errors import EdgedetError
 from edgedet.machine import Machine, describe_machine
 
 EXAMPLES = """\
 examples:
   edgedet doctor
+  edgedet doctor model.trt model.onnx      will these run here?
   edgedet doctor --json > machine.json
 """
 
@@ -25,6 +28,7 @@ SMALL_MEMORY = 1_000_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet doctor``."""
+    parser.add_argument("artifacts", metavar="ARTIFACT", type=Path, nargs="*", help="will these run here?")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
 
@@ -32,22 +36,49 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, and print what was found."""
     machine, environment = describe_machine(), describe_environment()
     advice = [*environment.advice, *machine_advice(machine)]
+    artifacts = {str(path): problem(path, machine, environment) for path in arguments.artifacts}
     if arguments.json:
         found = {
             "machine": dataclasses.asdict(machine),
             "environment": dataclasses.asdict(environment),
             "can_detect": environment.can_detect,
             "advice": advice,
+            "artifacts": artifacts,
         }
         print(json.dumps(found, indent=2))
     else:
         for line in (*machine_lines(machine), "", *environment_lines(environment)):
             print(line)
+        for index, (path, reason) in enumerate(artifacts.items()):
+            title = "artifacts" if index == 0 else ""
+            print(f"{title:<12}{'-' if reason else '+'} {path}{f': {reason}' if reason else ' fits this machine'}")
         print()
         for line in advice:
             print(f"! {line}")
         print("graphs can be run here" if environment.can_detect else "graphs cannot be run here yet")
-    return 0 if environment.can_detect else 1
+    return 0 if environment.can_detect and not any(artifacts.values()) else 1
+
+
+def problem(path: Path, machine: Machine, environment: Environment) -> str:
+    """Why an artifact will not run here, as far as that can be told without running it; empty if it will."""
+    from edgedet.artifact import KIND_OF_RUNTIME, artifact_kind, read_card
+    from edgedet.engine_file import read_engine_header, read_plan
+    from edgedet.engine_match import Host, require_match
+
+    try:
+        kind = artifact_kind(path)
+        needed = next(name for name, of in KIND_OF_RUNTIME.items() if of == kind)
+        read_card(path)
+        if kind == "engine":
+            engine = read_engine_header(path)
+            tensorrt = next(found.version for found in environment.packages if found.package.module == "tensorrt")
+            gpu = machine.gpus[0] if machine.gpus else None
+            capability, name = (gpu.compute_capability, gpu.name) if gpu else (None, None)
+            require_match(engine, read_plan(engine), Host(tensorrt, capability, name, machine.architecture))
+    except EdgedetError as error:
+        return str(error)
+    runtime = next(found for found in environment.runtimes if found.name == needed)
+    return "" if runtime.usable else f"{needed} cannot run here: {' '.join(runtime.reason.split())}"
 
 
 def machine_lines(machine: Machine) -> Iterator[str]:

@@ -38,6 +38,18 @@ class GpuLauncher:
             "cuLaunchKernel", function, *grid, 1, threads, 1, 1, 0, self._stream, ctypes.addressof(values), 0
         )
 
+    def prepare(self) -> None:
+        """Compile and load every kernel now: not in the middle of a recording, and to know that it works.
+
+        Raises:
+            RuntimeUnavailableError: NVRTC or the driver is missing or too old.
+        """
+        # Before the compiler: a machine without a driver is told at once.
+        self._call("cuInit", 0)
+        for name in KERNELS:
+            if name not in self._functions:
+                self._load(name)
+
     def allocate(self, size: int) -> int:
         """Device memory that lives as long as the launcher."""
         address = self._cuda.allocate(size)

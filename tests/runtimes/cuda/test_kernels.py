@@ -126,7 +126,7 @@ def test_every_rule_of_the_card_is_kept(
             output=output,
         )
         thresholds = Thresholds(output.score_threshold, output.iou_threshold, output.max_detections)
-        expected = Postprocessor(card, thresholds, ("boxes", "scores"))._candidates([boxes, scores])
+        expected = Postprocessor(card, thresholds, ("boxes", "scores")).decode([boxes, scores])
         found, values, labels, _ = suppress(launcher, output, boxes, scores, classes=classes)
         np.testing.assert_array_equal(found, expected.boxes)
         np.testing.assert_array_equal(values, expected.scores)

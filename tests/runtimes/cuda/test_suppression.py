@@ -1,0 +1,119 @@
+"""An engine with NMS on the GPU finds what the graph with NMS on the host finds; kernels run in their CPU build."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from edgedet import Detector
+from edgedet.artifact import read_card
+from edgedet.engine_file import write_engine
+from edgedet.errors import RuntimeUnavailableError
+from edgedet.golden import golden_frame
+from edgedet.runtimes import tensorrt as runtime_module
+from edgedet.runtimes.cuda.kernels import NmsKernels
+from edgedet.selftest import TINY
+from tests.runtimes.cuda.host_build import HostLauncher, build
+from tests.tensorrt_api.behaviour import make_plan
+from tests.tensorrt_api.cuda_double import FakeCuda
+from tests.tensorrt_api.installed import install
+
+
+class QueuedLauncher:
+    """The kernels' CPU build behind the double's streams: nothing happens before the stream is waited for."""
+
+    host: HostLauncher
+    double: FakeCuda
+    refuses = False
+
+    def __init__(self, cuda: Any, stream: int) -> None:
+        self._stream = stream
+        self._memory: list[int] = []
+
+    def prepare(self) -> None:
+        if self.refuses:
+            raise RuntimeUnavailableError("NVRTC is too old")
+
+    def launch(self, name: str, grid: tuple[int, int], threads: int, arguments: Sequence[Any]) -> None:
+        # The driver copies the arguments when a kernel is queued.
+        kept = [type(value).from_buffer_copy(value) for value in arguments]
+        self.double.enqueue(self._stream, lambda: self.host.launch(name, grid, threads, kept))
+
+    def allocate(self, size: int) -> int:
+        self._memory.append(self.double.cudaMalloc(size)[1])
+        return self._memory[-1]
+
+    def clear(self, address: int, size: int) -> None:
+        self.double.enqueue(self._stream, lambda: ctypes.memset(address, 0, size) and None)
+
+    def close(self) -> None:
+        for address in self._memory:
+            self.double.cudaFree(address)
+        self._memory = []
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> HostLauncher:
+    return build(tmp_path_factory.mktemp("suppression"))
+
+
+@pytest.fixture(params=[False, True], ids=["discrete", "jetson"])
+def double(request: Any, monkeypatch: pytest.MonkeyPatch, host: HostLauncher) -> FakeCuda:
+    double = FakeCuda(integrated=request.param)
+    monkeypatch.setattr(QueuedLauncher, "host", host, raising=False)
+    monkeypatch.setattr(QueuedLauncher, "double", double, raising=False)
+    monkeypatch.setattr(runtime_module, "GpuLauncher", QueuedLauncher)
+    return double
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, double: FakeCuda) -> Path:
+    trt = install(monkeypatch, "10.16.1.11", double)
+    facts = {"tensorrt": "10.16.1.11", "compute_capability": "8.7", "architecture": platform.machine()}
+    write_engine(tmp_path / "tiny.trt", replace(read_card(TINY), engine=facts), make_plan(trt, onnx.load(TINY)))
+    return tmp_path / "tiny.trt"
+
+
+def compare(engine: Path, **thresholds: Any) -> str:
+    """Frame by frame equal to the graph in ONNX Runtime; returns what ran the engine."""
+    with Detector(TINY, **thresholds) as reference, Detector(engine, **thresholds) as detector:
+        for seed in range(6):
+            frame = golden_frame(seed)
+            expected, found = reference.detect(frame), detector.detect(frame)
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+            np.testing.assert_array_equal(found.scores, expected.scores)
+            np.testing.assert_array_equal(found.labels, expected.labels)
+            assert len(found) > 0
+        return detector.description
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"conf": 0.7}, {"iou": 0.2}, {"max_detections": 7}, {"conf": 0.55}])
+def test_detections_are_the_hosts(engine: Path, double: FakeCuda, thresholds: dict[str, Any]) -> None:
+    description = compare(engine, **thresholds)
+    assert "NMS on the GPU" in description and "CUDA graph" in description
+    assert double.launches == 5 and double.held == 0
+
+
+def test_more_candidates_than_fit_go_to_the_host(
+    engine: Path, double: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NmsKernels.__init__.__kwdefaults__, "capacity", 8)  # type: ignore[index]
+    assert "NMS on the GPU" in compare(engine)
+    assert double.held == 0
+
+
+def test_without_a_compiler_the_host_does_it(
+    engine: Path, double: FakeCuda, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(QueuedLauncher, "refuses", True)
+    assert "NMS on the GPU" not in compare(engine)
+    assert "NMS runs on the CPU: NVRTC is too old" in caplog.text
+    assert double.held == 0
