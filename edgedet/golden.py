@@ -171,7 +171,8 @@ def require_golden(detector: GoldenSource, *, conf: float | None = None) -> Gold
         raise SelftestError(
             f"self-test failed: {report}; expected {report.required:.0%} to agree within IoU "
             f"{report.tolerance.min_iou} and score {report.tolerance.max_score_difference}. This runtime computes "
-            "something else than the exporting machine did: build the engine again here, or try runtime='onnxruntime'"
+            "something else than the exporting machine did: build the engine again here, or try "
+            "runtime='onnxruntime'"
         )
     return report
 
@@ -211,13 +212,17 @@ Offsets = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
-def _ellipse(y: Offsets, x: Offsets, centre_y: int, centre_x: int, radius_y: int, radius_x: int) -> Mask:
+def _ellipse(  # noqa: PLR0917
+    y: Offsets, x: Offsets, centre_y: int, centre_x: int, radius_y: int, radius_x: int
+) -> Mask:
     radius_y, radius_x = max(radius_y, 1), max(radius_x, 1)
     inside = ((y - centre_y) * radius_x) ** 2 + ((x - centre_x) * radius_y) ** 2
     return np.asarray(inside <= (radius_y * radius_x) ** 2)
 
 
-def _rectangle(y: Offsets, x: Offsets, top: int, left: int, bottom: int, right: int) -> Mask:
+def _rectangle(  # noqa: PLR0917
+    y: Offsets, x: Offsets, top: int, left: int, bottom: int, right: int
+) -> Mask:
     return np.asarray((y >= top) & (y < bottom) & (x >= left) & (x < right))
 
 

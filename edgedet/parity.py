@@ -116,7 +116,7 @@ def match_detections(
     # Partners of their own standing first, then the closest, so that the reported differences are honest.
     closeness = iou - difference
     partners = [
-        sorted(np.flatnonzero(row), key=lambda j, i=i: (not wanted_of_candidate[j], -closeness[i, j]))
+        [int(j) for j in np.lexsort((-closeness[i], ~wanted_of_candidate)) if row[j]]
         for i, row in enumerate(allowed)
     ]
     # Augmenting never frees a matched detection, so those at or above min_score go first.

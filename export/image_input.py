@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedet.card import InputSpec
 from edgedet.export.graph import GraphBuilder
@@ -31,6 +30,5 @@ def add_image_input(graph: GraphBuilder, spec: InputSpec) -> str:
     return image
 
 
-def _per_channel(values: Sequence[float]) -> np.ndarray:
-    array = np.asarray(values, np.float64)
+def _per_channel(array: NDArray[np.float64]) -> NDArray[np.float64]:
     return array[:1].reshape(()) if np.ptp(array) == 0 else array.reshape(3, 1, 1)

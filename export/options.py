@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from edgedet.card import ModelCard, Precision
 from edgedet.errors import UsageError
@@ -12,10 +13,8 @@ from edgedet.errors import UsageError
 ENGINE_SUFFIXES = (".trt", ".engine", ".plan")
 
 
-class Progress(Protocol):
-    """Told what is being done; ``of`` is 0 where the end is not known."""
-
-    def __call__(self, what: str, done: int, of: int) -> None: ...
+Progress = Callable[[str, int, int], None]
+"""Told (what is being done, how much of it, of how much); the last is 0 where the end is not known."""
 
 
 def silent(what: str, done: int, of: int) -> None:

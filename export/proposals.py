@@ -104,7 +104,11 @@ def _best_of_levels(
 
     Levels with fewer anchors than ``per_level`` are filled up with rows that are not.
     """
-    logits, deltas, centres, sizes, real = [], [], [], [], []
+    logits: list[str] = []
+    deltas: list[str] = []
+    centres: list[str] = []
+    sizes: list[str] = []
+    real = []
     for number, level in enumerate(levels):
         name = f"rpn/level_{number}"
         taken = min(per_level, len(level.anchors))

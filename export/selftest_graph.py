@@ -30,7 +30,7 @@ def selftest_graph() -> tuple[onnx.ModelProto, ModelCard]:
     second = np.cos(np.arange(7 * 8 * CELL**2, dtype=np.float64) * 0.9).reshape(7, 8, CELL, CELL) / 6
     y, x = np.mgrid[0:cells, 0:cells] * CELL + CELL / 2
     centres = np.stack([x, y, x, y], axis=-1).reshape(1, cells**2, 4)
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "first": first.astype(np.float32),
         "second": second.astype(np.float32),
         "centres": centres.astype(np.float32),

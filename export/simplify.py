@@ -88,10 +88,10 @@ def _fold_constants(model: onnx.ModelProto) -> None:
     graph = model.graph
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes: dict[str, tuple[int, ...]] = {}
-    for value in (*inferred.value_info, *inferred.input, *inferred.output):
-        sizes = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
-            shapes[value.name] = tuple(size.dim_value for size in sizes)
+    for info in (*inferred.value_info, *inferred.input, *inferred.output):
+        sizes = info.type.tensor_type.shape.dim
+        if info.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
+            shapes[info.name] = tuple(size.dim_value for size in sizes)
     outputs = {value.name for value in graph.output}
     known = {tensor.name: tensor for tensor in graph.initializer}
     kept = []

@@ -38,7 +38,7 @@ def to_onnx(
             torch.onnx.export(
                 module,
                 (example,),
-                buffer,
+                buffer,  # type: ignore[arg-type]  # the tracing exporter takes files, its annotation does not
                 input_names=list(inputs),
                 output_names=list(outputs),
                 opset_version=opset,

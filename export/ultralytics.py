@@ -31,7 +31,7 @@ def to_foreign(path: Path, *, imgsz: tuple[int, int] | None, batch: int) -> Fore
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
     try:
-        from ultralytics import YOLO
+        from ultralytics import YOLO  # type: ignore[attr-defined,unused-ignore]
     except ImportError as error:
         raise MissingDependencyError(
             f"{path} is an Ultralytics checkpoint, and reading it needs their package: pip install ultralytics "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from edgedet.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.errors import ArtifactError
@@ -116,7 +116,7 @@ def add_candidates_or_nms(
         graph.output(boxes, "boxes", "float32", (spec.batch, anchors, 4))
         graph.output(rows, "scores", "float32", (spec.batch, anchors, classes))
         return
-    common = {
+    common: dict[str, Any] = {
         "batch": spec.batch,
         "anchors": anchors,
         "conf": output.score_threshold,

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, human_bytes, positive_integer
@@ -183,7 +184,9 @@ def export_engine(
 
     given = {name: getattr(arguments, name) for name in ENGINE_OPTIONS if getattr(arguments, name) is not None}
     building = EngineOptions(**given)
-    container = arguments.container or ("plan" if output.suffix.lower() == ".plan" else "file")
+    container: Literal["file", "plan"] = arguments.container or (
+        "plan" if output.suffix.lower() == ".plan" else "file"
+    )
     if is_ready_for_engine(arguments.source, arguments.precision):
         return convert_graph(arguments.source, output, options=building, container=container, progress=progress)
     progress("loading PyTorch")
