@@ -213,10 +213,35 @@ def integer_share(model: onnx.ModelProto) -> float:
     integer = 0
     for layer in layers:
         node = network.nodes[layer.name]
-        sources = [network.producer.get(name) for name in node.input[:2]]
-        if all(source is not None and source.op_type == "DequantizeLinear" for source in sources):
+        if all(comes_from_integers(network, name) for name in node.input[:2]):
             integer += layer.multiply_adds
     return integer / max(total, 1)
+
+
+MOVING = (
+    "Concat",
+    "MaxPool",
+    "Resize",
+    "Reshape",
+    "Transpose",
+    "Split",
+    "Slice",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+)
+"""Operators that only move or pick values: some tools put the pair before them, which comes to the same."""
+
+
+def comes_from_integers(network: Network, tensor: str) -> bool:
+    """Whether a tensor is dequantised, or made of dequantised ones."""
+    node = network.producer.get(tensor)
+    if node is None:
+        return False
+    if node.op_type in MOVING:
+        sources = node.input if node.op_type == "Concat" else node.input[:1]
+        return all(comes_from_integers(network, name) for name in sources)
+    return node.op_type == "DequantizeLinear"
 
 
 def without_pairs(model: onnx.ModelProto) -> onnx.ModelProto:
