@@ -49,8 +49,8 @@ class Grid:
 def grid_for(kind: GridKind, low: float, high: float) -> Grid:
     """The grid that covers ``low`` .. ``high`` and zero, which padding and ReLU need exactly.
 
-    >>> grid_for("s8", -1.0, 2.54)
-    Grid(kind='s8', scale=0.02, zero_point=0)
+    >>> grid_for("s8", -1.0, 63.5)
+    Grid(kind='s8', scale=0.5, zero_point=0)
     >>> grid_for("u8", -1.0, 4.1).zero_point
     50
     """
