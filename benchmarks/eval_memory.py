@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def resident_bytes() -> int:
     """Memory this process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def synthetic_dataset(images: int, folder: Path) -> Dataset:
@@ -207,8 +208,11 @@ def page(runs: list[dict[str, Any]], images: int) -> str:
             "",
             "![resident memory against images evaluated](eval_memory.png)",
             "",
-            "What an evaluation keeps per detection goes to a temporary file (41 bytes each); the conclusion reads "
-            "it back class by class. The figures are the same.",
+            "While images go by, memory does not grow: what an evaluation keeps per detection goes to a temporary file "
+            "(41 bytes each). The conclusion reads it back class by class for the average precisions, and all of it "
+            "once for the thresholds, which is where the peak of the largest run comes from (a million detections, "
+            "about 60 bytes each). The figures are pycocotools' own. Seconds are wall time on a machine shared with "
+            "other work.",
             "",
         ]
     )
