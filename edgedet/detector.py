@@ -17,6 +17,7 @@ from edgedet.artifact import open_artifact
 from edgedet.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
+from edgedet.geometry import ResizeGeometry
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
 from edgedet.sources import Frame, Source, open_source
@@ -108,7 +109,8 @@ class Detector:
         """Find objects in one frame.
 
         ``frame``: uint8 [H, W, 3] BGR of any size, as OpenCV reads it; also grey [H, W] or [H, W, 1], BGRA
-        [H, W, 4], and float frames with values 0..255. It is only read.
+        [H, W, 4], and float frames with values 0..255. It is only read. With an engine also uint8 [H, W, 3] BGR
+        on the GPU: anything with ``__cuda_array_interface__`` (PyTorch, CuPy, JAX, Numba, PyCUDA).
 
         Raises:
             FrameError: not an image.
@@ -174,11 +176,27 @@ class Detector:
             if self._closed:
                 raise UsageError(f"the detector of {self.path} is closed; open it again")
             begin = time.perf_counter()
-            places = [self._preprocess.prepare(frame, slot) for slot, frame in enumerate(frames)]
+            if any(hasattr(frame, "__cuda_array_interface__") for frame in frames):
+                places = self._place_on_gpu(frames)
+                inputs = {}
+            else:
+                places = [self._preprocess.prepare(frame, slot) for slot, frame in enumerate(frames)]
+                inputs = {self.card.input.name: self._preprocess.tensor}
             prepared = time.perf_counter()
-            outputs = self._runtime.run({self.card.input.name: self._preprocess.tensor})
+            outputs = self._runtime.run(inputs)
             done = time.perf_counter()
             found = [self._postprocess(outputs, place, slot) for slot, place in enumerate(places)]
             end = time.perf_counter()
             self.last_timing = Timing((prepared - begin) * 1e3, (done - prepared) * 1e3, (end - done) * 1e3)
             return found
+
+    def _place_on_gpu(self, frames: Sequence[Any]) -> list[ResizeGeometry]:
+        place = getattr(self._runtime, "place_frame", None)
+        if place is None:
+            raise UsageError(
+                f"frames on the GPU need an engine, and {self.path.name} runs by {self.description}; copy them "
+                "to the host, or build an engine: edgedet export -o model.trt"
+            )
+        if not all(hasattr(frame, "__cuda_array_interface__") for frame in frames):
+            raise UsageError("some frames are on the GPU and some are not; pass all of a batch from one place")
+        return [place(frame, slot) for slot, frame in enumerate(frames)]

@@ -17,9 +17,11 @@ from edgedet.card import ModelCard
 from edgedet.engine_file import read_engine_header, read_plan
 from edgedet.engine_match import Host, require_match
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.geometry import ResizeGeometry
 from edgedet.postprocess import Thresholds
 from edgedet.runtimes.base import Array, TensorSpec
 from edgedet.runtimes.cuda.device import Cuda, CudaError
+from edgedet.runtimes.cuda.gpu_frames import GpuFrames, device_address
 from edgedet.runtimes.cuda.launcher import GpuLauncher
 from edgedet.runtimes.cuda.suppression import Suppression
 from edgedet.runtimes.tensorrt_log import errors_of, explain_refusal, import_tensorrt, make_log
@@ -73,6 +75,7 @@ class TensorRTRuntime:
         self._runs = 0
         self._suppression: Suppression | None = None
         self._launcher: GpuLauncher | None = None
+        self._frames: GpuFrames | None = None
         file = read_engine_header(path)
         plan = read_plan(file)
         trt = import_tensorrt()
@@ -174,7 +177,9 @@ class TensorRTRuntime:
             raise UsageError("this runtime is closed")
         self._cuda.use()
         for tensor in self.inputs:
-            self._feed(tensor, inputs[tensor.name])
+            # What place_frame has put there needs no feeding.
+            if tensor.name in inputs:
+                self._feed(tensor, inputs[tensor.name])
         if self._graph is not None:
             self._cuda.launch(self._graph, self._stream)
         else:
@@ -191,6 +196,22 @@ class TensorRTRuntime:
             self._cuda.synchronise(self._stream)
             return self._suppression.on_host(self._staging["boxes"], self._staging["scores"])
         return self._suppression.results()
+
+    def place_frame(self, frame: Any, slot: int) -> ResizeGeometry:
+        """Resize a frame that is on the GPU into the input; see :meth:`GpuFrames.place`. ``run({})`` follows.
+
+        Raises:
+            FrameError: not a frame.
+            RuntimeUnavailableError: the kernel cannot be compiled here.
+        """
+        if self._stream is None:
+            raise UsageError("this runtime is closed")
+        self._cuda.use()
+        if self._frames is None:
+            self._launcher = self._launcher or GpuLauncher(self._cuda, self._stream)
+            self._launcher.prepare()
+            self._frames = GpuFrames(self._cuda, self._launcher, self.card, self._addresses[self.card.input.name])
+        return self._frames.place(frame, slot)
 
     def _feed(self, tensor: TensorSpec, value: Any) -> None:
         assert self._stream is not None
@@ -254,31 +275,11 @@ class TensorRTRuntime:
             self._cuda.free(address)
         for staging in self._staging.values():
             self._cuda.unpin(staging)
-        self._suppression = self._launcher = None
+        self._suppression = self._launcher = self._frames = None
         self._staging, self._addresses, self._device_memory = {}, {}, []
         if self._stream is not None:
             self._cuda.destroy_stream(self._stream)
             self._stream = None
-
-
-def device_address(interface: dict[str, Any], tensor: TensorSpec) -> int:
-    """Where an array on the GPU begins, after checking that it is what the input takes.
-
-    ``interface``: its ``__cuda_array_interface__`` (version 2 or 3).
-
-    Raises:
-        UsageError: another shape or dtype, or strides that leave gaps.
-    """
-    shape, kind = tuple(interface["shape"]), np.dtype(interface["typestr"])
-    if shape != tensor.shape or kind != tensor.dtype:
-        raise UsageError(
-            f"the GPU array is {kind} {list(shape)}, {tensor.name} takes {tensor.dtype} {list(tensor.shape)}"
-        )
-    strides = interface.get("strides")
-    dense = tuple(int(np.prod(shape[axis + 1 :])) * kind.itemsize for axis in range(len(shape)))
-    if strides is not None and tuple(strides) != dense:
-        raise UsageError(f"the GPU array has strides {list(strides)}, expected a contiguous one: make a copy first")
-    return int(interface["data"][0])
 
 
 def _tensors(trt: Any, engine: Any, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -16,8 +16,9 @@ import pytest
 from edgedet import Detector
 from edgedet.artifact import read_card
 from edgedet.engine_file import write_engine
-from edgedet.errors import RuntimeUnavailableError
+from edgedet.errors import FrameError, RuntimeUnavailableError, UsageError
 from edgedet.golden import golden_frame
+from edgedet.parity import Tolerance, match_detections, summarise
 from edgedet.runtimes import tensorrt as runtime_module
 from edgedet.runtimes.cuda.kernels import NmsKernels
 from edgedet.selftest import TINY
@@ -117,3 +118,61 @@ def test_without_a_compiler_the_host_does_it(
     assert "NMS on the GPU" not in compare(engine)
     assert "NMS runs on the CPU: NVRTC is too old" in caplog.text
     assert double.held == 0
+
+
+class OnGpu:
+    """A frame in the double's device memory, as PyTorch or CuPy would hand it over."""
+
+    def __init__(self, double: FakeCuda, frame: np.ndarray, **changes: Any) -> None:
+        address = double.cudaMalloc(frame.nbytes)[1]
+        ctypes.memmove(address, frame.ctypes.data, frame.nbytes)
+        facts = {"shape": frame.shape, "typestr": "|u1", "data": (address, True), "version": 3, "strides": None}
+        self.__cuda_array_interface__ = facts | changes
+
+
+def test_frames_on_the_gpu_give_the_same_detections(engine: Path, double: FakeCuda) -> None:
+    with Detector(engine) as detector:
+        for seed in range(6):
+            # Of the canvas's own size: resizing differs by a grey level, which this small a network notices.
+            frame = golden_frame(seed, 64, 64)
+            expected, found = detector.detect(frame), detector.detect(OnGpu(double, frame))  # type: ignore[arg-type]
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+            np.testing.assert_array_equal(found.scores, expected.scores)
+            assert len(found) > 0
+            assert found.frame_size == expected.frame_size
+
+
+def test_frames_on_the_gpu_are_resized_there(engine: Path, double: FakeCuda) -> None:
+    """Within a grey level of the host's, so nearly all detections are the same."""
+    tolerance = Tolerance(min_score=0.62, min_iou=0.95, max_score_difference=0.02)
+    with Detector(engine) as detector:
+        pairs = []
+        for seed in range(4):
+            frame = golden_frame(seed)
+            found = detector.detect(OnGpu(double, frame))  # type: ignore[arg-type]
+            assert found.frame_size == (480, 640)
+            pairs.append(match_detections(detector.detect(frame), found, tolerance))
+        report = summarise(pairs)
+        assert report.reference_count > 50 and min(report.found, report.confirmed) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"typestr": "<f4"}, "float32"),
+        ({"shape": (480, 640, 4)}, r"uint8 \[480, 640, 4\], expected uint8 \[height, width, 3\]"),
+        ({"strides": (1, 480, 307200)}, "contiguous copy"),
+    ],
+)
+def test_frames_that_are_none_are_refused(engine: Path, double: FakeCuda, changes: Any, said: str) -> None:
+    with Detector(engine) as detector, pytest.raises(FrameError, match=said):
+        detector.detect(OnGpu(double, golden_frame(0), **changes))  # type: ignore[arg-type]
+
+
+def test_frames_on_the_gpu_need_an_engine(engine: Path, double: FakeCuda) -> None:
+    frame = OnGpu(double, golden_frame(0))
+    with (
+        Detector(TINY) as detector,
+        pytest.raises(UsageError, match=r"need an engine, and selftest\.onnx runs"),
+    ):
+        detector.detect(frame)  # type: ignore[arg-type]
