@@ -211,8 +211,8 @@ def page(runs: list[dict[str, Any]], images: int) -> str:
             "While images go by, memory does not grow: what an evaluation keeps per detection goes to a temporary "
             "file (41 bytes each). The conclusion reads it back class by class for the average precisions, and all "
             "of it once for the thresholds, which is where the peak of the largest run comes from (a million "
-            "detections, about 60 bytes each). The figures are pycocotools' own. Seconds are wall time on a machine "
-            "shared with other work.",
+            "detections, about 60 bytes each). The figures are pycocotools' own. Seconds are wall time on a "
+            "machine shared with other work.",
             "",
         ]
     )

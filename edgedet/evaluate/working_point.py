@@ -94,7 +94,7 @@ def best_f1_threshold(ranking: Ranking) -> float:
     true = (ranking.states[judged][order] == State.TRUE).cumsum()
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
     f1 = 2 * true[last] / (last + 1 + ranking.objects)
-    return _shown(float(scores[order][last[len(last) - 1 - int(f1[::-1].argmax())]]))
+    return _shown(scores[order][last[len(last) - 1 - int(f1[::-1].argmax())]], scores)
 
 
 def false_alarm_threshold(top_without: NDArray[np.float32], rate: float) -> float:
@@ -140,9 +140,11 @@ def _at_least(scores: NDArray[np.float32], threshold: float) -> NDArray[np.bool_
     return (scores >= np.float32(threshold)) & (scores >= 0)
 
 
-def _shown(score: float) -> float:
-    """Four decimals that still let the score itself pass."""
-    return math.floor(score * 1e4) / 1e4
+def _shown(score: np.float32, scores: NDArray[np.float32]) -> float:
+    """``score`` with four decimals, where that lets the score itself pass and no lower one; else as it is."""
+    rounded = math.floor(float(score) * 1e4) / 1e4
+    passed = scores[scores >= np.float32(rounded)]
+    return rounded if passed.min() == score else float(score)
 
 
 def _share(part: float, whole: float) -> float:
