@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from onnx import ModelProto
 
@@ -27,6 +27,17 @@ class GraphOptions:
     nms: Literal["graph", "runtime"] = "graph"
     input_dtype: Literal["uint8", "float32"] | None = None
     pooling: Literal["operator", "products"] = "operator"
+
+
+def output_spec(options: GraphOptions, conf: float, iou: float, max_detections: int, **rules: Any) -> OutputSpec:
+    """What comes out, with the framework's own thresholds where the options keep them."""
+    return OutputSpec(
+        format="detections" if options.nms == "graph" else "candidates",
+        score_threshold=conf if options.conf is None else options.conf,
+        iou_threshold=iou if options.iou is None else options.iou,
+        max_detections=options.max_detections or max_detections,
+        **rules,
+    )
 
 
 @dataclass(frozen=True)

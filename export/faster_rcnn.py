@@ -14,7 +14,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from edgedet.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.export import boxes as box_ops
-from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.family import Exported, GraphOptions, output_spec
 from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input
 from edgedet.export.nms import add_per_class_nms, keep_above
@@ -122,11 +122,11 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         mean=tuple(model.transform.image_mean),
         std=tuple(model.transform.image_std),
     )
-    output = OutputSpec(
-        format="detections" if options.nms == "graph" else "candidates",
-        score_threshold=heads.score_thresh if options.conf is None else options.conf,
-        iou_threshold=heads.nms_thresh if options.iou is None else options.iou,
-        max_detections=options.max_detections or heads.detections_per_img,
+    output = output_spec(
+        options,
+        heads.score_thresh,
+        heads.nms_thresh,
+        heads.detections_per_img,
         box_layout="per_class",
         min_box_side=1e-2,
     )

@@ -10,7 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from edgedet.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.export import boxes as box_ops
-from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.family import Exported, GraphOptions, output_spec
 from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input
 from edgedet.export.nms import add_per_class_nms, keep_above
@@ -59,11 +59,11 @@ def export(model: ssd.SSD, options: GraphOptions) -> Exported:
         mean=tuple(model.transform.image_mean),
         std=tuple(model.transform.image_std),
     )
-    output = OutputSpec(
-        format="detections" if options.nms == "graph" else "candidates",
-        score_threshold=model.score_thresh if options.conf is None else options.conf,
-        iou_threshold=model.nms_thresh if options.iou is None else options.iou,
-        max_detections=options.max_detections or model.detections_per_img,
+    output = output_spec(
+        options,
+        model.score_thresh,
+        model.nms_thresh,
+        model.detections_per_img,
         candidates_per_class=min(model.topk_candidates, len(anchors)),
     )
     graph = GraphBuilder("ssd")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from edgedet.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.errors import ArtifactError
-from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.family import Exported, GraphOptions, output_spec
 from edgedet.export.foreign import ForeignGraph, literal
 from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input
@@ -71,13 +71,7 @@ def export(foreign: ForeignGraph, options: GraphOptions) -> Exported:
         # Scale and channel order are in the first convolution's weights.
         trained_colour="BGR",
     )
-    output = OutputSpec(
-        format="detections" if options.nms == "graph" else "candidates",
-        score_threshold=SCORE_THRESHOLD if options.conf is None else options.conf,
-        iou_threshold=IOU_THRESHOLD if options.iou is None else options.iou,
-        max_detections=options.max_detections or MAX_DETECTIONS,
-        label_mode="best",
-    )
+    output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS, label_mode="best")
     network = swap_colours(scale_first_convolution(foreign.model, 1 / 255))
     graph = GraphBuilder("yolo")
     (raw,) = graph.inline(network, {"images": add_image_input(graph, spec)}, prefix="network")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.card import InputSpec, ResizeRule
 from edgedet.errors import ArtifactError
-from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.family import Exported, GraphOptions, output_spec
 from edgedet.export.foreign import ForeignGraph
 from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input
@@ -48,12 +48,7 @@ def export(foreign: ForeignGraph, options: GraphOptions) -> Exported:
         dtype=options.input_dtype or "uint8",
         trained_colour="BGR",
     )
-    output = OutputSpec(
-        format="detections" if options.nms == "graph" else "candidates",
-        score_threshold=SCORE_THRESHOLD if options.conf is None else options.conf,
-        iou_threshold=IOU_THRESHOLD if options.iou is None else options.iou,
-        max_detections=options.max_detections or MAX_DETECTIONS,
-    )
+    output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS)
     graph = GraphBuilder("yolox")
     (raw,) = graph.inline(foreign.model, {"images": add_image_input(graph, spec)}, prefix="network")
     offset, log_size, objectness, class_scores = _split(graph, raw, classes)
