@@ -79,6 +79,12 @@ def interpret(
             f"{path}: unknown architecture {arch!r}; edgedet knows {', '.join(sorted(ARCHITECTURES))}, "
             "YOLOX from ONNX and Ultralytics models"
         )
+    broken = next((name for name, value in state.items() if not bool(torch.isfinite(value).all())), None)
+    if broken is not None:
+        raise CheckpointError(
+            f"{path}: {broken} holds NaN or infinite numbers, so what it finds means nothing; the training "
+            "diverged, or float16 overflowed when it was saved: use an earlier checkpoint"
+        )
     num_classes = class_count(arch, state)
     stated = described.get("num_classes")
     if isinstance(stated, int) and stated != num_classes:

@@ -99,7 +99,14 @@ def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size:
     model: Any = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, **overrides)
     exported = EXPORTERS[family](model, options, frame_size)
     card = _card(exported, family, checkpoint.arch, checkpoint.names)
-    return BuiltGraph(exported.model, card, None if _changes_nms(options) else torch_reference(model, card))
+    notes: tuple[str, ...] = ()
+    if family == "faster_rcnn" and options.imgsz is None:
+        notes = (
+            f"made for frames shaped like {frame_size[0]}x{frame_size[1]}; others are shrunk and lose detail: "
+            "say what your camera gives with --frame-size WIDTHxHEIGHT",
+        )
+    reference = None if _changes_nms(options) else torch_reference(model, card)
+    return BuiltGraph(exported.model, card, reference, notes)
 
 
 def torch_reference(model: nn.Module, card: ModelCard) -> Callable[[NDArray[np.uint8]], Detections]:

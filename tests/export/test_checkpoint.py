@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,14 @@ def test_tensors_of_another_architecture_are_refused(tmp_path: Path, state: dict
     changed[name] = torch.zeros(1, 2)
     with pytest.raises(CheckpointError, match=r"does not fit .*\(1, 2\)"):
         build(SSDLITE, 4, changed)
+
+
+def test_diverged_weights_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    broken = dict(state)
+    name = next(name for name, value in broken.items() if value.is_floating_point())
+    broken[name] = broken[name] * float("nan")
+    with pytest.raises(CheckpointError, match=f"{re.escape(name)} holds NaN"):
+        load_checkpoint(saved(tmp_path / "a.pt", broken))
 
 
 class Malicious:

@@ -58,6 +58,14 @@ def test_the_graph_describes_itself(checkpoint: Path, graph: Path) -> None:
         assert detections.names == ("a", "b", "c")
 
 
+def test_a_canvas_for_one_shape_of_frames_says_so(tmp_path: Path) -> None:
+    arch = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    torch.save({"arch": arch, "state_dict": build(arch, 3).state_dict()}, tmp_path / "model.pt")
+    report = export_model(tmp_path / "model.pt", tmp_path / "out.onnx", ExportOptions(frame_size=(1280, 720)))
+    assert (report.card.input.height, report.card.input.width) == (320, 568)
+    assert any("1280x720" in note and "--frame-size" in note for note in report.notes)
+
+
 def test_exporting_again_gives_the_same_graph(checkpoint: Path, graph: Path, tmp_path: Path) -> None:
     again = export_model(checkpoint, tmp_path / "again.onnx").path
     assert again.read_bytes() == graph.read_bytes()
