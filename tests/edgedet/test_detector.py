@@ -61,8 +61,9 @@ def check(found: Detections, box: tuple[int, int, int, int], frame: Any, *, chan
     assert found.frame_size == (height, width)
     assert found.labels.tolist() == [channel]
     assert found.scores.tolist() == [SCORE]
-    # One canvas pixel, in frame pixels: bright pixels bleed no further in bilinear resizing.
-    slack = 1.01 * max(height, width) / 64 + 1
+    # In frame pixels: one canvas pixel, since bright pixels bleed no further when resized, and another where
+    # the content's size is rounded down but boxes are divided by the scale that was asked for, as YOLOX does.
+    slack = 2.01 * max(height, width) / 64 + 1
     assert np.abs(found.boxes[0] - box).max() <= slack, (found.boxes[0], box)
 
 
