@@ -100,10 +100,10 @@ def main() -> int:
 
 
 def forget_libraries() -> None:
-    """Drop cv2's and onnxruntime's files from the page cache, so that the processes read them as a booted device does.
+    """Drop the libraries' files from the page cache, so that processes read them as a booted device does.
 
-    Files that were just installed lie in the cache in large folios, and the kernel maps a folio as a whole: the same
-    process then counts some 30 MiB more of OpenCV as resident than when the files are read from the disk on demand.
+    Files that were just installed lie in the cache in large folios, and the kernel maps a folio as a whole: the
+    same process then counts some 30 MiB more of OpenCV as resident than with files read from the disk on demand.
     """
     if not hasattr(os, "posix_fadvise"):
         return
