@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgedet.foreign import is_ultralytics, ultralytics_card
 from edgedet.onnx_file import read_onnx
 from edgedet.runtimes import RUNTIMES, SUFFIXES
 from edgedet.runtimes.base import Runtime
+from edgedet.settings import require_count
 
 Kind = Literal["graph", "engine", "checkpoint"]
 
@@ -70,12 +72,15 @@ def open_artifact(
         RuntimeUnavailableError: the runtime is not installed or does not work here.
         UsageError: a runtime that does not exist or cannot run this kind of artifact.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"the artifact is {path!r}, expected the path of a file ({', '.join(SUFFIXES)})")
+    if not isinstance(runtime, str):
+        raise UsageError(f"runtime is {runtime!r}, expected auto, {', '.join(RUNTIMES)}")
     path = Path(path)
     name, _, device = runtime.partition(":")
     if name != "auto" and name not in RUNTIMES:
         raise UsageError(f"unknown runtime {name!r}; expected auto, {', '.join(RUNTIMES)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}, expected 1 or more")
+    require_count("threads", threads)
     kind = artifact_kind(path)
     fitting = next(key for key, value in KIND_OF_RUNTIME.items() if value == kind)
     if name not in ("auto", fitting):
@@ -99,15 +104,16 @@ def artifact_kind(path: str | Path) -> Kind:
         ArtifactError: missing, empty, or something else.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(SUFFIXES)})")
     try:
+        if path.is_dir():
+            raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(SUFFIXES)})")
         with path.open("rb") as file:
             start = file.read(64)
     except FileNotFoundError:
         raise ArtifactError(f"no such file: {path}") from None
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ArtifactError(f"cannot read {path}: {reason or error}") from error
     if not start:
         raise ArtifactError(f"{path} is empty; copy or export it again")
     if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):

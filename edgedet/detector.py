@@ -68,9 +68,9 @@ class Detector:
         threads: int | None = None,
         selftest: bool = False,
     ) -> None:
-        self.path = Path(path)
         self.card: ModelCard
         self.card, self._runtime = open_artifact(path, runtime=runtime, threads=threads)
+        self.path = Path(path)
         try:
             thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
             self._preprocess = Preprocessor(self.card.input, self.card.resize)

@@ -51,6 +51,12 @@ class SourceError(EdgedetError):
     """A frame source (image, folder, video, camera) that cannot be opened or read."""
 
 
+class UnreadableFramesError(SourceError):
+    """Some images of a folder could not be read; the work on the others is done."""
+
+    exit_code = 1
+
+
 class FrameError(EdgedetError, ValueError):
     """A frame whose shape or dtype cannot be understood as an image."""
 

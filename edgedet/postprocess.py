@@ -14,6 +14,7 @@ from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.nms import nms
+from edgedet.settings import require_count, require_fraction
 
 Array = NDArray[Any]
 
@@ -48,11 +49,9 @@ def settle_thresholds(
         UsageError: out of range, or beyond what NMS inside the graph has already thrown away.
     """
     output = card.output
-    for name, value in (("conf", conf), ("iou", iou)):
-        if value is not None and not 0 <= value <= 1:
-            raise UsageError(f"{name} is {value}, expected a number from 0 to 1")
-    if max_detections is not None and max_detections < 1:
-        raise UsageError(f"max_detections is {max_detections}, expected 1 or more")
+    require_fraction("conf", conf)
+    require_fraction("iou", iou)
+    require_count("max_detections", max_detections)
     baked = output.format == "detections" or card.provenance.get("nms") == "graph"
     if baked:
         if conf is not None and conf < output.score_threshold:
@@ -74,9 +73,9 @@ def settle_thresholds(
         if output.format == "yolo_end2end":
             raise UsageError(f"this detector works without NMS, iou {iou:g} would change nothing; leave it out")
     return Thresholds(
-        output.score_threshold if conf is None else conf,
-        output.iou_threshold if iou is None else iou,
-        max_detections or output.max_detections,
+        output.score_threshold if conf is None else float(conf),
+        output.iou_threshold if iou is None else float(iou),
+        output.max_detections if max_detections is None else int(max_detections),
     )
 
 

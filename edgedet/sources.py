@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,15 @@ class Frame:
         return array.copy() if copy else array
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that gives no frame. ``name``: its path; ``index``: its place in the folder; ``reason``: why not."""
+
+    name: str
+    index: int
+    reason: str
+
+
 class FrameSource(Protocol):
     """An opened source. ``count``: frames to come, None where unknown; ``rate``: frames per second, videos only."""
 
@@ -67,12 +76,13 @@ class FrameSource(Protocol):
     ) -> None: ...
 
 
-def open_source(source: Source) -> FrameSource:
+def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | None = None) -> FrameSource:
     """Open a source: a path to an image, video or folder of images, a glob pattern, a camera's number (``0``,
     ``"0"``), a URL (``rtsp://``, ``http://``), a GStreamer pipeline ending in ``appsink``, an array, or an
     iterable of arrays.
 
-    Use it as a context manager; iterating gives :class:`Frame` objects.
+    Use it as a context manager; iterating gives :class:`Frame` objects. ``unreadable`` is told of every image of a
+    folder or pattern that cannot be read, and the rest goes on; without it the first one ends the iteration.
 
     Raises:
         SourceError: missing, empty, unreadable, or not a source.
@@ -94,31 +104,49 @@ def open_source(source: Source) -> FrameSource:
         return _Video(text, text)
     if text.rstrip().endswith("appsink") or " ! " in text:
         return _Video(text, text, cv2.CAP_GSTREAMER)
-    return _open_path(text)
+    try:
+        return _open_path(text, unreadable)
+    except (OSError, ValueError) as error:  # no permission, a name that is too long, a zero byte in it
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise SourceError(f"cannot read {text}: {reason or error}") from error
 
 
-def _open_path(text: str) -> FrameSource:
+def _open_path(text: str, unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
     path = Path(text)
     if path.is_dir():
-        images = sorted(item for item in path.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and item.is_file())
+        images = sorted(
+            item for item in path.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and _is_image(item)
+        )
         if not images:
             raise SourceError(
                 f"no images in the folder {path}; expected files like {', '.join(IMAGE_SUFFIXES[:4])}"
             )
-        return _Images(images, text)
+        return _Images(images, text, unreadable)
     if not path.exists():
         if any(letter in text for letter in "*?["):
             names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (the pattern may be absolute)
             images = [Path(name) for name in names if Path(name).is_file()]
             if not images:
                 raise SourceError(f"no file matches the pattern {text}")
-            return _Images(images, text)
+            return _Images(images, text, unreadable)
         raise SourceError(f"no such file or folder: {path}")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return _Video(text, text)
     if path.suffix.lower() in IMAGE_SUFFIXES or _starts_like_an_image(path):
         return _Images([path], text)
-    return _Video(text, text)
+    try:
+        return _Video(text, text)
+    except SourceError:
+        raise SourceError(
+            f"{text} is neither an image nor a video that can be read here; expected an image "
+            f"({', '.join(IMAGE_SUFFIXES)}), a video ({', '.join(VIDEO_SUFFIXES)}), a folder of images, a "
+            "pattern, a camera's number or a URL"
+        ) from None
+
+
+def _is_image(path: Path) -> bool:
+    """Files, and links to nothing: those are images that cannot be read, which is to be said."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _starts_like_an_image(path: Path) -> bool:
@@ -169,14 +197,24 @@ class _Context:
 
 
 class _Images(_Context):
-    def __init__(self, paths: list[Path], description: str) -> None:
+    def __init__(
+        self, paths: list[Path], description: str, unreadable: Callable[[Unreadable], None] | None = None
+    ) -> None:
         self._paths = paths
+        self._unreadable = unreadable
         self.description = description
         self.count: int | None = len(paths)
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._paths):
-            yield Frame(read_image(path), str(path), index)
+            try:
+                image = read_image(path)
+            except SourceError as error:
+                if self._unreadable is None:
+                    raise
+                self._unreadable(Unreadable(str(path), index, str(error)))
+                continue
+            yield Frame(image, str(path), index)
 
 
 class _Arrays(_Context):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from edgedet.card import ModelCard, Precision
 from edgedet.errors import UsageError
+from edgedet.settings import require_count, require_fraction
 
 ENGINE_SUFFIXES = (".trt", ".engine", ".plan")
 
@@ -71,17 +72,28 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         for name in ("conf", "iou", "max_drop"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"--{name.replace('_', '-')} is {value}, expected a number from 0 to 1")
+            require_fraction(f"--{name.replace('_', '-')}", getattr(self, name))
         for name in ("proposals", "max_detections", "batch"):
+            require_count(f"--{name.replace('_', '-')}", getattr(self, name))
+        for name, choices in get_type_hints(ExportOptions).items():
+            # Of "Literal | None", the Literal.
+            literal = next((part for part in (choices, *get_args(choices)) if get_origin(part) is Literal), None)
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} is {value}, expected 1 or more")
+            if literal is not None and value is not None and value not in get_args(literal):
+                known = ", ".join(get_args(literal))
+                raise UsageError(f"--{name.replace('_', '-')} is {value!r}, expected one of {known}")
         for name in ("imgsz", "frame_size"):
             size = getattr(self, name)
-            if size is not None and min(size) < 32:
+            if size is None:
+                continue
+            if not isinstance(size, tuple) or len(size) != 2 or not all(isinstance(side, int) for side in size):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is {size!r}, expected a pair of pixels such as (320, 320)"
+                )
+            if min(size) < 32:
                 raise UsageError(f"--{name.replace('_', '-')} is {size[0]}x{size[1]}, expected 32 or more each way")
+        if isinstance(self.classes, str):
+            raise UsageError(f"--classes is {self.classes!r}, expected a tuple of names such as ('cat', 'dog')")
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             double = next(name for name in self.classes if self.classes.count(name) > 1)
             raise UsageError(f"--classes names {double!r} twice; every class needs a name of its own")

@@ -1,5 +1,8 @@
 """Find objects in an image, a folder of images, a video or a camera; one JSON line per frame on stdout.
 
+An image of a folder that cannot be read does not stop the rest: its line has "error" in place of "detections", and
+the exit code is 1 in the end.
+
 Frames are looked at and forgotten: nothing is stored unless --save says where, and --blur makes whole classes
 unrecognisable in what is stored or shown.
 """
@@ -12,19 +15,19 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
-from edgedet.errors import UsageError
+from edgedet.errors import SourceError, UnreadableFramesError, UsageError
 
 if TYPE_CHECKING:
     from edgedet.cli.pictures import Picture, Sink
     from edgedet.detections import Detections
     from edgedet.detector import Detector
-    from edgedet.sources import Frame, FrameSource
+    from edgedet.sources import Frame, FrameSource, Unreadable
 
 EXAMPLES = """\
 examples:
@@ -80,17 +83,25 @@ def run(arguments: argparse.Namespace) -> int:
             )
         )
         blurred = _labels(detector, arguments.blur)
-        source = stack.enter_context(open_source(arguments.source))
-        sinks = [stack.enter_context(sink) for sink in _sinks(arguments, source)]
         # With the results themselves on the terminal, a progress line would run into them.
-        progress = stack.enter_context(Progress(shown="never" if sys.stdout.isatty() else "on a terminal"))
+        progress = Progress(shown="never" if sys.stdout.isatty() else "on a terminal")
+        skipped: list[Unreadable] = []
+
+        def skip(image: Unreadable) -> None:
+            skipped.append(image)
+            print(error_line(image, sys.stdout.encoding), flush=True)
+            progress.say(f"edgedet: skipped: {image.reason}")
+
+        source = stack.enter_context(open_source(arguments.source, unreadable=skip))
+        sinks = [stack.enter_context(sink) for sink in _sinks(arguments, source)]
+        stack.enter_context(progress)
         count = found = 0
         began = time.perf_counter()
         for frame in source:
             detections = detector.detect(frame.image)
             print(json_line(frame, detections, sys.stdout.encoding), flush=True)
             count, found = count + 1, found + len(detections)
-            progress("detecting", count, arguments.limit or source.count)
+            progress("detecting", count + (0 if arguments.limit else len(skipped)), arguments.limit or source.count)
             if sinks:
                 picture = annotated(frame, detections, blurred)
                 if not all([sink.add(frame, picture) for sink in sinks]):
@@ -98,9 +109,15 @@ def run(arguments: argparse.Namespace) -> int:
             if count == arguments.limit:
                 break
         seconds = time.perf_counter() - began
+    if skipped and not count:
+        raise SourceError(f"none of the {len(skipped)} images of {arguments.source} could be read")
     if sys.stderr.isatty():
         where = f", pictures in {arguments.save}" if arguments.save is not None else ""
         print(f"{count} frames, {found} detections, {count / seconds:.1f} frames/s{where}", file=sys.stderr)
+    if skipped:
+        raise UnreadableFramesError(
+            f"{len(skipped)} of {count + len(skipped)} images of {arguments.source} could not be read"
+        )
     return 0
 
 
@@ -109,8 +126,17 @@ def json_line(frame: Frame, detections: Detections, encoding: str) -> str:
     head = {"source": frame.name, "index": frame.index}
     if frame.time is not None:
         head["time"] = round(frame.time, 4)
+    return _json(head | detections.to_dict(), encoding)
+
+
+def error_line(image: Unreadable, encoding: str) -> str:
+    """The same for an image that could not be read: why, and no ``detections``, which would say it is empty."""
+    return _json({"source": image.name, "index": image.index, "error": image.reason}, encoding)
+
+
+def _json(values: dict[str, Any], encoding: str) -> str:
     escaped = encoding.lower().replace("-", "") != "utf8"
-    return json.dumps(head | detections.to_dict(), ensure_ascii=escaped)
+    return json.dumps(values, ensure_ascii=escaped)
 
 
 def annotated(frame: Frame, detections: Detections, blurred: list[int]) -> Picture:

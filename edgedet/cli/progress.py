@@ -42,6 +42,11 @@ class Progress:
         self._stream.write("\r\x1b[2K" + progress_line(stage, done, total, now - self._begun))
         self._stream.flush()
 
+    def say(self, text: str) -> None:
+        """Write a line that stays, above the progress; on a terminal or not."""
+        self.close()
+        print(" ".join(text.split()), file=self._stream)
+
     def close(self) -> None:
         """Wipe the line."""
         if self._shown and self._stage:

@@ -185,6 +185,40 @@ def test_thresholds_of_the_artifact_can_be_raised(tmp_path: Path) -> None:
         Detector(tmp_path / "a.onnx", conf=0.3)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"conf": "a"}, "conf is 'a', expected a number from 0 to 1"),
+        ({"conf": True}, "conf is True, expected a number"),
+        ({"conf": float("nan")}, "conf is nan, expected a number"),
+        ({"conf": np.zeros(2)}, "conf is array"),
+        ({"iou": [0.5]}, r"iou is \[0.5\], expected a number from 0 to 1"),
+        ({"max_detections": -1}, "max_detections is -1, expected 1 or more"),
+        ({"max_detections": 1.0}, "max_detections is 1.0, expected .* whole number"),
+        ({"max_detections": "5"}, "max_detections is '5', expected .* whole number"),
+        ({"threads": "4"}, "threads is '4', expected .* whole number"),
+        ({"runtime": None}, "runtime is None, expected auto, onnxruntime"),
+        ({"path": None}, "the artifact is None, expected the path of a file"),
+        ({"path": b"a.onnx"}, "the artifact is b'a.onnx', expected the path"),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_refused_in_words(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    save_rectangle_graph(tmp_path / "a.onnx")
+    with pytest.raises(UsageError, match=words):
+        Detector(**({"path": tmp_path / "a.onnx"} | options))
+
+
+def test_numpys_numbers_are_numbers(tmp_path: Path) -> None:
+    save_rectangle_graph(tmp_path / "a.onnx")
+    with Detector(tmp_path / "a.onnx", conf=np.float32(0.5), max_detections=np.int64(1), threads=1) as detector:
+        assert [type(value) for value in vars(detector.thresholds).values()] == [float, float, int]
+
+
+def test_a_name_no_file_can_have_is_an_artifact_error() -> None:
+    with pytest.raises(ArtifactError, match="cannot read"):
+        Detector("a\0b.onnx")
+
+
 def test_several_threads_may_share_a_detector(detector: Detector) -> None:
     boxes = [(4 * index, 10, 4 * index + 40, 60) for index in range(16)]
     wrong: list[Any] = []

@@ -113,6 +113,13 @@ def test_default_output_is_named_after_source_and_precision() -> None:
         {"proposals": 0},
         {"imgsz": (16, 320)},
         {"classes": ("a", "a", "b")},
+        {"conf": "a"},
+        {"batch": 1.5},
+        {"imgsz": 320},
+        {"frame_size": ("640", "480")},
+        {"classes": "cat,dog"},
+        {"precision": "bf16"},
+        {"nms": None, "over_budget": "maybe"},
     ],
 )
 def test_values_out_of_range_are_refused(options: dict[str, Any]) -> None:

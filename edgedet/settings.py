@@ -1,0 +1,33 @@
+"""Numbers callers pass from Python: of the right kind and in range, or an error that says what was expected."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+from edgedet.errors import UsageError
+
+
+def require_fraction(name: str, value: Any) -> None:
+    """Check a number from 0 to 1; None leaves the setting alone. NumPy's scalars are numbers, True is not.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if value is None:
+        return
+    # "not in range" rather than "out of range": NaN is neither.
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        raise UsageError(f"{name} is {value!r}, expected a number from 0 to 1")
+
+
+def require_count(name: str, value: Any) -> None:
+    """Check a whole number of 1 or more; None leaves the setting alone.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise UsageError(f"{name} is {value!r}, expected 1 or more, a whole number")

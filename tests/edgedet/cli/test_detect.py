@@ -1,0 +1,89 @@
+"""``edgedet detect`` over a folder in which not everything is an image."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from edgedet.cli import main
+from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    save_rectangle_graph(tmp_path / "model.onnx")
+    return str(tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two good images around three that cannot be read."""
+    folder = tmp_path / "my photos, été"
+    folder.mkdir()
+    for name in ("a.png", "e.png"):
+        cv2.imwrite(str(tmp_path / "p.png"), frame_with_rectangle(60, 80, (10, 10, 40, 40)))
+        (tmp_path / "p.png").rename(folder / name)
+    (folder / "b.jpg").write_bytes(b"\xff\xd8\xff\xe0 half a picture")
+    (folder / "c.png").write_bytes(b"")
+    (folder / "d.png").symlink_to("nowhere.png")
+    return folder
+
+
+def detect(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict[str, Any]], list[str]]:
+    code = main(["detect", *arguments])
+    shown = capsys.readouterr()
+    return code, [json.loads(line) for line in shown.out.splitlines()], shown.err.splitlines()
+
+
+def test_an_unreadable_image_does_not_stop_the_others(
+    model: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines, said = detect(capsys, model, str(photos), "--save", str(photos.parent / "drawn"))
+    assert code == 1
+    assert [Path(line["source"]).name for line in lines] == ["a.png", "b.jpg", "c.png", "d.png", "e.png"]
+    assert [line["index"] for line in lines] == [0, 1, 2, 3, 4]
+    assert [len(line["detections"]) for line in lines if "detections" in line] == [1, 1]
+    # An empty list would say that nothing is on the picture.
+    assert ["detections" in line for line in lines] == [True, False, False, False, True]
+    assert ["cut off" in lines[1]["error"], "empty" in lines[2]["error"]] == [True, True]
+    assert len(said) == 4
+    for line, name in zip(said, ("b.jpg", "c.png", "d.png"), strict=False):
+        assert line.startswith("edgedet: skipped: ") and str(photos / name) in line
+    assert said[3].startswith("edgedet: error: 3 of 5 images")
+    assert sorted(item.name for item in (photos.parent / "drawn").iterdir()) == ["a.png", "e.png"]
+
+
+def test_a_pattern_is_treated_alike(model: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, lines, said = detect(capsys, model, str(photos / "[ab].*"))
+    assert (code, len(lines), len(said)) == (1, 2, 2)
+
+
+def test_where_nothing_can_be_read_the_input_is_bad(
+    model: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a.png").unlink()
+    (photos / "e.png").unlink()
+    code, lines, said = detect(capsys, model, str(photos))
+    assert code == 2
+    assert all("error" in line for line in lines) and len(lines) == 3
+    assert "none of the 3 images" in said[-1]
+
+
+def test_what_is_no_source_is_told_what_is(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("buy milk")
+    code, lines, said = detect(capsys, model, str(tmp_path / "notes.txt"))
+    assert (code, lines, len(said)) == (2, [], 1)
+    assert "notes.txt is neither an image nor a video" in said[0]
+    assert ".jpg" in said[0] and ".mp4" in said[0] and "folder" in said[0]
+
+
+def test_names_no_file_can_have_are_no_bugs(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([model, "x" * 5000], ["x" * 5000, "photo.jpg"]):
+        code, lines, said = detect(capsys, *arguments)
+        assert (code, lines, len(said)) == (2, [], 1)
+        assert os.strerror(36) in said[0] and "bug" not in said[0]
