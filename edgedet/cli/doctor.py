@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     machine, environment = describe_machine(), describe_environment()
     advice = [*environment.advice, *machine_advice(machine)]
     artifacts = {str(path): problem(path, machine, environment) for path in arguments.artifacts}
+    ok, summary = verdict(environment, artifacts)
     if arguments.json:
         found = {
             "machine": dataclasses.asdict(machine),
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
             "can_detect": environment.can_detect,
             "advice": advice,
             "artifacts": artifacts,
+            "ok": ok,
+            "summary": summary,
         }
         print(json.dumps(found, indent=2))
     else:
@@ -55,8 +58,29 @@ def run(arguments: argparse.Namespace) -> int:
         print()
         for line in advice:
             print(f"! {line}")
-        print("graphs can be run here" if environment.can_detect else "graphs cannot be run here yet")
-    return 0 if environment.can_detect and not any(artifacts.values()) else 1
+        print(summary)
+    return 0 if ok else 1
+
+
+def verdict(environment: Environment, artifacts: dict[str, str]) -> tuple[bool, str]:
+    """Whether all is well, which is the exit code, and the same in words, which is the last line.
+
+    ``artifacts``: path to what is wrong with it, empty where nothing is.
+    """
+    refused = [path for path, reason in artifacts.items() if reason]
+    wanting = [found for found in environment.packages if found.package.required and found.state != "ok"]
+    why = ", ".join(f"{found.package.module} is {found.state}" for found in wanting)
+    graphs = f"graphs cannot be run here yet: {why}" if wanting else "graphs can be run here"
+    if not artifacts:
+        return not wanting, graphs
+    if refused:
+        named = refused[0] if len(artifacts) == 1 else f"{len(refused)} of the {len(artifacts)} artifacts"
+        return False, f"{named} cannot be run here; {graphs}"
+    named = next(iter(artifacts)) if len(artifacts) == 1 else f"all {len(artifacts)} artifacts"
+    if wanting:
+        # What an engine needs may be here while what graphs need is not.
+        return False, f"{graphs}; {named} would fit this machine"
+    return True, f"{named} can be run here"
 
 
 def problem(path: Path, machine: Machine, environment: Environment) -> str:

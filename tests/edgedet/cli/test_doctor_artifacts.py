@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from edgedet.cli import doctor, main
 from edgedet.engine_file import write_engine
-from edgedet.environment import describe_environment
+from edgedet.environment import PACKAGES, Environment, Installed, describe_environment
 from edgedet.machine import Gpu, describe_machine
 from tests.rectangle_detector import save_rectangle_graph
 
@@ -28,6 +29,60 @@ def test_graphs_and_engines_are_judged(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no such file" in absent
     assert main(["doctor", paths[0]]) == 0
     assert "model.onnx fits this machine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "state", "code", "words"),
+    [
+        ([], "ok", 0, "graphs can be run here"),
+        ([], "missing", 1, "graphs cannot be run here yet: onnxruntime is missing"),
+        ([], "broken", 1, "graphs cannot be run here yet: onnxruntime is broken"),
+        (["model.onnx"], "ok", 0, "model.onnx can be run here"),
+        (["model.onnx", "again.onnx"], "ok", 0, "all 2 artifacts can be run here"),
+        (["absent.onnx"], "ok", 1, "absent.onnx cannot be run here; graphs can be run here"),
+        (["model.onnx", "absent.onnx"], "ok", 1, "1 of the 2 artifacts cannot be run here; graphs can be run here"),
+        (["model.onnx"], "missing", 1, "model.onnx cannot be run here; graphs cannot be run here yet"),
+        (["model.trt"], "missing", 1, "graphs cannot be run here yet: onnxruntime is missing; model.trt would fit"),
+    ],
+)
+def test_the_last_line_the_exit_code_and_json_agree(  # noqa: PLR0917
+    artifacts: list[str],
+    state: Literal["ok", "missing", "broken"],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("model.onnx", "again.onnx"):
+        save_rectangle_graph(tmp_path / name)
+    machine = environment_in_which_onnxruntime_is(state)
+    monkeypatch.setattr(doctor, "describe_environment", lambda: machine)
+    if artifacts == ["model.trt"]:
+        monkeypatch.setattr(doctor, "problem", lambda path, machine, environment: "")
+    assert main(["doctor", *artifacts]) == code
+    assert words in capsys.readouterr().out.splitlines()[-1]
+    assert main(["doctor", *artifacts, "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is (code == 0)
+    assert words in found["summary"]
+
+
+def environment_in_which_onnxruntime_is(state: Literal["ok", "missing", "broken"]) -> Environment:
+    environment = describe_environment()
+    package = next(package for package in PACKAGES if package.module == "onnxruntime")
+    packages = tuple(
+        Installed(package, state, {}, "" if state == "ok" else "why not") if found.package == package else found
+        for found in environment.packages
+    )
+    runtimes = tuple(
+        replace(found, usable=state == "ok", reason="" if state == "ok" else "why not")
+        if found.name == "onnxruntime"
+        else found
+        for found in environment.runtimes
+    )
+    return replace(environment, packages=packages, runtimes=runtimes)
 
 
 def test_another_gpu_is_named(tmp_path: Path) -> None:
