@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -108,8 +108,9 @@ def _kernels() -> str:
     launcher = GpuLauncher(cuda, stream)
     try:
         random = np.random.default_rng(0)
-        output = OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100)
-        kept = sum(check_nms(cuda, launcher, stream, output, random) for _ in range(20))
+        own = OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100)
+        foreign = replace(own, format="yolo_xywh", label_mode="best")
+        kept = sum(check_nms(cuda, launcher, stream, (own, foreign)[case % 2], random) for case in range(20))
         for rule in (ResizeRule("letterbox"), ResizeRule("stretch")):
             check_resize(cuda, launcher, stream, InputSpec(320, 416), rule, random=random)
     finally:

@@ -23,7 +23,7 @@ from edgedet.runtimes.base import Array, TensorSpec
 from edgedet.runtimes.cuda.device import Cuda, CudaError
 from edgedet.runtimes.cuda.gpu_frames import GpuFrames, device_address
 from edgedet.runtimes.cuda.launcher import GpuLauncher
-from edgedet.runtimes.cuda.suppression import Suppression
+from edgedet.runtimes.cuda.suppression import Suppression, sources
 from edgedet.runtimes.tensorrt_log import errors_of, explain_refusal, import_tensorrt, make_log
 
 DTYPES = {
@@ -145,10 +145,9 @@ class TensorRTRuntime:
         Returns the card of what :meth:`run` gives from now on. Where the kernels cannot be compiled, or the engine
         does its own NMS, everything stays as it is. Must come before the first run.
         """
-        if self.card.output.format != "candidates" or self._runs:
+        if not sources(self.card, self._engine_outputs) or self._runs:
             return self.card
         assert self._stream is not None
-        tensors = {tensor.name: tensor for tensor in self._engine_outputs}
         try:
             self._launcher = GpuLauncher(self._cuda, self._stream)
             self._launcher.prepare()
@@ -160,7 +159,7 @@ class TensorRTRuntime:
             # Mapped memory is for the host's eyes; what only kernels read belongs to the GPU.
             for tensor in self._engine_outputs:
                 self._place(tensor, self._device(self._staging[tensor.name].nbytes))
-        self._suppression = Suppression(self._cuda, self._launcher, self.card, thresholds, tensors["scores"])
+        self._suppression = Suppression(self._cuda, self._launcher, self.card, thresholds, self._engine_outputs)
         self.outputs = self._suppression.outputs
         self.description += ", NMS on the GPU"
         return self._suppression.card
@@ -194,7 +193,7 @@ class TensorRTRuntime:
         if self._suppression.overflowed:
             self._download()
             self._cuda.synchronise(self._stream)
-            return self._suppression.on_host(self._staging["boxes"], self._staging["scores"])
+            return self._suppression.on_host(self._staging)
         return self._suppression.results()
 
     def place_frame(self, frame: Any, slot: int) -> ResizeGeometry:
@@ -236,7 +235,7 @@ class TensorRTRuntime:
                 f"TensorRT failed while running the engine: {errors_of(self._log) or 'it gives no reason'}"
             )
         if self._suppression is not None:
-            self._suppression.enqueue(self._addresses["boxes"], self._addresses["scores"], self._stream)
+            self._suppression.enqueue(self._addresses, self._stream)
         elif not self._cuda.integrated:
             self._download()
 

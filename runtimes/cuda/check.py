@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.errors import SelftestError
-from edgedet.nms import nms
+from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.cuda.kernels import FrameKernel, Launcher, NmsKernels
@@ -27,7 +27,7 @@ def check_nms(
     rows: int = 800,
     classes: int = 20,
 ) -> int:
-    """One random case; returns how many boxes were kept.
+    """One random case; returns how many boxes were kept. ``output``: ``candidates`` or ``yolo_xywh``.
 
     Raises:
         SelftestError: the GPU keeps other boxes than the CPU.
@@ -36,14 +36,34 @@ def check_nms(
     boxes = np.concatenate([corner, corner + random.integers(1, 20, (rows, 2)) * 4], axis=1).astype(np.float32)
     scores = (random.integers(0, 40, (rows, classes)) / 40).astype(np.float32)
     scores[random.random(scores.shape) < 0.9] = 0
-    row, label = np.nonzero(scores > np.float32(output.score_threshold))
     wanted = output.max_detections
-    keep = nms(boxes[row], scores[row, label], label, iou_threshold=output.iou_threshold, max_detections=wanted)
-    kernels = NmsKernels(launcher, output, classes=classes, rows=rows, columns=classes)
+    foreign = output.format == "yolo_xywh"
+    card = ModelCard(
+        family="yolo" if foreign else "ssd",
+        architecture="",
+        names=tuple(map(str, range(classes))),
+        input=InputSpec(64, 64),
+        resize=ResizeRule("stretch"),
+        output=output,
+    )
+    parts = (boxes, scores)
+    if foreign:
+        sides = boxes[:, 2:] - boxes[:, :2]
+        parts = (np.concatenate([boxes[:, :2] + sides / 2, sides], axis=1).T, scores.T)
+    thresholds = Thresholds(output.score_threshold, output.iou_threshold, wanted)
+    host = Postprocessor(card, thresholds, ("boxes", "scores"))
+    expected = host.decode([np.concatenate(parts)] if foreign else list(parts))
+    kernels = NmsKernels(
+        launcher,
+        output,
+        classes=classes,
+        rows=rows,
+        columns=classes,
+        class_step=float(ULTRALYTICS_CLASS_STEP) if foreign else 0.0,
+    )
     result = kernels.result(wanted)
     kernels(
-        _upload(cuda, launcher, boxes, stream),
-        _upload(cuda, launcher, scores, stream),
+        *(_upload(cuda, launcher, part, stream) for part in parts),
         result,
         launcher.allocate(4 * wanted),
         score=output.score_threshold,
@@ -55,11 +75,9 @@ def check_nms(
         cuda.download(array, address, stream)
     cuda.synchronise(stream)
     count = int(counters[1])
-    if not (
-        np.array_equal(found[:count], boxes[row][keep]) and np.array_equal(values[:count], scores[row, label][keep])
-    ):
+    if not (np.array_equal(found[:count], expected.boxes) and np.array_equal(values[:count], expected.scores)):
         raise SelftestError(
-            f"the GPU's NMS keeps {count} boxes, the CPU's {len(keep)}, or others; please report this"
+            f"the GPU's NMS keeps {count} boxes, the CPU's {len(expected.boxes)}, or others; please report this"
         )
     return count
 
@@ -89,7 +107,8 @@ def check_resize(
 
 
 def _upload(cuda: Cuda, launcher: Launcher, array: Array, stream: int) -> int:
+    array = np.ascontiguousarray(array)
     address = launcher.allocate(array.nbytes)
-    cuda.upload(address, np.ascontiguousarray(array), stream)
+    cuda.upload(address, array, stream)
     cuda.synchronise(stream)
     return address

@@ -22,6 +22,7 @@ MODES = {("all", "shared"): 0, ("best", "shared"): 1, ("all", "per_class"): 2, (
 KERNELS = (
     "resize_frame",
     "select_candidates",
+    "select_planar",
     "rank_candidates",
     "suppress_by_kept",
     "overlap_matrix",
@@ -108,7 +109,8 @@ class NmsKernels:
     """Candidates to detections with the rules of the card, identical to :func:`edgedet.nms.nms` on the host.
 
     ``rows``, ``columns``: of the scores [A, C]. ``capacity``: most candidates above the threshold; beyond it the
-    result is incomplete, which ``counters`` tells. Memory is taken once: 60 bytes per candidate and 2 MiB.
+    result is incomplete, which ``counters`` tells. ``class_step``: pixels by which classes are moved apart.
+    Memory is taken once: 60 bytes per candidate and 2 MiB.
     """
 
     def __init__(
@@ -120,13 +122,16 @@ class NmsKernels:
         rows: int,
         columns: int,
         capacity: int = 32768,
+        class_step: float = 0.0,
     ) -> None:
         self._launcher = launcher
         self._output = output
         self._classes = classes
         self._rows, self._columns = rows, columns
+        self._class_step = class_step
+        self._planar = output.format == "yolo_xywh"
         self.mode = MODES[output.label_mode, output.box_layout]
-        self.capacity = min(capacity, rows * columns)
+        self.capacity = min(capacity, rows if self._planar else rows * columns)
         take = launcher.allocate
         self._keys, self._picked = take(8 * self.capacity), take(16 * self.capacity)
         self._labels, self._dead = take(4 * self.capacity), take(4 * self.capacity)
@@ -142,20 +147,32 @@ class NmsKernels:
     def __call__(
         self, boxes: int, scores: int, result: Suppressed, kept: int, *, score: float, iou: float, wanted: int
     ) -> None:
-        """``boxes``: address of float32 [A, 4]; ``scores``: of float32 [A, C]; ``kept``: of int32 [wanted]."""
+        """``boxes``: address of float32 [A, 4]; ``scores``: of float32 [A, C]; ``kept``: of int32 [wanted].
+
+        Of the format ``yolo_xywh``: [4, A] and [C, A].
+        """
         pointer, integer, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
         launch, capacity = self._launcher.launch, self.capacity
         counters = pointer(result.counters)
         self._launcher.clear(result.counters, 8)
-        items = self._rows * (self._columns if self.mode == 0 else 1)
-        launch(
-            "select_candidates",
-            (-(-items // THREADS), 1),
-            THREADS,
-            (pointer(boxes), pointer(scores), integer(self._rows), integer(self._columns), integer(self._classes),
-             integer(self.mode), real(score), real(self._output.min_box_side), integer(capacity), counters,
-             pointer(self._keys), pointer(self._picked), pointer(self._labels)),
-        )  # fmt: skip
+        chosen = (pointer(self._keys), pointer(self._picked), pointer(self._labels))
+        limits = (real(score), real(self._output.min_box_side), integer(capacity), counters)
+        if self._planar:
+            launch(
+                "select_planar",
+                (-(-self._rows // THREADS), 1),
+                THREADS,
+                (pointer(boxes), pointer(scores), integer(self._rows), integer(self._columns), *limits, *chosen),
+            )
+        else:
+            items = self._rows * (self._columns if self.mode == 0 else 1)
+            launch(
+                "select_candidates",
+                (-(-items // THREADS), 1),
+                THREADS,
+                (pointer(boxes), pointer(scores), integer(self._rows), integer(self._columns),
+                 integer(self._classes), integer(self.mode), *limits, *chosen),
+            )  # fmt: skip
         launch(
             "rank_candidates",
             (-(-capacity // THREADS), 1),
@@ -166,19 +183,20 @@ class NmsKernels:
         )  # fmt: skip
         for start in range(0, capacity, CHUNK):
             common = (counters, integer(capacity), integer(start), integer(wanted))
+            overlapping = (real(iou), real(self._class_step))
             sorted_boxes, labels = pointer(self._boxes), pointer(self._sorted_labels)
             if start:
                 launch(
                     "suppress_by_kept",
                     (CHUNK // THREADS, 1),
                     THREADS,
-                    (*common, real(iou), sorted_boxes, labels, pointer(kept), pointer(self._dead)),
+                    (*common, *overlapping, sorted_boxes, labels, pointer(kept), pointer(self._dead)),
                 )
             launch(
                 "overlap_matrix",
                 (CHUNK // THREADS, CHUNK // 64),
                 THREADS,
-                (*common, real(iou), sorted_boxes, labels, pointer(self._dead), pointer(self._matrix)),
+                (*common, *overlapping, sorted_boxes, labels, pointer(self._dead), pointer(self._matrix)),
             )
             launch("keep_best", (1, 1), 64, (*common, pointer(self._dead), pointer(self._matrix), pointer(kept)))
         launch(

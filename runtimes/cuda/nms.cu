@@ -34,6 +34,13 @@ __device__ __forceinline__ bool overlap(const Box &a, const Box &b, float thresh
     return shared / (area_a + area_b - shared) > threshold;
 }
 
+// The frameworks' trick of moving boxes of different classes apart, whose rounding decides ties (class_step, 0: none).
+__device__ __forceinline__ Box moved(Box box, int label, float class_step) {
+    float by = label * class_step;
+    Box result = {box.x1 + by, box.y1 + by, box.x2 + by, box.y2 + by};
+    return result;
+}
+
 // mode 0: every score above the threshold; 1: only the best class of each box; 2: box a is of class a % classes.
 // counters[0]: candidates, also those beyond the capacity; counters[1]: kept.
 KERNEL void select_candidates(const Box *__restrict__ boxes, const float *__restrict__ scores, int rows, int columns,
@@ -63,6 +70,37 @@ LAUNCH(select_candidates, ARG(const Box *, 0), ARG(const float *, 1), ARG(int, 2
        ARG(int, 5), ARG(float, 6), ARG(float, 7), ARG(int, 8), ARG(int *, 9), ARG(mask_t *, 10), ARG(Box *, 11),
        ARG(int *, 12))
 
+// Ultralytics' raw output: boxes [4, rows] as centre and size, scores [classes, rows], only the best class of each
+// box. One thread per box, so that neighbouring threads read neighbouring numbers.
+KERNEL void select_planar(const float *__restrict__ boxes, const float *__restrict__ scores, int rows, int classes,
+                          float threshold, float min_side, int capacity, int *counters, mask_t *keys, Box *picked,
+                          int *labels) {
+    int row = blockIdx.x * blockDim.x + threadIdx.x;
+    if (row >= rows) return;
+    int best = 0;
+    float score = scores[row];
+    for (int other = 0; other < classes; ++other) {
+        float value = scores[other * rows + row];
+        if (value != value) return;  // a box with a NaN has no best class
+        if (value > score) {
+            best = other;
+            score = value;
+        }
+    }
+    if (!(score > threshold)) return;
+    float half_width = boxes[2 * rows + row] / 2.0f, half_height = boxes[3 * rows + row] / 2.0f;
+    float x = boxes[row], y = boxes[rows + row];
+    Box box = {x - half_width, y - half_height, x + half_width, y + half_height};
+    if (min_side > 0.0f && !(box.x2 - box.x1 >= min_side && box.y2 - box.y1 >= min_side)) return;
+    int place = atomicAdd(&counters[0], 1);
+    if (place >= capacity) return;
+    keys[place] = order_key(score, row);
+    picked[place] = box;
+    labels[place] = best;
+}
+LAUNCH(select_planar, ARG(const float *, 0), ARG(const float *, 1), ARG(int, 2), ARG(int, 3), ARG(float, 4),
+       ARG(float, 5), ARG(int, 6), ARG(int *, 7), ARG(mask_t *, 8), ARG(Box *, 9), ARG(int *, 10))
+
 // per_class: only so many of each class may suppress or be kept; 0 means all.
 KERNEL void rank_candidates(const int *counters, int capacity, int per_class, const mask_t *__restrict__ keys,
                                 const Box *__restrict__ picked, const int *__restrict__ labels, Box *sorted_boxes,
@@ -90,27 +128,27 @@ LAUNCH(rank_candidates, ARG(const int *, 0), ARG(int, 1), ARG(int, 2), ARG(const
        ARG(const int *, 5), ARG(Box *, 6), ARG(float *, 7), ARG(int *, 8), ARG(int *, 9))
 
 KERNEL void suppress_by_kept(const int *counters, int capacity, int start, int wanted, float threshold,
-                                 const Box *__restrict__ boxes, const int *__restrict__ labels,
+                                 float class_step, const Box *__restrict__ boxes, const int *__restrict__ labels,
                                  const int *__restrict__ kept, int *dead) {
     int count = counters[0] < capacity ? counters[0] : capacity;
     int item = start + blockIdx.x * blockDim.x + threadIdx.x;
     if (item >= count || item >= start + CHUNK || counters[1] >= wanted || dead[item]) return;
-    Box box = boxes[item];
     int label = labels[item];
+    Box box = moved(boxes[item], label, class_step);
     for (int index = 0; index < counters[1]; ++index) {
         int better = kept[index];
-        if (labels[better] == label && overlap(boxes[better], box, threshold)) {
+        if (labels[better] == label && overlap(moved(boxes[better], label, class_step), box, threshold)) {
             dead[item] = 1;
             return;
         }
     }
 }
-LAUNCH(suppress_by_kept, ARG(const int *, 0), ARG(int, 1), ARG(int, 2), ARG(int, 3), ARG(float, 4), ARG(const Box *, 5),
-       ARG(const int *, 6), ARG(const int *, 7), ARG(int *, 8))
+LAUNCH(suppress_by_kept, ARG(const int *, 0), ARG(int, 1), ARG(int, 2), ARG(int, 3), ARG(float, 4), ARG(float, 5),
+       ARG(const Box *, 6), ARG(const int *, 7), ARG(const int *, 8), ARG(int *, 9))
 
 // Row i of the matrix, word w: which of the candidates 64 w .. 64 w + 63 of the chunk candidate i suppresses.
 KERNEL void overlap_matrix(const int *counters, int capacity, int start, int wanted, float threshold,
-                               const Box *__restrict__ boxes, const int *__restrict__ labels,
+                               float class_step, const Box *__restrict__ boxes, const int *__restrict__ labels,
                                const int *__restrict__ dead, mask_t *matrix) {
     int count = counters[0] < capacity ? counters[0] : capacity;
     int row = blockIdx.x * blockDim.x + threadIdx.x, word = blockIdx.y;
@@ -118,19 +156,19 @@ KERNEL void overlap_matrix(const int *counters, int capacity, int start, int wan
     if (row >= CHUNK || item >= count || counters[1] >= wanted) return;
     mask_t bits = 0;
     if (!dead[item] && word >= row / 64) {
-        Box box = boxes[item];
         int label = labels[item];
+        Box box = moved(boxes[item], label, class_step);
         for (int bit = 0; bit < 64; ++bit) {
             int other = start + word * 64 + bit;
             if (other > item && other < count && !dead[other] && labels[other] == label &&
-                overlap(box, boxes[other], threshold))
+                overlap(box, moved(boxes[other], label, class_step), threshold))
                 bits |= (mask_t)1 << bit;
         }
     }
     matrix[(mask_t)row * WORDS + word] = bits;
 }
-LAUNCH(overlap_matrix, ARG(const int *, 0), ARG(int, 1), ARG(int, 2), ARG(int, 3), ARG(float, 4), ARG(const Box *, 5),
-       ARG(const int *, 6), ARG(const int *, 7), ARG(mask_t *, 8))
+LAUNCH(overlap_matrix, ARG(const int *, 0), ARG(int, 1), ARG(int, 2), ARG(int, 3), ARG(float, 4), ARG(float, 5),
+       ARG(const Box *, 6), ARG(const int *, 7), ARG(const int *, 8), ARG(mask_t *, 9))
 
 // One block. Walks the chunk in order and keeps what nothing better removed; correct for any number of threads.
 KERNEL void keep_best(int *counters, int capacity, int start, int wanted, const int *__restrict__ dead,

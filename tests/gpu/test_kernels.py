@@ -30,6 +30,16 @@ def test_nms_is_the_hosts(  # noqa: PLR0917
         check_nms(cuda, launcher, stream, output, random, rows=rows, classes=classes)
 
 
+@pytest.mark.parametrize(("rows", "classes"), [(21, 1), (2100, 5), (8400, 80)])
+def test_ultralytics_raw_output_is_finished_as_on_the_host(
+    cuda: Cuda, launcher: GpuLauncher, stream: int, rows: int, classes: int
+) -> None:
+    random = np.random.default_rng(rows)
+    for case in range(50):
+        output = OutputSpec("yolo_xywh", 0.25, [0.45, 0.5, 0.7][case % 3], max_detections=300, label_mode="best")
+        check_nms(cuda, launcher, stream, output, random, rows=rows, classes=classes)
+
+
 @pytest.mark.parametrize("rule", ["letterbox", "stretch"])
 @pytest.mark.parametrize("spec", [{}, {"dtype": "float32"}])
 def test_frames_are_resized_as_opencv_does(

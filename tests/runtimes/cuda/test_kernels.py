@@ -9,7 +9,7 @@ import pytest
 
 from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.nms import nms
-from edgedet.postprocess import Postprocessor, Thresholds
+from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor
 from edgedet.runtimes.cuda.kernels import FrameKernel, NmsKernels
 from tests.runtimes.cuda.host_build import HostLauncher, build
@@ -28,11 +28,14 @@ def suppress(
     *,
     classes: int,
     capacity: int = 32768,
+    class_step: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Boxes, scores, labels that the kernels keep, and how many candidates there were."""
     boxes, scores = np.ascontiguousarray(boxes, np.float32), np.ascontiguousarray(scores, np.float32)
-    rows, columns = scores.shape
-    kernels = NmsKernels(launcher, output, classes=classes, rows=rows, columns=columns, capacity=capacity)
+    columns, rows = scores.shape if output.format == "yolo_xywh" else scores.shape[::-1]
+    kernels = NmsKernels(
+        launcher, output, classes=classes, rows=rows, columns=columns, capacity=capacity, class_step=class_step
+    )
     wanted = output.max_detections
     result = kernels.result(wanted)
     kernels(
@@ -131,6 +134,63 @@ def test_every_rule_of_the_card_is_kept(
         np.testing.assert_array_equal(found, expected.boxes)
         np.testing.assert_array_equal(values, expected.scores)
         np.testing.assert_array_equal(labels, expected.labels)
+
+
+def yolo(output: OutputSpec, classes: int) -> ModelCard:
+    """The card of a detector whose family moves the boxes of its classes apart."""
+    return ModelCard(
+        family="yolo",
+        architecture="",
+        names=tuple(map(str, range(classes))),
+        input=InputSpec(640, 640),
+        resize=ResizeRule("letterbox"),
+        output=output,
+    )
+
+
+@pytest.mark.parametrize("form", ["yolo_xywh", "candidates"])
+def test_ultralytics_rule_is_kept_to_its_rounding(
+    launcher: HostLauncher, form: Literal["yolo_xywh", "candidates"]
+) -> None:
+    """Their raw output [4 + C, A], and our own graphs of their detectors; NaN, ties and every limit of the card."""
+    random = np.random.default_rng(4)
+    kept = without_moving = 0
+    for case in range(150):
+        classes, rows = [1, 5, 80][case % 3], int(random.integers(1, 700))
+        output = OutputSpec(
+            form,
+            score_threshold=float(random.choice([0.0, 0.25, 0.5])),
+            iou_threshold=float(random.choice([0.45, 0.5, 0.7])),
+            max_detections=int(random.choice([5, 300])),
+            candidates_per_class=[None, None, 40][case % 3],
+            label_mode="best",
+            min_box_side=float(random.choice([0.0, 6.0])),
+        )
+        # Shapes from a coarse grid at odd places: IoUs lie on the threshold, and rounding decides.
+        centres = random.integers(0, 40, (2, rows)) * 4 + random.choice([0.0, 1 / 3, 0.37])
+        sizes = random.integers(0, 6, (2, rows)) * 8
+        scores = random.integers(0, 9, (classes, rows)) / 8
+        scores[random.random(scores.shape) < 0.01] = random.choice([np.nan, np.inf])
+        raw = np.concatenate([centres, sizes, scores]).astype(np.float32)
+        raw[random.integers(0, 4), random.random(rows) < 0.02] = random.choice([np.nan, np.inf, 1e38])
+        halves = raw[2:4] / 2
+        decoded = np.concatenate([raw[:2] - halves, raw[:2] + halves]).T
+        thresholds = Thresholds(output.score_threshold, output.iou_threshold, output.max_detections)
+        host = Postprocessor(yolo(output, classes), thresholds, ("boxes", "scores"))
+        values = [raw] if form == "yolo_xywh" else [decoded, raw[4:].T]
+        with np.errstate(invalid="ignore"):
+            expected = host.decode(values)
+        parts = (raw[:4], raw[4:]) if form == "yolo_xywh" else (decoded, raw[4:].T)
+        step = float(ULTRALYTICS_CLASS_STEP)
+        found, best, labels, _ = suppress(launcher, output, *parts, classes=classes, class_step=step)
+        np.testing.assert_array_equal(found, expected.boxes, err_msg=f"case {case}")
+        np.testing.assert_array_equal(best, expected.scores)
+        np.testing.assert_array_equal(labels, expected.labels)
+        kept += len(found)
+        together, *_ = suppress(launcher, output, *parts, classes=classes)
+        without_moving += not np.array_equal(together, found)
+    assert kept > 3000
+    assert without_moving, "the cases tell nothing of the classes' distance"
 
 
 def test_more_candidates_than_fit_are_told(launcher: HostLauncher) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edgedet import Detector
 from edgedet.artifact import read_card
@@ -20,8 +22,11 @@ from edgedet.errors import FrameError, RuntimeUnavailableError, UsageError
 from edgedet.golden import golden_frame
 from edgedet.parity import Tolerance, match_detections, summarise
 from edgedet.runtimes import tensorrt as runtime_module
+from edgedet.runtimes.base import TensorSpec
 from edgedet.runtimes.cuda.kernels import NmsKernels
+from edgedet.runtimes.cuda.suppression import sources
 from edgedet.selftest import TINY
+from tests.rectangle_detector import ultralytics_metadata
 from tests.runtimes.cuda.host_build import HostLauncher, build
 from tests.tensorrt_api.behaviour import make_plan
 from tests.tensorrt_api.cuda_double import FakeCuda
@@ -118,6 +123,110 @@ def test_without_a_compiler_the_host_does_it(
     assert "NMS on the GPU" not in compare(engine)
     assert "NMS runs on the CPU: NVRTC is too old" in caplog.text
     assert double.held == 0
+
+
+CELLS = 32
+FOREIGN_NAMES = tuple(f"class {index}" for index in range(7))
+
+
+def foreign_detector() -> onnx.ModelProto:
+    """A random network with Ultralytics' input and raw output: float32 [1, 3, 64, 64] to [1, 4 + 7, 1024]."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(0, 0.8, (11, 3, 4, 4)).astype(np.float32)
+    weights[4:] -= weights[4:].mean(axis=(1, 2, 3), keepdims=True)  # brightness alone prefers no class
+    constants = {
+        "w": weights,
+        "b": np.float32([0] * 4 + [-0.5] * 7),
+        "flat": np.array([1, 11, CELLS * CELLS], np.int64),
+        # Centres anywhere on the canvas, sides up to 24 pixels, scores as they are.
+        "scale": np.float32([64, 64, 24, 24] + [1] * 7).reshape(1, 11, 1),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "w", "b"], ["c"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Sigmoid", ["c"], ["s"]),
+        helper.make_node("Reshape", ["s", "flat"], ["r"]),
+        helper.make_node("Mul", ["r", "scale"], ["output0"]),
+    ]
+    body = helper.make_graph(
+        nodes,
+        "foreign",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 11, CELLS * CELLS])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, ultralytics_metadata(names=str(dict(enumerate(FOREIGN_NAMES)))))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, double: FakeCuda) -> tuple[Path, Path]:
+    """An engine as Ultralytics writes it, and the graph it was built from."""
+    trt = install(monkeypatch, "10.3.0", double)
+    model = foreign_detector()
+    onnx.save(model, tmp_path / "yolo.onnx")
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    named = {str(index): name for index, name in enumerate(FOREIGN_NAMES)}
+    header = json.dumps(facts | {"imgsz": [64, 64], "batch": 1, "names": named}).encode()
+    (tmp_path / "yolo.engine").write_bytes(len(header).to_bytes(4, "little") + header + make_plan(trt, model))
+    return tmp_path / "yolo.engine", tmp_path / "yolo.onnx"
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"conf": 0.5}, {"iou": 0.3, "max_detections": 20}])
+def test_ultralytics_engines_are_finished_on_the_gpu_too(
+    foreign: tuple[Path, Path], double: FakeCuda, thresholds: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their raw output is megabytes; only detections come to the host."""
+    engine, graph = foreign
+    largest = 0
+    copy = double.module.cudaMemcpyAsync
+
+    def watched(target: int, source: int, size: int, kind: Any, stream: int) -> Any:
+        nonlocal largest
+        if kind.name == "cudaMemcpyDeviceToHost":
+            largest = max(largest, size)
+        return copy(target, source, size, kind, stream)
+
+    monkeypatch.setattr(double.module, "cudaMemcpyAsync", watched)
+    with Detector(graph, **thresholds) as reference, Detector(engine, **thresholds) as detector:
+        assert "NMS on the GPU" in detector.description
+        for seed in range(5):
+            frame = golden_frame(seed)
+            expected, found = reference.detect(frame), detector.detect(frame)
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+            np.testing.assert_array_equal(found.scores, expected.scores)
+            np.testing.assert_array_equal(found.labels, expected.labels)
+            assert len(found) > 3 and len(set(found.labels.tolist())) > 1
+        assert 0 < largest <= 16 * detector.thresholds.max_detections
+        on_gpu = detector.detect(OnGpu(double, golden_frame(0, 64, 64)))  # type: ignore[arg-type]
+        assert len(on_gpu) > 5
+    assert double.launches == 5 and double.held <= 1
+
+
+def test_an_overflowing_ultralytics_engine_goes_to_the_host(
+    foreign: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NmsKernels.__init__.__kwdefaults__, "capacity", 8)  # type: ignore[index]
+    engine, graph = foreign
+    with Detector(graph) as reference, Detector(engine) as detector:
+        for seed in range(3):
+            expected, found = reference.detect(golden_frame(seed)), detector.detect(golden_frame(seed))
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+
+
+def test_what_the_kernels_cannot_read_stays_with_the_host(foreign: tuple[Path, Path]) -> None:
+    card = read_card(foreign[0])
+
+    def spec(*shape: int, kind: Any = np.float32) -> tuple[TensorSpec, ...]:
+        return (TensorSpec("output0", shape, np.dtype(kind)),)
+
+    assert sources(card, spec(1, 11, 1024)) == ("output0",)
+    assert sources(card, spec(1, 11, 1024, kind=np.float16)) == ()
+    assert sources(card, spec(1, 12, 1024)) == ()
+    assert sources(card, spec(1, 1024)) == ()
+    final = replace(card, output=replace(card.output, format="yolo_end2end"))
+    assert sources(final, spec(1, 300, 6)) == ()
 
 
 class OnGpu:
