@@ -17,6 +17,7 @@ from edgedet.artifact import open_artifact
 from edgedet.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
+from edgedet.frames import is_on_gpu
 from edgedet.geometry import ResizeGeometry
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
@@ -109,8 +110,9 @@ class Detector:
         """Find objects in one frame.
 
         ``frame``: uint8 [H, W, 3] BGR of any size, as OpenCV reads it; also grey [H, W] or [H, W, 1], BGRA
-        [H, W, 4], and float frames with values 0..255. It is only read. With an engine also uint8 [H, W, 3] BGR
-        on the GPU: anything with ``__cuda_array_interface__`` (PyTorch, CuPy, JAX, Numba, PyCUDA).
+        [H, W, 4], and float frames with values 0..255; arrays of other libraries by DLPack. It is only read. With
+        an engine also uint8 [H, W, 3] BGR on the GPU: anything with ``__dlpack__`` or ``__cuda_array_interface__``
+        (PyTorch, CuPy, JAX, Numba, PyCUDA).
 
         Raises:
             FrameError: not an image.
@@ -176,7 +178,7 @@ class Detector:
             if self._closed:
                 raise UsageError(f"the detector of {self.path} is closed; open it again")
             begin = time.perf_counter()
-            if any(hasattr(frame, "__cuda_array_interface__") for frame in frames):
+            if any(map(is_on_gpu, frames)):
                 places = self._place_on_gpu(frames)
                 inputs = {}
             else:
@@ -197,6 +199,6 @@ class Detector:
                 f"frames on the GPU need an engine, and {self.path.name} runs by {self.description}; copy them "
                 "to the host, or build an engine: edgedet export -o model.trt"
             )
-        if not all(hasattr(frame, "__cuda_array_interface__") for frame in frames):
+        if not all(map(is_on_gpu, frames)):
             raise UsageError("some frames are on the GPU and some are not; pass all of a batch from one place")
         return [place(frame, slot) for slot, frame in enumerate(frames)]

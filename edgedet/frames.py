@@ -11,20 +11,36 @@ from edgedet.errors import FrameError
 
 ACCEPTED = (
     "expected a NumPy array as OpenCV reads it: uint8 [H, W, 3] BGR; also [H, W] or [H, W, 1] grey, "
-    "[H, W, 4] BGRA, or float16/32/64 with values 0..255"
+    "[H, W, 4] BGRA, or float16/32/64 with values 0..255; or an array with __dlpack__ of the same kind"
 )
+
+CUDA, CUDA_MANAGED = 2, 13
+DEVICES = {
+    1: "the host", CUDA: "an NVIDIA GPU", 3: "the host", 4: "an OpenCL device", 7: "a Vulkan device",
+    8: "a Metal device", 10: "an AMD GPU", 11: "the host", CUDA_MANAGED: "an NVIDIA GPU", 14: "a oneAPI device",
+}  # fmt: skip
+"""DLPack's DLDeviceType, in words (https://dmlc.github.io/dlpack/latest/c_api.html)."""
+
+
+def is_on_gpu(frame: Any) -> bool:
+    """Whether a frame lies in the memory of an NVIDIA GPU, as far as it says so itself."""
+    if isinstance(frame, np.ndarray):
+        return False
+    kind = _device(frame)
+    return kind in (CUDA, CUDA_MANAGED) if kind is not None else hasattr(frame, "__cuda_array_interface__")
 
 
 def as_bgr(frame: Any) -> NDArray[Any]:
     """Check a frame and give its pixels as uint8 or float32 [H, W, 3], BGR, 0..255; copies only where it must.
 
-    Grey is repeated to three channels, alpha is dropped. Float frames hold the same 0..255 as uint8 ones.
+    Grey is repeated to three channels, alpha is dropped. Float frames hold the same 0..255 as uint8 ones. Arrays of
+    other libraries come by DLPack, without a copy.
 
     Raises:
         FrameError: anything else, saying what is accepted.
     """
     if not isinstance(frame, np.ndarray):
-        raise FrameError(f"the frame is {_describe(frame)}; {ACCEPTED}")
+        frame = _array(frame)
     if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3, 4)):
         hint = ""
         if frame.ndim == 3 and frame.shape[0] in (1, 3, 4):
@@ -64,6 +80,34 @@ def _checked_float(frame: NDArray[Any]) -> NDArray[np.float32]:
     return frame.astype(np.float32, copy=False)
 
 
+def _device(frame: Any) -> int | None:
+    """DLPack's number for where a frame lies, None where it does not tell."""
+    tell = getattr(frame, "__dlpack_device__", None)
+    if tell is None:
+        return None
+    try:
+        return int(tell()[0])
+    except Exception:  # tensors without memory (PyTorch's meta device) refuse
+        return None
+
+
+def _array(frame: Any) -> NDArray[Any]:
+    """A frame of another library, seen by NumPy where it lies."""
+    kind = _device(frame)
+    if kind is None or not hasattr(frame, "__dlpack__"):
+        raise FrameError(f"the frame is {_describe(frame)}; {ACCEPTED}")
+    where = DEVICES.get(kind, f"DLPack device {kind}")
+    if where != "the host":
+        raise FrameError(f"the frame is {_describe(frame)} on {where}; copy it to the host; {ACCEPTED}")
+    try:
+        return np.from_dlpack(frame)
+    except Exception as error:  # every library refuses with kinds of its own
+        reason = " ".join(str(error).split())
+        raise FrameError(
+            f"the frame is {_describe(frame)} that NumPy cannot take ({reason}); {ACCEPTED}"
+        ) from error
+
+
 def _describe(frame: Any) -> str:
     if frame is None:
         return "None (cv2.imread gives None for a file it cannot read)"
@@ -71,5 +115,5 @@ def _describe(frame: Any) -> str:
     if kind.__module__.startswith("PIL."):
         return "a PIL image, which is RGB: pass np.asarray(image.convert('RGB'))[:, :, ::-1]"
     if kind.__module__.startswith("torch"):
-        return "a torch tensor: pass tensor.permute(1, 2, 0).cpu().numpy(), channels in BGR order, values 0..255"
+        return "a torch tensor"
     return f"a {kind.__name__}"

@@ -6,6 +6,7 @@ code: open only what you trust.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 from pathlib import Path
@@ -17,11 +18,13 @@ from edgedet.card import ModelCard
 from edgedet.engine_file import read_engine_header, read_plan
 from edgedet.engine_match import Host, require_match
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.frames import is_on_gpu
 from edgedet.geometry import ResizeGeometry
 from edgedet.postprocess import Thresholds
 from edgedet.runtimes.base import Array, TensorSpec
 from edgedet.runtimes.cuda.device import Cuda, CudaError
-from edgedet.runtimes.cuda.gpu_frames import GpuFrames, device_address
+from edgedet.runtimes.cuda.gpu_arrays import GpuArray, take
+from edgedet.runtimes.cuda.gpu_frames import GpuFrames, require_fit
 from edgedet.runtimes.cuda.launcher import GpuLauncher
 from edgedet.runtimes.cuda.suppression import Suppression, sources
 from edgedet.runtimes.tensorrt_log import errors_of, explain_refusal, import_tensorrt, make_log
@@ -59,8 +62,8 @@ def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str
 class TensorRTRuntime:
     """One engine with its buffers and its CUDA graph. See :class:`edgedet.runtimes.base.Runtime`.
 
-    ``run`` also takes arrays that are on the GPU already: anything with ``__cuda_array_interface__`` (PyTorch,
-    CuPy, JAX, PyCUDA, Numba) of the input's shape and dtype.
+    ``run`` also takes arrays that are on the GPU already: anything with ``__dlpack__`` or
+    ``__cuda_array_interface__`` (PyTorch, CuPy, JAX, PyCUDA, Numba) of the input's shape and dtype.
     """
 
     def __init__(self, path: Path, card: ModelCard, *, device: int = 0) -> None:
@@ -76,6 +79,7 @@ class TensorRTRuntime:
         self._suppression: Suppression | None = None
         self._launcher: GpuLauncher | None = None
         self._frames: GpuFrames | None = None
+        self._taken: list[GpuArray] = []
         file = read_engine_header(path)
         plan = read_plan(file)
         trt = import_tensorrt()
@@ -184,6 +188,7 @@ class TensorRTRuntime:
         else:
             self._execute()
         self._cuda.synchronise(self._stream)
+        self._return_taken()
         self._runs += 1
         # TensorRT allocates on the first run, which no graph may record.
         if self._runs == 1:
@@ -209,23 +214,30 @@ class TensorRTRuntime:
         if self._frames is None:
             self._launcher = self._launcher or GpuLauncher(self._cuda, self._stream)
             self._launcher.prepare()
-            self._frames = GpuFrames(self._cuda, self._launcher, self.card, self._addresses[self.card.input.name])
+            self._frames = GpuFrames(
+                self._cuda, self._launcher, self.card, self._addresses[self.card.input.name], self._stream
+            )
         return self._frames.place(frame, slot)
 
     def _feed(self, tensor: TensorSpec, value: Any) -> None:
         assert self._stream is not None
-        interface = getattr(value, "__cuda_array_interface__", None)
-        if interface is None:
+        if not is_on_gpu(value):
             np.copyto(self._staging[tensor.name], value, casting="no")
             if not self._cuda.integrated:
                 self._cuda.upload(self._addresses[tensor.name], self._staging[tensor.name], self._stream)
             return
-        address = device_address(interface, tensor)
-        producer = interface.get("stream")
-        if producer is not None:
-            self._cuda.synchronise(int(producer))
+        array = take(value, self._cuda, self._stream)
+        self._taken.append(array)
+        require_fit(array, tensor)
         size = int(np.prod(tensor.shape)) * tensor.dtype.itemsize
-        self._cuda.copy(self._addresses[tensor.name], address, size, self._stream)
+        self._cuda.copy(self._addresses[tensor.name], array.address, size, self._stream)
+
+    def _return_taken(self) -> None:
+        """Give GPU arrays back to their owners; the stream no longer reads them."""
+        while self._taken:
+            self._taken.pop().release()
+        if self._frames is not None:
+            self._frames.release()
 
     def _execute(self) -> None:
         """Network and downloads, into the stream; nothing is waited for."""
@@ -263,6 +275,10 @@ class TensorRTRuntime:
         if self._stream is None and self._engine is None:
             return
         self._cuda.use()
+        if self._stream is not None:
+            with contextlib.suppress(CudaError):  # a broken device must not keep what can be released
+                self._cuda.synchronise(self._stream)
+        self._return_taken()
         if self._graph is not None:
             self._cuda.destroy_graph(self._graph)
         # Before their memory: the context may still refer to it.

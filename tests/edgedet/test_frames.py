@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgedet.errors import FrameError
-from edgedet.frames import as_bgr
+from edgedet.frames import as_bgr, is_on_gpu
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
 
@@ -80,3 +80,47 @@ def test_a_pil_image_is_refused_because_its_channels_are_the_other_way_round() -
     image = pytest.importorskip("PIL.Image").new("RGB", (4, 4))
     with pytest.raises(FrameError, match="PIL image, which is RGB"):
         as_bgr(image)
+
+
+class ByDlpack:
+    """An array that shows nothing but DLPack."""
+
+    def __init__(self, array: Any, device: int | None = None) -> None:
+        self._array, self._kind = array, device
+
+    def __dlpack__(self, **named: Any) -> Any:
+        return self._array.__dlpack__(**named)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__() if self._kind is None else (self._kind, 0)
+
+
+def test_other_libraries_arrays_are_taken_where_they_are() -> None:
+    assert np.shares_memory(as_bgr(ByDlpack(COLOURS)), COLOURS)
+    np.testing.assert_array_equal(as_bgr(ByDlpack(COLOURS[:, :, 0])), np.repeat(COLOURS[:, :, :1], 3, axis=2))
+    np.testing.assert_array_equal(as_bgr(ByDlpack(COLOURS[::-1])), COLOURS[::-1])
+
+
+def test_torch_tensors_on_the_cpu_are_frames() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(COLOURS.copy())
+    assert np.shares_memory(as_bgr(tensor), tensor.numpy())
+    np.testing.assert_array_equal(as_bgr(tensor.float()), COLOURS)
+    assert not is_on_gpu(tensor)
+    for wrong, said in (
+        (tensor.permute(2, 0, 1), r"\[C, H, W\]: frame.transpose"),
+        (tensor.float().requires_grad_(), "NumPy cannot take .*grad"),
+        (tensor.to(torch.bfloat16), "a torch tensor that NumPy cannot take"),
+        (torch.empty(4, 4, 3, dtype=torch.uint8, device="meta"), "a torch tensor"),
+    ):
+        with pytest.raises(FrameError, match=said):
+            as_bgr(wrong)
+
+
+@pytest.mark.parametrize(
+    ("device", "where"), [(2, "an NVIDIA GPU"), (8, "a Metal device"), (10, "an AMD GPU"), (99, "DLPack device 99")]
+)
+def test_arrays_elsewhere_are_refused_by_the_cpu(device: int, where: str) -> None:
+    with pytest.raises(FrameError, match=f"on {where}; copy it to the host"):
+        as_bgr(ByDlpack(COLOURS, device))
+    assert is_on_gpu(ByDlpack(COLOURS, device)) == (device == 2)

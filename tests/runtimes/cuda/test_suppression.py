@@ -27,6 +27,7 @@ from edgedet.runtimes.cuda.kernels import NmsKernels
 from edgedet.runtimes.cuda.suppression import sources
 from edgedet.selftest import TINY
 from tests.rectangle_detector import ultralytics_metadata
+from tests.runtimes.cuda.dlpack_export import DlpackFrame
 from tests.runtimes.cuda.host_build import HostLauncher, build
 from tests.tensorrt_api.behaviour import make_plan
 from tests.tensorrt_api.cuda_double import FakeCuda
@@ -286,3 +287,113 @@ def test_frames_on_the_gpu_need_an_engine(engine: Path, double: FakeCuda) -> Non
         pytest.raises(UsageError, match=r"need an engine, and selftest\.onnx runs"),
     ):
         detector.detect(frame)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("strides", ["given", "missing"])
+@pytest.mark.parametrize("protocol", ["old", "new"])
+def test_frames_come_by_dlpack(engine: Path, double: FakeCuda, protocol: str, strides: str) -> None:
+    """In order with the work that fills them, and given back once, after the run."""
+    with Detector(engine) as detector:
+        for seed in range(4):
+            pixels = golden_frame(seed, 64, 64)
+            frame = DlpackFrame(double, pixels, protocol=protocol, strides=strides, offset=256 * seed)
+            expected, found = detector.detect(pixels), detector.detect(frame)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+            np.testing.assert_array_equal(found.scores, expected.scores)
+            assert len(found) > 0
+            assert frame.returned == 1
+            assert frame.capsule_name == {"old": "used_dltensor", "new": "used_dltensor_versioned"}[protocol]
+            assert frame.asked == [frame.asked[0]] and frame.asked[0] not in (None, 0, 1, 2)
+
+
+def test_dlpack_is_preferred_to_the_array_interface(engine: Path, double: FakeCuda) -> None:
+    """PyTorch has both, and only DLPack makes our stream wait for it."""
+
+    class Both(DlpackFrame):
+        @property
+        def __cuda_array_interface__(self) -> Any:
+            raise AssertionError("asked for the wrong one")
+
+    with Detector(engine) as detector:
+        frame = golden_frame(0, 64, 64)
+        np.testing.assert_array_equal(
+            detector.detect(Both(double, frame)).boxes,  # type: ignore[arg-type]
+            detector.detect(frame).boxes,
+        )
+
+
+def test_rows_of_a_dlpack_frame_may_be_apart(engine: Path, double: FakeCuda) -> None:
+    wide = np.zeros((64, 100, 3), np.uint8)
+    wide[:, :64] = golden_frame(1, 64, 64)
+    with Detector(engine) as detector:
+        found = detector.detect(DlpackFrame(double, wide[:, :64]))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found.boxes, detector.detect(golden_frame(1, 64, 64)).boxes)
+
+
+def test_whole_inputs_come_by_dlpack(engine: Path, double: FakeCuda) -> None:
+    runtime = runtime_module.open(engine, card=read_card(engine))
+    pixels = golden_frame(2, 64, 64)[None]
+    expected = {name: value.copy() for name, value in runtime.run({"images": pixels}).items()}
+    frame = DlpackFrame(double, pixels)
+    for name, value in runtime.run({"images": frame}).items():
+        np.testing.assert_array_equal(value, expected[name])
+    assert frame.returned == 1
+    wrong = DlpackFrame(double, pixels[:, :32])
+    with pytest.raises(UsageError, match=r"uint8 \[1, 32, 64, 3\], images takes uint8 \[1, 64, 64, 3\]"):
+        runtime.run({"images": wrong})
+    runtime.close()
+    assert wrong.returned == 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "changes", "said"),
+    [
+        (golden_frame(0, 64, 64), {"device": (2, 1)}, r"on CUDA device 1, the engine on device 0; .*tensorrt:1"),
+        (golden_frame(0, 64, 64), {"major": 2}, "DLPack 2, edgedet knows 1"),
+        (golden_frame(0, 64, 64).astype(np.float32), {}, r"float32 \[64, 64, 3\], expected uint8"),
+        (golden_frame(0, 64, 64).transpose(1, 0, 2), {}, "contiguous copy"),
+        (np.zeros((3, 64, 64), np.uint8), {}, r"uint8 \[3, 64, 64\], expected uint8 \[height, width, 3\]"),
+    ],
+)
+def test_dlpack_frames_that_are_none_are_refused_and_given_back(
+    engine: Path, double: FakeCuda, pixels: np.ndarray, changes: Any, said: str
+) -> None:
+    frame = DlpackFrame(double, pixels, **changes)
+    with Detector(engine) as detector:
+        with pytest.raises(FrameError, match=said):
+            detector.detect(frame)  # type: ignore[arg-type]
+        assert len(detector.detect(golden_frame(0, 64, 64))) > 0
+    assert frame.returned == len(frame.asked)
+
+
+def test_an_owner_that_refuses_is_quoted(engine: Path, double: FakeCuda) -> None:
+    class Refusing(DlpackFrame):
+        def _new(self, **named: Any) -> Any:
+            raise BufferError("Can't export tensors that require gradient")
+
+    with Detector(engine) as detector, pytest.raises(FrameError, match=r"Refusing on the GPU .*require gradient"):
+        detector.detect(Refusing(double, golden_frame(0)))  # type: ignore[arg-type]
+
+
+def test_old_array_interfaces_are_waited_for(
+    engine: Path, double: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before version 3 nobody could name a stream: PyTorch's and PyCUDA's work is in the default one."""
+    waited: list[int] = []
+    wait = double.module.cudaStreamSynchronize
+    monkeypatch.setattr(
+        double.module, "cudaStreamSynchronize", lambda stream: waited.append(stream) or wait(stream)
+    )
+    with Detector(engine) as detector:
+        for version, expected in ((2, [0]), (3, [])):
+            waited.clear()
+            detector.detect(OnGpu(double, golden_frame(0), version=version))  # type: ignore[arg-type]
+            assert [stream for stream in waited if stream < 1000] == expected
+
+
+def test_dlpack_frames_on_the_gpu_need_an_engine(engine: Path, double: FakeCuda) -> None:
+    with (
+        Detector(TINY) as detector,
+        pytest.raises(UsageError, match=r"need an engine, and selftest\.onnx runs"),
+    ):
+        detector.detect(DlpackFrame(double, golden_frame(0)))  # type: ignore[arg-type]
