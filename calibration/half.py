@@ -121,9 +121,9 @@ def to_half(
         and any(types.get(name) == TensorProto.FLOAT for name in (*node.input, *node.output))
     ]
     casts = _convert(network, set(half), types)
-    result = network.model
-    onnx.checker.check_model(result)
-    onnx.shape_inference.infer_shapes(result, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(network.model)
+    # The shapes stay in the graph: on the board they tell how much memory a build takes.
+    result = onnx.shape_inference.infer_shapes(network.model, check_type=True, strict_mode=True, data_prop=True)
     named = {name: reason for name, reason in reasons.items() if name not in box}
     return HalfGraph(
         result,

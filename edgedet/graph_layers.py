@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.errors import ArtifactError
-from edgedet.protobuf import DamagedError, fields, text
+from edgedet.protobuf import Content, DamagedError, fields, text
 
 # Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 MODEL_GRAPH, MODEL_OPSET = 7, 8
@@ -74,7 +74,7 @@ def read_layers(path: str | Path) -> GraphLayers:
         raise ArtifactError(f"{path} is not a complete ONNX file ({error}); copy or export it again") from None
 
 
-def _read(content: mmap.mmap) -> GraphLayers:
+def _read(content: Content) -> GraphLayers:
     opset, nodes, kinds = 0, [], {}
     for field, value in fields(content, 0, len(content)):
         if isinstance(value, int):
@@ -87,7 +87,7 @@ def _read(content: mmap.mmap) -> GraphLayers:
                 if isinstance(place, int):
                     continue
                 if part == GRAPH_NODE:
-                    nodes.append(_node(content, *place))
+                    nodes.append(read_node(content, *place))
                 elif part == GRAPH_INITIALIZER:
                     name, kind = _initializer(content, *place)
                     kinds[name] = kind
@@ -130,7 +130,7 @@ def _source(tensor: str, producers: Mapping[str, Node]) -> Node | None:
     return node
 
 
-def _node(content: mmap.mmap, start: int, end: int) -> Node:
+def read_node(content: Content, start: int, end: int) -> Node:
     inputs, outputs = [], []
     name = op = ""
     for field, value in fields(content, start, end):
@@ -147,7 +147,7 @@ def _node(content: mmap.mmap, start: int, end: int) -> Node:
     return Node(name, op, tuple(inputs), tuple(outputs))
 
 
-def _initializer(content: mmap.mmap, start: int, end: int) -> tuple[str, int]:
+def _initializer(content: Content, start: int, end: int) -> tuple[str, int]:
     name, kind = "", 0
     for field, value in fields(content, start, end):
         if field == TENSOR_DATA_TYPE and isinstance(value, int):
@@ -157,7 +157,7 @@ def _initializer(content: mmap.mmap, start: int, end: int) -> tuple[str, int]:
     return name, kind
 
 
-def _opset(content: mmap.mmap, start: int, end: int) -> tuple[str, int]:
+def _opset(content: Content, start: int, end: int) -> tuple[str, int]:
     domain, version = "", 0
     for field, value in fields(content, start, end):
         if field == OPSET_DOMAIN and not isinstance(value, int):

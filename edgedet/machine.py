@@ -83,7 +83,7 @@ class Machine:
 
 def describe_machine(root: Path = Path("/")) -> Machine:
     """Look around; ``root`` is where ``/proc`` and ``/etc`` are found. What cannot be known is None or empty."""
-    total, available = _memory(root)
+    total, available = memory(root)
     return Machine(
         system=_system(root),
         kernel=f"{platform.system()} {platform.release()}",
@@ -152,7 +152,8 @@ def _cpu_quota(root: Path) -> float | None:
     return None
 
 
-def _memory(root: Path) -> tuple[int | None, int | None]:
+def memory(root: Path = Path("/")) -> tuple[int | None, int | None]:
+    """Bytes of memory, and how many of them are free; a container's limit where that is lower. Takes no time."""
     sizes = {
         name: int(kib) * 1024
         for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.errors import ArtifactError
-from edgedet.protobuf import DamagedError, fields, text
+from edgedet.protobuf import Content, DamagedError, fields, text
 
 # Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 MODEL_IR_VERSION, MODEL_PRODUCER, MODEL_GRAPH, MODEL_METADATA = 1, 2, 7, 14
@@ -66,7 +66,7 @@ def read_onnx(path: str | Path) -> OnnxFile:
         raise ArtifactError(f"{path} is not a complete ONNX file ({error}); copy or export it again") from None
 
 
-def _read_model(content: mmap.mmap) -> OnnxFile:
+def _read_model(content: Content) -> OnnxFile:
     metadata: dict[str, str] = {}
     producer = ""
     graph: tuple[int, int] | None = None
@@ -87,9 +87,9 @@ def _read_model(content: mmap.mmap) -> OnnxFile:
         if isinstance(value, int):
             continue
         if field == GRAPH_INPUT:
-            inputs.append(_tensor(content, *value))
+            inputs.append(read_tensor(content, *value))
         elif field == GRAPH_OUTPUT:
-            outputs.append(_tensor(content, *value))
+            outputs.append(read_tensor(content, *value))
         elif field == GRAPH_INITIALIZER:
             initializers.add(dict(_strings(content, *value, only=TENSOR_NAME)).get(TENSOR_NAME))
     if not outputs:
@@ -99,19 +99,19 @@ def _read_model(content: mmap.mmap) -> OnnxFile:
     )
 
 
-def _strings(content: mmap.mmap, start: int, end: int, only: int | None = None) -> Iterator[tuple[int, str]]:
+def _strings(content: Content, start: int, end: int, only: int | None = None) -> Iterator[tuple[int, str]]:
     for field, value in fields(content, start, end):
         if not isinstance(value, int) and (only is None or field == only):
             yield field, text(content, *value)
 
 
-def _messages(content: mmap.mmap, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
+def _messages(content: Content, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
     for field, value in fields(content, start, end):
         if field == wanted and not isinstance(value, int):
             yield value
 
 
-def _tensor(content: mmap.mmap, start: int, end: int) -> GraphTensor:
+def read_tensor(content: Content, start: int, end: int) -> GraphTensor:
     """ValueInfoProto: name = 1, type = 2 (tensor_type = 1: elem_type = 1, shape = 2: dim = 1: dim_value = 1)."""
     name, dtype = "", "unknown"
     shape: list[int | None] = []

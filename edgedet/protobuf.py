@@ -1,9 +1,11 @@
-"""Protocol buffers' wire format (https://protobuf.dev/programming-guides/encoding/), read over a memory map."""
+"""Protocol buffers' wire format (https://protobuf.dev/programming-guides/encoding/), over a memory map or bytes."""
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+
+Content = mmap.mmap | bytes
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -12,7 +14,7 @@ class DamagedError(Exception):
     """The bytes are not those of a whole message."""
 
 
-def fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
+def fields(content: Content, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
     """Every field of the message in ``content[start:end]``: number and value, byte strings as (start, end).
 
     Raises:
@@ -40,7 +42,7 @@ def fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int 
         position += size
 
 
-def _varint(content: mmap.mmap, position: int, end: int) -> tuple[int, int]:
+def _varint(content: Content, position: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while position < end and shift < 64:
         byte = content[position]
@@ -52,6 +54,6 @@ def _varint(content: mmap.mmap, position: int, end: int) -> tuple[int, int]:
     raise DamagedError(f"a number breaks off at byte {position}")
 
 
-def text(content: mmap.mmap, start: int, end: int) -> str:
+def text(content: Content, start: int, end: int) -> str:
     """The string in ``content[start:end]``."""
     return content[start:end].decode("utf-8", "replace")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from edgedet.artifact import read_card
 from edgedet.card import ModelCard
+from edgedet.engine_facts import summary
 from edgedet.engine_file import Container, write_engine
 from edgedet.engine_match import Host
 from edgedet.errors import ArtifactError, EdgedetError, RuntimeUnavailableError
 from edgedet.export.options import ExportReport, Progress, silent
 from edgedet.export.tensorrt import EngineOptions, build_plan
 from edgedet.files import require_writable_parent
+from edgedet.runtimes.cuda.device import Cuda
+from edgedet.runtimes.tensorrt_log import import_tensorrt
 
 BUILD_DEFAULTS = EngineOptions()
 
@@ -61,9 +65,11 @@ def build_engine_file(
             "this graph suppresses duplicates itself (NonMaxSuppression), which an engine cannot replay as one "
             "CUDA graph; export it with --nms runtime --target tensorrt"
         )
-    host = this_host()
-    built = build_plan(graph, card.precision, host, options, progress=progress)
-    facts = built.facts | cuda_versions()
+    trt = import_tensorrt()
+    cuda = Cuda()
+    host = Host(str(trt.__version__), cuda.compute_capability, cuda.name, platform.machine())
+    built = build_plan(graph, card.precision, host, options, cuda=cuda, progress=progress)
+    facts = built.facts | cuda.versions()
     card = replace(card, engine=facts)
     progress("replaying the golden input", 0, 0)
     trial = output.with_name(f".{output.stem}.trial{output.suffix}")
@@ -73,8 +79,7 @@ def build_engine_file(
     finally:
         trial.unlink(missing_ok=True)
     card = write_engine(output, card, built.plan, container=container)
-    layers = ", ".join(f"{count} layers in {name}" for name, count in sorted(built.precision.layers.items()))
-    more = [f"{layers}, {built.precision.reformats} reformats", proved]
+    more = [*(f"{what}: {said}" for what, said in summary(facts)), proved]
     if built.facts["typing"] == "weak":
         more.append("built weakly typed, since the strongly typed build failed (see the card)")
     return ExportReport(output, card, output.stat().st_size, nodes, time.monotonic() - started, (*notes, *more))
@@ -97,29 +102,6 @@ def convert_graph(
     return build_engine_file(
         source.read_bytes(), card, output, options=options, container=container, progress=progress
     )
-
-
-def this_host() -> Host:
-    """The machine an engine is built on and for.
-
-    Raises:
-        RuntimeUnavailableError: TensorRT, CUDA or the GPU is missing.
-    """
-    import platform
-
-    from edgedet.runtimes.cuda.device import Cuda
-    from edgedet.runtimes.tensorrt_log import import_tensorrt
-
-    trt = import_tensorrt()
-    cuda = Cuda()
-    return Host(str(trt.__version__), cuda.compute_capability, cuda.name, platform.machine())
-
-
-def cuda_versions() -> dict[str, str]:
-    """CUDA runtime and driver versions, for the card."""
-    from edgedet.runtimes.cuda.device import Cuda
-
-    return Cuda().versions()
 
 
 def _prove(engine: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgedet.card import Precision
@@ -18,17 +18,22 @@ OVERHEAD = ("reformat", "noop", "signal", "wait", "shape", "constant")
 @dataclass(frozen=True)
 class EnginePrecision:
     """``layers``: how many run in int8, fp16 and fp32; ``weighted``: the same of convolutions and products alone,
-    where the inspector tells them; ``reformats``: conversions of layout or type between layers.
+    where the inspector tells them; ``reformats``: conversions of layout or type between layers. ``kinds``: what
+    every layer is by name: a precision, ``reformat``, or ``other`` for what computes nothing.
     """
 
     layers: dict[str, int]
     weighted: dict[str, int]
     reformats: int
     total: int
+    kinds: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, for the model card."""
-        return {"layers": self.layers, "weighted": self.weighted, "reformats": self.reformats, "total": self.total}
+        """JSON-ready, for the model card; ``share``: of the layers that compute."""
+        computing = sum(self.layers.values())
+        share = {kind: round(count / computing, 4) for kind, count in self.layers.items()}
+        return {"layers": self.layers, "weighted": self.weighted, "reformats": self.reformats, "total": self.total,
+                "share": share}  # fmt: skip
 
 
 def read_precision(information: str) -> EnginePrecision:
@@ -49,18 +54,20 @@ def read_precision(information: str) -> EnginePrecision:
         raise ExportError("TensorRT's engine inspector gave names only, so the engine's precision cannot be told")
     counts: Counter[str] = Counter()
     weighted: Counter[str] = Counter()
+    kinds: dict[str, str] = {}
     reformats = 0
     for layer in layers:
+        name = str(layer.get("Name", ""))
         kind = f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower()
-        if "reformat" in kind:
-            reformats += 1
         if any(word in kind for word in OVERHEAD):
+            reformats += "reformat" in kind
+            kinds[name] = "reformat" if "reformat" in kind else "other"
             continue
-        precision = _precision(layer)
+        precision = kinds[name] = _precision(layer)
         counts[precision] += 1
         if any(word in kind for word in WEIGHTED):
             weighted[precision] += 1
-    return EnginePrecision(dict(counts), dict(weighted), reformats, len(layers))
+    return EnginePrecision(dict(counts), dict(weighted), reformats, len(layers), kinds)
 
 
 def require_precision(found: EnginePrecision, asked: Precision) -> None:

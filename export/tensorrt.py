@@ -7,10 +7,9 @@ issue 4832), the weakly typed way with precision flags is tried, and the card sa
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
-import resource
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,16 +17,23 @@ from typing import Any, Literal
 from edgedet.card import Precision
 from edgedet.engine_match import Host
 from edgedet.errors import ExportError, UsageError
+from edgedet.export.build_memory import MIB, Memory, MemoryWatch, free_memory, measure_graph, predict, shortage
 from edgedet.export.build_watch import make_monitor, run_cancellable
 from edgedet.export.engine_precision import EnginePrecision, read_precision, require_precision
+from edgedet.export.layer_times import measure_layers
 from edgedet.export.options import Progress, silent
 from edgedet.files import atomic_path
+from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.tensorrt_log import errors_of, import_tensorrt, make_log
 
 Typing = Literal["auto", "strong", "weak"]
 Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
-MIB = 2**20
+MOST_UNKNOWN = 20
+"""Tensors of unknown shape (masks and indices, as a rule) that do not spoil a prediction."""
+
+logger = logging.getLogger("edgedet.build")
+
 REMEDIES: tuple[tuple[str, str], ...] = (
     ("out of memory", "close other programs, lower --workspace, or add swap"),
     ("Could not find any implementation", "give it more --workspace, or export with another precision"),
@@ -42,7 +48,8 @@ class EngineOptions:
     """How to build.
 
     Attributes:
-        workspace_mib: most scratch memory a layer may use; None for a quarter of what is free.
+        workspace_mib: most scratch memory a layer may use; None for a quarter of what is free (of the GPU's
+            memory, where it has its own).
         optimization_level: 0 (fast to build) to 5 (tries everything).
         timing_cache: file that remembers measured kernels; None for one per version and GPU in the user's cache.
         hardware_compatibility: run on later GPUs too (``ampere_plus``) or on all of one compute capability, slower.
@@ -79,11 +86,14 @@ def build_plan(
     host: Host,
     options: EngineOptions = EngineOptions(),
     *,
+    cuda: Cuda | None = None,
     progress: Progress = silent,
 ) -> BuiltPlan:
     """Build an engine and read back what it became.
 
-    ``graph``: a serialised ONNX file, static, of ``precision``. ``host``: this machine, for the card.
+    ``graph``: a serialised ONNX file, static, of ``precision``. ``host``: this machine, for the card. ``cuda``: its
+    GPU, on which layers are timed and memory is watched; None leaves both out. What the build will take is said
+    before TensorRT is loaded, to the logger ``edgedet.build``, as a warning where there is less.
 
     Raises:
         ExportError: the parser or the builder fails, or the engine runs in another precision than its graph.
@@ -91,24 +101,35 @@ def build_plan(
         RuntimeUnavailableError: no TensorRT.
         KeyboardInterrupt: cancelled.
     """
+    free = free_memory(cuda)
+    workspace = workspace_bytes(options, free)
+    predicted = _predict(graph, workspace, free, shared=cuda is not None and cuda.integrated)
     trt = import_tensorrt()
     log = make_log(trt)
     trt.init_libnvinfer_plugins(log, "")
     ways = _ways(trt, precision, options)
     failures = []
-    for way in ways:
-        try:
-            plan = _build(
-                trt, log, graph, precision=precision, host=host, options=options, way=way, progress=progress
-            )
-            break
-        except ExportError as error:
-            failures.append(error)
-            log.messages.clear()
-    else:
-        raise failures[0]
-    found = inspect_plan(trt, log, plan)
+    with MemoryWatch(cuda) as watch:
+        for way in ways:
+            try:
+                plan = _build(
+                    trt, log, graph, precision=precision, host=host, options=options, workspace=workspace, way=way,
+                    progress=progress,
+                )  # fmt: skip
+                break
+            except ExportError as error:
+                failures.append(error)
+                log.messages.clear()
+        else:
+            raise failures[0]
+    engine = open_plan(trt, log, plan)
+    inspector = engine.create_engine_inspector()
+    found = read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
     require_precision(found, precision)
+    if cuda is not None:
+        progress("timing every layer", 0, 0)
+    times = measure_layers(trt, log, engine, cuda)
+    peak = watch.peak
     facts: dict[str, Any] = {
         "tensorrt": trt.__version__,
         "compute_capability": host.compute_capability,
@@ -116,16 +137,34 @@ def build_plan(
         "architecture": host.architecture or platform.machine(),
         "typing": way,
         "options": {name: value for name, value in asdict(options).items() if name != "timing_cache"},
-        "inspector": found.as_dict(),
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "inspector": found.as_dict() | {"time": times.by_precision(found)},
+        "memory": {
+            "predicted_mib": predicted.as_mib(),
+            "peak_mib": None if peak is None else peak.as_mib(),
+            "workspace_mib": workspace // MIB,
+        },
     }
     if failures:
         facts["strongly_typed_failure"] = str(failures[0])[:500]
     return BuiltPlan(plan, facts, found)
 
 
-def inspect_plan(trt: Any, log: Any, plan: bytes) -> EnginePrecision:
-    """Open a fresh plan and let the inspector say what runs in which precision.
+def _predict(graph: bytes, workspace: int, free: Memory | None, *, shared: bool) -> Memory:
+    """What the build will take, told before it takes it."""
+    size = measure_graph(graph)
+    predicted = predict(size, workspace, shared=shared)
+    short = "" if free is None else shortage(predicted, free)
+    if short:
+        logger.warning("%s", short)
+    else:
+        least = " at least" if size.unknown > MOST_UNKNOWN else ""
+        have = "" if free is None else f"; free: {free}"
+        logger.info("the build takes%s about %s%s", least, predicted, have)
+    return predicted
+
+
+def open_plan(trt: Any, log: Any, plan: bytes) -> Any:
+    """The engine of a fresh plan.
 
     Raises:
         ExportError: TensorRT cannot open what it has just built.
@@ -134,8 +173,7 @@ def inspect_plan(trt: Any, log: Any, plan: bytes) -> EnginePrecision:
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ExportError(f"TensorRT cannot open the engine it has just built: {errors_of(log)}")
-    inspector = engine.create_engine_inspector()
-    return read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    return engine
 
 
 def _ways(trt: Any, precision: Precision, options: EngineOptions) -> tuple[Literal["strong", "weak"], ...]:
@@ -158,6 +196,7 @@ def _build(
     precision: Precision,
     host: Host,
     options: EngineOptions,
+    workspace: int,
     way: Literal["strong", "weak"],
     progress: Progress,
 ) -> bytes:
@@ -169,7 +208,7 @@ def _build(
     if not parser.parse(graph):
         raise ExportError(f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}")
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes(options))
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.builder_optimization_level = options.optimization_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.version_compatible:
@@ -200,22 +239,16 @@ def _set_compatibility(trt: Any, config: Any, wanted: Compatibility) -> None:
     config.hardware_compatibility_level = level
 
 
-def workspace_bytes(options: EngineOptions, available: Callable[[], int | None] | None = None) -> int:
-    """Scratch memory for one layer: as told, or a quarter of what is free, 64 MiB to 4 GiB.
+def workspace_bytes(options: EngineOptions, free: Memory | None) -> int:
+    """Scratch memory for one layer: as told, or a quarter of what is ``free``, 64 MiB to 4 GiB.
 
-    ``available``: bytes of free memory, for tests. On boards of 4 to 8 GB CPU and GPU share the memory, and a
-    builder that may take all of it is killed.
+    On boards of 4 to 8 GB CPU and GPU share the memory, and a builder that may take all of it is killed.
     """
     if options.workspace_mib is not None:
         return options.workspace_mib * MIB
-    free = (available or _available_memory)()
-    return 1024 * MIB if free is None else min(max(free // 4, 64 * MIB), 4096 * MIB)
-
-
-def _available_memory() -> int | None:
-    from edgedet.machine import describe_machine
-
-    return describe_machine().memory_available
+    if free is None:
+        return 1024 * MIB
+    return min(max((free.machine if free.gpu is None else free.gpu) // 4, 64 * MIB), 4096 * MIB)
 
 
 def default_timing_cache(version: str, host: Host) -> Path:

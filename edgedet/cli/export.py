@@ -10,8 +10,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -153,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_options(arguments, output)
     require_writable_parent(output)
     try:
-        with Progress() as progress:
+        with Progress() as progress, build_words(progress):
             if output.suffix.lower() in ENGINE_SUFFIXES:
                 report = export_engine(arguments, output, options, progress)
             else:
@@ -173,6 +176,29 @@ def run(arguments: argparse.Namespace) -> int:
         for line in report_lines(report):
             print(line)
     return 0
+
+
+@contextmanager
+def build_words(progress: Progress) -> Iterator[None]:
+    """What the builder of engines has to say before its long silence, on stderr: first of all, how much memory."""
+
+    class Words(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            progress.close()
+            warning = "warning: " if record.levelno >= logging.WARNING else ""
+            print(f"{warning}{record.getMessage()}", file=sys.stderr)
+
+    logger, handler = logging.getLogger("edgedet.build"), Words(logging.INFO)
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def export_engine(

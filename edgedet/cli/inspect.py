@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.values import human_bytes
+from edgedet.engine_facts import summary
 from edgedet.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ def lines(found: Inspection) -> Iterator[str]:
     if found.layers is not None:
         yield from _layer_lines(found.layers)
     if found.card is not None:
+        for title, said in summary(found.card.engine or {}):
+            yield f"{title:<12}{said}"
         for title, facts in (
             ("engine", found.card.engine or {}),
             ("measured", found.card.measured),

@@ -65,6 +65,10 @@ class Cuda:
         """Release what :meth:`allocate` gave."""
         self._call("cudaFree", address)
 
+    def free_memory(self) -> int:
+        """Bytes of the device's memory that nobody uses."""
+        return int(self._call("cudaMemGetInfo"))
+
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Page-locked host memory as a zeroed array; release with :meth:`unpin`.
 

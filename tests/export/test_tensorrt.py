@@ -15,6 +15,7 @@ from edgedet.card import Precision
 from edgedet.engine_file import plan_version
 from edgedet.engine_match import Host
 from edgedet.errors import ExportError, RuntimeUnavailableError, UsageError
+from edgedet.export.build_memory import Memory
 from edgedet.export.build_watch import run_cancellable
 from edgedet.export.engine_precision import EnginePrecision, read_precision, require_precision
 from edgedet.export.tensorrt import EngineOptions, build_plan, default_timing_cache, workspace_bytes
@@ -63,6 +64,7 @@ def test_every_version_builds_every_precision_strongly_typed(
     assert built.facts["typing"] == "strong"
     assert built.precision.weighted == {precision: 1}
     assert built.facts["inspector"]["reformats"] == 1
+    assert built.facts["inspector"]["time"] == {"missing": "no CUDA device was at hand"}
     assert (built.facts["tensorrt"], built.facts["compute_capability"]) == (version, "8.7")
 
 
@@ -193,10 +195,12 @@ def test_an_interrupt_stops_the_work_and_comes_through() -> None:
 
 def test_workspace_leaves_room_on_small_boards() -> None:
     mib = 2**20
-    assert workspace_bytes(EngineOptions(), lambda: 2048 * mib) == 512 * mib
-    assert workspace_bytes(EngineOptions(), lambda: 100 * mib) == 64 * mib
-    assert workspace_bytes(EngineOptions(), lambda: 10**12) == 4096 * mib
-    assert workspace_bytes(EngineOptions(), lambda: None) == 1024 * mib
+    assert workspace_bytes(EngineOptions(), Memory(2048 * mib, None)) == 512 * mib
+    assert workspace_bytes(EngineOptions(), Memory(100 * mib, None)) == 64 * mib
+    assert workspace_bytes(EngineOptions(), Memory(10**12, None)) == 4096 * mib
+    assert workspace_bytes(EngineOptions(), Memory(10**12, 2048 * mib)) == 512 * mib, "of the GPU's own memory"
+    assert workspace_bytes(EngineOptions(), None) == 1024 * mib
+    assert workspace_bytes(EngineOptions(workspace_mib=77), Memory(1, None)) == 77 * mib
 
 
 def test_without_tensorrt_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

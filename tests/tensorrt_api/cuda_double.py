@@ -33,6 +33,7 @@ class FakeCuda:
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.captured: dict[int, list[Callable[[], None]]] = {}
         self.launches = 0
+        self.total = 8 * 2**30
         self.refuse_capture = False
         self.module = types.SimpleNamespace(
             cudaHostAllocMapped=2,
@@ -72,6 +73,10 @@ class FakeCuda:
 
     def cudaMalloc(self, size: int) -> tuple[Any, ...]:
         return (Status.cudaSuccess, self._keep(self.memory, size))
+
+    def cudaMemGetInfo(self) -> tuple[Any, ...]:
+        used = sum(len(block) for block in self.memory.values())
+        return (Status.cudaSuccess, self.total - used, self.total)
 
     def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:
         return (Status.cudaSuccess, self._keep(self.pinned, size))

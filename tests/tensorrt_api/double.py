@@ -91,7 +91,7 @@ def _class(module: Any, name: str, members: Surface) -> type:
 def _initialiser(module: Any, name: str, members: Surface) -> Any:
     def initialise(self: Any, *arguments: Any, **named: Any) -> None:
         declared = members["__init__"]
-        if declared == [] and name not in ("ILogger", "IProgressMonitor"):
+        if declared == [] and name not in ("ILogger", "IProfiler", "IProgressMonitor"):
             raise TypeError(f"tensorrt.{name}: No constructor defined!")
         bound = _bind(module, name, declared, arguments, named)
         object.__setattr__(self, "_constructed", True)

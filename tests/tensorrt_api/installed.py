@@ -17,6 +17,7 @@ def install(monkeypatch: pytest.MonkeyPatch, version: str, cuda: FakeCuda, machi
     """Put the doubles where ``import tensorrt`` and ``from cuda.bindings import runtime`` find them."""
     machine = machine or Machine()
     machine.enqueue = cuda.enqueue  # type: ignore[attr-defined]
+    machine.synchronise = cuda.cudaStreamSynchronize  # type: ignore[attr-defined]
     trt = make_tensorrt(version, machine)
     package = types.ModuleType("cuda.bindings")
     package.runtime = cuda.module  # type: ignore[attr-defined]

@@ -18,10 +18,10 @@ from typing import Any
 
 CLASSES = (
     "Builder", "BuilderFlag", "DataType", "Dims", "EngineInspector", "HardwareCompatibilityLevel", "IBuilderConfig",
-    "ICudaEngine", "IExecutionContext", "IHostMemory", "ILogger", "INetworkDefinition", "IProgressMonitor",
-    "ITensor", "ITimingCache", "LayerInformationFormat", "MemoryPoolType", "NetworkDefinitionCreationFlag",
-    "OnnxParser", "ParserError", "ProfilingVerbosity", "Runtime", "TensorIOMode", "init_libnvinfer_plugins",
-    "get_nv_onnx_parser_version",
+    "ICudaEngine", "IExecutionContext", "IHostMemory", "ILogger", "INetworkDefinition", "IProfiler",
+    "IProgressMonitor", "ITensor", "ITimingCache", "LayerInformationFormat", "MemoryPoolType",
+    "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "ProfilingVerbosity", "Runtime", "TensorIOMode",
+    "init_libnvinfer_plugins", "get_nv_onnx_parser_version",
 )  # fmt: skip
 SURFACE = Path(__file__).with_name("surface.json")
 
