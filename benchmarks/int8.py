@@ -39,7 +39,8 @@ from edgedet.datasets import read_dataset
 from edgedet.detector import Detector
 from edgedet.evaluate.coco import evaluate_coco
 from edgedet.export.options import ExportOptions
-from edgedet.export.pipeline import embed, export_model
+from edgedet.export.pipeline import export_model
+from edgedet.export.self_describing import embed
 
 SHARED = Path(os.environ.get("EDGEDET_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 IMAGES = 64

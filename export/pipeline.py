@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from edgedet import __version__
-from edgedet.card import METADATA_KEY, ModelCard
-from edgedet.detections import Detections
-from edgedet.detector import Detector
+from edgedet.card import ModelCard
 from edgedet.errors import CalibrationError, ExportError, UsageError
+from edgedet.export import parity
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
+from edgedet.export.self_describing import embed, opened
 from edgedet.export.simplify import simplify
-from edgedet.export.sources import DEFAULT_FRAME, build_graph
+from edgedet.export.sources import build_graph
 from edgedet.files import atomic_path, require_writable_parent
-from edgedet.golden import golden_frame, record
-from edgedet.parity import Tolerance, match_detections, summarise
+from edgedet.golden import record
 
 if TYPE_CHECKING:
     from edgedet.calibration.data import CalibrationFrames
-
-PARITY_SCENES = (1, 3, 5)
-"""Seeds of the synthetic frames on which a graph is compared with its framework at export."""
-PARITY_IMAGES = 8
-"""Calibration or evaluation images that are compared too."""
-
-EXPECTED_PARITY = 0.98
-"""Below this share of equal detections, a user is told. Untrained or flat scores let float noise decide some."""
 
 AS_TRAINED = ExportOptions()
 
@@ -73,21 +58,23 @@ def export_model(
         options = replace(options, nms="runtime", target="tensorrt")
 
     progress("building the graph", 0, 0)
-    built = build_graph(source, options, frame_size=options.frame_size or _usual_frame(options))
+    built = build_graph(source, options, frame_size=options.frame_size or parity.usual_frame(options))
     model = checked(built.model, nms=options.nms)
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)
 
-    if built.reference is not None:
+    if isinstance(built.reference, str):
+        notes.append(f"not compared with its framework: {built.reference}")
+    else:
         progress("comparing with the framework", 0, 0)
-        parity = _parity(embed(model, card), card, built.reference, _parity_frames(options))
-        card = replace(card, measured=card.measured | {"parity": parity})
-        notes.append(_parity_note(parity))
+        agreement = parity.measure(model, card, built.reference, parity.parity_frames(options))
+        card = replace(card, measured=card.measured | {"parity": agreement})
+        notes.append(parity.note(agreement, precision=options.precision))
     if options.precision != "fp32":
         model, card, more = _reduce_precision(model, card, output, options, progress)
         notes.extend(more)
     progress("recording the golden input", 0, 0)
-    with _opened(embed(model, card)) as detector:
+    with opened(embed(model, card)) as detector:
         card = replace(card, golden=record(detector))
     embed(model, card)
     if engine:
@@ -138,16 +125,6 @@ def checked(model: onnx.ModelProto, *, nms: str) -> onnx.ModelProto:
     return model
 
 
-def embed(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
-    """Write the card into the graph's metadata, in place."""
-    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    onnx.helper.set_model_props(model, {**{entry.key: entry.value for entry in kept}, METADATA_KEY: card.to_json()})
-    model.producer_name, model.producer_version = "edgedet", __version__
-    return model
-
-
 def _check_request(source: Path, output: Path, options: ExportOptions) -> None:
     """Everything that can be refused before the long work."""
     suffix = output.suffix.lower()
@@ -163,17 +140,6 @@ def _check_request(source: Path, output: Path, options: ExportOptions) -> None:
     require_writable_parent(output)
 
 
-def _usual_frame(options: ExportOptions) -> tuple[int, int] | None:
-    """The commonest (width, height) of the calibration or evaluation images."""
-    named = options.calib or options.eval
-    if named is None:
-        return None
-    from edgedet.datasets import read_dataset
-
-    sizes = [(image.width, image.height) for image in read_dataset(named).images]
-    return max(set(sizes), key=sizes.count) if sizes else None
-
-
 def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
     from importlib.metadata import version
 
@@ -187,64 +153,6 @@ def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
         "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         "tools": {"edgedet": __version__} | {name: version(name) for name in ("onnx", "torch", "torchvision")},
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()},
-    }
-
-
-@contextmanager
-def _opened(model: onnx.ModelProto) -> Iterator[Detector]:
-    """The graph as the device will open it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.onnx"
-        path.write_bytes(model.SerializeToString())
-        with Detector(path, runtime="onnxruntime:cpu") as detector:
-            yield detector
-
-
-def _parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
-    """Some of the user's own frames where they are known, and synthetic scenes of the shape to come."""
-    width, height = options.frame_size or _usual_frame(options) or DEFAULT_FRAME
-    scenes = [golden_frame(seed, height, width) for seed in PARITY_SCENES]
-    named = options.calib or options.eval
-    if named is None:
-        return scenes
-    from edgedet.datasets import read_dataset
-
-    images = [cv2.imread(str(image.path)) for image in read_dataset(named).images[:PARITY_IMAGES]]
-    return scenes + [image.astype(np.uint8) for image in images if image is not None]
-
-
-def _parity_note(parity: dict[str, Any]) -> str:
-    if not parity["detections"]:
-        return (
-            "the synthetic scenes show nothing this detector knows; compare on frames of your own: edgedet parity"
-        )
-    share = min(parity["found"], parity["confirmed"])
-    said = (
-        f"{share:.1%} of {parity['detections']} detections equal to the framework's on {parity['frames']} frames "
-        "(IoU 0.99, score 0.001)"
-    )
-    return said if share >= EXPECTED_PARITY else f"only {said}: run edgedet parity on frames of your own"
-
-
-def _parity(
-    model: onnx.ModelProto,
-    card: ModelCard,
-    reference: Callable[[NDArray[np.uint8]], Detections],
-    frames: Sequence[NDArray[np.uint8]],
-) -> dict[str, Any]:
-    """Agreement of the float graph with its framework."""
-    tolerance = Tolerance(min_score=max(0.05, card.output.score_threshold + 0.001))
-    with _opened(model) as detector:
-        report = summarise(
-            [match_detections(reference(frame), detector.detect(frame), tolerance) for frame in frames]
-        )
-    return {
-        "frames": report.frames,
-        "detections": report.reference_count,
-        "found": report.found,
-        "confirmed": report.confirmed,
-        "worst_iou": report.worst_iou,
-        "worst_score_difference": report.worst_score_difference,
     }
 
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.detector import Detector
-from edgedet.export.pipeline import embed
+from edgedet.export.self_describing import embed
 from edgedet.golden import record
 
 SIZE, CELL = 64, 8

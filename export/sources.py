@@ -26,16 +26,55 @@ DEFAULT_FRAME = (640, 480)
 """(width, height): 4:3, what most camera modules give."""
 
 
+class Reference:
+    """torchvision's own inference with ``model``: a BGR frame in, detections in its pixels out.
+
+    ``graph_from`` makes the graph that goes with it anew, for another score threshold.
+    """
+
+    def __init__(self, model: nn.Module, card: ModelCard, graph_from: Callable[[float], onnx.ModelProto]) -> None:
+        self.graph_from = graph_from
+        from edgedet.runtimes.torch import TorchRuntime
+
+        output = OutputSpec("detections", 0.0, card.output.iou_threshold, card.output.max_detections)
+        self._runtime = TorchRuntime(
+            replace(card, input=InputSpec(height=0, width=0), output=output), model.eval(), "cpu"
+        )
+        self._names = card.names
+        self._settings = final_nms(model)
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Detections:
+        """What torchvision finds."""
+        found = self._runtime.run({"images": frame[None]})
+        count = int(found["count"][0])
+        size = (frame.shape[0], frame.shape[1])
+        boxes, scores, labels = (found[name][0, :count] for name in ("boxes", "scores", "labels"))
+        return Detections(boxes, scores, labels, names=self._names, frame_size=size)
+
+    def candidates(self, frame: NDArray[np.uint8]) -> Detections:
+        """What it would find were there no score threshold."""
+        threshold, self._settings.score_thresh = self._settings.score_thresh, 0.0
+        try:
+            return self(frame)
+        finally:
+            self._settings.score_thresh = threshold
+
+
+def final_nms(model: nn.Module) -> Any:
+    """The part of a torchvision detector that holds ``score_thresh``, ``nms_thresh`` and ``detections_per_img``."""
+    return getattr(model, "roi_heads", model)
+
+
 @dataclass(frozen=True)
 class BuiltGraph:
     """A float graph, cleaned and shape-checked by nobody yet, and the card that goes with it.
 
-    ``reference``: the framework's own inference on a frame, None where there is none to compare with.
+    ``reference``: the framework's own inference, or why there is none to compare with.
     """
 
     model: onnx.ModelProto
     card: ModelCard
-    reference: Callable[[NDArray[np.uint8]], Detections] | None
+    reference: Reference | str
     notes: tuple[str, ...] = ()
 
 
@@ -97,6 +136,15 @@ def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size:
         raise UsageError(f"--family {options.family} is for foreign ONNX files; {checkpoint.path} is a checkpoint")
     overrides = OVERRIDES[family](options)
     model: Any = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, **overrides)
+    # The framework is told the same, so that it can be compared with.
+    settings = final_nms(model)
+    for name, value in (
+        ("score_thresh", options.conf),
+        ("nms_thresh", options.iou),
+        ("detections_per_img", options.max_detections),
+    ):
+        if value is not None:
+            setattr(settings, name, value)
     exported = EXPORTERS[family](model, options, frame_size)
     card = _card(exported, family, checkpoint.arch, checkpoint.names)
     notes: tuple[str, ...] = ()
@@ -105,29 +153,11 @@ def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size:
             f"made for frames shaped like {frame_size[0]}x{frame_size[1]}; others are shrunk and lose detail: "
             "say what your camera gives with --frame-size WIDTHxHEIGHT",
         )
-    reference = None if _changes_nms(options) else torch_reference(model, card)
-    return BuiltGraph(exported.model, card, reference, notes)
 
+    def graph_from(conf: float) -> onnx.ModelProto:
+        return EXPORTERS[family](model, replace(options, conf=conf), frame_size).model
 
-def torch_reference(model: nn.Module, card: ModelCard) -> Callable[[NDArray[np.uint8]], Detections]:
-    """torchvision's own inference with ``model``: BGR frames in, detections in their pixels out."""
-    from edgedet.runtimes.torch import TorchRuntime
-
-    whole = replace(
-        card,
-        input=InputSpec(height=0, width=0),
-        output=OutputSpec("detections", 0.0, card.output.iou_threshold, card.output.max_detections),
-    )
-    runtime = TorchRuntime(whole, model, "cpu")
-
-    def detect(frame: NDArray[np.uint8]) -> Detections:
-        found = runtime.run({"images": frame[None]})
-        count = int(found["count"][0])
-        size = (frame.shape[0], frame.shape[1])
-        boxes, scores, labels = (found[name][0, :count] for name in ("boxes", "scores", "labels"))
-        return Detections(boxes, scores, labels, names=card.names, frame_size=size)
-
-    return detect
+    return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes)
 
 
 def _export_ssd(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
@@ -197,12 +227,11 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     licence = foreign.metadata.get("license")
     if licence:
         card = replace(card, provenance={"licence": licence, "author": foreign.metadata.get("author", "")})
-    return BuiltGraph(exported.model, card, None)
-
-
-def _changes_nms(options: ExportOptions) -> bool:
-    """Whether NMS will give other detections than the framework's; another ``conf`` only changes how many."""
-    return options.iou is not None or options.max_detections is not None
+    return BuiltGraph(
+        exported.model,
+        card,
+        "an ONNX graph is all that comes from it; edgedet eval judges the result on labelled images",
+    )
 
 
 def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> BuiltGraph:
@@ -235,7 +264,11 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
     names = options.classes or card.names
     if len(names) != len(card.names):
         raise CheckpointError(f"{source} has {len(card.names)} classes, but {len(names)} names were given")
-    return BuiltGraph(model, replace(card, names=names), None)
+    return BuiltGraph(
+        model,
+        replace(card, names=names),
+        f"{source.name} was when it was made; edgedet parity compares this graph with it, on frames of your own",
+    )
 
 
 def _card(exported: Exported, family: Family, architecture: str, names: tuple[str, ...]) -> ModelCard:

@@ -1,0 +1,147 @@
+"""Agreement of a graph with the framework it came from, measured at export on frames made or given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgedet.card import ModelCard
+from edgedet.detections import Detections
+from edgedet.export.options import ExportOptions
+from edgedet.export.self_describing import embed, opened
+from edgedet.export.sources import DEFAULT_FRAME, Reference
+from edgedet.golden import golden_frame
+from edgedet.parity import ParityReport, Tolerance, match_detections, summarise
+
+SCENES = (1, 3, 5)
+"""Seeds of the synthetic frames on which a graph is compared with its framework at export."""
+IMAGES = 8
+"""Calibration or evaluation images that are compared too."""
+
+EXPECTED = 0.98
+"""Below this share of equal detections, a user is told. Untrained or flat scores let float noise decide some."""
+
+LEAST_SCORE = 0.05
+"""Of a detection that is compared: below, published figures stop too (torchvision's two-stage ones)."""
+
+MORE_SCENES = (0, 2, 4, 6, 7, 8, 9, 10, 11)
+"""Further seeds, for where no detection reaches the threshold on the frames above."""
+CANDIDATES_PER_FRAME = 20
+"""How many of the best candidates are compared there."""
+TELLING_SCORE = 1e-4
+"""Of a candidate, if there are such: scores of 1e-30 agree whatever is wrong, only their boxes tell."""
+
+
+def usual_frame(options: ExportOptions) -> tuple[int, int] | None:
+    """The commonest (width, height) of the calibration or evaluation images."""
+    named = options.calib or options.eval
+    if named is None:
+        return None
+    from edgedet.datasets import read_dataset
+
+    sizes = [(image.width, image.height) for image in read_dataset(named).images]
+    return max(set(sizes), key=sizes.count) if sizes else None
+
+
+def parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
+    """Some of the user's own frames where they are known, and synthetic scenes of the shape to come."""
+    width, height = options.frame_size or usual_frame(options) or DEFAULT_FRAME
+    scenes = [golden_frame(seed, height, width) for seed in SCENES]
+    named = options.calib or options.eval
+    if named is None:
+        return scenes
+    import cv2
+
+    from edgedet.datasets import read_dataset
+
+    images = [cv2.imread(str(image.path)) for image in read_dataset(named).images[:IMAGES]]
+    return scenes + [image.astype(np.uint8) for image in images if image is not None]
+
+
+def measure(
+    model: onnx.ModelProto, card: ModelCard, reference: Reference, frames: Sequence[NDArray[np.uint8]]
+) -> dict[str, Any]:
+    """Agreement of the float graph ``model`` with its framework, as the card keeps it.
+
+    Where neither finds anything on ``frames``, the best candidates below the threshold are compared on more scenes:
+    the same arithmetic gave them. ``least_score`` says from where on, ``below_threshold`` whether that was done.
+    """
+    tolerance = Tolerance(min_score=max(LEAST_SCORE, card.output.score_threshold + 0.001))
+    report = _compare(model, card, [reference(frame) for frame in frames], frames, tolerance)
+    below = not report.reference_count and not report.candidate_count
+    if below:
+        frames = [*frames, *(golden_frame(seed, *frames[0].shape[:2]) for seed in MORE_SCENES)]
+        candidates = [reference.candidates(frame) for frame in frames]
+        scores = np.sort(np.concatenate([found.scores for found in candidates]))[::-1]
+        above = scores[scores > (TELLING_SCORE if scores.max(initial=0.0) > TELLING_SCORE else 0.0)]
+        if len(above):
+            least = float(above[: CANDIDATES_PER_FRAME * len(frames)][-1])
+            # Where scores are small, a difference of 0.001 would forgive everything.
+            tolerance = Tolerance(least, max_score_difference=min(tolerance.max_score_difference, least / 10))
+            lowered = least - 2 * tolerance.max_score_difference
+            # What a graph computes may rest on the threshold inside it; then another one is made.
+            graph = model if card.output.format == "candidates" else reference.graph_from(lowered)
+            described = replace(card, output=replace(card.output, score_threshold=lowered))
+            report = _compare(graph, described, candidates, frames, tolerance)
+    return {
+        "frames": report.frames,
+        "detections": report.reference_count,
+        "found": report.found,
+        "confirmed": report.confirmed,
+        "worst_iou": report.worst_iou,
+        "worst_score_difference": report.worst_score_difference,
+        "least_score": tolerance.min_score,
+        "max_score_difference": tolerance.max_score_difference,
+        "below_threshold": below,
+    }
+
+
+def _compare(
+    model: onnx.ModelProto,
+    card: ModelCard,
+    expected: Sequence[Detections],
+    frames: Sequence[NDArray[np.uint8]],
+    tolerance: Tolerance,
+) -> ParityReport:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    with opened(embed(copied, card)) as detector:
+        return summarise(
+            [
+                match_detections(wanted, detector.detect(frame), tolerance)
+                for wanted, frame in zip(expected, frames, strict=True)
+            ]
+        )
+
+
+def note(parity: dict[str, Any], *, precision: str) -> str:
+    """What :func:`measure` found, in a sentence. ``precision``: what is made of the float graph afterwards."""
+    if not parity["detections"]:
+        return (
+            "nothing could be compared with the framework: the network gives not one candidate on these frames; "
+            "compare on frames of your own: edgedet parity"
+        )
+    share = min(parity["found"], parity["confirmed"])
+    what = "detections"
+    why = ""
+    if parity["below_threshold"]:
+        what = f"candidates scoring {parity['least_score']:.2g} or more"
+        why = (
+            "; this is with a lower threshold, since no detection reaches the one asked for there: run edgedet "
+            "parity on frames of your own"
+        )
+    limits = f"IoU 0.99, score {parity['max_score_difference']:.1g}"
+    if precision != "fp32":
+        limits += f"; in fp32, before {precision}"
+    said = (
+        f"{share:.1%} of {parity['detections']} {what} equal to the framework's on {parity['frames']} frames "
+        f"({limits})"
+    )
+    if share >= EXPECTED:
+        return said + why
+    return f"only {said}{why or ': run edgedet parity on frames of your own'}"

@@ -1,0 +1,123 @@
+"""The comparison with the framework that every export makes, and what it says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgedet.detections import Detections
+from edgedet.export import parity
+from edgedet.export.architectures import build
+from edgedet.export.options import ExportOptions, ExportReport
+from edgedet.export.pipeline import export_model
+from edgedet.export.sources import BuiltGraph, Reference, build_graph
+from edgedet.golden import golden_frame
+from tests.rectangle_detector import save_rectangle_graph
+
+SSDLITE = Path(__file__).resolve().parents[2] / "examples/sample/camera_phone_ssdlite320.pt"
+"""Trained: the scores of an untrained one are all alike, and which boxes are kept is chance."""
+
+
+@pytest.fixture(scope="module")
+def faster_rcnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 30 classes, nearly sure that everything is background."""
+    arch = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    torch.manual_seed(0)
+    model: Any = build(arch, 31)
+    model.roi_heads.box_predictor.cls_score.bias.data[0] = 5
+    path = tmp_path_factory.mktemp("checkpoint") / "model.pt"
+    torch.save({"arch": arch, "num_classes": 31, "state_dict": model.state_dict()}, path)
+    return path
+
+
+def said(report: ExportReport) -> str:
+    (note,) = (note for note in report.notes if "framework" in note)
+    return note
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("faster_rcnn", ExportOptions(proposals=30, conf=0.5)),
+        ("faster_rcnn", ExportOptions(proposals=30, conf=0.5, nms="runtime")),
+        ("ssd", ExportOptions(conf=0.999)),
+    ],
+)
+def test_where_nothing_is_found_what_lies_below_the_threshold_is_compared(
+    family: str, options: ExportOptions, faster_rcnn: Path, tmp_path: Path
+) -> None:
+    """Faster R-CNN: at 0.5 one class of 30 can win, which a graph may make use of; below more can."""
+    report = export_model(SSDLITE if family == "ssd" else faster_rcnn, tmp_path / "out.onnx", options)
+    found = report.card.measured["parity"]
+    assert found["below_threshold"] and found["detections"] > 20
+    assert found["least_score"] < report.card.output.score_threshold
+    assert min(found["found"], found["confirmed"]) >= parity.EXPECTED
+    assert f"% of {found['detections']} candidates scoring {found['least_score']:.2g} or more" in said(report)
+    assert "with a lower threshold" in said(report)
+    # The file itself keeps the threshold asked for.
+    assert report.card.output.score_threshold == options.conf
+
+
+def test_candidates_of_another_detector_do_not_pass(tmp_path: Path) -> None:
+    ours = built()
+    other = torch.load(SSDLITE, weights_only=True)
+    values = other["state_dict"]
+    name = next(name for name in values if "regression_head" in name and name.endswith("bias"))
+    values[name] = values[name] + 0.2
+    torch.save(other, tmp_path / "other.pt")
+    other = built(tmp_path / "other.pt")
+    assert isinstance(other.reference, Reference)
+    found = parity.measure(ours.model, ours.card, other.reference, [golden_frame(1)])
+    assert found["below_threshold"] and found["found"] < 0.9
+    assert parity.note(found, precision="fp32").startswith("only ")
+
+
+def built(source: Path = SSDLITE) -> BuiltGraph:
+    return build_graph(source, ExportOptions(conf=0.999, nms="runtime"), frame_size=None)
+
+
+def test_a_network_without_a_single_candidate_is_said_to_be() -> None:
+    class Blind(Reference):
+        def __call__(self, frame: Any) -> Detections:
+            return Detections.empty(("a", "b", "c"), frame.shape[:2])
+
+        candidates = __call__
+
+    ours = built()
+    assert isinstance(ours.reference, Reference)
+    ours.reference.__class__ = Blind
+    found = parity.measure(ours.model, ours.card, ours.reference, [golden_frame(1)])
+    assert found["detections"] == 0
+    assert "nothing could be compared" in parity.note(found, precision="fp32")
+
+
+def test_the_framework_is_told_the_thresholds_too(tmp_path: Path) -> None:
+    options = ExportOptions(iou=0.2, max_detections=7, conf=0.1)
+    report = export_model(SSDLITE, tmp_path / "out.onnx", options)
+    found = report.card.measured["parity"]
+    assert not found["below_threshold"] and 0 < found["detections"] <= 7 * len(parity.SCENES)
+    assert min(found["found"], found["confirmed"]) >= parity.EXPECTED
+
+
+def test_a_threshold_is_lifted_for_one_look_only() -> None:
+    reference = built().reference
+    assert isinstance(reference, Reference)
+    frame = golden_frame(1)
+    assert len(reference.candidates(frame)) > 0 and len(reference(frame)) == 0
+    assert np.all(reference.candidates(frame).scores < 0.999)
+
+
+def test_what_has_no_framework_says_so(tmp_path: Path) -> None:
+    save_rectangle_graph(tmp_path / "model.onnx")
+    report = export_model(tmp_path / "model.onnx", tmp_path / "out.onnx", ExportOptions(precision="fp16"))
+    assert "not compared with its framework: model.onnx was when it was made" in said(report)
+    assert "edgedet parity" in said(report)
+
+
+def test_a_figure_of_the_float_graph_says_so(tmp_path: Path) -> None:
+    report = export_model(SSDLITE, tmp_path / "out.onnx", ExportOptions(precision="fp16"))
+    assert "in fp32, before fp16" in said(report)
