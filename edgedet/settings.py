@@ -17,7 +17,7 @@ def require_fraction(name: str, value: Any) -> None:
     if value is None:
         return
     # "not in range" rather than "out of range": NaN is neither.
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise UsageError(f"{name} is {value!r}, expected a number from 0 to 1")
 
 
