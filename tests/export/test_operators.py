@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -12,7 +14,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from edgedet.calibration import rules
+from edgedet.calibration.fitting import Fit, FittedLayer
+from edgedet.calibration.grid import Grid, weight_scales
 from edgedet.calibration.half import to_half
+from edgedet.calibration.network import prepare
+from edgedet.calibration.qdq import Writer
+from edgedet.calibration.regions import feature_layers
+from edgedet.calibration.tensorrt import TensorRT
 from edgedet.errors import ArtifactError
 from edgedet.export.architectures import ARCHITECTURES, build
 from edgedet.export.operator_limits import VERSIONS
@@ -20,6 +29,7 @@ from edgedet.export.operators import check_operators, require_parsable
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import checked
 from edgedet.export.sources import EXPORTERS, build_graph
+from tests.export.one_stage import save_one_stage
 from tests.export.test_families import SMALL
 
 ENGINE = ExportOptions(nms="runtime", target="tensorrt")
@@ -33,25 +43,73 @@ def graph(arch: str) -> onnx.ModelProto:
     return checked(exported.model, nms="runtime")
 
 
-@pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
-def test_every_architecture_parses_in_fp32_and_fp16(arch: str) -> None:
-    model = graph(arch)
+def quantised(model: onnx.ModelProto, *, every: int = 1) -> onnx.ModelProto:
+    """``model`` in TensorRT's INT8 dialect, fp16 where it is not int8, with made-up ranges: where pairs are placed
+    does not depend on their scales, and finding these takes minutes. ``every``: the guard may give layers back.
+    """
+    network = prepare(model)
+    dialect = TensorRT()
+    units, _ = dialect.units(network, feature_layers(network))
+    units = units[::every]
+    fit = Fit({name: Grid("s8", 0.05) for name in dialect.tensors(network, units)}, {}, {})
+    for layer in (layer for unit in units for layer in unit.layers):
+        weight = network.constant(layer.weight)
+        scales = weight_scales(weight, layer.channel_axis)
+        integers = np.clip(weight * 100, -127, 127).astype(np.int8)
+        fit.layers[layer.name] = FittedLayer(integers, scales, np.zeros(len(scales), np.float32), 0.0, "nearest")
+    placed = dialect.place(network, fit, units, Writer(network.copy())).model
+    rules.check(placed)
+    assert sum(node.op_type == "QuantizeLinear" for node in placed.graph.node) > len(units) // 3
+    return to_half(placed).model
+
+
+def require_every_precision(model: onnx.ModelProto) -> None:
+    """fp32, fp16 and int8 of one detector pass for 10.3, 10.16 and 11.4."""
+    assert set(VERSIONS) == {"10.3", "10.16", "11.4"}
     assert check_operators(model) == []
     assert check_operators(to_half(model).model) == []
+    assert check_operators(quantised(model)) == []
+    if model.ByteSize() < 20_000_000:
+        assert check_operators(quantised(model, every=2)) == []
+
+
+@pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
+def test_every_architecture_parses_in_every_precision(arch: str) -> None:
+    require_every_precision(graph(arch))
+
+
+YOLOX = ExportOptions(nms="runtime", target="tensorrt", family="yolox", classes=("a", "b", "c"))
+
+
+@pytest.mark.parametrize(("family", "options"), [("yolo", ENGINE), ("yolox", YOLOX)])
+def test_every_one_stage_family_parses_in_every_precision(
+    tmp_path: Path, family: Literal["yolo", "yolox"], options: ExportOptions
+) -> None:
+    save_one_stage(tmp_path / "net.onnx", family)
+    built = build_graph(tmp_path / "net.onnx", options, frame_size=(64, 64))
+    assert built.card.family == family
+    require_every_precision(checked(built.model, nms="runtime"))
+
+
+@pytest.mark.parametrize("name", ["yolov8n.yaml", "yolo11n.yaml"])
+def test_ultralytics_own_graphs_parse_in_every_precision(tmp_path: Path, name: str) -> None:
+    os.environ["YOLO_OFFLINE"], os.environ["YOLO_AUTOINSTALL"] = "true", "false"
+    ultralytics = pytest.importorskip("ultralytics", reason="needs the package Ultralytics to export with")
+    model = ultralytics.YOLO(name)
+    model.ckpt_path = model.model.pt_path = str(tmp_path / "net.pt")
+    path = Path(model.export(format="onnx", imgsz=96, opset=17, simplify=False, verbose=False))
+    require_every_precision(checked(build_graph(path, ENGINE, frame_size=(96, 96)).model, nms="runtime"))
 
 
 def test_trained_detectors_parse(shared: Path) -> None:
-    yolox = ExportOptions(
-        nms="runtime", target="tensorrt", family="yolox", classes=tuple(f"class {i}" for i in range(80))
-    )
+    yolox = replace(YOLOX, classes=tuple(f"class {i}" for i in range(80)))
     for name, options in (
         ("ssdlite320_mobilenet_v3_large_bccd.pt", ENGINE),
         ("fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt", ENGINE),
         ("yolox_nano.onnx", yolox),
     ):
-        model = checked(build_graph(shared / "models" / name, options, frame_size=(640, 480)).model, nms="runtime")
-        assert check_operators(model) == []
-        assert check_operators(to_half(model).model) == []
+        built = build_graph(shared / "models" / name, options, frame_size=(640, 480))
+        require_every_precision(checked(built.model, nms="runtime"))
 
 
 def model_of(
