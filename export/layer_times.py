@@ -99,7 +99,7 @@ def _profile(trt: Any, log: Any, engine: Any, cuda: Cuda) -> list[dict[str, floa
             if kind not in DTYPES or any(size < 0 for size in shape):
                 raise ExportError(f"tensor {name} is {kind} {list(shape)}, expected a fixed size and a common type")
             # Not zeros: they save power, and clocks rise.
-            values = random.integers(0, 256, shape).astype(DTYPES[kind])
+            values: Any = random.integers(0, 256, shape).astype(DTYPES[kind])
             memory.append(cuda.allocate(values.nbytes))
             if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
                 cuda.upload(memory[-1], values, stream)

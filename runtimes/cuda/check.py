@@ -63,7 +63,8 @@ def check_nms(
     )
     result = kernels.result(wanted)
     kernels(
-        *(_upload(cuda, launcher, part, stream) for part in parts),
+        _upload(cuda, launcher, parts[0], stream),
+        _upload(cuda, launcher, parts[1], stream),
         result,
         launcher.allocate(4 * wanted),
         score=output.score_threshold,
