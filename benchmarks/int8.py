@@ -41,6 +41,7 @@ from edgedet.evaluate.coco import evaluate_coco
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.export.self_describing import embed
+from edgedet.export.winograd import remove_winograd
 
 SHARED = Path(os.environ.get("EDGEDET_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 IMAGES = 64
@@ -113,7 +114,8 @@ def measure(subject: Subject, work: Path, rivals: str | None, threads: int | Non
     float_path = float_graph(subject, work)
     with Detector(float_path) as detector:
         card = detector.card
-    model = onnx.load(float_path)
+    # Convolutions that the float graph does by Winograd's products are convolutions to who quantises them.
+    model = remove_winograd(onnx.load(float_path))
     frames = CalibrationFrames(first(subject.calibration, IMAGES), card)
     outputs = [output.name for output in model.graph.output]
     judge = MapJudge(card, dataset(subject.guard), outputs) if subject.guard else None
@@ -129,7 +131,9 @@ def measure(subject: Subject, work: Path, rivals: str | None, threads: int | Non
         save(done.model, replace(card, precision="int8", measured={"int8": done.report}), paths[name])
         print(f"{subject.name} {target}: {done.report['seconds']} s, {'; '.join(done.warnings) or 'no warnings'}")
     if rivals:
-        paths |= run_rivals(rivals, float_path, card, frames, work / subject.name)
+        plain = work / f"{subject.name}-convolutions.onnx"
+        onnx.save(model, plain)
+        paths |= run_rivals(rivals, plain, card, frames, work / subject.name)
     rows = []
     for name, path in paths.items():
         row: dict[str, Any] = {"detector": subject.name, "graph": name, "macs_int8": integer_share(onnx.load(path))}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,25 +12,28 @@ from edgedet.export.graph import GraphBuilder
 
 
 def add_image_input(graph: GraphBuilder, spec: InputSpec) -> str:
-    """Declare the input ``spec`` describes and normalise it; returns float32 [N, 3, H, W] in ``spec.colour`` order.
+    """Declare the input ``spec`` describes and centre it; returns float32 [N, 3, H, W] in ``spec.colour`` order.
 
-    ``(pixel * scale - mean) / std`` becomes one multiplication and one addition. The change of colour order is
-    left to the first convolution (:func:`edgedet.export.torch_graph.swap_colours`).
+    Of ``(pixel * scale - mean) / std`` this is the subtraction, in pixel values. The factor, :func:`pixel_factor`,
+    and the change of colour order are left to the first convolution, where they cost nothing
+    (:mod:`edgedet.export.torch_graph`).
     """
     image = graph.input(spec.name, spec.dtype, (spec.batch, spec.height, spec.width, 3))
     if spec.dtype == "uint8":
         image = graph.op("Cast", image, name="input/float", to=1)
     image = graph.op("Transpose", image, name="input/nchw", perm=[0, 3, 1, 2])
-    mean, std = np.array(spec.mean, np.float64), np.array(spec.std, np.float64)
-    factor, offset = spec.scale / std, -mean / std
-    if spec.colour != spec.trained_colour:
-        factor, offset = factor[::-1], offset[::-1]
-    if not np.allclose(factor, 1):
-        image = graph.op("Mul", image, graph.constant(_per_channel(factor)), name="input/scale")
-    if not np.allclose(offset, 0):
-        image = graph.op("Add", image, graph.constant(_per_channel(offset)), name="input/shift")
+    mean = _in_frame_order(spec, spec.mean) / spec.scale
+    if not np.allclose(mean, 0):
+        middle = mean[:1].reshape(()) if np.ptp(mean) == 0 else mean.reshape(3, 1, 1)
+        image = graph.op("Sub", image, graph.constant(middle), name="input/centre")
     return image
 
 
-def _per_channel(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    return array[:1].reshape(()) if np.ptp(array) == 0 else array.reshape(3, 1, 1)
+def pixel_factor(spec: InputSpec) -> NDArray[np.float64]:
+    """What a centred pixel's channels, in ``spec.colour`` order, are multiplied by before the network: [3]."""
+    return spec.scale / _in_frame_order(spec, spec.std)
+
+
+def _in_frame_order(spec: InputSpec, values: Sequence[float]) -> NDArray[np.float64]:
+    array = np.array(values, np.float64)
+    return array if spec.colour == spec.trained_colour else array[::-1]

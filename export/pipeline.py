@@ -18,6 +18,7 @@ from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport,
 from edgedet.export.self_describing import embed, opened
 from edgedet.export.simplify import simplify
 from edgedet.export.sources import build_graph
+from edgedet.export.winograd import add_winograd
 from edgedet.files import atomic_path, require_writable_parent
 from edgedet.golden import record
 
@@ -60,6 +61,8 @@ def export_model(
     progress("building the graph", 0, 0)
     built = build_graph(source, options, frame_size=options.frame_size or parity.usual_frame(options))
     model = checked(built.model, nms=options.nms)
+    if options.precision == "fp32" and options.target == "cpu":
+        model = add_winograd(model)
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)
 

@@ -185,10 +185,13 @@ def add_static_nms(graph: GraphBuilder, boxes: str, valid: str, *, size: int, io
     overlaps = graph.op("Greater", inner, limit, name=f"{name}/overlaps")
     later = graph.constant(np.triu(np.ones((1, size, size), np.bool_), 1), np.bool_)
     suppresses = graph.op("And", overlaps, later, name=f"{name}/suppresses")
-    matrix = graph.op("Cast", suppresses, name=f"{name}/matrix", to=1)
-    keep, half, none = valid, graph.constant(0.5), graph.constant(0.0)
+    against = graph.op("Where", suppresses, graph.constant(-1.0), graph.constant(0.0), name=f"{name}/against")
+    # A box in front of all, which always stays and votes for every valid one, makes a step of two operators: what
+    # is left of its vote after those of the kept boxes that suppress is 1 or, by Relu, 0.
+    keep = graph.op("Pad", valid, graph.ints(0, 0, 1, 0, 0, 0), graph.constant(1.0), name=f"{name}/valid")
+    against = graph.op("Pad", against, graph.ints(0, 0, 1, 0, 0, 0), name=f"{name}/against_padded")
+    votes = graph.op("Concat", keep, against, name=f"{name}/votes", axis=1)
     for step in range(min(NMS_STEPS, size - 1)):
-        hits = graph.op("MatMul", keep, matrix, name=f"{name}/step_{step}/hits")
-        free = graph.op("Less", hits, half, name=f"{name}/step_{step}/free")
-        keep = graph.op("Where", free, valid, none, name=f"{name}/step_{step}/keep")
-    return keep
+        left_over = graph.op("MatMul", keep, votes, name=f"{name}/step_{step}/votes")
+        keep = graph.op("Relu", left_over, name=f"{name}/step_{step}/keep")
+    return graph.op("Slice", keep, graph.ints(1), graph.ints(size + 1), graph.ints(2), name=f"{name}/kept")

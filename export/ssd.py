@@ -12,9 +12,9 @@ from edgedet.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.export import boxes as box_ops
 from edgedet.export.family import Exported, GraphOptions, output_spec
 from edgedet.export.graph import GraphBuilder
-from edgedet.export.image_input import add_image_input
+from edgedet.export.image_input import add_image_input, pixel_factor
 from edgedet.export.nms import add_per_class_nms, keep_above
-from edgedet.export.torch_graph import swap_colours, to_onnx
+from edgedet.export.torch_graph import scale_first_convolution, swap_colours, to_onnx
 
 
 class Network(nn.Module):
@@ -67,6 +67,7 @@ def export(model: ssd.SSD, options: GraphOptions) -> Exported:
         candidates_per_class=min(model.topk_candidates, len(anchors)),
     )
     graph = GraphBuilder("ssd")
+    network = scale_first_convolution(network, pixel_factor(spec))
     deltas, logits = graph.inline(network, {"images": add_image_input(graph, spec)}, prefix="network")
     centres, sizes = box_ops.center_form(anchors.numpy())
     boxes = box_ops.decode_boxes(

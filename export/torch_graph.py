@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import torch
+from numpy.typing import ArrayLike
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -63,14 +64,16 @@ def swap_colours(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def scale_first_convolution(model: onnx.ModelProto, factor: float) -> onnx.ModelProto:
-    """Let a network take its image divided by ``factor``: a multiplication less to run. As :func:`swap_colours`.
+def scale_first_convolution(model: onnx.ModelProto, factor: ArrayLike) -> onnx.ModelProto:
+    """Let a network take its image divided by ``factor``, a number or one per channel [3]: a multiplication less
+    to run. As :func:`swap_colours`.
 
     Exact up to rounding, padding included, since nothing is added.
     """
     tensor = _first_weights(model)
     weight = numpy_helper.to_array(tensor)
-    tensor.CopyFrom(numpy_helper.from_array((weight * np.float64(factor)).astype(weight.dtype), tensor.name))
+    by_channel = np.asarray(factor, np.float64).reshape(-1, 1, 1)
+    tensor.CopyFrom(numpy_helper.from_array((weight * by_channel).astype(weight.dtype), tensor.name))
     return model
 
 

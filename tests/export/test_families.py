@@ -153,6 +153,22 @@ def test_graph_gives_torchvisions_detections(arch: str) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
+def test_only_classes_that_can_pass_the_threshold_are_decoded(batch: int) -> None:
+    model = deepcopy(detector("fasterrcnn_mobilenet_v3_large_320_fpn"))
+    model.roi_heads.score_thresh = 0.35
+    exported = export(model, GraphOptions(batch=batch))
+    checked(exported.model, nms="graph")
+    decoded = next(node for node in exported.model.graph.node if node.name == "scores/likely")
+    kept = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in exported.model.graph.initializer}
+    assert kept[decoded.input[1]].tolist() == [2]
+    frames = [FRAME, golden_frame(5, 240, 320)][:batch]
+    for frame, found in zip(frames, graph_detections(exported, frames), strict=True):
+        reference = torchvision_detections(model, frame)
+        assert len(set(reference.labels.tolist())) > 1, "one class would not tell them apart"
+        assert_same(reference, found)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
 def test_pooling_by_products_gives_the_same_detections(batch: int) -> None:
     model = detector("fasterrcnn_mobilenet_v3_large_320_fpn")
     exported = export(model, GraphOptions(batch=batch, pooling="products"))

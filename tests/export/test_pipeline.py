@@ -253,3 +253,27 @@ def test_trained_detectors_keep_their_accuracy(shared: Path, tmp_path: Path) -> 
             for frame in frames:
                 parity = match_detections(reference.detect(frame), ours.detect(frame))
                 assert parity.reference_count > 0 and not len(parity.missing) and not len(parity.invented)
+
+
+def test_what_is_quicker_on_a_cpu_is_undone_for_other_precisions(tmp_path: Path) -> None:
+    model = build("fasterrcnn_mobilenet_v3_large_320_fpn", 3, rpn_post_nms_top_n_test=20)
+    source = tmp_path / "detector.pt"
+    torch.save(
+        {"arch": "fasterrcnn_mobilenet_v3_large_320_fpn", "num_classes": 3, "state_dict": model.state_dict()},
+        source,
+    )
+    kinds = {}
+    for name, start, options in (
+        ("cpu", source, ExportOptions()),
+        ("tensorrt", source, ExportOptions(target="tensorrt")),
+        ("half", tmp_path / "cpu.onnx", ExportOptions(precision="fp16")),
+    ):
+        export_model(start, tmp_path / f"{name}.onnx", options)
+        graph = onnx.load(tmp_path / f"{name}.onnx").graph
+        kinds[name] = (
+            sum(node.op_type == "Conv" for node in graph.node),
+            any("winograd" in n.name for n in graph.node),
+        )
+    (convolutions, by_products), others = kinds["cpu"], {kinds["tensorrt"], kinds["half"]}
+    assert by_products
+    assert others == {(convolutions + 5, False)}
