@@ -24,6 +24,7 @@ from edgedet.errors import EdgedetError
 from edgedet.geometry import plan_resize
 from edgedet.golden import golden_frame
 from edgedet.machine import describe_machine
+from edgedet.postprocess import ULTRALYTICS_CLASS_STEP
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.cuda.kernels import FrameKernel, NmsKernels
 from edgedet.runtimes.cuda.launcher import GpuLauncher
@@ -95,6 +96,26 @@ def suppression(
     return median_ms(ours), median_ms(theirs), candidates
 
 
+def raw_output(cuda: Cuda, launcher: GpuLauncher, stream: int) -> float:
+    """Ultralytics' raw output of 8,400 anchors x 80 classes to detections."""
+    random = np.random.default_rng(0)
+    raw = np.concatenate(
+        [random.uniform(0, 640, (2, ROWS)), random.uniform(8, 80, (2, ROWS)), random.random((CLASSES, ROWS)) ** 99]
+    ).astype(np.float32)
+    output = OutputSpec("yolo_xywh", 0.25, iou_threshold=0.7, max_detections=300, label_mode="best")
+    kernels = NmsKernels(
+        launcher, output, classes=CLASSES, rows=ROWS, columns=CLASSES, class_step=float(ULTRALYTICS_CLASS_STEP)
+    )
+    result, kept, address = kernels.result(300), launcher.allocate(1200), launcher.allocate(raw.nbytes)
+    cuda.upload(address, raw, stream)
+
+    def work() -> None:
+        kernels(address, address + 16 * ROWS, result, kept, score=0.25, iou=0.7, wanted=300)
+        cuda.synchronise(stream)
+
+    return median_ms(work)
+
+
 def engine(path: Path) -> dict[str, Any]:
     """Frame to detections of one engine, and its network alone."""
     frame = golden_frame(1, 1080, 1920)
@@ -138,6 +159,7 @@ def main() -> int:
     for threshold in (0.25, 0.9):
         ours, theirs, candidates = suppression(cuda, launcher, stream, threshold)
         figures[f"nms_{candidates}_candidates"] = {"ours_ms": ours, "torchvision_ms": theirs}
+    figures["ultralytics_raw_output_ms"] = raw_output(cuda, launcher, stream)
     launcher.close()
     figures["engines"] = [engine(path) for path in arguments.engines]
     text = json.dumps(figures, indent=2)

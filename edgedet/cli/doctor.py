@@ -157,4 +157,7 @@ def machine_advice(machine: Machine) -> Iterator[str]:
         yield f"only {human_bytes(available)} of memory is free: exporting needs about 1 GB; export elsewhere"
     jetson = machine.jetson
     if jetson and jetson.power_mode and not jetson.power_mode.upper().startswith("MAXN"):
-        yield f"power mode is {jetson.power_mode}: for full speed, sudo nvpmodel -m 0 && sudo jetson_clocks"
+        yield (
+            f"power mode is {jetson.power_mode}: for full speed choose the MAXN mode (grep POWER_MODEL "
+            "/etc/nvpmodel.conf lists their numbers; sudo nvpmodel -m NUMBER) and sudo jetson_clocks"
+        )
