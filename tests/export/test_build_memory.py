@@ -127,9 +127,13 @@ def test_it_is_said_before_tensorrt_does_anything(monkeypatch: pytest.MonkeyPatc
             heard.append((record.levelno, record.getMessage(), len(trt.calls)))
 
     logger = logging.getLogger("edgedet.build")
-    monkeypatch.setattr(logger, "level", logging.INFO)
     monkeypatch.setattr(logger, "handlers", [Ear()])
-    build_plan(convolution("fp32").SerializeToString(), "fp32", HOST, EngineOptions(), cuda=Cuda())
+    # Not by attribute: loggers remember what they let through.
+    logger.setLevel(logging.INFO)
+    try:
+        build_plan(convolution("fp32").SerializeToString(), "fp32", HOST, EngineOptions(), cuda=Cuda())
+    finally:
+        logger.setLevel(logging.NOTSET)
     ((found, text, calls),) = heard
     assert found == level and calls == 0
     assert "1.5 GiB" in text
