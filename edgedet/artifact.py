@@ -32,6 +32,9 @@ NEEDS: dict[str, tuple[str, str]] = {
 }
 """Runtime to the package it needs and how to get it."""
 
+MOST_THREADS = 1024
+"""More CPU threads than any machine for this has cores; starting 100,000 of them takes minutes."""
+
 NOT_ARTIFACTS: dict[bytes, str] = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
@@ -72,7 +75,7 @@ def open_artifact(
         RuntimeUnavailableError: the runtime is not installed or does not work here.
         UsageError: a runtime that does not exist or cannot run this kind of artifact.
     """
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or path == "":
         raise UsageError(f"the artifact is {path!r}, expected the path of a file ({', '.join(SUFFIXES)})")
     if not isinstance(runtime, str):
         raise UsageError(f"runtime is {runtime!r}, expected auto, {', '.join(RUNTIMES)}")
@@ -80,7 +83,7 @@ def open_artifact(
     name, _, device = runtime.partition(":")
     if name != "auto" and name not in RUNTIMES:
         raise UsageError(f"unknown runtime {name!r}; expected auto, {', '.join(RUNTIMES)}")
-    require_count("threads", threads)
+    require_count("threads", threads, most=MOST_THREADS)
     kind = artifact_kind(path)
     fitting = next(key for key, value in KIND_OF_RUNTIME.items() if value == kind)
     if name not in ("auto", fitting):

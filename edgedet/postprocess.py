@@ -116,6 +116,11 @@ class Postprocessor:
         scores, labels = found.scores, found.labels
         if not real.all():
             boxes, scores, labels = boxes[real], scores[real], labels[real]
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self._card.names):
+            raise ArtifactError(
+                f"the network gave the class number {labels.max()}, the card names {len(self._card.names)} classes "
+                "(counted from 0): it is not this network's card; export it again"
+            )
         return Detections(
             boxes,
             np.clip(scores, 0, 1),

@@ -21,8 +21,8 @@ def require_fraction(name: str, value: Any) -> None:
         raise UsageError(f"{name} is {value!r}, expected a number from 0 to 1")
 
 
-def require_count(name: str, value: Any) -> None:
-    """Check a whole number of 1 or more; None leaves the setting alone.
+def require_count(name: str, value: Any, *, most: int | None = None) -> None:
+    """Check a whole number from 1 to ``most``; None leaves the setting alone.
 
     Raises:
         UsageError: anything else.
@@ -31,3 +31,5 @@ def require_count(name: str, value: Any) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise UsageError(f"{name} is {value!r}, expected 1 or more, a whole number")
+    if most is not None and value > most:
+        raise UsageError(f"{name} is {value}, expected {most} at most")

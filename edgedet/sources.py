@@ -98,6 +98,8 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
             )
         return _Arrays(source)
     text = str(source)
+    if not text.strip():
+        raise SourceError("the name of the source is empty; expected a file, a folder, a camera's number or a URL")
     if text.isdigit():
         return _Video(int(text), f"camera {text}")
     if "://" in text:

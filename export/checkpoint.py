@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,9 @@ def read_pickle(path: Path, *, trust: Literal["weights", "code"] = "weights") ->
         raise CheckpointError(f"{path} is empty; expected a checkpoint written by torch.save")
     try:
         # Training scripts put their parsed arguments beside the tensors; a Namespace only holds values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            # Of pickle protocols; whether the file can be read is said below.
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=trust == "weights")
     except pickle.UnpicklingError as error:
         if trust == "weights" and _looks_like_pickle(path):
@@ -142,9 +145,10 @@ def is_ultralytics(content: Any) -> bool:
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # What its readers say of other files ("101", "In PyTorch 2.6, we changed ...") leads nobody to the cause.
+    reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
     return CheckpointError(
-        f"{path} is not a checkpoint that PyTorch can read ({reason[:120]}); expected a file written by torch.save "
+        f"{path} is not a checkpoint that PyTorch can read{reason}; expected a file written by torch.save "
         "(a truncated download is the usual cause)"
     )
 

@@ -75,7 +75,7 @@ def load_frames(
 def _image_paths(source: str) -> list[Path] | None:
     """The image files of a folder or dataset, or None where the source is neither."""
     folder, _, split = source.rpartition(":")
-    if "://" in source or not (Path(source).is_dir() or (split and Path(folder).exists())):
+    if "://" in source or not (Path(source).is_dir() or (folder and split and Path(folder).exists())):
         return None
     from edgedet.sources import IMAGE_SUFFIXES
 

@@ -11,6 +11,7 @@ else to stderr.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import signal
@@ -20,8 +21,9 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import FrameType, ModuleType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from edgedet import __version__
 from edgedet.errors import EdgedetError
@@ -70,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``argv``: the arguments without the program's name; None takes them from ``sys.argv``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Started with a stream closed (`>&-`), Python has None there.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         # A class or file name that the locale cannot spell must not end the work.
         if isinstance(stream, io.TextIOWrapper):
@@ -94,6 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" ({error.filename})" if error.filename else ""
+            _complain(f"cannot write the output{where}: {error.strerror}; make room, or write to another place")
+            return 1
         _complain(
             f"unexpected {type(error).__name__}: {error} (this is a bug in edgedet or in a package below it; "
             f"{TRACEBACK_VARIABLE}=1 shows where)"
@@ -130,6 +139,10 @@ def dispatch(arguments: list[str]) -> int:
     assert module is not None, "argparse accepted a command that is not in the table"
     code: int = module.run(parsed)
     return code
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 @contextmanager

@@ -74,6 +74,8 @@ def verdict(environment: Environment, artifacts: dict[str, str]) -> tuple[bool, 
     if not artifacts:
         return not wanting, graphs
     if refused:
+        if len(refused) == len(artifacts) > 1:
+            return False, f"none of the {len(artifacts)} artifacts can be run here; {graphs}"
         named = refused[0] if len(artifacts) == 1 else f"{len(refused)} of the {len(artifacts)} artifacts"
         return False, f"{named} cannot be run here; {graphs}"
     named = next(iter(artifacts)) if len(artifacts) == 1 else f"all {len(artifacts)} artifacts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,21 @@ def test_truncated_checkpoint(tmp_path: Path, state: dict[str, torch.Tensor]) ->
 def test_checkpoints_without_tensors(tmp_path: Path, content: Any) -> None:
     with pytest.raises(CheckpointError, match="expected a state_dict"):
         load_checkpoint(saved(tmp_path / "a.pt", content))
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"\x89PNG\r\n\x1a\n rest", b"PK\x03\x04 cut short"])
+def test_other_files_are_no_checkpoints_and_torch_adds_nothing(
+    tmp_path: Path, content: bytes, recwarn: pytest.WarningsRecorder
+) -> None:
+    """What torch says of them ("101", "In PyTorch 2.6, we changed ...") is not the cause."""
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"not a checkpoint that PyTorch can read; expected"):
+        load_checkpoint(tmp_path / "model.pt")
+    assert not [each for each in recwarn if "pickle" in str(each.message)]
+
+
+def test_a_plain_pickle_is_refused_without_torchs_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (tmp_path / "model.pt").write_bytes(pickle.dumps({"x": object}, protocol=4))
+    with pytest.raises(UntrustedCheckpointError):
+        load_checkpoint(tmp_path / "model.pt")
+    assert not [each for each in recwarn if "pickle" in str(each.message)]

@@ -142,6 +142,12 @@ def test_detections_and_rates_are_those_of_the_detector(result: dict[str, Any]) 
     assert artifact["input"] == [32, 48]
 
 
+def test_frames_may_come_from_one_picture(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), np.full((30, 40, 3), 7, np.uint8))
+    frames = load_frames(tmp_path / "one.png")
+    assert (frames.kind, len(frames.frames), frames.frames[0].shape) == ("source", 1, (30, 40, 3))
+
+
 def test_frames_are_spread_over_a_folder_and_their_decoding_is_timed(tmp_path: Path) -> None:
     for index in range(10):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((6, 8, 3), 20 * index, np.uint8))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import onnx
 import pytest
 
+from edgedet.card import METADATA_KEY
 from edgedet.cli import main
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
@@ -80,6 +86,54 @@ def test_what_is_no_source_is_told_what_is(model: str, tmp_path: Path, capsys: p
     assert (code, lines, len(said)) == (2, [], 1)
     assert "notes.txt is neither an image nor a video" in said[0]
     assert ".jpg" in said[0] and ".mp4" in said[0] and "folder" in said[0]
+
+
+def test_an_empty_name_is_not_the_current_folder(
+    model: str, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photos)
+    for arguments, words in (([model, ""], "source is empty"), (["", "a.png"], "the artifact is ''")):
+        code, lines, said = detect(capsys, *arguments)
+        assert (code, lines, len(said)) == (2, [], 1)
+        assert words in said[0]
+
+
+def test_a_card_that_names_too_few_classes_is_an_artifact_error(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = save_rectangle_graph(tmp_path / "other.onnx")
+    graph = onnx.load(str(tmp_path / "other.onnx"))
+    onnx.helper.set_model_props(graph, {METADATA_KEY: replace(card, names=("blue",)).to_json()})
+    onnx.save(graph, str(tmp_path / "other.onnx"))
+    code, _, said = detect(capsys, str(tmp_path / "other.onnx"), str(photos / "a.png"))
+    assert (code, len(said)) == (2, 1)
+    assert "class number 1, the card names 1 classes" in said[0]
+
+
+def test_threads_beyond_reason_are_refused(model: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = detect(capsys, model, str(photos / "a.png"), "--threads", "100000")
+    assert (code, len(said)) == (2, 1)
+    assert "threads is 100000, expected 1024 at most" in said[0]
+
+
+def run_in_shell(redirected: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = shlex.join([sys.executable, "-m", "edgedet", *arguments])
+    return subprocess.run(["sh", "-c", f"{command} {redirected}"], capture_output=True, text=True, check=False)
+
+
+def test_closed_streams_are_no_bugs(model: str, photos: Path) -> None:
+    for redirected in (">&-", "2>&-", ">&- 2>&-"):
+        done = run_in_shell(redirected, "detect", model, str(photos / "a.png"))
+        assert (done.returncode, done.stderr) == (0, ""), redirected
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_no_bug(model: str, photos: Path) -> None:
+    done = run_in_shell(">/dev/full", "detect", model, str(photos / "a.png"))
+    assert done.returncode == 1
+    assert done.stderr == (
+        "edgedet: error: cannot write the output: No space left on device; make room, or write to another place\n"
+    )
 
 
 def test_names_no_file_can_have_are_no_bugs(model: str, capsys: pytest.CaptureFixture[str]) -> None:

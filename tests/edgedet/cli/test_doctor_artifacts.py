@@ -41,6 +41,7 @@ def test_graphs_and_engines_are_judged(tmp_path: Path, capsys: pytest.CaptureFix
         (["model.onnx", "again.onnx"], "ok", 0, "all 2 artifacts can be run here"),
         (["absent.onnx"], "ok", 1, "absent.onnx cannot be run here; graphs can be run here"),
         (["model.onnx", "absent.onnx"], "ok", 1, "1 of the 2 artifacts cannot be run here; graphs can be run here"),
+        (["absent.onnx", "gone.onnx"], "ok", 1, "none of the 2 artifacts can be run here; graphs can be run here"),
         (["model.onnx"], "missing", 1, "model.onnx cannot be run here; graphs cannot be run here yet"),
         (["model.trt"], "missing", 1, "graphs cannot be run here yet: onnxruntime is missing; model.trt would fit"),
     ],
