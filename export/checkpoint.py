@@ -120,6 +120,11 @@ def read_pickle(path: Path, *, trust: Literal["weights", "code"] = "weights") ->
         if trust == "weights" and _looks_like_pickle(path):
             culprit = _culprit(str(error))
             cure = "save only the weights (torch.save(model.state_dict(), ...))"
+            if culprit is None:
+                raise UntrustedCheckpointError(
+                    f"{path} is a pickle that torch.load cannot read without running whatever code it may carry; "
+                    f"{cure}, or add --trust-checkpoint if you trust whoever made the file"
+                ) from error
             if culprit.startswith("ultralytics."):
                 cure = "Ultralytics saves whole modules, so export it to ONNX with that package"
             raise UntrustedCheckpointError(
@@ -159,10 +164,10 @@ def _looks_like_pickle(path: Path) -> bool:
         return zipfile.is_zipfile(path) or file.read(1) == b"\x80"
 
 
-def _culprit(message: str) -> str:
-    """The object PyTorch names in its long refusal."""
+def _culprit(message: str) -> str | None:
+    """The object PyTorch names in its long refusal; None where it names none."""
     found = re.search(r"GLOBAL:?\s+([\w.]+)", message)
-    return found.group(1) if found else "an object that is no tensor"
+    return found.group(1) if found else None
 
 
 def _text(value: Any) -> str | None:
