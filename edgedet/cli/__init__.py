@@ -47,6 +47,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 TRACEBACK_VARIABLE = "EDGEDET_TRACEBACK"
 
+NOT_FOR_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+"""Why the system refuses a path a user gave; whatever part of edgedet touched it first, it is no bug."""
+
 OVERVIEW_EXAMPLES = """\
 examples:
   edgedet export model.pt -o model.onnx            checkpoint to a self-describing graph
@@ -103,6 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             where = f" ({error.filename})" if error.filename else ""
             _complain(f"cannot write the output{where}: {error.strerror}; make room, or write to another place")
             return 1
+        if isinstance(error, OSError) and error.errno in NOT_FOR_US and error.filename:
+            _complain(f"cannot use {error.filename}: {error.strerror}")
+            return 2
         _complain(
             f"unexpected {type(error).__name__}: {error} (this is a bug in edgedet or in a package below it; "
             f"{TRACEBACK_VARIABLE}=1 shows where)"

@@ -89,6 +89,14 @@ def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(
     assert "EDGEDET_TRACEBACK=1" in complaint
 
 
+def test_a_path_the_system_refuses_is_bad_input_and_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command_that(monkeypatch, raises=PermissionError(13, "Permission denied", "locked/data.yaml"))
+    assert main(["fake"]) == 2
+    assert capsys.readouterr().err == "edgedet: error: cannot use locked/data.yaml: Permission denied\n"
+
+
 def test_the_traceback_is_there_for_who_asks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
