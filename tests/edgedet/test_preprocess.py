@@ -36,13 +36,11 @@ def test_resizing_in_bands_is_resizing_in_float32(height: int, width: int, rows:
     assert np.abs(preprocessor.tensor[0] - whole).max() < 1e-3
 
 
-@pytest.mark.parametrize("rows", [40, 30, 60], ids=["few rows needed", "whole steps", "most rows needed"])
-def test_bands_meet_without_a_seam(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_meet_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgedet.preprocess.BAND_BYTES", 160 * 12 * 9)
-    preprocessor = Preprocessor(InputSpec(rows, 50, dtype="float32"), ResizeRule("stretch"))
+    preprocessor = Preprocessor(InputSpec(40, 50, dtype="float32"), ResizeRule("stretch"))
     preprocessor.prepare(FRAME)
-    whole = cv2.resize(FRAME.astype(np.float32), (50, rows))
-    np.testing.assert_allclose(preprocessor.tensor[0], whole, rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(preprocessor.tensor[0], cv2.resize(FRAME.astype(np.float32), (50, 40)))
 
 
 def test_float_resizing_equals_torch_s_interpolation() -> None:
