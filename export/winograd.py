@@ -202,8 +202,8 @@ def _replacement(graph: onnx.GraphProto, group: list[_Convolution]) -> list[onnx
     products = [x]
     if len(group) > 1:
         products = [f"{convolution.node.name}{SUFFIX}own_product" for convolution in group]
-        tiles = np.array([convolution.tiles for convolution in group], np.int64)
-        sizes = steps.constant(tiles, f"{group[0].weight.name}/winograd_tiles")
+        shares = np.array([convolution.tiles for convolution in group], np.int64)
+        sizes = steps.constant(shares, f"{group[0].weight.name}/winograd_tiles")
         steps.op("Split", x, sizes, step="apart", to=products, axis=1)
 
     transform = steps.constant(OUTPUT_TRANSFORM.astype(np.float32), "winograd/output")
