@@ -29,7 +29,7 @@ def require_count(name: str, value: Any, *, most: int | None = None) -> None:
     """
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
         raise UsageError(f"{name} is {value!r}, expected 1 or more, a whole number")
-    if most is not None and value > most:
+    if most is not None and int(value) > most:
         raise UsageError(f"{name} is {value}, expected {most} at most")
