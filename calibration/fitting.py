@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgedet.calibration import rounding
-from edgedet.calibration.grid import Grid, GridKind, weight_scales
+from edgedet.calibration.grid import Grid, GridKind, grid_for, weight_scales
 from edgedet.calibration.network import Array, Layer, Network
-from edgedet.calibration.observe import Observation, Progress, silent
+from edgedet.calibration.observe import Observation, Progress, observe, silent
 from edgedet.calibration.patches import Patches, collect, from_matrix, sampled, weight_matrix
 from edgedet.calibration.ranges import Function, candidates, squared_error
 
@@ -81,22 +81,45 @@ def fit(
         if not sampled(layer):
             if layer.input not in result.grids:
                 result.methods[layer.input], result.grids[layer.input] = best_by_tensor(seen[layer.input], kind)
-            weight = network.constant(layer.weight)
-            scales = weight_scales(weight, layer.channel_axis, weight_bits)
-            matrix = np.moveaxis(weight, layer.channel_axis, 0)
-            integers = rounding.nearest(matrix.reshape(len(matrix), -1), scales, weight_bits).reshape(matrix.shape)
-            result.layers[layer.name] = FittedLayer(
-                np.ascontiguousarray(np.moveaxis(integers, 0, layer.channel_axis)),
-                scales,
-                np.zeros(len(scales), np.float32),
-                squared_error(seen[layer.input], result.grids[layer.input]),
-                "nearest",
-            )
+            error = squared_error(seen[layer.input], result.grids[layer.input])
+            result.layers[layer.name] = _nearest(network, layer, weight_bits, error)
     for tensor in tensors:
         if tensor not in result.grids:
             function = following_function(network, tensor)
             result.methods[tensor], result.grids[tensor] = best_by_tensor(seen[tensor], kind, function)
     return result
+
+
+def rough_fit(
+    network: Network,
+    frame: Array,
+    layers: Sequence[Layer],
+    tensors: Sequence[str],
+    *,
+    kind: GridKind,
+    weight_bits: int,
+) -> Fit:
+    """Extremes of one frame and weights rounded to the nearest: not accurate, but as quick to run as any other."""
+    seen = observe(network, [frame], list(dict.fromkeys([*tensors, *(layer.input for layer in layers)])))
+    return Fit(
+        {tensor: grid_for(kind, one.low, one.high) for tensor, one in seen.items()},
+        dict.fromkeys(seen, "extremes"),
+        {layer.name: _nearest(network, layer, weight_bits, 0.0) for layer in layers},
+    )
+
+
+def _nearest(network: Network, layer: Layer, bits: int, error: float) -> FittedLayer:
+    weight = network.constant(layer.weight)
+    scales = weight_scales(weight, layer.channel_axis, bits)
+    matrix = np.moveaxis(weight, layer.channel_axis, 0)
+    integers = rounding.nearest(matrix.reshape(len(matrix), -1), scales, bits).reshape(matrix.shape)
+    return FittedLayer(
+        np.ascontiguousarray(np.moveaxis(integers, 0, layer.channel_axis)),
+        scales,
+        np.zeros(len(scales), np.float32),
+        error,
+        "nearest",
+    )
 
 
 def best_by_tensor(seen: Observation, kind: GridKind, through: Function | None = None) -> tuple[str, Grid]:

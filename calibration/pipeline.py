@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +15,16 @@ import onnx
 from edgedet.calibration import rules
 from edgedet.calibration.cpu import Cpu
 from edgedet.calibration.data import CalibrationFrames
-from edgedet.calibration.dialect import Unit
+from edgedet.calibration.dialect import Dialect, Unit
 from edgedet.calibration.equalise import equalise
 from edgedet.calibration.executor import available_cores
+from edgedet.calibration.fitting import rough_fit
 from edgedet.calibration.guard import AIM, Guard, Verdict
 from edgedet.calibration.judge import Judge
-from edgedet.calibration.network import Array, prepare
+from edgedet.calibration.ledger import Ledger, digest_of
+from edgedet.calibration.network import Array, Network, prepare
 from edgedet.calibration.observe import Progress, silent
+from edgedet.calibration.qdq import Writer
 from edgedet.calibration.quantisation import Quantisation
 from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.speed import fastest
@@ -29,9 +32,12 @@ from edgedet.calibration.stopwatch import wall_times
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.card import ModelCard
 from edgedet.errors import AccuracyBudgetError, CalibrationError
+from edgedet.machine import describe_machine
 
 LEAST_SHARE = 0.5
 """For TensorRT, a graph with less than half of its multiply-adds in INT8 is refused: not what was asked for."""
+WORTH_FITTING = 0.95
+"""Share of fp32's time from which INT8 on a CPU is not worth its loss of accuracy, nor the search for it."""
 ATTEMPTS = 4
 """Times the guard aims lower because the finished graph did worse than the switchboard said."""
 
@@ -97,11 +103,17 @@ def quantise(
     layers = feature_layers(network)
     if not layers:
         raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
+    units, reasons = dialect.units(network, layers)
+    if options.target == "cpu":
+        # Before anything is fitted: what gains no time is not worth the minutes that its ranges and weights take.
+        paying = _paying(network, dialect, units, frames[0], options=options, progress=progress)
+        reasons |= {unit.name: NO_FASTER for unit in units if unit not in paying}
+        units = paying
     progress("equalisation", 0, 0)
     equalised = equalise(
         network,
         layers,
-        [layer.name for unit in dialect.units(network, layers)[0] for layer in unit.layers],
+        [layer.name for unit in units for layer in unit.layers],
         frames,
         kind=dialect.kind,
         threads=options.threads,
@@ -112,15 +124,12 @@ def quantise(
         dialect,
         card,
         frames,
+        candidates=units,
         judge=judge,
         cache=options.cache,
         threads=options.threads,
         progress=progress,
     )
-    units, reasons = work.candidates, dict(work.left)
-    if options.target == "cpu":
-        units = fastest(units, work.build, frames[0], progress=progress)
-        reasons |= {unit.name: NO_FASTER for unit in work.candidates if unit not in units}
     guard = Guard(
         units,
         work.figure_with,
@@ -193,6 +202,40 @@ def quantise(
 
 
 NO_FASTER = "no faster in INT8 on this machine (measured)"
+
+
+def _paying(
+    network: Network,
+    dialect: Dialect,
+    units: Sequence[Unit],
+    frame: Array,
+    *,
+    options: QuantiseOptions,
+    progress: Progress,
+) -> list[Unit]:
+    """The units that are quicker in INT8 on this machine, found on a roughly fitted graph; remembered."""
+    layers = [layer for unit in units for layer in unit.layers]
+    tensors = dialect.tensors(network, units)
+
+    def race() -> list[str]:
+        rough = rough_fit(network, frame, layers, tensors, kind=dialect.kind, weight_bits=dialect.weight_bits)
+
+        def build(some: Sequence[Unit]) -> onnx.ModelProto:
+            return dialect.place(network, rough, some, Writer(network.copy())).model
+
+        chosen = fastest(units, build, frame, progress=progress)
+        if chosen:
+            # CPU time told them apart; what a user waits for is on all cores.
+            times = wall_times({"fp32": network.model, "int8": build(chosen)}, frame, threads=options.threads)
+            if times["int8"] > WORTH_FITTING * times["fp32"]:
+                chosen = []
+        return [unit.name for unit in chosen]
+
+    graph = network.graph.SerializeToString(deterministic=True)
+    machine = asdict(describe_machine().cpu)
+    ledger = Ledger(options.cache, digest_of("race", graph, dialect.name, dialect.weight_bits, machine))
+    names = set(ledger.figure("paying units", race))
+    return [unit for unit in units if unit.name in names]
 
 
 def _inside_budget(

@@ -30,7 +30,7 @@ JUDGED_FRAMES = 64
 class Quantisation:
     """A network fitted to calibration frames in one dialect.
 
-    ``candidates``: units that can be INT8; ``left``: layers that are not worth it, with the reason.
+    ``candidates``: units that can be INT8.
     ``ledger``: what was measured for exactly this graph, these frames, this judge and this dialect.
     """
 
@@ -42,6 +42,7 @@ class Quantisation:
         card: ModelCard,
         frames: Sequence[Array],
         *,
+        candidates: Sequence[Unit],
         judge: Judge | None,
         cache: Path | None,
         threads: int | None,
@@ -62,9 +63,17 @@ class Quantisation:
         self.frames_digest = digest_of(*(np.asarray(frame) for frame in frames))
         graph = network.graph.SerializeToString(deterministic=True)
         self.ledger = Ledger(
-            cache, digest_of(graph, self.frames_digest, judge.digest, dialect.name, dialect.weight_bits)
+            cache,
+            digest_of(
+                graph,
+                self.frames_digest,
+                judge.digest,
+                dialect.name,
+                dialect.weight_bits,
+                [unit.name for unit in candidates],
+            ),
         )
-        self.candidates, self.left = dialect.units(network, layers)
+        self.candidates = list(candidates)
         self.seen = self._observe()
         self.fit = fit(
             network,
@@ -127,6 +136,8 @@ class Quantisation:
 
     def figure_with(self, on: Collection[str]) -> float:
         """The judge's figure with the named units in INT8."""
+        if not self.candidates:
+            return self.judge(self._float)
         return self.judge(self.board.run(on))
 
     def loss_of(self, name: str) -> float:

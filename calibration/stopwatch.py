@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnx
+from onnxruntime import InferenceSession
 
 from edgedet.calibration.executor import open_session
 from edgedet.calibration.network import Array
 
 WARM_UP = 3
+TURNS = 4
 
 
 def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array, *, runs: int = 15) -> dict[str, float]:
@@ -19,26 +21,34 @@ def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array, *, runs: int 
 
     CPU time of a single thread hardly notices what else the machine is doing, so small differences count.
     """
-    return _race(models, frame, threads=1, clock=time.thread_time, runs=runs)
-
-
-def wall_times(
-    models: Mapping[str, onnx.ModelProto], frame: Array, *, threads: int | None = None, runs: int = 30
-) -> dict[str, float]:
-    """Milliseconds per run as a user waits for them, by name: interleaved, medians."""
-    return _race(models, frame, threads=threads, clock=time.perf_counter, runs=runs)
-
-
-def _race(  # type: ignore[no-untyped-def]
-    models: Mapping[str, onnx.ModelProto], frame: Array, *, threads: int | None, clock, runs: int
-) -> dict[str, float]:
-    sessions = {name: open_session(model, threads=threads) for name, model in models.items()}
-    feeds = {name: {session.get_inputs()[0].name: frame} for name, session in sessions.items()}
+    sessions = {name: open_session(model, threads=1) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(WARM_UP + runs):
         for name, session in sessions.items():
-            begin = clock()
-            session.run(None, feeds[name])
+            spent = _timed(session, frame, time.thread_time)
             if turn >= WARM_UP:
-                times[name].append((clock() - begin) * 1e3)
+                times[name].append(spent)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def wall_times(
+    models: Mapping[str, onnx.ModelProto], frame: Array, *, threads: int | None = None, runs: int = 10
+) -> dict[str, float]:
+    """Milliseconds per run as a user waits for them, by name: medians of ``TURNS`` turns of ``runs`` each.
+
+    Only one session is open at a time: the threads of another would go on spinning for work on the same cores.
+    """
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(TURNS):
+        for name, model in models.items():
+            session = open_session(model, threads=threads)
+            spent = [_timed(session, frame, time.perf_counter) for _ in range(WARM_UP + runs)]
+            times[name] += spent[WARM_UP:]
+            del session
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _timed(session: InferenceSession, frame: Array, clock: Callable[[], float]) -> float:
+    begin = clock()
+    session.run(None, {session.get_inputs()[0].name: frame})
+    return (clock() - begin) * 1e3
