@@ -31,9 +31,12 @@ FRAME_SIZE = (1920, 1080)
 NUM_CLASSES = 91
 CONF = 0.25
 CANDIDATES = 60
-BLOCK = 5
-"""Runs in a row before it is the next one's turn; the first, with caches still full of the other's data, is left
-out."""
+BLOCK = 6
+UNCOUNTED = 2
+"""Runs in a row before it is the next one's turn; the first ones, with caches still full of the other's data, are
+left out."""
+REST = 0.15
+"""Seconds between turns: so long the threads of the one before go on spinning for work on the same cores."""
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("EDGEDET_SHARED", REPOSITORY.parent / "shared"))
@@ -73,7 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"some of {', '.join(BENCHMARKS)}")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=20, help=f"turns of {BLOCK - 1} counted runs each")
+    parser.add_argument("--rounds", type=int, default=20, help=f"turns of {BLOCK - UNCOUNTED} counted runs each")
     parser.add_argument("--json", type=Path, help="write the ratios here too")
     arguments = parser.parse_args()
     chosen = arguments.only.split(",")
@@ -121,10 +124,11 @@ def medians(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[s
     for turn in range(rounds + 1):
         names = list(contestants) if turn % 2 else list(contestants)[::-1]
         for name in names:
+            time.sleep(REST)
             for run in range(BLOCK):
                 begin = time.perf_counter()
                 contestants[name]()
-                if run and turn:
+                if run >= UNCOUNTED and turn:
                     times[name].append((time.perf_counter() - begin) * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
 

@@ -48,7 +48,10 @@ class Rules:
     """The median counts as settled when half its 99 % interval is below this share of it."""
     block_seconds: float = 0.25
     resume_frames: int = 2
-    """Frames run and not counted after another artifact had the machine (caches and thread pools are theirs)."""
+    """Frames run and not counted after another artifact had the machine (the caches are its)."""
+    rest_seconds: float = 0.15
+    """Pause before them: for 0.1 s after a run, a runtime's idle threads spin for more work, and on a machine of two
+    cores that costs the next artifact half its speed."""
 
     def describe(self) -> dict[str, Any]:
         """As the result file holds them, in words too."""
@@ -113,6 +116,7 @@ def measure_latency(
     *,
     progress: Callable[[str, int, int | None], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    rest: Callable[[float], None] = time.sleep,
     root: Path = Path("/"),
 ) -> tuple[list[Series], list[MachineState]]:
     """Warm up, then measure all detectors in turns until the rules are met; nothing is dropped.
@@ -132,6 +136,8 @@ def measure_latency(
         for index in rng.permutation(len(detectors)):
             reference = reference_ms(clock)
             first = turn * FRAME_STRIDE
+            if resume:
+                rest(rules.rest_seconds)
             for step in range(resume):
                 detectors[index].detect(frames[(first - resume + step) % len(frames)])
             before = read_state(root)
