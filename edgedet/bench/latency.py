@@ -50,8 +50,8 @@ class Rules:
     resume_frames: int = 2
     """Frames run and not counted after another artifact had the machine (the caches are its)."""
     rest_seconds: float = 0.15
-    """Pause before them: for 0.1 s after a run, a runtime's idle threads spin for more work, and on a machine of two
-    cores that costs the next artifact half its speed."""
+    """Pause before them: for 0.1 s after a run, a runtime's idle threads spin for more work, and on a machine of
+    two cores that costs the next artifact half its speed."""
 
     def describe(self) -> dict[str, Any]:
         """As the result file holds them, in words too."""

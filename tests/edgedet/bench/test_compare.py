@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedet.bench.compare import compare_artifacts
+from edgedet.bench.compare import compare_artifacts, differences
 
 
 def artifact(
@@ -94,3 +94,82 @@ def test_blocks_are_paired_by_their_round() -> None:
     before, after = artifact("a", noisy(10, 0.5, 0)), artifact("b", noisy(10, 0.5, 0) * 1.2)
     after["latency"]["blocks"] = after["latency"]["blocks"][5:][::-1]
     assert compare_artifacts(before, after, same_run=True).ratio.value == pytest.approx(1.2)
+
+
+def test_the_least_effect_counts_for_faster_as_it_does_for_slower() -> None:
+    before = artifact("a", noisy(10, 0.001, 0))
+    after = artifact("a", noisy(9.9, 0.001, 1))
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "no change" and comparison.ratio.high < 1
+    assert compare_artifacts(before, after, same_run=False, min_effect=0.005).verdict == "faster"
+
+
+def test_a_large_change_that_is_not_certain_is_no_change() -> None:
+    spread = np.tile([2.0, 40.0], 15)
+    before, after = artifact("a", [10.0] * 30), artifact("b", spread)
+    for first, second in ((before, after), (after, before)):
+        comparison = compare_artifacts(first, second, same_run=True)
+        assert comparison.verdict == "no change" and "holds zero" in comparison.reason
+
+
+@pytest.mark.parametrize("disturbed", ["before", "after"])
+def test_either_run_may_be_the_disturbed_one(disturbed: str) -> None:
+    shares = {"before": 0.0, "after": 0.0} | {disturbed: 0.4}
+    before = artifact("a", noisy(10, 0.01, 0), others=shares["before"])
+    after = artifact("a", noisy(20, 0.01, 1), others=shares["after"])
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "undecided" and "other processes used" in comparison.reason
+
+
+def test_a_machine_that_became_faster_is_suspected_too() -> None:
+    before, after = artifact("a", noisy(15, 0.01, 0), reference=3.0), artifact("a", noisy(10, 0.01, 1))
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "undecided" and "-33%" in comparison.reason
+
+
+@pytest.mark.parametrize("counts", [(30, 5), (5, 30)])
+def test_the_run_with_fewer_blocks_decides_whether_they_are_enough(counts: tuple[int, int]) -> None:
+    before, after = (artifact("a", noisy(10, 0.01, seed, blocks)) for seed, blocks in enumerate(counts))
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "undecided" and "only 5 blocks" in comparison.reason
+
+
+def outcome(**changes: Any) -> dict[str, Any]:
+    """What :func:`differences` looks at of a result; ``changes`` by dotted names with ``__`` for the dots."""
+    result: dict[str, Any] = {
+        "machine": {
+            "cpu": {"model": "A", "cores": 4},
+            "gpus": [],
+            "jetson": {"power_mode": "15W"},
+            "clocks": {"governor": "performance"},
+        },
+        "frames": {"source": "photos"},
+        "rules": {"threads": None},
+        "during": {"throttled": False},
+    }
+    for names, value in changes.items():
+        *path, last = names.split("__")
+        place = result
+        for name in path:
+            place = place[name]
+        place[last] = value
+    return result
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"machine__cpu__model": "B"}, "the processor: A before, B after"),
+        ({"machine__cpu__cores": 2}, "the cores: 4 before, 2 after"),
+        ({"machine__gpus": [{"name": "X", "driver": "1"}]}, "the GPUs: none before, X (driver 1) after"),
+        ({"machine__jetson__power_mode": "MAXN"}, "the power mode: 15W before, MAXN after"),
+        ({"machine__jetson": None}, "the power mode: 15W before, None after"),
+        ({"machine__clocks__governor": "powersave"}, "the governor: performance before, powersave after"),
+        ({"frames__source": "video.mp4"}, "the frames: photos before, video.mp4 after"),
+        ({"rules__threads": 2}, "--threads: None before, 2 after"),
+        ({"during__throttled": True}, "throttling: False before, True after"),
+    ],
+)
+def test_whatever_else_differs_is_named(change: dict[str, Any], words: str) -> None:
+    assert differences(outcome(), outcome(**change)) == [words]
+    assert differences(outcome(**change), outcome(**change)) == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from edgedet.bench.power import Ina3221, PowerLog, find_meter, find_rails, mean_watts
+from edgedet.bench.power import Ina3221, Nvml, PowerLog, energy_summary, find_meter, find_rails, mean_watts
 from edgedet.bench.state import MachineState, describe_clocks, others_share, read_state, summarise_states
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -92,6 +94,27 @@ def test_unknown_rails_have_no_total(tmp_path: Path) -> None:
 def test_power_is_integrated_over_uneven_readings() -> None:
     readings = [(0.0, {"total": 2.0}), (1.0, {"total": 2.0}), (1.5, {"total": 10.0}), (4.0, {"total": 10.0})]
     assert mean_watts(readings, 1.0, 4.0)["total"] == pytest.approx((0.5 * 6 + 2.5 * 10) / 3, abs=1e-3)
+
+
+def test_energy_is_power_times_the_time_of_a_frame() -> None:
+    meter = Ina3221(())
+    summary = energy_summary(meter, {"VDD_IN": 8.0, "total": 8.0}, {"total": 5.0}, seconds=2.0, frames=40)
+    assert summary["joules_per_frame"] == pytest.approx(0.4)  # 8 W for 50 ms
+    assert (summary["watts"]["total"], summary["idle_watts"], summary["source"]) == (8.0, {"total": 5.0}, "INA3221")
+    assert energy_summary(meter, {"CAM_5V": 0.5}, {}, seconds=2.0, frames=40)["joules_per_frame"] is None
+    assert energy_summary(meter, {"total": 8.0}, {}, seconds=2.0, frames=0)["joules_per_frame"] is None
+
+
+def test_a_boards_milliwatts_become_watts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: f"board {index}",
+        nvmlDeviceGetPowerUsage=lambda board: {"board 0": 71_500}[board],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    meter, _ = find_meter(tmp_path)
+    assert isinstance(meter, Nvml)
+    assert meter.read() == {"total": 71.5}
 
 
 def test_the_power_log_reads_at_the_beginning_and_the_end() -> None:

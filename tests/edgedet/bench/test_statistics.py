@@ -31,9 +31,14 @@ def test_a_percentile_needs_enough_frames(frames: int, known: str) -> None:
     assert [rank for rank in ranks if summary[rank] is not None] == list(ranks[: ranks.index(known) + 1])
 
 
-def test_resampling_draws_runs_of_neighbours_and_every_place_alike() -> None:
+def test_percentiles_are_those_of_their_names() -> None:
+    summary = summarise([float(value) for value in np.random.default_rng(0).permutation(201)])
+    assert [summary[name] for name in ("min", "p50", "p90", "p95", "p99", "max")] == [0, 100, 180, 190, 198, 200]
+
+
+@pytest.mark.parametrize("length", [4, 5])
+def test_resampling_draws_runs_of_neighbours_and_every_place_alike(length: int) -> None:
     count = 64
-    length = 4
     drawn = resample(count, length, np.random.default_rng(0))
     assert drawn.shape == (RESAMPLES, count)
     steps = (drawn[:, 1:] - drawn[:, :-1]) % count
@@ -92,3 +97,28 @@ def test_equal_artifacts_are_rarely_told_apart() -> None:
         interval = bootstrap_paired_ratio(np.full(60, 10.0), 10 * np.exp(noise), seed=seed)
         outside += not interval.low <= 1 <= interval.high
     assert outside <= 3
+
+
+def test_the_interval_holds_what_it_promises_and_no_more() -> None:
+    """Of 40 normal values, the centre's 99 % interval by theory: 2.58 standard errors, widened for few values."""
+    rng = np.random.default_rng(7)
+    widths = [bootstrap_centre(np.exp(0.1 * rng.standard_normal(40))).relative_half_width for _ in range(20)]
+    assert 2.58 < np.mean(widths) / (0.1 / np.sqrt(40)) < 3.2
+
+
+def test_few_values_give_a_wider_interval_than_their_number_alone() -> None:
+    rng = np.random.default_rng(8)
+    few, many = (
+        np.mean([bootstrap_centre(np.exp(0.1 * rng.standard_normal(n))).relative_half_width for _ in range(30)])
+        * np.sqrt(n)
+        for n in (8, 200)
+    )
+    assert few > 1.3 * many
+
+
+def test_the_noise_of_both_runs_widens_the_ratio() -> None:
+    rng = np.random.default_rng(9)
+    quiet, loud = (10 * np.exp(noise * rng.standard_normal(40)) for noise in (0.001, 0.1))
+    first, second = bootstrap_ratio(loud, quiet), bootstrap_ratio(quiet, loud)
+    assert first.relative_half_width == pytest.approx(second.relative_half_width, rel=0.2)
+    assert second.relative_half_width > 0.03

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from edgedet.bench import suite
 from edgedet.bench.frames import load_frames
-from edgedet.bench.latency import Rules
+from edgedet.bench.latency import Rules, Series
 from edgedet.bench.result import KIND, SCHEMA_PATH, VERSION, read_result, write_result
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.bench.text import describe_result
@@ -126,6 +128,76 @@ def test_figures_that_could_not_be_had_say_why(result: dict[str, Any]) -> None:
     assert "throttled: unknown" in text
 
 
+class Bench:
+    """A clock, a power meter and its log in one: half a second idle at 4 W, warm-up at 50 W, work at 10 W.
+
+    The log's clock runs 100 s ahead of the one that measuring goes by, as clocks may.
+    """
+
+    source, covers = "made up", "everything"
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.readings: list[tuple[float, dict[str, float]]] = []
+
+    def spend(self, seconds: float, watts: float) -> None:
+        self.readings += [(self.clock(), {"total": watts}), (self.clock() + seconds - 1e-6, {"total": watts})]
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now + 100.0
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        pass
+
+    def measure(self, detectors: list[Any], *rest: Any, **options: Any) -> tuple[list[Series], list[Any]]:
+        self.spend(0.3, 50.0)
+        self.spend(0.2, 10.0)
+        block = {"samples_ms": [50.0, 50.0, 50.0, 50.0]}
+        return [Series(blocks=[block], warmup={"seconds": 0.3}, seconds=0.2) for _ in detectors], []
+
+    def energies(self, monkeypatch: pytest.MonkeyPatch, count: int) -> list[dict[str, Any]]:
+        monkeypatch.setattr(suite, "find_meter", lambda root: (self, ""))
+        monkeypatch.setattr(suite, "measure_latency", self.measure)
+        monkeypatch.setattr(suite, "PowerLog", lambda meter: self)
+        clock = SimpleNamespace(perf_counter=lambda: self.now, sleep=lambda seconds: self.spend(seconds, 4.0))
+        monkeypatch.setattr(suite, "time", clock)
+        detectors: Any = [None] * count
+        _, _, energies = suite._latency(detectors, load_frames(None), OPTIONS.rules, progress=None, root=Path("/"))
+        return energies
+
+
+def test_energy_leaves_out_the_warm_up_and_names_the_idle_power(monkeypatch: pytest.MonkeyPatch) -> None:
+    (energy,) = Bench().energies(monkeypatch, 1)
+    assert energy["idle_watts"]["total"] == pytest.approx(4.0, abs=0.01)
+    assert energy["watts"]["total"] == pytest.approx(10.0, abs=0.01)
+    assert energy["joules_per_frame"] == pytest.approx(0.5, abs=1e-3)  # 10 W for 50 ms
+
+
+def test_artifacts_in_turns_share_no_energy_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    energies = Bench().energies(monkeypatch, 2)
+    assert len(energies) == 2
+    assert all("bench one alone" in energy["not_measured"] for energy in energies)
+
+
+def test_power_and_memory_are_told_in_readable_units(result: dict[str, Any]) -> None:
+    data = json.loads(json.dumps(result))
+    data["artifacts"][0]["memory"] |= {"peak_rss": 120 * 2**20, "device": 2**30}
+    data["artifacts"][0]["energy"] = {
+        "source": "INA3221",
+        "covers": "the module",
+        "watts": {"total": 8.0},
+        "idle_watts": {"total": 5.0},
+        "joules_per_frame": 0.4,
+    }
+    text = "\n".join(describe_result(data))
+    assert "host 120 MiB, device 1024 MiB" in text
+    assert "8.00 W, 400.0 mJ a frame (INA3221: the module)" in text
+
+
 def test_cold_start_and_memory_come_from_a_fresh_process(result: dict[str, Any]) -> None:
     cold, memory = result["artifacts"][0]["cold"], result["artifacts"][0]["memory"]
     steps = sum(cold[step] for step in ("interpreter", "import", "open", "first_frame"))
@@ -199,6 +271,62 @@ def test_a_slower_artifact_fails_the_gate_and_a_faster_one_passes(
     assert "SLOWER" in capsys.readouterr().out
     assert main(["compare", str(paths["slow"]), str(paths["fast"]), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["comparisons"][0]["verdict"] == "faster"
+
+
+def blocks_of(milliseconds: float, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    blocks = [
+        {
+            "turn": turn,
+            "begin_s": float(turn),
+            "reference_ms": 2.0,
+            "others_cpu_share": 0.0,
+            "samples_ms": [milliseconds * (1 + 0.002 * float(rng.standard_normal()))],
+        }
+        for turn in range(30)
+    ]
+    return {"p50": milliseconds, "blocks": blocks}
+
+
+def renamed(result: dict[str, Any], path: Path, times: dict[str, float]) -> str:
+    """A result whose artifacts have these names and latencies."""
+    data = json.loads(json.dumps(result))
+    data["artifacts"] = [
+        json.loads(json.dumps(result["artifacts"][0]))
+        | {"name": name, "latency": result["artifacts"][0]["latency"] | blocks_of(milliseconds, seed)}
+        for seed, (name, milliseconds) in enumerate(times.items())
+    ]
+    write_result(data, path)
+    return str(path)
+
+
+def test_artifacts_of_one_name_are_compared_and_one_slower_is_enough(
+    result: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monday = renamed(result, tmp_path / "monday.json", {"gone": 5.0, "a": 10.0, "b": 20.0})
+    today = renamed(result, tmp_path / "today.json", {"b": 22.0, "a": 10.0, "new": 7.0})
+    assert main(["compare", monday, today, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)["comparisons"]
+    assert [(each["before"], each["after"], each["verdict"]) for each in found] == [
+        ("a", "a", "no change"),
+        ("b", "b", "slower"),
+    ]
+    other = renamed(result, tmp_path / "other.json", {"x": 1.0, "y": 1.0})
+    assert main(["compare", monday, other]) == 2
+    assert "no artifact has the same name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_the_least_effect_is_the_askers(
+    files: int, result: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if files == 1:
+        paths = [renamed(result, tmp_path / "both.json", {"a": 10.0, "b": 11.0})]
+    else:
+        paths = [renamed(result, tmp_path / f"{value}.json", {"a": value}) for value in (10.0, 11.0)]
+    assert main(["compare", *paths]) == 1
+    assert main(["compare", *paths, "--min-effect", "0.2"]) == 0
+    assert "NO CHANGE" in capsys.readouterr().out
 
 
 def test_mistakes_are_explained(result: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
