@@ -129,7 +129,7 @@ def test_figures_that_could_not_be_had_say_why(result: dict[str, Any]) -> None:
 
 
 class Bench:
-    """A clock, a power meter and its log in one: half a second idle at 4 W, warm-up at 50 W, work at 10 W.
+    """A clock, a power meter and its log in one: idle at 4 W, warm-up at 50 W, work at 10 W.
 
     The log's clock runs 100 s ahead of the one that measuring goes by, as clocks may.
     """
