@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from edgedet.bench.result import write_result
 from edgedet.cli import main
 from edgedet.report.choose import Budget, choose, pareto_front
 from edgedet.report.collect import Row, collect
+from edgedet.report.plot import pareto_svg
+from edgedet.report.sections import precision_drops
 from edgedet.report.tables import csv_text, markdown_text
 from edgedet.sweep.grid import Setting
 from tests.edgedet.report.results import bench, load, write_done, write_sweep
@@ -63,6 +66,9 @@ def test_of_two_equally_accurate_rows_the_faster_is_on_the_frontier() -> None:
         (Budget(watts=5.0), "small", "dull"),
         (Budget(milliseconds=11, watts=3.5), "tiny", None),
         (Budget(milliseconds=15, min_map=0.45), None, None),
+        (Budget(milliseconds=10), "small", "tiny"),
+        (Budget(watts=4.0), "small", "dull"),
+        (Budget(min_map=0.50), "large", None),
     ],
 )
 def test_the_choice_is_the_best_inside_the_budget(
@@ -81,6 +87,17 @@ def test_the_choice_says_why_with_figures() -> None:
     none = choose(ROWS, Budget(milliseconds=15, min_map=0.45)).why
     assert "None of 4 keeps the budget" in none
     assert "Nearest: " in none
+
+
+def test_a_budget_is_named_in_full() -> None:
+    assert str(Budget(15, 5, 0.3, "p95")) == "p95 within 15 ms, at most 5 W, mAP of 0.3 or more"
+    assert str(Budget()) == "no budget"
+
+
+def test_a_choice_made_on_a_busy_machine_says_so() -> None:
+    busy = dataclasses.replace(ROWS[1], during={"others_cpu_share": 0.5})
+    assert "measure it again, alone" in choose([busy], Budget(milliseconds=15)).why
+    assert "measure it again" not in choose(ROWS, Budget(milliseconds=15)).why
 
 
 def test_what_was_not_measured_cannot_be_chosen_and_is_named_with_its_reason() -> None:
@@ -138,6 +155,17 @@ def test_the_csv_has_full_figures_and_reasons_for_gaps(tmp_path: Path) -> None:
     assert "watts: no power monitor" in untrained["not_measured"]
     assert "proposals" not in untrained["not_measured"]
     assert float(untrained["p50_ms"]) == pytest.approx(900, rel=0.02)
+
+
+def test_the_csv_is_in_the_units_of_its_titles(tmp_path: Path) -> None:
+    write_result(bench("a", 20.0, architecture="x", watts=8.0), tmp_path / "a.json")
+    (line,) = csv.DictReader(io.StringIO(csv_text(collect([tmp_path / "a.json"]).rows)))
+    figures = {key: float(line[key]) for key in ("watts", "millijoules", "rss_mib", "cold_ms", "file_mb")}
+    assert figures == pytest.approx(
+        {"watts": 8.0, "millijoules": 160.0, "rss_mib": 120.0, "cold_ms": 180.0, "file_mb": 5.0}
+    )
+    assert line["size"] == "320×240"  # width × height
+    assert "device_mib: runs on the CPU" in line["not_measured"]
 
 
 def test_the_markdown_marks_the_frontier_and_lists_what_failed(tmp_path: Path) -> None:
@@ -199,6 +227,35 @@ def test_the_page_is_whole_and_carries_everything_inside(tmp_path: Path) -> None
         assert words in text
     for suffix in (".csv", ".md", ".png"):
         assert out.with_suffix(suffix).stat().st_size > 100
+
+
+def test_the_budget_is_a_line_in_the_plot_at_its_place() -> None:
+    def line(budget: Budget) -> list[float]:
+        found = re.findall(r'<line class="budget" x1="([\d.]+)"', pareto_svg(ROWS[:4], budget, None))
+        return [float(x) for x in found]
+
+    ((tight,), (loose,)) = line(Budget(milliseconds=10)), line(Budget(milliseconds=18))
+    assert tight < loose
+    assert line(Budget(min_map=0.3)) == []
+
+
+def test_what_a_lower_precision_cost_and_bought() -> None:
+    base = row("a", 20, 0.40)
+    worse = dataclasses.replace(row("b", 10, 0.38), precision="int8", bytes=1)
+    base = dataclasses.replace(base, bytes=4)
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", precision_drops([base, worse]))
+    assert cells == ["b", "0.400", "0.380", "-0.020", "20.00", "10.00", "2.00", "25%"]
+    tones = re.findall(r'<td class="(better|worse)"', precision_drops([base, worse]))
+    assert tones == ["worse", "better"]
+
+
+def test_the_page_repeats_the_command_it_came_from(tmp_path: Path) -> None:
+    sweep, out = str(write_sweep(tmp_path / "sweep")), str(tmp_path / "report.html")
+    words = ["--budget-ms", "15", "--budget-watts", "5.5", "--min-map", "0.3"]
+    main(["report", sweep, "-o", out, *words])
+    text = Path(out).read_text()
+    assert " ".join(words) in text
+    assert "device memory: runs on the CPU (all)" in text
 
 
 def test_names_from_files_cannot_become_markup(tmp_path: Path) -> None:
