@@ -6,21 +6,22 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgedet.cli import main
 
+if TYPE_CHECKING:
+    from edgedet.export.options import ExportReport
+
 pytest.importorskip("pycocotools", reason="needs pycocotools")
 
 
-@pytest.fixture(scope="session")
-def graph(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def graph(sample_export: ExportReport) -> Path:
     """The sample SSDLite as a graph."""
-    pipeline = pytest.importorskip("edgedet.export.pipeline", reason="needs edgedet[export]")
-    path = tmp_path_factory.mktemp("graph") / "ssdlite.onnx"
-    pipeline.export_model(shared / "models/ssdlite320_mobilenet_v3_large_bccd.pt", path, pipeline.ExportOptions())
-    return path
+    return sample_export.path
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> Sequence[str]:
@@ -68,6 +69,20 @@ def test_false_alarms_and_a_recommended_threshold(
     assert (data["images"], point["images_without_objects"]) == (4, 8)
     assert point["false_alarms"] <= 0.25
     assert point["threshold"] == data["false_alarm_threshold"]
+
+
+def test_the_threshold_is_the_askers_and_so_are_the_classes(
+    shared: Path, graph: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", str(graph), f"{shared}/data/bccd:test", "--limit", "3", "--classes", "WBC,Platelets"]
+    assert main([*words, "--threshold", "0.65", "--conf", "0.3", "--max-detections", "50", "--json", "-"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["images"], data["names"]) == (3, ["WBC", "Platelets"])
+    assert (data["working_point"]["threshold"], data["working_point"]["chosen_by"]) == (0.65, "as asked")
+    assert (data["score_threshold"], data["max_detections"]) == (0.3, 50)
+    assert main([*words, "--conf", "0.3"]) == 0
+    text = capsys.readouterr().out
+    assert "reports no score below 0.3" in text and "false alarms  not measured" in text
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,29 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
 import pytest
 
 from edgedet.bench.latency import Rules
+from edgedet.cli import main
 from edgedet.errors import UsageError
 from edgedet.report.collect import collect
 from edgedet.sweep.cell import main as cell_main
 from edgedet.sweep.cell import run_cell, write_cell
 from edgedet.sweep.grid import Job, Setting, cell_key, grid, job_from_json, setting_from_json
-from edgedet.sweep.runner import run_sweep
+from edgedet.sweep.runner import SweepSummary, run_sweep
+
+if TYPE_CHECKING:
+    from edgedet.export.options import ExportOptions, ExportReport
 
 OUTCOME = {"status": "done", "reason": None}
 
@@ -210,7 +218,23 @@ def test_a_real_kill_repeats_no_finished_cell_and_loses_none(tmp_path: Path) -> 
     assert all(json.loads((cells / name).read_text())["status"] == "done" for name in final)
 
 
-def test_a_cell_from_checkpoint_to_figures(shared: Path, tmp_path: Path) -> None:
+def exporting(monkeypatch: pytest.MonkeyPatch, made: ExportReport) -> list[ExportOptions]:
+    """Cells get this export instead of one of their own; what they asked for is kept."""
+    asked: list[ExportOptions] = []
+
+    def export(source: str, target: Path, options: ExportOptions) -> ExportReport:
+        asked.append(options)
+        shutil.copyfile(made.path, target)
+        return dataclasses.replace(made, path=target)
+
+    monkeypatch.setattr("edgedet.export.pipeline.export_model", export)
+    return asked
+
+
+def test_a_cell_from_graph_to_figures(
+    shared: Path, tmp_path: Path, sample_export: ExportReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = exporting(monkeypatch, sample_export)
     source = shared / "models" / "ssdlite320_mobilenet_v3_large_bccd.pt"
     bccd, few = shared / "data" / "bccd", tmp_path / "bccd"
     names = (bccd / "ImageSets" / "Main" / "test.txt").read_text().split()[:4]
@@ -221,7 +245,7 @@ def test_a_cell_from_checkpoint_to_figures(shared: Path, tmp_path: Path) -> None
         for name in names:
             (few / folder / f"{name}{suffix}").symlink_to(bccd / folder / f"{name}{suffix}")
     rules = Rules(warmup_frames=2, warmup_seconds=0.01, frames=5, seconds=0.1, max_seconds=0.3)
-    job = Job(eval=f"{few}:test", rules=rules, cold_starts=0)
+    job = Job(eval=f"{few}:test", rules=rules, cold_starts=0, guard="guard:val", calib="photos")
     (tmp_path / "out" / "artifacts").mkdir(parents=True)
     outcome = run_cell(Setting(str(source)), job, "cell", tmp_path / "out")
     write_cell(tmp_path / "out" / "cells" / "cell.json", "cell", Setting(str(source)), job, OUTCOME | outcome)
@@ -230,5 +254,71 @@ def test_a_cell_from_checkpoint_to_figures(shared: Path, tmp_path: Path) -> None
     assert row.map > 0.3
     assert row.latency("p50") is not None
     assert all(Path(entry["drawn"]).is_file() for entry in row.accuracy["worst"])
-    untrained = run_cell(Setting(str(source), weights="untrained"), job, "untrained", tmp_path / "out")
+    assert row.frames["source"] == job.eval
+    # Frames of its own, no figures from random weights, nothing that judges them at export.
+    cv2.imwrite(str(tmp_path / "frame.png"), np.zeros((30, 40, 3), np.uint8))
+    job = dataclasses.replace(job, frames=str(tmp_path / "frame.png"))
+    setting = Setting(str(source), weights="untrained", precision="int8", conf=0.2, imgsz=(64, 96))
+    untrained = run_cell(setting, job, "untrained", tmp_path / "out")
     assert "random weights" in untrained["accuracy"]["not_measured"]
+    assert untrained["bench"]["frames"]["source"] == job.frames
+    assert [(each.calib, each.eval) for each in asked] == [(None, "guard:val"), ("photos", None)]
+    assert (asked[1].precision, asked[1].conf, asked[1].imgsz) == ("int8", 0.2, (64, 96))
+
+
+def test_a_result_of_another_kind_is_not_taken_for_a_cell(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 2)
+    run_sweep(settings, Job(), tmp_path / "out", run=Cells())
+    cell = next((tmp_path / "out" / "cells").glob("*p1-*.json"))
+    cell.write_text(json.dumps(json.loads(cell.read_text()) | {"kind": "edgedet-eval"}))
+    again = Cells()
+    run_sweep(settings, Job(), tmp_path / "out", run=again)
+    assert again.ran == [1]
+
+
+def test_another_edgedet_measures_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting("a.pt")
+    key = cell_key(setting, Job(), "digest")
+    monkeypatch.setattr("edgedet.sweep.grid.__version__", "99.0")
+    assert cell_key(setting, Job(), "digest") != key
+
+
+def test_a_retry_that_crashes_gives_its_own_reason(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 3)
+    run_sweep(settings, Job(), tmp_path / "out", run=Cells())
+
+    def crash(request: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 7, "", "disk full\n")
+
+    run_sweep(settings, Job(), tmp_path / "out", run=crash, failed="retry")
+    (cell,) = (tmp_path / "out" / "cells").glob("*p3-*.json")
+    assert json.loads(cell.read_text())["reason"] == "the cell's process ended with exit code 7: disk full"
+
+
+@pytest.mark.parametrize(("done", "code"), [(0, 1), (1, 0)])
+def test_the_command_hands_the_sweep_what_it_was_told_and_fails_when_no_cell_worked(
+    done: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[tuple[list[Setting], Job, str, dict[str, Any]]] = []
+
+    def sweep(settings: list[Setting], job: Job, folder: str, **options: Any) -> SweepSummary:
+        calls.append((settings, job, folder, options))
+        return SweepSummary(done, 3, 2)
+
+    monkeypatch.setattr("edgedet.sweep.runner.run_sweep", sweep)
+    words = ["sweep", "a.pt", "--untrained", "b.pt", "--arch", "fasterrcnn_resnet50_fpn", "-o", "out"]
+    words += ["--proposals", "4,50", "--imgsz", "320,240x416", "--eval", "data:test", "--frames", "clip.mp4"]
+    assert main([*words, "--seconds", "2", "--threads", "1", "--retry"]) == code
+    assert f"{done + 3} cells: {done} measured, 3 failed (2 of them now)" in capsys.readouterr().out
+    ((settings, job, folder, options),) = calls
+    assert {(cell.source, cell.weights) for cell in settings} == {("a.pt", "trained"), ("b.pt", "untrained")}
+    assert {(cell.imgsz, cell.proposals) for cell in settings} == {
+        ((height, width), count) for height, width in ((320, 320), (240, 416)) for count in (4, 50)
+    }
+    assert (job.eval, job.frames, job.threads, folder) == ("data:test", "clip.mp4", 1, "out")
+    assert (job.rules.seconds, job.rules.max_seconds) == (2, 6)
+    assert options["failed"] == "retry"
+    main([*words, "--precision", "fp32,int8"])
+    assert "int8 needs calibration images" in capsys.readouterr().err and len(calls) == 1
+    main(words)
+    assert calls[1][3]["failed"] == "keep"

@@ -1,0 +1,20 @@
+"""The sample detector as a graph, made once for every test that needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from edgedet.export.options import ExportReport
+
+
+@pytest.fixture(scope="session")
+def sample_export(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    """The sample SSDLite, exported as it is; the graph is for reading only."""
+    pipeline = pytest.importorskip("edgedet.export.pipeline", reason="needs edgedet[export]")
+    path = tmp_path_factory.mktemp("sample") / "ssdlite.onnx"
+    report: ExportReport = pipeline.export_model(shared / "models/ssdlite320_mobilenet_v3_large_bccd.pt", path)
+    return report
