@@ -6,12 +6,15 @@ python benchmarks/int8_rivals.py FLOAT.onnx FOLDER      FOLDER holds frames.npy;
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import onnx
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ def photograph() -> np.ndarray[Any, Any]:
 
 def bare(model: Any, threads: int) -> Callable[[], object]:
     """``session.run`` of a graph on random input of its size, and nothing else."""
-    import onnxruntime
+    from edgedet.onnx_runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -25,7 +25,7 @@ def open_session(model: onnx.ModelProto | bytes, *, fusion: Fusion = "fused", th
 
     Weights above protobuf's 2 GB limit are refused by protobuf itself.
     """
-    import onnxruntime as ort
+    from edgedet.onnx_runtime import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3

@@ -164,7 +164,7 @@ def _reason(found: Installed) -> str:
 def _onnxruntime(found: Installed) -> Runtime:
     if found.state != "ok":
         return _plain("onnxruntime", found)
-    import onnxruntime
+    from edgedet.onnx_runtime import onnxruntime
 
     # Listed does not mean working: the CUDA provider of a GPU build is listed on machines without a GPU too.
     names = (name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())

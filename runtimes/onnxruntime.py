@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from edgedet.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.onnx_runtime import onnxruntime
 from edgedet.runtimes.base import Array, TensorSpec
 
 DTYPES = {
