@@ -15,6 +15,8 @@ examples:
   edgedet report sweep/ -o report.html --budget-ms 15
   edgedet report bench.json eval.json -o report.html --min-map 0.4
 """
+DEFAULT_TITLE = "Detector trade-offs"
+DEFAULT_PERCENTILE = "p90"
 
 
 def _positive(text: str) -> float:
@@ -31,13 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="results (.json) and folders of sweeps")
     parser.add_argument("-o", "--output", default="report.html", metavar="OUT", help="page to write (report.html)")
-    parser.add_argument("--title", default="Detector trade-offs", help="headline of the page")
+    parser.add_argument("--title", default=DEFAULT_TITLE, help="headline of the page")
     budget = parser.add_argument_group("budget")
     budget.add_argument("--budget-ms", type=_positive, metavar="MS", help="latency a frame may take")
     budget.add_argument("--budget-watts", type=_positive, metavar="W", help="power it may draw")
     budget.add_argument("--min-map", type=fraction, metavar="X", help="accuracy it must have")
     budget.add_argument(
-        "--percentile", choices=("p50", "p90", "p95", "p99"), default="p90", help="which latency is judged (p90)"
+        "--percentile",
+        choices=("p50", "p90", "p95", "p99"),
+        default=DEFAULT_PERCENTILE,
+        help="which latency is judged (p90)",
     )
 
 
@@ -65,6 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         if value is not None:
             command += [option, f"{value:g}"]
+    # The page's own command must make the same choice again.
+    if arguments.percentile != DEFAULT_PERCENTILE:
+        command += ["--percentile", arguments.percentile]
+    if arguments.title != DEFAULT_TITLE:
+        command += ["--title", arguments.title]
     page = html_page(collection, choice, title=arguments.title, command=command)
     texts = {output: page, output.with_suffix(".csv"): csv_text(collection.rows)}
     texts[output.with_suffix(".md")] = markdown_text(collection, choice)

@@ -251,7 +251,18 @@ def test_what_a_lower_precision_cost_and_bought() -> None:
 
 def test_the_page_repeats_the_command_it_came_from(tmp_path: Path) -> None:
     sweep, out = str(write_sweep(tmp_path / "sweep")), str(tmp_path / "report.html")
-    words = ["--budget-ms", "15", "--budget-watts", "5.5", "--min-map", "0.3"]
+    words = [
+        "--budget-ms",
+        "15",
+        "--budget-watts",
+        "5.5",
+        "--min-map",
+        "0.3",
+        "--percentile",
+        "p50",
+        "--title",
+        "Ours",
+    ]
     main(["report", sweep, "-o", out, *words])
     text = Path(out).read_text()
     assert " ".join(words) in text
