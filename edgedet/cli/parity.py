@@ -1,6 +1,7 @@
 """Check that two artifacts of one detector agree: every detection of A has its partner in B, and none is invented.
 
-A is the reference: often the checkpoint itself, which runs through PyTorch. Exit code 0 when they agree, else 1.
+A is the reference: often the checkpoint itself, which runs through PyTorch. Exit code 0 when they agree, else 1,
+also where neither finds anything.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             if len(frames) == arguments.limit:
                 break
     report = summarise(frames)
-    agrees = report.agrees(arguments.required)
+    agrees = shown_to_agree(report, arguments.required)
     if arguments.json:
         print(json.dumps(_as_dict(report, tolerance, arguments.required, names, frames), indent=2))
     else:
@@ -96,6 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
         for line in report_lines(report, arguments.required, names, frames):
             print(line)
     return 0 if agrees else 1
+
+
+def shown_to_agree(report: ParityReport, required: float) -> bool:
+    """Whether the shares are reached, over at least one detection: two that find nothing were not compared."""
+    return report.reference_count + report.candidate_count > 0 and report.agrees(required)
 
 
 def require_same_classes(reference: Detector, candidate: Detector) -> None:
@@ -146,10 +152,10 @@ def report_lines(
         if missing or invented:
             yield f"  {names[index]}: {missing} missing, {invented} invented"
     if report.reference_count == report.candidate_count == 0:
-        yield "neither found anything: that says little; give frames with something in them"
+        yield "neither found anything, so nothing was compared: give frames with something in them"
     yield (
         f"they agree ({required:.2%} required)"
-        if report.agrees(required)
+        if shown_to_agree(report, required)
         else (f"they do not agree ({required:.2%} required)")
     )
 
@@ -162,7 +168,7 @@ def _as_dict(
         "found": report.found,
         "confirmed": report.confirmed,
         "required": required,
-        "agrees": report.agrees(required),
+        "agrees": shown_to_agree(report, required),
         "tolerance": dataclasses.asdict(tolerance),
         "per_frame": [
             {
