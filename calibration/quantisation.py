@@ -136,7 +136,7 @@ class Quantisation:
 
     def figure_with(self, on: Collection[str]) -> float:
         """The judge's figure with the named units in INT8."""
-        if not self.candidates:
+        if not self.candidates:  # nothing to switch
             return self.judge(self._float)
         return self.judge(self.board.run(on))
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 
 import onnx
-from onnxruntime import InferenceSession
 
 from edgedet.calibration.executor import open_session
 from edgedet.calibration.network import Array
+from edgedet.onnx_runtime import onnxruntime
 
 WARM_UP = 3
 TURNS = 4
@@ -48,7 +48,7 @@ def wall_times(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _timed(session: InferenceSession, frame: Array, clock: Callable[[], float]) -> float:
+def _timed(session: onnxruntime.InferenceSession, frame: Array, clock: Callable[[], float]) -> float:
     begin = clock()
     session.run(None, {session.get_inputs()[0].name: frame})
     return (clock() - begin) * 1e3

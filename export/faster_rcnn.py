@@ -163,7 +163,7 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
     classes = heads.box_predictor.cls_score.out_features - 1
     scores, deltas = _add_scores(graph, (logits, deltas), valid, batch=options.batch, count=count, classes=classes)
     labels = None
-    if options.nms == "graph" and (most := _possible_classes(output.score_threshold)) * 2 <= classes:
+    if options.nms == "graph" and (most := _possible_classes(output.score_threshold, classes)) * 2 <= classes:
         scores, labels, deltas = _add_likely_classes(graph, scores, deltas, most)
     boxes = _add_boxes(graph, model, deltas, proposals, parts.content)
     if options.nms == "runtime":
@@ -248,9 +248,13 @@ def export_parts(
     )
 
 
-def _possible_classes(threshold: float) -> int:
-    """How many classes of one softmax can score above ``threshold``: they sum to 1."""
-    return int(1 / threshold) if threshold > 0.01 else 100
+def _possible_classes(threshold: float, classes: int) -> int:
+    """How many of ``classes`` in one softmax can score above ``threshold``: they sum to 1.
+
+    >>> _possible_classes(0.25, 90), _possible_classes(0.001, 300), _possible_classes(0.0, 90)
+    (4, 300, 90)
+    """
+    return min(int(1 / threshold), classes) if threshold > 0 else classes
 
 
 def _add_scores(

@@ -59,6 +59,8 @@ def add_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     graph = model.graph
     groups = [group for group in _groups(graph) if _pays(group)]
+    if not groups:
+        return model
     replaced = {convolution.node.output[0] for group in groups for convolution in group}
     nodes = [node for node in graph.node if node.output[0] not in replaced]
     for group in groups:

@@ -61,6 +61,9 @@ def test_only_one_place_imports_it() -> None:
         path.relative_to(root).as_posix()
         for folder in ("edgedet", "export", "calibration", "runtimes")
         for path in (root / folder).rglob("*.py")
-        if any(line.strip().startswith("import onnxruntime") for line in path.read_text().splitlines())
+        if any(
+            line.strip().startswith(("import onnxruntime", "from onnxruntime"))
+            for line in path.read_text().splitlines()
+        )
     }
     assert importers == {"edgedet/onnx_runtime.py"}
