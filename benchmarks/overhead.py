@@ -36,7 +36,7 @@ UNCOUNTED = 2
 """Runs in a row before it is the next one's turn; the first ones, with caches still full of the other's data, are
 left out."""
 REST = 0.15
-"""Seconds between turns: so long the threads of the one before go on spinning for work on the same cores."""
+"""Seconds between turns with Ultralytics: so long the threads of its session go on spinning for work."""
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("EDGEDET_SHARED", REPOSITORY.parent / "shared"))
@@ -118,13 +118,13 @@ def forget_libraries() -> None:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def medians(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def medians(contestants: dict[str, Callable[[], object]], rounds: int, rest: float = 0.0) -> dict[str, float]:
     """Milliseconds of each, taken in turns so that the machine's moods fall on all alike."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         names = list(contestants) if turn % 2 else list(contestants)[::-1]
         for name in names:
-            time.sleep(REST)
+            time.sleep(rest)
             for run in range(BLOCK):
                 begin = time.perf_counter()
                 contestants[name]()
@@ -148,12 +148,10 @@ def photograph() -> np.ndarray[Any, Any]:
 
 def bare(model: Any, threads: int) -> Callable[[], object]:
     """``session.run`` of a graph on random input of its size, and nothing else."""
-    from edgedet.onnx_runtime import onnxruntime
+    from edgedet.onnx_runtime import onnxruntime, session_options
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
     content = model if isinstance(model, str) else model.SerializeToString()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
     feed = {
         tensor.name: (generator.random(tensor.shape) * (255 if "uint8" in tensor.type else 1)).astype(
@@ -346,7 +344,7 @@ def yolo(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
         found = medians(
             {"detect": lambda: detector.detect(frame), "network": bare(str(source), threads)}, rounds
         ) | medians(
-            {"detect_again": lambda: detector.detect(frame), "predict": lambda: reference(frame)}, rounds // 2
+            {"detect_again": lambda: detector.detect(frame), "predict": lambda: reference(frame)}, rounds // 2, REST
         )
         print(f"yolo: {len(detector.detect(frame))} detections; {stages(detector, frame)}")
     yield Ratio("YOLO11n 640: detect / session.run", found["detect"], found["network"], "ms", 1.08, "at most")

@@ -25,15 +25,13 @@ def open_session(model: onnx.ModelProto | bytes, *, fusion: Fusion = "fused", th
 
     Weights above protobuf's 2 GB limit are refused by protobuf itself.
     """
-    from edgedet.onnx_runtime import onnxruntime as ort
+    from edgedet.onnx_runtime import onnxruntime, session_options
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads or available_cores()
+    options = session_options(threads or available_cores())
     if fusion == "separate":
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     data = model if isinstance(model, bytes) else model.SerializeToString()
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def available_cores() -> int:

@@ -36,7 +36,7 @@ def wall_times(
 ) -> dict[str, float]:
     """Milliseconds per run as a user waits for them, by name: medians of ``TURNS`` turns of ``runs`` each.
 
-    Only one session is open at a time: the threads of another would go on spinning for work on the same cores.
+    Only one session is open at a time, as where the graph will run.
     """
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(TURNS):

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgedet.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnx_runtime import onnxruntime, session_options
 from edgedet.runtimes.base import Array, TensorSpec
 
 DTYPES = {
@@ -47,13 +47,10 @@ class OnnxRuntime:
 
     def __init__(self, path: Path, card: ModelCard, *, threads: int | None, device: str | None) -> None:
         self.card = card
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = session_options(threads)
         options.inter_op_num_threads = 1
         # Planned memory takes 10 MB more than the arena alone for a small detector, and is no faster.
         options.enable_mem_pattern = False
-        if threads is not None:
-            options.intra_op_num_threads = threads
         available = onnxruntime.get_available_providers()
         if device == "cuda" and "CUDAExecutionProvider" not in available:
             raise RuntimeUnavailableError(

@@ -6,7 +6,6 @@ an order drawn anew: what slows the machine for a while slows all of them, and t
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -47,11 +46,10 @@ class Rules:
     half_width: float = 0.02
     """The median counts as settled when half its 99 % interval is below this share of it."""
     block_seconds: float = 0.25
+    turn_seconds: float = 0.1
+    """Length of a block where several artifacts take turns: the moods of a machine last for seconds."""
     resume_frames: int = 2
     """Frames run and not counted after another artifact had the machine (the caches are its)."""
-    rest_seconds: float = 0.15
-    """Pause before them: for 0.1 s after a run, a runtime's idle threads spin for more work, and on a machine of
-    two cores that costs the next artifact half its speed."""
 
     def describe(self) -> dict[str, Any]:
         """As the result file holds them, in words too."""
@@ -116,7 +114,6 @@ def measure_latency(
     *,
     progress: Callable[[str, int, int | None], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
-    rest: Callable[[float], None] = time.sleep,
     root: Path = Path("/"),
 ) -> tuple[list[Series], list[MachineState]]:
     """Warm up, then measure all detectors in turns until the rules are met; nothing is dropped.
@@ -124,10 +121,11 @@ def measure_latency(
     Returns one series for each detector and the states of the machine between blocks.
     """
     series = [Series() for _ in detectors]
+    seconds = rules.block_seconds if len(detectors) == 1 else rules.turn_seconds
     lengths = []
     for detector, its in zip(detectors, series, strict=True):
         its.warmup = warm_up(detector, frames, rules, clock)
-        lengths.append(int(np.clip(math.ceil(rules.block_seconds / max(its.warmup["median_s"], 1e-6)), 3, 1000)))
+        lengths.append(int(np.clip(round(seconds / max(its.warmup["median_s"], 1e-6)), 3, 1000)))
     rng = np.random.default_rng(0)
     states = [read_state(root)]
     resume = rules.resume_frames if len(detectors) > 1 else 0
@@ -136,8 +134,6 @@ def measure_latency(
         for index in rng.permutation(len(detectors)):
             reference = reference_ms(clock)
             first = turn * FRAME_STRIDE
-            if resume:
-                rest(rules.rest_seconds)
             for step in range(resume):
                 detectors[index].detect(frames[(first - resume + step) % len(frames)])
             before = read_state(root)

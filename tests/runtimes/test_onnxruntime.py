@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.card import METADATA_KEY
+from edgedet.card import METADATA_KEY, InputSpec
 from edgedet.errors import ArtifactError, RuntimeUnavailableError
 from edgedet.runtimes.onnxruntime import open as open_graph
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
@@ -31,6 +36,32 @@ def test_bound_buffers_hold_what_a_plain_run_gives(tmp_path: Path) -> None:
     assert again["count"].tolist() == [0]
     runtime.close()
     runtime.close()
+
+
+def test_between_frames_the_threads_sleep(tmp_path: Path) -> None:
+    """By default ONNX Runtime's go on looking for work for 0.1 s and more, at full power."""
+    side = 512
+    shape = (1, 3, side, side)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("images", "y")]
+    weight = numpy_helper.from_array(np.ones((3, 3, 3, 3), np.float32), "w")
+    node = helper.make_node("Conv", ["images", "w"], ["y"], pads=[1, 1, 1, 1])
+    graph = helper.make_graph([node], "convolution", values[:1], values[1:], [weight])
+    path = tmp_path / "a.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    spec = InputSpec(height=side, width=side, layout="NCHW", dtype="float32")
+    card = replace(save_rectangle_graph(tmp_path / "b.onnx"), input=spec)
+
+    def busy_while_idle(run: Callable[[dict[str, Any]], object]) -> float:
+        run({"images": np.ones(shape, np.float32)})
+        begin = time.process_time()
+        time.sleep(0.1)
+        return time.process_time() - begin
+
+    plain = onnxruntime.SessionOptions()
+    plain.intra_op_num_threads = 2
+    if busy_while_idle(partial(onnxruntime.InferenceSession(str(path), plain).run, None)) < 0.02:
+        pytest.skip("this build of ONNX Runtime spares idle threads by itself")
+    assert busy_while_idle(open_graph(path, card=card, threads=2).run) < 0.02
 
 
 def test_outputs_of_unknown_shape_are_given_too(tmp_path: Path) -> None:
