@@ -4,8 +4,8 @@ Three questions, on one artifact and real frames:
 
 1. Does measuring change what is measured? p50 of the suite against a bare loop around ``detect``, in turns.
    Bar: within 2 %.
-2. Does an artifact compare as unchanged with itself? Bar: in 19 of 20 comparisons.
-3. Is an artifact that is made 10 % slower (by busy waiting) called slower? Bar: yes.
+2. Does an artifact compare as unchanged with itself? Bar: in 19 of 20 comparisons, made either way.
+3. Is an artifact that is made 10 % slower (by busy waiting) called slower? Bar: yes, where measured in turns.
 
 Comparisons are made in both ways: of two artifacts measured in turns in one run, and of two runs made apart.
 
@@ -130,7 +130,7 @@ def verdicts(detector: Detector, frames: Sequence[Frame], repeats: int, seconds:
         "repeats": repeats,
         "verdicts": {name: dict(counter) for name, counter in counts.items()},
         "median_resolution_in_turns": round(float(np.median(resolutions)), 4),
-        "kept": counts["same, in turns"]["no change"] >= 0.95 * repeats
+        "kept": min(counts[way]["no change"] for way in ("same, in turns", "same, apart")) >= 0.95 * repeats
         and counts["slowed, in turns"]["slower"] == repeats,
     }
 

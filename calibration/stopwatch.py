@@ -13,7 +13,9 @@ from edgedet.calibration.network import Array
 from edgedet.onnx_runtime import onnxruntime
 
 WARM_UP = 3
-TURNS = 4
+TURNS = 8
+UNCOUNTED = 2
+"""First runs of a turn, with caches still full of another's data."""
 
 
 def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array, *, runs: int = 15) -> dict[str, float]:
@@ -32,19 +34,18 @@ def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array, *, runs: int 
 
 
 def wall_times(
-    models: Mapping[str, onnx.ModelProto], frame: Array, *, threads: int | None = None, runs: int = 10
+    models: Mapping[str, onnx.ModelProto], frame: Array, *, threads: int | None = None, runs: int = 5
 ) -> dict[str, float]:
-    """Milliseconds per run as a user waits for them, by name: medians of ``TURNS`` turns of ``runs`` each.
+    """Milliseconds per run as a user waits for them, by name: medians of ``TURNS`` short turns of ``runs`` each.
 
-    Only one session is open at a time, as where the graph will run.
+    Turns follow one another without a pause, so that a slow moment of the machine falls on all alike.
     """
+    sessions = {name: open_session(model, threads=threads) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(TURNS):
-        for name, model in models.items():
-            session = open_session(model, threads=threads)
-            spent = [_timed(session, frame, time.perf_counter) for _ in range(WARM_UP + runs)]
-            times[name] += spent[WARM_UP:]
-            del session
+    for turn in range(TURNS):
+        for name in list(sessions)[:: 1 if turn % 2 else -1]:
+            spent = [_timed(sessions[name], frame, time.perf_counter) for _ in range(UNCOUNTED + runs)]
+            times[name] += spent[UNCOUNTED:]
     return {name: statistics.median(values) for name, values in times.items()}
 
 

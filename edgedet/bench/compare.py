@@ -14,6 +14,8 @@ Verdict = Literal["slower", "faster", "no change", "undecided"]
 
 MIN_EFFECT = 0.03
 """Smaller changes are not worth a verdict: a rebuilt binary moves by as much (Mytkowicz et al., ASPLOS 2009)."""
+MIN_EFFECT_APART = 0.05
+"""Of runs made apart: from one minute to the next, a machine at rest itself moves by 2 to 4 %."""
 
 LEAST_BLOCKS = 20
 """Fewer blocks give an interval that promises more than it holds."""
@@ -31,7 +33,9 @@ class Comparison:
     p50_before: float
     p50_after: float
     ratio: Interval
-    """``after / before`` of typical block medians."""
+    """``after / before`` of typical block medians, of those in quiet moments where they were measured apart."""
+    min_effect: float
+    """Smaller changes were to be "no change"."""
     verdict: Verdict
     paired: bool
     """Whether both were measured in turns, in one run."""
@@ -41,7 +45,7 @@ class Comparison:
     @property
     def resolution(self) -> float:
         """The smallest slowdown that this comparison would have called one, as a share."""
-        return max(MIN_EFFECT, self.ratio.high / self.ratio.value - 1, 1 - self.ratio.low / self.ratio.value)
+        return max(self.min_effect, self.ratio.high / self.ratio.value - 1, 1 - self.ratio.low / self.ratio.value)
 
     def describe(self) -> dict[str, Any]:
         """As JSON."""
@@ -53,6 +57,7 @@ class Comparison:
             "ratio": round(self.ratio.value, 5),
             "interval": [round(self.ratio.low, 5), round(self.ratio.high, 5)],
             "confidence": self.ratio.confidence,
+            "min_effect": self.min_effect,
             "resolution": round(self.resolution, 5),
             "verdict": self.verdict,
             "paired": self.paired,
@@ -65,7 +70,7 @@ def compare_artifacts(
     after: dict[str, Any],
     *,
     same_run: bool,
-    min_effect: float = MIN_EFFECT,
+    min_effect: float | None = None,
     confidence: float = CONFIDENCE,
 ) -> Comparison:
     """Compare two entries of ``artifacts``.
@@ -74,8 +79,11 @@ def compare_artifacts(
     Measured apart, only blocks during which the machine was quiet count where there are enough of them; and when
     the machine itself changed in between, no verdict is given rather than a wrong one.
 
-    ``min_effect``: changes below this share are "no change" however certain they are.
+    ``min_effect``: changes below this share are "no change" however certain they are; by default ``MIN_EFFECT``
+    in one run, ``MIN_EFFECT_APART`` apart.
     """
+    if min_effect is None:
+        min_effect = MIN_EFFECT if same_run else MIN_EFFECT_APART
     first, second = before["latency"]["blocks"], after["latency"]["blocks"]
     note = ""
     if same_run:
@@ -99,6 +107,7 @@ def compare_artifacts(
         p50_before=before["latency"]["p50"],
         p50_after=after["latency"]["p50"],
         ratio=ratio,
+        min_effect=min_effect,
         verdict=verdict,
         paired=same_run,
         reason=reason + note,

@@ -113,6 +113,16 @@ def test_artifacts_take_turns_on_the_same_frames() -> None:
     assert len(firsts) >= len(turns[0]), "in turns, not one after the other"
 
 
+def test_turns_are_shorter_than_the_blocks_of_one_alone() -> None:
+    lengths = []
+    for count in (1, 2):
+        clock = Clock()
+        workers = [Worker(clock, lambda call: 0.01) for _ in range(count)]
+        series, _ = measure_latency(workers, FRAMES, RULES, clock=clock)
+        lengths.append({len(block["samples_ms"]) for its in series for block in its.blocks})
+    assert lengths == [{round(RULES.block_seconds / 0.01)}, {round(RULES.turn_seconds / 0.01)}]
+
+
 def test_the_stages_and_what_lies_between_them_add_up() -> None:
     clock = Clock()
     (series,), _ = measure_latency([Worker(clock, lambda call: 0.01)], FRAMES, RULES, clock=clock)
