@@ -34,15 +34,20 @@ def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array, *, runs: int 
 
 
 def wall_times(
-    models: Mapping[str, onnx.ModelProto], frame: Array, *, threads: int | None = None, runs: int = 5
+    models: Mapping[str, onnx.ModelProto],
+    frame: Array,
+    *,
+    threads: int | None = None,
+    turns: int = TURNS,
+    runs: int = 5,
 ) -> dict[str, float]:
-    """Milliseconds per run as a user waits for them, by name: medians of ``TURNS`` short turns of ``runs`` each.
+    """Milliseconds per run as a user waits for them, by name: medians of ``turns`` short turns of ``runs`` each.
 
     Turns follow one another without a pause, so that a slow moment of the machine falls on all alike.
     """
     sessions = {name: open_session(model, threads=threads) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(TURNS):
+    for turn in range(turns):
         for name in list(sessions)[:: 1 if turn % 2 else -1]:
             spent = [_timed(sessions[name], frame, time.perf_counter) for _ in range(UNCOUNTED + runs)]
             times[name] += spent[UNCOUNTED:]
