@@ -57,17 +57,52 @@ def test_convert_refuses_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_convert_does_what_it_was_asked(annotation: Path, tmp_path: Path) -> None:
+    words = ["convert", str(annotation), "--to", "coco", "--json"]
+    assert main([*words, str(tmp_path / "cats"), "--classes", "cat", "--link"]) == 0
+    cats = read_dataset(tmp_path / "cats")
+    assert cats.names == ("cat",) and cats.box_count == 5
+    assert all(record.path.samefile(tmp_path / record.path.name) for record in cats.images), "links, not copies"
+    drawn = []
+    for seed in ("0", "1", "1"):
+        folder = tmp_path / f"split{len(drawn)}"
+        assert main([*words, str(folder), "--split", "0.5", "--seed", seed]) == 0
+        drawn.append({record.path.name for record in read_dataset(f"{folder}:train").images})
+    assert drawn[0] != drawn[1] == drawn[2]
+
+
+def test_convert_leaves_out_marked_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((60, 80, 3), np.uint8))
+    (tmp_path / "class-descriptions-boxable.csv").write_text("/m/1,Dog\n")
+    (tmp_path / "validation-annotations-bbox.csv").write_text(
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,"
+        "IsInside\na,xclick,/m/1,1,0.1,0.5,0.1,0.9,0,0,0,0,0\na,xclick,/m/1,1,0.2,0.5,0.1,0.9,0,0,0,1,0\n"
+    )
+    words = ["convert", str(tmp_path), "--images", str(tmp_path), "--to", "coco", "--json"]
+    for more, boxes in ([], 2), (["--exclude", "depiction"], 1):
+        assert main([*words, str(tmp_path / f"out{boxes}"), *more]) == 0
+        assert json.loads(capsys.readouterr().out)["boxes"] == boxes
+
+
 def test_anchors_for_people_and_for_machines(annotation: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["anchors", str(annotation), "--count", "3", "--scales", "2", "--ratios", "1", "--imgsz", "160"]
     assert main(words) == 0
     text = capsys.readouterr().out
     assert "3 anchors, width,height: mean IoU 0.9" in text
+    pixels, cells = (next(line for line in text.splitlines() if name in line) for name in ("YOLOv3", "YOLOv2"))
+    first = [float(value) for value in pixels.split()[-3:][0].rstrip(",").split(",")]
+    assert [float(value) for value in cells.split()[-3:][0].rstrip(",").split(",")] == pytest.approx(
+        [value / 32 for value in first], abs=0.02
+    )
     assert main([*words, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     # Boxes are 12 wide and 15 to 24 high, twice that on a 160 input.
     assert [round(width) for width, _ in facts["yolo"]["anchors"]] == [24, 24, 24]
     assert facts["boxes"] == 10
     assert len(facts["faster_rcnn"]["scales"]) == 2
+    assert main([*words, "--json", "--fit", "none"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [round(width) for width, _ in facts["yolo"]["anchors"]] == [12, 12, 12]
 
 
 def test_too_many_anchors_are_refused(annotation: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,11 @@ def test_a_grid_finds_its_scales_and_ratios() -> None:
     assert grid.mean_iou > 0.95
 
 
+def test_a_ratio_is_height_over_width() -> None:
+    grid = fit_anchor_grid(clusters([(40.0, 40.0), (20.0, 80.0)], 0.02), 1, 2)
+    np.testing.assert_allclose(grid.ratios, [1, 4], rtol=0.05)
+
+
 def test_sizes_are_those_on_the_networks_input_without_crowds() -> None:
     rows = [Row("r", 0, 0, 0, 100, 50), Row("r", 0, 0, 0, 9, 9, crowd=True)]
     record = build_record(Path("a.jpg"), (400, 200), rows, ProblemLog())

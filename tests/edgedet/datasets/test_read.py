@@ -59,6 +59,17 @@ def test_classes_choose_and_order(picture: Picture, tmp_path: Path) -> None:
         read_dataset(path, classes=("dog",))
 
 
+def test_splits_that_number_their_classes_otherwise_are_joined_by_name(picture: Picture, tmp_path: Path) -> None:
+    for name, words in (("train", ("ant", "bee")), ("val", ("cat", "bee"))):
+        picture(f"{name}.jpg")
+        rows = "".join(f"{name}.jpg,1,2,10,20,{word}\n" for word in words)
+        (tmp_path / f"annotation_{name}.txt").write_text(rows)
+    dataset = read_dataset(f"{tmp_path}:all")
+    found = {record.split: [dataset.names[label] for label in record.labels] for record in dataset.images}
+    assert found == {"train": ["ant", "bee"], "val": ["cat", "bee"]}
+    assert sorted(dataset.names) == ["ant", "bee", "cat"]
+
+
 def test_the_line_counts_what_was_dropped_and_names_the_first_places(picture: Picture, tmp_path: Path) -> None:
     picture("a.jpg")
     picture("b.jpg")

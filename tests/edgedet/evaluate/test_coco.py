@@ -188,3 +188,15 @@ def test_without_pycocotools_the_message_says_what_to_install(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'edgedet\[report\]'"):
         CocoEvaluator(("a",))
+
+
+def test_the_annotations_own_area_decides_how_large_an_object_is() -> None:
+    """COCO's area is the segment's: a thin object in a large box is small."""
+    row = Row("r", 0, 10, 10, 110, 110, area=500.0)
+    record = build_record(Path("a.png"), (400, 400), [row], ProblemLog())
+    found = Detections([[10, 10, 110, 110]], [0.9], [0], ("thin",), (400, 400))
+    evaluator = CocoEvaluator(("thin",))
+    evaluator.add(record, found)
+    metrics = evaluator.metrics()
+    assert_equal(metrics, direct([record], [found], 1))
+    assert metrics.ap_small == pytest.approx(1) and math.isnan(metrics.ap_large)

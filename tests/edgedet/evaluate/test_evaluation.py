@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgedet.datasets import Dataset, read_dataset
 from edgedet.errors import DatasetError
 from edgedet.evaluate.evaluation import Evaluation, evaluate
 from edgedet.evaluate.worst import FOUND, INVENTED, MISSED, save_worst
+from tests.edgedet.evaluate.conftest import make_record
 
 pytest.importorskip("pycocotools", reason="needs pycocotools")
 
@@ -73,6 +75,26 @@ def test_negatives_set_the_threshold_and_touch_no_average_precision(
     assert with_rooms.alarm_threshold == with_rooms.at.threshold == pytest.approx(0.6001)
     assert with_rooms.at.false_alarms == 0.25
     assert (with_rooms.coco.map, with_rooms.voc_area) == (plain.coco.map, plain.voc_area)
+
+
+def test_what_need_not_be_found_makes_no_miss_and_no_object_free_picture(
+    make_dataset: MakeDataset, rote: Rote
+) -> None:
+    dataset = make_dataset([(0, CAT)], [(0, CAT)], [])
+    first, second, third = dataset.images
+    crowd = make_record(second.path, [(0, CAT)], crowd=[0])
+    dataset = replace(dataset, images=(first, crowd, third))
+    at = evaluate(rote([(0, 0.9, CAT)], [], []), dataset, threshold=0.5).at
+    assert (at.images_with_objects, at.images_without_objects) == (1, 1)
+    assert (at.misses, at.false_alarms) == (0, 0)
+
+
+def test_finding_a_difficult_object_is_no_error(make_dataset: MakeDataset, rote: Rote) -> None:
+    dataset = make_dataset([(0, CAT), (0, AIR)])
+    (picture,) = dataset.images
+    dataset = replace(dataset, images=(make_record(picture.path, [(0, CAT), (0, AIR)], difficult=[1]),))
+    cat = evaluate(rote([(0, 0.9, AIR), (0, 0.8, CAT)]), dataset).classes[0]
+    assert (cat.voc_area, cat.voc_11_point, cat.ranked) == (1, 1, 1)
 
 
 def test_json_is_whole_and_plain(make_dataset: MakeDataset, rote: Rote) -> None:
