@@ -287,9 +287,9 @@ def run_rivals(
     work.mkdir(parents=True, exist_ok=True)
     np.save(work / "frames.npy", np.stack([frames[i] for i in range(len(frames))]))
     program = Path(__file__).with_name("int8_rivals.py")
-    done = subprocess.run(
-        [python, str(program), str(float_path), str(work)], capture_output=True, text=True, check=False
-    )
+    # In a folder of their own: some of them leave files where they stand.
+    command = [python, str(program), str(float_path.resolve()), str(work.resolve())]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     # The tools themselves fill pages; what became of each is in this file.
     print((work / "tools.txt").read_text() if (work / "tools.txt").exists() else "", end="")
     if done.returncode:
@@ -312,7 +312,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        cells = [row["detector"], row["graph"], f"{row['map']:.3f}" if "map" in row else "–"]
+        cells = [row["detector"], row["graph"], f"{row['map']:.4f}" if "map" in row else "–"]
         cells.append(f"{row['macs_int8']:.1%}" if row["graph"] != "fp32" else "–")
         for kind in ("", "thread_"):
             measured = f"{kind}ms" in row
