@@ -14,6 +14,7 @@ from edgedet import __version__
 from edgedet.card import ModelCard
 from edgedet.errors import CalibrationError, ExportError, UsageError
 from edgedet.export import parity
+from edgedet.export.dfl import shorten_distributions
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
 from edgedet.export.self_describing import embed, opened
 from edgedet.export.simplify import simplify
@@ -61,8 +62,9 @@ def export_model(
     progress("building the graph", 0, 0)
     built = build_graph(source, options, frame_size=options.frame_size or parity.usual_frame(options))
     model = checked(built.model, nms=options.nms)
-    if options.precision == "fp32" and options.target == "cpu":
-        model = add_winograd(model)
+    if options.target == "cpu":
+        model = shorten_distributions(model)
+        model = add_winograd(model) if options.precision == "fp32" else model
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)
 

@@ -19,6 +19,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgedet.export.rewriting import with_nodes
+
 SUFFIX = "/winograd/"
 """Nodes that stand for the convolution ``NAME`` are called ``NAME/winograd/STEP``."""
 
@@ -65,7 +67,7 @@ def add_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = [node for node in graph.node if node.output[0] not in replaced]
     for group in groups:
         nodes.extend(_replacement(graph, group))
-    return _with_nodes(model, nodes)
+    return with_nodes(model, nodes)
 
 
 def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -102,7 +104,7 @@ def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
         nodes.append(
             helper.make_node("Conv", inputs, list(node.output), name=name, kernel_shape=[3, 3], pads=[1] * 4)
         )
-    return _with_nodes(model, nodes)
+    return with_nodes(model, nodes)
 
 
 def _groups(graph: onnx.GraphProto) -> list[list[_Convolution]]:
@@ -240,32 +242,3 @@ def _tiling(size: int) -> Array:
     for tile in range(tiles):
         padded[:, tile, 2 * tile : 2 * tile + 4] = INPUT_TRANSFORM
     return padded[:, :, 1 : size + 1].reshape(4 * tiles, size).astype(np.float32)
-
-
-def _with_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
-    """Exchange the nodes, given in any order; constants that none of them reads go, shapes are inferred anew."""
-    graph = model.graph
-    producer = {name: node for node in nodes for name in node.output}
-    copies: list[onnx.NodeProto] = []
-    placed: set[str] = set()
-    for last in nodes:
-        waiting = [last]
-        while waiting:
-            node = waiting[-1]
-            missing = [producer[name] for name in node.input if name in producer and name not in placed]
-            if missing:
-                waiting.extend(missing)
-                continue
-            waiting.pop()
-            if node.output[0] not in placed:
-                placed.update(node.output)
-                copies.append(onnx.NodeProto())
-                copies[-1].CopyFrom(node)
-    read = {name for node in copies for name in node.input}
-    kept = [onnx.TensorProto.FromString(t.SerializeToString()) for t in graph.initializer if t.name in read]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(copies)
-    graph.initializer.extend(kept)
-    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    graph.value_info.extend(inferred.graph.value_info)
-    return model
