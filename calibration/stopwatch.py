@@ -12,20 +12,20 @@ from edgedet.calibration.executor import open_session
 from edgedet.calibration.network import Array
 from edgedet.onnx_runtime import onnxruntime
 
-WARM_UP = 3
-TURNS = 8
-UNCOUNTED = 2
-"""First runs of a turn, with caches still full of another's data."""
+WARM_UP, RUNS = 3, 15
+"""Of CPU time: runs that do not count, and runs that do."""
+TURNS, UNCOUNTED, COUNTED = 8, 2, 5
+"""Of waiting time: turns, and the runs of each; the first ones find caches full of another's data."""
 
 
-def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array, *, runs: int = 15) -> dict[str, float]:
+def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array) -> dict[str, float]:
     """Milliseconds of CPU time per run on one thread, by name: interleaved, medians.
 
     CPU time of a single thread hardly notices what else the machine is doing, so small differences count.
     """
     sessions = {name: open_session(model, threads=1) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(WARM_UP + runs):
+    for turn in range(WARM_UP + RUNS):
         for name, session in sessions.items():
             spent = _timed(session, frame, time.thread_time)
             if turn >= WARM_UP:
@@ -39,9 +39,8 @@ def wall_times(
     *,
     threads: int | None = None,
     turns: int = TURNS,
-    runs: int = 5,
 ) -> dict[str, float]:
-    """Milliseconds per run as a user waits for them, by name: medians of ``turns`` short turns of ``runs`` each.
+    """Milliseconds per run as a user waits for them, by name: medians of ``turns`` short turns.
 
     Turns follow one another without a pause, so that a slow moment of the machine falls on all alike.
     """
@@ -49,7 +48,7 @@ def wall_times(
     times: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(turns):
         for name in list(sessions)[:: 1 if turn % 2 else -1]:
-            spent = [_timed(sessions[name], frame, time.perf_counter) for _ in range(UNCOUNTED + runs)]
+            spent = [_timed(sessions[name], frame, time.perf_counter) for _ in range(UNCOUNTED + COUNTED)]
             times[name] += spent[UNCOUNTED:]
     return {name: statistics.median(values) for name, values in times.items()}
 

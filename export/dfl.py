@@ -73,7 +73,6 @@ def _products(
         numpy_helper.from_array(weights, f"{prefix}/weights"),
         numpy_helper.from_array(np.array([1, 1], np.int64), f"{prefix}/halves"),
     ]
-
     halves = [f"{prefix}/up", f"{prefix}/down"]
 
     def op(op_type: str, *inputs: str, step: str, to: Sequence[str] = (), **attributes: Any) -> onnx.NodeProto:
@@ -85,14 +84,7 @@ def _products(
         op("Sub", bins, f"{prefix}/largest", step="below_largest"),
         op("Exp", f"{prefix}/below_largest", step="exponentials"),
         op("MatMul", f"{prefix}/weights", f"{prefix}/exponentials", step="both"),
-        op(
-            "Split",
-            f"{prefix}/both",
-            f"{prefix}/halves",
-            step="apart",
-            to=[f"{prefix}/up", f"{prefix}/down"],
-            axis=2,
-        ),
+        op("Split", f"{prefix}/both", f"{prefix}/halves", step="apart", to=halves, axis=2),
         op("Div", *halves, step="mean"),
         op("Transpose", f"{prefix}/mean", step="sides", to=mean.output, perm=[0, 2, 1, 3]),
     ], constants

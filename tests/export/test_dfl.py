@@ -69,6 +69,8 @@ def test_every_shape_stays_known() -> None:
     shorter = shorten_distributions(decoding())
     known = {value.name for value in (*shorter.graph.value_info, *shorter.graph.output)}
     assert {name for node in shorter.graph.node for name in node.output} <= known
+    (mean,) = (value for value in shorter.graph.value_info if value.name == "mean")
+    assert [size.dim_value for size in mean.type.tensor_type.shape.dim] == [1, 1, 4, PLACES], "the convolution's"
     constants = {tensor.name for tensor in shorter.graph.initializer}
     assert constants <= {name for node in shorter.graph.node for name in node.input}, "nothing unread is kept"
 
