@@ -121,15 +121,20 @@ def measure(subject: Subject, work: Path, rivals: str | None, threads: int | Non
     judge = MapJudge(card, dataset(subject.guard), outputs) if subject.guard else None
     paths = {"fp32": float_path}
     reports: dict[str, dict[str, Any]] = {}
-    for target in ("tensorrt", "cpu"):
-        options = QuantiseOptions(target=target, cache=work / "measured", over_budget="keep_best", threads=threads)  # type: ignore[arg-type]
+    kept = QuantiseOptions(cache=work / "measured", over_budget="keep_best", threads=threads)
+    ways = {
+        "tensorrt": replace(kept, target="tensorrt"),
+        "tensorrt-all": replace(kept, target="tensorrt", layers="all"),
+        "cpu": replace(kept, target="cpu"),
+    }
+    for way, options in ways.items():
         with Progress() as progress:
             done = quantise(model, card, frames, judge=judge, options=options, progress=progress)
-        name = f"edgedet, {target} dialect"
+        name = f"edgedet, {options.target} dialect{', all layers' if options.layers == 'all' else ''}"
         reports[name] = done.report
-        paths[name] = work / f"{subject.name}-{target}.onnx"
+        paths[name] = work / f"{subject.name}-{way}.onnx"
         save(done.model, replace(card, precision="int8", measured={"int8": done.report}), paths[name])
-        print(f"{subject.name} {target}: {done.report['seconds']} s, {'; '.join(done.warnings) or 'no warnings'}")
+        print(f"{subject.name} {way}: {done.report['seconds']} s, {'; '.join(done.warnings) or 'no warnings'}")
     if rivals:
         plain = work / f"{subject.name}-convolutions.onnx"
         onnx.save(model, plain)

@@ -14,7 +14,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from edgedet.calibration.dialect import Unit
 from edgedet.calibration.fitting import Fit
-from edgedet.calibration.grid import Grid, GridKind
+from edgedet.calibration.grid import Grid, GridKind, grid_for
 from edgedet.calibration.network import Layer, Network
 from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import decoding
@@ -154,14 +154,41 @@ def quantised_output(network: Network, node: NodeProto) -> str:
     return node.output[0]
 
 
+SHAREABLE = 2.0
+"""Times coarser a tensor's grid may become so that a Concat can copy it instead of rescaling every value."""
+
+
 def _shared_grids(network: Network, nodes: Mapping[str, str], grids: Mapping[str, Grid]) -> dict[str, Grid]:
-    """Grids with those of range-keeping operators made equal on both sides (the input's wins)."""
+    """Grids made equal where that saves work: through range-keeping operators and into Concats.
+
+    The former have no integer kernel otherwise, and take their input's. Concat's kernel copies inputs that are on
+    its output's grid, and looks up every value of the others, on one core.
+    """
     result = dict(grids)
-    for node in network.graph.node:
-        if node.name in nodes and node.op_type in RANGE_KEEPING:
+    groups = {tensor: {tensor} for tensor in grids}
+    inside = [node for node in network.graph.node if node.name in nodes]
+    for node in inside:
+        if node.op_type in RANGE_KEEPING:
             for output in node.output:
-                result[output] = result[node.input[0]]
+                _join(groups, node.input[0], output)
+                result |= dict.fromkeys(groups[output], result[node.input[0]])
+    for node in inside:
+        if node.op_type != "Concat":
+            continue
+        for index in data_inputs(node, network):
+            tensor, output = node.input[index], node.output[0]
+            both = groups[tensor] | groups[output]
+            low, high = zip(*(result[name].range for name in (tensor, output)), strict=True)
+            grid = grid_for("u8", min(low), max(high))
+            if all(grid.scale <= SHAREABLE * grids[name].scale for name in both):
+                _join(groups, tensor, output)
+                result |= dict.fromkeys(both, grid)
     return result
+
+
+def _join(groups: dict[str, set[str]], first: str, second: str) -> None:
+    both = groups[first] | groups[second]
+    groups.update(dict.fromkeys(both, both))
 
 
 def usable_weight_bits() -> int:

@@ -13,9 +13,10 @@ from typing import Any, Literal
 import onnx
 
 from edgedet.calibration import rules
+from edgedet.calibration.balance import balance
 from edgedet.calibration.cpu import Cpu
 from edgedet.calibration.data import CalibrationFrames
-from edgedet.calibration.dialect import Dialect, Unit
+from edgedet.calibration.dialect import Dialect, LayerChoice, Unit
 from edgedet.calibration.equalise import equalise
 from edgedet.calibration.executor import available_cores
 from edgedet.calibration.fitting import rough_fit
@@ -46,11 +47,14 @@ ATTEMPTS = 4
 class QuantiseOptions:
     """``target``: which dialect. ``max_drop``: how much of the judge's figure may be lost, absolute.
 
+    ``layers``: which are INT8 for TensorRT; for a CPU that is found by measuring.
+
     ``over_budget``: what happens when that cannot be kept: ``refuse`` raises, ``keep_best`` returns the best graph.
     ``cache``: folder for what was measured, so that a killed run resumes; None keeps nothing.
     """
 
     target: Literal["cpu", "tensorrt"] = "tensorrt"
+    layers: LayerChoice = "dense"
     max_drop: float = 0.01
     over_budget: Literal["refuse", "keep_best"] = "refuse"
     cache: Path | None = None
@@ -98,7 +102,7 @@ def quantise(
     started = time.monotonic()
     check_frames(model, frames)
     warnings = list(frames.warnings) if isinstance(frames, CalibrationFrames) else []
-    dialect = Cpu() if options.target == "cpu" else TensorRT()
+    dialect = Cpu() if options.target == "cpu" else TensorRT(options.layers)
     network = dialect.adapt(prepare(model))
     layers = feature_layers(network)
     if not layers:
@@ -118,6 +122,12 @@ def quantise(
         kind=dialect.kind,
         threads=options.threads,
     )
+    balanced = {}
+    if options.target == "tensorrt" and options.layers == "all":
+        progress("balancing channels", 0, 0)
+        balanced = balance(network, layers, frames, threads=options.threads)
+        layers = feature_layers(network)
+        units, reasons = dialect.units(network, layers)
     work = Quantisation(
         network,
         layers,
@@ -160,7 +170,7 @@ def quantise(
     latency = None
     if options.target == "cpu":
         latency = wall_times({"fp32": network.model, "int8": finished}, frames[0], threads=options.threads)
-        if verdict.on and latency["int8"] > latency["fp32"]:
+        if not verdict.on or latency["int8"] > latency["fp32"]:
             finished, figure, share, reasons = (
                 network.model,
                 guard.reference,
@@ -189,6 +199,7 @@ def quantise(
         "layers": len(layers),
         "kept_float": reasons,
         "equalised": equalised,
+        "balanced": balanced,
         # Plain dictionaries: dataclasses.asdict rebuilds a Counter from pairs, and counts the pairs.
         "ranges": dict(Counter(work.fit.methods[layer.input] for unit in on for layer in unit.layers)),
         "rounding": dict(Counter(work.fit.layers[layer.name].rounding for unit in on for layer in unit.layers)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from edgedet.calibration.dialect import Unit
+from edgedet.calibration.dialect import LayerChoice, Unit
 from edgedet.calibration.fitting import Fit
 from edgedet.calibration.grid import GridKind
 from edgedet.calibration.network import Layer, Network
@@ -27,18 +27,23 @@ class TensorRT:
     kind: GridKind = "s8"
     weight_bits = 8
 
+    def __init__(self, layers: LayerChoice = "dense") -> None:
+        self._layers = layers
+
     def adapt(self, network: Network) -> Network:
         """Nothing to rewrite."""
         return network
 
     def units(self, network: Network, layers: Sequence[Layer]) -> tuple[list[Unit], dict[str, str]]:
-        """Every dense layer of some weight; depthwise ones run no faster in INT8 than in FP16."""
+        """Every dense layer of some weight (depthwise ones run no faster in INT8 than in FP16), or every layer."""
         total = max(sum(layer.multiply_adds for layer in layers), 1)
         units = []
         left = {}
         for layer in layers:
             share = layer.multiply_adds / total
-            if layer.depthwise:
+            if self._layers == "all":
+                units.append(Unit(layer.name, (layer,), (layer.name,), share))
+            elif layer.depthwise:
                 left[layer.name] = "depthwise: bound by memory, INT8 saves no time over FP16"
             elif share < TOO_SMALL:
                 left[layer.name] = f"{share:.3%} of the multiply-adds: nothing to gain"

@@ -142,6 +142,13 @@ def _check_request(source: Path, output: Path, options: ExportOptions) -> None:
             "int8 needs calibration images, to see which values the network really has: add --calib DATASET "
             "(a folder of 100 or more typical frames will do, labels are not needed)"
         )
+    if options.int8_layers == "all" and (
+        options.precision != "int8" or (suffix == ".onnx" and options.target == "cpu")
+    ):
+        raise UsageError(
+            "--int8-layers all is for INT8 with --target tensorrt (or an engine); on a CPU the layers are found by "
+            "measuring which are faster"
+        )
     require_writable_parent(output)
 
 
@@ -186,6 +193,7 @@ def _reduce_precision(
         judge=judge,
         options=QuantiseOptions(
             target=options.target,
+            layers=options.int8_layers,
             max_drop=options.max_drop,
             over_budget=options.over_budget,
             cache=output.with_name(f".{output.stem}.int8-cache"),

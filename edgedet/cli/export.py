@@ -48,7 +48,7 @@ GRAPH_SUFFIX = ".onnx"
 
 PASSED_ON = (
     "arch", "family", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf", "iou",
-    "nms", "input_dtype", "precision", "target", "calib", "eval", "max_drop", "over_budget",
+    "nms", "input_dtype", "precision", "target", "calib", "eval", "int8_layers", "max_drop", "over_budget",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
 
@@ -108,6 +108,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     precision.add_argument("--calib", metavar="DATASET", help="images that set INT8 ranges; labels are not needed")
     precision.add_argument(
         "--eval", metavar="DATASET", help="labelled images: accuracy is measured before and after"
+    )
+    precision.add_argument(
+        "--int8-layers",
+        choices=("dense", "all"),
+        help="for TensorRT: layers that INT8 makes faster on a GPU (dense, the default), or every layer, which "
+        "a DLA wants",
     )
     precision.add_argument(
         "--max-drop", metavar="X", type=fraction, help="what INT8 may cost, absolute (0.01: one point of mAP)"
@@ -302,7 +308,12 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
             "will see (no labels needed), or use --fp16, which needs none"
         )
     if precision != "int8":
-        for option, value in (("--max-drop", arguments.max_drop), ("--over-budget", arguments.over_budget)):
+        about_int8 = {
+            "--max-drop": arguments.max_drop,
+            "--over-budget": arguments.over_budget,
+            "--int8-layers": arguments.int8_layers,
+        }
+        for option, value in about_int8.items():
             if value is not None:
                 raise UsageError(
                     f"{option} is about INT8, but precision is {precision}: add --int8 or drop {option}"

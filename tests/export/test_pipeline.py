@@ -120,6 +120,7 @@ def test_default_output_is_named_after_source_and_precision() -> None:
         {"classes": "cat,dog"},
         {"precision": "bf16"},
         {"nms": None, "over_budget": "maybe"},
+        {"int8_layers": "some"},
     ],
 )
 def test_values_out_of_range_are_refused(options: dict[str, Any]) -> None:
@@ -133,6 +134,8 @@ def test_values_out_of_range_are_refused(options: dict[str, Any]) -> None:
         ({"proposals": 50}, UsageError, "no region proposals"),
         ({"family": "yolo"}, UsageError, "is a checkpoint"),
         ({"precision": "int8"}, CalibrationError, "--calib"),
+        ({"precision": "int8", "calib": "photos", "int8_layers": "all"}, UsageError, "--target tensorrt"),
+        ({"int8_layers": "all"}, UsageError, "--int8-layers all is for INT8"),
         ({"classes": ("a", "b")}, CheckpointError, "2 names"),
         ({"arch": "ssd300_vgg16"}, CheckpointError, "ssd300_vgg16"),
     ],

@@ -235,7 +235,12 @@ def test_the_command_writes_a_result_that_compare_reads(
     out = tmp_path / "both.json"
     command = ["bench", str(graph), str(graph), "--seconds", "0.1", "--min-frames", "5", "--warmup", "2"]
     assert main([*command, "--batches", "none", "--streams", "none", "--cold-starts", "0", "--json", str(out)]) == 0
-    check(json.loads(out.read_text()))
+    measured = json.loads(out.read_text())
+    check(measured)
+    # One turn each decides nothing, whatever else the machine did meanwhile.
+    for artifact in measured["artifacts"]:
+        artifact["latency"]["blocks"] = artifact["latency"]["blocks"][:1]
+    out.write_text(json.dumps(measured))
     assert "left out on request" in capsys.readouterr().out
     assert main(["compare", str(out), "--undecided", "fail"]) == 1
     assert main(["compare", str(out)]) == 0

@@ -85,6 +85,12 @@ CASES = [
     ("pickle with code", "export {code.pt} -o out.onnx", "UntrustedCheckpointError", "--trust-checkpoint"),
     ("unwritable folder", "export {good.pt} -o {photo.jpg}/out.onnx", "OutputError", "photo.jpg"),
     ("int8 without images", "export {good.pt} --int8 -o out.onnx", "CalibrationError", "--calib"),
+    (
+        "layers without int8",
+        "export {good.pt} --int8-layers all -o out.onnx",
+        "UsageError",
+        "--int8-layers is about",
+    ),
     ("calibration set missing", "export {good.pt} --int8 --calib none/ -o out.onnx", "DatasetError", "none"),
     ("unknown suffix", "export {good.pt} -o out.tflite", "OutputError", "suffix"),
     ("broken picture", "detect {good.onnx} {broken.jpg}", "SourceError", "broken.jpg"),
