@@ -21,7 +21,8 @@ import numpy as np
 from onnx import helper
 
 from edgedet.calibration import rounding
-from edgedet.calibration.executor import stream
+from edgedet.calibration.executor import in_chunks, stream
+from edgedet.calibration.fitting import fourth_power
 from edgedet.calibration.grid import Grid, weight_scales
 from edgedet.calibration.network import Array, Layer, Network
 from edgedet.calibration.patches import Patches, collect, weight_matrix
@@ -30,8 +31,9 @@ CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the widest reach that a range may cover."""
 WORTH = 0.7
 """The outputs of the layers behind must be disturbed by a third less."""
-WIDEST = 2.0**10
-"""Times below the widest channel from which a channel is as good as dead, and scaled no further up."""
+WIDEST = 32.0
+"""Times below the widest channel to which a channel is scaled up at most: one that is silent on the calibration
+frames need not be so for ever."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ def balance(
     done: dict[str, float] = {}
     for patches in collect(network, frames, [layer for group in groups for layer in group], threads=threads):
         for group in groups:
-            if group[0].name not in patches or not np.any(reaches[group[0].input].high):
+            reach = reaches[group[0].input]
+            if group[0].name not in patches or not (reach.low.any() or reach.high.any()):
                 continue
-            before, after = _plans(network, group, patches, reaches[group[0].input])
+            before, after = _plans(network, group, patches, reach)
             if after.error < WORTH * before.error:
                 plans.append((group, after))
                 done |= {layer.name: round(after.error / before.error, 4) for layer in group}
@@ -82,7 +85,7 @@ def _groups(network: Network, layers: Sequence[Layer]) -> list[list[Layer]]:
     for layer in layers:
         if layer.op_type != "Conv":
             continue
-        if layer.depthwise:
+        if layer.depthwise and network.constants[layer.weight].dims[1] == 1:
             groups.append([layer])
         elif layer.group == 1 and _pointwise(network, layer):
             pointwise.setdefault(layer.input, []).append(layer)
@@ -100,12 +103,13 @@ def _reaches(
     network: Network, tensors: Sequence[str], frames: Sequence[Array], threads: int | None
 ) -> dict[str, Reach]:
     found: dict[str, Reach] = {}
-    for values in stream(network, frames, list(dict.fromkeys(tensors)), threads=threads):
-        for name, value in values.items():
-            low, high = value.min(axis=(0, 2, 3)), value.max(axis=(0, 2, 3))
-            if name in found:
-                low, high = np.minimum(low, found[name].low), np.maximum(high, found[name].high)
-            found[name] = Reach(low, high)
+    for chunk in in_chunks(network, list(dict.fromkeys(tensors))):
+        for values in stream(network, frames, chunk, threads=threads):
+            for name, value in values.items():
+                low, high = value.min(axis=(0, 2, 3)), value.max(axis=(0, 2, 3))
+                if name in found:
+                    low, high = np.minimum(low, found[name].low), np.maximum(high, found[name].high)
+                found[name] = Reach(low, high)
     return found
 
 
@@ -141,7 +145,7 @@ def _own_widths(rows: Array, matrix: Array, magnitude: Array) -> Array:
     for clip in CLIPS:
         width = (magnitude * clip)[:, None, None]
         error = Grid("s8", 1 / 127).round(rows / width) * width - rows
-        errors.append(Patches(error).outputs(matrix).var(axis=1, dtype=np.float64).sum(axis=-1))
+        errors.append(fourth_power(Patches(error / magnitude[:, None, None]).outputs(matrix)).sum(axis=-1))
     return (magnitude * np.array(CLIPS)[np.argmin(errors, axis=0)]).astype(np.float32)
 
 
@@ -186,8 +190,6 @@ def _write(network: Network, group: Sequence[Layer], plan: Plan) -> None:
         node = network.nodes[layer.name]
         weight = network.constant(layer.weight)
         by = plan.spread[:, None, None, None] if layer.depthwise else plan.spread[None, :, None, None]
-        if layer.depthwise:
-            by = np.repeat(by, len(weight) // layer.group, axis=0)
         # Under names of its own: other layers may share the constants.
         network.set_constant(f"{layer.name}/balanced_weight", weight * by)
         node.input[0], node.input[1] = added[-1].output[0], f"{layer.name}/balanced_weight"

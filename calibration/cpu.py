@@ -170,8 +170,9 @@ def _shared_grids(network: Network, nodes: Mapping[str, str], grids: Mapping[str
     for node in inside:
         if node.op_type in RANGE_KEEPING:
             for output in node.output:
-                _join(groups, node.input[0], output)
-                result |= dict.fromkeys(groups[output], result[node.input[0]])
+                if output in groups:  # not an index, nor one that only float operators read
+                    _join(groups, node.input[0], output)
+                    result |= dict.fromkeys(groups[output], result[node.input[0]])
     for node in inside:
         if node.op_type != "Concat":
             continue

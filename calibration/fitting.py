@@ -160,13 +160,14 @@ def choose_grid(
         matrix = weight_matrix(layer, network.constant(layer.weight))
         some = patches[layer.name].rows[:, :SEARCH_ROWS]
         outputs = Patches(some).outputs(matrix)
-        exact[layer.name] = (matrix, some, outputs, disturbance(outputs))
+        size = outputs.std() + np.float32(1e-20)
+        exact[layer.name] = (matrix, some, outputs, size, disturbance(outputs / size))
     for name, grid in candidates(seen, kind).items():
         loss = 0.0
         for layer in group:
-            matrix, some, outputs, power = exact[layer.name]
+            matrix, some, outputs, size, whole = exact[layer.name]
             rounded = Patches(grid.round(some)).outputs(matrix)
-            loss += disturbance(rounded - outputs) / power
+            loss += disturbance((rounded - outputs) / size) / whole
         if best is None or loss < best[0]:
             best = (loss, name, grid)
     assert best is not None
@@ -184,8 +185,16 @@ def disturbance(values: Array) -> float:
     Objects cover few positions and excite them strongly: the square would trade their clipping for a finer step in
     the background that is most of a frame (the exponent of a layer's loss: Nahshan et al., arXiv:1911.07190).
     """
+    return float(fourth_power(values).sum()) + 1e-20
+
+
+def fourth_power(values: Array) -> Array:
+    """Of ``values`` [groups, n, channels] about each channel's mean, averaged over n: [groups, channels]."""
     centred = values - values.mean(axis=1, keepdims=True)
-    return float((centred**4).mean(axis=1, dtype=np.float64).sum()) + 1e-30
+    centred *= centred
+    centred *= centred
+    result: Array = centred.mean(axis=1, dtype=np.float64)
+    return result
 
 
 def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits: int) -> FittedLayer:

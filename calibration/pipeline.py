@@ -170,18 +170,18 @@ def quantise(
     latency = None
     if options.target == "cpu":
         latency = wall_times({"fp32": network.model, "int8": finished}, frames[0], threads=options.threads)
-        if not verdict.on or latency["int8"] > latency["fp32"]:
-            finished, figure, share, reasons = (
-                network.model,
-                guard.reference,
-                0.0,
-                dict.fromkeys((layer.name for layer in layers), NO_FASTER),
-            )
-            latency["int8"] = latency["fp32"]
+        if verdict.on and latency["int8"] > latency["fp32"]:
+            finished, figure, share = network.model, guard.reference, 0.0
+            reasons = dict.fromkeys((layer.name for layer in layers), NO_FASTER)
         if share == 0:
-            warnings.append(
-                "INT8 is not faster than fp32 for this network on this machine, so the graph was left in fp32"
+            latency["int8"] = latency["fp32"]
+            too_slow = NO_FASTER in reasons.values()
+            why = (
+                "is not faster than fp32 for this network on this machine"
+                if too_slow
+                else "costs too much accuracy"
             )
+            warnings.append(f"INT8 {why}, so the graph was left in fp32")
     else:
         rules.check(finished)
     onnx.checker.check_model(finished, full_check=True)
@@ -199,7 +199,7 @@ def quantise(
         "layers": len(layers),
         "kept_float": reasons,
         "equalised": equalised,
-        "balanced": balanced,
+        "balanced": {name: left for name, left in balanced.items() if name in verdict.on},
         # Plain dictionaries: dataclasses.asdict rebuilds a Counter from pairs, and counts the pairs.
         "ranges": dict(Counter(work.fit.methods[layer.input] for unit in on for layer in unit.layers)),
         "rounding": dict(Counter(work.fit.layers[layer.name].rounding for unit in on for layer in unit.layers)),

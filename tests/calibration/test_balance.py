@@ -110,6 +110,39 @@ def test_layers_that_mix_channels_with_padding_or_neighbours_are_left_alone(
     assert network.graph.SerializeToString() == graph
 
 
+def test_a_channel_silent_while_calibrating_still_has_room() -> None:
+    network = behind_silu(3, group=CHANNELS, pads=[1, 1, 1, 1])
+    silent = [frame.copy() for frame in FRAMES]
+    for frame in silent:
+        frame[:, 2] = 0
+    balance(network, network.layers(), silent)
+    layer = next(layer for layer in network.layers() if layer.name == "conv0")
+    widest = observe(network, silent, [layer.input])[layer.input].magnitude
+    loud = [frame.copy() for frame in silent]
+    loud[0][:, 2] = UNEVEN[-1] / UNEVEN[2] / 40  # behind SiLU a fortieth of what the widest channel reaches
+    assert observe(network, loud, [layer.input])[layer.input].channel_high[2] < widest
+
+
+def test_channels_that_are_never_positive_are_balanced_too() -> None:
+    network = behind_silu(3, group=CHANNELS, pads=[1, 1, 1, 1])
+    negative = helper.make_node("Neg", ["a"], ["m"], "negative")
+    network.nodes["silu"].output[0] = "n"
+    network.graph.node.insert(3, helper.make_node("Abs", ["n"], ["a"], "size"))
+    network.graph.node.insert(4, negative)
+    network.refresh()
+    assert set(balance(network, network.layers(), FRAMES)) == {"conv0"}
+
+
+def test_groups_that_mix_two_channels_are_left_alone() -> None:
+    network = behind_silu(3, group=CHANNELS // 2, pads=[1, 1, 1, 1])
+    weight = network.constant("w0")[: CHANNELS // 2]
+    network.set_constant("w0", weight)
+    network.set_constant("b0", network.constant("b0")[: CHANNELS // 2])
+    network.refresh()
+    assert network.layers()[-1].depthwise, "one output for each group"
+    assert balance(network, network.layers(), FRAMES) == {}
+
+
 def test_frames_of_nothing_change_nothing() -> None:
     network = behind_silu(1)
     assert balance(network, network.layers(), [np.zeros_like(FRAMES[0])] * 2) == {}

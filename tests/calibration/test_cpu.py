@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain, repeat
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration.cpu import Cpu
@@ -110,6 +112,17 @@ def test_no_grid_becomes_more_than_twice_as_coarse_by_way_of_others() -> None:
         assert scale(placed(branches(sizes=(1.0, size))), "left") <= 2.0 * own * 1.001
 
 
+def test_a_split_of_which_only_floats_read_one_part(tmp_path: Path) -> None:
+    model = branches()
+    nodes = model.graph.node
+    nodes[5].input[:] = ["left", "first", "aside"]
+    nodes.insert(5, helper.make_node("Split", ["pooled"], ["first", "second"], "split", axis=1, num_outputs=2))
+    nodes.insert(6, helper.make_node("Tanh", ["second"], ["aside"], "aside"))
+    network = placed(model)
+    assert scale(network, "first") == scale(network, "pooled")
+    assert kernels(network, tmp_path)["QLinearConv"] == 3
+
+
 def test_biases_are_integers_at_the_accumulators_scale() -> None:
     model = branches()
     model.graph.initializer.append(numpy_helper.from_array(np.linspace(-3, 3, 6, dtype=np.float32), "bias"))
@@ -130,6 +143,25 @@ def test_what_is_shipped_is_int8_that_was_faster_or_fp32_with_a_warning(tiny: Mo
     assert quantised == (done.report["macs_int8"] > 0)
     assert quantised != any("not faster" in warning for warning in done.warnings)
     assert done.report["latency_ms"]["int8"] <= done.report["latency_ms"]["fp32"]
+
+
+def test_what_costs_too_much_accuracy_is_not_called_slow(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strict:
+        """Takes any INT8 for a disaster."""
+
+        name, digest = "strict", "strict"
+
+        def __call__(self, run: object) -> float:
+            return float(next(self.figures))
+
+        figures = chain([1.0], repeat(0.0))
+
+    monkeypatch.setattr("edgedet.calibration.pipeline._paying", lambda network, dialect, units, frame, **_: units)
+    options = QuantiseOptions(target="cpu", over_budget="keep_best")
+    done = quantise(tiny.tiny_detector(), tiny.card(), tiny.frames(16), judge=Strict(), options=options)
+    assert done.report["macs_int8"] == 0
+    assert all("of agreement alone" in reason for reason in done.report["kept_float"].values())
+    assert any("costs too much accuracy" in warning for warning in done.warnings)
 
 
 def test_hard_swish_is_taken_apart_without_changing_it() -> None:
