@@ -22,7 +22,6 @@ from onnx import helper
 
 from edgedet.calibration import rounding
 from edgedet.calibration.executor import in_chunks, stream
-from edgedet.calibration.fitting import fourth_power
 from edgedet.calibration.grid import Grid, weight_scales
 from edgedet.calibration.network import Array, Layer, Network
 from edgedet.calibration.patches import Patches, collect, weight_matrix
@@ -31,9 +30,9 @@ CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the widest reach that a range may cover."""
 WORTH = 0.7
 """The outputs of the layers behind must be disturbed by a third less."""
-WIDEST = 32.0
-"""Times below the widest channel to which a channel is scaled up at most: one that is silent on the calibration
-frames need not be so for ever."""
+QUIETEST = 1 / 32
+"""Of the median channel's reach, what a channel is given at least: one that is silent on the calibration frames
+need not be so for ever."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def balance(
     for patches in collect(network, frames, [layer for group in groups for layer in group], threads=threads):
         for group in groups:
             reach = reaches[group[0].input]
-            if group[0].name not in patches or not (reach.low.any() or reach.high.any()):
+            if group[0].name not in patches or np.array_equal(reach.low, reach.high):
                 continue
             before, after = _plans(network, group, patches, reach)
             if after.error < WORTH * before.error:
@@ -121,16 +120,17 @@ def _plans(
     rows = [patches[layer.name].rows for layer in group]
     channels = len(reach.low)
     ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-    magnitude = np.maximum(np.maximum(reach.high, -reach.low), 1e-12)
+    magnitude = np.maximum(reach.high, -reach.low)
     before = _measured(matrices, rows, ones, zeros, float(magnitude.max()))
     if group[0].depthwise:
         return before, _measured(matrices, rows, _own_widths(rows[0], matrices[0], magnitude), zeros, 1.0)
     middle = (reach.high + reach.low) / 2
-    half = np.maximum((reach.high - reach.low) / 2, magnitude.max() / WIDEST)
+    half = (reach.high - reach.low) / 2
+    half = np.maximum(half, np.median(half[half > 0]) * QUIETEST)
     common = np.full_like(middle, (reach.high.max() + reach.low.min()) / 2)
     # Shared out between activation and weights by the square root, SmoothQuant's migration strength of one half.
-    reads = np.maximum(np.max([np.abs(matrix[0]).max(axis=0) for matrix in matrices], axis=0), 1e-12)
-    shared = np.sqrt(half / np.maximum(reads, reads.max() / WIDEST))
+    reads = np.max([np.abs(matrix[0]).max(axis=0) for matrix in matrices], axis=0) + np.float32(1e-12)
+    shared = np.sqrt(half / np.maximum(reads, np.median(reads) * QUIETEST))
     tried = [
         _measured(matrices, rows, ones, common, float((reach.high.max() - reach.low.min()) / 2)),
         _measured(matrices, rows, shared, middle, float((half / shared).max())),
@@ -140,12 +140,12 @@ def _plans(
 
 def _own_widths(rows: Array, matrix: Array, magnitude: Array) -> Array:
     """For every channel of a depthwise convolution the width that disturbs its own output least: float32 [C]."""
-    magnitude = np.maximum(magnitude, magnitude.max() / WIDEST)
+    magnitude = np.maximum(magnitude, np.median(magnitude[magnitude > 0]) * QUIETEST)
     errors = []
     for clip in CLIPS:
         width = (magnitude * clip)[:, None, None]
         error = Grid("s8", 1 / 127).round(rows / width) * width - rows
-        errors.append(fourth_power(Patches(error / magnitude[:, None, None]).outputs(matrix)).sum(axis=-1))
+        errors.append(Patches(error).outputs(matrix).var(axis=1, dtype=np.float64).sum(axis=-1))
     return (magnitude * np.array(CLIPS)[np.argmin(errors, axis=0)]).astype(np.float32)
 
 

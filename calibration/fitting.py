@@ -160,14 +160,13 @@ def choose_grid(
         matrix = weight_matrix(layer, network.constant(layer.weight))
         some = patches[layer.name].rows[:, :SEARCH_ROWS]
         outputs = Patches(some).outputs(matrix)
-        size = outputs.std() + np.float32(1e-20)
-        exact[layer.name] = (matrix, some, outputs, size, disturbance(outputs / size))
+        exact[layer.name] = (matrix, some, outputs, _power(outputs))
     for name, grid in candidates(seen, kind).items():
         loss = 0.0
         for layer in group:
-            matrix, some, outputs, size, whole = exact[layer.name]
+            matrix, some, outputs, power = exact[layer.name]
             rounded = Patches(grid.round(some)).outputs(matrix)
-            loss += disturbance((rounded - outputs) / size) / whole
+            loss += _power(rounded - outputs) / power
         if best is None or loss < best[0]:
             best = (loss, name, grid)
     assert best is not None
@@ -177,24 +176,6 @@ def choose_grid(
 def _power(values: Array) -> float:
     """Variance about each channel's mean (bias correction takes the mean away), summed over channels."""
     return float(values.var(axis=1, dtype=np.float64).sum()) + 1e-20
-
-
-def disturbance(values: Array) -> float:
-    """Fourth power about each channel's mean of ``values`` [groups, n, channels], averaged over n and summed.
-
-    Objects cover few positions and excite them strongly: the square would trade their clipping for a finer step in
-    the background that is most of a frame (the exponent of a layer's loss: Nahshan et al., arXiv:1911.07190).
-    """
-    return float(fourth_power(values).sum()) + 1e-20
-
-
-def fourth_power(values: Array) -> Array:
-    """Of ``values`` [groups, n, channels] about each channel's mean, averaged over n: [groups, channels]."""
-    centred = values - values.mean(axis=1, keepdims=True)
-    centred *= centred
-    centred *= centred
-    result: Array = centred.mean(axis=1, dtype=np.float64)
-    return result
 
 
 def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits: int) -> FittedLayer:
