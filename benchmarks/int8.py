@@ -289,12 +289,13 @@ def run_rivals(
     python: str, float_path: Path, card: ModelCard, frames: CalibrationFrames, work: Path
 ) -> dict[str, Path]:
     """Graphs by the other tools, from the same float graph and the same frames; failures are told, not hidden."""
-    work.mkdir(parents=True, exist_ok=True)
+    scratch = work / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
     np.save(work / "frames.npy", np.stack([frames[i] for i in range(len(frames))]))
     program = Path(__file__).with_name("int8_rivals.py")
     # In a folder of their own: some of them leave files where they stand.
     command = [python, str(program), str(float_path.resolve()), str(work.resolve())]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     # The tools themselves fill pages; what became of each is in this file.
     print((work / "tools.txt").read_text() if (work / "tools.txt").exists() else "", end="")
     if done.returncode:
