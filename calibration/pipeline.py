@@ -48,7 +48,6 @@ class QuantiseOptions:
     """``target``: which dialect. ``max_drop``: how much of the judge's figure may be lost, absolute.
 
     ``layers``: which are INT8 for TensorRT; for a CPU that is found by measuring.
-
     ``over_budget``: what happens when that cannot be kept: ``refuse`` raises, ``keep_best`` returns the best graph.
     ``cache``: folder for what was measured, so that a killed run resumes; None keeps nothing.
     """
