@@ -23,6 +23,7 @@ from onnx import helper
 from edgedet.calibration import rounding
 from edgedet.calibration.executor import in_chunks, stream
 from edgedet.calibration.grid import Grid, weight_scales
+from edgedet.calibration.insertion import insert
 from edgedet.calibration.network import Array, Layer, Network
 from edgedet.calibration.patches import Patches, collect, weight_matrix
 
@@ -199,9 +200,4 @@ def _write(network: Network, group: Sequence[Layer], plan: Plan) -> None:
             network.set_constant(f"{layer.name}/balanced_bias", made_up.astype(np.float32))
             del node.input[2:]
             node.input.append(f"{layer.name}/balanced_bias")
-    nodes = list(network.graph.node)
-    first = min(nodes.index(network.nodes[layer.name]) for layer in group)
-    ordered = [type(node).FromString(node.SerializeToString()) for node in [*nodes[:first], *added, *nodes[first:]]]
-    del network.graph.node[:]
-    network.graph.node.extend(ordered)
-    network.refresh()
+    insert(network, added)

@@ -12,7 +12,7 @@ from edgedet.calibration.network import Layer, Network
 from edgedet.calibration.qdq import Writer
 
 LayerChoice = Literal["dense", "all"]
-"""``dense``: layers that INT8 makes faster on a GPU. ``all``: depthwise and tiny ones too, as for a DLA."""
+"""``dense``: layers that INT8 makes faster on a GPU. ``all``: depthwise and tiny ones too."""
 
 
 @dataclass(frozen=True)

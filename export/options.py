@@ -36,7 +36,7 @@ class ExportOptions:
             takes the commonest of the calibration or evaluation images, else 4:3.
         precision: of the graph; ``int8`` needs ``calib``.
         calib, eval: datasets (``PATH[:SPLIT]``) that set ranges and that judge.
-        int8_layers: of an int8 graph for TensorRT: those that gain time on a GPU, or all, as a DLA wants.
+        int8_layers: of an int8 graph for TensorRT: those that gain time on a GPU, or all.
         max_drop: how much of the judge's figure (mAP) int8 may cost.
         proposals: region proposals of a Faster R-CNN.
         conf, iou, max_detections: of the final NMS.
