@@ -155,7 +155,7 @@ def measure(subject: Subject, work: Path, rivals: str | None, threads: int | Non
 def speed(float_path: Path, path: Path, frame: Any) -> dict[str, float]:
     """Milliseconds beside fp32: as a user waits (all cores), and CPU time of one thread (hardly any noise)."""
     models = {"fp32": onnx.load(float_path), "int8": onnx.load(path)}
-    waited, worked = wall_times(models, frame, turns=40), cpu_times(models, frame)
+    waited, worked = wall_times(models, frame, turns=40, seconds=60), cpu_times(models, frame)
     return {
         "ms": waited["int8"],
         "ms_fp32": waited["fp32"],

@@ -16,21 +16,29 @@ WARM_UP, RUNS = 3, 15
 """Of CPU time: runs that do not count, and runs that do."""
 TURNS, UNCOUNTED, COUNTED = 8, 2, 5
 """Of waiting time: turns, and the runs of each; the first ones find caches full of another's data."""
+ENOUGH_SECONDS, FEWEST = 15.0, 3
+"""A race over so long ends once each has had so many counted turns: the noise is small beside runs of a second."""
+TURN_SECONDS = 1.0
+"""A turn of waiting time over so long ends with its first counted run."""
 
 
-def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array) -> dict[str, float]:
+def cpu_times(
+    models: Mapping[str, onnx.ModelProto], frame: Array, *, seconds: float = ENOUGH_SECONDS
+) -> dict[str, float]:
     """Milliseconds of CPU time per run on one thread, by name: interleaved, medians.
 
-    CPU time of a single thread hardly notices what else the machine is doing, so small differences count.
+    CPU time of a single thread hardly notices what else the machine is doing, so small differences count. Slow
+    networks are raced for about ``seconds``, but FEWEST runs at least.
     """
     sessions = {name: open_session(model, threads=1) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
+    begin = time.monotonic()
     for turn in range(WARM_UP + RUNS):
+        if turn > FEWEST and time.monotonic() - begin > seconds:
+            break
         for name, session in sessions.items():
-            spent = _timed(session, frame, time.thread_time)
-            if turn >= WARM_UP:
-                times[name].append(spent)
-    return {name: statistics.median(values) for name, values in times.items()}
+            times[name].append(_timed(session, frame, time.thread_time))
+    return {name: statistics.median(values[min(WARM_UP, len(values) - FEWEST) :]) for name, values in times.items()}
 
 
 def wall_times(
@@ -39,16 +47,23 @@ def wall_times(
     *,
     threads: int | None = None,
     turns: int = TURNS,
+    seconds: float = ENOUGH_SECONDS,
 ) -> dict[str, float]:
     """Milliseconds per run as a user waits for them, by name: medians of ``turns`` short turns.
 
-    Turns follow one another without a pause, so that a slow moment of the machine falls on all alike.
+    Turns follow one another without a pause, so that a slow moment of the machine falls on all alike. Slow
+    networks are raced for about ``seconds``, but FEWEST turns at least.
     """
     sessions = {name: open_session(model, threads=threads) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
+    begin = time.monotonic()
     for turn in range(turns):
+        if turn >= FEWEST and time.monotonic() - begin > seconds:
+            break
         for name in list(sessions)[:: 1 if turn % 2 else -1]:
-            spent = [_timed(sessions[name], frame, time.perf_counter) for _ in range(UNCOUNTED + COUNTED)]
+            spent: list[float] = []
+            while len(spent) <= UNCOUNTED or (len(spent) < UNCOUNTED + COUNTED and sum(spent) < TURN_SECONDS * 1e3):
+                spent.append(_timed(sessions[name], frame, time.perf_counter))
             times[name] += spent[UNCOUNTED:]
     return {name: statistics.median(values) for name, values in times.items()}
 
