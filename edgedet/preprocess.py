@@ -16,6 +16,8 @@ from edgedet.geometry import ResizeGeometry, plan_resize
 BAND_BYTES = 2_500_000
 """Frames are converted to float32 and resized in bands of about so much, which stay in the cache: half the time
 of converting a 1080p frame whole (0.7 ms for 1.5 ms), and 2.5 MB of memory for 25 MB."""
+MOST_PHASES = 32
+"""Different weights of rows up to which those that share them are mixed together (:func:`_mix_rows`)."""
 
 Array = NDArray[Any]
 
@@ -89,10 +91,18 @@ class Preprocessor:
         if pixels.dtype == content.dtype:
             cv2.resize(pixels, (width, height), dst=content)
             return
-        # Band edges must fall on whole rows of both, or interpolation would see them.
         steps = math.gcd(len(pixels), height)
+        phases = height // steps
+        if phases <= MOST_PHASES and len(pixels) > height:
+            lines = self._buffer((steps, *pixels.shape[1:]), np.float32)
+            for phase in range(phases):
+                _mix_rows(pixels, lines, (phase + 0.5) * len(pixels) / height - 0.5)
+                cv2.resize(lines, (width, steps), dst=content[phase::phases])
+            return
+        # Interpolation must not see the edges of bands: they fall on whole rows of both, and where frames are
+        # enlarged there is one band only.
         step = len(pixels) // steps
-        together = max(BAND_BYTES // (step * pixels.shape[1] * 12), 1)
+        together = max(BAND_BYTES // (step * pixels.shape[1] * 12), 1) if len(pixels) > height else steps
         band = self._buffer((min(together, steps) * step, *pixels.shape[1:]), np.float32)
         for first in range(0, steps, together):
             source = pixels[first * step : (first + together) * step]
@@ -144,6 +154,20 @@ class Preprocessor:
                 self._scratch.clear()
             self._scratch[key] = np.zeros(shape, dtype)
         return self._scratch[key]
+
+
+def _mix_rows(pixels: Array, lines: Array, place: float) -> None:
+    """Interpolate uint8 ``pixels`` into float32 ``lines`` at the row ``place`` and, from there, at every
+    ``len(pixels) / len(lines)`` rows.
+
+    Only the rows that count are read and converted: of a 1080p frame that becomes 320 rows, six of ten.
+    """
+    first = math.floor(place)
+    step = len(pixels) // len(lines)
+    # dst = (1 - weight) * dst + weight * src
+    cv2.accumulateWeighted(pixels[first::step], lines, 1.0)
+    if place > first:
+        cv2.accumulateWeighted(pixels[first + 1 :: step], lines, place - first)
 
 
 def normalisation(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
