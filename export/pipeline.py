@@ -15,6 +15,7 @@ from edgedet.card import ModelCard
 from edgedet.errors import CalibrationError, ExportError, UsageError
 from edgedet.export import parity
 from edgedet.export.dfl import shorten_distributions
+from edgedet.export.interleaved import read_interleaved
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
 from edgedet.export.self_describing import embed, opened
 from edgedet.export.simplify import simplify
@@ -64,7 +65,7 @@ def export_model(
     model = checked(built.model, nms=options.nms)
     if options.target == "cpu":
         model = shorten_distributions(model)
-        model = add_winograd(model) if options.precision == "fp32" else model
+        model = read_interleaved(add_winograd(model)) if options.precision == "fp32" else model
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)
 
@@ -202,7 +203,7 @@ def _reduce_precision(
     )
     card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
     if options.target == "cpu":
-        return quantised.model, card, list(quantised.warnings)
+        return read_interleaved(quantised.model), card, list(quantised.warnings)
     from edgedet.calibration.half import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.

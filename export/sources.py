@@ -20,6 +20,7 @@ from edgedet.export.architectures import ARCHITECTURES, build
 from edgedet.export.checkpoint import Checkpoint, interpret, is_ultralytics, read_pickle
 from edgedet.export.family import Exported, GraphOptions
 from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
+from edgedet.export.interleaved import read_planes
 from edgedet.export.options import ExportOptions
 from edgedet.export.winograd import remove_winograd
 
@@ -92,7 +93,7 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
     if _is_onnx(source):
         model = read_graph(source)
         if any(entry.key == METADATA_KEY for entry in model.metadata_props):
-            return _reopened(remove_winograd(model), source, options)
+            return _reopened(read_planes(remove_winograd(model)), source, options)
         return _from_foreign(open_foreign(source, imgsz=options.imgsz), source, options)
     content = read_pickle(source, trust=options.trust)
     if is_ultralytics(content):
