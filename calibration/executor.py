@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
@@ -11,6 +10,7 @@ import onnx
 from onnx import helper
 
 from edgedet.calibration.network import Array, Network
+from edgedet.machine import available_cores
 
 Fusion = Literal["fused", "separate"]
 """``fused``: what ONNX Runtime ships (integer kernels). ``separate``: every Q and DQ is executed where it stands,
@@ -32,11 +32,6 @@ def open_session(model: onnx.ModelProto | bytes, *, fusion: Fusion = "fused", th
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     data = model if isinstance(model, bytes) else model.SerializeToString()
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tapped(network: Network, tensors: Iterable[str]) -> onnx.ModelProto:

@@ -18,7 +18,6 @@ from edgedet.calibration.cpu import Cpu
 from edgedet.calibration.data import CalibrationFrames
 from edgedet.calibration.dialect import Dialect, LayerChoice, Unit
 from edgedet.calibration.equalise import equalise
-from edgedet.calibration.executor import available_cores
 from edgedet.calibration.fitting import rough_fit
 from edgedet.calibration.guard import AIM, Guard, Verdict
 from edgedet.calibration.judge import Judge
@@ -33,7 +32,7 @@ from edgedet.calibration.stopwatch import wall_times
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.card import ModelCard
 from edgedet.errors import AccuracyBudgetError, CalibrationError
-from edgedet.machine import describe_machine
+from edgedet.machine import available_cores, describe_machine
 
 LEAST_SHARE = 0.5
 """For TensorRT, a graph with less than half of its multiply-adds in INT8 is refused: not what was asked for."""

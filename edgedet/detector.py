@@ -19,6 +19,7 @@ from edgedet.detections import Detections
 from edgedet.errors import UsageError
 from edgedet.frames import is_on_gpu
 from edgedet.geometry import ResizeGeometry
+from edgedet.machine import available_cores
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
 from edgedet.sources import Frame, Source, open_source
@@ -46,7 +47,7 @@ class Detector:
 
     ``runtime``: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``tensorrt`` or ``torch``.
     ``conf``, ``iou``, ``max_detections``: replace the artifact's own thresholds, where it can still honour them.
-    ``threads``: CPU threads for the network, None for the runtime's choice. ``selftest``: replay the artifact's
+    ``threads``: CPU threads for network and resizing, None for all cores. ``selftest``: replay the artifact's
     golden input first, and refuse to go on when it no longer gives what it gave at export.
 
     Calls from several threads are safe and run one after another; for parallel work open one each.
@@ -74,7 +75,7 @@ class Detector:
         self.path = Path(path)
         try:
             thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
-            self._preprocess = Preprocessor(self.card.input, self.card.resize)
+            self._preprocess = Preprocessor(self.card.input, self.card.resize, threads=threads or available_cores())
             # A runtime may finish on its own device what the graph leaves to it.
             suppress = getattr(self._runtime, "suppress", None)
             described = suppress(thresholds) if suppress is not None else self.card
@@ -156,6 +157,7 @@ class Detector:
         """Release the runtime; calling twice is harmless."""
         with self._lock:
             self._closed = True
+            self._preprocess.close()
             self._runtime.close()
 
     def __enter__(self) -> Detector:

@@ -134,15 +134,18 @@ def _cpu(root: Path) -> Cpu:
         or "unknown"
     )
     flags = set((fields.get("flags") or fields.get("features") or "").split())
-    of_machine = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else of_machine
     return Cpu(
         model=model,
-        cores=usable,
-        cores_of_machine=of_machine,
+        cores=available_cores(),
+        cores_of_machine=os.cpu_count() or 1,
         quota=_cpu_quota(root),
         features=tuple(feature for feature in CPU_FEATURES if feature in flags),
     )
+
+
+def available_cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_quota(root: Path) -> float | None:

@@ -150,3 +150,17 @@ def test_the_rule_none_takes_the_frame_as_it_is() -> None:
     geometry = preprocessor.prepare(FRAME)
     np.testing.assert_array_equal(preprocessor.tensor, FRAME[None])
     assert (geometry.height, geometry.width, geometry.scale_x) == (90, 160, 1.0)
+
+
+def test_a_second_thread_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (540, 960, 3), np.uint8)
+    monkeypatch.setattr("edgedet.preprocess.SHARED_BYTES", frame.nbytes)
+    spec, rule = InputSpec(160, 284, dtype="float32"), ResizeRule("stretch")
+    alone, shared = Preprocessor(spec, rule), Preprocessor(spec, rule, threads=2)
+    for _ in range(5):
+        alone.prepare(frame)
+        shared.prepare(frame)
+        np.testing.assert_array_equal(shared.tensor, alone.tensor)
+        frame = frame[::-1].copy()
+    shared.close()
+    shared.close()
