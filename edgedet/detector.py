@@ -47,8 +47,9 @@ class Detector:
 
     ``runtime``: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``tensorrt`` or ``torch``.
     ``conf``, ``iou``, ``max_detections``: replace the artifact's own thresholds, where it can still honour them.
-    ``threads``: CPU threads for network and resizing, None for all cores. ``selftest``: replay the artifact's
-    golden input first, and refuse to go on when it no longer gives what it gave at export.
+    ``threads``: CPU threads for the network, None for the runtime's choice; with 1, large float frames are resized
+    without a second one, too. ``selftest``: replay the artifact's golden input first, and refuse to go on when it
+    no longer gives what it gave at export.
 
     Calls from several threads are safe and run one after another; for parallel work open one each.
 
@@ -157,7 +158,6 @@ class Detector:
         """Release the runtime; calling twice is harmless."""
         with self._lock:
             self._closed = True
-            self._preprocess.close()
             self._runtime.close()
 
     def __enter__(self) -> Detector:

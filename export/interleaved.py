@@ -31,15 +31,15 @@ Array = NDArray[Any]
 def read_interleaved(model: onnx.ModelProto) -> onnx.ModelProto:
     """Let the first convolution read rows of pixels, in place, where only centring and padding lie before it.
 
-    The shapes of ``model`` must be inferred. Graphs that begin otherwise stay as they are.
+    The shapes of ``model`` must be inferred and static. Graphs that begin otherwise stay as they are.
     """
     path = _path(model, PLANES)
     if not path:
         return model
-    shapes = {
-        value.name: value.type.tensor_type.shape.dim for value in (*model.graph.value_info, *model.graph.input)
-    }
-    batch, height, width, _ = (size.dim_value for size in shapes[path[0].input[0]])
+    sizes = _shape(model, path[0].input[0])
+    if len(sizes) != 4 or not all(sizes):
+        return model
+    batch, height, width, _ = sizes
     shape = numpy_helper.from_array(np.array([batch, 1, height, COLOURS * width]), ROWS + "/shape")
     model.graph.initializer.append(shape)
     start = helper.make_node("Reshape", [path[0].input[0], shape.name], list(path[0].output), name=ROWS)
@@ -71,6 +71,14 @@ def read_planes(model: onnx.ModelProto) -> onnx.ModelProto:
     )
 
 
+def _shape(model: onnx.ModelProto, name: str) -> tuple[int, ...]:
+    """The sizes of a tensor, 0 where one is not known."""
+    for value in (*model.graph.value_info, *model.graph.input):
+        if value.name == name:
+            return tuple(size.dim_value for size in value.type.tensor_type.shape.dim)
+    return ()
+
+
 def _path(model: onnx.ModelProto, first: str) -> list[onnx.NodeProto]:
     """The nodes from the one called ``first`` to the first convolution; none where another kind lies between."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -78,10 +86,13 @@ def _path(model: onnx.ModelProto, first: str) -> list[onnx.NodeProto]:
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
+    seen = {output.name for output in model.graph.output}
     path = [node for node in model.graph.node if node.name == first]
     while path and path[-1].op_type != "Conv":
         following = readers.get(path[-1].output[0], [])
-        if len(following) != 1 or not _is_simple(following[0], path[-1].output[0], weights):
+        if len(following) != 1 or path[-1].output[0] in seen:
+            return []
+        if not _is_simple(following[0], path[-1].output[0], weights):
             return []
         path += following
     return path
@@ -100,7 +111,9 @@ def _is_simple(node: onnx.NodeProto, source: str, weights: dict[str, onnx.Tensor
             and list(attributes.get("dilations", [1, 1])) == [1, 1]
         )
     if node.op_type == "Pad":
-        return len(node.input) == 2 and attributes.get("mode", b"constant") == b"constant"
+        pads = numpy_helper.to_array(weights[node.input[1]])
+        zeros = len(node.input) == 2 and attributes.get("mode", b"constant") == b"constant"
+        return zeros and pads.size == 8 and not pads[[0, 1, 4, 5]].any()
     return node.op_type == "Sub"
 
 
@@ -131,7 +144,7 @@ def _exchange(
             value = centre(value)
         node.input[1] = rename(old.input[1])
         if node.input[1] not in weights:
-            tensor = numpy_helper.from_array(np.ascontiguousarray(value), node.input[1])
+            tensor = numpy_helper.from_array(np.asarray(value, order="C"), node.input[1])
             model.graph.initializer.append(tensor)
         nodes.append(node)
     replaced = {node.output[0] for node in path}

@@ -203,7 +203,7 @@ def _reduce_precision(
     )
     card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
     if options.target == "cpu":
-        return read_interleaved(quantised.model), card, list(quantised.warnings)
+        return quantised.model, card, list(quantised.warnings)
     from edgedet.calibration.half import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.

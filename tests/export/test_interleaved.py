@@ -23,26 +23,37 @@ def network(
     kernel: int = 3,
     between: str | None = None,
     twice: bool = False,
+    shown: bool = False,
+    pad_channels: bool = False,
     **attributes: object,
 ) -> onnx.ModelProto:
     """Pixels, centred, padded by ``pad`` rows and columns, then a convolution; ``between``: an operator before it;
-    ``twice``: something else reads the planes, too."""
+    ``twice``: something else reads the planes, too; ``shown``: they are an output; ``pad_channels``: a fourth."""
     spec = spec or InputSpec(height=10, width=14, mean=(0.4, 0.5, 0.6), std=(1, 1, 1))
     generator = np.random.default_rng(6)
     graph = GraphBuilder("pixels")
     image = add_image_input(graph, spec)
     if twice:
         graph.output(graph.op("Relu", image, name="relu"), "z", "float32", (None,) * 4)
+    centred = image
     if pad:
-        image = graph.op("Pad", image, graph.ints(0, 0, 0, 0, 0, 0, *pad), name="input/pad")
+        image = graph.op("Pad", image, graph.ints(0, 0, 0, 0, 0, int(pad_channels), *pad), name="input/pad")
     if between:
         image = graph.op(between, image, name="between")
     settings = {"strides": [2, 2], "pads": [kernel // 2] * 4, "kernel_shape": [kernel] * 2} | attributes
-    channels = 3 // int(settings.get("group", 1))  # type: ignore[call-overload]
+    channels = (3 + pad_channels) // int(settings.get("group", 1))  # type: ignore[call-overload]
     weights = graph.constant(generator.normal(0, 0.1, (filters, channels, kernel, kernel)))
     bias = graph.constant(generator.normal(size=filters))
     graph.output(graph.op("Conv", image, weights, bias, name="conv", **settings), "y", "float32", (None,) * 4)
-    return onnx.shape_inference.infer_shapes(graph.model())
+    model = graph.model()
+    if shown:
+        model.graph.output.append(onnx.helper.make_tensor_value_info(centred, onnx.TensorProto.FLOAT, None))
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def without_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    del model.graph.value_info[:]
+    return model
 
 
 def run(model: onnx.ModelProto) -> list[np.ndarray]:
@@ -57,6 +68,10 @@ def run(model: onnx.ModelProto) -> list[np.ndarray]:
 
 def kinds(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
+
+
+def constants(model: onnx.ModelProto) -> dict[str, tuple[tuple[int, ...], bytes]]:
+    return {t.name: (tuple(t.dims), onnx.numpy_helper.to_array(t).tobytes()) for t in model.graph.initializer}
 
 
 CASES = {
@@ -81,7 +96,8 @@ def test_same_numbers_there_and_back(case: str) -> None:
     onnx.checker.check_model(model, full_check=True)
     np.testing.assert_allclose(run(model)[0], expected, atol=1e-4)
     read_planes(model)
-    assert [node for node in model.graph.node] == [node for node in CASES[case].graph.node]
+    assert list(model.graph.node) == list(CASES[case].graph.node)
+    assert constants(model) == constants(CASES[case])
     np.testing.assert_array_equal(run(model)[0], expected)
 
 
@@ -92,8 +108,11 @@ def test_same_numbers_there_and_back(case: str) -> None:
         network(filters=3, group=3),
         network(dilations=[2, 2], pads=[2, 2, 2, 2]),
         network(twice=True),
+        network(shown=True),
+        network(pad=(1, 1), pad_channels=True),
+        without_shapes(network()),
     ],
-    ids=["an operator between", "groups", "dilation", "two readers"],
+    ids=["an operator between", "groups", "dilation", "two readers", "an output", "padded colours", "no shapes"],
 )
 def test_others_stay_as_they_are(model: onnx.ModelProto) -> None:
     before = model.SerializeToString(deterministic=True)
