@@ -49,7 +49,7 @@ SLOW_RULES = replace(SWEEP_RULES, warmup_frames=2, warmup_seconds=0.1, frames=5,
 PARTS = ("trained", "trained-int8", "untrained", "untrained-int8")
 TURNS: dict[Weights, Rules] = {
     "trained": Rules(warmup_frames=10, frames=200, seconds=6.0, max_seconds=12.0),
-    "untrained": Rules(warmup_frames=1, warmup_seconds=0.1, frames=8, seconds=1.0, max_seconds=8.0),
+    "untrained": Rules(warmup_frames=1, warmup_seconds=0.1, frames=8, seconds=1.0, max_seconds=1.0),
 }
 """Detectors that take a second a frame run few frames: their medians are to be believed, their tails are not."""
 
