@@ -44,7 +44,8 @@ ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class QuantiseOptions:
-    """``target``: which dialect. ``max_drop``: how much of the judge's figure may be lost, absolute.
+    """``target``: which dialect. ``max_drop``: how much of the judge's figure may be lost, absolute;
+    1 keeps whatever is left of it.
 
     ``layers``: which are INT8 for TensorRT; for a CPU that is found by measuring.
     ``over_budget``: what happens when that cannot be kept: ``refuse`` raises, ``keep_best`` returns the best graph.
@@ -251,7 +252,8 @@ def _inside_budget(
     work: Quantisation, guard: Guard, units: Sequence[Unit], options: QuantiseOptions
 ) -> tuple[onnx.ModelProto, Verdict, float]:
     """Search, build, and measure what was really built; aim lower as long as that disagrees."""
-    aim = options.max_drop * AIM
+    # Who allows everything to be lost asks for all that INT8 makes faster.
+    aim = options.max_drop * AIM if options.max_drop < 1 else 1.0
     best: tuple[onnx.ModelProto, Verdict, float] | None = None
     for _ in range(ATTEMPTS):
         verdict = guard.search(aim)

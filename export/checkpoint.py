@@ -88,12 +88,17 @@ def interpret(
         )
     num_classes = class_count(arch, state)
     stated = described.get("num_classes")
-    if isinstance(stated, int) and stated != num_classes:
+    if stated is not None and (isinstance(stated, bool) or not isinstance(stated, int | float)):
+        raise CheckpointError(
+            f"{path} says num_classes is {stated!r:.60}, a {type(stated).__name__}; expected a number: save it "
+            "again, or without it"
+        )
+    if stated is not None and stated != num_classes:
         raise CheckpointError(
             f"{path} says num_classes is {stated}, but its class layer has {num_classes} outputs (background "
             "included); the file was put together from two trainings: save it again"
         )
-    names = tuple(classes) if classes else _class_names(described)
+    names = tuple(classes) if classes else _class_names(described, path)
     return Checkpoint(path, arch, num_classes, _check_names(names, num_classes, path), state)
 
 
@@ -202,13 +207,21 @@ def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
-def _class_names(described: Mapping[str, Any]) -> tuple[str, ...]:
+def _class_names(described: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """Names in the order of their numbers: from a list, from number to name, or from name to number."""
     for key in ("classes", "names", "class_names", "labels"):
         value = described.get(key)
         if isinstance(value, Mapping) and all(isinstance(index, int) for index in value):
             value = [value[index] for index in sorted(value)]
+        elif isinstance(value, Mapping) and all(isinstance(index, int) for index in value.values()):
+            value = sorted(value, key=value.__getitem__)
         if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
             return tuple(value)
+        if key == "classes" and value:
+            raise CheckpointError(
+                f"{path}: its classes are a {type(value).__name__} ({value!r:.60}); expected a list of names, or "
+                "give them with --classes"
+            )
     return ()
 
 

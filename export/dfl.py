@@ -60,6 +60,9 @@ def _chain(
         return None
     if len(readers[moved.output[0]]) != 1 or len(after) != 1 or after[0].op_type != "Conv":
         return None
+    settings = _attributes(after[0])
+    if set(settings.get("strides", [1])) != {1} or set(settings.get("pads", [0])) != {0}:
+        return None
     return moved, after[0]
 
 

@@ -89,6 +89,19 @@ def test_a_budget_that_cannot_be_kept_is_refused_unless_the_best_is_wanted(tiny:
     assert any("the best INT8 graph" in warning for warning in kept.warnings)
 
 
+def test_who_allows_everything_to_be_lost_gets_every_layer(tiny: ModuleType) -> None:
+    model = tiny.tiny_detector(hostile="narrow")
+
+    class Harsh(SmoothJudge):
+        def __call__(self, run: Run) -> float:
+            return float(super().__call__(run) > 0.999)
+
+    judge = Harsh(tiny, model)
+    done = quantise(model, tiny.card(), tiny.frames(8), judge=judge, options=QuantiseOptions(max_drop=1.0))
+    assert (done.report["before"], done.report["after"]) == (1.0, 0.0)
+    assert list(done.report["kept_float"]) == ["spread"]
+
+
 def test_a_killed_run_resumes_and_leaves_only_whole_files(tiny: ModuleType, tmp_path: Path) -> None:
     model = tiny.tiny_detector(hostile="widen")
     options = QuantiseOptions(max_drop=0.3, over_budget="keep_best", cache=tmp_path)

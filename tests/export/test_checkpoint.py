@@ -79,6 +79,37 @@ def test_wrong_class_counts_are_named(tmp_path: Path, state: dict[str, torch.Ten
     assert load_checkpoint(path, classes=("__background__", "a", "b", "c")).names == ("a", "b", "c")
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [("a", "b", "c"), {1: "a", 2: "b", 3: "c"}, {"c": 3, "a": 1, "b": 2}],
+    ids=["tuple", "by number", "by name"],
+)
+def test_names_come_in_the_order_of_their_numbers(
+    tmp_path: Path, state: dict[str, torch.Tensor], classes: object
+) -> None:
+    content = {"arch": SSDLITE, "num_classes": 4.0, "classes": classes, "state_dict": state}
+    assert load_checkpoint(saved(tmp_path / "a.pt", content)).names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("num_classes", "4", r"num_classes is '4', a str; expected a number"),
+        ("num_classes", True, r"num_classes is True, a bool"),
+        ("num_classes", [4], r"num_classes is \[4\], a list"),
+        ("classes", "RBC", r"its classes are a str \('RBC'\); expected a list of names"),
+        ("classes", [1, 2, 3], r"its classes are a list"),
+        ("classes", {"a": "b"}, r"its classes are a dict"),
+    ],
+)
+def test_descriptions_of_the_wrong_kind_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor], key: str, value: object, words: str
+) -> None:
+    path = saved(tmp_path / "a.pt", {"arch": SSDLITE, "state_dict": state, key: value})
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(path)
+
+
 def test_unknown_architecture_lists_the_known(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     path = saved(tmp_path / "a.pt", {"arch": "retinanet", "state_dict": state})
     with pytest.raises(CheckpointError, match=r"unknown architecture 'retinanet'; edgedet knows .*ssd300_vgg16"):

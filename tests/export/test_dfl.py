@@ -22,6 +22,7 @@ def decoding(
     bias: bool = False,
     read_twice: bool = False,
     numbers: np.ndarray[Any, Any] | None = None,
+    **attributes: Any,
 ) -> onnx.ModelProto:
     """What Ultralytics exports: [1, 4 * bins, A] to distances [1, 4, A]."""
     numbers = np.arange(BINS, dtype=np.float32) if numbers is None else numbers
@@ -35,10 +36,10 @@ def decoding(
         helper.make_node("Reshape", ["x", "by_side"], ["sides"]),
         helper.make_node("Transpose", ["sides"], ["bins_first"], perm=perm),
         helper.make_node("Softmax", ["bins_first"], ["shares"], axis=axis),
-        helper.make_node("Conv", ["shares", "numbers", *["bias"] * bias], ["mean"], name="dfl/conv"),
-        helper.make_node("Reshape", ["mean", "flat"], ["y"]),
+        helper.make_node("Conv", ["shares", "numbers", *["bias"] * bias], ["mean"], name="dfl/conv", **attributes),
+        helper.make_node("Identity" if attributes else "Reshape", ["mean", "flat"][: 2 - bool(attributes)], ["y"]),
     ]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, PLACES])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     if read_twice:
         nodes.append(helper.make_node("ReduceMax", ["shares"], ["surest"], axes=[1], keepdims=0))
         outputs.append(helper.make_tensor_value_info("surest", TensorProto.FLOAT, [1, 4, PLACES]))
@@ -77,8 +78,15 @@ def test_every_shape_stays_known() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"axis": 2}, {"perm": (0, 2, 3, 1)}, {"bias": True}, {"read_twice": True}],
-    ids=["softmax over sides", "other order", "biased", "shares are read elsewhere"],
+    [
+        {"axis": 2},
+        {"perm": (0, 2, 3, 1)},
+        {"bias": True},
+        {"read_twice": True},
+        {"strides": [1, 2]},
+        {"pads": [0, 0, 0, 1]},
+    ],
+    ids=["softmax over sides", "other order", "biased", "shares are read elsewhere", "strided", "padded"],
 )
 def test_what_only_looks_alike_is_left_alone(other: dict[str, Any]) -> None:
     model = decoding(**other)
