@@ -29,6 +29,7 @@ from edgedet.bench.compare import compare_artifacts
 from edgedet.bench.frames import Frame, load_frames
 from edgedet.bench.latency import FRAME_STRIDE, Rules, measure_latency
 from edgedet.bench.statistics import bootstrap_paired_ratio
+from edgedet.files import atomic_path
 
 SLOWDOWN = 0.10
 
@@ -98,8 +99,13 @@ def own_cost(detector: Detector, frames: Sequence[Frame], rounds: int) -> dict[s
     }
 
 
-def verdicts(detector: Detector, frames: Sequence[Frame], repeats: int, seconds: float) -> dict[str, Any]:
-    """``repeats`` runs of the artifact, itself again, and itself slowed; every verdict counted."""
+def verdicts(
+    detector: Detector, frames: Sequence[Frame], repeats: int, seconds: float, save: Path | None
+) -> dict[str, Any]:
+    """``repeats`` runs of the artifact, itself again, and itself slowed; every verdict counted.
+
+    ``save``: a folder for what was measured, so that other rules for verdicts can be tried on the same runs.
+    """
     rules = Rules(seconds=seconds, max_seconds=2 * seconds)
     counts = {
         name: Counter[str]() for name in ("same, in turns", "slowed, in turns", "same, apart", "slowed, apart")
@@ -111,6 +117,9 @@ def verdicts(detector: Detector, frames: Sequence[Frame], repeats: int, seconds:
         first, same, slowed = (
             {"name": name, "latency": its.describe()} for name, its in zip("abs", series, strict=True)
         )
+        if save is not None:
+            with atomic_path(save / f"{repeat:02d}.json") as temporary:
+                temporary.write_text(json.dumps({"first": first, "same": same, "slowed": slowed}))
         if repeat < repeats:
             for name, other in (("same, in turns", same), ("slowed, in turns", slowed)):
                 comparison = compare_artifacts(first, other, same_run=True)
@@ -143,6 +152,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=400, help="of the suite against the bare loop")
     parser.add_argument("--seconds", type=float, default=6.0, help="for each artifact in each repeat, at least")
+    parser.add_argument("--save", type=Path, help="folder for every run's figures")
     arguments = parser.parse_args()
     frames = load_frames(arguments.frames).frames
     with Detector(arguments.artifact) as detector:
@@ -153,7 +163,7 @@ def main() -> int:
             "own_cost": own_cost(detector, frames, arguments.rounds),
         }
         print(json.dumps(result["own_cost"]), flush=True)
-        result["verdicts"] = verdicts(detector, frames, arguments.repeats, arguments.seconds)
+        result["verdicts"] = verdicts(detector, frames, arguments.repeats, arguments.seconds, arguments.save)
     print(json.dumps(result, indent=1))
     return int(not (result["own_cost"]["kept"] and result["verdicts"]["kept"]))
 
