@@ -22,19 +22,17 @@ TURN_SECONDS = 1.0
 """A turn of waiting time over so long ends with its first counted run."""
 
 
-def cpu_times(
-    models: Mapping[str, onnx.ModelProto], frame: Array, *, seconds: float = ENOUGH_SECONDS
-) -> dict[str, float]:
+def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array) -> dict[str, float]:
     """Milliseconds of CPU time per run on one thread, by name: interleaved, medians.
 
     CPU time of a single thread hardly notices what else the machine is doing, so small differences count. Slow
-    networks are raced for about ``seconds``, but FEWEST runs at least.
+    networks are raced for about ENOUGH_SECONDS, but FEWEST runs at least.
     """
     sessions = {name: open_session(model, threads=1) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     begin = time.monotonic()
     for turn in range(WARM_UP + RUNS):
-        if turn > FEWEST and time.monotonic() - begin > seconds:
+        if turn > FEWEST and time.monotonic() - begin > ENOUGH_SECONDS:
             break
         for name, session in sessions.items():
             times[name].append(_timed(session, frame, time.thread_time))

@@ -21,7 +21,7 @@ the time of converting a 1080p frame whole (0.7 ms for 1.5 ms), and 2.5 MB of me
 MOST_PHASES = 32
 """Different weights of rows up to which those that share them are mixed together (:func:`_mix_rows`)."""
 SHARED_BYTES = 2_000_000
-"""Of the frame, from which a second thread gains more than waking it costs: 1.2 to 0.85 ms at 1080p."""
+"""Of the frame, from which a second thread gains more than starting it costs: 1.4 to 1.25 ms at 1080p."""
 
 Array = NDArray[Any]
 
@@ -185,7 +185,7 @@ class Preprocessor:
 def _in_two_threads(work: Callable[[int], None]) -> None:
     """``work(0)`` here and ``work(1)`` beside it; errors of either come out here.
 
-    The thread is a new one each time: that takes 0.1 ms, and nothing is left to close, to fork or to wait for.
+    The thread is a new one each time: that takes half of what it saves, but nothing is left to close or to fork.
     """
     errors: list[BaseException] = []
 

@@ -155,6 +155,15 @@ def test_the_rule_none_takes_the_frame_as_it_is() -> None:
     assert (geometry.height, geometry.width, geometry.scale_x) == (90, 160, 1.0)
 
 
+def test_bands_are_exactly_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 37 phases are too many, two steps make two bands.
+    frame = np.random.default_rng(3).integers(0, 256, (180, 160, 3), np.uint8)
+    monkeypatch.setattr("edgedet.preprocess.BAND_BYTES", 1)
+    preprocessor = Preprocessor(InputSpec(74, 50, dtype="float32"), ResizeRule("stretch"))
+    preprocessor.prepare(frame)
+    np.testing.assert_array_equal(preprocessor.tensor[0], cv2.resize(frame.astype(np.float32), (50, 74)))
+
+
 @pytest.fixture
 def large_frame(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     frame = np.random.default_rng(1).integers(0, 256, (540, 960, 3), np.uint8)

@@ -12,8 +12,6 @@ from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input
 from edgedet.export.interleaved import read_interleaved, read_planes
 
-RNG = np.random.default_rng(5)
-
 
 def network(
     *,
