@@ -7,8 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgedet.bench.reference import SORTING
 from edgedet.bench.state import QUIET_SHARE
-from edgedet.bench.statistics import CONFIDENCE, Interval, bootstrap_paired_ratio, bootstrap_ratio
+from edgedet.bench.statistics import (
+    CONFIDENCE,
+    Interval,
+    bootstrap_paired_ratio,
+    bootstrap_ratio,
+    bootstrap_relative_ratio,
+)
 
 Verdict = Literal["slower", "faster", "no change", "undecided"]
 
@@ -21,7 +28,13 @@ LEAST_BLOCKS = 20
 """Fewer blocks give an interval that promises more than it holds."""
 
 MACHINE_DRIFT = 0.05
-"""Two runs between which the fixed reference work changed by more were not made on the same machine, in effect."""
+"""Two runs between which a fixed sort changed by more were not made on the same machine, in effect."""
+
+FOLLOWS = (0.7, 1.0)
+"""Where the reference network takes longer by a factor, detectors do by a power of it between these: measured of
+SSDLite, YOLOX and Faster R-CNN on a machine whose speed changed by up to 60 % (least squares, 15 to 30 s each)."""
+NETWORK_DRIFT = 0.25
+"""Beyond it, what is left after taking out the machine's change says more of the machine than of the artifact."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,8 @@ class Comparison:
     p50_before: float
     p50_after: float
     ratio: Interval
-    """``after / before`` of typical block medians, of those in quiet moments where they were measured apart."""
+    """``after / before`` of typical block medians; of runs made apart, in quiet moments and without what the
+    machine's own change explains."""
     min_effect: float
     """Smaller changes were to be "no change"."""
     verdict: Verdict
@@ -76,8 +90,9 @@ def compare_artifacts(
     """Compare two entries of ``artifacts``.
 
     Measured in one run, the blocks of a round are divided by one another, so that a disturbed machine cancels.
-    Measured apart, only blocks during which the machine was quiet count where there are enough of them; and when
-    the machine itself changed in between, no verdict is given rather than a wrong one.
+    Measured apart, only blocks during which the machine was quiet count where there are enough of them. What the
+    reference network's own change explains is taken out; where there is no such reference, or the machine changed
+    too much in between, no verdict is given rather than a wrong one.
 
     ``min_effect``: changes below this share are "no change" however certain they are; by default ``MIN_EFFECT``
     in one run, ``MIN_EFFECT_APART`` apart.
@@ -96,8 +111,10 @@ def compare_artifacts(
     else:
         first, second, note = _quiet(first, second)
         count = min(len(first), len(second))
-        ratio = _apart(first, second, confidence)
-        trouble = _machine_changed(first, second, confidence)
+        works = before["latency"].get("reference", SORTING), after["latency"].get("reference", SORTING)
+        ratio, trouble, remark = _apart(first, second, works, confidence)
+        trouble = _disturbed(first, second) or trouble
+        note += remark
     if count < LEAST_BLOCKS:
         trouble = f"only {count} blocks were measured, {LEAST_BLOCKS} are needed; bench for longer (--seconds)"
     verdict, reason = _judge(ratio, min_effect, trouble)
@@ -160,10 +177,24 @@ def _paired(before: list[float], after: list[float], confidence: float) -> Inter
     return bootstrap_paired_ratio(before, after, confidence=confidence)
 
 
-def _apart(before: list[dict[str, Any]], after: list[dict[str, Any]], confidence: float) -> Interval:
-    return bootstrap_ratio(
-        [_median(block) for block in before], [_median(block) for block in after], confidence=confidence
-    )
+def _apart(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], works: tuple[str, str], confidence: float
+) -> tuple[Interval, str | None, str]:
+    """The ratio, why it gives no verdict, and what else to say."""
+    values = [_median(block) for block in before], [_median(block) for block in after]
+    fixed = [block["reference_ms"] for block in before], [block["reference_ms"] for block in after]
+    if works[0] == works[1] != SORTING:
+        ratio, machine = bootstrap_relative_ratio(
+            (values[0], fixed[0]), (values[1], fixed[1]), follows=FOLLOWS, confidence=confidence
+        )
+        trouble = _machine_changed(machine - 1) if abs(np.log(machine)) > np.log1p(NETWORK_DRIFT) else None
+        return ratio, trouble, f" (the machine's own change, {machine - 1:+.1%}, is taken out)"
+    ratio = bootstrap_ratio(*values, confidence=confidence)
+    if works[0] != works[1]:
+        return ratio, None, f" (whether the machine changed is not known: {works[0]} before, {works[1]} after)"
+    drift = bootstrap_ratio(*fixed, confidence=confidence)
+    changed = abs(drift.value - 1) > MACHINE_DRIFT and not drift.low <= 1 <= drift.high
+    return ratio, _machine_changed(drift.value - 1) if changed else None, ""
 
 
 def _quiet(
@@ -178,21 +209,20 @@ def _quiet(
     return *chosen, f" (quiet blocks alone: {len(chosen[0])} of {len(before)}, {len(chosen[1])} of {len(after)})"
 
 
-def _machine_changed(before: list[dict[str, Any]], after: list[dict[str, Any]], confidence: float) -> str | None:
+ADVICE = "bench both artifacts in one run (`edgedet bench A B --json both.json`) and compare that file"
+
+
+def _machine_changed(change: float) -> str:
+    return f"the machine itself changed: a fixed piece of work took {change:+.0%} time; {ADVICE}"
+
+
+def _disturbed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str | None:
     shares = [
         float(np.median([block["others_cpu_share"] or 0.0 for block in blocks])) for blocks in (before, after)
     ]
-    advice = "bench both artifacts in one run (`edgedet bench A B --json both.json`) and compare that file"
-    if max(shares) > QUIET_SHARE:
-        return (
-            f"other processes used {shares[0]:.0%} of the CPUs before and {shares[1]:.0%} after; quieten the "
-            f"machine, or {advice}"
-        )
-    drift = bootstrap_ratio(
-        [block["reference_ms"] for block in before],
-        [block["reference_ms"] for block in after],
-        confidence=confidence,
+    if max(shares) <= QUIET_SHARE:
+        return None
+    return (
+        f"other processes used {shares[0]:.0%} of the CPUs before and {shares[1]:.0%} after; quieten the machine, "
+        f"or {ADVICE}"
     )
-    if abs(drift.value - 1) > MACHINE_DRIFT and not drift.low <= 1 <= drift.high:
-        return f"the machine itself changed: a fixed piece of work took {drift.value - 1:+.0%} time; {advice}"
-    return None

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgedet.bench.frames import Frame
+from edgedet.bench.reference import Reference, sorting
 from edgedet.bench.state import MachineState, others_share, read_state
 from edgedet.bench.statistics import bootstrap_centre, bootstrap_paired_ratio, summarise
 
@@ -49,7 +50,7 @@ class Rules:
     turn_seconds: float = 0.1
     """Length of a block where several artifacts take turns: the moods of a machine last for seconds."""
     resume_frames: int = 2
-    """Frames run and not counted after another artifact had the machine (the caches are its)."""
+    """Frames run and not counted at the start of a block: something else had the machine, the caches are its."""
 
     def describe(self) -> dict[str, Any]:
         """As the result file holds them, in words too."""
@@ -70,6 +71,8 @@ class Series:
     stages: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
     detections: list[int] = field(default_factory=list)
     warmup: dict[str, Any] = field(default_factory=dict)
+    reference: str = ""
+    """What was timed before every block."""
     seconds: float = 0.0
     settled: bool = False
 
@@ -91,6 +94,7 @@ class Series:
             "settled": self.settled,
             "seconds": round(self.seconds, 3),
             "warmup": self.warmup,
+            "reference": self.reference,
             "blocks": self.blocks,
         }
 
@@ -112,15 +116,18 @@ def measure_latency(
     frames: Sequence[Frame],
     rules: Rules,
     *,
+    reference: Reference | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     root: Path = Path("/"),
 ) -> tuple[list[Series], list[MachineState]]:
     """Warm up, then measure all detectors in turns until the rules are met; nothing is dropped.
 
-    Returns one series for each detector and the states of the machine between blocks.
+    ``reference``: timed before every block; by default a sort. Returns one series for each detector and the states
+    of the machine between blocks.
     """
-    series = [Series() for _ in detectors]
+    reference = reference or sorting()
+    series = [Series(reference=reference.name) for _ in detectors]
     seconds = rules.block_seconds if len(detectors) == 1 else rules.turn_seconds
     lengths = []
     for detector, its in zip(detectors, series, strict=True):
@@ -128,14 +135,13 @@ def measure_latency(
         lengths.append(int(np.clip(round(seconds / max(its.warmup["median_s"], 1e-6)), 3, 1000)))
     rng = np.random.default_rng(0)
     states = [read_state(root)]
-    resume = rules.resume_frames if len(detectors) > 1 else 0
     begin = clock()
     for turn in range(1_000_000):
         for index in rng.permutation(len(detectors)):
-            reference = reference_ms(clock)
+            reference_ms = reference.milliseconds(clock)
             first = turn * FRAME_STRIDE
-            for step in range(resume):
-                detectors[index].detect(frames[(first - resume + step) % len(frames)])
+            for step in range(rules.resume_frames):
+                detectors[index].detect(frames[(first - rules.resume_frames + step) % len(frames)])
             before = read_state(root)
             its = series[index]
             block = _block(detectors[index], frames, its, first=first, length=lengths[index], clock=clock)
@@ -144,7 +150,7 @@ def measure_latency(
             block |= {
                 "turn": turn,
                 "begin_s": round(block["begin_s"] - begin, 3),
-                "reference_ms": reference,
+                "reference_ms": reference_ms,
                 "others_cpu_share": None if share is None else round(share, 3),
             }
             series[index].blocks.append(block)
@@ -179,17 +185,6 @@ def warm_up(detector: Timed, frames: Sequence[Frame], rules: Rules, clock: Calla
                 "settled": bool(settled),
                 "median_s": float(np.median(times[-window:])),
             }
-
-
-def reference_ms(clock: Callable[[], float] = time.perf_counter) -> float:
-    """How long a fixed piece of work takes now: tells a slower machine from a slower artifact."""
-    values = _REFERENCE.copy()
-    begin = clock()
-    values.sort()
-    return round((clock() - begin) * 1e3, 4)
-
-
-_REFERENCE = (np.arange(100_000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)).astype(np.float64)
 
 
 def _block(

@@ -18,6 +18,7 @@ from edgedet.bench.frames import FrameSet
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_batches, measure_streams
 from edgedet.bench.power import PowerLog, energy_summary, find_meter, mean_watts
+from edgedet.bench.reference import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION, Result, not_measured
 from edgedet.bench.state import MachineState, describe_clocks, summarise_states
 from edgedet.detector import Detector
@@ -76,7 +77,10 @@ def run_bench(
         cold.append(_cold(path, frames, settings, options.cold_starts))
     with ExitStack() as stack:
         detectors = [stack.enter_context(Detector(path, **settings)) for path in paths]
-        series, states, energy = _latency(detectors, frames, options.rules, progress=progress, root=root)
+        reference = reference_for([detector.description for detector in detectors], options.threads)
+        series, states, energy = _latency(
+            detectors, frames, options.rules, reference=reference, progress=progress, root=root
+        )
         batches = []
         for index, detector in enumerate(detectors):
             tell("measuring throughput", index, len(detectors))
@@ -163,12 +167,16 @@ def _latency(
     frames: FrameSet,
     rules: Rules,
     *,
+    reference: Reference,
     progress: Callable[[str, int, int | None], None] | None,
     root: Path,
 ) -> tuple[list[Series], list[MachineState], list[dict[str, Any]]]:
+    def measure() -> tuple[list[Series], list[MachineState]]:
+        return measure_latency(detectors, frames.frames, rules, reference=reference, progress=progress, root=root)
+
     meter, no_meter = find_meter(root)
     if meter is None:
-        series, states = measure_latency(detectors, frames.frames, rules, progress=progress, root=root)
+        series, states = measure()
         return series, states, [not_measured(no_meter)] * len(detectors)
     with PowerLog(meter) as log:
         idle_begin = log.clock()
@@ -176,7 +184,7 @@ def _latency(
         idle_end = log.clock()
         offset = log.clock() - time.perf_counter()
         begin = time.perf_counter()
-        series, states = measure_latency(detectors, frames.frames, rules, progress=progress, root=root)
+        series, states = measure()
         end = log.clock()
     idle = mean_watts(log.readings, idle_begin, idle_end)
     if len(detectors) > 1:

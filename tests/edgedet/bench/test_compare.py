@@ -11,20 +11,28 @@ from edgedet.bench.compare import compare_artifacts, differences
 
 
 def artifact(
-    name: str, milliseconds: Any, *, reference: float = 2.0, others: float = 0.0, frames: int = 5
+    name: str,
+    milliseconds: Any,
+    *,
+    reference: Any = 2.0,
+    work: str | None = None,
+    others: float = 0.0,
+    frames: int = 5,
 ) -> dict[str, Any]:
-    """One entry of a result, a block for each of ``milliseconds``."""
+    """One entry of a result, a block for each of ``milliseconds``; ``work``: what its reference times are of."""
+    fixed = np.broadcast_to(reference, len(milliseconds))
     blocks = [
         {
             "turn": turn,
             "begin_s": float(turn),
-            "reference_ms": reference,
+            "reference_ms": float(fixed[turn]),
             "others_cpu_share": others,
             "samples_ms": [float(value)] * frames,
         }
         for turn, value in enumerate(milliseconds)
     ]
-    return {"name": name, "latency": {"p50": float(np.median(milliseconds)), "blocks": blocks}}
+    latency = {"p50": float(np.median(milliseconds)), "blocks": blocks}
+    return {"name": name, "latency": latency if work is None else latency | {"reference": work}}
 
 
 def noisy(centre: float, noise: float, seed: int, blocks: int = 40) -> Any:
@@ -151,6 +159,54 @@ def test_the_run_with_fewer_blocks_decides_whether_they_are_enough(counts: tuple
     before, after = (artifact("a", noisy(10, 0.01, seed, blocks)) for seed, blocks in enumerate(counts))
     comparison = compare_artifacts(before, after, same_run=False)
     assert comparison.verdict == "undecided" and "only 5 blocks" in comparison.reason
+
+
+def restless(seed: int, factor: float, *, blocks: int = 60) -> tuple[Any, Any]:
+    """How many times longer detections and the reference network take on a machine that comes and goes."""
+    rng = np.random.default_rng(seed)
+    speed = np.log(factor) + np.repeat(0.05 * rng.standard_normal(blocks // 5), 5)
+    return np.exp(0.85 * speed), np.exp(speed)
+
+
+@pytest.mark.parametrize(("slowed", "verdict"), [(1.0, "no change"), (1.1, "slower"), (1 / 1.1, "faster")])
+def test_what_the_reference_network_tells_of_the_machine_is_taken_out(slowed: float, verdict: str) -> None:
+    quick, quick_reference = restless(0, 1.0)
+    tired, tired_reference = restless(1, 1.15)
+    quick, tired = quick * noisy(10, 0.01, 2, 60), tired * noisy(10 * slowed, 0.01, 3, 60)
+    before = artifact("a", quick, reference=2 * quick_reference, work="network")
+    after = artifact("a", tired, reference=2 * tired_reference, work="network")
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == verdict
+    assert comparison.ratio.value == pytest.approx(slowed, rel=0.03)
+    assert "the machine's own change, +" in comparison.reason
+    back = compare_artifacts(after, before, same_run=False)
+    assert back.verdict == {"slower": "faster", "faster": "slower"}.get(verdict, verdict)
+
+
+def test_the_more_the_machine_changed_the_less_is_certain() -> None:
+    def width(factor: float) -> float:
+        before = artifact("a", noisy(10, 0.01, 0), reference=noisy(2, 0.01, 1), work="network")
+        after = artifact("a", factor * noisy(10, 0.01, 2), reference=factor * noisy(2, 0.01, 3), work="network")
+        return compare_artifacts(before, after, same_run=False).ratio.relative_half_width
+
+    assert width(1.0) < width(1.1) < width(1.2)
+    assert width(1.2) == pytest.approx(width(1.0) + 0.15 * np.log(1.2), rel=0.2)
+
+
+@pytest.mark.parametrize("factor", [1.4, 1 / 1.4])
+def test_a_machine_that_changed_beyond_the_references_reach_gives_no_verdict(factor: float) -> None:
+    before = artifact("a", noisy(10, 0.01, 0), reference=noisy(2, 0.01, 1), work="network")
+    after = artifact("a", noisy(10 * factor, 0.01, 2), reference=noisy(2 * factor, 0.01, 3), work="network")
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "undecided" and "the machine itself changed" in comparison.reason
+
+
+def test_different_reference_works_are_not_compared_with_one_another() -> None:
+    before = artifact("a", noisy(10, 0.01, 0), reference=2.0)
+    after = artifact("a", noisy(10, 0.01, 1), reference=0.8, work="network")
+    comparison = compare_artifacts(before, after, same_run=False)
+    assert comparison.verdict == "no change"
+    assert "not known: sorting" in comparison.reason and "network after" in comparison.reason
 
 
 def outcome(**changes: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from edgedet.bench.latency import Rules, measure_latency, warm_up
 from edgedet.bench.load import measure_batches, measure_streams
+from edgedet.bench.reference import Reference
 
 FRAMES = [np.full((4, 4, 3), value, np.uint8) for value in range(10)]
 
@@ -75,9 +76,39 @@ def test_a_steady_detector_is_measured_for_the_least_time_and_no_frame_is_droppe
     assert summary["settled"]
     assert summary["max"] == pytest.approx(500.0)
     assert summary["p50"] == pytest.approx(20.0)
-    assert len(worker.seen) == summary["warmup"]["frames"] + summary["frames"]
+    resumed = RULES.resume_frames * len(series.blocks)
+    assert len(worker.seen) == summary["warmup"]["frames"] + resumed + summary["frames"]
     assert 1.0 <= summary["seconds"] < 2.5
     assert len(states) == len(series.blocks) + 1
+
+
+def test_the_reference_is_timed_before_every_block_and_disturbs_no_counted_frame() -> None:
+    clock = Clock()
+    log: list[str] = []
+
+    def fixed_work() -> None:
+        log.append("reference")
+        clock.now += 0.002 * len(log)
+
+    class Upset(Worker):
+        """Slow for two frames after anything else ran."""
+
+        def detect(self, frame: Any) -> list[int]:
+            upset = "reference" in log[-2:]
+            log.append("frame")
+            self.clock.now += 0.1 * upset
+            return super().detect(frame)
+
+    reference = Reference("work", fixed_work, warmup=1, repeats=3)
+    (series,), _ = measure_latency(
+        [Upset(clock, lambda call: 0.02)], FRAMES, RULES, reference=reference, clock=clock
+    )
+    described = series.describe()
+    assert described["reference"] == "work"
+    assert described["max"] == pytest.approx(20.0)
+    times = [block["reference_ms"] for block in described["blocks"]]
+    assert times == sorted(times) and len(set(times)) == len(times)
+    assert log.count("reference") == 4 * len(times)
 
 
 def test_an_unsteady_detector_is_measured_longer_and_said_not_to_be_settled() -> None:

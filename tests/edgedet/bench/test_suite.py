@@ -14,6 +14,7 @@ import pytest
 from edgedet.bench import suite
 from edgedet.bench.frames import load_frames
 from edgedet.bench.latency import Rules, Series
+from edgedet.bench.reference import sorting
 from edgedet.bench.result import KIND, SCHEMA_PATH, VERSION, read_result, write_result
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.bench.text import describe_result
@@ -166,7 +167,9 @@ class Bench:
         clock = SimpleNamespace(perf_counter=lambda: self.now, sleep=lambda seconds: self.spend(seconds, 4.0))
         monkeypatch.setattr(suite, "time", clock)
         detectors: Any = [None] * count
-        _, _, energies = suite._latency(detectors, load_frames(None), OPTIONS.rules, progress=None, root=Path("/"))
+        _, _, energies = suite._latency(
+            detectors, load_frames(None), OPTIONS.rules, reference=sorting(), progress=None, root=Path("/")
+        )
         return energies
 
 

@@ -1,0 +1,63 @@
+"""Fixed work, timed beside whatever is measured: it tells a slower machine from a slower artifact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+GRAPH = Path(__file__).with_name("reference.onnx")
+"""A small convolutional network, written by ``export/reference_graph.py``."""
+SIZE = 160
+
+SORTING = "sorting 100,000 numbers, one thread"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``work`` always does the same; ``name`` says what, and equal names mean equal work."""
+
+    name: str
+    work: Callable[[], object]
+    warmup: int = 0
+    """Runs that are not counted: whoever ran before has left the caches full of something else."""
+    repeats: int = 1
+
+    def milliseconds(self, clock: Callable[[], float] = time.perf_counter) -> float:
+        """How long the work takes now: the median of its repeats."""
+        times = []
+        for step in range(self.warmup + self.repeats):
+            begin = clock()
+            self.work()
+            if step >= self.warmup:
+                times.append(clock() - begin)
+        return round(float(np.median(times)) * 1e3, 4)
+
+
+def sorting() -> Reference:
+    """For whatever runs elsewhere than on the CPU: follows the machine's clocks, and little else."""
+    numbers = (np.arange(100_000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)).astype(np.float64)
+    return Reference(SORTING, lambda: np.sort(numbers))
+
+
+def network(threads: int | None) -> Reference:
+    """A small network on ONNX Runtime's CPU provider: follows whatever slows detectors there.
+
+    Busy neighbours on the host, slower memory, slower traffic between cores: over eight minutes on a restless
+    machine, detectors' times per 15 s spread by 10 to 15 %, and divided by this network's time by 2 to 4 %.
+    """
+    from edgedet.onnx_runtime import onnxruntime, session_options
+
+    session = onnxruntime.InferenceSession(str(GRAPH), session_options(threads), providers=["CPUExecutionProvider"])
+    feeds = {"images": np.ones((1, 3, SIZE, SIZE), np.float32)}
+    count = "default" if threads is None else threads
+    name = f"a small convolutional network, onnxruntime {onnxruntime.__version__}, {count} threads"
+    return Reference(name, lambda: session.run(None, feeds), warmup=1, repeats=5)
+
+
+def reference_for(runtimes: Sequence[str], threads: int | None) -> Reference:
+    """The work that is most like what the runtimes do, by their descriptions."""
+    return network(threads) if all("CPUExecutionProvider" in each for each in runtimes) else sorting()
