@@ -36,6 +36,8 @@ SSDLite, YOLOX and Faster R-CNN on a machine whose speed changed by up to 60 % (
 NETWORK_DRIFT = 0.25
 """Beyond it, what is left after taking out the machine's change says more of the machine than of the artifact."""
 
+ADVICE = "bench both artifacts in one run (`edgedet bench A B --json both.json`) and compare that file"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -51,6 +53,9 @@ class Comparison:
     min_effect: float
     """Smaller changes were to be "no change"."""
     verdict: Verdict
+    machine: float | None
+    """How many times longer the fixed reference work took in quiet moments of the second run; None in one run, and
+    where the two runs had different reference works."""
     paired: bool
     """Whether both were measured in turns, in one run."""
     reason: str
@@ -74,6 +79,7 @@ class Comparison:
             "min_effect": self.min_effect,
             "resolution": round(self.resolution, 5),
             "verdict": self.verdict,
+            "machine_ratio": self.machine and round(self.machine, 5),
             "paired": self.paired,
             "reason": self.reason,
         }
@@ -84,6 +90,7 @@ def compare_artifacts(
     after: dict[str, Any],
     *,
     same_run: bool,
+    elsewhere: str | None = None,
     min_effect: float | None = None,
     confidence: float = CONFIDENCE,
 ) -> Comparison:
@@ -91,8 +98,10 @@ def compare_artifacts(
 
     Measured in one run, the blocks of a round are divided by one another, so that a disturbed machine cancels.
     Measured apart, only blocks during which the machine was quiet count where there are enough of them. What the
-    reference network's own change explains is taken out; where there is no such reference, or the machine changed
-    too much in between, no verdict is given rather than a wrong one.
+    reference network's own change explains is taken out; where there is no such reference and the machine changed,
+    or where it changed too much, no verdict is given rather than a wrong one.
+
+    ``elsewhere``: how the results show that they are not of one machine (:func:`other_machine`), if they do.
 
     ``min_effect``: changes below this share are "no change" however certain they are; by default ``MIN_EFFECT``
     in one run, ``MIN_EFFECT_APART`` apart.
@@ -100,21 +109,24 @@ def compare_artifacts(
     if min_effect is None:
         min_effect = MIN_EFFECT if same_run else MIN_EFFECT_APART
     first, second = before["latency"]["blocks"], after["latency"]["blocks"]
-    note = ""
+    machine, trouble, note = None, None, ""
     if same_run:
         turns = sorted({block["turn"] for block in first} & {block["turn"] for block in second})
         first_by, second_by = ({block["turn"]: block for block in blocks} for blocks in (first, second))
         ratio = _paired(
             [_median(first_by[turn]) for turn in turns], [_median(second_by[turn]) for turn in turns], confidence
         )
-        count, trouble = len(turns), None
+        count = len(turns)
     else:
         first, second, note = _quiet(first, second)
         count = min(len(first), len(second))
         works = before["latency"].get("reference", SORTING), after["latency"].get("reference", SORTING)
-        ratio, trouble, remark = _apart(first, second, works, confidence)
+        ratio, machine, trouble = _apart(first, second, works, confidence)
         trouble = _disturbed(first, second) or trouble
-        note += remark
+        if machine is not None and works[0] != SORTING:
+            note += f" (the reference network took {machine - 1:+.1%} time, and what that explains is taken out)"
+    if elsewhere is not None:
+        trouble = f"not measured on the same machine ({elsewhere}); compare results of one machine"
     if count < LEAST_BLOCKS:
         trouble = f"only {count} blocks were measured, {LEAST_BLOCKS} are needed; bench for longer (--seconds)"
     verdict, reason = _judge(ratio, min_effect, trouble)
@@ -126,28 +138,45 @@ def compare_artifacts(
         ratio=ratio,
         min_effect=min_effect,
         verdict=verdict,
+        machine=machine,
         paired=same_run,
-        reason=reason + note,
+        reason=reason if trouble else reason + note,
     )
+
+
+def other_machine(before: dict[str, Any], after: dict[str, Any]) -> str | None:
+    """By what two results show that they are not of the same machine, or not of the same state of it."""
+    found = [
+        f"{what}: {first} before, {second} after"
+        for what, first, second in _of_the_machine(before, after)
+        if first != second
+    ]
+    return "; ".join(found) or None
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What besides the artifacts differs between two results, and could be the reason for a change."""
-    found = []
-    for what, first, second in (
-        ("the processor", before["machine"]["cpu"]["model"], after["machine"]["cpu"]["model"]),
-        ("the cores", before["machine"]["cpu"]["cores"], after["machine"]["cpu"]["cores"]),
+    return [
+        f"{what}: {first} before, {second} after"
+        for what, first, second in (
+            *_of_the_machine(before, after),
+            ("the governor", before["machine"]["clocks"]["governor"], after["machine"]["clocks"]["governor"]),
+            ("the frames", before["frames"]["source"], after["frames"]["source"]),
+            ("--threads", before["rules"]["threads"], after["rules"]["threads"]),
+            ("throttling", before["during"]["throttled"], after["during"]["throttled"]),
+        )
+        if first != second
+    ]
+
+
+def _of_the_machine(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    first, second = before["machine"], after["machine"]
+    return [
+        ("the processor", first["cpu"]["model"], second["cpu"]["model"]),
+        ("the cores", first["cpu"]["cores"], second["cpu"]["cores"]),
         ("the GPUs", _gpus(before), _gpus(after)),
-        ("the power mode", (before["machine"]["jetson"] or {}).get("power_mode"),
-         (after["machine"]["jetson"] or {}).get("power_mode")),
-        ("the governor", before["machine"]["clocks"]["governor"], after["machine"]["clocks"]["governor"]),
-        ("the frames", before["frames"]["source"], after["frames"]["source"]),
-        ("--threads", before["rules"]["threads"], after["rules"]["threads"]),
-        ("throttling", before["during"]["throttled"], after["during"]["throttled"]),
-    ):  # fmt: skip
-        if first != second:
-            found.append(f"{what}: {first} before, {second} after")
-    return found
+        ("the power mode", (first["jetson"] or {}).get("power_mode"), (second["jetson"] or {}).get("power_mode")),
+    ]
 
 
 def _gpus(result: dict[str, Any]) -> str:
@@ -179,22 +208,25 @@ def _paired(before: list[float], after: list[float], confidence: float) -> Inter
 
 def _apart(
     before: list[dict[str, Any]], after: list[dict[str, Any]], works: tuple[str, str], confidence: float
-) -> tuple[Interval, str | None, str]:
-    """The ratio, why it gives no verdict, and what else to say."""
+) -> tuple[Interval, float | None, str | None]:
+    """The ratio, that of the reference work, and why there is no verdict."""
     values = [_median(block) for block in before], [_median(block) for block in after]
+    if works[0] != works[1]:
+        reason = f"the fixed work beside the frames differs ({works[0]} before, {works[1]} after); {ADVICE}"
+        return bootstrap_ratio(*values, confidence=confidence), None, reason
     fixed = [block["reference_ms"] for block in before], [block["reference_ms"] for block in after]
-    if works[0] == works[1] != SORTING:
+    if works[0] == SORTING:
+        ratio = bootstrap_ratio(*values, confidence=confidence)
+        drift = bootstrap_ratio(*fixed, confidence=confidence)
+        machine = drift.value
+        changed = abs(machine - 1) > MACHINE_DRIFT and not drift.low <= 1 <= drift.high
+    else:
         ratio, machine = bootstrap_relative_ratio(
             (values[0], fixed[0]), (values[1], fixed[1]), follows=FOLLOWS, confidence=confidence
         )
-        trouble = _machine_changed(machine - 1) if abs(np.log(machine)) > np.log1p(NETWORK_DRIFT) else None
-        return ratio, trouble, f" (the machine's own change, {machine - 1:+.1%}, is taken out)"
-    ratio = bootstrap_ratio(*values, confidence=confidence)
-    if works[0] != works[1]:
-        return ratio, None, f" (whether the machine changed is not known: {works[0]} before, {works[1]} after)"
-    drift = bootstrap_ratio(*fixed, confidence=confidence)
-    changed = abs(drift.value - 1) > MACHINE_DRIFT and not drift.low <= 1 <= drift.high
-    return ratio, _machine_changed(drift.value - 1) if changed else None, ""
+        changed = abs(np.log(machine)) > np.log1p(NETWORK_DRIFT)
+    trouble = f"the machine itself changed: a fixed piece of work took {machine - 1:+.0%} time; {ADVICE}"
+    return ratio, machine, trouble if changed else None
 
 
 def _quiet(
@@ -207,13 +239,6 @@ def _quiet(
     if min(map(len, chosen)) < LEAST_BLOCKS or (len(chosen[0]), len(chosen[1])) == (len(before), len(after)):
         return before, after, ""
     return *chosen, f" (quiet blocks alone: {len(chosen[0])} of {len(before)}, {len(chosen[1])} of {len(after)})"
-
-
-ADVICE = "bench both artifacts in one run (`edgedet bench A B --json both.json`) and compare that file"
-
-
-def _machine_changed(change: float) -> str:
-    return f"the machine itself changed: a fixed piece of work took {change:+.0%} time; {ADVICE}"
 
 
 def _disturbed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str | None:

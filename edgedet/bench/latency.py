@@ -37,7 +37,7 @@ class Timed(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """When measuring begins and ends. Seconds count per artifact."""
+    """When measuring begins and ends. Seconds are of counted frames, for each artifact."""
 
     warmup_frames: int = 20
     warmup_seconds: float = 1.0
@@ -50,7 +50,8 @@ class Rules:
     turn_seconds: float = 0.1
     """Length of a block where several artifacts take turns: the moods of a machine last for seconds."""
     resume_frames: int = 2
-    """Frames run and not counted at the start of a block: something else had the machine, the caches are its."""
+    """Frames run and not counted before a block, at most (a third of its frames): something else had the machine,
+    and the caches are its."""
 
     def describe(self) -> dict[str, Any]:
         """As the result file holds them, in words too."""
@@ -58,8 +59,8 @@ class Rules:
             "clipping": "none",
             "warmup_rule": f"at least {self.warmup_frames} frames and {self.warmup_seconds:g} s, at most ten times "
             "that long, until the last frames are no longer faster than those before them",
-            "stopping_rule": f"at least {self.frames} frames and {self.seconds:g} s, then until half the 99 % "
-            f"interval of the median is below {self.half_width:.1%}, at most {self.max_seconds:g} s",
+            "stopping_rule": f"at least {self.frames} frames and {self.seconds:g} s of counted frames, then until "
+            f"half the 99 % interval of the median is below {self.half_width:.1%}, at most {self.max_seconds:g} s",
         }
 
 
@@ -140,8 +141,9 @@ def measure_latency(
         for index in rng.permutation(len(detectors)):
             reference_ms = reference.milliseconds(clock)
             first = turn * FRAME_STRIDE
-            for step in range(rules.resume_frames):
-                detectors[index].detect(frames[(first - rules.resume_frames + step) % len(frames)])
+            resume = min(rules.resume_frames, lengths[index] // 3)
+            for step in range(resume):
+                detectors[index].detect(frames[(first - resume + step) % len(frames)])
             before = read_state(root)
             its = series[index]
             block = _block(detectors[index], frames, its, first=first, length=lengths[index], clock=clock)

@@ -191,7 +191,7 @@ def _latency(
         reason = "several artifacts took turns, and power follows too slowly to be told apart; bench one alone"
         return series, states, [not_measured(reason)] * len(detectors)
     its = series[0]
-    # Warm-up is over when the first block begins; blocks cover nearly all of the time after it.
+    # Warm-up is over when the first block begins; frames, counted or not, cover nearly all of the time after it.
     first = begin + offset + its.warmup["seconds"]
     watts = mean_watts(log.readings, first, end)
     return series, states, [energy_summary(meter, watts, idle, its.seconds, len(its.samples))]

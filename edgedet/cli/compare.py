@@ -2,7 +2,8 @@
 
 With one file, its artifacts are compared with the first of them: they were measured in turns, which is the way to
 get a verdict on a busy machine. With two files, artifacts of the same name are compared (or the only ones there
-are); when the machine was disturbed or differed between the two runs, the verdict is "undecided"."""
+are), and what fixed work beside the frames tells of the machine is taken out; when it changed too much, was
+disturbed or was another one, the verdict is "undecided"."""
 
 from __future__ import annotations
 
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _compare(
     before_path: str, after_path: str | None, min_effect: float | None
 ) -> tuple[list[Comparison], list[str]]:
-    from edgedet.bench.compare import compare_artifacts, differences
+    from edgedet.bench.compare import compare_artifacts, differences, other_machine
     from edgedet.bench.result import read_result
     from edgedet.errors import UsageError
 
@@ -90,7 +91,11 @@ def _compare(
             f"no artifact has the same name in both files: {_names(before)} in {before_path}, {_names(after)} in "
             f"{after_path}; bench artifacts of the same file name, or one artifact in each"
         )
-    compared = [compare_artifacts(first, second, same_run=False, min_effect=min_effect) for first, second in pairs]
+    elsewhere = other_machine(before, after)
+    compared = [
+        compare_artifacts(first, second, same_run=False, elsewhere=elsewhere, min_effect=min_effect)
+        for first, second in pairs
+    ]
     return compared, differences(before, after)
 
 

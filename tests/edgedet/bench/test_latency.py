@@ -111,6 +111,14 @@ def test_the_reference_is_timed_before_every_block_and_disturbs_no_counted_frame
     assert log.count("reference") == 4 * len(times)
 
 
+def test_slow_detectors_lose_at_most_a_third_of_their_time_to_uncounted_frames() -> None:
+    clock = Clock()
+    worker = Worker(clock, lambda call: 0.5)
+    (series,), _ = measure_latency([worker], FRAMES, RULES, clock=clock)
+    uncounted = len(worker.seen) - series.warmup["frames"] - len(series.samples)
+    assert uncounted == len(series.blocks) == len(series.samples) // 3
+
+
 def test_an_unsteady_detector_is_measured_longer_and_said_not_to_be_settled() -> None:
     clock = Clock()
     rng = np.random.default_rng(0)

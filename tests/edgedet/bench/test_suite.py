@@ -232,6 +232,14 @@ def test_frames_are_spread_over_a_folder_and_their_decoding_is_timed(tmp_path: P
     assert frames.describe()["sizes"] == [[8, 6]]
 
 
+def test_graphs_on_the_cpu_are_measured_beside_the_reference_network(result: dict[str, Any]) -> None:
+    from edgedet.bench.reference import network
+
+    for artifact in result["artifacts"]:
+        assert artifact["latency"]["reference"] == network(result["rules"]["threads"]).name
+        assert all(block["reference_ms"] > 0 for block in artifact["latency"]["blocks"])
+
+
 def test_the_command_writes_a_result_that_compare_reads(
     graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
