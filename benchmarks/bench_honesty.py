@@ -124,9 +124,10 @@ def verdicts(
     runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for repeat in range(repeats + 1):
         series, _ = measure_latency([detector, detector, Slowed(detector)], frames, rules, reference=reference)
-        first, same, slowed = (
+        entries: list[dict[str, Any]] = [
             {"name": name, "latency": its.describe()} for name, its in zip("abs", series, strict=True)
-        )
+        ]
+        first, same, slowed = entries
         if save is not None:
             with atomic_path(save / f"{repeat:02d}.json") as temporary:
                 temporary.write_text(json.dumps({"first": first, "same": same, "slowed": slowed}))
