@@ -146,42 +146,43 @@ def compare_artifacts(
 
 
 def other_machine(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """By what two results show that they are not of the same machine, or not of the same state of it."""
-    found = [
-        f"{what}: {first} before, {second} after"
-        for what, first, second in _of_the_machine(before, after)
-        if first != second
-    ]
-    return "; ".join(found) or None
+    """By what two results show that they are of two machines, or of one in another power mode; None if by nothing.
+
+    A GPU's new driver makes no other machine: what it changes is to be seen.
+    """
+    return "; ".join(_differing(_of_the_machine(before, after, drivers=False))) or None
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What besides the artifacts differs between two results, and could be the reason for a change."""
-    return [
-        f"{what}: {first} before, {second} after"
-        for what, first, second in (
-            *_of_the_machine(before, after),
+    return _differing(
+        [
+            *_of_the_machine(before, after, drivers=True),
             ("the governor", before["machine"]["clocks"]["governor"], after["machine"]["clocks"]["governor"]),
             ("the frames", before["frames"]["source"], after["frames"]["source"]),
             ("--threads", before["rules"]["threads"], after["rules"]["threads"]),
             ("throttling", before["during"]["throttled"], after["during"]["throttled"]),
-        )
-        if first != second
-    ]
+        ]
+    )
 
 
-def _of_the_machine(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+def _differing(rows: list[tuple[str, Any, Any]]) -> list[str]:
+    return [f"{what}: {first} before, {second} after" for what, first, second in rows if first != second]
+
+
+def _of_the_machine(before: dict[str, Any], after: dict[str, Any], *, drivers: bool) -> list[tuple[str, Any, Any]]:
     first, second = before["machine"], after["machine"]
     return [
         ("the processor", first["cpu"]["model"], second["cpu"]["model"]),
         ("the cores", first["cpu"]["cores"], second["cpu"]["cores"]),
-        ("the GPUs", _gpus(before), _gpus(after)),
+        ("the GPUs", _gpus(first, drivers), _gpus(second, drivers)),
         ("the power mode", (first["jetson"] or {}).get("power_mode"), (second["jetson"] or {}).get("power_mode")),
     ]
 
 
-def _gpus(result: dict[str, Any]) -> str:
-    return ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in result["machine"]["gpus"]) or "none"
+def _gpus(machine: dict[str, Any], drivers: bool) -> str:
+    named = (f"{gpu['name']} (driver {gpu['driver']})" if drivers else gpu["name"] for gpu in machine["gpus"])
+    return ", ".join(named) or "none"
 
 
 def _judge(ratio: Interval, min_effect: float, trouble: str | None) -> tuple[Verdict, str]:

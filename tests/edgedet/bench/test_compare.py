@@ -227,6 +227,8 @@ def test_another_machine_gives_no_verdict() -> None:
     comparison = compare_artifacts(before, after, same_run=False, elsewhere=elsewhere)
     assert comparison.verdict == "undecided" and "the processor: A before" in comparison.reason
     assert other_machine(outcome(), outcome(frames__source="x", rules__threads=2)) is None
+    first, second = (outcome(machine__gpus=[{"name": "X", "driver": driver}]) for driver in ("1", "2"))
+    assert other_machine(first, second) is None and len(differences(first, second)) == 1
 
 
 def outcome(**changes: Any) -> dict[str, Any]:
