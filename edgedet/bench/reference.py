@@ -12,7 +12,6 @@ import numpy as np
 
 GRAPH = Path(__file__).with_name("reference.onnx")
 """A small convolutional network, written by ``export/reference_graph.py``."""
-SIZE = 160
 
 SORTING = "sorting 100,000 numbers, one thread"
 
@@ -60,7 +59,7 @@ def network(threads: int | None) -> Reference:
     if threads is not None:
         options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    feeds = {"images": np.ones((1, 3, SIZE, SIZE), np.float32)}
+    feeds = {tensor.name: np.ones(tensor.shape, np.float32) for tensor in session.get_inputs()}
     count = "default" if threads is None else threads
     name = (
         f"small convolutional network {hashlib.sha256(content).hexdigest()[:8]}, "
