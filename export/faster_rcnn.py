@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,16 +49,24 @@ class Network(nn.Module):
 
 
 class BoxHead(nn.Module):
-    """Pooled features [P, C, h, w] to class logits [P, 1 + C] and box deltas [P, (1 + C) * 4]."""
+    """Pooled features [P, K, h, w] to class logits [P, 1 + C] and box deltas [P, C * 4]."""
 
     def __init__(self, model: faster_rcnn.FasterRCNN) -> None:
         super().__init__()
         self.head = model.roi_heads.box_head
-        self.predictor = model.roi_heads.box_predictor
+        self.predictor = without_background_box(model.roi_heads.box_predictor)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         logits, deltas = self.predictor(self.head(pooled))
         return logits, deltas
+
+
+def without_background_box(predictor: faster_rcnn.FastRCNNPredictor) -> nn.Module:
+    """A copy of ``predictor`` that gives no box deltas for class 0, the background: nobody reads them."""
+    copied = copy.deepcopy(predictor)
+    copied.bbox_pred.weight.data = predictor.bbox_pred.weight.data[4:].contiguous()
+    copied.bbox_pred.bias.data = predictor.bbox_pred.bias.data[4:].contiguous()
+    return copied
 
 
 @dataclass(frozen=True)
@@ -230,7 +239,12 @@ def export_parts(
     by_products = pooling == "products" and products_pay(pool, heads.box_head, levels, grid)
     if by_products:
         order = columns_first(grid)
-        head = ProductsHead(heads.box_head, heads.box_predictor, tuple(pool.output_size), columns_first=order)
+        head = ProductsHead(
+            heads.box_head,
+            without_background_box(heads.box_predictor),
+            tuple(pool.output_size),
+            columns_first=order,
+        )
         pooled = torch.zeros(batch * count, pool.output_size[0] * pool.output_size[1], channels)
     else:
         head = BoxHead(model)
@@ -269,9 +283,7 @@ def _add_scores(
     )
     scores = graph.op("Reshape", scores, graph.ints(batch, count, classes), name="scores/by_proposal")
     scores = graph.op("Mul", scores, valid, name="scores/of_valid")
-    deltas = graph.op("Reshape", deltas, graph.ints(batch, count, classes + 1, 4), name="decode/by_class")
-    deltas = graph.op("Slice", deltas, graph.ints(1), graph.ints(classes + 1), graph.ints(2), name="decode/objects")
-    return scores, deltas
+    return scores, graph.op("Reshape", deltas, graph.ints(batch, count, classes, 4), name="decode/by_class")
 
 
 def _add_likely_classes(graph: GraphBuilder, scores: str, deltas: str, most: int) -> tuple[str, str, str]:

@@ -106,20 +106,18 @@ def _best_of_levels(
     """
     logits: list[str] = []
     deltas: list[str] = []
-    centres: list[str] = []
-    sizes: list[str] = []
+    references: list[str] = []
     real = []
     for number, level in enumerate(levels):
         name = f"rpn/level_{number}"
         taken = min(per_level, len(level.anchors))
         top, index = graph.ops("TopK", level.objectness, graph.ints(taken), name=f"{name}/top", outputs=2, axis=-1)
         column = graph.op("Unsqueeze", index, graph.ints(-1), name=f"{name}/column")
-        centre, size = box_ops.center_form(level.anchors)
+        anchors = graph.constant(np.concatenate(box_ops.center_form(level.anchors), axis=-1))
         parts = [
             (logits, top, 2),
             (deltas, graph.op("GatherND", level.deltas, column, name=f"{name}/deltas", batch_dims=1), 3),
-            (centres, graph.op("Gather", graph.constant(centre), index, name=f"{name}/centres"), 3),
-            (sizes, graph.op("Gather", graph.constant(size), index, name=f"{name}/sizes"), 3),
+            (references, graph.op("Gather", anchors, index, name=f"{name}/anchors"), 3),
         ]
         for tensors, tensor, rank in parts:
             if taken < per_level:
@@ -132,13 +130,8 @@ def _best_of_levels(
     def joined(tensors: Sequence[str], name: str) -> str:
         return tensors[0] if len(tensors) == 1 else graph.op("Concat", *tensors, name=f"rpn/{name}", axis=1)
 
-    return (
-        joined(logits, "logits"),
-        joined(deltas, "deltas"),
-        joined(centres, "centres"),
-        joined(sizes, "sizes"),
-        np.concatenate(real),
-    )
+    centres, sizes = box_ops.split_last(graph, joined(references, "anchors"), 2, name="rpn/centres_and_sizes")
+    return joined(logits, "logits"), joined(deltas, "deltas"), centres, sizes, np.concatenate(real)
 
 
 def add_static_nms(graph: GraphBuilder, boxes: str, valid: str, *, size: int, iou: float, name: str) -> str:

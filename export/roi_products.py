@@ -32,6 +32,7 @@ def products_pay(
         len(levels) == 1
         and isinstance(head, TwoMLPHead)
         and pool.sampling_ratio > 0
+        and pool.output_size[0] == pool.output_size[1]
         and shorter * (longer + pool.output_size[0]) <= MOST_WORK
     )
 
@@ -39,8 +40,8 @@ def products_pay(
 class ProductsHead(nn.Module):
     """A box head and its predictor that read pooled features as :func:`add_roi_products` leaves them.
 
-    [P, s * s, C] to class logits [P, 1 + C] and box deltas [P, (1 + C) * 4]; only the order of the first layer's
-    inputs differs from ``TwoMLPHead``.
+    [P, s * s, K] to what ``predictor`` makes of it; only the order of the first layer's inputs differs from
+    ``TwoMLPHead``.
     """
 
     def __init__(
@@ -89,48 +90,63 @@ def add_roi_products(
     sides = graph.op("Sub", high, low, name="roi/sides")
     # torchvision (aligned=False) pools from at least one cell.
     sides = graph.op("Max", sides, graph.constant(1.0), name="roi/at_least_a_cell")
-    x_low, y_low = graph.ops("Split", low, name="roi/low_axes", outputs=2, axis=-1)
-    x_side, y_side = graph.ops("Split", sides, name="roi/side_axes", outputs=2, axis=-1)
-    rows = {"batch": batch, "count": count, "sampling_ratio": sampling_ratio}
-    x = _weights(graph, x_low, x_side, cells=grid[1], bins=size[1], name="roi/x", **rows)
-    y = _weights(graph, y_low, y_side, cells=grid[0], bins=size[0], name="roi/y", **rows)
+    x, y = _weights(
+        graph, low, sides, grid=grid, bins=size[0], batch=batch, count=count, sampling_ratio=sampling_ratio
+    )
 
     first, second, perm = (x, y, [0, 3, 2, 1]) if columns_first(grid) else (y, x, [0, 2, 3, 1])
     longer, shorter = max(grid), min(grid)
-    bins = size[1] if columns_first(grid) else size[0]
-    others = size[0] if columns_first(grid) else size[1]
+    bins = size[0]
     maps = graph.op("Transpose", features, name="roi/channels_last", perm=perm)
     maps = graph.op("Reshape", maps, graph.ints(batch, longer, shorter * channels), name="roi/maps")
     first = graph.op("Reshape", first, graph.ints(batch, count * bins, longer), name="roi/first")
     lines = graph.op("MatMul", first, maps, name="roi/lines")
     lines = graph.op("Reshape", lines, graph.ints(batch * count, bins, shorter, channels), name="roi/by_proposal")
-    second = graph.op("Reshape", second, graph.ints(batch * count, 1, others, shorter), name="roi/second")
+    second = graph.op("Reshape", second, graph.ints(batch * count, 1, bins, shorter), name="roi/second")
     pooled = graph.op("MatMul", second, lines, name="roi/bins")
-    return graph.op("Reshape", pooled, graph.ints(batch * count, bins * others, channels), name="roi/pooled")
+    return graph.op("Reshape", pooled, graph.ints(batch * count, bins * bins, channels), name="roi/pooled")
 
 
-def _weights(graph: GraphBuilder, low: str, side: str, *, cells: int, bins: int, name: str, **rows: int) -> str:
-    """Weight of every cell in every bin along one axis: [N * P, bins, cells]."""
-    total = rows["batch"] * rows["count"]
-    ratio = rows["sampling_ratio"]
-    # The first sample of every bin, then the second: averaging long rows is what runtimes are quick at.
-    steps = (np.arange(bins * ratio).reshape(bins, ratio).T.ravel() + 0.5) / (bins * ratio)
-    places = graph.op("Mul", side, graph.constant(steps), name=f"{name}/steps")
-    places = graph.op("Add", places, low, name=f"{name}/places")
-    # Beyond the last cell by more than one, a sample is zero; up to there it repeats the edge.
-    inside = graph.op("LessOrEqual", places, graph.constant(float(cells)), name=f"{name}/inside")
-    inside = graph.op("Cast", inside, name=f"{name}/inside_float", to=1)
-    places = graph.op("Min", places, graph.constant(cells - 1.0), name=f"{name}/on_map")
-    column = graph.ints(total, bins * ratio, 1)
-    places = graph.op("Reshape", places, column, name=f"{name}/column")
-    apart = graph.op("Sub", places, graph.constant(np.arange(cells)), name=f"{name}/apart")
-    apart = graph.op("Abs", apart, name=f"{name}/distance")
-    weight = graph.op("Sub", graph.constant(1.0), apart, name=f"{name}/slope")
-    weight = graph.op("Relu", weight, name=f"{name}/bilinear")
-    inside = graph.op("Reshape", inside, column, name=f"{name}/inside_column")
-    weight = graph.op("Mul", weight, inside, name=f"{name}/weight")
-    if ratio == 1:
-        return weight
-    weight = graph.op("Reshape", weight, graph.ints(total, ratio, bins * cells), name=f"{name}/samples")
-    weight = graph.op("ReduceMean", weight, name=f"{name}/mean", axes=[1], keepdims=0)
-    return graph.op("Reshape", weight, graph.ints(total, bins, cells), name=f"{name}/bins")
+def _weights(
+    graph: GraphBuilder,
+    low: str,
+    sides: str,
+    *,
+    grid: tuple[int, int],
+    bins: int,
+    batch: int,
+    count: int,
+    sampling_ratio: int,
+) -> tuple[str, str]:
+    """Weight of every cell in every bin along x and along y: [N * P, 1, bins, cells], from [N, P, 2] in cells."""
+    total, longer = batch * count, max(grid)
+    ends = np.array([[grid[1]], [grid[0]]], np.float32)
+    steps = (np.arange(bins * sampling_ratio).reshape(bins, sampling_ratio).T + 0.5) / (bins * sampling_ratio)
+    low = graph.op("Unsqueeze", low, graph.ints(-1), name="roi/low_column")
+    sides = graph.op("Unsqueeze", sides, graph.ints(-1), name="roi/side_column")
+    # The first sample of every bin, then the second, and cell by cell: long rows are what runtimes are quick at.
+    places = graph.op("Mul", sides, graph.constant(steps.reshape(sampling_ratio, 1, 1, 1, bins)), name="roi/steps")
+    places = graph.op("Add", places, low, name="roi/places")
+    # Beyond the last cell by more than one, a sample is zero, as it is a whole cell before the first; up to there
+    # it repeats the edge.
+    inside = graph.op("LessOrEqual", places, graph.constant(ends), name="roi/inside")
+    places = graph.op("Min", places, graph.constant(ends - 1), name="roi/at_the_edge")
+    places = graph.op("Where", inside, places, graph.constant(-1.0), name="roi/on_map")
+    # The shorter axis gets as many cells as the longer, no sample near those beyond its last: one chain for both.
+    row = graph.op("Reshape", places, graph.ints(1, -1), name="roi/row")
+    apart = graph.op("Sub", row, graph.constant(np.arange(longer).reshape(-1, 1)), name="roi/apart")
+    apart = graph.op("Abs", apart, name="roi/distance")
+    weight = graph.op("Sub", graph.constant(1.0), apart, name="roi/slope")
+    weight = graph.op("Relu", weight, name="roi/bilinear")
+    if sampling_ratio > 1:
+        samples = graph.ints(longer, sampling_ratio, total * 2 * bins)
+        weight = graph.op("Reshape", weight, samples, name="roi/samples")
+        weight = graph.op("ReduceMean", weight, name="roi/mean", axes=[1], keepdims=0)
+    weight = graph.op("Transpose", weight, name="roi/by_bin", perm=[1, 0])
+    weight = graph.op("Reshape", weight, graph.ints(total, 2, bins, longer), name="roi/weights")
+    x, y = graph.ops("Split", weight, name="roi/axes", outputs=2, axis=1)
+    if grid[0] == grid[1]:
+        return x, y
+    shorter = y if columns_first(grid) else x
+    shorter = graph.op("Slice", shorter, graph.ints(0), graph.ints(min(grid)), graph.ints(-1), name="roi/shorter")
+    return (x, shorter) if columns_first(grid) else (shorter, y)

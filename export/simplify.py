@@ -18,8 +18,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Clean ``model`` in place and return it. The graph's inputs and outputs keep their names.
 
     Constant nodes become initialisers, initialisers cease to be graph inputs (older exporters list them),
-    identities and inference-time dropouts go, shapes of static tensors and what is computed from constants alone
-    becomes constant, equal constants are stored once, dead nodes and constants go.
+    identities, inference-time dropouts and resizing to the same size go, shapes of static tensors and what is
+    computed from constants alone becomes constant, equal constants are stored once, dead nodes and constants go.
     """
     graph = model.graph
     _constants_to_initializers(graph)
@@ -29,6 +29,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.input.extend(inputs)
     _remove_identities(graph)
     _fold_constants(model)
+    if _idle_resizes_to_identities(model):
+        _remove_identities(graph)
     _share_constants(graph)
     _remove_dead(graph)
     return model
@@ -86,12 +88,7 @@ def _remove_identities(graph: onnx.GraphProto) -> None:
 
 def _fold_constants(model: onnx.ModelProto) -> None:
     graph = model.graph
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes: dict[str, tuple[int, ...]] = {}
-    for info in (*inferred.value_info, *inferred.input, *inferred.output):
-        sizes = info.type.tensor_type.shape.dim
-        if info.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
-            shapes[info.name] = tuple(size.dim_value for size in sizes)
+    shapes = _static_shapes(model)
     outputs = {value.name for value in graph.output}
     known = {tensor.name: tensor for tensor in graph.initializer}
     kept = []
@@ -109,6 +106,42 @@ def _fold_constants(model: onnx.ModelProto) -> None:
         graph.initializer.append(known[node.output[0]])
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _idle_resizes_to_identities(model: onnx.ModelProto) -> bool:
+    """Pyramids enlarge each level to the next one's size, which backbones without a stride between them share."""
+    resizes = [node for node in model.graph.node if node.op_type == "Resize" and len(node.input) > 2]
+    if not resizes:
+        return False
+    shapes = _static_shapes(model)
+    known = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = False
+    for node in resizes:
+        shape = shapes.get(node.input[0])
+        scales, sizes = (known.get(name) for name in (*node.input[2:4], "")[:2])
+        modes = {attribute.s for attribute in node.attribute if attribute.name == "coordinate_transformation_mode"}
+        if shape is None or b"tf_crop_and_resize" in modes or any(a.name == "axes" for a in node.attribute):
+            continue
+        if sizes is not None:
+            idle = tuple(numpy_helper.to_array(sizes)) == shape
+        else:
+            idle = scales is not None and bool((numpy_helper.to_array(scales) == 1).all())
+        if idle:
+            identity = onnx.helper.make_node("Identity", node.input[:1], list(node.output), name=node.name)
+            node.CopyFrom(identity)
+            found = True
+    return found
+
+
+def _static_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Shapes without unknowns, of every tensor that inference can give one."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes: dict[str, tuple[int, ...]] = {}
+    for info in (*inferred.value_info, *inferred.input, *inferred.output):
+        sizes = info.type.tensor_type.shape.dim
+        if info.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
+            shapes[info.name] = tuple(size.dim_value for size in sizes)
+    return shapes
 
 
 def _evaluate(node: onnx.NodeProto, known: dict[str, onnx.TensorProto], opset: int) -> np.ndarray | None:

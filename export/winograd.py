@@ -40,11 +40,13 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class _Convolution:
-    """One use of a 3 x 3 kernel: the node, its kernel, and the shape [N, C, H, W] it reads."""
+    """One use of a 3 x 3 kernel: the node, its kernel, the shape [N, C, H, W] it reads, and the ReLU that alone
+    reads what it gives, if one does."""
 
     node: onnx.NodeProto
     weight: onnx.TensorProto
     source: tuple[int, ...]
+    relu: onnx.NodeProto | None
 
     @property
     def tiles(self) -> int:
@@ -63,7 +65,7 @@ def add_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     groups = [group for group in _groups(graph) if _pays(group)]
     if not groups:
         return model
-    replaced = {convolution.node.output[0] for group in groups for convolution in group}
+    replaced = {node.output[0] for group in groups for use in group for node in (use.node, use.relu) if node}
     nodes = [node for node in graph.node if node.output[0] not in replaced]
     for group in groups:
         nodes.extend(_replacement(graph, group))
@@ -85,10 +87,13 @@ def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
         if step != "channels_first":
             continue
         steps = {step: node}
-        source = node.input[0]
+        source, output = node.input[0], node.output[0]
         while step != "channels_last":
             above = producer[source]
             step = above.name.rpartition(SUFFIX)[2]
+            if SUFFIX not in above.name:
+                # The ReLU of add_winograd, under its own name.
+                output, above.output[0] = above.input[0], output
             steps[step] = above
             # Of shared steps, the way up is through this convolution's own nodes.
             inputs = [tensor for tensor in above.input if tensor in producer]
@@ -101,9 +106,7 @@ def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
             weights[f"{kernel}/back"] = numpy_helper.from_array(np.ascontiguousarray(restored), f"{kernel}/back")
             model.graph.initializer.append(weights[f"{kernel}/back"])
         inputs = [steps["channels_last"].input[0], f"{kernel}/back", steps["bias"].input[1]]
-        nodes.append(
-            helper.make_node("Conv", inputs, list(node.output), name=name, kernel_shape=[3, 3], pads=[1] * 4)
-        )
+        nodes.append(helper.make_node("Conv", inputs, [output], name=name, kernel_shape=[3, 3], pads=[1] * 4))
     return with_nodes(model, nodes)
 
 
@@ -115,6 +118,10 @@ def _groups(graph: onnx.GraphProto) -> list[list[_Convolution]]:
         for value in (*graph.value_info, *graph.input, *graph.output)
     }
     weights = {tensor.name: tensor for tensor in graph.initializer}
+    readers: dict[str, list[onnx.NodeProto | None]] = {value.name: [None] for value in graph.output}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
     groups: dict[str, list[_Convolution]] = {}
     ancestors: dict[str, set[str]] = {}
     for node in graph.node:
@@ -125,7 +132,9 @@ def _groups(graph: onnx.GraphProto) -> list[list[_Convolution]]:
             key = tensor.name
             while key in above:
                 key += "/later"
-            groups.setdefault(key, []).append(_Convolution(node, tensor, source))
+            only = readers[node.output[0]][0] if len(readers.get(node.output[0], ())) == 1 else None
+            relu = only if only is not None and only.op_type == "Relu" else None
+            groups.setdefault(key, []).append(_Convolution(node, tensor, source, relu))
             above.add(key)
         ancestors.update((name, above) for name in node.output)
     return list(groups.values())
@@ -230,7 +239,13 @@ def _replacement(graph: onnx.GraphProto, group: list[_Convolution]) -> list[onnx
             starts = steps.constant(np.zeros(2, np.int64), "winograd/starts")
             x = steps.op("Slice", x, starts, ends, steps.constant(np.array([1, 2]), "winograd/axes"), step="cut")
         x = steps.op("Add", x, bias, step="bias")
-        steps.op("Transpose", x, step="channels_first", to=node.output, perm=[0, 3, 1, 2])
+        output = node.output
+        if convolution.relu is not None:
+            # In front of the transposition, which the runtime then merges with its own reordering of channels.
+            relu = helper.make_node("Relu", [x], [f"{node.name}{SUFFIX}relu"], name=convolution.relu.name)
+            steps.nodes.append(relu)
+            x, output = relu.output[0], convolution.relu.output
+        steps.op("Transpose", x, step="channels_first", to=output, perm=[0, 3, 1, 2])
     return steps.nodes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.export.simplify import simplify
@@ -68,3 +69,35 @@ def test_an_output_that_is_an_input_keeps_its_name() -> None:
     after = simplify(model([helper.make_node("Identity", ["x"], ["y"])], constants={}))
     assert [value.name for value in after.graph.output] == ["y"]
     np.testing.assert_array_equal(run(after), np.arange(6).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "constants", "goes"),
+    [
+        ({}, {"sizes": np.array([1, 1, 2, 3])}, True),
+        ({}, {"scales": np.ones(4, np.float32)}, True),
+        ({"mode": "linear", "coordinate_transformation_mode": "align_corners"}, {"sizes": [1, 1, 2, 3]}, True),
+        ({}, {"sizes": np.array([1, 1, 4, 3])}, False),
+        ({}, {"scales": np.array([1, 1, 1, 1.3], np.float32)}, False),
+        (
+            {"coordinate_transformation_mode": "tf_crop_and_resize"},
+            {"roi": np.array([0, 0, 0, 0, 1, 1, 0.5, 0.5], np.float32), "sizes": np.array([1, 1, 2, 3])},
+            False,
+        ),
+    ],
+)
+def test_resizing_to_the_same_size_goes(
+    settings: dict[str, str], constants: dict[str, np.ndarray], goes: bool
+) -> None:
+    constants = {name: np.asarray(value) for name, value in constants.items()}
+    inputs = ["map", *(name if name in constants else "" for name in ("roi", "scales", "sizes"))]
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["map"]),
+        helper.make_node("Resize", inputs, ["resized"], **settings),
+        helper.make_node("Relu", ["resized"], ["y"]),
+    ]
+    before = model(nodes, constants=constants | {"shape": np.array([1, 1, 2, 3])})
+    expected = run(before)
+    after = simplify(before)
+    assert ("Resize" not in [node.op_type for node in after.graph.node]) == goes
+    np.testing.assert_array_equal(run(after), expected)

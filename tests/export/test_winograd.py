@@ -20,9 +20,11 @@ def network(
     kernel: int = 3,
     bias: bool = True,
     chained: bool = False,
+    relu: bool = False,
     **attributes: object,
 ) -> onnx.ModelProto:
-    """One kernel over every map [N, C, H, W]; ``chained``: over what it made of the map before instead."""
+    """One kernel over every map [N, C, H, W], with ``relu`` a ReLU behind it; ``chained``: over what it made of the
+    map before instead."""
     generator = np.random.default_rng(3)
     settings = {"pads": [kernel // 2] * 4, "kernel_shape": [kernel, kernel]} | attributes
     shape = (filters, maps[0][1] // int(settings.get("group", 1)), kernel, kernel)  # type: ignore[call-overload]
@@ -37,7 +39,10 @@ def network(
         if source == f"x{number}" and number:
             inputs.append(helper.make_tensor_value_info(source, TensorProto.FLOAT, size))
         names = [source, *(tensor.name for tensor in constants)]
-        nodes.append(helper.make_node("Conv", names, [f"y{number}"], name=f"conv{number}", **settings))
+        output = f"z{number}" if relu else f"y{number}"
+        nodes.append(helper.make_node("Conv", names, [output], name=f"conv{number}", **settings))
+        if relu:
+            nodes.append(helper.make_node("Relu", [output], [f"y{number}"], name=f"relu{number}"))
         outputs.append(helper.make_tensor_value_info(f"y{number}", TensorProto.FLOAT, [None] * 4))
     graph = helper.make_graph(nodes, "convolutions", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -65,6 +70,8 @@ CASES = {
     "no bias": network((1, CHANNELS, 10, 18), bias=False),
     "over levels": network((1, CHANNELS, 10, 18), (1, CHANNELS, 5, 9), (1, CHANNELS, 3, 5)),
     "over its own": network((1, CHANNELS, 10, 18), (1, CHANNELS, 10, 18), chained=True),
+    "relu": network((1, CHANNELS, 10, 18), (1, CHANNELS, 5, 9), relu=True),
+    "relu over its own": network((1, CHANNELS, 10, 18), (1, CHANNELS, 10, 18), chained=True, relu=True),
 }
 
 
@@ -82,6 +89,18 @@ def test_same_numbers_there_and_back(case: str) -> None:
     assert [node.name for node in model.graph.node] == [node.name for node in CASES[case].graph.node]
     for before, after in zip(expected, run(model), strict=True):
         np.testing.assert_allclose(after, before, atol=2e-5 * np.abs(before).max(), rtol=0)
+
+
+def test_a_relu_comes_before_the_transposition_unless_somebody_reads_what_it_reads() -> None:
+    model = onnx.ModelProto.FromString(CASES["relu"].SerializeToString())
+    assert kinds(add_winograd(model))[-2:] == ["Relu", "Transpose"]
+    model = onnx.ModelProto.FromString(CASES["relu"].SerializeToString())
+    model.graph.output.append(helper.make_tensor_value_info("z0", TensorProto.FLOAT, [None] * 4))
+    expected = run(model)
+    assert kinds(add_winograd(model)).count("Relu") == 2
+    for before, after in zip(expected, run(model), strict=True):
+        np.testing.assert_allclose(after, before, atol=2e-5 * np.abs(before).max(), rtol=0)
+    assert run(model)[-1].min() < 0
 
 
 def test_levels_that_share_weights_share_the_product() -> None:
