@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ VIDEO_SUFFIXES = (
     ".wmv",
 )
 
-Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]]
+Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]] | Sequence[str | Path]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +78,8 @@ class FrameSource(Protocol):
 
 def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | None = None) -> FrameSource:
     """Open a source: a path to an image, video or folder of images, a glob pattern, a camera's number (``0``,
-    ``"0"``), a URL (``rtsp://``, ``http://``), a GStreamer pipeline ending in ``appsink``, an array, or an
-    iterable of arrays.
+    ``"0"``), a URL (``rtsp://``, ``http://``), a GStreamer pipeline ending in ``appsink``, an array, an iterable of
+    arrays, or a list of paths of images, folders of them and patterns.
 
     Use it as a context manager; iterating gives :class:`Frame` objects. ``unreadable`` is told of every image of a
     folder or pattern that cannot be read, and the rest goes on; without it the first one ends the iteration.
@@ -96,6 +96,8 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
             raise SourceError(
                 f"a {type(source).__name__} is no frame source; expected a path, camera number or arrays"
             )
+        if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
+            return _open_several(source, unreadable)
         return _Arrays(source)
     text = str(source)
     if not text.strip():
@@ -111,6 +113,23 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
     except (OSError, ValueError) as error:  # no permission, a name that is too long, a zero byte in it
         reason = error.strerror if isinstance(error, OSError) else None
         raise SourceError(f"cannot read {text}: {reason or error}") from error
+
+
+def _open_several(sources: Sequence[str | Path], unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
+    images: list[Path] = []
+    for source in sources:
+        path = Path(source)
+        if path.suffix.lower() in IMAGE_SUFFIXES and _is_image(path):
+            # Also one that is damaged, or a link to nothing: the rest goes on without it.
+            images.append(path)
+            continue
+        with open_source(source) as opened:
+            if not isinstance(opened, _Images):
+                raise SourceError(
+                    f"{source} is no image; several sources at once can be images, folders of them and patterns"
+                )
+            images.extend(opened.paths)
+    return _Images(images, f"{len(sources)} sources", unreadable)
 
 
 def _open_path(text: str, unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
@@ -202,13 +221,13 @@ class _Images(_Context):
     def __init__(
         self, paths: list[Path], description: str, unreadable: Callable[[Unreadable], None] | None = None
     ) -> None:
-        self._paths = paths
+        self.paths = paths
         self._unreadable = unreadable
         self.description = description
         self.count: int | None = len(paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self._paths):
+        for index, path in enumerate(self.paths):
             try:
                 image = read_image(path)
             except SourceError as error:

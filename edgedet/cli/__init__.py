@@ -61,11 +61,17 @@ exit codes: 0 done, 1 the work failed, 2 bad usage or input. EDGEDET_TRACEBACK=1
 """
 
 
+LONGEST_MESSAGE = 300
+"""What argparse does not recognise may be a folder's worth of names that the shell put in place of a star."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message on one line and leave with exit code 2."""
+        """Print the message on one line, of a length to be read, and leave with exit code 2."""
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[:LONGEST_MESSAGE]}…"
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 

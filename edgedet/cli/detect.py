@@ -33,7 +33,7 @@ EXAMPLES = """\
 examples:
   edgedet detect model.onnx photo.jpg
   edgedet detect model.onnx photos/ --conf 0.4 --save annotated/
-  edgedet detect model.onnx 'photos/2024-*/*.jpg' | jq -c '.detections[].name'
+  edgedet detect model.onnx photos/2024-*/*.jpg | jq -c '.detections[].name'
   edgedet detect model.trt 0 --show                       a camera, by its number
   edgedet detect model.onnx street.mp4 --save out/ --blur person --blur car
 """
@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="image, folder, glob pattern, video, camera number, URL, GStreamer pipeline",
+        nargs="+",
+        help="images, folders, glob patterns; or one video, camera number, URL, GStreamer pipeline",
     )
     parser.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
     parser.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")
@@ -92,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(error_line(image, sys.stdout.encoding), flush=True)
             progress.say(f"edgedet: skipped: {image.reason}")
 
-        source = stack.enter_context(open_source(arguments.source, unreadable=skip))
+        given = arguments.source if len(arguments.source) > 1 else arguments.source[0]
+        source = stack.enter_context(open_source(given, unreadable=skip))
         sinks = [stack.enter_context(sink) for sink in _sinks(arguments, source)]
         stack.enter_context(progress)
         count = found = 0
@@ -110,13 +112,13 @@ def run(arguments: argparse.Namespace) -> int:
                 break
         seconds = time.perf_counter() - began
     if skipped and not count:
-        raise SourceError(f"none of the {len(skipped)} images of {arguments.source} could be read")
+        raise SourceError(f"none of the {len(skipped)} images of {source.description} could be read")
     if sys.stderr.isatty():
         where = f", pictures in {arguments.save}" if arguments.save is not None else ""
         print(f"{count} frames, {found} detections, {count / seconds:.1f} frames/s{where}", file=sys.stderr)
     if skipped:
         raise UnreadableFramesError(
-            f"{len(skipped)} of {count + len(skipped)} images of {arguments.source} could not be read"
+            f"{len(skipped)} of {count + len(skipped)} images of {source.description} could not be read"
         )
     return 0
 

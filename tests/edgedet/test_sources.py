@@ -53,6 +53,17 @@ def test_a_pattern_gives_what_matches(folder: Path) -> None:
     assert [Path(frame.name).name for frame in frames(str(folder / "*.png"))] == ["b.png"]
 
 
+def test_several_paths_give_the_images_of_all(folder: Path, video: Path) -> None:
+    with open_source([folder / "b.png", str(folder / "*.jpg"), folder]) as opened:
+        assert opened.count == 5 and opened.description == "3 sources"
+        names = [(frame.index, Path(frame.name).name) for frame in opened]
+    assert names == [(0, "b.png"), (1, "a.jpg"), (2, "a.jpg"), (3, "b.png"), (4, "c.PNG")]
+    with pytest.raises(SourceError, match=r"\.\w+ is no image; several sources at once"):
+        open_source([folder / "b.png", video])
+    with pytest.raises(SourceError, match=r"no such file or folder: gone\.jpg"):
+        open_source([folder / "b.png", "gone.jpg"])
+
+
 def test_a_video_gives_frames_with_their_time(video: Path) -> None:
     with open_source(video) as opened:
         assert opened.rate == 10

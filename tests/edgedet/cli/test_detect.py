@@ -64,6 +64,20 @@ def test_an_unreadable_image_does_not_stop_the_others(
     assert sorted(item.name for item in (photos.parent / "drawn").iterdir()) == ["a.png", "e.png"]
 
 
+def test_what_the_shell_makes_of_a_star_is_treated_alike(
+    model: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["detect", model, str(photos)])
+    of_folder = capsys.readouterr().out
+    main(["detect", model, *sorted(str(path) for path in photos.glob("*.[jp][pn]g"))])
+    assert capsys.readouterr().out == of_folder
+
+
+def test_a_message_stays_readable(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", model, *(f"photo-{number}.jpg" for number in range(500))]) == 2
+    assert len(capsys.readouterr().err) < 400
+
+
 def test_a_pattern_is_treated_alike(model: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines, said = detect(capsys, model, str(photos / "[ab].*"))
     assert (code, len(lines), len(said)) == (1, 2, 2)
