@@ -6,6 +6,7 @@ frame whether the whole path (resize, network, NMS) still gives what it gave at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,8 +25,16 @@ FRAME_HEIGHT, FRAME_WIDTH = 480, 640
 KEPT_DETECTIONS = 50
 """Detections kept on the card: enough to notice a fault, few enough to read."""
 
+FINALISTS, NUDGES = 4, 3
+"""Scenes whose steadiness is tried, and how often each."""
+
+FEWEST_TO_FORGIVE_ONE = 5
+
+TELLING = 0.7
+"""Shares below this are worth a word."""
+
 TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
-    "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01), 1.0),
+    "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01), 0.95),
     "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03), 0.95),
     "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10), 0.9),
 }
@@ -57,11 +66,14 @@ class GoldenReport:
     def __str__(self) -> str:
         matched = len(self.parity.pairs)
         worst = float(self.parity.score_differences.max(initial=0.0))
-        return (
-            f"golden frame {self.seed}: {self.expected} detections at export, {self.found} here, {matched} agree"
-            + (f" (scores within {worst:.4f}, IoU at least {self.parity.ious.min():.3f})" if matched else "")
-            + ("" if self.expected or self.found else ": it ran, which is all this shows; see edgedet parity")
-        )
+        said = f"golden frame {self.seed}: {self.expected} detections at export, {self.found} here, {matched} agree"
+        if matched:
+            said += f" (scores within {worst:.4f}, IoU at least {self.parity.ious.min():.3f})"
+        if not (self.expected or self.found) or self.required <= 0:
+            return f"{said}: it ran, which is all this shows; see edgedet parity"
+        if self.required < TELLING:
+            said += f"; {self.required:.0%} would do, the scene being an unsteady one"
+        return said
 
 
 def golden_frame(seed: int, height: int = FRAME_HEIGHT, width: int = FRAME_WIDTH) -> NDArray[np.uint8]:
@@ -94,23 +106,38 @@ def golden_frame(seed: int, height: int = FRAME_HEIGHT, width: int = FRAME_WIDTH
     return np.clip(frame, 0, 255).astype(np.uint8)
 
 
-def record(detector: GoldenSource, seeds: Iterable[int] = range(12)) -> dict[str, Any]:
+def record(
+    detector: GoldenSource, seeds: Iterable[int] = range(12), *, more: Iterable[int] = range(12, 48)
+) -> dict[str, Any]:
     """Run the scenes of ``seeds`` and return the most telling one as the card's ``golden`` object.
 
-    The most telling is the one whose detections add up to most confidence; without any the first seed is kept
-    with no detections.
+    The most telling is the one whose detections add up to most confidence, the less they change when the grain of
+    the scene does: what a grey level changes, another machine's arithmetic may change too. ``steadiness`` on the
+    card is the share that stayed. Where nothing is found, ``more`` scenes are tried, and the first seed is kept
+    with no detections where that does not help.
     """
-    best: tuple[float, int, Detections] | None = None
-    for seed in seeds:
-        detections = detector.detect(golden_frame(seed))
-        weight = float(np.sort(detections.scores)[::-1][:10].sum())
-        if best is None or weight > best[0]:
-            best = (weight, seed, detections)
-    if best is None:
+    found = [(seed, detector.detect(golden_frame(seed))) for seed in seeds]
+    if not found:
         raise ValueError("no seeds to choose from")
-    _, seed, detections = best
+    if not any(len(detections) for _, detections in found):
+        later = ((seed, detector.detect(golden_frame(seed))) for seed in more)
+        found = [next(((seed, some) for seed, some in later if len(some)), found[0])]
+    heaviest = sorted(found, key=lambda each: _weight(each[1]), reverse=True)[:FINALISTS]
+    candidates = [_steadied(detector, _described(seed, detections, detector.card)) for seed, detections in heaviest]
+    weights = [
+        _weight(detections) * golden["steadiness"]
+        for (_, detections), golden in zip(heaviest, candidates, strict=True)
+    ]
+    return candidates[int(np.argmax(weights))]
+
+
+def _weight(detections: Detections) -> float:
+    return float(np.sort(detections.scores)[::-1][:10].sum())
+
+
+def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, Any]:
     order = np.argsort(-detections.scores, kind="stable")[:KEPT_DETECTIONS]
-    truncated = len(order) < len(detections.scores) or len(order) >= detector.card.output.max_detections
+    truncated = len(order) < len(detections.scores) or len(order) >= card.output.max_detections
     return {
         "seed": seed,
         "height": FRAME_HEIGHT,
@@ -120,6 +147,18 @@ def record(detector: GoldenSource, seeds: Iterable[int] = range(12)) -> dict[str
         "labels": [int(label) for label in detections.labels[order]],
         "truncated": truncated,
     }
+
+
+def _steadied(detector: GoldenSource, golden: dict[str, Any]) -> dict[str, Any]:
+    """``golden`` with the share of its detections that a change of every pixel by at most one leaves as it is."""
+    frame = golden_frame(int(golden["seed"]))
+    shares = []
+    for number in range(NUDGES if golden["boxes"] else 0):
+        positions = np.arange(frame.size, dtype=np.uint64).reshape(frame.shape) + np.uint64(number << 40)
+        nudged = frame.astype(np.int16) + (_hash(positions) % np.uint64(3)).astype(np.int16) - 1
+        found = detector.detect(np.clip(nudged, 0, 255).astype(np.uint8))
+        shares.append(_share(_compare(golden, found, detector.card, None)[0]))
+    return golden | {"steadiness": math.floor(1000 * min(shares, default=1.0)) / 1000}
 
 
 def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport:
@@ -134,21 +173,12 @@ def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport
     golden = detector.card.golden
     if golden is None:
         raise ArtifactError("this artifact carries no golden input to replay; export it with this edgedet")
-    expected = _expected(golden, detector.card)
-    frame = golden_frame(int(golden["seed"]), int(golden["height"]), int(golden["width"]))
-    found = detector.detect(frame)
-    tolerance, required = TOLERANCES[detector.card.precision]
-    slack = tolerance.max_score_difference
-    floor = max(detector.card.output.score_threshold, conf or 0.0) + slack
-    if golden.get("truncated") and len(expected):
-        # Which detections were the last to be kept is a matter of rounding.
-        floor = max(floor, float(expected.scores.min()) + slack)
-    tolerance = Tolerance(min_score=floor, min_iou=tolerance.min_iou, max_score_difference=slack)
-    parity = match_detections(expected, found, tolerance)
-    share = min(
-        1 - len(parity.missing) / max(parity.reference_count, 1),
-        1 - len(parity.invented) / max(parity.candidate_count, 1),
-    )
+    frame, steadiness = _scene(golden)
+    parity, tolerance = _compare(golden, detector.detect(frame), detector.card, conf)
+    required = min(TOLERANCES[detector.card.precision][1], steadiness)
+    count = max(parity.reference_count, parity.candidate_count)
+    # Of a handful, one that lies on the edge is no fault.
+    forgiven = 1 / count if required < 1 and count >= FEWEST_TO_FORGIVE_ONE else 0.0
     return GoldenReport(
         seed=int(golden["seed"]),
         expected=parity.reference_count,
@@ -156,8 +186,41 @@ def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport
         parity=parity,
         tolerance=tolerance,
         required=required,
-        passed=share >= required,
+        passed=_share(parity) >= min(required, 1 - forgiven) - 1e-9,
     )
+
+
+def _compare(
+    golden: dict[str, Any], found: Detections, card: ModelCard, conf: float | None
+) -> tuple[FrameParity, Tolerance]:
+    """``found`` on the golden scene against what the card says, away from the thresholds."""
+    expected = _expected(golden, card)
+    tolerance, _ = TOLERANCES[card.precision]
+    slack = tolerance.max_score_difference
+    floor = max(card.output.score_threshold, conf or 0.0) + slack
+    if golden.get("truncated") and len(expected):
+        # Which detections were the last to be kept is a matter of rounding.
+        floor = max(floor, float(expected.scores.min()) + slack)
+    tolerance = Tolerance(min_score=floor, min_iou=tolerance.min_iou, max_score_difference=slack)
+    return match_detections(expected, found, tolerance), tolerance
+
+
+def _share(parity: FrameParity) -> float:
+    """Of what was expected and of what was found, the lower share that has its counterpart."""
+    return min(
+        1 - len(parity.missing) / max(parity.reference_count, 1),
+        1 - len(parity.invented) / max(parity.candidate_count, 1),
+    )
+
+
+def _scene(golden: dict[str, Any]) -> tuple[NDArray[np.uint8], float]:
+    """The frame, and how steady its detections are; older cards do not tell that."""
+    try:
+        seed, height, width = (int(golden[key]) for key in ("seed", "height", "width"))
+        steadiness = float(golden.get("steadiness", 1.0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error
+    return golden_frame(seed, height, width), steadiness
 
 
 def require_golden(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport:

@@ -88,6 +88,56 @@ def test_precision_decides_what_may_differ(card: ModelCard) -> None:
     assert replay(Scripted(replace(card, precision="fp16"), BOXES, shifted)).passed
 
 
+class Fickle(Scripted):
+    """Finds its last box on some frames only: those of ``seeds``, to the last grey level."""
+
+    def __init__(self, card: ModelCard, boxes: Any, scores: Any, seeds: tuple[int, ...]) -> None:
+        super().__init__(card, boxes, scores)
+        self.frames = [golden_frame(seed).tobytes() for seed in seeds]
+
+    def detect(self, frame: np.ndarray) -> Detections:
+        found = super().detect(frame)
+        return found if frame.tobytes() in self.frames else found[: len(found) - 1]
+
+
+def test_what_a_grey_level_changes_is_not_asked_of_another_machine(card: ModelCard) -> None:
+    golden = record(Fickle(card, BOXES, SCORES, (5,)), seeds=[5])
+    assert golden["steadiness"] == pytest.approx(2 / 3, abs=1e-3)
+    unsteady = replace(card, golden=golden)
+    report = replay(Scripted(unsteady, BOXES[:2], SCORES[:2]))
+    assert report.passed and "67% would do" in str(report)
+    assert not replay(Scripted(unsteady, BOXES[:1], SCORES[:1])).passed
+
+
+def test_a_steady_scene_is_preferred(card: ModelCard) -> None:
+    class OfTwo(Fickle):
+        def detect(self, frame: np.ndarray) -> Detections:
+            return super().detect(frame) if frame.tobytes() in self.frames else Scripted.detect(self, frame)[:2]
+
+    assert record(OfTwo(card, BOXES, SCORES, (5,)), seeds=[5, 6])["seed"] == 6
+    assert record(Scripted(card, BOXES, SCORES), seeds=[5, 6])["seed"] == 5
+
+
+def test_more_scenes_are_tried_where_nothing_is_found(card: ModelCard) -> None:
+    class OnlyThirty(Scripted):
+        def detect(self, frame: np.ndarray) -> Detections:
+            near = np.abs(frame.astype(int) - golden_frame(30)).max() <= 1
+            return super().detect(frame) if near else super().detect(frame)[:0]
+
+    golden = record(OnlyThirty(card, BOXES, SCORES))
+    assert (golden["seed"], len(golden["boxes"]), golden["steadiness"]) == (30, 3, 1.0)
+    empty = record(Scripted(card, [], []), seeds=[5])
+    assert (empty["seed"], empty["boxes"], empty["steadiness"]) == (5, [], 1.0)
+
+
+def test_one_of_a_handful_may_lie_on_the_edge(card: ModelCard) -> None:
+    boxes = [[100 * i, 10, 100 * i + 60, 200] for i in range(6)]
+    scores = [0.9, 0.85, 0.8, 0.75, 0.7, 0.65]
+    six = replace(card, golden=record(Scripted(card, boxes, scores), seeds=[5]))
+    assert replay(Scripted(six, boxes[:5], scores[:5])).passed
+    assert not replay(Scripted(six, boxes[:4], scores[:4])).passed
+
+
 def test_what_lies_near_the_threshold_decides_nothing(card: ModelCard) -> None:
     assert replay(Scripted(card, [*BOXES, [0, 300, 80, 400]], [*SCORES, 0.251])).passed
     assert replay(Scripted(card, BOXES[:2], SCORES[:2]), conf=0.6).passed
@@ -98,6 +148,9 @@ def test_artifacts_without_golden_input_say_so(card: ModelCard) -> None:
         replay(Scripted(replace(card, golden=None), BOXES, SCORES))
     with pytest.raises(ArtifactError, match="golden input is broken"):
         replay(Scripted(replace(card, golden={"seed": 1, "height": 48, "width": 64}), BOXES, SCORES))
+    for wrong in ({"seed": "x"}, {"height": None}, {"steadiness": []}):
+        with pytest.raises(ArtifactError, match="golden input is broken"):
+            replay(Scripted(replace(card, golden={**(card.golden or {}), **wrong}), BOXES, SCORES))
 
 
 def test_a_detector_can_insist_on_it(tmp_path: Path) -> None:
