@@ -65,6 +65,7 @@ bench: setup
 	@$(PY) benchmarks/overhead.py
 
 test-gpu:
+	@$(GPU_PY) -c 'import edgedet, pytest' 2>/dev/null || { echo "make: $(GPU_PY) lacks edgedet or pytest: $(GPU_PY) -m pip install pytest '.[tensorrt]'" >&2; exit 1; }
 	@$(GPU_PY) -m pytest -rs tests/gpu
 
 bench-gpu:

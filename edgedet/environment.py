@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from edgedet.errors import EdgedetError
+
 SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
 """Where JetPack puts its Python packages (TensorRT among them); virtual environments do not look there."""
 
@@ -173,9 +175,31 @@ def _onnxruntime(found: Installed) -> Runtime:
 
 def _tensorrt(tensorrt: Installed, cuda: Installed) -> Runtime:
     reasons = [reason for reason in (_reason(tensorrt), _reason(cuda)) if reason]
-    if not reasons and not any(Path("/dev").glob("nvidia*")) and not Path("/dev/nvhost-gpu").exists():
+    if not reasons and not _gpu_is_visible():
         reasons = ["no NVIDIA GPU is visible on this machine"]
+    if not reasons:
+        reasons = _tensorrt_does_not_start()
     return Runtime("tensorrt", not reasons, reason="; ".join(reasons))
+
+
+def _gpu_is_visible() -> bool:
+    return any(Path("/dev").glob("nvidia*")) or Path("/dev/nvhost-gpu").exists()
+
+
+def _tensorrt_does_not_start() -> list[str]:
+    """Why not; empty where it does. A TensorRT of a newer CUDA than the driver's shows only when it is started."""
+    from edgedet.runtimes.cuda.device import Cuda
+    from edgedet.runtimes.tensorrt_library import import_tensorrt, make_runtime
+    from edgedet.runtimes.tensorrt_log import CapturedLog
+
+    try:
+        with quiet_stderr():
+            Cuda()
+            trt = import_tensorrt()
+            make_runtime(trt, CapturedLog(trt))
+    except EdgedetError as error:
+        return [" ".join(str(error).split())]
+    return []
 
 
 def _advice(packages: tuple[Installed, ...]) -> Iterator[str]:

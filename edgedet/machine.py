@@ -49,11 +49,14 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Gpu:
-    """An NVIDIA GPU as its driver reports it; ``memory_mib`` is 0 where it shares the machine's memory."""
+    """An NVIDIA GPU as its driver reports it; ``memory_mib`` is 0 where it shares the machine's memory.
+
+    ``compute_capability`` is None where nvidia-smi does not tell it, which on Jetsons fills in few fields.
+    """
 
     name: str
     driver: str
-    compute_capability: str
+    compute_capability: str | None
     memory_mib: int
 
 
@@ -180,7 +183,8 @@ def _gpus() -> tuple[Gpu, ...]:
         values = [value.strip() for value in row.split(",")]
         if len(values) == 4:
             name, driver, capability, memory = values
-            found.append(Gpu(name, driver, capability, int(memory) if memory.isdigit() else 0))
+            told = capability if re.fullmatch(r"\d+\.\d+", capability) else None
+            found.append(Gpu(name, driver, told, int(memory) if memory.isdigit() else 0))
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -104,18 +105,17 @@ def _kernels() -> str:
     from edgedet.runtimes.cuda.launcher import GpuLauncher
 
     cuda = Cuda()
-    stream = cuda.stream()
-    launcher = GpuLauncher(cuda, stream)
-    try:
+    with ExitStack() as stack:
+        stream = cuda.stream()
+        stack.callback(cuda.destroy_stream, stream)
+        launcher = GpuLauncher(cuda, stream)
+        stack.callback(launcher.close)
+        stack.callback(cuda.synchronise, stream)
         random = np.random.default_rng(0)
         own = OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100)
         foreign = replace(own, format="yolo_xywh", label_mode="best")
         kept = sum(check_nms(cuda, launcher, stream, (own, foreign)[case % 2], random) for case in range(20))
         for rule in (ResizeRule("letterbox"), ResizeRule("stretch")):
             check_resize(cuda, launcher, stream, InputSpec(320, 416), rule, random=random)
-    finally:
-        cuda.synchronise(stream)
-        launcher.close()
-        cuda.destroy_stream(stream)
     device = f"{cuda.name}, compute capability {cuda.compute_capability}"
     return f"NMS ({kept} boxes kept) and resizing as on the CPU; {device}"

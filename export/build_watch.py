@@ -10,6 +10,9 @@ from edgedet.export.options import Progress
 
 T = TypeVar("T")
 
+PATIENCE = 3
+"""Ctrl-C after which nobody waits for the build any more."""
+
 
 def make_monitor(trt: Any, progress: Progress) -> Any:
     """A ``trt.IProgressMonitor`` that reports to ``progress`` and stops the build once ``.cancelled`` is set."""
@@ -47,7 +50,7 @@ def run_cancellable(work: Callable[[], T], cancelled: threading.Event) -> T:
     build is one call into C++ that takes minutes.
 
     Raises:
-        KeyboardInterrupt: after the work has noticed ``cancelled`` and come back.
+        KeyboardInterrupt: after the work has noticed ``cancelled`` and come back, or at the third Ctrl-C.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
@@ -64,12 +67,16 @@ def run_cancellable(work: Callable[[], T], cancelled: threading.Event) -> T:
 
     threading.Thread(target=target, name="edgedet-build", daemon=True).start()
     interrupted: BaseException | None = None
+    patience = PATIENCE
     while not done.is_set():
         try:
             done.wait(0.2)
         except (KeyboardInterrupt, SystemExit) as signal:
             interrupted = signal
             cancelled.set()
+            patience -= 1
+            if not patience:
+                raise  # a kernel that hangs never comes back, and the thread is no reason to stay
     if interrupted is not None:
         raise interrupted
     if failure:

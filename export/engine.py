@@ -17,7 +17,7 @@ from edgedet.export.options import ExportReport, Progress, silent
 from edgedet.export.tensorrt import EngineOptions, build_plan
 from edgedet.files import require_writable_parent
 from edgedet.runtimes.cuda.device import Cuda
-from edgedet.runtimes.tensorrt_log import import_tensorrt
+from edgedet.runtimes.tensorrt_library import import_tensorrt
 
 BUILD_DEFAULTS = EngineOptions()
 

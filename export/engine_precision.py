@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +14,26 @@ from edgedet.errors import ExportError
 
 WEIGHTED = ("conv", "gemm", "matrixmultiply", "matmul", "fullyconnected", "deconv")
 """Words in the types of layers that do the work."""
-OVERHEAD = ("reformat", "noop", "signal", "wait", "shape", "constant")
+CONVERSIONS = ("reformat", "cast")
+OVERHEAD = ("noop", "signal", "wait", "shape", "constant", "identity")
+
+TYPE_KEYS = ("datatype", "format/datatype")
+"""What a tensor's type is called, in small letters: up to 10.x and from 11 on."""
+
+TYPES: tuple[tuple[Precision, re.Pattern[str]], ...] = (
+    ("int8", re.compile(r"(?<![a-z])int8")),  # "UInt8" is what a picture comes in
+    ("fp16", re.compile(r"half|(?<![a-z])fp16|(?<![a-z])float16")),
+    ("fp32", re.compile(r"float|fp32")),
+)
+"""In TensorRT's words, the lowest first."""
 
 
 @dataclass(frozen=True)
 class EnginePrecision:
     """``layers``: how many run in int8, fp16 and fp32; ``weighted``: the same of convolutions and products alone,
-    where the inspector tells them; ``reformats``: conversions of layout or type between layers. ``kinds``: what
-    every layer is by name: a precision, ``reformat``, or ``other`` for what computes nothing.
+    where the inspector tells them; ``reformats``: conversions TensorRT put between layers. ``kinds``: what every
+    layer is by name: a precision, ``reformat`` for conversions of layout or type, its own and the graph's, or
+    ``other`` for what computes nothing. ``told``: whether the inspector named the type of a single tensor.
     """
 
     layers: dict[str, int]
@@ -27,6 +41,7 @@ class EnginePrecision:
     reformats: int
     total: int
     kinds: dict[str, str] = field(default_factory=dict)
+    told: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the model card; ``share``: of the layers that compute."""
@@ -40,8 +55,8 @@ def read_precision(information: str) -> EnginePrecision:
     """Count layers by precision.
 
     ``information``: ``EngineInspector.get_engine_information(JSON)`` of an engine built with detailed profiling
-    verbosity. Releases up to 10.x write ``"Format/Datatype": "Half ..."``, 11.x ``"DataType": "Half"`` beside
-    ``"Format"``.
+    verbosity. Releases up to 10.x write ``"Format/Datatype": "Row major Half format"``, 11.x ``"Datatype": "Half"``
+    beside ``"Format"``.
 
     Raises:
         ExportError: not the inspector's JSON, or one without details.
@@ -55,48 +70,53 @@ def read_precision(information: str) -> EnginePrecision:
     counts: Counter[str] = Counter()
     weighted: Counter[str] = Counter()
     kinds: dict[str, str] = {}
-    reformats = 0
+    reformats, told = 0, False
     for layer in layers:
         name = str(layer.get("Name", ""))
         kind = f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower()
-        if any(word in kind for word in OVERHEAD):
+        converts = any(word in kind for word in CONVERSIONS)
+        if converts or any(word in kind for word in OVERHEAD):
             reformats += "reformat" in kind
-            kinds[name] = "reformat" if "reformat" in kind else "other"
+            kinds[name] = "reformat" if converts else "other"
             continue
-        precision = kinds[name] = _precision(layer)
+        words = list(_types(layer))
+        told = told or bool(words)
+        precision = kinds[name] = _precision(words)
         counts[precision] += 1
         if any(word in kind for word in WEIGHTED):
             weighted[precision] += 1
-    return EnginePrecision(dict(counts), dict(weighted), reformats, len(layers), kinds)
+    return EnginePrecision(dict(counts), dict(weighted), reformats, len(layers), kinds, told)
 
 
 def require_precision(found: EnginePrecision, asked: Precision) -> None:
     """Refuse an engine that silently runs in a higher precision than its graph says.
 
+    An inspector that names no types proves nothing, and refuses nothing.
+
     Raises:
-        ExportError: no layer runs in what was asked.
+        ExportError: no layer that does the work runs in what was asked.
     """
-    share = dict(found.weighted) or dict(found.layers)
-    if asked == "fp32" or share.get(asked) or found.layers.get(asked):
+    decisive = found.weighted or found.layers
+    if asked == "fp32" or decisive.get(asked) or not found.told:
         return
-    said = ", ".join(f"{count} in {name}" for name, count in sorted(found.layers.items())) or "none at all"
+    said = ", ".join(f"{count} in {name}" for name, count in sorted(decisive.items())) or "none at all"
     raise ExportError(
         f"{asked} was asked for, but not one layer of the engine runs in it ({said}): TensorRT fell back in "
         "silence. The engine was not written; update TensorRT, or export with another precision"
     )
 
 
-def _precision(layer: dict[str, Any]) -> str:
-    """By the lowest type among a layer's tensors: what feeds a kernel decides which kernel it is."""
-    words = []
+def _types(layer: dict[str, Any]) -> Iterator[str]:
+    """What the inspector says of the types of a layer's tensors and weights."""
     for tensor in (*(layer.get("Inputs") or ()), *(layer.get("Outputs") or ())):
         if isinstance(tensor, dict):
-            words.append(str(tensor.get("DataType") or tensor.get("Format/Datatype") or "").lower())
-    text = " ".join(words)
-    if "int8" in text:
-        return "int8"
-    if "half" in text or "fp16" in text or "float16" in text:
-        return "fp16"
-    if "float" in text or "fp32" in text:
-        return "fp32"
-    return "other"
+            yield from (str(value) for key, value in tensor.items() if key.lower() in TYPE_KEYS and value)
+    weights = layer.get("Weights")
+    if isinstance(weights, dict) and weights.get("Type"):
+        yield str(weights["Type"])
+
+
+def _precision(words: Iterable[str]) -> str:
+    """By the lowest type among a layer's tensors: what feeds a kernel decides which kernel it is."""
+    text = " ".join(words).lower()
+    return next((precision for precision, pattern in TYPES if pattern.search(text)), "other")

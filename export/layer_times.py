@@ -18,7 +18,7 @@ from edgedet.errors import EdgedetError, ExportError
 from edgedet.export.engine_precision import EnginePrecision
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.tensorrt import DTYPES
-from edgedet.runtimes.tensorrt_log import errors_of
+from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
 
 WARMUP = 5
 MOST_RUNS = 50
@@ -50,7 +50,7 @@ class LayerTimes:
         }
 
 
-def measure_layers(trt: Any, log: Any, engine: Any, cuda: Cuda | None) -> LayerTimes:
+def measure_layers(trt: Any, log: CapturedLog, engine: Any, cuda: Cuda | None) -> LayerTimes:
     """Run ``engine`` on random pixels with a profiler attached, for about a second.
 
     ``cuda``: the device it was built on. What keeps it from being measured is told in ``missing``: the engine is
@@ -82,7 +82,7 @@ def make_profiler(trt: Any) -> Any:
     return Profiler()
 
 
-def _profile(trt: Any, log: Any, engine: Any, cuda: Cuda) -> list[dict[str, float]]:
+def _profile(trt: Any, log: CapturedLog, engine: Any, cuda: Cuda) -> list[dict[str, float]]:
     cuda.use()
     stream = cuda.stream()
     memory: list[int] = []

@@ -7,6 +7,7 @@ issue 4832), the weakly typed way with precision flags is tried, and the card sa
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import platform
@@ -24,7 +25,8 @@ from edgedet.export.layer_times import measure_layers
 from edgedet.export.options import Progress, silent
 from edgedet.files import atomic_path
 from edgedet.runtimes.cuda.device import Cuda
-from edgedet.runtimes.tensorrt_log import errors_of, import_tensorrt, make_log
+from edgedet.runtimes.tensorrt_library import import_tensorrt, make_builder, make_runtime
+from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
 
 Typing = Literal["auto", "strong", "weak"]
 Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
@@ -105,8 +107,8 @@ def build_plan(
     workspace = workspace_bytes(options, free)
     predicted = _predict(graph, workspace, free, shared=cuda is not None and cuda.integrated)
     trt = import_tensorrt()
-    log = make_log(trt)
-    trt.init_libnvinfer_plugins(log, "")
+    log = CapturedLog(trt)
+    trt.init_libnvinfer_plugins(log.logger, "")
     ways = _ways(trt, precision, options)
     failures = []
     with MemoryWatch(cuda) as watch:
@@ -118,14 +120,19 @@ def build_plan(
                 )  # fmt: skip
                 break
             except ExportError as error:
-                failures.append(error)
-                log.messages.clear()
+                # Its frames hold the failed builder and network; small boards have no room for two.
+                failures.append(error.with_traceback(None))
+                gc.collect()
         else:
             raise failures[0]
-    engine = open_plan(trt, log, plan)
+    engine = open_plan(trt, log, plan, options)
     inspector = engine.create_engine_inspector()
     found = read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
     require_precision(found, precision)
+    if not found.told:
+        logger.warning(
+            "TensorRT %s does not tell what its layers run in: %s is not proved", trt.__version__, precision
+        )
     if cuda is not None:
         progress("timing every layer", 0, 0)
     times = measure_layers(trt, log, engine, cuda)
@@ -163,13 +170,13 @@ def _predict(graph: bytes, workspace: int, free: Memory | None, *, shared: bool)
     return predicted
 
 
-def open_plan(trt: Any, log: Any, plan: bytes) -> Any:
-    """The engine of a fresh plan.
+def open_plan(trt: Any, log: CapturedLog, plan: bytes, options: EngineOptions = EngineOptions()) -> Any:
+    """The engine of a fresh plan, built with ``options``.
 
     Raises:
         ExportError: TensorRT cannot open what it has just built.
     """
-    runtime = trt.Runtime(log)
+    runtime = make_runtime(trt, log, carries_code=options.version_compatible)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ExportError(f"TensorRT cannot open the engine it has just built: {errors_of(log)}")
@@ -190,7 +197,7 @@ def _ways(trt: Any, precision: Precision, options: EngineOptions) -> tuple[Liter
 
 def _build(
     trt: Any,
-    log: Any,
+    log: CapturedLog,
     graph: bytes,
     *,
     precision: Precision,
@@ -200,11 +207,11 @@ def _build(
     way: Literal["strong", "weak"],
     progress: Progress,
 ) -> bytes:
-    builder = trt.Builder(log)
+    builder = make_builder(trt, log)
     flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     # The flag's number differs between TensorRT 10 and 11; in 11 every network is strongly typed.
     network = builder.create_network(1 << int(flag) if way == "strong" else 0)
-    parser = trt.OnnxParser(network, log)
+    parser = trt.OnnxParser(network, log.logger)
     if not parser.parse(graph):
         raise ExportError(f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}")
     config = builder.create_builder_config()
@@ -213,6 +220,10 @@ def _build(
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        # RoiAlign is a plugin of TensorRT's own, which such an engine must bring along.
+        libraries = parser.get_used_vc_plugin_libraries()
+        if libraries:
+            config.plugins_to_serialize = libraries
     _set_compatibility(trt, config, options.hardware_compatibility)
     if way == "weak":
         for name in ("INT8", "FP16") if precision == "int8" else ("FP16",) if precision == "fp16" else ():
@@ -294,7 +305,7 @@ def _parser_errors(parser: Any) -> str:
     return " | ".join(" ".join(text.split()) for text in said) or "it gives no reason"
 
 
-def _build_failure(trt: Any, log: Any) -> str:
+def _build_failure(trt: Any, log: CapturedLog) -> str:
     text = errors_of(log) or "it gives no reason"
     remedy = next((todo for word, todo in REMEDIES if word in text), "see the log above, or run the .onnx file")
     return f"TensorRT {trt.__version__} could not build the engine: {text}; {remedy}"

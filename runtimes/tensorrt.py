@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from edgedet.runtimes.cuda.gpu_arrays import GpuArray, take
 from edgedet.runtimes.cuda.gpu_frames import GpuFrames, require_fit
 from edgedet.runtimes.cuda.launcher import GpuLauncher
 from edgedet.runtimes.cuda.suppression import Suppression, sources
-from edgedet.runtimes.tensorrt_log import errors_of, explain_refusal, import_tensorrt, make_log
+from edgedet.runtimes.tensorrt_library import import_tensorrt, make_runtime
+from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of, explain_refusal
 
 DTYPES = {
     "FLOAT": np.float32,
@@ -86,13 +88,12 @@ class TensorRTRuntime:
         require_match(file, plan, Host(trt.__version__, None, None, platform.machine()))
         self._cuda = Cuda(device)
         require_match(file, plan, Host(trt.__version__, self._cuda.compute_capability, self._cuda.name))
-        self._log = make_log(trt)
-        trt.init_libnvinfer_plugins(self._log, "")
-        self._runtime = trt.Runtime(self._log)
+        self._log = CapturedLog(trt)
+        trt.init_libnvinfer_plugins(self._log.logger, "")
         options = (card.engine or {}).get("options")
-        if isinstance(options, dict) and options.get("version_compatible") is True:
-            # Such engines bring their own runtime library. The user asked for one when building.
-            self._runtime.engine_host_code_allowed = True
+        # Such engines bring their own runtime library. The user asked for one when building.
+        compatible = isinstance(options, dict) and options.get("version_compatible") is True
+        self._runtime = make_runtime(trt, self._log, carries_code=compatible)
         try:
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             del plan
@@ -179,6 +180,7 @@ class TensorRTRuntime:
         if self._context is None or self._stream is None:
             raise UsageError("this runtime is closed")
         self._cuda.use()
+        self._log.begin()
         for tensor in self.inputs:
             # What place_frame has put there needs no feeding.
             if tensor.name in inputs:
@@ -271,30 +273,36 @@ class TensorRTRuntime:
             logger.warning("the engine runs without a CUDA graph, a little slower: %s", error)
 
     def close(self) -> None:
-        """Release everything; calling twice is harmless."""
+        """Release everything; calling twice is harmless. On a broken device what cannot be released is left."""
         if self._stream is None and self._engine is None:
             return
-        self._cuda.use()
-        if self._stream is not None:
-            with contextlib.suppress(CudaError):  # a broken device must not keep what can be released
-                self._cuda.synchronise(self._stream)
+        stream, graph, addresses, pinned = self._stream, self._graph, self._device_memory, self._staging
+        owners = [owner for owner in (self._suppression, self._launcher) if owner is not None]
+        self._quietly(self._cuda.use)
+        if stream is not None:
+            self._quietly(self._cuda.synchronise, stream)
         self._return_taken()
-        if self._graph is not None:
-            self._cuda.destroy_graph(self._graph)
+        if graph is not None:
+            self._quietly(self._cuda.destroy_graph, graph)
         # Before their memory: the context may still refer to it.
         self._graph = self._context = self._engine = self._runtime = None
-        for owner in (self._suppression, self._launcher):
-            if owner is not None:
-                owner.close()
-        for address in self._device_memory:
-            self._cuda.free(address)
-        for staging in self._staging.values():
-            self._cuda.unpin(staging)
+        for owner in owners:
+            self._quietly(owner.close)
+        for address in addresses:
+            self._quietly(self._cuda.free, address)
+        for staging in pinned.values():
+            self._quietly(self._cuda.unpin, staging)
         self._suppression = self._launcher = self._frames = None
         self._staging, self._addresses, self._device_memory = {}, {}, []
-        if self._stream is not None:
-            self._cuda.destroy_stream(self._stream)
+        if stream is not None:
+            self._quietly(self._cuda.destroy_stream, stream)
             self._stream = None
+
+    @staticmethod
+    def _quietly(release: Callable[..., None], *arguments: Any) -> None:
+        """An error of the device must not hide the one that led here, nor keep what else can be released."""
+        with contextlib.suppress(CudaError):
+            release(*arguments)
 
 
 def _tensors(trt: Any, engine: Any, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
-from edgedet.errors import ArtifactError, EngineMismatchError, RuntimeUnavailableError
+from edgedet.errors import ArtifactError, EngineMismatchError
 
 KEPT_MESSAGES = 200
 
@@ -35,47 +37,59 @@ EXPLANATIONS: tuple[tuple[str, type[ArtifactError], str], ...] = (
 """Pattern in the log, kind of error, what it means for the file."""
 
 
-def import_tensorrt() -> Any:
-    """The ``tensorrt`` module.
+class CapturedLog:
+    """What TensorRT says while its owner works: ``messages`` as (severity name, text), the last ones; none printed.
 
-    Raises:
-        RuntimeUnavailableError: not installed, or its libraries do not load.
+    ``logger`` is the ``trt.ILogger`` to hand to TensorRT. It is one and the same for everybody and is never freed:
+    TensorRT keeps the first one it is given for what concerns no object in particular, and goes on using it when
+    the objects it came with are gone (NVIDIA/TensorRT issues 1475 and 2172).
     """
-    try:
-        import tensorrt
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"TensorRT cannot be imported ({error}); on a Jetson: apt install python3-libnvinfer, and make the "
-            "virtual environment with --system-site-packages; on a PC: pip install tensorrt (see edgedet doctor)"
-        ) from error
-    return tensorrt
+
+    def __init__(self, trt: Any) -> None:
+        self.messages: list[tuple[str, str]] = []
+        self.thread = threading.get_ident()
+        self.logger = _LOGGERS.get(trt) or _LOGGERS.setdefault(trt, _make_logger(trt))
+        self.logger.listeners[:] = [reference for reference in self.logger.listeners if reference() is not None]
+        self.logger.listeners.append(weakref.ref(self))
+
+    def begin(self) -> None:
+        """Forget what was said, and listen to what the calling thread makes TensorRT say from now on."""
+        self.messages.clear()
+        self.thread = threading.get_ident()
 
 
-def make_log(trt: Any) -> Any:
-    """A ``trt.ILogger`` that keeps the last messages in ``.messages`` as (severity name, text) and prints none."""
+_LOGGERS: dict[Any, Any] = {}
+"""The one logger of each TensorRT module; the tests have several."""
 
-    class CapturedLog(trt.ILogger):
+
+def _make_logger(trt: Any) -> Any:
+    class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.messages: list[tuple[str, str]] = []
+            self.listeners: list[weakref.ref[CapturedLog]] = []
 
         def log(self, severity: Any, msg: str) -> None:
             # Called from C++, also from TensorRT's own threads: nothing may be raised here.
             name = str(getattr(severity, "name", severity)).rsplit(".", 1)[-1]
-            if name in ("INTERNAL_ERROR", "ERROR", "WARNING"):
-                self.messages.append((name, msg))
-                del self.messages[:-KEPT_MESSAGES]
+            if name not in ("INTERNAL_ERROR", "ERROR", "WARNING"):
+                return
+            listening = [log for reference in tuple(self.listeners) if (log := reference()) is not None]
+            here = threading.get_ident()
+            # What a thread of TensorRT's own says may be about anybody's work.
+            for log in [log for log in listening if log.thread == here] or listening:
+                log.messages.append((name, msg))
+                del log.messages[:-KEPT_MESSAGES]
 
-    return CapturedLog()
+    return Logger()
 
 
-def errors_of(log: Any) -> str:
+def errors_of(log: CapturedLog) -> str:
     """The errors in a log as one line, the first three; empty without any."""
     errors = [text for name, text in log.messages if name != "WARNING"]
     return " | ".join(" ".join(text.split())[:300] for text in errors[:3])
 
 
-def explain_refusal(path: Path, log: Any) -> ArtifactError:
+def explain_refusal(path: Path, log: CapturedLog) -> ArtifactError:
     """The error for an engine that TensorRT would not open, from what its log says."""
     text = errors_of(log) or " | ".join(message for _, message in log.messages)
     for pattern, kind, meaning in EXPLANATIONS:

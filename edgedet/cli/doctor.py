@@ -98,13 +98,26 @@ def problem(path: Path, machine: Machine, environment: Environment) -> str:
         if kind == "engine":
             engine = read_engine_header(path)
             tensorrt = next(found.version for found in environment.packages if found.package.module == "tensorrt")
-            gpu = machine.gpus[0] if machine.gpus else None
-            capability, name = (gpu.compute_capability, gpu.name) if gpu else (None, None)
+            capability, name = _gpu(machine)
             require_match(engine, read_plan(engine), Host(tensorrt, capability, name, machine.architecture))
     except EdgedetError as error:
         return str(error)
     runtime = next(found for found in environment.runtimes if found.name == needed)
     return "" if runtime.usable else f"{needed} cannot run here: {' '.join(runtime.reason.split())}"
+
+
+def _gpu(machine: Machine) -> tuple[str | None, str | None]:
+    """Compute capability and name of the GPU engines would run on, as far as the driver or CUDA tells them."""
+    from edgedet.runtimes.cuda.device import Cuda
+
+    gpu = machine.gpus[0] if machine.gpus else None
+    if gpu is not None and gpu.compute_capability is not None:
+        return gpu.compute_capability, gpu.name
+    try:
+        cuda = Cuda()
+    except EdgedetError:
+        return None, gpu.name if gpu is not None else None
+    return cuda.compute_capability, cuda.name
 
 
 def machine_lines(machine: Machine) -> Iterator[str]:
@@ -120,7 +133,8 @@ def machine_lines(machine: Machine) -> Iterator[str]:
         yield f"memory      {human_bytes(machine.memory_total)}{free}"
     for gpu in machine.gpus:
         memory = f", {gpu.memory_mib} MiB" if gpu.memory_mib else ""
-        yield f"gpu         {gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}{memory}"
+        capability = gpu.compute_capability or "unknown"
+        yield f"gpu         {gpu.name}, compute capability {capability}, driver {gpu.driver}{memory}"
     if not machine.gpus and machine.jetson is None:
         yield "gpu         no NVIDIA GPU found"
     if machine.jetson is not None:

@@ -40,16 +40,16 @@ def compile_kernels(source: str, capability: str) -> bytes:
         options = [option.encode() for option in (f"--gpu-architecture=sm_{capability.replace('.', '')}", *OPTIONS)]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         if int(status) != 0:
-            log = b" " * _call("nvrtcGetProgramLogSize", program)
+            log = bytearray(_call("nvrtcGetProgramLogSize", program))
             nvrtc.nvrtcGetProgramLog(program, log)
             said = " ".join(log.decode(errors="replace").strip("\0 ").split())[:500]
             raise RuntimeUnavailableError(
                 f"NVRTC cannot compile {source} for compute capability {capability}: {said or status.name}; update "
                 "cuda-bindings and the CUDA toolkit to ones that know this GPU"
             )
-        code = b" " * _call("nvrtcGetCUBINSize", program)
+        code = bytearray(_call("nvrtcGetCUBINSize", program))
         _call("nvrtcGetCUBIN", program, code)
-        return code
+        return bytes(code)
     finally:
         nvrtc.nvrtcDestroyProgram(program)
 

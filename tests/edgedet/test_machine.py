@@ -86,6 +86,9 @@ def test_gpus_are_read_from_the_driver(root: Path) -> None:
         143771,
     )
     assert second.memory_mib == 0
+    program(root, "nvidia-smi", "Orin (nvgpu), 540.3.0, [N/A], [N/A]\n")
+    (orin,) = describe_machine(root).gpus
+    assert (orin.name, orin.compute_capability, orin.memory_mib) == ("Orin (nvgpu)", None, 0)
 
 
 def test_a_container_s_limits_count_where_they_are_lower(root: Path) -> None:

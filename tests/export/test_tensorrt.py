@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import collections
+import json
 import sys
 import threading
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import helper
 
 from edgedet.card import Precision
 from edgedet.engine_file import plan_version
@@ -86,9 +90,18 @@ def test_eleven_has_no_weak_typing_to_fall_back_on(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_an_engine_that_silently_runs_in_fp32_is_refused(monkeypatch: pytest.MonkeyPatch, precision: Any) -> None:
-    installed(monkeypatch, "10.16.1.11", Machine(silently="fp32"))
-    with pytest.raises(ExportError, match=rf"{precision} was asked for, but not one layer .*4 in fp32"):
-        build(precision)
+    for version in VERSIONS:
+        installed(monkeypatch, version, Machine(silently="fp32"))
+        with pytest.raises(ExportError, match=rf"{precision} was asked for, but not one layer .*1 in fp32"):
+            build(precision)
+
+
+def test_an_engine_whose_types_are_not_told_is_kept_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    installed(monkeypatch, "11.4.0.106", Machine(silently="nameless"))
+    build("int8")
+    assert "does not tell what its layers run in: int8 is not proved" in caplog.text
 
 
 def test_a_parser_error_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +206,18 @@ def test_an_interrupt_stops_the_work_and_comes_through() -> None:
     assert ended == [True] and time.monotonic() - begin < 15
 
 
+def test_a_third_ctrl_c_leaves_a_build_that_hangs() -> None:
+    cancelled, over = threading.Event(), threading.Event()
+    timers = [threading.Timer(0.3 * n, lambda: __import__("_thread").interrupt_main()) for n in (1, 2, 3)]
+    for timer in timers:
+        timer.start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_cancellable(lambda: over.wait(60), cancelled)
+    assert cancelled.is_set() and 0.8 < time.monotonic() - begin < 30
+    over.set()
+
+
 def test_workspace_leaves_room_on_small_boards() -> None:
     mib = 2**20
     assert workspace_bytes(EngineOptions(), Memory(2048 * mib, None)) == 512 * mib
@@ -201,6 +226,48 @@ def test_workspace_leaves_room_on_small_boards() -> None:
     assert workspace_bytes(EngineOptions(), Memory(10**12, 2048 * mib)) == 512 * mib, "of the GPU's own memory"
     assert workspace_bytes(EngineOptions(), None) == 1024 * mib
     assert workspace_bytes(EngineOptions(workspace_mib=77), Memory(1, None)) == 77 * mib
+
+
+def test_a_version_compatible_engine_opens_once_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    trt = installed(monkeypatch, "10.3.0")
+    build("fp32", EngineOptions(version_compatible=True))
+    assert calls(trt, "Runtime.engine_host_code_allowed") == [{"value": True}]
+    build("fp32")
+    assert len(calls(trt, "Runtime.engine_host_code_allowed")) == 1, "only where code was asked for"
+
+
+def test_a_version_compatible_engine_brings_the_plugins_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for operator, libraries in (("RoiAlign", [{"value": ["libnvinfer_vc_plugin.so"]}]), ("Relu", [])):
+        trt = installed(monkeypatch, "10.16.1.11")
+        model = convolution("fp32")
+        # The double does not run it.
+        model.graph.node.append(helper.make_node(operator, ["c"], ["pooled"], "pool"))
+        build_plan(model.SerializeToString(), "fp32", HOST, EngineOptions(version_compatible=True))
+        assert calls(trt, "IBuilderConfig.plugins_to_serialize") == libraries
+
+
+def test_a_tensorrt_newer_than_the_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, "10.16.1.11", Machine(no_cuda=True))
+    with pytest.raises(RuntimeUnavailableError, match=r"cannot use the GPU: createInferBuilder.*update the driver"):
+        build("fp32")
+
+
+def test_what_failed_is_let_go_before_the_next_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    trt = installed(monkeypatch, "10.3.0", Machine(strong_qdq_fails=True))
+    builders: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    original = trt.Builder.__init__
+
+    def watched(self: Any, *arguments: Any) -> None:
+        alive.append(sum(reference() is not None for reference in builders))
+        builders.append(weakref.ref(self))
+        original(self, *arguments)
+
+    monkeypatch.setattr(trt.Builder, "__init__", watched)
+    # The list of calls would hold on to what was passed.
+    monkeypatch.setattr(trt, "calls", collections.deque(maxlen=0))
+    build("int8")
+    assert alive == [0, 0]
 
 
 def test_without_tensorrt_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,3 +282,31 @@ def test_an_inspector_without_details_is_no_proof() -> None:
     with pytest.raises(ExportError, match="unreadable"):
         read_precision("not JSON")
     require_precision(EnginePrecision({"fp16": 1, "fp32": 9}, {}, 0, 10), "fp16")
+    with pytest.raises(ExportError, match="9 in fp32"):
+        require_precision(EnginePrecision({"int8": 1, "fp32": 9}, {"fp32": 9}, 0, 10), "int8")
+
+
+@pytest.mark.parametrize(
+    ("said", "precision"),
+    [
+        ({"Format/Datatype": "Row major linear FP32"}, "fp32"),
+        ({"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}, "fp16"),
+        ({"Format/Datatype": "Four wide channel vectorized row major Int8 format"}, "int8"),
+        ({"Format/Datatype": "Row major linear UInt8 format"}, "other"),
+        ({"Datatype": "Half", "Format": "Row major linear"}, "fp16"),
+        ({"DataType": "Int8"}, "int8"),
+        ({"Datatype": "UInt8"}, "other"),
+        ({"Datatype": "Float"}, "fp32"),
+        ({"Datatype": "Bool"}, "other"),
+        ({"Datatype": "BFloat16"}, "fp32"),
+    ],
+)
+def test_the_inspectors_words_are_understood(said: dict[str, str], precision: str) -> None:
+    layer = {"Name": "conv", "LayerType": "CaskConvolution", "Inputs": [{"Name": "x", **said}], "Outputs": []}
+    found = read_precision(json.dumps({"Layers": [layer]}))
+    assert found.weighted == {precision: 1} and found.told
+
+
+def test_weights_tell_the_precision_too() -> None:
+    layer = {"Name": "conv", "LayerType": "conv", "Inputs": [{"Datatype": "Float"}], "Weights": {"Type": "Int8"}}
+    assert read_precision(json.dumps({"Layers": [layer]})).weighted == {"int8": 1}

@@ -10,7 +10,7 @@ import pytest
 from edgedet.errors import RuntimeUnavailableError
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.cuda.launcher import GpuLauncher
-from edgedet.runtimes.tensorrt_log import import_tensorrt
+from edgedet.runtimes.tensorrt_library import import_tensorrt
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +16,56 @@ from edgedet.export.engine import convert_graph
 from edgedet.export.options import ExportOptions
 from edgedet.export.tensorrt import EngineOptions
 from edgedet.golden import golden_frame
-from edgedet.parity import Tolerance, match_detections, summarise
+from edgedet.parity import ParityReport, Tolerance, match_detections, summarise
 from edgedet.runtimes.cuda.device import Cuda
-from edgedet.selftest import TINY
+from edgedet.selftest import TINY, TOLERANCE
 
 QUICK = EngineOptions(optimization_level=1)
 DETECTORS = ("ssdlite320_mobilenet_v3_large_bccd.pt", "fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt")
 
 
-def test_the_tiny_engine_gives_onnx_runtimes_detections(tensorrt: Any, tmp_path: Path) -> None:
-    convert_graph(TINY, tmp_path / "tiny.trt", options=QUICK)
+def agreement(
+    reference: Detector, detector: Detector, tolerance: Tolerance, frames: Iterable[np.ndarray]
+) -> ParityReport:
+    return summarise(
+        [match_detections(reference.detect(frame), detector.detect(frame), tolerance) for frame in frames]
+    )
+
+
+@pytest.mark.parametrize("way", ["plain", "version_compatible", "ampere_plus"])
+def test_the_tiny_engine_gives_onnx_runtimes_detections(tensorrt: Any, tmp_path: Path, way: str) -> None:
+    options = replace(
+        QUICK,
+        version_compatible=way == "version_compatible",
+        hardware_compatibility="ampere_plus" if way == "ampere_plus" else "none",
+    )
+    convert_graph(TINY, tmp_path / "tiny.trt", options=options)
     with Detector(TINY) as reference, Detector(tmp_path / "tiny.trt", selftest=True) as detector:
+        report = agreement(reference, detector, TOLERANCE, map(golden_frame, range(10)))
         assert "CUDA graph" in detector.description
-        for seed in range(10):
-            frame = golden_frame(seed)
-            parity = match_detections(
-                reference.detect(frame),
-                detector.detect(frame),
-                Tolerance(min_score=0.62, max_score_difference=0.01),
-            )
-            assert not parity.missing and not parity.invented
+    # The self-test's rule: TF32 moves what lies on an edge.
+    assert min(report.found, report.confirmed) >= 0.98
+
+
+def test_a_quantised_graph_becomes_an_int8_engine(tensorrt: Any, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs onnx, to quantise the graph")
+    from edgedet.calibration.pipeline import QuantiseOptions, quantise
+    from edgedet.export.self_describing import embed
+    from edgedet.export.selftest_graph import selftest_graph
+    from edgedet.golden import record
+
+    model, card = selftest_graph()
+    frames = [golden_frame(seed, 64, 64)[None] for seed in range(8)]
+    options = QuantiseOptions(target="tensorrt", max_drop=1.0, over_budget="keep_best")
+    quantised = quantise(model, card, frames, options=options).model
+    graph, engine = tmp_path / "tiny.onnx", tmp_path / "tiny.trt"
+    card = replace(card, precision="int8")
+    graph.write_bytes(embed(quantised, card).SerializeToString())
+    with Detector(graph) as detector:
+        card = replace(card, golden=record(detector))
+    graph.write_bytes(embed(quantised, card).SerializeToString())
+    built = convert_graph(graph, engine, options=QUICK).card.engine
+    assert built is not None and built["inspector"]["weighted"].get("int8"), built
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -41,6 +73,10 @@ def test_the_tiny_engine_gives_onnx_runtimes_detections(tensorrt: Any, tmp_path:
 def test_trained_detectors_keep_their_detections(
     tensorrt: Any, shared: Path, tmp_path: Path, name: str, precision: Any
 ) -> None:
+    for module in ("torch", "torchvision", "onnx"):
+        pytest.importorskip(module, reason=f"needs {module}, to export the checkpoint")
+    import cv2
+
     from edgedet.export.pipeline import export_model
 
     options = ExportOptions(precision=precision, nms="runtime", target="tensorrt")
@@ -51,21 +87,30 @@ def test_trained_detectors_keep_their_detections(
     assert precision == "fp32" or inspector["layers"].get("fp16")
     share = inspector["time"]["share"]
     assert sum(share.values()) == pytest.approx(1, abs=0.01) and share.get("unknown", 0) < 0.2
-    # Of the order of what was predicted; the figures themselves belong into docs/measured.
-    taken, predicted = (sum(memory[name].values()) for name in ("peak_mib", "predicted_mib"))
-    assert predicted / 4 < taken < 2 * predicted
-    pictures = sorted((shared / "data").rglob("*.jpg"))[:20]
-    import cv2
-
+    # Of the order of what was predicted; the figures themselves belong into docs/measured. Of the machine's own
+    # memory this process has taken some before, so only the GPU's is compared.
+    if "gpu" in (memory["peak_mib"] or {}):
+        assert 0 < memory["peak_mib"]["gpu"] < 2 * memory["predicted_mib"]["gpu"]
+    pictures = [cv2.imread(str(path)) for path in sorted((shared / "data").rglob("*.jpg"))[:20]]
     with Detector(graph) as reference, Detector(tmp_path / "model.trt") as detector:
         tolerance = Tolerance(min_score=0.3, min_iou=0.9, max_score_difference=0.05)
-        report = summarise(
-            [
-                match_detections(reference.detect(frame), detector.detect(frame), tolerance)
-                for frame in (cv2.imread(str(path)) for path in pictures)
-            ]
-        )
+        report = agreement(reference, detector, tolerance, pictures)
     assert min(report.found, report.confirmed) >= 0.97
+
+
+def test_frames_on_the_gpu_give_what_the_same_frames_on_the_host_give(tensorrt: Any, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs PyTorch with CUDA")
+    convert_graph(TINY, tmp_path / "tiny.trt", options=QUICK)
+    frames = [golden_frame(seed, 90, 160) for seed in range(6)]
+    with Detector(tmp_path / "tiny.trt") as on_host, Detector(tmp_path / "tiny.trt") as on_gpu:
+        expected = [on_host.detect(frame) for frame in frames]
+        found = [on_gpu.detect(torch.from_numpy(frame).cuda()) for frame in frames]
+    # A grey level of difference in resizing moves what lies on an edge.
+    tolerance = Tolerance(min_score=0.65, min_iou=0.9, max_score_difference=0.05)
+    report = summarise([match_detections(*pair, tolerance) for pair in zip(expected, found, strict=True)])
+    assert min(report.found, report.confirmed) >= 0.8
 
 
 def test_frames_on_the_gpu_are_taken(tensorrt: Any, cuda: Cuda, tmp_path: Path) -> None:

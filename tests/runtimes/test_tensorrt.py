@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import sys
+import threading
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from edgedet.engine_file import write_engine
 from edgedet.errors import ArtifactError, EngineMismatchError, RuntimeUnavailableError, UsageError
 from edgedet.runtimes import tensorrt as runtime_module
 from edgedet.runtimes.cuda.device import Cuda
+from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 from tests.tensorrt_api.behaviour import Machine, make_plan
 from tests.tensorrt_api.cuda_double import FakeCuda
@@ -26,6 +29,15 @@ from tests.tensorrt_api.double import VERSIONS
 from tests.tensorrt_api.installed import install
 
 FRAME = frame_with_rectangle(120, 200, (20, 30, 90, 80), channel=2)
+
+
+class _Sticky:
+    """What every call answers after a kernel has crashed."""
+
+    name = "cudaErrorIllegalAddress"
+
+    def __int__(self) -> int:
+        return 700
 
 
 class Bench:
@@ -212,6 +224,77 @@ def test_code_inside_an_engine_runs_only_where_its_card_says_so(bench: Any) -> N
     made.write(options={"version_compatible": True})
     Detector(made.engine).close()
     assert ("Runtime.engine_host_code_allowed", {"value": True}) in made.trt.calls
+
+
+def test_a_version_compatible_engine_opens_by_what_its_card_says(bench: Any) -> None:
+    made = bench()
+    made.plan = make_plan(made.trt, onnx.load(made.graph), flags={"VERSION_COMPATIBLE"})
+    made.write(options={"version_compatible": True})
+    with Detector(made.engine) as detector:
+        assert len(detector.detect(FRAME)) == 1
+    made.write(options={"version_compatible": False})
+    with pytest.raises(ArtifactError, match="getEngineHostCodeAllowed"):
+        Detector(made.engine)
+    assert made.cuda.held == 0
+
+
+def test_a_tensorrt_newer_than_the_driver_is_named(bench: Any) -> None:
+    made = bench(machine=Machine(no_cuda=True))
+    freed: list[int] = []
+    made.trt.Runtime.__del__ = lambda self: freed.append(id(self))
+    with pytest.raises(RuntimeUnavailableError, match=r"cannot use the GPU: createInferRuntime.*update the driver"):
+        Detector(made.engine)
+    assert made.trt.machine.seen_sizes == [], "a null pointer must not be touched"
+    made.trt.calls.clear()
+    gc.collect()
+    assert not freed, "nor freed"
+
+
+def test_one_logger_serves_every_detector_and_each_reads_its_own(bench: Any) -> None:
+    made = bench()
+    with Detector(made.engine) as first, Detector(made.engine) as second:
+        first.detect(FRAME), second.detect(FRAME)
+    loggers = {id(call["logger"]) for name, call in made.trt.calls if name == "Runtime"}
+    assert len(loggers) == 1
+    one, other = CapturedLog(made.trt), CapturedLog(made.trt)
+    assert one.logger is other.logger and id(one.logger) in loggers
+
+    def say(text: str, begins: CapturedLog | None = None) -> None:
+        if begins is not None:
+            begins.begin()
+        other.logger.log(made.trt.ILogger.ERROR, text)
+
+    def in_a_thread(*arguments: Any) -> None:
+        worker = threading.Thread(target=say, args=arguments)
+        worker.start()
+        worker.join()
+
+    say("while both listen")
+    other.begin()
+    in_a_thread("his own", one)
+    assert (errors_of(one), errors_of(other)) == ("his own", "")
+    one.thread = -1
+    in_a_thread("nobody's")
+    assert errors_of(other) == "nobody's" and "nobody's" in errors_of(one)
+
+
+def test_logs_nobody_keeps_are_forgotten(bench: Any) -> None:
+    made = bench()
+    kept = CapturedLog(made.trt)
+    for _ in range(5):
+        CapturedLog(made.trt)
+    gc.collect()
+    CapturedLog(made.trt)
+    assert len(kept.logger.listeners) == 2
+
+
+def test_closing_on_a_broken_device_hides_nothing(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bench()
+    detector = Detector(made.engine)
+    for name in ("cudaFree", "cudaFreeHost", "cudaStreamDestroy", "cudaSetDevice"):
+        monkeypatch.setattr(made.cuda.module, name, lambda *arguments: (_Sticky(),))
+    detector.close()
+    detector.close()
 
 
 def test_no_gpu_and_no_bindings_are_told_apart(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

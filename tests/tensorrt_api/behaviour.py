@@ -18,6 +18,7 @@ import onnx
 import onnxruntime
 
 HEADER = 64
+NO_CUDA = "API Usage Error (CUDA initialization failure with error: 35 In checkCudaInstallation)"
 KINDS = {1: "FLOAT", 10: "HALF", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL"}
 NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "UINT8": np.uint8, "INT8": np.int8, "INT32": np.int32,
          "INT64": np.int64, "BOOL": np.bool_}  # fmt: skip
@@ -32,7 +33,9 @@ class Machine:
     build_error: str | None = None
     strong_qdq_fails: bool = False
     silently: str | None = None
-    """``fp32``: every layer runs in it, whatever was asked."""
+    """``fp32``: every layer runs in it, whatever was asked; ``nameless``: no layer's type is told."""
+    no_cuda: bool = False
+    """CUDA does not start: factories log why, and give nothing or a null pointer."""
     step_seconds: float = 0.0
     steps: int = 3
     refuses: str | None = None
@@ -59,6 +62,16 @@ def log(module: Any, logger: Any, level: str, text: str) -> None:
 
 
 def _builder(module: Any, self: Any, logger: Any) -> None:
+    if module.machine.no_cuda:
+        log(module, logger, "ERROR", f"createInferBuilder: Error Code 6: {NO_CUDA}")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+    object.__setattr__(self, "_logger", logger)
+
+
+def _runtime(module: Any, self: Any, logger: Any) -> None:
+    if module.machine.no_cuda:
+        # The real one is a null pointer now, and whatever is done with it ends the process.
+        log(module, logger, "ERROR", f"createInferRuntime: Error Code 6: {NO_CUDA}")
     object.__setattr__(self, "_logger", logger)
 
 
@@ -115,25 +128,40 @@ def _build(module: Any, self: Any, network: Any, config: Any) -> Any:
 
 def make_plan(module: Any, model: Any, strong: bool = True, flags: Any = ()) -> bytes:
     """A plan of the double."""
-    newest = module.__version__.startswith("11")
+    pictures = {value.name for value in model.graph.input}
     layers = []
     for node in model.graph.node:
         if node.op_type in ("Constant", "QuantizeLinear", "DequantizeLinear"):
             continue
-        kind = _layer_precision(model, node, strong, flags) if module.machine.silently is None else "Float"
-        tensor = {"Name": node.output[0], "Dimensions": []}
-        tensor |= (
-            {"Format": "Row major linear", "DataType": kind} if newest else {"Format/Datatype": f"{kind} linear"}
-        )
+        kind = _layer_precision(model, node, strong, flags) if module.machine.silently != "fp32" else "Float"
         layers.append(
-            {"Name": node.name, "LayerType": "CaskConvolution" if node.op_type == "Conv" else "ElementWise",
-             "Inputs": [tensor], "Outputs": [tensor]}
+            {"Name": node.name, "LayerType": LAYER_TYPES.get(node.op_type, "ElementWise"),
+             "Inputs": [_described(module, name, "UInt8" if name in pictures else kind) for name in node.input[:1]],
+             "Outputs": [_described(module, node.output[0], kind)]}
         )  # fmt: skip
     layers.append({"Name": "Reformatting CopyNode", "LayerType": "Reformat", "Inputs": [], "Outputs": []})
-    facts = json.dumps({"Layers": layers, "I/O Tensors" if newest else "Bindings": []}).encode()
+    facts = json.dumps({"Layers": layers, "I/O Tensors" if _is_newest(module) else "Bindings": []}).encode()
     version = [int(part) for part in module.__version__.split(".")[:3]]
-    header = b"ptrt" + bytes(20) + bytes(version) + len(facts).to_bytes(4, "little")
+    lean = "VERSION_COMPATIBLE" in flags
+    header = b"ptrt" + bytes(19) + bytes([lean]) + bytes(version) + len(facts).to_bytes(4, "little")
     return header.ljust(HEADER, b"\0") + facts + bytes(model.SerializeToString())
+
+
+LAYER_TYPES = {"Conv": "CaskConvolution", "Cast": "Cast"}
+
+
+def _is_newest(module: Any) -> bool:
+    return bool(module.__version__.startswith("11"))
+
+
+def _described(module: Any, name: str, kind: str) -> dict[str, Any]:
+    """A tensor as the inspector writes it."""
+    tensor: dict[str, Any] = {"Name": name, "Dimensions": []}
+    if module.machine.silently == "nameless":
+        return tensor
+    if _is_newest(module):
+        return tensor | {"Format": "Row major linear", "Datatype": kind}
+    return tensor | {"Format/Datatype": f"Row major linear {kind} format"}
 
 
 def _layer_precision(model: Any, node: Any, strong: bool, flags: Any) -> str:
@@ -147,6 +175,8 @@ def _layer_precision(model: Any, node: Any, strong: bool, flags: Any) -> str:
 
 
 def _deserialize(module: Any, self: Any, plan: bytes) -> Any:
+    if module.machine.no_cuda:
+        raise SystemError("Segmentation fault")
     module.machine.seen_sizes.append(len(plan))
     version = bytes(int(part) for part in module.__version__.split(".")[:3])
     reason = module.machine.refuses
@@ -154,6 +184,8 @@ def _deserialize(module: Any, self: Any, plan: bytes) -> Any:
         reason = "Error Code 1: Serialization (Serialization assertion magicTagRead == kMAGIC_TAG failed.)"
     if reason is None and plan[24:27] != version:
         reason = "Version tag does not match. Note: Current Version: 239, Serialized Engine Version: 238"
+    if reason is None and plan[23] and not getattr(self, "engine_host_code_allowed", False):
+        reason = "Cannot deserialize engine with lean runtime since IRuntime::getEngineHostCodeAllowed() is false."
     if reason is not None:
         log(module, self._logger, "ERROR", reason)
         return None
@@ -231,7 +263,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {"init_libnvinfer_plugins": lambda mo
 CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "Builder": _builder,
     "OnnxParser": _parser,
-    "Runtime": lambda module, self, logger: object.__setattr__(self, "_logger", logger),
+    "Runtime": _runtime,
 }
 PROPERTIES: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("OnnxParser", "num_errors"): lambda self: len(self._errors),
@@ -245,6 +277,9 @@ METHODS: dict[tuple[str, str], Callable[..., Any]] = {
     ("Builder", "build_serialized_network"): _build,
     ("OnnxParser", "parse"): _parse,
     ("OnnxParser", "get_error"): lambda module, self, index: self._errors[index],
+    ("OnnxParser", "get_used_vc_plugin_libraries"): lambda module, self: [
+        "libnvinfer_vc_plugin.so" for node in self._network._model.graph.node if node.op_type == "RoiAlign"
+    ][:1],
     ("ParserError", "node_name"): lambda module, self: self._facts[0],
     ("ParserError", "node_operator"): lambda module, self: self._facts[1],
     ("ParserError", "desc"): lambda module, self: self._facts[2],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,8 @@ from edgedet.engine_file import write_engine
 from edgedet.environment import PACKAGES, Environment, Installed, describe_environment
 from edgedet.machine import Gpu, describe_machine
 from tests.rectangle_detector import save_rectangle_graph
+from tests.tensorrt_api.cuda_double import FakeCuda
+from tests.tensorrt_api.installed import install
 
 PLAN = b"ptrt" + bytes(20) + bytes([10, 3, 0, 0]) + bytes(100)
 
@@ -94,3 +97,20 @@ def test_another_gpu_is_named(tmp_path: Path) -> None:
     machine = replace(describe_machine(), gpus=(Gpu("NVIDIA H100", "580.1", "9.0", 80_000),))
     said = doctor.problem(tmp_path / "model.trt", machine, describe_environment())
     assert "8.7 (Orin), this machine has 9.0 (NVIDIA H100)" in said
+
+
+def test_a_gpu_whose_driver_keeps_its_capability_to_itself_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nvidia-smi on JetPack 6 fills in few fields."""
+    card = save_rectangle_graph(tmp_path / "model.onnx")
+    facts = {"compute_capability": "8.7", "device": "Orin"}
+    write_engine(tmp_path / "model.trt", replace(card, engine=facts), PLAN)
+    machine = replace(describe_machine(), gpus=(Gpu("Orin (nvgpu)", "540.3.0", None, 0),))
+    assert "compute capability unknown" in " ".join(doctor.machine_lines(machine))
+    for capability, fits in (((8, 7), True), ((7, 2), False)):
+        install(monkeypatch, "10.3.0", FakeCuda(capability))
+        said = doctor.problem(tmp_path / "model.trt", machine, describe_environment())
+        assert ("this machine has 7.2 (Double)" not in said) == fits, said
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    assert "this machine has" not in doctor.problem(tmp_path / "model.trt", machine, describe_environment())

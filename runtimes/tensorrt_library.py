@@ -1,0 +1,74 @@
+"""The TensorRT library: importing it, and making the two objects everything else comes from.
+
+Where CUDA does not start, as with a TensorRT built for a newer CUDA than the driver knows, the real bindings give a
+``Runtime`` around a null pointer, which ends the process whatever is done with it, and a ``TypeError`` in place of
+a ``Builder``; the reason is in the log alone. Both become errors here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from edgedet.errors import RuntimeUnavailableError
+from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
+
+NO_CUDA = ("createInferRuntime", "createInferBuilder", "CUDA initialization failure")
+"""Words in the log of a factory that gave nothing."""
+
+
+def import_tensorrt() -> Any:
+    """The ``tensorrt`` module.
+
+    Raises:
+        RuntimeUnavailableError: not installed, or its libraries do not load.
+    """
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"TensorRT cannot be imported ({error}); on a Jetson: apt install python3-libnvinfer, and make the "
+            "virtual environment with --system-site-packages; on a PC: pip install tensorrt-cu13 (drivers before "
+            "580: tensorrt-cu12); see edgedet doctor"
+        ) from error
+    return tensorrt
+
+
+def make_runtime(trt: Any, log: CapturedLog, *, carries_code: bool = False) -> Any:
+    """A ``trt.Runtime``. ``carries_code``: it may open version-compatible engines, which bring code of their own.
+
+    Raises:
+        RuntimeUnavailableError: TensorRT cannot use the GPU.
+    """
+    log.begin()
+    runtime = trt.Runtime(log.logger)
+    if any(word in text for _, text in log.messages for word in NO_CUDA):
+        # Freeing it ends the process as well, at the interpreter's exit too: one reference more than there is.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
+        raise _unusable(trt, log)
+    if carries_code:
+        runtime.engine_host_code_allowed = True
+    return runtime
+
+
+def make_builder(trt: Any, log: CapturedLog) -> Any:
+    """A ``trt.Builder``.
+
+    Raises:
+        RuntimeUnavailableError: TensorRT cannot use the GPU.
+    """
+    log.begin()
+    try:
+        return trt.Builder(log.logger)
+    except TypeError as error:
+        if not any(word in text for _, text in log.messages for word in NO_CUDA):
+            raise
+        raise _unusable(trt, log) from error
+
+
+def _unusable(trt: Any, log: CapturedLog) -> RuntimeUnavailableError:
+    return RuntimeUnavailableError(
+        f"TensorRT {trt.__version__} cannot use the GPU: {errors_of(log)}; as a rule it was built for a newer CUDA "
+        "than the driver: update the driver, or install the TensorRT for the driver's CUDA (tensorrt-cu12 for "
+        "drivers before 580); see edgedet doctor"
+    )
