@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -98,7 +98,7 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
             )
         if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
             return _open_several(source, unreadable)
-        return _Arrays(source)
+        return _Arrays(cast("Iterable[NDArray[Any]]", source))
     text = str(source)
     if not text.strip():
         raise SourceError("the name of the source is empty; expected a file, a folder, a camera's number or a URL")
