@@ -65,7 +65,8 @@ bench: setup
 	@$(PY) benchmarks/overhead.py
 
 test-gpu:
-	@$(GPU_PY) -c 'import edgedet, pytest' 2>/dev/null || { echo "make: $(GPU_PY) lacks edgedet or pytest: $(GPU_PY) -m pip install pytest '.[tensorrt]'" >&2; exit 1; }
+	@command -v $(GPU_PY) >/dev/null || { echo "make: $(GPU_PY) not found; say make test-gpu PYTHON=…" >&2; exit 1; }
+	@gpu_py=$$(command -v $(GPU_PY)); case $$gpu_py in /*) ;; *) gpu_py=$(CURDIR)/$$gpu_py ;; esac; cd / && $$gpu_py -c 'import edgedet.runtimes, edgedet.export, pytest' || { echo "make: install edgedet and pytest first: $(GPU_PY) -m pip install pytest '.[tensorrt]'" >&2; exit 1; }
 	@$(GPU_PY) -m pytest -rs tests/gpu
 
 bench-gpu:

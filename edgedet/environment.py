@@ -199,6 +199,8 @@ def _tensorrt_does_not_start() -> list[str]:
             make_runtime(trt, CapturedLog(trt))
     except EdgedetError as error:
         return [" ".join(str(error).split())]
+    except Exception as error:  # whatever else the bindings raise: doctor is there to say it
+        return [f"{type(error).__name__}: {' '.join(str(error).split())}"]
     return []
 
 

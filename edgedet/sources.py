@@ -97,7 +97,12 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
                 f"a {type(source).__name__} is no frame source; expected a path, camera number or arrays"
             )
         if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
-            return _open_several(source, unreadable)
+            if len(source) == 1:
+                return open_source(source[0], unreadable=unreadable)
+            try:
+                return _open_several(source, unreadable)
+            except (OSError, ValueError) as error:
+                raise SourceError(f"cannot read the sources: {error}") from error
         return _Arrays(cast("Iterable[NDArray[Any]]", source))
     text = str(source)
     if not text.strip():
@@ -118,26 +123,36 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
 def _open_several(sources: Sequence[str | Path], unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
     images: list[Path] = []
     for source in sources:
-        path = Path(source)
-        if path.suffix.lower() in IMAGE_SUFFIXES and _is_image(path):
-            # Also one that is damaged, or a link to nothing: the rest goes on without it.
+        text, path = str(source), Path(source)
+        if text.isdigit() or "://" in text or " ! " in text or path.suffix.lower() in VIDEO_SUFFIXES:
+            raise SourceError(
+                f"{text} is no image; several sources at once can be images, folders of them and patterns"
+            )
+        if path.is_dir():
+            images.extend(_images_in(path))
+        elif not path.exists() and any(letter in text for letter in "*?["):
+            images.extend(_matching(text))
+        else:
+            # Also one that is damaged, or not there: the rest goes on without it.
             images.append(path)
-            continue
-        with open_source(source) as opened:
-            if not isinstance(opened, _Images):
-                raise SourceError(
-                    f"{source} is no image; several sources at once can be images, folders of them and patterns"
-                )
-            images.extend(opened.paths)
+    if not images:
+        raise SourceError(f"no images in any of the {len(sources)} sources")
     return _Images(images, f"{len(sources)} sources", unreadable)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and _is_image(item))
+
+
+def _matching(pattern: str) -> list[Path]:
+    names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (the pattern may be absolute)
+    return [Path(name) for name in names if Path(name).is_file()]
 
 
 def _open_path(text: str, unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
     path = Path(text)
     if path.is_dir():
-        images = sorted(
-            item for item in path.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and _is_image(item)
-        )
+        images = _images_in(path)
         if not images:
             raise SourceError(
                 f"no images in the folder {path}; expected files like {', '.join(IMAGE_SUFFIXES[:4])}"
@@ -145,8 +160,7 @@ def _open_path(text: str, unreadable: Callable[[Unreadable], None] | None) -> Fr
         return _Images(images, text, unreadable)
     if not path.exists():
         if any(letter in text for letter in "*?["):
-            names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (the pattern may be absolute)
-            images = [Path(name) for name in names if Path(name).is_file()]
+            images = _matching(text)
             if not images:
                 raise SourceError(f"no file matches the pattern {text}")
             return _Images(images, text, unreadable)

@@ -14,7 +14,7 @@ from edgedet.errors import ExportError
 
 WEIGHTED = ("conv", "gemm", "matrixmultiply", "matmul", "fullyconnected", "deconv")
 """Words in the types of layers that do the work."""
-CONVERSIONS = ("reformat", "cast")
+CONVERSIONS = re.compile(r"reformat|(?<![a-z])cast")
 OVERHEAD = ("noop", "signal", "wait", "shape", "constant", "identity")
 
 TYPE_KEYS = ("datatype", "format/datatype")
@@ -23,7 +23,7 @@ TYPE_KEYS = ("datatype", "format/datatype")
 TYPES: tuple[tuple[Precision, re.Pattern[str]], ...] = (
     ("int8", re.compile(r"(?<![a-z])int8")),  # "UInt8" is what a picture comes in
     ("fp16", re.compile(r"half|(?<![a-z])fp16|(?<![a-z])float16")),
-    ("fp32", re.compile(r"float|fp32")),
+    ("fp32", re.compile(r"(?<!b)float(?!16)|fp32")),
 )
 """In TensorRT's words, the lowest first."""
 
@@ -33,7 +33,7 @@ class EnginePrecision:
     """``layers``: how many run in int8, fp16 and fp32; ``weighted``: the same of convolutions and products alone,
     where the inspector tells them; ``reformats``: conversions TensorRT put between layers. ``kinds``: what every
     layer is by name: a precision, ``reformat`` for conversions of layout or type, its own and the graph's, or
-    ``other`` for what computes nothing. ``told``: whether the inspector named the type of a single tensor.
+    ``other`` for what computes nothing, or in a type that is not told.
     """
 
     layers: dict[str, int]
@@ -41,7 +41,16 @@ class EnginePrecision:
     reformats: int
     total: int
     kinds: dict[str, str] = field(default_factory=dict)
-    told: bool = True
+
+    @property
+    def decisive(self) -> dict[str, int]:
+        """How many of the layers that do the work run in what, as far as the inspector tells; empty where it does
+        not."""
+        for counts in (self.weighted, self.layers):
+            known = {name: count for name, count in counts.items() if name != "other"}
+            if known:
+                return known
+        return {}
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the model card; ``share``: of the layers that compute."""
@@ -70,22 +79,20 @@ def read_precision(information: str) -> EnginePrecision:
     counts: Counter[str] = Counter()
     weighted: Counter[str] = Counter()
     kinds: dict[str, str] = {}
-    reformats, told = 0, False
+    reformats = 0
     for layer in layers:
         name = str(layer.get("Name", ""))
         kind = f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower()
-        converts = any(word in kind for word in CONVERSIONS)
+        converts = CONVERSIONS.search(kind) is not None
         if converts or any(word in kind for word in OVERHEAD):
             reformats += "reformat" in kind
             kinds[name] = "reformat" if converts else "other"
             continue
-        words = list(_types(layer))
-        told = told or bool(words)
-        precision = kinds[name] = _precision(words)
+        precision = kinds[name] = _precision(_types(layer))
         counts[precision] += 1
         if any(word in kind for word in WEIGHTED):
             weighted[precision] += 1
-    return EnginePrecision(dict(counts), dict(weighted), reformats, len(layers), kinds, told)
+    return EnginePrecision(dict(counts), dict(weighted), reformats, len(layers), kinds)
 
 
 def require_precision(found: EnginePrecision, asked: Precision) -> None:
@@ -96,10 +103,9 @@ def require_precision(found: EnginePrecision, asked: Precision) -> None:
     Raises:
         ExportError: no layer that does the work runs in what was asked.
     """
-    decisive = found.weighted or found.layers
-    if asked == "fp32" or decisive.get(asked) or not found.told:
+    if asked == "fp32" or found.decisive.get(asked) or not found.decisive:
         return
-    said = ", ".join(f"{count} in {name}" for name, count in sorted(decisive.items())) or "none at all"
+    said = ", ".join(f"{count} in {name}" for name, count in sorted(found.decisive.items()))
     raise ExportError(
         f"{asked} was asked for, but not one layer of the engine runs in it ({said}): TensorRT fell back in "
         "silence. The engine was not written; update TensorRT, or export with another precision"

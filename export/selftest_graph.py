@@ -81,7 +81,7 @@ def write(path: Path = TARGET) -> ModelCard:
     with Detector(path, runtime="onnxruntime:cpu") as detector:
         golden = record(detector)
     # Random kernels: a grey level changes much, other arithmetic nothing (with weights rounded as TF32 rounds them
-    # every detection stays). All of them are asked for.
+    # every detection stays). So as many are asked for as of a steady scene.
     card = replace(card, golden=golden | {"steadiness": 1.0})
     path.write_bytes(embed(model, card).SerializeToString())
     return card

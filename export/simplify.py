@@ -10,6 +10,8 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 UNFOLDED = ("QuantizeLinear", "DequantizeLinear", "ConstantOfShape")
+UNTRUE_MODES = {b"tf_crop_and_resize", b"tf_half_pixel_for_nn"}
+"""Of Resize: they move pixels also where the size stays."""
 LARGEST_FOLDED = 1 << 20
 """Elements. Folding an expansion into a larger constant would only make the file grow."""
 
@@ -120,12 +122,13 @@ def _idle_resizes_to_identities(model: onnx.ModelProto) -> bool:
         shape = shapes.get(node.input[0])
         scales, sizes = (known.get(name) for name in (*node.input[2:4], "")[:2])
         modes = {attribute.s for attribute in node.attribute if attribute.name == "coordinate_transformation_mode"}
-        if shape is None or b"tf_crop_and_resize" in modes or any(a.name == "axes" for a in node.attribute):
+        if shape is None or modes & UNTRUE_MODES or any(a.name == "axes" for a in node.attribute):
             continue
-        if sizes is not None:
-            idle = tuple(numpy_helper.to_array(sizes)) == shape
+        if len(node.input) > 3 and node.input[3]:
+            idle = sizes is not None and tuple(numpy_helper.to_array(sizes)) == shape
         else:
-            idle = scales is not None and bool((numpy_helper.to_array(scales) == 1).all())
+            factors = numpy_helper.to_array(scales) if scales is not None else np.zeros(0)
+            idle = factors.size == len(shape) and bool((factors == 1).all())
         if idle:
             identity = onnx.helper.make_node("Identity", node.input[:1], list(node.output), name=node.name)
             node.CopyFrom(identity)

@@ -129,7 +129,7 @@ def build_plan(
     inspector = engine.create_engine_inspector()
     found = read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
     require_precision(found, precision)
-    if not found.told:
+    if not found.decisive:
         logger.warning(
             "TensorRT %s does not tell what its layers run in: %s is not proved", trt.__version__, precision
         )
@@ -232,7 +232,12 @@ def _build(
     cache = _load_timing_cache(config, cache_path)
     monitor = make_monitor(trt, progress)
     config.progress_monitor = monitor
-    memory = run_cancellable(lambda: builder.build_serialized_network(network, config), monitor.cancelled)
+
+    def build() -> Any:
+        log.begin()  # in the thread that is told why it fails
+        return builder.build_serialized_network(network, config)
+
+    memory = run_cancellable(build, monitor.cancelled)
     if memory is None:
         raise ExportError(_build_failure(trt, log))
     _save_timing_cache(cache, cache_path)

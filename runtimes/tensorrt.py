@@ -281,7 +281,7 @@ class TensorRTRuntime:
         self._quietly(self._cuda.use)
         if stream is not None:
             self._quietly(self._cuda.synchronise, stream)
-        self._return_taken()
+        self._quietly(self._return_taken)
         if graph is not None:
             self._quietly(self._cuda.destroy_graph, graph)
         # Before their memory: the context may still refer to it.
@@ -300,8 +300,9 @@ class TensorRTRuntime:
 
     @staticmethod
     def _quietly(release: Callable[..., None], *arguments: Any) -> None:
-        """An error of the device must not hide the one that led here, nor keep what else can be released."""
-        with contextlib.suppress(CudaError):
+        """An error of the device, or of an array's owner, must not hide the one that led here, nor keep what else
+        can be released."""
+        with contextlib.suppress(Exception):
             release(*arguments)
 
 

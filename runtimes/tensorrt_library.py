@@ -8,13 +8,14 @@ a ``Builder``; the reason is in the log alone. Both become errors here.
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import Any
 
 from edgedet.errors import RuntimeUnavailableError
 from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
 
-NO_CUDA = ("createInferRuntime", "createInferBuilder", "CUDA initialization failure")
-"""Words in the log of a factory that gave nothing."""
+NO_CUDA = re.compile(r"CUDA initialization failure|createInfer(Runtime|Builder): Error Code")
+"""In the errors of a factory that gave nothing."""
 
 
 def import_tensorrt() -> Any:
@@ -41,8 +42,11 @@ def make_runtime(trt: Any, log: CapturedLog, *, carries_code: bool = False) -> A
         RuntimeUnavailableError: TensorRT cannot use the GPU.
     """
     log.begin()
-    runtime = trt.Runtime(log.logger)
-    if any(word in text for _, text in log.messages for word in NO_CUDA):
+    try:
+        runtime = trt.Runtime(log.logger)
+    except TypeError as error:
+        raise _unusable(trt, log) from error
+    if NO_CUDA.search(errors_of(log)):
         # Freeing it ends the process as well, at the interpreter's exit too: one reference more than there is.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
         raise _unusable(trt, log)
@@ -61,14 +65,13 @@ def make_builder(trt: Any, log: CapturedLog) -> Any:
     try:
         return trt.Builder(log.logger)
     except TypeError as error:
-        if not any(word in text for _, text in log.messages for word in NO_CUDA):
-            raise
         raise _unusable(trt, log) from error
 
 
 def _unusable(trt: Any, log: CapturedLog) -> RuntimeUnavailableError:
+    why = errors_of(log) or "it does not say why"
     return RuntimeUnavailableError(
-        f"TensorRT {trt.__version__} cannot use the GPU: {errors_of(log)}; as a rule it was built for a newer CUDA "
-        "than the driver: update the driver, or install the TensorRT for the driver's CUDA (tensorrt-cu12 for "
-        "drivers before 580); see edgedet doctor"
+        f"TensorRT {trt.__version__} cannot use the GPU: {why}; as a rule it was built for a newer CUDA than the "
+        "driver: update the driver, or install the TensorRT for its CUDA (tensorrt-cu12 for drivers before 580); "
+        "see edgedet doctor"
     )

@@ -47,15 +47,29 @@ class CapturedLog:
 
     def __init__(self, trt: Any) -> None:
         self.messages: list[tuple[str, str]] = []
-        self.thread = threading.get_ident()
-        self.logger = _LOGGERS.get(trt) or _LOGGERS.setdefault(trt, _make_logger(trt))
-        self.logger.listeners[:] = [reference for reference in self.logger.listeners if reference() is not None]
-        self.logger.listeners.append(weakref.ref(self))
+        self.thread = _this_thread()
+        with _LOCK:
+            self.logger = _LOGGERS.get(trt) or _LOGGERS.setdefault(trt, _make_logger(trt))
+            kept = [reference for reference in self.logger.listeners if reference() is not None]
+            self.logger.listeners = (*kept, weakref.ref(self))
 
     def begin(self) -> None:
         """Forget what was said, and listen to what the calling thread makes TensorRT say from now on."""
         self.messages.clear()
-        self.thread = threading.get_ident()
+        self.thread = _this_thread()
+
+
+_LOCK = threading.Lock()
+_THREADS = threading.local()
+
+
+def _this_thread() -> object:
+    """What no other thread has, nor will have: the numbers of threads that have ended are given out again."""
+    try:
+        return _THREADS.own
+    except AttributeError:
+        _THREADS.own = object()
+        return _THREADS.own
 
 
 _LOGGERS: dict[Any, Any] = {}
@@ -66,17 +80,17 @@ def _make_logger(trt: Any) -> Any:
     class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.listeners: list[weakref.ref[CapturedLog]] = []
+            self.listeners: tuple[weakref.ref[CapturedLog], ...] = ()
 
         def log(self, severity: Any, msg: str) -> None:
             # Called from C++, also from TensorRT's own threads: nothing may be raised here.
             name = str(getattr(severity, "name", severity)).rsplit(".", 1)[-1]
             if name not in ("INTERNAL_ERROR", "ERROR", "WARNING"):
                 return
-            listening = [log for reference in tuple(self.listeners) if (log := reference()) is not None]
-            here = threading.get_ident()
+            listening = [log for reference in self.listeners if (log := reference()) is not None]
+            here = _this_thread()
             # What a thread of TensorRT's own says may be about anybody's work.
-            for log in [log for log in listening if log.thread == here] or listening:
+            for log in [log for log in listening if log.thread is here] or listening:
                 log.messages.append((name, msg))
                 del log.messages[:-KEPT_MESSAGES]
 

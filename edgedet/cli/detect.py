@@ -93,8 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(error_line(image, sys.stdout.encoding), flush=True)
             progress.say(f"edgedet: skipped: {image.reason}")
 
-        given = arguments.source if len(arguments.source) > 1 else arguments.source[0]
-        source = stack.enter_context(open_source(given, unreadable=skip))
+        source = stack.enter_context(open_source(arguments.source, unreadable=skip))
         sinks = [stack.enter_context(sink) for sink in _sinks(arguments, source)]
         stack.enter_context(progress)
         count = found = 0

@@ -60,8 +60,25 @@ def test_several_paths_give_the_images_of_all(folder: Path, video: Path) -> None
     assert names == [(0, "b.png"), (1, "a.jpg"), (2, "a.jpg"), (3, "b.png"), (4, "c.PNG")]
     with pytest.raises(SourceError, match=r"\.\w+ is no image; several sources at once"):
         open_source([folder / "b.png", video])
-    with pytest.raises(SourceError, match=r"no such file or folder: gone\.jpg"):
-        open_source([folder / "b.png", "gone.jpg"])
+    for camera in ("0", "rtsp://camera/1", "v4l2src ! appsink"):
+        with pytest.raises(SourceError, match="is no image; several sources at once"):
+            open_source([folder / "b.png", camera])
+
+
+def test_of_several_paths_the_bad_ones_are_told_and_the_rest_goes_on(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("buy milk")
+    (tmp_path / "empty").mkdir()
+    told: list[str] = []
+    given = [folder / "b.png", tmp_path / "notes.txt", "gone.jpg", tmp_path / "empty", folder / "a.jpg"]
+    with open_source(given, unreadable=lambda image: told.append(image.name)) as opened:
+        assert [Path(frame.name).name for frame in opened] == ["b.png", "a.jpg"]
+    assert told == [str(tmp_path / "notes.txt"), "gone.jpg"]
+    with open_source([folder / "b.png", "gone.jpg"]) as opened, pytest.raises(SourceError, match="no such image"):
+        list(opened)
+    with pytest.raises(SourceError, match="no images in any of the 2 sources"):
+        open_source([tmp_path / "empty", str(tmp_path / "*.webp")])
+    with open_source([str(folder / "b.png")]) as opened:
+        assert opened.description == str(folder / "b.png")
 
 
 def test_a_video_gives_frames_with_their_time(video: Path) -> None:

@@ -101,3 +101,25 @@ def test_resizing_to_the_same_size_goes(
     after = simplify(before)
     assert ("Resize" not in [node.op_type for node in after.graph.node]) == goes
     np.testing.assert_array_equal(run(after), expected)
+
+
+def test_a_size_that_is_computed_stays_whatever_the_empty_scales_say() -> None:
+    """Opsets 11 and 12 want an empty tensor where nothing is meant."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["map"]),
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["five"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["five", "one"], ["width"]),
+        helper.make_node("Concat", ["rest", "width"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["map", "nothing", "nothing", "sizes"], ["y"]),
+    ]
+    constants = {
+        "shape": np.array([1, 1, 2, 3]),
+        "one": np.array([1]),
+        "rest": np.array([1, 1, 2]),
+        "nothing": np.zeros(0, np.float32),
+    }
+    before = model(nodes, constants=constants)
+    expected = run(before)
+    assert expected.shape == (1, 1, 2, 5)
+    np.testing.assert_array_equal(run(simplify(before)), expected)

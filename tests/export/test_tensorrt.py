@@ -298,13 +298,27 @@ def test_an_inspector_without_details_is_no_proof() -> None:
         ({"Datatype": "UInt8"}, "other"),
         ({"Datatype": "Float"}, "fp32"),
         ({"Datatype": "Bool"}, "other"),
-        ({"Datatype": "BFloat16"}, "fp32"),
+        ({"Datatype": "BFloat16"}, "other"),
     ],
 )
 def test_the_inspectors_words_are_understood(said: dict[str, str], precision: str) -> None:
     layer = {"Name": "conv", "LayerType": "CaskConvolution", "Inputs": [{"Name": "x", **said}], "Outputs": []}
     found = read_precision(json.dumps({"Layers": [layer]}))
-    assert found.weighted == {precision: 1} and found.told
+    assert found.weighted == {precision: 1}
+    assert found.decisive == ({} if precision == "other" else {precision: 1})
+
+
+def test_what_is_not_told_decides_nothing() -> None:
+    def layer(name: str, kind: str, said: str) -> dict[str, object]:
+        return {"Name": name, "LayerType": kind, "Inputs": [{"Datatype": said}] if said else [], "Outputs": []}
+
+    layers = [layer("conv", "conv", ""), layer("add", "ElementWise", "Half"), layer("spread", "Broadcast", "Half")]
+    found = read_precision(json.dumps({"Layers": layers}))
+    assert found.weighted == {"other": 1} and found.decisive == {"fp16": 2} and found.kinds["spread"] == "fp16"
+    require_precision(found, "fp16")
+    with pytest.raises(ExportError, match="2 in fp16"):
+        require_precision(found, "int8")
+    require_precision(read_precision(json.dumps({"Layers": layers[:1]})), "int8")
 
 
 def test_weights_tell_the_precision_too() -> None:

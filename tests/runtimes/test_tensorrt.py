@@ -250,6 +250,52 @@ def test_a_tensorrt_newer_than_the_driver_is_named(bench: Any) -> None:
     assert not freed, "nor freed"
 
 
+def test_a_warning_of_another_librarys_logger_is_no_failure(bench: Any) -> None:
+    made = bench(
+        machine=Machine(warns="The logger passed into createInferRuntime differs from one already provided")
+    )
+    with Detector(made.engine) as detector:
+        assert len(detector.detect(FRAME)) == 1
+
+
+def test_logs_made_by_many_threads_at_once_all_listen(bench: Any) -> None:
+    made = bench()
+    before, kept = sys.getswitchinterval(), []
+
+    def make_many() -> None:
+        kept.extend(CapturedLog(made.trt) for _ in range(200))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        workers = [threading.Thread(target=make_many) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert {id(reference()) for reference in kept[0].logger.listeners} >= {id(log) for log in kept}
+
+
+def test_a_thread_that_ended_hears_nothing_of_the_one_with_its_number(bench: Any) -> None:
+    made = bench()
+    logs: list[CapturedLog] = []
+    for _ in range(20):  # the numbers of threads are given out again at once
+        worker = threading.Thread(target=lambda: logs.append(CapturedLog(made.trt)))
+        worker.start()
+        worker.join()
+    mine = CapturedLog(made.trt)
+
+    def work() -> None:
+        mine.begin()
+        mine.logger.log(made.trt.ILogger.ERROR, "mine")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert errors_of(mine) == "mine" and not any(map(errors_of, logs))
+
+
 def test_one_logger_serves_every_detector_and_each_reads_its_own(bench: Any) -> None:
     made = bench()
     with Detector(made.engine) as first, Detector(made.engine) as second:

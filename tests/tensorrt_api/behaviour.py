@@ -34,6 +34,8 @@ class Machine:
     strong_qdq_fails: bool = False
     silently: str | None = None
     """``fp32``: every layer runs in it, whatever was asked; ``nameless``: no layer's type is told."""
+    warns: str = ""
+    """What the log of a runtime says although all is well."""
     no_cuda: bool = False
     """CUDA does not start: factories log why, and give nothing or a null pointer."""
     step_seconds: float = 0.0
@@ -69,6 +71,8 @@ def _builder(module: Any, self: Any, logger: Any) -> None:
 
 
 def _runtime(module: Any, self: Any, logger: Any) -> None:
+    if module.machine.warns:
+        log(module, logger, "WARNING", module.machine.warns)
     if module.machine.no_cuda:
         # The real one is a null pointer now, and whatever is done with it ends the process.
         log(module, logger, "ERROR", f"createInferRuntime: Error Code 6: {NO_CUDA}")
