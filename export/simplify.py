@@ -127,8 +127,7 @@ def _idle_resizes_to_identities(model: onnx.ModelProto) -> bool:
         if len(node.input) > 3 and node.input[3]:
             idle = sizes is not None and tuple(numpy_helper.to_array(sizes)) == shape
         else:
-            factors = numpy_helper.to_array(scales) if scales is not None else np.zeros(0)
-            idle = factors.size == len(shape) and bool((factors == 1).all())
+            idle = scales is not None and bool((numpy_helper.to_array(scales) == 1).all())
         if idle:
             identity = onnx.helper.make_node("Identity", node.input[:1], list(node.output), name=node.name)
             node.CopyFrom(identity)
