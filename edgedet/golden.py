@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FRAME_HEIGHT, FRAME_WIDTH = 480, 640
 LARGEST_SIDE = 8192
+"""Of a golden frame: a card that says more is damaged."""
 KEPT_DETECTIONS = 50
 """Detections kept on the card: enough to notice a fault, few enough to read."""
 
@@ -68,18 +69,13 @@ class GoldenReport:
     required: float
     passed: bool
 
-    @property
-    def tells(self) -> bool:
-        """Whether anything was there to be compared."""
-        return bool(self.expected or self.found)
-
     def __str__(self) -> str:
         matched = len(self.parity.pairs)
         worst = float(self.parity.score_differences.max(initial=0.0))
         said = f"golden frame {self.seed}: {self.expected} detections at export, {self.found} here, {matched} agree"
         if matched:
             said += f" (scores within {worst:.4f}, IoU at least {self.parity.ious.min():.3f})"
-        if not self.tells:
+        if not (self.expected or self.found):
             return f"{said}: it ran, which is all this shows; see edgedet parity"
         if self.required < TELLING:
             said += f"; {self.required:.0%} would do, the scene being an unsteady one"
@@ -136,8 +132,9 @@ def record(
         return [_steadied(detector, _described(seed, some, detector.card)) for seed, some in scenes]
 
     heaviest = sorted((each for each in found if len(each[1])), key=lambda each: _weight(each[1]), reverse=True)
-    telling = steadied(heaviest[:FINALISTS])
-    weights = [_weight(some) * golden["steadiness"] for (_, some), golden in zip(heaviest, telling, strict=False)]
+    heaviest = heaviest[:FINALISTS]
+    telling = steadied(heaviest)
+    weights = [_weight(some) * golden["steadiness"] for (_, some), golden in zip(heaviest, telling, strict=True)]
     best = telling[int(np.argmax(weights))] if telling else None
     if best is not None and best["steadiness"] >= STEADY_ENOUGH:
         return best

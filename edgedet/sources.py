@@ -111,7 +111,7 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
         return _Video(int(text), f"camera {text}")
     if "://" in text:
         return _Video(text, text)
-    if text.rstrip().endswith("appsink") or " ! " in text:
+    if _is_pipeline(text):
         return _Video(text, text, cv2.CAP_GSTREAMER)
     try:
         return _open_path(text, unreadable)
@@ -120,11 +120,16 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
         raise SourceError(f"cannot read {text}: {reason or error}") from error
 
 
+def _is_pipeline(text: str) -> bool:
+    """GStreamer's notation."""
+    return text.rstrip().endswith("appsink") or " ! " in text
+
+
 def _open_several(sources: Sequence[str | Path], unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
     images: list[Path] = []
     for source in sources:
         text, path = str(source), Path(source)
-        if text.isdigit() or "://" in text or " ! " in text or path.suffix.lower() in VIDEO_SUFFIXES:
+        if text.isdigit() or "://" in text or _is_pipeline(text) or path.suffix.lower() in VIDEO_SUFFIXES:
             raise SourceError(
                 f"{text} is no image; several sources at once can be images, folders of them and patterns"
             )
@@ -235,13 +240,13 @@ class _Images(_Context):
     def __init__(
         self, paths: list[Path], description: str, unreadable: Callable[[Unreadable], None] | None = None
     ) -> None:
-        self.paths = paths
+        self._paths = paths
         self._unreadable = unreadable
         self.description = description
         self.count: int | None = len(paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self.paths):
+        for index, path in enumerate(self._paths):
             try:
                 image = read_image(path)
             except SourceError as error:

@@ -18,7 +18,7 @@ CONVERSIONS = re.compile(r"reformat|(?<![a-z])cast")
 OVERHEAD = ("noop", "signal", "wait", "shape", "constant", "identity")
 
 TYPE_KEYS = ("datatype", "format/datatype")
-"""What a tensor's type is called, in small letters: up to 10.x and from 11 on."""
+"""What a tensor's type is called, in small letters: from 11 on, and up to 10.x."""
 
 TYPES: tuple[tuple[Precision, re.Pattern[str]], ...] = (
     ("int8", re.compile(r"(?<![a-z])int8")),  # "UInt8" is what a picture comes in

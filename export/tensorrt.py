@@ -170,7 +170,7 @@ def _predict(graph: bytes, workspace: int, free: Memory | None, *, shared: bool)
     return predicted
 
 
-def open_plan(trt: Any, log: CapturedLog, plan: bytes, options: EngineOptions = EngineOptions()) -> Any:
+def open_plan(trt: Any, log: CapturedLog, plan: bytes, options: EngineOptions) -> Any:
     """The engine of a fresh plan, built with ``options``.
 
     Raises:

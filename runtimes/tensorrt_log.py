@@ -49,7 +49,9 @@ class CapturedLog:
         self.messages: list[tuple[str, str]] = []
         self.thread = _this_thread()
         with _LOCK:
-            self.logger = _LOGGERS.get(trt) or _LOGGERS.setdefault(trt, _make_logger(trt))
+            if trt not in _LOGGERS:
+                _LOGGERS[trt] = _make_logger(trt)
+            self.logger = _LOGGERS[trt]
             kept = [reference for reference in self.logger.listeners if reference() is not None]
             self.logger.listeners = (*kept, weakref.ref(self))
 
