@@ -245,7 +245,7 @@ def export_parts(
             tuple(pool.output_size),
             columns_first=order,
         )
-        pooled = torch.zeros(batch * count, pool.output_size[0] * pool.output_size[1], channels)
+        pooled = torch.zeros(batch * count, pool.output_size[0] * channels, pool.output_size[1])
     else:
         head = BoxHead(model)
         pooled = torch.zeros(batch * count, channels, *pool.output_size)

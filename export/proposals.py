@@ -176,9 +176,10 @@ def add_static_nms(graph: GraphBuilder, boxes: str, valid: str, *, size: int, io
     # Without the division: an empty union is 0 > 0, false, and no NaN.
     limit = graph.op("Mul", union, graph.constant(iou), name=f"{name}/limit")
     overlaps = graph.op("Greater", inner, limit, name=f"{name}/overlaps")
-    later = graph.constant(np.triu(np.ones((1, size, size), np.bool_), 1), np.bool_)
-    suppresses = graph.op("And", overlaps, later, name=f"{name}/suppresses")
-    against = graph.op("Where", suppresses, graph.constant(-1.0), graph.constant(0.0), name=f"{name}/against")
+    # -1 where a box suppresses a later one, by product: quicker than by And and Where.
+    later = graph.constant(-np.triu(np.ones((1, size, size), np.float32), 1))
+    overlaps = graph.op("Cast", overlaps, name=f"{name}/overlaps_float", to=1)
+    against = graph.op("Mul", overlaps, later, name=f"{name}/against")
     # A box in front of all, which always stays and votes for every valid one, makes a step of two operators: what
     # is left of its vote after those of the kept boxes that suppress is 1 or, by Relu, 0.
     keep = graph.op("Pad", valid, graph.ints(0, 0, 1, 0, 0, 0), graph.constant(1.0), name=f"{name}/valid")

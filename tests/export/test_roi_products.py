@@ -55,11 +55,11 @@ def test_products_pool_what_torchvision_pools(grid: tuple[int, int], ratio: int)
         size=(SIZE, SIZE),
         sampling_ratio=ratio,
     )
-    graph.output(pooled, "pooled", "float32", (40, SIZE * SIZE, CHANNELS))
+    graph.output(pooled, "pooled", "float32", (40, SIZE * CHANNELS, SIZE))
     session = onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"features": features, "boxes": boxes})
-    bins = found.reshape(40, SIZE, SIZE, CHANNELS)
-    order = (0, 3, 2, 1) if columns_first(grid) else (0, 3, 1, 2)
+    bins = found.reshape(40, SIZE, CHANNELS, SIZE)
+    order = (0, 2, 3, 1) if columns_first(grid) else (0, 2, 1, 3)
     np.testing.assert_allclose(bins.transpose(order), expected.numpy(), atol=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_the_box_head_reads_the_other_order(by_column: bool) -> None:
     torch.manual_seed(0)
     head, predictor = TwoMLPHead(CHANNELS * SIZE * SIZE, 16), FastRCNNPredictor(16, 4)
     pooled = torch.rand(3, CHANNELS, SIZE, SIZE)
-    moved = pooled.permute((0, 3, 2, 1) if by_column else (0, 2, 3, 1)).reshape(3, SIZE * SIZE, CHANNELS)
+    moved = pooled.permute((0, 3, 1, 2) if by_column else (0, 2, 1, 3)).reshape(3, SIZE * CHANNELS, SIZE)
     ours = ProductsHead(head, predictor, (SIZE, SIZE), columns_first=by_column)(moved)
     for found, expected in zip(ours, predictor(head(pooled)), strict=True):
         torch.testing.assert_close(found, expected)
