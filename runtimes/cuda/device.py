@@ -117,6 +117,15 @@ class Cuda:
         kind = self.api.cudaMemcpyKind.cudaMemcpyDefault
         self._call("cudaMemcpyAsync", target, source, size, kind, stream)
 
+    def home(self, address: int) -> int | None:
+        """The device whose memory is at ``address``: -1 where every device reads it (mapped and managed memory),
+        None where CUDA knows of no memory."""
+        kinds = self.api.cudaMemoryType
+        found = self._call("cudaPointerGetAttributes", address)
+        if found.type == kinds.cudaMemoryTypeUnregistered:
+            return None
+        return int(found.device) if found.type == kinds.cudaMemoryTypeDevice else -1
+
     def begin_capture(self, stream: int) -> None:
         """Record what follows in ``stream`` instead of doing it."""
         self._call(

@@ -48,7 +48,7 @@ def take(value: Any, cuda: Cuda, stream: int) -> GpuArray:
     """
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
         return _take_dlpack(value, cuda, stream)
-    return _take_interface(value.__cuda_array_interface__, cuda)
+    return _take_interface(value, cuda)
 
 
 def dense_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -63,7 +63,15 @@ def dense_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return tuple(strides[-len(shape) :]) if shape else ()
 
 
-def _take_interface(interface: dict[str, Any], cuda: Cuda) -> GpuArray:
+def _take_interface(value: Any, cuda: Cuda) -> GpuArray:
+    interface = value.__cuda_array_interface__
+    address = int(interface["data"][0])
+    # It names no device, and kernels that read another's memory, or none, end the process's use of CUDA.
+    home = cuda.home(address)
+    if home is None:
+        raise FrameError(f"{_named(value)} lies at {address:#x}, where CUDA has no memory; was it freed?")
+    if home >= 0:
+        _require_device(value, home, cuda)
     shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
     strides = interface.get("strides")
     # Version 3 names the stream to wait for, or None for none. Before it nobody could say: the default stream is
@@ -73,12 +81,24 @@ def _take_interface(interface: dict[str, Any], cuda: Cuda) -> GpuArray:
     if producer is not None:
         cuda.synchronise(int(producer))
     return GpuArray(
-        int(interface["data"][0]),
+        address,
         shape,
         dtype,
         tuple(strides) if strides is not None else dense_strides(shape, dtype.itemsize),
         lambda: None,
     )
+
+
+def _named(value: Any) -> str:
+    return f"the {type(value).__name__} on the GPU"
+
+
+def _require_device(value: Any, device: int, cuda: Cuda) -> None:
+    if device != cuda.device:
+        raise FrameError(
+            f"{_named(value)} is on CUDA device {device}, the engine on device {cuda.device}; move it there, or "
+            f"open the engine with runtime='tensorrt:{device}'"
+        )
 
 
 class _Device(ctypes.Structure):
@@ -143,13 +163,10 @@ LAYOUTS: tuple[tuple[bytes, bytes, type[ctypes.Structure]], ...] = (
 
 
 def _take_dlpack(value: Any, cuda: Cuda, stream: int) -> GpuArray:
-    what = f"the {type(value).__name__} on the GPU"
+    what = _named(value)
     kind, device = (int(number) for number in value.__dlpack_device__())
-    if kind != CUDA_MANAGED and device != cuda.device:
-        raise FrameError(
-            f"{what} is on CUDA device {device}, the engine on device {cuda.device}; move it there, or open the "
-            f"engine with runtime='tensorrt:{device}'"
-        )
+    if kind != CUDA_MANAGED:
+        _require_device(value, device, cuda)
     try:
         try:
             capsule = value.__dlpack__(stream=stream, max_version=NEWEST_DLPACK)

@@ -138,7 +138,8 @@ def test_arrays_on_the_gpu_are_taken_without_the_host(bench: Any) -> None:
 def test_arrays_that_do_not_fit_are_refused(bench: Any, change: dict[str, Any], said: str) -> None:
     made = bench()
     runtime = runtime_module.open(made.engine, card=made.card)
-    facts = {"shape": (1, 64, 64, 3), "typestr": "|u1", "data": (1, True), "version": 3} | change
+    address = Cuda().allocate(49152)
+    facts = {"shape": (1, 64, 64, 3), "typestr": "|u1", "data": (address, True), "version": 3} | change
     with pytest.raises(UsageError, match=said):
         runtime.run({"images": types.SimpleNamespace(__cuda_array_interface__=facts)})
     runtime.close()

@@ -32,6 +32,8 @@ class FakeCuda:
         self.streams: dict[int, list[Callable[[], None]]] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.captured: dict[int, list[Callable[[], None]]] = {}
+        self.elsewhere: dict[int, int] = {}
+        """Blocks of ``memory`` that are another device's."""
         self.launches = 0
         self.total = 8 * 2**30
         self.refuse_capture = False
@@ -41,6 +43,10 @@ class FakeCuda:
             cudaMemcpyKind=enum.Enum(
                 "cudaMemcpyKind",
                 {"cudaMemcpyHostToDevice": 1, "cudaMemcpyDeviceToHost": 2, "cudaMemcpyDefault": 4},
+            ),
+            cudaMemoryType=enum.Enum(
+                "cudaMemoryType",
+                {"cudaMemoryTypeUnregistered": 0, "cudaMemoryTypeHost": 1, "cudaMemoryTypeDevice": 2},
             ),
             cudaStreamCaptureMode=enum.Enum("cudaStreamCaptureMode", {"cudaStreamCaptureModeThreadLocal": 1}),
             cudaDeviceAttr=enum.Enum(
@@ -91,6 +97,18 @@ class FakeCuda:
 
     def cudaHostGetDevicePointer(self, address: int, flags: int) -> tuple[Any, ...]:
         return (Status.cudaSuccess, address) if address in self.pinned else (Status.cudaErrorInvalidValue, 0)
+
+    def cudaPointerGetAttributes(self, address: int) -> tuple[Any, ...]:
+        kind, device = "Unregistered", -2
+        for store, name in ((self.memory, "Device"), (self.pinned, "Host")):
+            for start, block in store.items():
+                if start <= address < start + max(len(block), 1):
+                    kind, device = name, self.elsewhere.get(start, 0)
+        kinds = self.module.cudaMemoryType
+        return (
+            Status.cudaSuccess,
+            types.SimpleNamespace(type=kinds[f"cudaMemoryType{kind}"], device=device),
+        )
 
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
         number = 1000 + len(self.streams)

@@ -280,6 +280,30 @@ def test_frames_that_are_none_are_refused(engine: Path, double: FakeCuda, change
         detector.detect(OnGpu(double, golden_frame(0), **changes))  # type: ignore[arg-type]
 
 
+def test_frames_of_another_gpu_are_refused(engine: Path, double: FakeCuda) -> None:
+    frame = OnGpu(double, golden_frame(0))
+    with Detector(engine) as detector:
+        double.elsewhere[frame.__cuda_array_interface__["data"][0]] = 1
+        with pytest.raises(FrameError, match=r"OnGpu on the GPU is on CUDA device 1, .*device 0; .*tensorrt:1"):
+            detector.detect(frame)  # type: ignore[arg-type]
+
+
+def test_frames_that_were_freed_are_refused(engine: Path, double: FakeCuda) -> None:
+    frame = OnGpu(double, golden_frame(0))
+    double.cudaFree(frame.__cuda_array_interface__["data"][0])
+    with Detector(engine) as detector, pytest.raises(FrameError, match=r"lies at 0x[0-9a-f]+, where CUDA has no"):
+        detector.detect(frame)  # type: ignore[arg-type]
+
+
+def test_frames_in_mapped_memory_are_read_where_they_are(engine: Path, double: FakeCuda) -> None:
+    pixels = golden_frame(0, 64, 64)
+    with Detector(engine) as detector:
+        address = double.cudaHostAlloc(pixels.nbytes, 2)[1]
+        ctypes.memmove(address, pixels.ctypes.data, pixels.nbytes)
+        frame = OnGpu(double, pixels, data=(address, True))
+        np.testing.assert_array_equal(detector.detect(frame).boxes, detector.detect(pixels).boxes)  # type: ignore[arg-type]
+
+
 def test_frames_on_the_gpu_need_an_engine(engine: Path, double: FakeCuda) -> None:
     frame = OnGpu(double, golden_frame(0))
     with (
