@@ -33,7 +33,7 @@ class FakeCuda:
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.captured: dict[int, list[Callable[[], None]]] = {}
         self.elsewhere: dict[int, int] = {}
-        """Blocks of ``memory`` that are another device's."""
+        """Blocks that are another device's."""
         self.launches = 0
         self.total = 8 * 2**30
         self.refuse_capture = False

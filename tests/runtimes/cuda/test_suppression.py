@@ -296,10 +296,12 @@ def test_frames_that_were_freed_are_refused(engine: Path, double: FakeCuda) -> N
 
 
 def test_frames_in_mapped_memory_are_read_where_they_are(engine: Path, double: FakeCuda) -> None:
+    """Whichever device it was allocated with."""
     pixels = golden_frame(0, 64, 64)
     with Detector(engine) as detector:
         address = double.cudaHostAlloc(pixels.nbytes, 2)[1]
         ctypes.memmove(address, pixels.ctypes.data, pixels.nbytes)
+        double.elsewhere[address] = 1
         frame = OnGpu(double, pixels, data=(address, True))
         np.testing.assert_array_equal(detector.detect(frame).boxes, detector.detect(pixels).boxes)  # type: ignore[arg-type]
 
