@@ -289,10 +289,12 @@ def test_frames_of_another_gpu_are_refused(engine: Path, double: FakeCuda) -> No
 
 
 def test_frames_that_were_freed_are_refused(engine: Path, double: FakeCuda) -> None:
-    frame = OnGpu(double, golden_frame(0))
-    double.cudaFree(frame.__cuda_array_interface__["data"][0])
-    with Detector(engine) as detector, pytest.raises(FrameError, match=r"lies at 0x[0-9a-f]+, where CUDA has no"):
+    with Detector(engine) as detector:
+        frame = OnGpu(double, golden_frame(0))
         detector.detect(frame)  # type: ignore[arg-type]
+        double.cudaFree(frame.__cuda_array_interface__["data"][0])
+        with pytest.raises(FrameError, match=r"lies at 0x[0-9a-f]+, where CUDA has no"):
+            detector.detect(frame)  # type: ignore[arg-type]
 
 
 def test_frames_in_mapped_memory_are_read_where_they_are(engine: Path, double: FakeCuda) -> None:
