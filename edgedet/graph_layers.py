@@ -67,14 +67,19 @@ def read_layers(path: str | Path) -> GraphLayers:
     path = Path(path)
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _read(content)
+            return parse_layers(content)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except (DamagedError, ValueError) as error:  # ValueError: mmap of an empty file
         raise ArtifactError(f"{path} is not a complete ONNX file ({error}); copy or export it again") from None
 
 
-def _read(content: Content) -> GraphLayers:
+def parse_layers(content: Content) -> GraphLayers:
+    """The same of an ONNX file's bytes.
+
+    Raises:
+        DamagedError: not an ONNX file.
+    """
     opset, nodes, kinds = 0, [], {}
     for field, value in fields(content, 0, len(content)):
         if isinstance(value, int):

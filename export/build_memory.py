@@ -1,4 +1,4 @@
-"""How much memory a build will take, said before TensorRT is loaded, and how much it took.
+"""How much memory a build will take, said before it begins, and how much it took.
 
 On boards of 4 to 8 GB the CPU and the GPU share the memory, and a build that wants more of it than there is gets
 killed without a word. The prediction is a rule of thumb:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,12 @@ from edgedet.errors import ExportError
 WEIGHTED = ("conv", "gemm", "matrixmultiply", "matmul", "fullyconnected", "deconv")
 """Words in the types of layers that do the work."""
 CONVERSIONS = re.compile(r"reformat|(?<![a-z])cast")
+OPAQUE = ("myelin", "foreignnode")
+"""Many layers in one: only what goes in and comes out is told, and a type of low precision there is a proof of
+one, while float is none of the opposite."""
+LEAST_SHARE = 0.5
+"""Of the share of layers that the graph wants in a precision, what the engine must have: TensorRT may leave some
+quantised layers alone, such as depthwise convolutions, for which it has no INT8 kernel."""
 OVERHEAD = ("noop", "signal", "wait", "shape", "constant", "identity")
 
 TYPE_KEYS = ("datatype", "format/datatype")
@@ -88,26 +94,39 @@ def read_precision(information: str) -> EnginePrecision:
             reformats += "reformat" in kind
             kinds[name] = "reformat" if converts else "other"
             continue
-        precision = kinds[name] = _precision(_types(layer))
+        precision = _precision(_types(layer))
+        if precision == "fp32" and any(word in kind for word in OPAQUE):
+            precision = "other"
+        kinds[name] = precision
         counts[precision] += 1
         if any(word in kind for word in WEIGHTED):
             weighted[precision] += 1
     return EnginePrecision(dict(counts), dict(weighted), reformats, len(layers), kinds)
 
 
-def require_precision(found: EnginePrecision, asked: Precision) -> None:
+def require_precision(found: EnginePrecision, asked: Precision, graph: Mapping[str, int]) -> None:
     """Refuse an engine that silently runs in a higher precision than its graph says.
 
-    An inspector that names no types proves nothing, and refuses nothing.
+    ``graph``: how many layers with weights the graph has in each precision
+    (:attr:`edgedet.graph_layers.GraphLayers.precisions`). An inspector that names no types proves nothing, and
+    refuses nothing.
 
     Raises:
-        ExportError: no layer that does the work runs in what was asked.
+        ExportError: of the layers that do the work, fewer than half of those that should run in what was asked.
     """
-    if asked == "fp32" or found.decisive.get(asked) or not found.decisive:
+    decisive = found.decisive
+    if asked == "fp32" or not decisive:
         return
-    said = ", ".join(f"{count} in {name}" for name, count in sorted(found.decisive.items()))
+    share = decisive.get(asked, 0) / sum(decisive.values())
+    wanted = graph.get(asked, 0) / max(sum(graph.values()), 1)
+    # Other layers than those with weights are counted for whether there is any, but are no measure of how many.
+    least = LEAST_SHARE * wanted if any(name != "other" for name in found.weighted) else 0.0
+    if share > 0 and share >= least:
+        return
+    said = ", ".join(f"{count} in {name}" for name, count in sorted(decisive.items()))
+    extent = "not one layer of the engine runs" if not share else f"only {share:.0%} of the engine's layers run"
     raise ExportError(
-        f"{asked} was asked for, but not one layer of the engine runs in it ({said}): TensorRT fell back in "
+        f"{asked} was asked for, but {extent} in it ({said}; the graph: {wanted:.0%}): TensorRT fell back in "
         "silence. The engine was not written; update TensorRT, or export with another precision"
     )
 

@@ -24,6 +24,7 @@ from edgedet.export.engine_precision import EnginePrecision, read_precision, req
 from edgedet.export.layer_times import measure_layers
 from edgedet.export.options import Progress, silent
 from edgedet.files import atomic_path
+from edgedet.graph_layers import parse_layers
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.tensorrt_library import import_tensorrt, make_builder, make_runtime
 from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
@@ -38,11 +39,14 @@ logger = logging.getLogger("edgedet.build")
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     ("out of memory", "close other programs, lower --workspace, or add swap"),
-    ("Could not find any implementation", "give it more --workspace, or export with another precision"),
+    ("could not find any implementation", "give it more --workspace, or export with another precision"),
     ("workspace", "give it more --workspace"),
     ("lugin", "the graph uses a plugin; export it with this edgedet, whose graphs need none"),
 )
-"""Words in TensorRT's log, and what to do."""
+"""Words in TensorRT's log, in small letters, and what to do."""
+
+REMEDY = "update TensorRT, try another --precision or a lower --optimization-level, or run the .onnx file"
+"""Where none of them is there."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def build_plan(
 
     ``graph``: a serialised ONNX file, static, of ``precision``. ``host``: this machine, for the card. ``cuda``: its
     GPU, on which layers are timed and memory is watched; None leaves both out. What the build will take is said
-    before TensorRT is loaded, to the logger ``edgedet.build``, as a warning where there is less.
+    before it begins, to the logger ``edgedet.build``, as a warning where there is less.
 
     Raises:
         ExportError: the parser or the builder fails, or the engine runs in another precision than its graph.
@@ -128,7 +132,7 @@ def build_plan(
     engine = open_plan(trt, log, plan, options)
     inspector = engine.create_engine_inspector()
     found = read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-    require_precision(found, precision)
+    require_precision(found, precision, parse_layers(graph).precisions)
     if not found.decisive:
         logger.warning(
             "TensorRT %s does not tell what its layers run in: %s is not proved", trt.__version__, precision
@@ -213,7 +217,10 @@ def _build(
     network = builder.create_network(1 << int(flag) if way == "strong" else 0)
     parser = trt.OnnxParser(network, log.logger)
     if not parser.parse(graph):
-        raise ExportError(f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}")
+        raise ExportError(
+            f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}; export it anew with "
+            "--target tensorrt, which says what each TensorRT does not take"
+        )
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.builder_optimization_level = options.optimization_level
@@ -312,5 +319,6 @@ def _parser_errors(parser: Any) -> str:
 
 def _build_failure(trt: Any, log: CapturedLog) -> str:
     text = errors_of(log) or "it gives no reason"
-    remedy = next((todo for word, todo in REMEDIES if word in text), "see the log above, or run the .onnx file")
+    small = text.lower()
+    remedy = next((todo for word, todo in REMEDIES if word in small), REMEDY)
     return f"TensorRT {trt.__version__} could not build the engine: {text}; {remedy}"

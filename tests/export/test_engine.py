@@ -21,6 +21,8 @@ from edgedet.cli import main
 from edgedet.errors import ArtifactError, SelftestError
 from edgedet.export.engine import convert_graph, is_ready_for_engine
 from edgedet.golden import record
+from edgedet.runtimes.cuda.device import CudaError
+from edgedet.runtimes.tensorrt import TensorRTRuntime
 from tests.rectangle_detector import LETTERBOX, NAMES, SCORE, _Graph, frame_with_rectangle
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.installed import install
@@ -118,6 +120,27 @@ def test_an_engine_that_detects_something_else_is_not_written(jetson: Any, tmp_p
     with pytest.raises(SelftestError, match="self-test failed"):
         convert_graph(tmp_path / "model.onnx", tmp_path / "model.trt")
     assert not (tmp_path / "model.trt").exists()
+
+
+def test_an_engine_that_crashes_the_gpu_is_not_written(
+    jetson: Any, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash:
+        name = "cudaErrorIllegalAddress"
+
+        def __int__(self) -> int:
+            return 700
+
+    run = TensorRTRuntime.run
+
+    def crash(self: TensorRTRuntime, inputs: dict[str, Any]) -> dict[str, Any]:
+        monkeypatch.setattr(self._cuda.api, "cudaStreamSynchronize", lambda stream: (Crash(),))
+        return run(self, inputs)
+
+    monkeypatch.setattr(TensorRTRuntime, "run", crash)
+    with pytest.raises(CudaError, match=r"IllegalAddress \(700\): a kernel crashed"):
+        convert_graph(graph, tmp_path / "model.trt")
+    assert not list(tmp_path.glob("*.trt")) and not list(tmp_path.glob(".*trial*"))
 
 
 def test_a_graph_with_nms_inside_is_sent_back(jetson: Any, graph: Path, tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def test_an_engine_whose_types_are_not_told_is_kept_with_a_warning(
 
 def test_a_parser_error_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, "10.3.0", Machine(parse_error=("head/TopK", "TopK", "K exceeds 3840")))
-    with pytest.raises(ExportError, match=r"10\.3\.0 cannot parse the graph: TopK head/TopK: K exceeds 3840"):
+    said = r"10\.3\.0 cannot parse the graph: TopK head/TopK: K exceeds 3840; export it anew with --target tensorrt"
+    with pytest.raises(ExportError, match=said):
         build("fp32")
 
 
@@ -115,6 +116,8 @@ def test_a_parser_error_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("Could not find any implementation for node conv", "--workspace"),
         ("Requested amount of GPU memory could not be allocated: out of memory", "add swap"),
+        ("Error Code 1: Cuda Runtime (Out of memory) OutOfMemory", "add swap"),
+        ("Error Code 10: Internal Error (weird)", "lower --optimization-level"),
         ("ROIAlign plugin was not found in the plugin registry", "whose graphs need none"),
     ],
 )
@@ -281,9 +284,43 @@ def test_an_inspector_without_details_is_no_proof() -> None:
         read_precision('{"Layers": ["conv1", "conv2"]}')
     with pytest.raises(ExportError, match="unreadable"):
         read_precision("not JSON")
-    require_precision(EnginePrecision({"fp16": 1, "fp32": 9}, {}, 0, 10), "fp16")
+    require_precision(EnginePrecision({"fp16": 1, "fp32": 9}, {}, 0, 10), "fp16", {"fp16": 4})
     with pytest.raises(ExportError, match="9 in fp32"):
-        require_precision(EnginePrecision({"int8": 1, "fp32": 9}, {"fp32": 9}, 0, 10), "int8")
+        require_precision(EnginePrecision({"int8": 1, "fp32": 9}, {"fp32": 9}, 0, 10), "int8", {"int8": 9})
+
+
+@pytest.mark.parametrize(
+    ("engine", "graph", "passes"),
+    [
+        ({"int8": 60, "fp32": 40}, {"int8": 100}, True),
+        ({"int8": 1, "fp32": 99}, {"int8": 100}, False),
+        ({"int8": 1, "fp32": 9}, {"int8": 10, "fp32": 90}, True),
+        ({"int8": 0, "fp32": 9}, {"int8": 1, "fp32": 900}, False),
+        ({"int8": 50, "fp32": 50, "other": 900}, {"int8": 100}, True),
+    ],
+)
+def test_an_engine_has_as_many_layers_in_int8_as_its_graph_wants(
+    engine: dict[str, int], graph: dict[str, int], passes: bool
+) -> None:
+    found = EnginePrecision(engine, engine, 0, sum(engine.values()))
+    if passes:
+        require_precision(found, "int8", graph)
+    else:
+        with pytest.raises(ExportError, match=r"(only 1%|not one layer) of the engine|not one layer of the engine"):
+            require_precision(found, "int8", graph)
+
+
+def test_a_fused_block_in_float_proves_nothing() -> None:
+    """TensorRT makes one layer of many, and tells what goes in and comes out: uint8 pixels and float boxes."""
+
+    def block(said: str) -> str:
+        ends = {"Inputs": [{"Datatype": "UInt8"}, {"Datatype": said}], "Outputs": [{"Datatype": "Float"}]}
+        return json.dumps({"Layers": [{"Name": "{ForeignNode[a...z]}", "LayerType": "Myelin", **ends}]})
+
+    silent = read_precision(block("Float"))
+    assert silent.decisive == {}
+    require_precision(silent, "fp16", {"fp16": 20})
+    assert read_precision(block("Half")).decisive == {"fp16": 1}
 
 
 @pytest.mark.parametrize(
@@ -315,10 +352,10 @@ def test_what_is_not_told_decides_nothing() -> None:
     layers = [layer("conv", "conv", ""), layer("add", "ElementWise", "Half"), layer("spread", "Broadcast", "Half")]
     found = read_precision(json.dumps({"Layers": layers}))
     assert found.weighted == {"other": 1} and found.decisive == {"fp16": 2} and found.kinds["spread"] == "fp16"
-    require_precision(found, "fp16")
+    require_precision(found, "fp16", {"fp16": 1})
     with pytest.raises(ExportError, match="2 in fp16"):
-        require_precision(found, "int8")
-    require_precision(read_precision(json.dumps({"Layers": layers[:1]})), "int8")
+        require_precision(found, "int8", {"int8": 1})
+    require_precision(read_precision(json.dumps({"Layers": layers[:1]})), "int8", {"int8": 1})
 
 
 def test_weights_tell_the_precision_too() -> None:
