@@ -1,8 +1,17 @@
-# JetPack 6 (L4T R36): TensorRT 10.3, CUDA 12.6. On a Jetson: docker build -f docker/l4t.Dockerfile -t edgedet .
+# JetPack 6 (L4T R36.4): TensorRT 10.3, CUDA 12.6. On a Jetson: docker build -f docker/l4t.Dockerfile -t edgedet .
 FROM nvcr.io/nvidia/l4t-tensorrt:r10.3.0-runtime
 
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3-pip python3-libnvinfer \
+    && apt-get install -y --no-install-recommends ca-certificates python3-pip wget \
+    && rm -rf /var/lib/apt/lists/*
+# TensorRT's Python bindings are in NVIDIA's own archive, which the image does not know; of the image's own version,
+# so that apt leaves its TensorRT alone.
+RUN wget -qO /etc/apt/keyrings/jetson.asc https://repo.download.nvidia.com/jetson/jetson-ota-public.asc \
+    && chmod 644 /etc/apt/keyrings/jetson.asc \
+    && echo "deb [signed-by=/etc/apt/keyrings/jetson.asc] https://repo.download.nvidia.com/jetson/common r36.4 main" \
+        > /etc/apt/sources.list.d/jetson.list \
+    && apt-get update \
+    && apt-get install -y --no-install-recommends 'python3-libnvinfer=10.3.0.*' \
     && rm -rf /var/lib/apt/lists/*
 COPY . /opt/edgedet
 RUN python3 -m pip install --no-cache-dir 'setuptools>=77' \

@@ -2,7 +2,7 @@
 FROM python:3.12-slim
 
 COPY . /opt/edgedet
-RUN pip install --no-cache-dir /opt/edgedet tensorrt-cu12 'cuda-bindings>=12.6,<13' nvidia-cuda-nvrtc-cu12
+RUN pip install --no-cache-dir /opt/edgedet 'tensorrt-cu12>=10.3,<11.5' 'cuda-bindings>=12.6,<13' nvidia-cuda-nvrtc-cu12
 
 WORKDIR /work
 ENTRYPOINT ["edgedet"]
