@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,7 +55,8 @@ PACKAGES = (
         "tensorrt",
         ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
         "building and running engines (.trt, .engine)",
-        "pip install tensorrt-cu12 (on a Jetson it comes with JetPack)",
+        "pip install tensorrt-cu13, or tensorrt-cu12 for drivers before 580 (on a Jetson: sudo apt install "
+        "python3-libnvinfer)",
     ),
     Package(
         "cuda.bindings",
@@ -104,6 +105,9 @@ class Environment:
     packages: tuple[Installed, ...]
     runtimes: tuple[Runtime, ...]
     advice: tuple[str, ...]
+    cuda: dict[str, str] = field(default_factory=dict)
+    """Versions: ``cuda`` of the runtime, ``driver`` for the newest that the driver takes, ``nvrtc``; what is not
+    here is empty. None of them without ``cuda.bindings``."""
 
     @property
     def can_detect(self) -> bool:
@@ -120,13 +124,15 @@ def describe_environment() -> Environment:
         _tensorrt(by_module["tensorrt"], by_module["cuda.bindings"]),
         _plain("torch", by_module["torch"]),
     )
+    cuda = _cuda_versions(by_module["cuda.bindings"])
     return Environment(
         python=platform.python_version(),
         executable=sys.executable,
         virtual_environment=sys.prefix != sys.base_prefix,
         packages=packages,
         runtimes=runtimes,
-        advice=tuple(_advice(packages)),
+        advice=(*_advice(packages), *_cuda_advice(cuda, by_module["tensorrt"])),
+        cuda=cuda,
     )
 
 
@@ -180,6 +186,34 @@ def _tensorrt(tensorrt: Installed, cuda: Installed) -> Runtime:
     if not reasons:
         reasons = _tensorrt_does_not_start()
     return Runtime("tensorrt", not reasons, reason="; ".join(reasons))
+
+
+def _cuda_versions(bindings: Installed) -> dict[str, str]:
+    if bindings.state != "ok":
+        return {}
+    from cuda.bindings import runtime
+
+    from edgedet.runtimes.cuda.compiler import nvrtc_version
+    from edgedet.runtimes.cuda.device import versions
+
+    found = {"cuda": "", "driver": "", "nvrtc": ""}
+    with contextlib.suppress(EdgedetError):
+        found |= versions(runtime)
+    if found["driver"] == "0.0":
+        found["driver"] = ""
+    with contextlib.suppress(EdgedetError):
+        found["nvrtc"] = nvrtc_version()
+    return found
+
+
+def _cuda_advice(cuda: dict[str, str], tensorrt: Installed) -> Iterator[str]:
+    from edgedet.runtimes.cuda.compiler import INSTALL_NVRTC
+
+    if cuda and not cuda["nvrtc"] and tensorrt.state == "ok":
+        yield (
+            "NVRTC is missing: engines' NMS runs on the CPU, and frames that are on the GPU are not taken; "
+            f"{INSTALL_NVRTC}"
+        )
 
 
 def _gpu_is_visible() -> bool:

@@ -147,24 +147,27 @@ class TensorRTRuntime:
     def suppress(self, thresholds: Thresholds) -> ModelCard:
         """Finish on the GPU what the engine leaves open: NMS by kernels of ours, in the same CUDA graph.
 
-        Returns the card of what :meth:`run` gives from now on. Where the kernels cannot be compiled, or the engine
-        does its own NMS, everything stays as it is. Must come before the first run.
+        Returns the card of what :meth:`run` gives from now on. Where the kernels cannot be compiled or have no
+        memory, or the engine does its own NMS, everything stays as it is. Must come before the first run.
         """
         if not sources(self.card, self._engine_outputs) or self._runs:
             return self.card
         assert self._stream is not None
+        launcher: GpuLauncher | None = None
         try:
-            self._launcher = GpuLauncher(self._cuda, self._stream)
-            self._launcher.prepare()
+            launcher = GpuLauncher(self._cuda, self._stream)
+            launcher.prepare()
+            self._suppression = Suppression(self._cuda, launcher, self.card, thresholds, self._engine_outputs)
         except RuntimeUnavailableError as error:
-            self._launcher = None
+            if launcher is not None:
+                self._quietly(launcher.close)
             logger.warning("NMS runs on the CPU: %s", error)
             return self.card
+        self._launcher = launcher
         if self._cuda.integrated:
             # Mapped memory is for the host's eyes; what only kernels read belongs to the GPU.
             for tensor in self._engine_outputs:
                 self._place(tensor, self._device(self._staging[tensor.name].nbytes))
-        self._suppression = Suppression(self._cuda, self._launcher, self.card, thresholds, self._engine_outputs)
         self.outputs = self._suppression.outputs
         self.description += ", NMS on the GPU"
         return self._suppression.card

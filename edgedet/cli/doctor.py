@@ -157,6 +157,11 @@ def environment_lines(environment: Environment) -> Iterator[str]:
         else:
             text = f"{versions or found.package.module} is broken: {' '.join(found.reason.split())}"
         yield f"{title:<12}{'+' if found.state == 'ok' else '-'} {text}"
+    if cuda := environment.cuda:
+        facts = (("runtime ", cuda["cuda"]), ("driver up to ", cuda["driver"]), ("NVRTC ", cuda["nvrtc"]))
+        yield "cuda        " + ", ".join(
+            f"{name}{version}" if version else f"no {name.split()[0]}" for name, version in facts
+        )
     for index, runtime in enumerate(environment.runtimes):
         title = "runtimes" if index == 0 else ""
         providers = f" ({', '.join(runtime.providers)})" if runtime.providers else ""

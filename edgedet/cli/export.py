@@ -112,8 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     precision.add_argument(
         "--int8-layers",
         choices=("dense", "all"),
-        help="for TensorRT: all but depthwise and very small layers, which INT8 is reported not to make faster on a "
-        "GPU (dense, the default), or every layer, for hardware that is slow at anything else",
+        help="for TensorRT: all but depthwise and very small layers, which INT8 is reported not to make faster "
+        "on a GPU (dense, the default), or every layer, for hardware that is slow at anything else",
     )
     precision.add_argument(
         "--max-drop", metavar="X", type=fraction, help="what INT8 may cost, absolute (0.01: one point of mAP)"

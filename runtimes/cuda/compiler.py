@@ -14,6 +14,10 @@ from edgedet.runtimes.cuda.device import INSTALL
 
 FOLDER = Path(__file__).parent
 HEADER = "host.h"
+INSTALL_NVRTC = (
+    "pip install nvidia-cuda-nvrtc-cu12, or nvidia-cuda-nvrtc for CUDA 13 (on JetPack 6: sudo apt install "
+    "cuda-nvrtc-12-6)"
+)
 OPTIONS = ("--std=c++17", "--fmad=false")
 """Without fused multiply-adds the kernels give what NumPy gives, bit for bit."""
 
@@ -56,7 +60,7 @@ def compile_kernels(source: str, capability: str) -> bytes:
 
 def cached_kernels(source: str, capability: str) -> bytes:
     """:func:`compile_kernels`, or what an earlier process compiled from the same text with the same NVRTC."""
-    version = "{}.{}".format(*_call_all("nvrtcVersion"))
+    version = nvrtc_version()
     digest = hashlib.sha256(b"\0".join((FOLDER / name).read_bytes() for name in (source, HEADER)))
     digest.update(" ".join((version, capability, *OPTIONS)).encode())
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedet"
@@ -76,8 +80,23 @@ def cached_kernels(source: str, capability: str) -> bytes:
     return code
 
 
+def nvrtc_version() -> str:
+    """``major.minor`` of the NVRTC that is here.
+
+    Raises:
+        RuntimeUnavailableError: there is none.
+    """
+    return "{}.{}".format(*_call_all("nvrtcVersion"))
+
+
 def _call_all(name: str, *arguments: Any) -> tuple[Any, ...]:
-    status, *values = getattr(_nvrtc(), name)(*arguments)
+    function = getattr(_nvrtc(), name)
+    try:
+        status, *values = function(*arguments)
+    except Exception as error:  # the bindings load the library at the first call, and raise a kind of their own
+        raise RuntimeUnavailableError(
+            f"the CUDA kernels need NVRTC ({' '.join(str(error).split())[:200]}): {INSTALL_NVRTC}"
+        ) from error
     if int(status) != 0:
         raise RuntimeUnavailableError(
             f"{name} failed: {status.name}; reinstall cuda-bindings and nvidia-cuda-nvrtc"

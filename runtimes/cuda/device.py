@@ -149,24 +149,35 @@ class Cuda:
         self._call("cudaGraphExecDestroy", graph)
 
     def versions(self) -> dict[str, str]:
-        """CUDA runtime and driver, as ``major.minor``."""
-        return {
-            "cuda": _version(self._call("cudaRuntimeGetVersion")),
-            "driver": _version(self._call("cudaDriverGetVersion")),
-        }
+        """CUDA runtime, and the newest CUDA the driver takes, as ``major.minor``."""
+        return versions(self.api)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        status, *values = checked_call(self.api, name, *arguments)
-        if int(status) != 0:
-            reason = f"CUDA {name} failed: {getattr(status, 'name', status)} ({int(status)})"
-            if name == "cudaGetDeviceCount":
-                raise CudaError(
-                    f"{reason}: no NVIDIA GPU, or no driver that fits cuda-bindings; see edgedet doctor"
-                )
-            if int(status) >= STICKY:
-                raise CudaError(f"{reason}: a kernel crashed, and the process must be started again")
-            raise CudaError(f"{reason}; see edgedet doctor")
-        return values[0] if values else None
+        return _call(self.api, name, *arguments)
+
+
+def versions(api: Any) -> dict[str, str]:
+    """:meth:`Cuda.versions` without a device. ``api``: ``cuda.bindings.runtime``. Without a driver its own is 0.0.
+
+    Raises:
+        CudaError: CUDA's runtime cannot be loaded.
+    """
+    return {
+        "cuda": _version(_call(api, "cudaRuntimeGetVersion")),
+        "driver": _version(_call(api, "cudaDriverGetVersion")),
+    }
+
+
+def _call(api: Any, name: str, *arguments: Any) -> Any:
+    status, *values = checked_call(api, name, *arguments)
+    if int(status) != 0:
+        reason = f"CUDA {name} failed: {getattr(status, 'name', status)} ({int(status)})"
+        if name == "cudaGetDeviceCount":
+            raise CudaError(f"{reason}: no NVIDIA GPU, or no driver that fits cuda-bindings; see edgedet doctor")
+        if int(status) >= STICKY:
+            raise CudaError(f"{reason}: a kernel crashed, and the process must be started again")
+        raise CudaError(f"{reason}; see edgedet doctor")
+    return values[0] if values else None
 
 
 def checked_call(api: Any, name: str, *arguments: Any) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import pytest
 
 from edgedet import environment
+from edgedet.cli.doctor import environment_lines
 from edgedet.environment import PACKAGES, Installed, Package, Runtime, describe_environment
+from edgedet.errors import RuntimeUnavailableError
+from edgedet.runtimes.cuda import compiler
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.installed import install
@@ -56,3 +60,29 @@ def test_without_device_files_nothing_is_started(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     found = tensorrt_runtime()
     assert not found.usable and found.reason
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_cuda_is_told_with_its_driver_and_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, "10.3.0", FakeCuda())
+    monkeypatch.setattr(compiler, "nvrtc_version", lambda: "12.6")
+    found = describe_environment()
+    assert found.cuda == {"cuda": "12.6", "driver": "12.6", "nvrtc": "12.6"}
+    assert "cuda        runtime 12.6, driver up to 12.6, NVRTC 12.6" in environment_lines(found)
+    assert not any("NVRTC" in line for line in found.advice)
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_missing_compiler_is_told_with_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, "10.3.0", FakeCuda())
+
+    def without_library() -> None:
+        raise RuntimeError('Failure finding "libnvrtc.so.12"')
+
+    monkeypatch.setattr(compiler, "_nvrtc", lambda: types.SimpleNamespace(nvrtcVersion=without_library))
+    found = describe_environment()
+    assert found.cuda["nvrtc"] == ""
+    assert "cuda        runtime 12.6, driver up to 12.6, no NVRTC" in environment_lines(found)
+    assert any("NMS runs on the CPU" in line and "cuda-nvrtc-12-6" in line for line in found.advice)
+    with pytest.raises(RuntimeUnavailableError, match=r"need NVRTC .*libnvrtc\.so\.12.*pip install"):
+        compiler.cached_kernels("nms.cu", "8.7")

@@ -23,6 +23,7 @@ from edgedet.golden import golden_frame
 from edgedet.parity import Tolerance, match_detections, summarise
 from edgedet.runtimes import tensorrt as runtime_module
 from edgedet.runtimes.base import TensorSpec
+from edgedet.runtimes.cuda.device import CudaError
 from edgedet.runtimes.cuda.kernels import NmsKernels
 from edgedet.runtimes.cuda.suppression import sources
 from edgedet.selftest import TINY
@@ -123,6 +124,22 @@ def test_without_a_compiler_the_host_does_it(
     monkeypatch.setattr(QueuedLauncher, "refuses", True)
     assert "NMS on the GPU" not in compare(engine)
     assert "NMS runs on the CPU: NVRTC is too old" in caplog.text
+    assert double.held == 0
+
+
+def test_without_memory_for_it_the_host_does_it(
+    engine: Path, double: FakeCuda, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    allocate = QueuedLauncher.allocate
+
+    def full(self: QueuedLauncher, size: int) -> int:
+        if len(self._memory) >= 3:
+            raise CudaError("CUDA cudaMalloc failed: out of memory")
+        return allocate(self, size)
+
+    monkeypatch.setattr(QueuedLauncher, "allocate", full)
+    assert "NMS on the GPU" not in compare(engine)
+    assert "NMS runs on the CPU: CUDA cudaMalloc failed" in caplog.text
     assert double.held == 0
 
 
