@@ -118,12 +118,13 @@ class Cuda:
         self._call("cudaMemcpyAsync", target, source, size, kind, stream)
 
     def home(self, address: int) -> int | None:
-        """The device whose memory is at ``address``: -1 where every device reads it (mapped and managed memory),
-        None where CUDA knows of no memory."""
+        """The device whose memory is at ``address``: -1 where every device reads it (mapped and managed memory, and
+        any of the host's where the GPU shares its page tables), None where CUDA knows of no memory."""
         kinds = self.api.cudaMemoryType
         found = self._call("cudaPointerGetAttributes", address)
         if found.type == kinds.cudaMemoryTypeUnregistered:
-            return None
+            pageable = self.api.cudaDeviceAttr.cudaDevAttrPageableMemoryAccess
+            return -1 if self._call("cudaDeviceGetAttribute", pageable, self.device) else None
         return int(found.device) if found.type == kinds.cudaMemoryTypeDevice else -1
 
     def begin_capture(self, stream: int) -> None:

@@ -66,13 +66,13 @@ def dense_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 def _take_interface(value: Any, cuda: Cuda) -> GpuArray:
     interface = value.__cuda_array_interface__
     address = int(interface["data"][0])
+    shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
     # It names no device, and kernels that read another's memory, or none, end the process's use of CUDA.
-    home = cuda.home(address)
+    home = cuda.home(address) if 0 not in shape else -1
     if home is None:
         raise FrameError(f"{_named(value)} lies at {address:#x}, where CUDA has no memory; was it freed?")
     if home >= 0:
         _require_device(value, home, cuda)
-    shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
     strides = interface.get("strides")
     # Version 3 names the stream to wait for, or None for none. Before it nobody could say: the default stream is
     # where PyTorch and PyCUDA work unless told otherwise, and ours does not wait for it by itself.

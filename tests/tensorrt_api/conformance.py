@@ -1,119 +1,155 @@
 """Reads source code and says where it uses something that not every supported TensorRT has.
 
-What is checked: ``trt.NAME.MEMBER`` chains, and attributes and keyword arguments of the objects TensorRT hands out,
-which are known by the names of the variables that hold them. What only some versions have must be looked up with
-``getattr`` or behind ``hasattr``; then at least one version has to have it.
+What is checked: ``trt.NAME.MEMBER`` chains; attributes, read or set, and arguments of the objects TensorRT hands
+out, followed from call to call (:mod:`tests.tensorrt_api.typing_by_source`). What only some versions have must be
+looked up with ``getattr`` and a default; then at least one version has to have it. What TensorRT gives and nobody
+recorded is a complaint too; and of objects nobody knows, the names that only some versions have.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tests.tensorrt_api.double import VERSIONS, surface
+from tests.tensorrt_api.typing_by_source import MODULE, OUTSIDE, PLAIN, UNKNOWN, Source, functions_of
 
-OBJECTS = {
-    "builder": "Builder",
-    "network": "INetworkDefinition",
-    "config": "IBuilderConfig",
-    "parser": "OnnxParser",
-    "runtime": "Runtime",
-    "engine": "ICudaEngine",
-    "context": "IExecutionContext",
-    "inspector": "EngineInspector",
-    "cache": "ITimingCache",
-}
-"""Variables (with or without ``self._``) and the class of what they hold."""
-
-OUTSIDE = {"__version__", "ILogger"}
-"""Of the Python package rather than the bindings, or with members of its own."""
+ROOT = Path(__file__).parents[2]
+ROOMS = ("edgedet", "export", "runtimes", "calibration")
 
 
-def complaints(source: str) -> list[str]:
-    """Everything in ``source`` that some version would answer with AttributeError or TypeError."""
-    tree = ast.parse(source)
-    found = []
-    for node in ast.walk(tree):
+def sources() -> list[Path]:
+    """Every module of ours, whether it seems to touch TensorRT or not."""
+    return [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+@cache
+def our_functions() -> dict[str, str]:
+    """What our own functions give, where that is TensorRT's."""
+    return functions_of([path.read_text("utf-8") for path in sources()])
+
+
+@cache
+def sometimes() -> frozenset[str]:
+    """Names that TensorRT has in some versions only, and that are nobody else's."""
+    found: set[str] = set()
+    for name in surface(VERSIONS[0]):
+        kinds = [set(known) for version in VERSIONS if isinstance(known := surface(version).get(name), dict)]
+        found |= set.union(*kinds) - set.intersection(*kinds) if kinds else set()
+    return frozenset(name for name in found if name.islower() and "_" in name)
+
+
+def complaints(text: str) -> list[str]:
+    """Everything in ``text`` that some version would answer with AttributeError or TypeError."""
+    source = Source(text, our_functions())
+    found: list[str] = []
+    for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute):
-            found += list(_attribute(node))
+            found += [f"line {node.lineno}: {said}" for said in _attribute(source, node)]
         elif isinstance(node, ast.Call):
-            found += list(_keywords(node))
-            found += list(_looked_up(node))
+            said = (*_arguments(source, node), *_looked_up(source, node), *_unrecorded(source, node))
+            found += [f"line {node.lineno}: {words}" for words in said]
+        elif isinstance(node, ast.Subscript):
+            found += [f"line {node.lineno}: {said}" for said in _subscript(source, node)]
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and isinstance(node.value, ast.expr):
+            found += [f"line {node.lineno}: {said}" for said in _unrecorded(source, node.value)]
+        elif isinstance(node, ast.For | ast.comprehension):
+            found += [f"line {node.iter.lineno}: {said}" for said in _unrecorded(source, node.iter)]
+        elif isinstance(node, ast.ImportFrom) and node.module == "tensorrt":
+            names = [alias.name for alias in node.names]
+            found += [f"line {node.lineno}: {said}" for name in names for said in _lacking(MODULE, name, name)]
     return sorted(set(found))
 
 
-def _path(node: ast.expr) -> list[str]:
-    """``trt.A.B`` as its words; ``self._x`` and ``x`` alike as ``x``."""
-    if isinstance(node, ast.Name):
-        return [node.id]
-    if isinstance(node, ast.Attribute):
-        before = _path(node.value)
-        if before == ["self"]:
-            return [node.attr.lstrip("_")]
-        return [*before, node.attr] if before else []
-    return []
+def _missing(base: str, name: str) -> list[str]:
+    """The versions in which something of type ``base`` has no ``name``."""
+    if base == MODULE:
+        return [] if name in OUTSIDE else [version for version in VERSIONS if name not in surface(version)]
+    owner = base.removeprefix("type ")
+    return [version for version in VERSIONS if name not in (surface(version).get(owner) or {})]
 
 
-def _missing(words: list[str]) -> list[str]:
-    """The versions that do not have what ``words`` names."""
-    return [version for version in VERSIONS if not _has(surface(version), words)]
+def _is_recorded(base: str) -> bool:
+    return base == MODULE or any(base.removeprefix("type ") in surface(version) for version in VERSIONS)
 
 
-def _has(known: dict[str, Any], words: list[str]) -> bool:
-    if words[0] == "trt":
-        if len(words) > 1 and words[1] in OUTSIDE:
-            return True
-        words = words[1:]
-    elif words[0] in OBJECTS:
-        words = [OBJECTS[words[0]], *words[1:]]
-    here: Any = known
-    for word in words:
-        if not isinstance(here, dict) or word not in here:
-            return word == "name" and isinstance(here, str)
-        here = here[word]
-    return True
+def _lacking(base: str, name: str, words: str) -> Iterator[str]:
+    if base == UNKNOWN:
+        yield f"{words}: nobody recorded what this is an attribute of (RETURNS or PROPERTIES)"
+    elif not _is_recorded(base):
+        yield f"{words}: {base} is not recorded; add it to the classes of make_surface.py"
+    elif missing := _missing(base, name):
+        yield f"{words} is not in TensorRT {', '.join(missing)}"
 
 
-def _attribute(node: ast.Attribute) -> Iterator[str]:
-    words = _path(node)
-    if len(words) > 1 and (words[0] == "trt" or (words[0] in OBJECTS and not words[1].startswith("_"))):
-        missing = _missing(words)
-        if missing:
-            yield f"line {node.lineno}: {'.'.join(words)} is not in TensorRT {', '.join(missing)}"
+def _attribute(source: Source, node: ast.Attribute) -> Iterator[str]:
+    base = source.type_of(node.value)
+    words = ast.unparse(node)
+    if base is None:
+        if node.attr in sometimes():
+            yield f"{words}: {node.attr} is not in every TensorRT, and what has it here is not known"
+    elif base != PLAIN and (base.startswith(("type ", MODULE)) or not node.attr.startswith("_")):
+        yield from _lacking(base, node.attr, words)
 
 
-def _keywords(node: ast.Call) -> Iterator[str]:
-    words = _path(node.func)
-    if len(words) < 2 or (words[0] != "trt" and words[0] not in OBJECTS):
+def _subscript(source: Source, node: ast.Subscript) -> Iterator[str]:
+    base = source.type_of(node.value)
+    if base not in (None, PLAIN):
+        assert base is not None
+        if base.startswith("type "):
+            yield f"{ast.unparse(node)}: classes and enums of TensorRT take no [...]; use getattr with a default"
+        else:
+            yield from _lacking(base, "__getitem__", f"{ast.unparse(node)} by __getitem__")
+
+
+def _unrecorded(source: Source, node: ast.expr) -> Iterator[str]:
+    if source.type_of(node) == UNKNOWN:
+        yield f"{ast.unparse(node)}: nobody recorded what this gives (RETURNS or PROPERTIES)"
+
+
+def _arguments(source: Source, node: ast.Call) -> Iterator[str]:
+    if not isinstance(node.func, ast.Attribute):
         return
-    owner = words[1:] if words[0] == "trt" else [OBJECTS[words[0]], *words[1:]]
+    base, name, words = source.type_of(node.func.value), node.func.attr, ast.unparse(node.func)
+    if base in (None, PLAIN, UNKNOWN):
+        return
+    assert base is not None
     for version in VERSIONS:
-        declared: Any = surface(version)
-        for word in owner:
-            declared = declared.get(word) if isinstance(declared, dict) else None
+        known: Any = surface(version)
+        declared = known.get(name) if base == MODULE else (known.get(base.removeprefix("type ")) or {}).get(name)
         if isinstance(declared, dict):
             declared = declared.get("__init__")
         if not isinstance(declared, list):
             continue
         names = [item.partition(":")[0] for item in declared]
-        if words[-1] == "__init__":
+        if base.startswith("type "):
             names.insert(0, "self")
         if len(node.args) > len(names):
-            yield f"line {node.lineno}: {'.'.join(words)} takes {len(names)} arguments in TensorRT {version}"
+            yield f"{words} takes {len(names)} arguments in TensorRT {version}"
         for keyword in node.keywords:
             if keyword.arg is not None and keyword.arg not in names:
-                yield f"line {node.lineno}: {'.'.join(words)} has no argument {keyword.arg} in TensorRT {version}"
+                yield f"{words} has no argument {keyword.arg} in TensorRT {version}"
 
 
-def _looked_up(node: ast.Call) -> Iterator[str]:
-    """``getattr(trt.X, "NAME", default)`` and ``hasattr``: a name that no version has is a slip of the pen."""
-    if not (isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr") and len(node.args) > 1):
+def _looked_up(source: Source, node: ast.Call) -> Iterator[str]:
+    """``getattr(trt.X, "NAME", default)``, ``hasattr``: a name that no version has is a slip of the pen."""
+    kinds = ("getattr", "hasattr", "setattr")
+    if not (isinstance(node.func, ast.Name) and node.func.id in kinds and len(node.args) > 1):
         return
-    words = _path(node.args[0])
-    name = node.args[1]
-    if words and words[0] == "trt" and isinstance(name, ast.Constant):
-        if len(_missing([*words, str(name.value)])) == len(VERSIONS):
-            yield f"line {node.lineno}: no TensorRT has {'.'.join(words)}.{name.value}"
-        if node.func.id == "getattr" and len(node.args) < 3:
-            yield f"line {node.lineno}: getattr of {'.'.join(words)}.{name.value} needs a default"
+    base, called = source.type_of(node.args[0]), node.func.id
+    if not isinstance(node.args[1], ast.Constant) or base == PLAIN:
+        return
+    name = str(node.args[1].value)
+    words = f"{ast.unparse(node.args[0])}.{name}"
+    if base is None or base == UNKNOWN or not _is_recorded(base):
+        if base is not None or (name in sometimes() and called != "hasattr"):
+            yield f"{called} of {words}: what has it is not known"
+    elif len(_missing(base, name)) == len(VERSIONS):
+        yield f"no TensorRT has {words}"
+    elif called == "setattr":
+        yield from _lacking(base, name, words)
+    if base is not None and called == "getattr" and len(node.args) < 3:
+        yield f"getattr of {words} needs a default"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import itertools
+import threading
 import types
 from collections.abc import Callable
 from typing import Any
@@ -34,9 +36,13 @@ class FakeCuda:
         self.captured: dict[int, list[Callable[[], None]]] = {}
         self.elsewhere: dict[int, int] = {}
         """Blocks that are another device's."""
+        self._numbers = itertools.count(1000)
+        self._thread = threading.local()
         self.launches = 0
         self.total = 8 * 2**30
         self.refuse_capture = False
+        self.pageable = False
+        """The GPU reads all of the host's memory, through its page tables."""
         self.module = types.SimpleNamespace(
             cudaHostAllocMapped=2,
             cudaStreamNonBlocking=1,
@@ -55,11 +61,14 @@ class FakeCuda:
                     "cudaDevAttrComputeCapabilityMajor": capability[0],
                     "cudaDevAttrComputeCapabilityMinor": 100 + capability[1],
                     "cudaDevAttrIntegrated": 200 + integrated,
+                    "cudaDevAttrPageableMemoryAccess": 300,
                 },
             ),
             cudaGetDeviceCount=lambda: (Status.cudaSuccess, devices),
-            cudaSetDevice=lambda device: (Status.cudaSuccess,),
-            cudaDeviceGetAttribute=lambda attribute, device: (Status.cudaSuccess, attribute.value % 100),
+            cudaDeviceGetAttribute=lambda attribute, device: (
+                Status.cudaSuccess,
+                int(self.pageable) if attribute.value == 300 else attribute.value % 100,
+            ),
             cudaGetDeviceProperties=lambda device: (Status.cudaSuccess, types.SimpleNamespace(name=b"Double\0")),
             cudaRuntimeGetVersion=lambda: (Status.cudaSuccess, 12060),
             cudaDriverGetVersion=lambda: (Status.cudaSuccess, 12060),
@@ -77,11 +86,20 @@ class FakeCuda:
         """Later, in order."""
         (self.captured[stream] if stream in self.captured else self.streams[stream]).append(work)
 
+    @property
+    def is_current(self) -> bool:
+        """The calling thread has said which device it works on."""
+        return hasattr(self._thread, "device")
+
+    def cudaSetDevice(self, device: int) -> tuple[Any, ...]:
+        self._thread.device = device
+        return (Status.cudaSuccess,)
+
     def cudaMalloc(self, size: int) -> tuple[Any, ...]:
         return (Status.cudaSuccess, self._keep(self.memory, size))
 
     def cudaMemGetInfo(self) -> tuple[Any, ...]:
-        used = sum(len(block) for block in self.memory.values())
+        used = sum(len(block) for block in list(self.memory.values()))
         return (Status.cudaSuccess, self.total - used, self.total)
 
     def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:
@@ -101,7 +119,7 @@ class FakeCuda:
     def cudaPointerGetAttributes(self, address: int) -> tuple[Any, ...]:
         kind, device = "Unregistered", -2
         for store, name in ((self.memory, "Device"), (self.pinned, "Host")):
-            for start, block in store.items():
+            for start, block in list(store.items()):
                 if start <= address < start + max(len(block), 1):
                     kind, device = name, self.elsewhere.get(start, 0)
         kinds = self.module.cudaMemoryType
@@ -111,7 +129,7 @@ class FakeCuda:
         )
 
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
-        number = 1000 + len(self.streams)
+        number = next(self._numbers)
         self.streams[number] = []
         return (Status.cudaSuccess, number)
 
@@ -144,12 +162,12 @@ class FakeCuda:
         work = self.captured.pop(stream)
         if self.refuse_capture:
             return (Status.cudaErrorStreamCaptureUnsupported, None)
-        number = 5000 + len(self.graphs)
+        number = next(self._numbers)
         self.graphs[number] = work
         return (Status.cudaSuccess, number)
 
     def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:
-        number = graph + 1000
+        number = next(self._numbers)
         self.graphs[number] = self.graphs[graph]
         return (Status.cudaSuccess, number)
 

@@ -11,16 +11,29 @@ import pytest
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.double import make_tensorrt
+from tests.tensorrt_api.driver_double import FakeDriver
 
 
-def install(monkeypatch: pytest.MonkeyPatch, version: str, cuda: FakeCuda, machine: Machine | None = None) -> Any:
-    """Put the doubles where ``import tensorrt`` and ``from cuda.bindings import runtime`` find them."""
+def install(
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    cuda: FakeCuda,
+    machine: Machine | None = None,
+    *,
+    driver: FakeDriver | None = None,
+) -> Any:
+    """Put the doubles where ``import tensorrt`` and ``from cuda.bindings import runtime`` find them.
+
+    Without a ``driver`` there are no kernels of ours.
+    """
     machine = machine or Machine()
     machine.enqueue = cuda.enqueue  # type: ignore[attr-defined]
     machine.synchronise = cuda.cudaStreamSynchronize  # type: ignore[attr-defined]
     trt = make_tensorrt(version, machine)
     package = types.ModuleType("cuda.bindings")
     package.runtime = cuda.module  # type: ignore[attr-defined]
+    if driver is not None:
+        package.driver = driver.module  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
     monkeypatch.setitem(sys.modules, "cuda.bindings", package)
     monkeypatch.setitem(sys.modules, "tensorrt", trt)

@@ -1,4 +1,5 @@
-"""Write ``surface.json``: what NVIDIA's Python bindings offer, version by version, of the classes edgedet uses.
+"""Write ``surface.json``: what NVIDIA's Python bindings offer, version by version, of the classes edgedet uses; and
+``returns.json``: what their methods give, where the versions agree and the signature tells.
 
 The input is a folder of ``VERSION.json.gz`` files (class, member, first line of its signature) read off the real
 bindings. To add a version: import its ``tensorrt_bindings`` (nine stub symbols suffice, no GPU), dump the members'
@@ -13,6 +14,7 @@ import gzip
 import json
 import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ CLASSES = (
     "init_libnvinfer_plugins", "get_nv_onnx_parser_version",
 )  # fmt: skip
 SURFACE = Path(__file__).with_name("surface.json")
+RETURNS = Path(__file__).with_name("returns.json")
+RECORDED = 200
+"""Letters that are kept of a signature."""
+PLAIN = {"bool", "bytes", "capsule", "dict", "float", "int", "list", "None", "object", "str", "tuple", "typing"}
 
 
 def parameters(signature: str) -> list[str] | None:
@@ -69,8 +75,27 @@ def member(name: str, value: str) -> Any:
     return [] if name == "__init__" else "value"
 
 
+def returned(signature: str) -> str | None:
+    """What a call gives: a class, ``plain`` for Python's own types, None where the signature does not tell.
+
+    >>> returned("f(self: tensorrt.A) -> tensorrt.C"), returned("f(self: tensorrt.A) -> List[str]")
+    ('C', 'plain')
+    >>> returned("f(*args, **kwargs)"), returned("f(self: tensorrt.A) -> List[tensorrt.Dims]")
+    (None, None)
+    """
+    line, _, after = signature.partition("\n")
+    _, arrow, kind = line.partition(" -> ")
+    if not arrow or (not after and len(line) >= RECORDED):
+        return None
+    words = re.findall(r"[\w:.]+", kind)
+    if {word.lower() if word != "None" else word for word in words} <= PLAIN:
+        return "plain"
+    return re.split(r"\.|::", words[0])[-1].replace("IParserError", "ParserError") if len(words) == 1 else None
+
+
 def main(folder: Path) -> None:
     surface: dict[str, Any] = {}
+    returns: dict[str, set[str | None]] = defaultdict(set)
     for path in sorted(folder.glob("*.json.gz")):
         full = json.loads(gzip.decompress(path.read_bytes()))
         surface[path.name.removesuffix(".json.gz")] = {
@@ -79,6 +104,14 @@ def main(folder: Path) -> None:
             else member(name, full[name])
             for name in CLASSES
         }
+        for name in CLASSES:
+            members = full[name].items() if isinstance(full[name], dict) else [("", full[name])]
+            for key, text in members:
+                if "(" in text and key != "__init__":
+                    returns[f"{name}.{key}".rstrip(".")].add(returned(text))
+    told = {name: kinds - {None} for name, kinds in sorted(returns.items())}
+    agreed = {name: kind for name, kinds in told.items() if len(kinds) == 1 for kind in kinds}
+    RETURNS.write_text(json.dumps(agreed, indent=0) + "\n")
     text = json.dumps(surface, indent=0, sort_keys=True)
     SURFACE.write_text(re.sub(r"\n(?=[^{}])", "", text).replace('",', '", ') + "\n")
 

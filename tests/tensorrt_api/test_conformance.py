@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.tensorrt_api.conformance import complaints
+from tests.tensorrt_api.conformance import ROOT, complaints, our_functions, sources
 from tests.tensorrt_api.double import VERSIONS, make_tensorrt, surface
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("edgedet", "export", "runtimes")
+
+def test_every_module_is_read_and_those_that_touch_tensorrt_are_understood() -> None:
+    assert {"tensorrt.py", "tensorrt_log.py", "build_watch.py", "detector.py"} <= {path.name for path in sources()}
+    assert {"import_tensorrt": "trt", "make_builder": "Builder", "open_plan": "ICudaEngine"}.items() <= (
+        our_functions().items()
+    )
 
 
-def sources() -> list[Path]:
-    """Our modules that touch TensorRT."""
-    return [
-        path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) if "trt." in path.read_text("utf-8")
-    ]
-
-
-def test_modules_that_touch_tensorrt_are_found() -> None:
-    assert {"tensorrt.py", "tensorrt_log.py", "build_watch.py"} <= {path.name for path in sources()}
+def test_scripts_leave_tensorrt_to_the_modules() -> None:
+    """They are not read: there, networks are PyTorch's."""
+    for path in [*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]:
+        assert not re.search(r"^\s*(import|from) tensorrt\b|import_tensorrt|\btrt\.", path.read_text("utf-8"), re.M)
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -52,6 +52,55 @@ def test_our_code_stays_inside_every_versions_surface(path: Path) -> None:
 )
 def test_what_some_version_lacks_is_noticed(line: str, said: str) -> None:
     assert any(said in complaint for complaint in complaints(line)), complaints(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cfg.int8_calibrator = None", "is not in every TensorRT, and what has it here is not known"),
+        ("def f(cfg: Any) -> None:\n    setattr(cfg, 'int8_calibrator', None)", "what has it is not known"),
+        ("def f(config: Any) -> None:\n    config.int8_calibrator = None", "is not in TensorRT 11.4"),
+        ("cfg = builder.create_builder_config()\ncfg.bogus = 1", "cfg.bogus is not in TensorRT 10.3.0"),
+        ("error = parser.get_error(0)\nerror.no_such()", "error.no_such is not in TensorRT 10.3.0"),
+        ("[one.no_such for one in (error := parser.get_error(0),)]\nerror.bogus", "error.bogus is not in"),
+        ("builder.create_builder_config().int8_calibrator", "int8_calibrator is not in TensorRT 11.4"),
+        ("make_builder(trt, log).create_builder_config().bogus", "bogus is not in TensorRT 10.3.0"),
+        ("import tensorrt as nv\nnv.Builder(log).bogus", "bogus is not in TensorRT 10.3.0"),
+        ("from tensorrt import BuilderFlag\nBuilderFlag.FP16", "BuilderFlag.FP16 is not in TensorRT 11.4"),
+        ("memory = builder.build_serialized_network(network, config)\nmemory.nope", "memory.nope is not in"),
+        ("self.made = self._runtime.deserialize_cuda_engine(b'')\nself.made.nope", "self.made.nope is not in"),
+        ("tensor = network.get_input(0)\ntensor.dynamic_range = (0, 1)", "dynamic_range is not in TensorRT 11"),
+        ("for layer in network:\n    layer.precision = 1", "ILayer is not recorded; add it to"),
+        ("profile = builder.create_optimization_profile()\nprofile.bogus()", "IOptimizationProfile is not"),
+        ("getattr(config, 'int8_calibrator')", "getattr of config.int8_calibrator needs a default"),
+        ("getattr(config, 'int9_calibrator', None)", "no TensorRT has config.int9_calibrator"),
+        ("setattr(config, 'int8_calibrator', None)", "config.int8_calibrator is not in TensorRT 11.4"),
+        ("trt.BuilderFlag['FP16']", "enums of TensorRT take no [...]"),
+        ("config['FP16']", "__getitem__ is not in TensorRT"),
+        ("form = engine.get_tensor_format('x')", "nobody recorded what this"),
+        ("level = engine.hardware_compatibility_level", "level: nobody recorded what this gives"),
+        ("engine.hardware_compatibility_level.name", "nobody recorded what this is an attribute of"),
+    ],
+)  # fmt: skip
+def test_what_a_call_gives_is_followed(text: str, said: str) -> None:
+    assert any(said in complaint for complaint in complaints(text)), complaints(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "parser = argparse.ArgumentParser()\nparser.add_argument('x')",
+        "def f(network: torch.nn.Module) -> None:\n    network.eval()",
+        "class A:\n    def f(self) -> None:\n        self._engine = Engine()\n        self._engine.go()",
+        "level = getattr(trt.HardwareCompatibilityLevel, 'SAME_COMPUTE_CAPABILITY', None)\nlevel.name",
+        "if hasattr(trt.BuilderFlag, 'INT8'):\n    config.set_flag(getattr(trt.BuilderFlag, name))",
+        "shape = tuple(engine.get_tensor_shape(name))\nsize = engine.get_tensor_shape(name)[0].bit_length()",
+        "kind = engine.get_tensor_dtype(name).name.lower()",
+        "engine = None\nengine = runtime.deserialize_cuda_engine(b'')\nengine.num_io_tensors",
+    ],
+)
+def test_what_is_right_or_nobody_elses_business_is_left_alone(text: str) -> None:
+    assert complaints(text) == []
 
 
 def test_removing_a_guard_from_the_builder_is_noticed() -> None:

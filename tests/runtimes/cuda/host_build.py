@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,15 @@ class HostLauncher:
     def __init__(self, library: Any) -> None:
         self._library = library
         self._memory: dict[int, Any] = {}
+        self._alone = threading.Lock()
 
     def launch(self, name: str, grid: tuple[int, int], threads: int, arguments: Sequence[Any]) -> None:
         # The one kernel whose threads wait for one another is right for any number of them, so also for one.
         threads = 1 if name == "keep_best" else threads
         values = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
-        getattr(self._library, f"launch_{name}")(grid[0], grid[1], threads, values)
+        # What a GPU shares within a block is static here.
+        with self._alone:
+            getattr(self._library, f"launch_{name}")(grid[0], grid[1], threads, values)
 
     def allocate(self, size: int) -> int:
         # Rubbish, as on the GPU: nothing may rely on zeros.

@@ -290,6 +290,7 @@ def test_frames_on_the_gpu_are_resized_there(engine: Path, double: FakeCuda) -> 
         ({"typestr": "<f4"}, "float32"),
         ({"shape": (480, 640, 4)}, r"uint8 \[480, 640, 4\], expected uint8 \[height, width, 3\]"),
         ({"strides": (1, 480, 307200)}, "contiguous copy"),
+        ({"shape": (0, 640, 3), "data": (0, True)}, r"uint8 \[0, 640, 3\], expected"),
     ],
 )
 def test_frames_that_are_none_are_refused(engine: Path, double: FakeCuda, changes: Any, said: str) -> None:
@@ -312,6 +313,16 @@ def test_frames_that_were_freed_are_refused(engine: Path, double: FakeCuda) -> N
         double.cudaFree(frame.__cuda_array_interface__["data"][0])
         with pytest.raises(FrameError, match=r"lies at 0x[0-9a-f]+, where CUDA has no"):
             detector.detect(frame)  # type: ignore[arg-type]
+
+
+def test_frames_in_the_hosts_memory_are_read_where_the_gpu_can(engine: Path, double: FakeCuda) -> None:
+    pixels = golden_frame(0, 64, 64)
+    frame = OnGpu(double, pixels, data=(pixels.ctypes.data, True))
+    with Detector(engine) as detector:
+        with pytest.raises(FrameError, match="where CUDA has no memory"):
+            detector.detect(frame)  # type: ignore[arg-type]
+        double.pageable = True
+        np.testing.assert_array_equal(detector.detect(frame).boxes, detector.detect(pixels).boxes)  # type: ignore[arg-type]
 
 
 def test_frames_in_mapped_memory_are_read_where_they_are(engine: Path, double: FakeCuda) -> None:
