@@ -64,12 +64,21 @@ format: setup
 bench: setup
 	@$(PY) benchmarks/overhead.py
 
+# $(call need,MODULES,PACKAGES): says what to install where a module is missing. From /: the folders here would
+# pass for the package.
+define need
+@command -v $(GPU_PY) >/dev/null || { echo "make: $(GPU_PY) not found; say make $@ PYTHON=…" >&2; exit 1; }
+@gpu_py=$$(command -v $(GPU_PY)); case $$gpu_py in /*) ;; *) gpu_py=$(CURDIR)/$$gpu_py ;; esac; \
+  why=$$(cd / && $$gpu_py -c 'for name in "$(1)".split(): __import__(name)' 2>&1) || \
+  { echo "make: $${why##*$$'\n'}; install it first: $(GPU_PY) -m pip install $(2)'.[tensorrt]'" >&2; exit 1; }
+endef
+
 test-gpu:
-	@command -v $(GPU_PY) >/dev/null || { echo "make: $(GPU_PY) not found; say make test-gpu PYTHON=…" >&2; exit 1; }
-	@gpu_py=$$(command -v $(GPU_PY)); case $$gpu_py in /*) ;; *) gpu_py=$(CURDIR)/$$gpu_py ;; esac; cd / && $$gpu_py -c 'import edgedet.runtimes, edgedet.export, pytest' || { echo "make: install edgedet and pytest first: $(GPU_PY) -m pip install pytest '.[tensorrt]'" >&2; exit 1; }
+	$(call need,edgedet.runtimes edgedet.export pytest,pytest )
 	@$(GPU_PY) -m pytest -rs tests/gpu
 
 bench-gpu:
+	$(call need,edgedet.runtimes edgedet.export)
 	@$(GPU_PY) benchmarks/gpu.py $(ENGINES)
 
 clean:

@@ -28,8 +28,8 @@ def random_case(random: np.random.Generator, rows: int, classes: int) -> tuple[A
     threshold exactly. Some boxes and scores are NaN, infinite, or so large that areas overflow.
     """
     grid = random.random() < 0.5
-    corner = random.integers(0, 60, (rows, 2)) * 4 if grid else random.uniform(0, 300, (rows, 2))
-    sides = random.integers(0, 20, (rows, 2)) * 4 if grid else random.lognormal(3, 1, (rows, 2))
+    corner = random.integers(0, 20, (rows, 2)) * 8 if grid else random.uniform(0, 300, (rows, 2))
+    sides = random.integers(0, 5, (rows, 2)) * 8 if grid else random.lognormal(3, 1, (rows, 2))
     boxes = np.concatenate([corner, corner + sides], axis=1).astype(np.float32)
     spoiled = random.random(rows) < 0.02
     boxes[spoiled, random.integers(0, 4)] = random.choice([np.nan, np.inf, -np.inf, 1e38])

@@ -127,6 +127,20 @@ class Cuda:
             return -1 if self._call("cudaDeviceGetAttribute", pageable, self.device) else None
         return int(found.device) if found.type == kinds.cudaMemoryTypeDevice else -1
 
+    def is_in_another_context(self, address: int) -> bool:
+        """Whether the memory at ``address`` belongs to another CUDA context of this process than the primary one,
+        whose kernels cannot read it. Memory of no context (pools) is readable."""
+        try:
+            from cuda.bindings import driver
+        except ImportError:
+            return False
+        attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
+        status, owner = checked_call(driver, "cuPointerGetAttribute", attribute, address)
+        if int(status) != 0 or not int(owner or 0):
+            return False
+        status, current = checked_call(driver, "cuCtxGetCurrent")
+        return int(status) == 0 and int(owner) != int(current)
+
     def begin_capture(self, stream: int) -> None:
         """Record what follows in ``stream`` instead of doing it."""
         self._call(

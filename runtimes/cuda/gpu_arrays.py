@@ -73,6 +73,11 @@ def _take_interface(value: Any, cuda: Cuda) -> GpuArray:
         raise FrameError(f"{_named(value)} lies at {address:#x}, where CUDA has no memory; was it freed?")
     if home >= 0:
         _require_device(value, home, cuda)
+        if cuda.is_in_another_context(address):
+            raise FrameError(
+                f"{_named(value)} is in another CUDA context than the device's primary one, in which edgedet works "
+                "and PyTorch and CuPy do; with PyCUDA: import pycuda.autoprimaryctx in place of pycuda.autoinit"
+            )
     strides = interface.get("strides")
     # Version 3 names the stream to wait for, or None for none. Before it nobody could say: the default stream is
     # where PyTorch and PyCUDA work unless told otherwise, and ours does not wait for it by itself.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,16 @@ from edgedet.selftest import TINY, TOLERANCE
 QUICK = EngineOptions(optimization_level=1)
 DETECTORS = ("ssdlite320_mobilenet_v3_large_bccd.pt", "fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt")
 
+FLOAT = (Tolerance(min_score=0.3, min_iou=0.9, max_score_difference=0.05), 0.97)
+AGREEMENT = {
+    "fp32": FLOAT,
+    "fp16": FLOAT,
+    # As the golden input's: ONNX Runtime computes the Q/DQ graph in float, and rounds elsewhere.
+    "int8": (Tolerance(min_score=0.3, min_iou=0.85, max_score_difference=0.1), 0.9),
+}
+"""How alike engine and graph of a precision are, and for which share of the detections."""
+CALIBRATION_PICTURES = 16
+
 
 def agreement(
     reference: Detector, detector: Detector, tolerance: Tolerance, frames: Iterable[np.ndarray]
@@ -33,7 +44,11 @@ def agreement(
 
 
 @pytest.mark.parametrize("way", ["plain", "version_compatible", "ampere_plus"])
-def test_the_tiny_engine_gives_onnx_runtimes_detections(tensorrt: Any, tmp_path: Path, way: str) -> None:
+def test_the_tiny_engine_gives_onnx_runtimes_detections(
+    tensorrt: Any, cuda: Cuda, tmp_path: Path, way: str
+) -> None:
+    if way == "ampere_plus" and cuda.integrated:
+        pytest.skip("TensorRT offers hardware compatibility on GPUs with memory of their own, not on a Jetson")
     options = replace(
         QUICK,
         version_compatible=way == "version_compatible",
@@ -68,7 +83,7 @@ def test_a_quantised_graph_becomes_an_int8_engine(tensorrt: Any, tmp_path: Path)
     assert built is not None and built["inspector"]["weighted"].get("int8"), built
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("name", DETECTORS)
 def test_trained_detectors_keep_their_detections(
     tensorrt: Any, shared: Path, tmp_path: Path, name: str, precision: Any
@@ -79,12 +94,19 @@ def test_trained_detectors_keep_their_detections(
 
     from edgedet.export.pipeline import export_model
 
-    options = ExportOptions(precision=precision, nms="runtime", target="tensorrt")
+    options = ExportOptions(precision=precision, nms="runtime", target="tensorrt", over_budget="keep_best")
+    if precision == "int8":
+        few = tmp_path / "calibration"
+        few.mkdir()
+        for picture in sorted((shared / "data" / "bccd" / "JPEGImages").glob("*.jpg"))[:CALIBRATION_PICTURES]:
+            shutil.copy(picture, few)
+        options = replace(options, calib=str(few))
     graph = export_model(shared / "models" / name, tmp_path / "model.onnx", options).path
     engine = convert_graph(graph, tmp_path / "model.trt", options=QUICK)
     assert engine.card.engine is not None
     inspector, memory = engine.card.engine["inspector"], engine.card.engine["memory"]
     assert precision == "fp32" or inspector["layers"].get("fp16")
+    assert precision != "int8" or inspector["weighted"].get("int8")
     share = inspector["time"]["share"]
     assert sum(share.values()) == pytest.approx(1, abs=0.01) and share.get("unknown", 0) < 0.2
     # Of the order of what was predicted; the figures themselves belong into docs/measured. Of the machine's own
@@ -93,9 +115,9 @@ def test_trained_detectors_keep_their_detections(
         assert 0 < memory["peak_mib"]["gpu"] < 2 * memory["predicted_mib"]["gpu"]
     pictures = [cv2.imread(str(path)) for path in sorted((shared / "data").rglob("*.jpg"))[:20]]
     with Detector(graph) as reference, Detector(tmp_path / "model.trt") as detector:
-        tolerance = Tolerance(min_score=0.3, min_iou=0.9, max_score_difference=0.05)
+        tolerance, least = AGREEMENT[precision]
         report = agreement(reference, detector, tolerance, pictures)
-    assert min(report.found, report.confirmed) >= 0.97
+    assert min(report.found, report.confirmed) >= least
 
 
 def test_frames_on_the_gpu_give_what_the_same_frames_on_the_host_give(tensorrt: Any, tmp_path: Path) -> None:

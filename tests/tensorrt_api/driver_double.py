@@ -24,7 +24,7 @@ SOURCES = Path(__file__).parents[2] / "runtimes" / "cuda"
 ELF = b"\x7fELF"
 MOST_THREADS, MOST_ROWS = 1024, 65535
 KINDS = {"int": ctypes.c_int, "float": ctypes.c_float, "Placement": Placement, "Channels": Channels}
-GIVING = ("cuModuleLoadData", "cuModuleGetFunction")
+GIVING = ("cuModuleLoadData", "cuModuleGetFunction", "cuPointerGetAttribute", "cuCtxGetCurrent")
 """Calls that answer with a handle as well, which is None where they fail."""
 
 
@@ -41,7 +41,13 @@ class Result(enum.Enum):
         return int(self.value)
 
 
+class PointerAttribute(enum.Enum):
+    CU_POINTER_ATTRIBUTE_CONTEXT = 1
+
+
 OK = Result.CUDA_SUCCESS
+PRIMARY = 0x500
+"""The device's primary context."""
 Answer = Result | int
 
 
@@ -74,8 +80,14 @@ class FakeDriver:
         self._last_handle = 0x7000
         self.fails: dict[str, Result] = {}
         """Call to what it answers from now on."""
+        self.contexts: dict[int, int] = {}
+        """Blocks of memory that another context than the primary one has made, and which; 0: none."""
         names = [name for name in dir(self) if name.startswith("cu")]
-        self.module = types.SimpleNamespace(CUresult=Result, **{name: self._checked(name) for name in names})
+        self.module = types.SimpleNamespace(
+            CUresult=Result,
+            CUpointer_attribute=PointerAttribute,
+            **{name: self._checked(name) for name in names},
+        )
 
     @property
     def held(self) -> int:
@@ -85,6 +97,14 @@ class FakeDriver:
     def cuInit(self, Flags: int) -> Answer:
         self._started = True
         return Result.CUDA_ERROR_INVALID_VALUE if Flags else OK
+
+    def cuCtxGetCurrent(self) -> Answer:
+        return PRIMARY
+
+    def cuPointerGetAttribute(self, attribute: PointerAttribute, ptr: int) -> Answer:
+        if not self._is_memory(ptr):
+            return Result.CUDA_ERROR_INVALID_VALUE
+        return self.contexts.get(ptr, PRIMARY)
 
     def cuModuleLoadData(self, image: bytes) -> Answer:
         if not image.startswith(ELF):
@@ -179,5 +199,7 @@ def _require_kind(value: Any, kind: str) -> None:
         raise TypeError(f"expected bytes, {type(value).__name__} found")
     if kind == "int" and not isinstance(value, int):
         raise TypeError("an integer is required")
+    if kind == "PointerAttribute" and not isinstance(value, PointerAttribute):
+        raise TypeError(f"expected CUpointer_attribute, {type(value).__name__} found")
     if kind == "int" and value < 0:
         raise OverflowError("can't convert negative value to size_t")

@@ -34,6 +34,8 @@ def install(
     package.runtime = cuda.module  # type: ignore[attr-defined]
     if driver is not None:
         package.driver = driver.module  # type: ignore[attr-defined]
+    # Never the real one, which another test may have loaded.
+    monkeypatch.delitem(sys.modules, "cuda.bindings.driver", raising=False)
     monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
     monkeypatch.setitem(sys.modules, "cuda.bindings", package)
     monkeypatch.setitem(sys.modules, "tensorrt", trt)

@@ -22,7 +22,7 @@ def test_every_module_is_read_and_those_that_touch_tensorrt_are_understood() -> 
 def test_scripts_leave_tensorrt_to_the_modules() -> None:
     """They are not read: there, networks are PyTorch's."""
     for path in [*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]:
-        assert not re.search(r"^\s*(import|from) tensorrt\b|import_tensorrt|\btrt\.", path.read_text("utf-8"), re.M)
+        assert not re.search(r"^\s*(import|from) tensorrt\b|\btrt\.", path.read_text("utf-8"), re.M)
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: f"{path.parent.name}/{path.name}")

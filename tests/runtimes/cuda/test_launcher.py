@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ from typing import Any
 import pytest
 
 from edgedet.card import InputSpec, OutputSpec, ResizeRule
-from edgedet.errors import RuntimeUnavailableError
+from edgedet.errors import FrameError, RuntimeUnavailableError
 from edgedet.geometry import plan_resize
 from edgedet.runtimes.cuda import launcher as launcher_module
 from edgedet.runtimes.cuda.device import Cuda, CudaError
+from edgedet.runtimes.cuda.gpu_arrays import take
 from edgedet.runtimes.cuda.kernels import CHUNK, KERNELS, Channels, FrameKernel, NmsKernels, Placement
 from edgedet.runtimes.cuda.launcher import SOURCES, GpuLauncher
 from tests.tensorrt_api.cuda_double import FakeCuda
-from tests.tensorrt_api.driver_double import FakeDriver, Result, cubin, parameters
+from tests.tensorrt_api.driver_double import FakeDriver, PointerAttribute, Result, cubin, parameters
 from tests.tensorrt_api.installed import install
 
 ROOT = Path(__file__).parents[3]
@@ -196,6 +198,23 @@ def test_another_thread_says_first_which_device_it_works_on(bench: Bench) -> Non
     assert len(said) == 1 and "CUDA_ERROR_INVALID_CONTEXT" in said[0]
 
 
+def test_arrays_of_another_context_are_refused(bench: Bench) -> None:
+    """PyCUDA makes one of its own unless told otherwise, and our kernels cannot read its memory."""
+    address = bench.device.allocate(48)
+    array = types.SimpleNamespace(
+        __cuda_array_interface__={"shape": (4, 4, 3), "typestr": "|u1", "data": (address, True), "version": 3}
+    )
+    bench.launcher.prepare()
+    assert take(array, bench.device, bench.stream).address == address
+    bench.driver.contexts[address] = 0
+    assert take(array, bench.device, bench.stream).address == address, "of a pool"
+    bench.driver.contexts[address] = 0x999
+    with pytest.raises(FrameError, match=r"another CUDA context .*import pycuda\.autoprimaryctx"):
+        take(array, bench.device, bench.stream)
+    bench.driver.fails["cuPointerGetAttribute"] = Result.CUDA_ERROR_INVALID_VALUE
+    assert take(array, bench.device, bench.stream).address == address, "where the driver does not tell"
+
+
 BAD: list[tuple[str, tuple[Any, ...]]] = [
     ("cuInit", ()),
     ("cuInit", ("0",)),
@@ -207,6 +226,7 @@ BAD: list[tuple[str, tuple[Any, ...]]] = [
     ("cuMemsetD8Async", (1, 0, 5)),
     ("cuMemsetD8Async", (1, 0, -5, 7)),
     ("cuMemsetD8Async", (1, 0, 5, "stream")),
+    ("cuPointerGetAttribute", (1,)),
     ("cuLaunchKernel", (1, 1, 1, 1, 1, 1, 1, 0, 5, 0)),
     ("cuLaunchKernel", (1, 1, 1, 1, 1, 1, 1, 0, "stream", 0, 0)),
     ("cuLaunchKernel", ("f", 1, 1, 1, 1, 1, 1, 0, 5, 0, 0)),
@@ -227,11 +247,13 @@ def test_the_double_refuses_what_the_real_driver_refuses(name: str, arguments: t
 def test_the_double_is_called_like_the_real_driver() -> None:
     real = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
     double = FakeDriver(FakeCuda(), lambda *arguments: None)
-    calls = [name for name in vars(double.module) if name != "CUresult"]
-    assert len(calls) == 6
+    calls = [name for name in vars(double.module) if name.startswith("cu")]
+    assert len(calls) == 8
     for name in calls:
         declared = inspect.signature(getattr(real, name)).parameters
         assert list(inspect.signature(getattr(double, name)).parameters) == list(declared), name
+    for member in PointerAttribute:
+        assert int(getattr(real.CUpointer_attribute, member.name)) == member.value
     for status in Result:
         assert int(getattr(real.CUresult, status.name)) == int(status)
 
