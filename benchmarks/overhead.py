@@ -239,9 +239,7 @@ def ssdlite(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
     with Detector(exported(model, arch, folder), threads=threads) as detector:
         found = medians(
             {"detect": lambda: detector.detect(frame), "network": bare(network, threads)}, rounds
-        ) | medians(
-            {"detect_again": lambda: detector.detect(frame), "eager": eager(model, frame)}, max(rounds // 2, 2)
-        )
+        ) | medians({"detect_again": lambda: detector.detect(frame), "eager": eager(model, frame)}, rounds)
         print(f"ssdlite: {len(detector.detect(frame))} detections; {stages(detector, frame)}")
     yield Ratio("SSDLite: detect / network alone", found["detect"], found["network"], "ms", 1.35, "at most")
     yield Ratio(
@@ -306,9 +304,7 @@ def faster_rcnn(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
                 "box_head": bare(parts.box_head, threads),
             },
             rounds,
-        ) | medians(
-            {"detect_again": lambda: detector.detect(frame), "eager": eager(model, frame)}, max(rounds // 2, 2)
-        )
+        ) | medians({"detect_again": lambda: detector.detect(frame), "eager": eager(model, frame)}, rounds)
         print(f"faster_rcnn: {len(detector.detect(frame))} detections; {stages(detector, frame)}")
     networks = {name: found[name] for name in ("backbone", "roi_align", "box_head")}
     print("faster_rcnn: " + ", ".join(f"{name} {value:.2f} ms" for name, value in networks.items()))
