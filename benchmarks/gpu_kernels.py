@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +18,11 @@ from edgedet.machine import available_cores
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor
 from edgedet.runtimes.base import Array, TensorSpec
+from edgedet.runtimes.cuda.check import upload
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.cuda.gpu_frames import GpuFrames
 from edgedet.runtimes.cuda.kernels import FrameKernel, NmsKernels
-from edgedet.runtimes.cuda.launcher import GpuLauncher
+from edgedet.runtimes.cuda.launcher import prepared_launcher
 from edgedet.runtimes.cuda.suppression import Suppression
 
 ROWS, CLASSES, SIDE = 8400, 80, 640
@@ -54,19 +55,6 @@ class FrameOnGpu:
         }  # fmt: skip
 
 
-@contextmanager
-def prepared(cuda: Cuda) -> Iterator[tuple[GpuLauncher, int]]:
-    """The kernels, compiled, and their stream; everything is released again."""
-    with ExitStack() as stack:
-        stream = cuda.stream()
-        stack.callback(cuda.destroy_stream, stream)
-        launcher = GpuLauncher(cuda, stream)
-        stack.callback(launcher.close)
-        stack.callback(cuda.synchronise, stream)
-        launcher.prepare()
-        yield launcher, stream
-
-
 def record(cuda: Cuda, stream: int, enqueue: Callable[[], None]) -> Any:
     """The work as a CUDA graph, after one plain run: that loads the kernels, which no recording may."""
     enqueue()
@@ -89,7 +77,7 @@ def candidates(power: int) -> tuple[Array, Array]:
 
 def pre_and_post(cuda: Cuda) -> Iterator[Bar]:
     """All that ``Detector.detect`` does but the network, with the same classes: wall time, one synchronisation."""
-    with prepared(cuda) as (launcher, stream), ExitStack() as stack:
+    with prepared_launcher(cuda) as (launcher, stream), ExitStack() as stack:
         output = OutputSpec("candidates", score_threshold=0.25, iou_threshold=0.7, max_detections=300)
         names = tuple(map(str, range(CLASSES)))
         card = ModelCard(family="ssd", architecture="", names=names, input=SPEC, resize=RULE, output=output)
@@ -135,7 +123,7 @@ def pre_and_post(cuda: Cuda) -> Iterator[Bar]:
 def suppress(cuda: Cuda, threshold: float) -> Iterator[Bar]:
     """From scores to the 300 best: ours as engines run it, as a CUDA graph, and torchvision's. Wall time, both wait
     for their end."""
-    with prepared(cuda) as (launcher, stream), ExitStack() as stack:
+    with prepared_launcher(cuda) as (launcher, stream), ExitStack() as stack:
         boxes, scores = candidates(CROWDED)
         output = OutputSpec("candidates", score_threshold=threshold, iou_threshold=0.7, max_detections=300)
         kernels = NmsKernels(launcher, output, classes=CLASSES, rows=ROWS, columns=CLASSES)
@@ -194,7 +182,7 @@ def torchvision_nms(boxes: Array, scores: Array, threshold: float) -> Callable[[
 
 def resize_ms(cuda: Cuda) -> float:
     """The resize kernel alone: a 1080p frame on the GPU to a 640x640 uint8 letterbox."""
-    with prepared(cuda) as (launcher, stream):
+    with prepared_launcher(cuda) as (launcher, stream):
         frame = golden_frame(1, HEIGHT, WIDTH)
         address, target = upload(cuda, launcher, frame, stream), launcher.allocate(SIDE * SIDE * 3)
         kernel, geometry = FrameKernel(launcher, SPEC, RULE), plan_resize(RULE, HEIGHT, WIDTH, SIDE, SIDE)
@@ -208,7 +196,7 @@ def resize_ms(cuda: Cuda) -> float:
 
 def raw_output_ms(cuda: Cuda) -> float:
     """Ultralytics' raw output of 8,400 anchors x 80 classes to detections."""
-    with prepared(cuda) as (launcher, stream):
+    with prepared_launcher(cuda) as (launcher, stream):
         random = np.random.default_rng(0)
         raw = np.concatenate(
             [
@@ -228,11 +216,3 @@ def raw_output_ms(cuda: Cuda) -> float:
             cuda.synchronise(stream)
 
         return medians(wall(work))[0]
-
-
-def upload(cuda: Cuda, launcher: GpuLauncher, array: Array, stream: int) -> int:
-    """A copy in GPU memory: its address."""
-    address = launcher.allocate(array.nbytes)
-    cuda.upload(address, array, stream)
-    cuda.synchronise(stream)
-    return address

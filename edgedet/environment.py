@@ -199,8 +199,6 @@ def _cuda_versions(bindings: Installed) -> dict[str, str]:
     found = {"cuda": "", "driver": "", "nvrtc": ""}
     with contextlib.suppress(EdgedetError):
         found |= versions(runtime)
-    if found["driver"] == "0.0":
-        found["driver"] = ""
     with contextlib.suppress(EdgedetError):
         found["nvrtc"] = nvrtc_version()
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -102,15 +101,10 @@ def _kernels() -> str:
     """Our kernels on this GPU against the CPU's own code."""
     from edgedet.runtimes.cuda.check import check_nms, check_resize
     from edgedet.runtimes.cuda.device import Cuda
-    from edgedet.runtimes.cuda.launcher import GpuLauncher
+    from edgedet.runtimes.cuda.launcher import prepared_launcher
 
     cuda = Cuda()
-    with ExitStack() as stack:
-        stream = cuda.stream()
-        stack.callback(cuda.destroy_stream, stream)
-        launcher = GpuLauncher(cuda, stream)
-        stack.callback(launcher.close)
-        stack.callback(cuda.synchronise, stream)
+    with prepared_launcher(cuda) as (launcher, stream):
         random = np.random.default_rng(0)
         own = OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100)
         foreign = replace(own, format="yolo_xywh", label_mode="best")

@@ -85,8 +85,8 @@ def check_nms(
     )
     result = kernels.result(wanted)
     kernels(
-        _upload(cuda, launcher, parts[0], stream),
-        _upload(cuda, launcher, parts[1], stream),
+        upload(cuda, launcher, parts[0], stream),
+        upload(cuda, launcher, parts[1], stream),
         result,
         launcher.allocate(4 * wanted),
         score=output.score_threshold,
@@ -130,7 +130,7 @@ def check_resize(
     geometry = reference.prepare(frame)
     expected = reference.tensor[0]
     target = launcher.allocate(expected.nbytes)
-    FrameKernel(launcher, spec, rule)(_upload(cuda, launcher, frame, stream), frame.strides[0], geometry, target)
+    FrameKernel(launcher, spec, rule)(upload(cuda, launcher, frame, stream), frame.strides[0], geometry, target)
     found = np.zeros_like(expected)
     cuda.download(found, target, stream)
     cuda.synchronise(stream)
@@ -143,7 +143,8 @@ def check_resize(
         )
 
 
-def _upload(cuda: Cuda, launcher: Launcher, array: Array, stream: int) -> int:
+def upload(cuda: Cuda, launcher: Launcher, array: Array, stream: int) -> int:
+    """A copy in GPU memory, which lives as long as the launcher: its address."""
     array = np.ascontiguousarray(array)
     address = launcher.allocate(array.nbytes)
     cuda.upload(address, array, stream)

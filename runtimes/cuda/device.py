@@ -172,7 +172,7 @@ class Cuda:
 
 
 def versions(api: Any) -> dict[str, str]:
-    """:meth:`Cuda.versions` without a device. ``api``: ``cuda.bindings.runtime``. Without a driver its own is 0.0.
+    """:meth:`Cuda.versions` without a device. ``api``: ``cuda.bindings.runtime``. Empty where there is no driver.
 
     Raises:
         CudaError: CUDA's runtime cannot be loaded.
@@ -210,9 +210,9 @@ def checked_call(api: Any, name: str, *arguments: Any) -> Any:
 
 
 def _version(number: int) -> str:
-    """CUDA's own notation: 12060 is 12.6.
+    """CUDA's own notation: 12060 is 12.6, 0 none.
 
-    >>> _version(12060)
-    '12.6'
+    >>> _version(12060), _version(0)
+    ('12.6', '')
     """
-    return f"{number // 1000}.{number % 1000 // 10}"
+    return f"{number // 1000}.{number % 1000 // 10}" if number else ""

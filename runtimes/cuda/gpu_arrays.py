@@ -67,17 +67,8 @@ def _take_interface(value: Any, cuda: Cuda) -> GpuArray:
     interface = value.__cuda_array_interface__
     address = int(interface["data"][0])
     shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
-    # It names no device, and kernels that read another's memory, or none, end the process's use of CUDA.
-    home = cuda.home(address) if 0 not in shape else -1
-    if home is None:
-        raise FrameError(f"{_named(value)} lies at {address:#x}, where CUDA has no memory; was it freed?")
-    if home >= 0:
-        _require_device(value, home, cuda)
-        if cuda.is_in_another_context(address):
-            raise FrameError(
-                f"{_named(value)} is in another CUDA context than the device's primary one, in which edgedet works "
-                "and PyTorch and CuPy do; with PyCUDA: import pycuda.autoprimaryctx in place of pycuda.autoinit"
-            )
+    if 0 not in shape:
+        _require_readable(value, address, cuda)
     strides = interface.get("strides")
     # Version 3 names the stream to wait for, or None for none. Before it nobody could say: the default stream is
     # where PyTorch and PyCUDA work unless told otherwise, and ours does not wait for it by itself.
@@ -92,6 +83,20 @@ def _take_interface(value: Any, cuda: Cuda) -> GpuArray:
         tuple(strides) if strides is not None else dense_strides(shape, dtype.itemsize),
         lambda: None,
     )
+
+
+def _require_readable(value: Any, address: int, cuda: Cuda) -> None:
+    """The array interface names no device, and kernels that read what they cannot end the process's use of CUDA."""
+    home = cuda.home(address)
+    if home is None:
+        raise FrameError(f"{_named(value)} lies at {address:#x}, where CUDA has no memory; was it freed?")
+    if home >= 0:
+        _require_device(value, home, cuda)
+        if cuda.is_in_another_context(address):
+            raise FrameError(
+                f"{_named(value)} is in another CUDA context than the device's primary one, in which edgedet works "
+                "and PyTorch and CuPy do; with PyCUDA: import pycuda.autoprimaryctx in place of pycuda.autoinit"
+            )
 
 
 def _named(value: Any) -> str:

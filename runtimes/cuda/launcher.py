@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from edgedet.errors import RuntimeUnavailableError
@@ -12,6 +13,23 @@ from edgedet.runtimes.cuda.device import INSTALL, Cuda, CudaError, checked_call
 from edgedet.runtimes.cuda.kernels import KERNELS
 
 SOURCES = {name: "resize.cu" if name == "resize_frame" else "nms.cu" for name in KERNELS}
+
+
+@contextmanager
+def prepared_launcher(cuda: Cuda) -> Iterator[tuple[GpuLauncher, int]]:
+    """A launcher with every kernel loaded, and its stream; both are released again.
+
+    Raises:
+        RuntimeUnavailableError: NVRTC or the driver is missing or too old.
+    """
+    with ExitStack() as stack:
+        stream = cuda.stream()
+        stack.callback(cuda.destroy_stream, stream)
+        launcher = GpuLauncher(cuda, stream)
+        stack.callback(launcher.close)
+        stack.callback(cuda.synchronise, stream)
+        launcher.prepare()
+        yield launcher, stream
 
 
 class GpuLauncher:

@@ -23,6 +23,7 @@ from edgedet.runtimes import tensorrt as runtime_module
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
+from tests.runtimes.threads import in_threads
 from tests.tensorrt_api.behaviour import Machine, make_plan
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.double import VERSIONS
@@ -261,20 +262,12 @@ def test_a_warning_of_another_librarys_logger_is_no_failure(bench: Any) -> None:
 
 def test_logs_made_by_many_threads_at_once_all_listen(bench: Any) -> None:
     made = bench()
-    before, kept = sys.getswitchinterval(), []
+    kept: list[CapturedLog] = []
 
     def make_many() -> None:
         kept.extend(CapturedLog(made.trt) for _ in range(200))
 
-    sys.setswitchinterval(1e-6)
-    try:
-        workers = [threading.Thread(target=make_many) for _ in range(4)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    finally:
-        sys.setswitchinterval(before)
+    in_threads([make_many] * 4)
     assert {id(reference()) for reference in kept[0].logger.listeners} >= {id(log) for log in kept}
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from edgedet.runtimes.cuda.kernels import NmsKernels
 from edgedet.selftest import TINY
 from tests.runtimes.cuda.host_build import HostLauncher, build
 from tests.runtimes.cuda.test_suppression import CELLS, FOREIGN_NAMES, OnGpu, foreign_detector
+from tests.runtimes.threads import in_threads
 from tests.tensorrt_api.behaviour import make_plan
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.driver_double import FakeDriver, cubin
@@ -119,32 +119,6 @@ def test_a_batch_of_frames_on_the_gpu_finds_the_same(batched: tuple[Path, Path],
         for _ in range(2):
             require_same(detector.detect_batch(on_gpu), expected)  # type: ignore[arg-type]
         assert cuda.held - before == len(frames), "only the frames themselves"
-
-
-def in_threads(works: Sequence[Callable[[], None]]) -> None:
-    """All at once, switching as often as Python can; the first error is raised."""
-    errors: list[BaseException] = []
-    together = threading.Barrier(len(works))
-
-    def run(work: Callable[[], None]) -> None:
-        try:
-            together.wait(60)
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        workers = [threading.Thread(target=run, args=(work,)) for work in works]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    finally:
-        sys.setswitchinterval(before)
-    if errors:
-        raise errors[0]
 
 
 @pytest.mark.parametrize("opened", ["by each thread", "beforehand"])
