@@ -25,6 +25,10 @@ class UntrustedCheckpointError(CheckpointError):
     """A checkpoint that carries code; loading it would run that code."""
 
 
+class AssumptionError(CheckpointError):
+    """A source that leaves unsaid what boxes depend on, where nothing may be taken for granted (``--strict``)."""
+
+
 class ArtifactError(EdgedetError):
     """A graph or engine that is missing, damaged, or not something edgedet can run."""
 

@@ -46,6 +46,7 @@ class ExportOptions:
         input_dtype: pixels as uint8 or as unrounded float32 (docs/decisions/001).
         trust: ``code`` unpickles checkpoints that carry code.
         over_budget: whether an int8 graph that costs more than ``max_drop`` is refused or kept.
+        strict: refuse a source that leaves unsaid what boxes depend on, in place of assuming and saying so.
 
     Raises:
         UsageError: a value out of range, or options that contradict each other.
@@ -71,6 +72,7 @@ class ExportOptions:
     input_dtype: Literal["uint8", "float32"] | None = None
     trust: Literal["weights", "code"] = "weights"
     over_budget: Literal["refuse", "keep_best"] = "refuse"
+    strict: bool = False
 
     def __post_init__(self) -> None:
         for name in ("conf", "iou", "max_drop"):

@@ -14,6 +14,7 @@ from edgedet import __version__
 from edgedet.card import ModelCard
 from edgedet.errors import CalibrationError, ExportError, UsageError
 from edgedet.export import parity
+from edgedet.export.assumptions import CARD_KEY, assumption_note, require_stated
 from edgedet.export.dfl import shorten_distributions
 from edgedet.export.interleaved import read_interleaved
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
@@ -49,6 +50,7 @@ def export_model(
         CalibrationError: int8 without calibration images, or with unusable ones.
         UsageError: options that contradict each other or the source.
         OutputError: the output cannot be written.
+        AssumptionError: ``options.strict``, and the source leaves something unsaid.
         AccuracyBudgetError: int8 costs more than ``options.max_drop``.
         ExportError: the result failed its own checks.
     """
@@ -62,13 +64,19 @@ def export_model(
 
     progress("building the graph", 0, 0)
     built = build_graph(source, options, frame_size=options.frame_size or parity.usual_frame(options))
+    if options.strict:
+        require_stated(source, built.assumed)
     model = checked(built.model, nms=options.nms)
     if options.target == "cpu":
         model = shorten_distributions(model)
         model = read_interleaved(add_winograd(model)) if options.precision == "fp32" else model
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)
-
+    if built.assumed:
+        card = replace(
+            card, provenance=card.provenance | {CARD_KEY: [assumption.text() for assumption in built.assumed]}
+        )
+        notes.append(assumption_note(built.assumed))
     if isinstance(built.reference, str):
         notes.append(f"not compared with its framework: {built.reference}")
     else:

@@ -17,6 +17,7 @@ from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.export import faster_rcnn, ssd, yolo, yolox
 from edgedet.export.architectures import ARCHITECTURES, build
+from edgedet.export.assumptions import Assumption
 from edgedet.export.checkpoint import Checkpoint, interpret, is_ultralytics, read_pickle
 from edgedet.export.family import Exported, GraphOptions
 from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
@@ -71,13 +72,15 @@ def final_nms(model: nn.Module) -> Any:
 class BuiltGraph:
     """A float graph, cleaned and shape-checked by nobody yet, and the card that goes with it.
 
-    ``reference``: the framework's own inference, or why there is none to compare with.
+    ``reference``: the framework's own inference, or why there is none to compare with. ``assumed``: what the
+    source left unsaid.
     """
 
     model: onnx.ModelProto
     card: ModelCard
     reference: Reference | str
     notes: tuple[str, ...] = ()
+    assumed: tuple[Assumption, ...] = ()
 
 
 def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, int] | None) -> BuiltGraph:

@@ -49,6 +49,7 @@ GRAPH_SUFFIX = ".onnx"
 PASSED_ON = (
     "arch", "family", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf", "iou",
     "nms", "input_dtype", "precision", "target", "calib", "eval", "int8_layers", "max_drop", "over_budget",
+    "strict",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
 
@@ -77,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trust-checkpoint",
         action="store_true",
         help="run the code a pickled checkpoint carries; only for files from people you trust",
+    )
+    model.add_argument(
+        "--strict",
+        action="store_const",
+        const=True,
+        help="refuse a source that leaves unsaid what its boxes depend on, in place of assuming and saying so",
     )
     graph = parser.add_argument_group("the graph")
     graph.add_argument("--imgsz", metavar="SIZE", type=canvas_size, help="network input, SIDE or HEIGHTxWIDTH")

@@ -206,6 +206,9 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in facts.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
+        elif key == "assumed" and isinstance(value, list):
+            for entry in value:
+                yield f"{prefix}{key}", str(entry)
         elif isinstance(value, list | tuple) and len(value) > LAYERS_SHOWN:
             yield f"{prefix}{key}", f"{len(value)} entries"
         elif isinstance(value, float):

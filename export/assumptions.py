@@ -1,0 +1,56 @@
+"""What a source does not say and an export has to take for granted; said aloud, because boxes depend on it.
+
+Tensors hold neither anchors nor input size, mean and standard deviation, box weights, or the place of the background.
+Nothing that compares a graph with a rebuilt model can notice a wrong one: both sides were built from the same guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedet.errors import AssumptionError
+
+CARD_KEY = "assumed"
+"""In the model card's provenance: a list of :meth:`Assumption.text`."""
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """One value nothing stated: ``what`` it is (``"anchors"``), the ``value`` that was taken, in words, and the
+    option or key that states it (``"detector.anchor_sizes"``)."""
+
+    what: str
+    value: str
+    stated_by: str
+
+    def text(self) -> str:
+        """As it stands on the card and in reports.
+
+        >>> Assumption("mean/std", "ImageNet's", "detector.image_mean").text()
+        "mean/std: ImageNet's"
+        """
+        return f"{self.what}: {self.value}"
+
+
+def assumption_note(assumed: Sequence[Assumption]) -> str:
+    """One line for the report of an export."""
+    return (
+        f"assumed, since nothing says: {'; '.join(entry.text() for entry in assumed)}. State them in a TOML file "
+        "(--detector FILE), or have them judged: edgedet check, edgedet parity --reference"
+    )
+
+
+def require_stated(source: Path, assumed: Sequence[Assumption]) -> None:
+    """Refuse to take anything for granted.
+
+    Raises:
+        AssumptionError: ``assumed`` is not empty.
+    """
+    if assumed:
+        raise AssumptionError(
+            f"{source} does not say everything that its boxes depend on, and --strict takes nothing for granted; it "
+            f"would be assumed: {'; '.join(entry.text() for entry in assumed)}. State it: "
+            f"{', '.join(sorted({entry.stated_by for entry in assumed}))}"
+        )
