@@ -1,7 +1,7 @@
 """What a source does not say and an export has to take for granted; said aloud, because boxes depend on it.
 
-Tensors hold neither anchors nor input size, mean and standard deviation, box weights, or the place of the background.
-Nothing that compares a graph with a rebuilt model can notice a wrong one: both sides were built from the same guess.
+Tensors hold neither anchors nor input size, mean and standard deviation, box weights, or the background's place.
+Nothing that compares a graph with a rebuilt model can notice a wrong one: both were built from the same guess.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def require_stated(source: Path, assumed: Sequence[Assumption]) -> None:
     """
     if assumed:
         raise AssumptionError(
-            f"{source} does not say everything that its boxes depend on, and --strict takes nothing for granted; it "
-            f"would be assumed: {'; '.join(entry.text() for entry in assumed)}. State it: "
+            f"{source} does not say everything that its boxes depend on, and --strict takes nothing for granted; "
+            f"it would be assumed: {'; '.join(entry.text() for entry in assumed)}. State it: "
             f"{', '.join(sorted({entry.stated_by for entry in assumed}))}"
         )
