@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from edgedet.datasets import read_dataset
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.export.architectures import ARCHITECTURES, build
 from edgedet.export.checkpoint import load_checkpoint
+from edgedet.export.torchvision_settings import settings_of
+from edgedet.export.training import SECTION
 
 Target = dict[str, torch.Tensor]
 Sample = tuple[torch.Tensor, Target]
@@ -243,12 +246,14 @@ def tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 
 def write_checkpoint(path: Path, arch: str, names: tuple[str, ...], model: torch.nn.Module, *, half: bool) -> None:
-    """The dict `edgedet export` reads."""
+    """The dict `edgedet export` reads: the tensors, and what they do not hold (docs/checkpoints.md)."""
     state = {
         name: value.half().contiguous() if half and value.is_floating_point() else value.contiguous()
         for name, value in model.state_dict().items()
     }
-    write(path, {"arch": arch, "num_classes": len(names) + 1, "classes": list(names), "state_dict": state})
+    described = {"arch": arch, "num_classes": len(names) + 1, "classes": list(names), "state_dict": state}
+    settings = replace(settings_of(model), arch=arch, classes=names, colour="RGB")
+    write(path, described | {SECTION: settings.stated()})
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -12,10 +12,17 @@ from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision.models.detection import faster_rcnn, ssd, ssdlite
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
-from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from edgedet.errors import CheckpointError
+from edgedet.export.torchvision_settings import (
+    constructor_arguments,
+    pooling,
+    rearranged,
+    require_settings_of,
+    set_constants,
+)
+from edgedet.export.training import NOTHING_STATED, TrainingSettings
 
 State = Mapping[str, Tensor]
 
@@ -27,26 +34,41 @@ class Architecture:
     family: Literal["ssd", "faster_rcnn"]
     build: Callable[[int, State | None, dict[str, Any]], nn.Module]
     """(num_classes including background, state or None, constructor overrides) -> module in training layout."""
+    levels: int
+    """Feature levels that have anchors, or default boxes, of their own."""
 
 
-def build(arch: str, num_classes: int, state_dict: State | None = None, **overrides: Any) -> nn.Module:
+def build(
+    arch: str,
+    num_classes: int,
+    state_dict: State | None = None,
+    *,
+    settings: TrainingSettings = NOTHING_STATED,
+    **overrides: Any,
+) -> nn.Module:
     """Build ``arch`` with ``num_classes`` (background included) and load ``state_dict`` into it.
 
-    ``overrides`` go to torchvision's constructor (``rpn_post_nms_top_n_test=50``, ``min_size=240``, ...).
+    ``settings``: what training knew; what it leaves unsaid is as torchvision has it. The module takes RGB and
+    counts the background as class 0 whatever training did: the tensors are rearranged. ``overrides`` go to
+    torchvision's constructor (``rpn_post_nms_top_n_test=50``, ``min_size=240``, ...) and come before ``settings``.
     The module is returned in evaluation mode when a state is given, in training mode otherwise.
 
     Raises:
-        CheckpointError: unknown architecture, or tensors that do not fit it.
+        CheckpointError: unknown architecture, settings that are none of its, or tensors that do not fit it.
     """
     if arch not in ARCHITECTURES:
         raise CheckpointError(
             f"unknown architecture {arch!r}; edgedet exports {', '.join(sorted(ARCHITECTURES))}, "
             "YOLOX from ONNX and Ultralytics models"
         )
-    module = ARCHITECTURES[arch].build(num_classes, state_dict, overrides)
+    family = ARCHITECTURES[arch].family
+    require_settings_of(family, settings, arch)
+    stated = constructor_arguments(family, settings, levels=ARCHITECTURES[arch].levels)
+    module = ARCHITECTURES[arch].build(num_classes, state_dict, stated | overrides)
+    set_constants(module, settings)
     if state_dict is None:
         return module
-    load_state(module, state_dict, arch)
+    load_state(module, rearranged(state_dict, family, num_classes, settings), arch)
     return module.eval()
 
 
@@ -63,8 +85,13 @@ def load_state(module: nn.Module, state: State, arch: str) -> None:
     wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
     if missing or unexpected or wrong:
         if wrong:
-            name = wrong[0]
+            name = next((name for name in wrong if "cls_logits" in name), wrong[0])
             detail = f"{name} is {tuple(state[name].shape)}, {arch} has {tuple(own[name].shape)}"
+            if "cls_logits" in name:
+                detail += (
+                    f": {state[name].shape[0]} anchors a place, {own[name].shape[0]} here; say which with "
+                    "--detector 'anchor_sizes=[[...]]' and 'anchor_ratios=[[...]]'"
+                )
         elif missing:
             detail = f"{missing[0]} is missing"
         else:
@@ -98,6 +125,24 @@ def class_count(arch: str, state: State) -> int:
     raise CheckpointError(
         f"the tensors are not those of {arch}: its class prediction layer is missing; check --arch"
     )
+
+
+def module_class_count(module: nn.Module) -> int:
+    """Number of classes, background included, of a torchvision detector.
+
+    Raises:
+        CheckpointError: its prediction layer is not torchvision's.
+    """
+    model: Any = module
+    try:
+        if isinstance(module, ssd.SSD):
+            return int(model.head.classification_head.num_columns)
+        return int(model.roi_heads.box_predictor.cls_score.out_features)
+    except AttributeError as error:
+        raise CheckpointError(
+            f"the prediction layer of this {type(module).__name__} is not torchvision's own ({error}); save its "
+            "state_dict where it is of a known architecture"
+        ) from error
 
 
 def guess_architecture(state: State) -> str | None:
@@ -139,7 +184,9 @@ def _ssdlite(num_classes: int, state: State | None, overrides: dict[str, Any]) -
         ssdlite._normal_init(backbone)
     extractor = ssdlite._mobilenet_extractor(backbone, 6, norm_layer)
     size = overrides.pop("size", (320, 320))
-    anchors = DefaultBoxGenerator([[2, 3] for _ in range(6)], min_ratio=0.2, max_ratio=0.95)
+    anchors = overrides.pop("anchor_generator", None) or DefaultBoxGenerator(
+        [[2, 3] for _ in range(6)], min_ratio=0.2, max_ratio=0.95
+    )
     channels = detection._utils.retrieve_out_channels(extractor, size)
     head = ssdlite.SSDLiteHead(channels, anchors.num_anchors_per_location(), num_classes, norm_layer)
     settings: dict[str, Any] = {
@@ -154,12 +201,19 @@ def _ssdlite(num_classes: int, state: State | None, overrides: dict[str, Any]) -
 
 
 def _ssd300(num_classes: int, state: State | None, overrides: dict[str, Any]) -> nn.Module:
-    size = overrides.pop("size", None)
-    module = detection.ssd300_vgg16(weights=None, weights_backbone=None, num_classes=num_classes, **overrides)
-    if size is not None:
-        module.transform.min_size, module.transform.max_size = (size[1],), size[0]
-        module.transform.fixed_size = (size[1], size[0])
-    return module
+    size = overrides.pop("size", (300, 300))
+    anchors = overrides.pop("anchor_generator", None) or DefaultBoxGenerator(
+        [[2], [2, 3], [2, 3], [2, 3], [2], [2]],
+        scales=[0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
+        steps=[8, 16, 32, 64, 100, 300],
+    )
+    settings: dict[str, Any] = {
+        "image_mean": [0.48235, 0.45882, 0.40784],
+        # Pixels of 0..255, as Caffe's VGG16 takes them.
+        "image_std": [1.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0],
+    }
+    extractor = ssd._vgg_extractor(torchvision.models.vgg16(weights=None), False, 5)
+    return ssd.SSD(extractor, anchors, size, num_classes, **(settings | overrides))
 
 
 def _mobilenet_fpn(
@@ -170,16 +224,23 @@ def _mobilenet_fpn(
     body = detection.backbone_utils._mobilenet_extractor(backbone, True, 6)
     sizes = ((32, 64, 128, 256, 512),) * 3
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3)
-    return faster_rcnn.FasterRCNN(
-        body, num_classes, rpn_anchor_generator=anchors, **(defaults | {"rpn_score_thresh": 0.05} | overrides)
-    )
+    settings = defaults | {"rpn_anchor_generator": anchors, "rpn_score_thresh": 0.05}
+    return faster_rcnn.FasterRCNN(body, num_classes, **(settings | _pooled(overrides, FPN_LEVELS)))
 
 
 def _resnet50_fpn(num_classes: int, state: State | None, overrides: dict[str, Any]) -> nn.Module:
     backbone = torchvision.models.resnet50(weights=None, norm_layer=_norm_layer(state))
     body = detection.backbone_utils._resnet_fpn_extractor(backbone, 5)
-    return faster_rcnn.FasterRCNN(body, num_classes, **overrides)
+    return faster_rcnn.FasterRCNN(body, num_classes, **_pooled(overrides, FPN_LEVELS))
 
+
+def _pooled(overrides: dict[str, Any], levels: tuple[str, ...], size: int = 7) -> dict[str, Any]:
+    """``overrides`` with RoIAlign as they state it, else over ``levels``, ``size`` bins a side."""
+    return overrides | {"box_roi_pool": pooling(overrides.get("box_roi_pool"), levels=levels, size=size)}
+
+
+FPN_LEVELS = ("0", "1", "2", "3")
+"""What torchvision pools from, where a network has them all."""
 
 SINGLE_SCALE_ANCHORS = (((128, 256, 512),), ((0.5, 1.0, 2.0),))
 """Nine anchors a location on stride 16, as in the Faster R-CNN paper (arXiv:1506.01497)."""
@@ -229,12 +290,11 @@ class _Conv5Head(nn.Module):
 def _single_scale(
     backbone: nn.Module, num_classes: int, overrides: dict[str, Any], **settings: Any
 ) -> faster_rcnn.FasterRCNN:
-    pool = MultiScaleRoIAlign(["0"], settings.pop("pool_size", 7), 2)
+    overrides = _pooled(overrides, ("0",), settings.pop("pool_size", 7))
     defaults: dict[str, Any] = {
         "min_size": 600,
         "max_size": 1000,
         "rpn_anchor_generator": AnchorGenerator(*SINGLE_SCALE_ANCHORS),
-        "box_roi_pool": pool,
         "rpn_post_nms_top_n_test": 300,
     }
     return faster_rcnn.FasterRCNN(backbone, **(defaults | settings | overrides | {"num_classes": num_classes}))
@@ -254,19 +314,20 @@ def _resnet50_c4(num_classes: int, state: State | None, overrides: dict[str, Any
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "ssdlite320_mobilenet_v3_large": Architecture("ssd", _ssdlite),
-    "ssd300_vgg16": Architecture("ssd", _ssd300),
+    "ssdlite320_mobilenet_v3_large": Architecture("ssd", _ssdlite, 6),
+    "ssd300_vgg16": Architecture("ssd", _ssd300, 6),
     "fasterrcnn_mobilenet_v3_large_320_fpn": Architecture(
         "faster_rcnn",
         partial(
             _mobilenet_fpn,
             {"min_size": 320, "max_size": 640, "rpn_pre_nms_top_n_test": 150, "rpn_post_nms_top_n_test": 150},
         ),
+        3,
     ),
-    "fasterrcnn_mobilenet_v3_large_fpn": Architecture("faster_rcnn", partial(_mobilenet_fpn, {})),
-    "fasterrcnn_resnet50_fpn": Architecture("faster_rcnn", _resnet50_fpn),
-    "fasterrcnn_vgg16": Architecture("faster_rcnn", _vgg16),
-    "fasterrcnn_resnet50_c4": Architecture("faster_rcnn", _resnet50_c4),
+    "fasterrcnn_mobilenet_v3_large_fpn": Architecture("faster_rcnn", partial(_mobilenet_fpn, {}), 3),
+    "fasterrcnn_resnet50_fpn": Architecture("faster_rcnn", _resnet50_fpn, 5),
+    "fasterrcnn_vgg16": Architecture("faster_rcnn", _vgg16, 1),
+    "fasterrcnn_resnet50_c4": Architecture("faster_rcnn", _resnet50_c4, 1),
 }
 
 

@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.ssd import SSD
 
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
-from edgedet.export.architectures import ARCHITECTURES, class_count, guess_architecture
+from edgedet.export.architectures import ARCHITECTURES, class_count, guess_architecture, module_class_count
 
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "ema_state_dict", "weights")
 """Where training scripts keep the tensors, torchvision's reference scripts (``model``) among them."""
@@ -28,7 +30,9 @@ BACKGROUND = {"__background__", "background", "bg", "_background_"}
 class Checkpoint:
     """A torchvision-style detector's tensors and what is known about them.
 
-    ``num_classes`` counts the background, as torchvision does; ``names`` does not hold it.
+    ``num_classes`` counts the background, as torchvision does; ``names`` does not hold it. ``background``: where
+    the class list itself has it, None where it does not say. ``named_by``: who named the classes. ``module``: the
+    detector itself, of a file that holds it whole.
     """
 
     path: Path
@@ -36,6 +40,9 @@ class Checkpoint:
     num_classes: int
     names: tuple[str, ...]
     state_dict: Mapping[str, Tensor]
+    background: Literal["first", "last"] | None = None
+    named_by: Literal["stated", "coco", "nobody"] = "stated"
+    module: nn.Module | None = None
 
 
 def load_checkpoint(
@@ -60,14 +67,22 @@ def load_checkpoint(
 
 
 def interpret(
-    path: Path, content: Any, *, arch: str | None = None, classes: Sequence[str] | None = None
+    path: Path,
+    content: Any,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    background: Literal["first", "last"] | None = None,
 ) -> Checkpoint:
     """Find architecture, class count and tensors in an unpickled object; as :func:`load_checkpoint`."""
     if is_ultralytics(content):
         raise CheckpointError(f"{path} is an Ultralytics checkpoint; it has no torchvision architecture")
     described: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
     state = _state_dict(content, path)
+    module = _whole_module(content)
     arch = arch or _text(described.get("arch"))
+    if module is not None:
+        arch = guess_architecture(state) or type(module).__name__
     if arch is None:
         arch = guess_architecture(state)
         if arch is None:
@@ -75,7 +90,7 @@ def interpret(
                 f"{path} does not say which architecture it is, and its tensors fit several or none; "
                 f"add --arch, one of: {', '.join(sorted(ARCHITECTURES))}"
             )
-    if arch not in ARCHITECTURES:
+    if arch not in ARCHITECTURES and module is None:
         raise CheckpointError(
             f"{path}: unknown architecture {arch!r}; edgedet knows {', '.join(sorted(ARCHITECTURES))}, "
             "YOLOX from ONNX and Ultralytics models"
@@ -86,7 +101,7 @@ def interpret(
             f"{path}: {broken} holds NaN or infinite numbers, so what it finds means nothing; the training "
             "diverged, or float16 overflowed when it was saved: use an earlier checkpoint"
         )
-    num_classes = class_count(arch, state)
+    num_classes = class_count(arch, state) if module is None else module_class_count(module)
     stated = described.get("num_classes")
     if stated is not None and (isinstance(stated, bool) or not isinstance(stated, int | float)):
         raise CheckpointError(
@@ -98,8 +113,18 @@ def interpret(
             f"{path} says num_classes is {stated}, but its class layer has {num_classes} outputs (background "
             "included); the file was put together from two trainings: save it again"
         )
-    names = tuple(classes) if classes else _class_names(described, path)
-    return Checkpoint(path, arch, num_classes, _check_names(names, num_classes, path), state)
+    own = _class_names(described, path)
+    names = tuple(classes) if classes else own
+    require_same_order(names, own, path)
+    place = background_place(names, num_classes, path)
+    if place is not None and background not in (None, place):
+        raise CheckpointError(
+            f"{path}: its class list has the background {place}, but background is stated to be {background}; one "
+            "of the two is wrong"
+        )
+    named_by: Literal["stated", "coco", "nobody"] = "stated" if names else "coco" if num_classes == 91 else "nobody"
+    names = _check_names(names, num_classes, path, place)
+    return Checkpoint(path, arch, num_classes, names, state, place, named_by, module)
 
 
 def read_pickle(path: Path, *, trust: Literal["weights", "code"] = "weights") -> Any:
@@ -225,20 +250,63 @@ def _class_names(described: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     return ()
 
 
-def _check_names(names: tuple[str, ...], num_classes: int, path: Path) -> tuple[str, ...]:
+def require_same_order(given: Sequence[str], own: Sequence[str], path: Path) -> None:
+    """Names may be replaced by others; the same ones in another order would only swap the labels of boxes.
+
+    Raises:
+        CheckpointError: ``given`` is a rearrangement of ``own``.
+    """
+    first, second = (tuple(name for name in names if name.lower() not in BACKGROUND) for names in (given, own))
+    if first != second and sorted(first) == sorted(second):
+        where = next(index for index, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1])
+        raise CheckpointError(
+            f"{path} has its classes in another order than they were given: number {where} is {second[where]!r} "
+            f"in the file and {first[where]!r} in what was given; leave the names out, or save the checkpoint with "
+            "the right ones"
+        )
+
+
+def background_place(names: Sequence[str], num_classes: int, path: Path) -> Literal["first", "last"] | None:
+    """Where a class list has the background, None where it leaves it out.
+
+    Raises:
+        CheckpointError: it is in the middle, or there twice.
+    """
+    places = [index for index, name in enumerate(names) if name.lower() in BACKGROUND]
+    if not places or len(names) != num_classes:
+        return None
+    if places == [0]:
+        return "first"
+    if places == [len(names) - 1]:
+        return "last"
+    raise CheckpointError(
+        f"{path}: its class list has the background as number {', '.join(map(str, places))} of {len(names)}; "
+        "expected it once, first or last"
+    )
+
+
+def _check_names(
+    names: tuple[str, ...], num_classes: int, path: Path, background: Literal["first", "last"] | None
+) -> tuple[str, ...]:
     """Names for every class but the background."""
     if not names:
         if num_classes == 91:
             return coco_names()
         return tuple(f"class_{index}" for index in range(1, num_classes))
-    if len(names) == num_classes and names[0].lower() in BACKGROUND:
-        names = names[1:]
+    if background is not None:
+        names = names[1:] if background == "first" else names[:-1]
     if len(names) != num_classes - 1:
         raise CheckpointError(
             f"{path} has {num_classes - 1} classes (and background), but {len(names)} names were given "
             f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}); give one per class, background left out"
         )
     return names
+
+
+def _whole_module(content: Any) -> FasterRCNN | SSD | None:
+    """The torchvision detector in a file that holds it whole."""
+    found = content.get("model") if isinstance(content, Mapping) else content
+    return found if isinstance(found, FasterRCNN | SSD) else None
 
 
 def coco_names() -> tuple[str, ...]:

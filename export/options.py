@@ -9,6 +9,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from edgedet.card import ModelCard, Precision
 from edgedet.errors import UsageError
+from edgedet.export.training import TrainingSettings
 from edgedet.settings import require_count, require_fraction
 
 ENGINE_SUFFIXES = (".trt", ".engine", ".plan")
@@ -46,6 +47,7 @@ class ExportOptions:
         input_dtype: pixels as uint8 or as unrounded float32 (docs/decisions/001).
         trust: ``code`` unpickles checkpoints that carry code.
         over_budget: whether an int8 graph that costs more than ``max_drop`` is refused or kept.
+        detector: what training knew and the checkpoint does not say.
         strict: refuse a source that leaves unsaid what boxes depend on, in place of assuming and saying so.
 
     Raises:
@@ -73,6 +75,7 @@ class ExportOptions:
     trust: Literal["weights", "code"] = "weights"
     over_budget: Literal["refuse", "keep_best"] = "refuse"
     strict: bool = False
+    detector: TrainingSettings | None = None
 
     def __post_init__(self) -> None:
         for name in ("conf", "iou", "max_drop"):

@@ -21,6 +21,7 @@ from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport,
 from edgedet.export.self_describing import embed, opened
 from edgedet.export.simplify import simplify
 from edgedet.export.sources import build_graph
+from edgedet.export.training import TrainingSettings
 from edgedet.export.winograd import add_winograd
 from edgedet.files import atomic_path, require_writable_parent
 from edgedet.golden import record
@@ -173,8 +174,15 @@ def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
         "source": source.name,
         "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         "tools": {"edgedet": __version__} | {name: version(name) for name in ("onnx", "torch", "torchvision")},
-        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()},
+        "options": {name: _plain(value) for name, value in asked.items()},
     }
+
+
+def _plain(value: Any) -> Any:
+    """An option's value as the card's JSON keeps it."""
+    if isinstance(value, TrainingSettings):
+        return value.stated()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _reduce_precision(

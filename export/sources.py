@@ -16,13 +16,14 @@ from edgedet.card import METADATA_KEY, Family, InputSpec, ModelCard, OutputSpec
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.export import faster_rcnn, ssd, yolo, yolox
-from edgedet.export.architectures import ARCHITECTURES, build
 from edgedet.export.assumptions import Assumption
-from edgedet.export.checkpoint import Checkpoint, interpret, is_ultralytics, read_pickle
+from edgedet.export.checkpoint import is_ultralytics, read_pickle
 from edgedet.export.family import Exported, GraphOptions
 from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
 from edgedet.export.interleaved import read_planes
 from edgedet.export.options import ExportOptions
+from edgedet.export.trained import TrainedDetector, load_trained
+from edgedet.export.training import NOTHING_STATED
 from edgedet.export.winograd import remove_winograd
 
 DEFAULT_FRAME = (640, 480)
@@ -105,8 +106,14 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         del content
         foreign = to_foreign(source, imgsz=options.imgsz, batch=options.batch)
         return _from_foreign(foreign, source, options)
-    checkpoint = interpret(source, content, arch=options.arch, classes=options.classes)
-    return _from_checkpoint(checkpoint, options, frame_size or DEFAULT_FRAME)
+    trained = load_trained(
+        source,
+        content=content,
+        arch=options.arch,
+        classes=options.classes,
+        given=options.detector or NOTHING_STATED,
+    )
+    return _from_trained(trained, options, frame_size or DEFAULT_FRAME)
 
 
 def graph_options(options: ExportOptions) -> GraphOptions:
@@ -135,12 +142,12 @@ def _is_onnx(source: Path) -> bool:
         return False
 
 
-def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size: tuple[int, int]) -> BuiltGraph:
-    family = ARCHITECTURES[checkpoint.arch].family
+def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: tuple[int, int]) -> BuiltGraph:
+    family, checkpoint = trained.family, trained.checkpoint
     if options.family is not None:
         raise UsageError(f"--family {options.family} is for foreign ONNX files; {checkpoint.path} is a checkpoint")
-    overrides = OVERRIDES[family](options)
-    model: Any = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, **overrides)
+    model: Any = trained.module
+    OVERRIDES[family](model, options)
     # The framework is told the same, so that it can be compared with.
     settings = final_nms(model)
     for name, value in (
@@ -152,9 +159,10 @@ def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size:
             setattr(settings, name, value)
     exported = EXPORTERS[family](model, options, frame_size)
     card = _card(exported, family, checkpoint.arch, checkpoint.names)
-    notes: tuple[str, ...] = ()
+    notes = trained.notes
     if family == "faster_rcnn" and options.imgsz is None:
         notes = (
+            *notes,
             f"made for frames shaped like {frame_size[0]}x{frame_size[1]}; others are shrunk and lose detail: "
             "say what your camera gives with --frame-size WIDTHxHEIGHT",
         )
@@ -162,7 +170,10 @@ def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size:
     def graph_from(conf: float) -> onnx.ModelProto:
         return EXPORTERS[family](model, replace(options, conf=conf), frame_size).model
 
-    return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes)
+    assumed = trained.assumed
+    if options.imgsz is not None:
+        assumed = tuple(assumption for assumption in assumed if assumption.what != "input size")
+    return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes, assumed)
 
 
 def _export_ssd(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
@@ -175,28 +186,29 @@ def _export_faster_rcnn(model: nn.Module, options: ExportOptions, frame_size: tu
     return faster_rcnn.export(model, graph_options(options), frame_size=frame_size)
 
 
-def _override_ssd(options: ExportOptions) -> dict[str, Any]:
+def _override_ssd(model: Any, options: ExportOptions) -> None:
     if options.proposals is not None:
         raise UsageError("--proposals is for Faster R-CNN; SSD has no region proposals")
-    return {} if options.imgsz is None else {"size": (options.imgsz[1], options.imgsz[0])}
-
-
-def _override_faster_rcnn(options: ExportOptions) -> dict[str, Any]:
-    overrides: dict[str, Any] = {}
-    if options.proposals is not None:
-        overrides["rpn_post_nms_top_n_test"] = options.proposals
     if options.imgsz is not None:
-        overrides["min_size"], overrides["max_size"] = min(options.imgsz), max(options.imgsz)
-        if options.imgsz[0] == options.imgsz[1]:
-            overrides["max_size"] = options.imgsz[0] * 2
-    return overrides
+        height, width = options.imgsz
+        model.transform.fixed_size = (width, height)
+        model.transform.min_size, model.transform.max_size = (min(options.imgsz),), max(options.imgsz)
+
+
+def _override_faster_rcnn(model: Any, options: ExportOptions) -> None:
+    if options.proposals is not None:
+        model.rpn._post_nms_top_n["testing"] = options.proposals
+    if options.imgsz is not None:
+        shortest, longest = min(options.imgsz), max(options.imgsz)
+        model.transform.min_size = (shortest,)
+        model.transform.max_size = longest * 2 if shortest == longest else longest
 
 
 EXPORTERS: dict[str, Callable[[nn.Module, ExportOptions, tuple[int, int]], Exported]] = {
     "ssd": _export_ssd,
     "faster_rcnn": _export_faster_rcnn,
 }
-OVERRIDES: dict[str, Callable[[ExportOptions], dict[str, Any]]] = {
+OVERRIDES: dict[str, Callable[[Any, ExportOptions], None]] = {
     "ssd": _override_ssd,
     "faster_rcnn": _override_faster_rcnn,
 }

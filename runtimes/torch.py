@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -88,12 +88,12 @@ class TorchRuntime:
 
 
 def _load(path: Path) -> tuple[ModelCard, nn.Module]:
-    from edgedet.export.architectures import ARCHITECTURES, build
-    from edgedet.export.checkpoint import load_checkpoint
+    from edgedet.export.assumptions import CARD_KEY
+    from edgedet.export.trained import load_trained
 
-    checkpoint = load_checkpoint(path)
-    model: Any = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict)
-    family = ARCHITECTURES[checkpoint.arch].family
+    trained = load_trained(path)
+    checkpoint, family, model = trained.checkpoint, trained.family, cast("Any", trained.module)
+    assumed = [assumption.text() for assumption in trained.assumed]
     settings = model if family == "ssd" else model.roi_heads
     card = ModelCard(
         family=family,
@@ -107,6 +107,6 @@ def _load(path: Path) -> tuple[ModelCard, nn.Module]:
             iou_threshold=settings.nms_thresh,
             max_detections=settings.detections_per_img,
         ),
-        provenance={"checkpoint": path.name},
+        provenance={"checkpoint": path.name} | ({CARD_KEY: assumed} if assumed else {}),
     )
     return card, model

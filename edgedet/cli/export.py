@@ -32,6 +32,7 @@ from edgedet.errors import (
     UsageError,
 )
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, default_output
+from edgedet.export.training import NOTHING_STATED, TrainingSettings, parse_settings
 from edgedet.files import require_writable_parent
 
 EXAMPLES = """\
@@ -78,6 +79,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trust-checkpoint",
         action="store_true",
         help="run the code a pickled checkpoint carries; only for files from people you trust",
+    )
+    model.add_argument(
+        "--detector",
+        metavar="SETTING",
+        action="append",
+        default=[],
+        help="what training knew and the file does not say: a TOML file, or NAME=VALUE such as "
+        "'anchor_sizes=[[32, 64, 128]]' or background=last; may be repeated (docs/checkpoints.md). NAME.toml "
+        "beside NAME.pt is read by itself where it has a [detector] table",
     )
     model.add_argument(
         "--strict",
@@ -255,7 +265,21 @@ def export_options(arguments: argparse.Namespace) -> ExportOptions:
         UsageError: a value out of range.
     """
     given = {name: getattr(arguments, name) for name in PASSED_ON if getattr(arguments, name) is not None}
-    return ExportOptions(**given, trust="code" if arguments.trust_checkpoint else "weights")
+    return ExportOptions(
+        **given, trust="code" if arguments.trust_checkpoint else "weights", detector=detector_settings(arguments)
+    )
+
+
+def detector_settings(arguments: argparse.Namespace) -> TrainingSettings | None:
+    """What ``--detector`` states, later ones before earlier ones; None where it was not given.
+
+    Raises:
+        UsageError, CheckpointError: something that is no setting.
+    """
+    stated = NOTHING_STATED
+    for text in arguments.detector:
+        stated = parse_settings(text).over(stated)
+    return stated if arguments.detector else None
 
 
 def checked_output(arguments: argparse.Namespace, options: ExportOptions) -> Path:
