@@ -27,6 +27,7 @@ CLASS_LAYERS = re.compile(
     r"(head\.classification_head\.module_list\.\d+(\.1)?|roi_heads\.box_predictor\.(cls_score|bbox_pred))\.(weight|bias)$"
 )
 """Tensors with rows for every class; SSDLite's class layers are the second part of what holds them."""
+OF_BOTH = ("image_mean", "image_std", "box_weights", "norm_eps", "colour", "background")
 POOLING = ("pool_size", "pool_sampling_ratio", "pool_levels", "pool_canonical_scale", "pool_canonical_level")
 
 
@@ -36,11 +37,15 @@ def require_settings_of(family: str, settings: TrainingSettings, arch: str) -> N
     Raises:
         CheckpointError: there is one.
     """
-    others = ONLY_SSD if family == "faster_rcnn" else ONLY_FASTER_RCNN
-    wrong = next((name for name in others if getattr(settings, name) is not None), None)
+    own = settings_of_family(family)
+    wrong = next((name for name in settings.stated() if name not in (*own, "arch", "classes")), None)
     if wrong is not None:
-        own = ONLY_FASTER_RCNN if family == "faster_rcnn" else ONLY_SSD
         raise CheckpointError(f"{wrong} is no setting of {arch}; its own are {', '.join(own)}")
+
+
+def settings_of_family(family: str) -> tuple[str, ...]:
+    """Names of the settings a detector of ``family`` has, its architecture and classes aside."""
+    return (*(ONLY_FASTER_RCNN if family == "faster_rcnn" else ONLY_SSD), *OF_BOTH)
 
 
 def constructor_arguments(family: str, settings: TrainingSettings, *, levels: int) -> dict[str, Any]:

@@ -24,14 +24,16 @@ from edgedet.export.torchvision_settings import (
     has_frozen_norms,
     require_settings_of,
     settings_of,
+    settings_of_family,
     smallest_variance,
 )
 from edgedet.export.training import (
     NOTHING_STATED,
     TrainingSettings,
+    arguments_of_checkpoint,
     beside,
     read_toml,
-    settings_of_checkpoint,
+    section_of_checkpoint,
 )
 
 Family = Literal["ssd", "faster_rcnn"]
@@ -69,7 +71,7 @@ def load_trained(
         UsageError: the TOML file beside it cannot be read.
     """
     content = read_pickle(path, trust=trust) if content is None else content
-    own = settings_of_checkpoint(content, where=str(path))
+    own = section_of_checkpoint(content, where=str(path))
     notes: list[str] = []
     described = given
     if (toml := beside(path)) is not None:
@@ -88,8 +90,13 @@ def load_trained(
     )
     stated = replace(stated, background=checkpoint.background or stated.background)
     if checkpoint.module is not None:
-        return _whole_module(checkpoint, described, tuple(notes))
+        return _whole_module(checkpoint, stated, tuple(notes))
     family = ARCHITECTURES[checkpoint.arch].family
+    for key, settings in arguments_of_checkpoint(content, settings_of_family(family)).items():
+        new = [name for name in settings.stated() if getattr(stated, name) is None]
+        if new:
+            notes.append(f"read from the checkpoint's {key}: {', '.join(new)}")
+            stated = stated.over(settings)
     known = known_weights(path, checkpoint)
     if known is not None:
         notes.append(f"these are torchvision's own weights {known}: everything about them is known")

@@ -18,7 +18,7 @@ from edgedet.errors import CheckpointError, UsageError
 SECTION = "detector"
 """Key of a checkpoint, and table of a TOML file, that holds the settings."""
 
-CONTAINERS = (SECTION, "hyper_parameters", "hparams", "config", "cfg", "args")
+ARGUMENTS = ("hyper_parameters", "hparams", "config", "cfg", "args")
 """Where training scripts keep what they were told, beside the tensors; Lightning's is ``hyper_parameters``."""
 
 Triple = tuple[float, float, float]
@@ -115,40 +115,42 @@ def read_settings(values: Mapping[str, Any], *, where: str) -> TrainingSettings:
     return settings
 
 
-def settings_of_checkpoint(content: Any, *, where: str) -> TrainingSettings:
-    """What a checkpoint says beside its tensors: its ``detector`` section, and in the arguments that training
-    scripts keep (:data:`CONTAINERS`) whatever has the name of a setting.
+def section_of_checkpoint(content: Any, *, where: str) -> TrainingSettings:
+    """The ``detector`` section of a checkpoint.
 
     Raises:
-        CheckpointError: a ``detector`` section that cannot be understood.
+        CheckpointError: one that cannot be understood.
     """
-    found = NOTHING_STATED
+    values = content.get(SECTION) if isinstance(content, Mapping) else None
+    # safetensors keeps everything as text.
+    values = _parsed(values) if isinstance(values, str) else values
+    if values is None:
+        return NOTHING_STATED
+    if not isinstance(values, Mapping):
+        raise CheckpointError(
+            f"{where}: its {SECTION!r} section is a {type(values).__name__}, expected a dict of settings"
+        )
+    return read_settings(values, where=f"{where}, section {SECTION!r}")
+
+
+def arguments_of_checkpoint(content: Any, names: Sequence[str]) -> dict[str, TrainingSettings]:
+    """What a training script kept of its own arguments beside the tensors, where one has the name of a setting and a
+    value that can be meant: the key of :data:`ARGUMENTS` to what was found there. Only ``names`` are looked for."""
+    found: dict[str, TrainingSettings] = {}
     if not isinstance(content, Mapping):
         return found
-    hints = get_type_hints(TrainingSettings)
-    for key in CONTAINERS:
+    for key in ARGUMENTS:
         values = content.get(key)
         values = vars(values) if isinstance(values, argparse.Namespace) else values
-        # safetensors and some loggers keep everything as text.
-        values = _parsed(values) if key == SECTION and isinstance(values, str) else values
         if not isinstance(values, Mapping):
-            if key == SECTION and values is not None:
-                raise CheckpointError(
-                    f"{where}: its {SECTION!r} section is a {type(values).__name__}, expected a dict of settings"
-                )
             continue
-        if key == SECTION:
-            found = found.over(read_settings(values, where=f"{where}, section {SECTION!r}"))
-            continue
-        for name in hints:
-            # arch and classes are read where they have always been; other kinds of value mean something else here.
-            if name in ("arch", "classes") or values.get(name) is None:
-                continue
+        for name in names:
             try:
-                settings = read_settings({name: values[name]}, where=where)
+                settings = read_settings({name: values.get(name)}, where=key)
             except CheckpointError:
-                continue
-            found = found.over(settings)
+                continue  # the name means something else there
+            if settings.stated():
+                found[key] = found.get(key, NOTHING_STATED).over(settings)
     return found
 
 

@@ -211,6 +211,17 @@ def test_the_section_our_training_writes_leaves_nothing_unsaid(tmp_path: Path, a
     assert equal(found(trained.module), found(model))
 
 
+def test_arguments_kept_beside_the_tensors_are_read_and_said(tmp_path: Path) -> None:
+    """A name of the other family means something else there."""
+    kept = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.5, 0.5], "min_size": 17, "lr": 0.1}
+    content = {"arch": SSDLITE, "classes": list(NAMES), "hyper_parameters": kept}
+    torch.save(content | {"state_dict": build(SSDLITE, 4).state_dict()}, tmp_path / "m.pt")
+    trained = load_trained(tmp_path / "m.pt")
+    assert settings_of(trained.module).image_mean == (0.1, 0.2, 0.3)
+    assert "read from the checkpoint's hyper_parameters: image_mean, image_std" in trained.notes
+    assert "mean/std" not in [assumption.what for assumption in trained.assumed]
+
+
 def test_settings_of_another_family_are_refused(tmp_path: Path) -> None:
     torch.save({"arch": SSDLITE, "state_dict": build(SSDLITE, 4).state_dict()}, tmp_path / "m.pt")
     with pytest.raises(

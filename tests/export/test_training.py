@@ -12,11 +12,12 @@ from edgedet.errors import CheckpointError, UsageError
 from edgedet.export.training import (
     NOTHING_STATED,
     TrainingSettings,
+    arguments_of_checkpoint,
     beside,
     parse_settings,
     read_settings,
     read_toml,
-    settings_of_checkpoint,
+    section_of_checkpoint,
 )
 
 TOML = """\
@@ -106,17 +107,18 @@ def test_damaged_toml_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["hyper_parameters", "config", "args"])
 def test_arguments_of_training_scripts_are_read_where_they_have_a_settings_name(key: str) -> None:
-    values = {"min_size": 512, "lr": 0.1, "image_mean": [0.5, 0.5, 0.5], "box_weights": "fine", "arch": "mine"}
+    values = {"min_size": 512, "lr": 0.1, "image_mean": [0.5, 0.5, 0.5], "box_weights": "fine", "max_size": 600}
     kept = argparse.Namespace(**values) if key == "args" else values
-    settings = settings_of_checkpoint({key: kept}, where="x")
-    assert settings == TrainingSettings(min_size=512, image_mean=(0.5, 0.5, 0.5))
+    found = arguments_of_checkpoint({key: kept}, ("min_size", "image_mean", "box_weights"))
+    assert found == {key: TrainingSettings(min_size=512, image_mean=(0.5, 0.5, 0.5))}
+    assert arguments_of_checkpoint({key: {"min_size": -1}}, ("min_size",)) == {}
 
 
-def test_the_detector_section_comes_first_and_is_checked() -> None:
-    content = {"detector": {"min_size": 320}, "hyper_parameters": {"min_size": 512, "max_size": 640}}
-    assert settings_of_checkpoint(content, where="x") == TrainingSettings(min_size=320, max_size=640)
-    assert settings_of_checkpoint({"detector": '{"min_size": 320}'}, where="x") == TrainingSettings(min_size=320)
+def test_the_detector_section_is_checked() -> None:
+    section = {"detector": {"min_size": 320}, "hyper_parameters": {"max_size": 640}}
+    assert section_of_checkpoint(section, where="x") == TrainingSettings(min_size=320)
+    assert section_of_checkpoint({"detector": '{"min_size": 320}'}, where="x") == TrainingSettings(min_size=320)
     with pytest.raises(CheckpointError, match="section 'detector': min_size is 'x', expected a whole number"):
-        settings_of_checkpoint({"detector": {"min_size": "x"}}, where="a.pt")
+        section_of_checkpoint({"detector": {"min_size": "x"}}, where="a.pt")
     with pytest.raises(CheckpointError, match="section is a list, expected a dict"):
-        settings_of_checkpoint({"detector": [1]}, where="a.pt")
+        section_of_checkpoint({"detector": [1]}, where="a.pt")
