@@ -134,8 +134,9 @@ def section_of_checkpoint(content: Any, *, where: str) -> TrainingSettings:
 
 
 def arguments_of_checkpoint(content: Any, names: Sequence[str]) -> dict[str, TrainingSettings]:
-    """What a training script kept of its own arguments beside the tensors, where one has the name of a setting and a
-    value that can be meant: the key of :data:`ARGUMENTS` to what was found there. Only ``names`` are looked for."""
+    """What a training script kept of its own arguments beside the tensors, where one has the name of a setting and
+    a value that can be meant: the key of :data:`ARGUMENTS` to what was found there. Only ``names`` are looked for.
+    """
     found: dict[str, TrainingSettings] = {}
     if not isinstance(content, Mapping):
         return found
