@@ -36,6 +36,7 @@ NEEDS: dict[str, tuple[str, str]] = {
 MOST_THREADS = 1024
 """More CPU threads than any machine for this has cores; starting 100,000 of them takes minutes."""
 
+
 def read_card(path: str | Path) -> ModelCard:
     """The model card of a graph, engine or checkpoint; needs no runtime, except torch for checkpoints.
 

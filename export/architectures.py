@@ -304,7 +304,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         "faster_rcnn", partial(_features, _mobilenet_v2_features, 1280)
     ),
     # The last pooling (stride 32, or 16 without it) has no tensors: only --arch can say.
-    "fasterrcnn_vgg16_features": Architecture("faster_rcnn", partial(_features, partial(_vgg16_features, None), 512)),
+    "fasterrcnn_vgg16_features": Architecture(
+        "faster_rcnn", partial(_features, partial(_vgg16_features, None), 512)
+    ),
     "fasterrcnn_vgg16_features_conv5": Architecture(
         "faster_rcnn", partial(_features, partial(_vgg16_features, -1), 512)
     ),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +80,9 @@ def interpret(
     weights = find_weights(content, path)
     state = weights.tensors
     holder = class_path(weights.holder)
-    arch = arch or _stated_architecture(described) or guess_architecture(state)
+    arch = arch or _stated_architecture(described)
+    if arch is None:
+        arch = guess_architecture(state) if recognise(state, holder) is None else None
     if arch is None:
         raise _no_architecture(path, state, holder)
     if arch not in ARCHITECTURES:
@@ -107,6 +109,7 @@ def interpret(
             "included); the file was put together from two trainings: save it again"
         )
     names = tuple(classes) if classes else _class_names(described, path)
+    whole = isinstance(weights.holder, nn.Module) and not isinstance(weights.holder, torch.jit.ScriptModule)
     return Checkpoint(
         path,
         arch,
@@ -114,7 +117,7 @@ def interpret(
         _check_names(names, num_classes, path),
         state,
         weights.notes,
-        module=weights.holder if isinstance(weights.holder, nn.Module) else None,
+        module=cast(nn.Module, weights.holder) if whole else None,
         inert=weights.holder if isinstance(weights.holder, Inert) else None,
     )
 
@@ -140,7 +143,7 @@ def _no_architecture(path: Path, state: Mapping[str, Tensor], holder: str | None
         return CheckpointError(f"{path} is {what}, not one of torchvision's detectors; {cure}")
     if "backbone.28.weight" in state and "backbone.0.weight" in state:
         return CheckpointError(
-            f"{path} has VGG16's layers as backbone, and tensors cannot tell whether its last pooling is one of them: "
+            f"{path} has VGG16's layers as backbone; whether its last pooling is among them, tensors do not tell: "
             "add --arch fasterrcnn_vgg16_features (vgg16().features whole, stride 32) or --arch "
             "fasterrcnn_vgg16_features_conv5 (without the last pooling, stride 16)"
         )

@@ -57,6 +57,11 @@ def read_content(path: Path, *, trust: Trust = "weights") -> Any:
         _check_archive(path, trust)
     elif start.startswith(b"\x80"):
         _check_pickle(path)
+    elif path.name.endswith(".safetensors.index.json"):
+        raise CheckpointError(
+            f"{path} is the list of the files that a checkpoint was spread over; expected one file: load the model "
+            "and save it whole"
+        )
     elif trust == "weights" or not start[257:].startswith(b"ustar"):  # PyTorch's format of 2016 is a tar archive
         raise _no_checkpoint(path, what_it_is(start) or SUFFIXES.get(path.suffix.lower()))
     if trust == "code":
@@ -94,9 +99,7 @@ def _no_checkpoint(path: Path, what: str | None, error: Exception | None = None)
     reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
     named = f"{what}, " if what else ""
     cause = "" if what else " (a truncated download is the usual cause)"
-    return CheckpointError(
-        f"{path} is {named}not a checkpoint that PyTorch can read{reason}; {EXPECTED}{cause}"
-    )
+    return CheckpointError(f"{path} is {named}not a checkpoint that PyTorch can read{reason}; {EXPECTED}{cause}")
 
 
 def _check_archive(path: Path, trust: Trust) -> None:
@@ -112,11 +115,13 @@ def _check_archive(path: Path, trust: Trust) -> None:
     names = [PurePosixPath(entry.filename) for entry in entries]
     if not any(name.name == "data.pkl" for name in names):
         raise _no_checkpoint(path, _archive(names))
-    if any(name.name == "constants.pkl" for name in names) and trust == "weights":
+    if trust == "code":
+        return
+    if any(name.name == "constants.pkl" for name in names):
         raise UntrustedCheckpointError(
             f"{path} is a TorchScript file (torch.jit.save), a program with its tensors, and loading it runs it; "
-            "save the weights alone (torch.save(torch.jit.load(FILE).state_dict(), ...)), or add --trust-checkpoint "
-            "if you trust whoever made the file"
+            "save the weights alone (torch.save(torch.jit.load(FILE).state_dict(), ...)), or add "
+            "--trust-checkpoint if you trust whoever made the file"
         )
     # torch.save stores its numbers as they are, each record once; a packed one may unpack to any size.
     inside, size = sum(entry.file_size for entry in entries), path.stat().st_size
@@ -151,8 +156,8 @@ def _check_pickle(path: Path) -> None:
     elif path.suffix.lower() in SUFFIXES:
         what = SUFFIXES[path.suffix.lower()]
     raise CheckpointError(
-        f"{path} is {what}, not a checkpoint that PyTorch can read; {EXPECTED}: load it where it was made, and save "
-        "the model's state_dict"
+        f"{path} is {what}, not a checkpoint that PyTorch can read; {EXPECTED}: load it where it was made, and "
+        "save the model's state_dict"
     )
 
 

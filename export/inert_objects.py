@@ -21,6 +21,7 @@ UNREAD_TENSORS = {
     "torch._utils._rebuild_sparse_csr_tensor": "sparse",
     "torch._utils._rebuild_nested_tensor": "nested",
     "torch._utils._rebuild_meta_tensor_no_storage": "a meta tensor, which has no numbers",
+    "torch._utils._rebuild_tensor_v3": "of eight-bit floats or unsigned integers, as if quantised",
     "torch._utils._rebuild_wrapper_subclass": "of a class of its own",
     "torch._tensor._rebuild_from_type_v2": "of a class of its own",
 }
@@ -119,7 +120,7 @@ def _dtype(value: Any) -> np.dtype[Any] | None:
     if not isinstance(text, str) or not re.fullmatch(r"[biufSU]\d{1,6}", text):
         return None
     order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "="
-    return np.dtype(text).newbyteorder(order if order in ("<", ">") else "=")
+    return np.dtype(text).newbyteorder(">" if order == ">" else "<" if order == "<" else "=")
 
 
 def _scalar(dtype: Any, content: Any) -> Any:
@@ -166,7 +167,7 @@ def _counts(values: Any) -> bool:
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """A view of a storage; whether gradients flowed through it, and hooks on them, do not matter any more."""
     if not isinstance(storage, torch.TypedStorage):
-        raise pickle.UnpicklingError("a tensor without a storage")
+        raise TypeError
     if not _counts((offset,)) or not _counts(size) or not _counts(stride) or len(size) != len(stride):
         raise pickle.UnpicklingError("a tensor of no shape")
     end = offset + 1 + sum((count - 1) * step for count, step in zip(size, stride, strict=True))

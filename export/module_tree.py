@@ -9,7 +9,13 @@ from torch import nn
 
 from edgedet.export.inert_objects import Inert
 
-WRAPPERS = ("_orig_mod", "_forward_module", "_original_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+WRAPPERS = (
+    "_orig_mod",
+    "_forward_module",
+    "_original_module",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+)
 """Parts that torch.compile, Fabric and FSDP put around a module, at any place in it."""
 
 MOST_MODULES = 100_000

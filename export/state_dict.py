@@ -111,6 +111,9 @@ def _places(content: Any) -> Iterator[tuple[str, dict[str, Any], Module | None]]
         tensors = {name: each for name, each in entries.items() if isinstance(each, Tensor) or is_unread(each)}
         if tensors:
             yield where, {unwrapped(name): each for name, each in tensors.items()}, None
+        if isinstance(value, Inert) and isinstance(value.arguments, tuple):
+            # What torch.compile gives is written as a call with the module.
+            waiting.extend((place, each) for each in value.arguments if isinstance(each, Inert))
         waiting.extend(
             ((*place, name), each)
             for name, each in entries.items()
@@ -142,31 +145,37 @@ def _detectors(where: str, values: dict[str, Any], module: Module | None) -> Ite
     prefixes: dict[str, None] = {}
     for name in values:
         parts = name.split(".")
-        prefixes |= {".".join(parts[:i]): None for i, part in enumerate(parts) if part == "backbone"}
+        prefixes |= {
+            "".join(f"{part}." for part in parts[:i]): None for i, part in enumerate(parts) if part == "backbone"
+        }
+    detectors = {}
     for prefix in list(prefixes)[:MOST_PREFIXES]:
-        start = f"{prefix}." if prefix else ""
-        own = {name.removeprefix(start): value for name, value in values.items() if name.startswith(start)}
-        if not is_detector(own):
-            continue
-        place = ".".join(part for part in (where, prefix) if part)
-        updates = values.get("n_averaged")
+        own = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+        if is_detector(own):
+            detectors[prefix] = own
+    beside = tuple(name for name in values if not name.startswith((*detectors, *NO_WEIGHTS)))
+    updates = values.get("n_averaged")
+    for prefix, own in detectors.items():
+        own.pop("n_averaged", None)
+        place = ".".join(part for part in (where, prefix[:-1]) if part)
         averaged = bool(AVERAGE.search(place)) if updates is None else bool(updates)
-        beside = tuple(name for name in values if not name.startswith(start) and not name.endswith(NO_WEIGHTS))
-        holder = None if module is None else part_of(module, prefix)
-        own = {name: value for name, value in own.items() if name != "n_averaged"}
-        yield Candidate(place or "the top level", own, beside, averaged, updates is not None and not updates, holder)
+        holder = None if module is None else part_of(module, prefix[:-1])
+        untouched = updates is not None and not updates
+        yield Candidate(place or "the top level", own, beside, averaged, untouched, holder)
 
 
 def _apart(found: list[Candidate]) -> list[Candidate]:
     """Each detector once, though some scripts save one dict under two names."""
     apart: dict[tuple[Any, ...], Candidate] = {}
     for each in found:
-        numbers = tuple(
-            (name, value.data_ptr() if isinstance(value, Tensor) and value.device.type != "meta" else id(value))
-            for name, value in sorted(each.values.items())
-        )
+        numbers = tuple((name, _place_in_memory(each.values[name])) for name in sorted(each.values))
         apart.setdefault(numbers, each)
     return list(apart.values())
+
+
+def _place_in_memory(value: Any) -> int:
+    usual = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    return value.data_ptr() if usual else id(value)
 
 
 def _choose(found: list[Candidate], path: Path) -> tuple[Candidate, tuple[str, ...]]:
@@ -286,14 +295,14 @@ def _nothing(content: Any, path: Path) -> CheckpointError:
             f"{path} holds a {type(content).__name__}; expected a state_dict, or a dict with the keys arch, "
             "num_classes, classes and state_dict"
         )
-    return CheckpointError(
-        f"{path} holds no tensors; expected a state_dict under one of {', '.join(STATE_KEYS)}"
-    )
+    return CheckpointError(f"{path} holds no tensors; expected a state_dict under one of {', '.join(STATE_KEYS)}")
 
 
 def _first_code(content: Any) -> str | None:
     """The first class or function that was named and not imported, at the top or just below it."""
     for value in (content, *entries_of(content).values()):
-        if isinstance(value, Inert) and not value.path.startswith(("argparse.", "pathlib.", "datetime.", "omegaconf.")):
+        if isinstance(value, Inert) and not value.path.startswith(
+            ("argparse.", "pathlib.", "datetime.", "omegaconf.")
+        ):
             return value.path
     return None
