@@ -11,6 +11,7 @@ from typing import Literal, cast
 from edgedet.card import METADATA_KEY, ModelCard
 from edgedet.engine_file import PLAN_STARTS, read_engine_header
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.file_signs import START, is_safetensors, what_it_is
 from edgedet.foreign import is_ultralytics, ultralytics_card
 from edgedet.onnx_file import read_onnx
 from edgedet.runtimes import RUNTIMES, SUFFIXES
@@ -34,20 +35,6 @@ NEEDS: dict[str, tuple[str, str]] = {
 
 MOST_THREADS = 1024
 """More CPU threads than any machine for this has cores; starting 100,000 of them takes minutes."""
-
-NOT_ARTIFACTS: dict[bytes, str] = {
-    b"\xff\xd8\xff": "a JPEG image",
-    b"\x89PNG": "a PNG image",
-    b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
-    b"RIFF": "a RIFF file (WebP, AVI or WAV)",
-    b"%PDF": "a PDF document",
-    b"\x1f\x8b": "a gzip archive; unpack it first",
-    b"<": "an HTML or XML text (a download that gave a web page?)",
-    b"version https://git-lfs": "a Git LFS pointer; run git lfs pull",
-    b"{": "a JSON text",
-}
-"""First bytes of what is sometimes passed instead of an artifact."""
 
 
 def read_card(path: str | Path) -> ModelCard:
@@ -111,7 +98,8 @@ def artifact_kind(path: str | Path) -> Kind:
         if path.is_dir():
             raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(SUFFIXES)})")
         with path.open("rb") as file:
-            start = file.read(64)
+            start = file.read(START)
+            size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise ArtifactError(f"no such file: {path}") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -121,13 +109,16 @@ def artifact_kind(path: str | Path) -> Kind:
         raise ArtifactError(f"{path} is empty; copy or export it again")
     if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "checkpoint"
+    if is_safetensors(start, size):
+        return "checkpoint"
     if start[4:5] == b"{" or start.startswith(PLAN_STARTS):
         return "engine"
-    for magic, what in NOT_ARTIFACTS.items():
-        if start.startswith(magic):
-            raise ArtifactError(
-                f"{path} is {what}, not a model; expected a graph (.onnx), engine (.trt) or checkpoint"
-            )
+    what = what_it_is(start)
+    if what is not None:
+        raise ArtifactError(
+            f"{path} is {what}, not a model that edgedet can run; expected a graph (.onnx), engine (.trt) or "
+            "checkpoint (.pt)"
+        )
     named = SUFFIXES.get(path.suffix.lower())
     if named == "torch":
         return "checkpoint"

@@ -160,6 +160,8 @@ def guess_architecture(state: State) -> str | None:
         return "fasterrcnn_resnet50_c4"
     if has("backbone.features.28.weight", "roi_heads.box_predictor.cls_score.bias"):
         return "fasterrcnn_vgg16"
+    if has("backbone.18.0.weight", "rpn.head.cls_logits.weight"):
+        return "fasterrcnn_mobilenet_v2_features"
     if has("backbone.body.layer4.0.conv1.weight", "backbone.fpn.inner_blocks.0.0.weight"):
         return None if "rpn.head.conv.1.0.weight" in names else "fasterrcnn_resnet50_fpn"
     return None
@@ -313,6 +315,36 @@ def _resnet50_c4(num_classes: int, state: State | None, overrides: dict[str, Any
     return model
 
 
+def _features(
+    make: Callable[[], nn.Sequential],
+    out_channels: int,
+    num_classes: int,
+    state: State | None,
+    overrides: dict[str, Any],
+) -> nn.Module:
+    """A classifier's ``features`` as they are, the way of torchvision's tutorial on object detection."""
+    backbone: Any = make()
+    backbone.out_channels = out_channels
+    sizes, ratios = TUTORIAL_ANCHORS
+    settings: dict[str, Any] = {"rpn_anchor_generator": AnchorGenerator(sizes, ratios)}
+    return faster_rcnn.FasterRCNN(
+        backbone, **(settings | _pooled(overrides, ("0",)) | {"num_classes": num_classes})
+    )
+
+
+def _vgg16_features(end: int | None) -> nn.Sequential:
+    features: nn.Sequential = torchvision.models.vgg16(weights=None).features[:end]
+    return features
+
+
+def _mobilenet_v2_features() -> nn.Sequential:
+    features: nn.Sequential = torchvision.models.mobilenet_v2(weights=None).features
+    return features
+
+
+TUTORIAL_ANCHORS = (((32, 64, 128, 256, 512),), ((0.5, 1.0, 2.0),))
+"""Fifteen anchors a location."""
+
 ARCHITECTURES: dict[str, Architecture] = {
     "ssdlite320_mobilenet_v3_large": Architecture("ssd", _ssdlite, 6),
     "ssd300_vgg16": Architecture("ssd", _ssd300, 6),
@@ -328,6 +360,16 @@ ARCHITECTURES: dict[str, Architecture] = {
     "fasterrcnn_resnet50_fpn": Architecture("faster_rcnn", _resnet50_fpn, 5),
     "fasterrcnn_vgg16": Architecture("faster_rcnn", _vgg16, 1),
     "fasterrcnn_resnet50_c4": Architecture("faster_rcnn", _resnet50_c4, 1),
+    "fasterrcnn_mobilenet_v2_features": Architecture(
+        "faster_rcnn", partial(_features, _mobilenet_v2_features, 1280), 1
+    ),
+    # The last pooling (stride 32, or 16 without it) has no tensors: only --arch can say.
+    "fasterrcnn_vgg16_features": Architecture(
+        "faster_rcnn", partial(_features, partial(_vgg16_features, None), 512), 1
+    ),
+    "fasterrcnn_vgg16_features_conv5": Architecture(
+        "faster_rcnn", partial(_features, partial(_vgg16_features, -1), 512), 1
+    ),
 }
 
 

@@ -1,15 +1,12 @@
-"""Checkpoints from training frameworks, read without running code from them."""
+"""Checkpoints from training frameworks: which detector they are of, how many classes it has and their names."""
 
 from __future__ import annotations
 
 import argparse
-import pickle
-import re
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, Literal
 
 import torch
@@ -19,20 +16,26 @@ from torchvision.models.detection.ssd import SSD
 
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 from edgedet.export.architectures import ARCHITECTURES, class_count, guess_architecture, module_class_count
-
-STATE_KEYS = ("state_dict", "model_state_dict", "model", "ema_state_dict", "weights")
-"""Where training scripts keep the tensors, torchvision's reference scripts (``model``) among them."""
+from edgedet.export.checkpoint_file import read_content
+from edgedet.export.foreign_checkpoints import recognise
+from edgedet.export.inert_objects import Inert, array_values
+from edgedet.export.module_tree import class_path
+from edgedet.export.state_dict import entries_of, find_weights, is_detector
 
 BACKGROUND = {"__background__", "background", "bg", "_background_"}
+
+SETTINGS = ("args", "hyper_parameters", "hparams", "config", "cfg")
+"""Where training scripts keep what they were called with, the architecture's name among it."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A torchvision-style detector's tensors and what is known about them.
 
-    ``num_classes`` counts the background, as torchvision does; ``names`` does not hold it. ``background``: where
-    the class list itself has it, None where it does not say. ``named_by``: who named the classes. ``module``: the
-    detector itself, of a file that holds it whole.
+    ``num_classes`` counts the background, as torchvision does; ``names`` does not hold it. ``notes``: what was
+    chosen among several, or left out, in words. ``background``: where the class list itself has it, None where it
+    does not say. ``named_by``: who named the classes. ``module``: torchvision's detector itself, where it was saved
+    whole and its code was trusted; where it was not, ``inert`` stands for it.
     """
 
     path: Path
@@ -40,9 +43,11 @@ class Checkpoint:
     num_classes: int
     names: tuple[str, ...]
     state_dict: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
     background: Literal["first", "last"] | None = None
     named_by: Literal["stated", "coco", "nobody"] = "stated"
     module: nn.Module | None = None
+    inert: Inert | None = None
 
 
 def load_checkpoint(
@@ -52,18 +57,20 @@ def load_checkpoint(
     classes: Sequence[str] | None = None,
     trust: Literal["weights", "code"] = "weights",
 ) -> Checkpoint:
-    """Read a torchvision-style checkpoint: a dict (``arch``, ``num_classes``, ``classes``, ``state_dict``) or a
-    bare state_dict, whose architecture is recognised by its tensors where only one can have them.
+    """Read a torchvision-style checkpoint: a dict (``arch``, ``num_classes``, ``classes``, ``state_dict``), a bare
+    state_dict, or one that a training framework wrapped (:mod:`edgedet.export.state_dict`). The architecture is
+    recognised by the tensors where only one can have them.
 
     ``arch`` and ``classes`` (without background) override what the file says. ``trust="code"`` unpickles a file
-    that carries code, which runs it.
+    that carries code, which runs it; otherwise only tensors and plain values are read from it.
 
     Raises:
         CheckpointError: unreadable file, unknown architecture, or a class count that does not fit the tensors.
-        UntrustedCheckpointError: the file carries code and ``trust`` is ``"weights"``.
+        UntrustedCheckpointError: the file cannot be read without its code and ``trust`` is ``"weights"``.
+        MissingDependencyError: a safetensors file, and no package to read it.
     """
     path = Path(path)
-    return interpret(path, read_pickle(path, trust=trust), arch=arch, classes=classes)
+    return interpret(path, read_content(path, trust=trust), arch=arch, classes=classes)
 
 
 def interpret(
@@ -74,22 +81,21 @@ def interpret(
     classes: Sequence[str] | None = None,
     background: Literal["first", "last"] | None = None,
 ) -> Checkpoint:
-    """Find architecture, class count and tensors in an unpickled object; as :func:`load_checkpoint`."""
+    """Find architecture, class count and tensors in what a file holds; as :func:`load_checkpoint`."""
     if is_ultralytics(content):
         raise CheckpointError(f"{path} is an Ultralytics checkpoint; it has no torchvision architecture")
-    described: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
-    state = _state_dict(content, path)
-    module = _whole_module(content)
-    arch = arch or _text(described.get("arch"))
+    described = entries_of(content)
+    weights = find_weights(content, path)
+    state = weights.tensors
+    holder = class_path(weights.holder)
+    module = weights.holder if isinstance(weights.holder, FasterRCNN | SSD) else None
     if module is not None:
         arch = guess_architecture(state) or type(module).__name__
+    arch = arch or _stated_architecture(described)
     if arch is None:
-        arch = guess_architecture(state)
-        if arch is None:
-            raise CheckpointError(
-                f"{path} does not say which architecture it is, and its tensors fit several or none; "
-                f"add --arch, one of: {', '.join(sorted(ARCHITECTURES))}"
-            )
+        arch = guess_architecture(state) if recognise(state, holder) is None else None
+    if arch is None:
+        raise _no_architecture(path, state, holder)
     if arch not in ARCHITECTURES and module is None:
         raise CheckpointError(
             f"{path}: unknown architecture {arch!r}; edgedet knows {', '.join(sorted(ARCHITECTURES))}, "
@@ -105,7 +111,7 @@ def interpret(
     stated = described.get("num_classes")
     if stated is not None and (isinstance(stated, bool) or not isinstance(stated, int | float)):
         raise CheckpointError(
-            f"{path} says num_classes is {stated!r:.60}, a {type(stated).__name__}; expected a number: save it "
+            f"{path} says num_classes is {short(stated)}, a {type(stated).__name__}; expected a number: save it "
             "again, or without it"
         )
     if stated is not None and stated != num_classes:
@@ -122,132 +128,95 @@ def interpret(
             f"{path}: its class list has the background {place}, but background is stated to be {background}; one "
             "of the two is wrong"
         )
-    named_by: Literal["stated", "coco", "nobody"] = "stated" if names else "coco" if num_classes == 91 else "nobody"
-    names = _check_names(names, num_classes, path, place)
-    return Checkpoint(path, arch, num_classes, names, state, place, named_by, module)
-
-
-def read_pickle(path: Path, *, trust: Literal["weights", "code"] = "weights") -> Any:
-    """Unpickle a checkpoint: tensors and plain containers only, unless its code is trusted.
-
-    Raises:
-        CheckpointError: missing, empty, or not a PyTorch file.
-        UntrustedCheckpointError: it carries code and ``trust`` is ``"weights"``.
-    """
-    if not path.exists():
-        raise CheckpointError(f"no such file: {path}")
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; expected a checkpoint file (.pt, .pth)")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"{path} is empty; expected a checkpoint written by torch.save")
-    try:
-        # Training scripts put their parsed arguments beside the tensors; a Namespace only holds values.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            # Of pickle protocols; whether the file can be read is said below.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=trust == "weights")
-    except pickle.UnpicklingError as error:
-        if trust == "weights" and _looks_like_pickle(path):
-            culprit = _culprit(str(error))
-            cure = "save only the weights (torch.save(model.state_dict(), ...))"
-            if culprit is None:
-                raise UntrustedCheckpointError(
-                    f"{path} is a pickle that torch.load cannot read without running whatever code it may carry; "
-                    f"{cure}, or add --trust-checkpoint if you trust whoever made the file"
-                ) from error
-            if culprit.startswith("ultralytics."):
-                cure = "Ultralytics saves whole modules, so export it to ONNX with that package"
-            raise UntrustedCheckpointError(
-                f"{path} is a pickle that carries code ({culprit}), and loading it would run that code; {cure}, "
-                "or add --trust-checkpoint if you trust whoever made the file"
-            ) from error
-        raise _unreadable(path, error) from error
-    except ModuleNotFoundError as error:
-        raise CheckpointError(
-            f"{path} needs the package {error.name!r} to be unpickled, which is not installed; install it, or save "
-            "only the weights"
-        ) from error
-    except Exception as error:  # torch.load lets through whatever its readers raise on damaged files
-        raise _unreadable(path, error) from error
+    return Checkpoint(
+        path,
+        arch,
+        num_classes,
+        _check_names(names, num_classes, path, place),
+        state,
+        weights.notes,
+        background=place,
+        named_by="stated" if names else "coco" if num_classes == 91 else "nobody",
+        module=module,
+        inert=weights.holder if isinstance(weights.holder, Inert) else None,
+    )
 
 
 def is_ultralytics(content: Any) -> bool:
-    """Whether an unpickled object is what Ultralytics saves: a dict with whole modules of its own."""
+    """Whether this is what Ultralytics saves, with its code: a dict with whole modules of its own."""
     if not isinstance(content, Mapping):
         return False
     model = content.get("ema") or content.get("model")
     return isinstance(model, nn.Module) and type(model).__module__.startswith("ultralytics.")
 
 
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    # What its readers say of other files ("101", "In PyTorch 2.6, we changed ...") leads nobody to the cause.
-    reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+def _no_architecture(path: Path, state: Mapping[str, Tensor], holder: str | None) -> CheckpointError:
+    if holder is not None and holder.startswith("ultralytics."):
+        return UntrustedCheckpointError(
+            f"{path} is a pickle that carries code ({holder}), and loading it would run that code; Ultralytics "
+            "saves whole modules, so export it to ONNX with that package, or add --trust-checkpoint if you trust "
+            "whoever made the file"
+        )
+    known = recognise(state, holder)
+    if known is not None:
+        what, cure = known
+        return CheckpointError(f"{path} is {what}, not one of torchvision's detectors; {cure}")
+    if "backbone.28.weight" in state and "backbone.0.weight" in state:
+        return CheckpointError(
+            f"{path} has VGG16's layers as backbone; whether its last pooling is among them, tensors do not tell: "
+            "add --arch fasterrcnn_vgg16_features (vgg16().features whole, stride 32) or --arch "
+            "fasterrcnn_vgg16_features_conv5 (without the last pooling, stride 16)"
+        )
+    if is_detector(state):
+        return CheckpointError(
+            f"{path} does not say which architecture it is, and its tensors fit several or none; "
+            f"add --arch, one of: {', '.join(sorted(ARCHITECTURES))}"
+        )
+    first = ", ".join(list(state)[:3])
     return CheckpointError(
-        f"{path} is not a checkpoint that PyTorch can read{reason}; expected a file written by torch.save "
-        "(a truncated download is the usual cause)"
+        f"{path} holds the tensors of no detector that edgedet knows ({len(state)} tensors: {first:.120}, ...); "
+        f"expected those of one of {', '.join(sorted(ARCHITECTURES))}"
     )
 
 
-def _looks_like_pickle(path: Path) -> bool:
-    """Zip archives of torch.save, and the older bare pickles (protocol 2 or later)."""
-    with path.open("rb") as file:
-        return zipfile.is_zipfile(path) or file.read(1) == b"\x80"
-
-
-def _culprit(message: str) -> str | None:
-    """The object PyTorch names in its long refusal; None where it names none."""
-    found = re.search(r"GLOBAL:?\s+([\w.]+)", message)
-    return found.group(1) if found else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
-    """The mapping of tensors, wherever the training script put it, without DataParallel's ``module.`` prefix."""
-    found: Any = content
-    if isinstance(content, nn.Module):
-        found = content.state_dict()
-    elif isinstance(content, Mapping):
-        for key in STATE_KEYS:
-            inner = content.get(key)
-            if isinstance(inner, nn.Module):
-                inner = inner.state_dict()
-            if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
-                found = inner
-                break
-    if not isinstance(found, Mapping):
-        raise CheckpointError(
-            f"{path} holds a {type(content).__name__}; expected a state_dict, or a dict with the keys arch, "
-            "num_classes, classes and state_dict"
-        )
-    state = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    if not state:
-        raise CheckpointError(
-            f"{path} holds no tensors; expected a state_dict under one of {', '.join(STATE_KEYS)}"
-        )
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+def _stated_architecture(described: Mapping[str, Any]) -> str | None:
+    """From the file itself, or from what its training script was called with, where that is a name known here."""
+    stated = described.get("arch")
+    if isinstance(stated, str) and stated:
+        return stated
+    for key in SETTINGS:
+        settings = described.get(key)
+        entries = vars(settings) if isinstance(settings, argparse.Namespace) else entries_of(settings)
+        for name in ("arch", "model", "model_name", "architecture"):
+            value = entries.get(name)
+            if isinstance(value, str) and value in ARCHITECTURES:
+                return value
+    return None
 
 
 def _class_names(described: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """Names in the order of their numbers: from a list, from number to name, or from name to number."""
     for key in ("classes", "names", "class_names", "labels"):
-        value = described.get(key)
-        if isinstance(value, Mapping) and all(isinstance(index, int) for index in value):
-            value = [value[index] for index in sorted(value)]
+        value = array_values(described.get(key))
+        if isinstance(value, Mapping) and value and all(_number(index) is not None for index in value):
+            value = [value[index] for index in sorted(value, key=lambda index: _number(index) or 0)]
         elif isinstance(value, Mapping) and all(isinstance(index, int) for index in value.values()):
             value = sorted(value, key=value.__getitem__)
         if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
             return tuple(value)
         if key == "classes" and value:
             raise CheckpointError(
-                f"{path}: its classes are a {type(value).__name__} ({value!r:.60}); expected a list of names, or "
+                f"{path}: its classes are a {type(value).__name__} ({short(value)}); expected a list of names, or "
                 "give them with --classes"
             )
     return ()
+
+
+def _number(index: Any) -> int | None:
+    """A class's number as it is a key: JSON makes texts of them."""
+    if isinstance(index, str) and index.isdecimal() and len(index) < 9:
+        return int(index)
+    return index if isinstance(index, int) else None
 
 
 def require_same_order(given: Sequence[str], own: Sequence[str], path: Path) -> None:
@@ -301,12 +270,6 @@ def _check_names(
             f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}); give one per class, background left out"
         )
     return names
-
-
-def _whole_module(content: Any) -> FasterRCNN | SSD | None:
-    """The torchvision detector in a file that holds it whole."""
-    found = content.get("model") if isinstance(content, Mapping) else content
-    return found if isinstance(found, FasterRCNN | SSD) else None
 
 
 def coco_names() -> tuple[str, ...]:

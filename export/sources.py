@@ -17,7 +17,8 @@ from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.export import faster_rcnn, ssd, yolo, yolox
 from edgedet.export.assumptions import Assumption
-from edgedet.export.checkpoint import is_ultralytics, read_pickle
+from edgedet.export.checkpoint import is_ultralytics
+from edgedet.export.checkpoint_file import read_content
 from edgedet.export.family import Exported, GraphOptions
 from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
 from edgedet.export.interleaved import read_planes
@@ -25,6 +26,7 @@ from edgedet.export.options import ExportOptions
 from edgedet.export.trained import TrainedDetector, load_trained
 from edgedet.export.training import NOTHING_STATED
 from edgedet.export.winograd import remove_winograd
+from edgedet.file_signs import START, is_safetensors
 
 DEFAULT_FRAME = (640, 480)
 """(width, height): 4:3, what most camera modules give."""
@@ -99,7 +101,7 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         if any(entry.key == METADATA_KEY for entry in model.metadata_props):
             return _reopened(read_planes(remove_winograd(model)), source, options)
         return _from_foreign(open_foreign(source, imgsz=options.imgsz), source, options)
-    content = read_pickle(source, trust=options.trust)
+    content = read_content(source, trust=options.trust)
     if is_ultralytics(content):
         from edgedet.export.ultralytics import to_foreign
 
@@ -130,14 +132,16 @@ def graph_options(options: ExportOptions) -> GraphOptions:
 
 
 def _is_onnx(source: Path) -> bool:
-    """By name; a file of another name by its first bytes, since torch.save writes zip archives or pickles."""
+    """By name; a file of another name by its first bytes, as torch.save writes ZIP archives or pickles."""
     if source.suffix.lower() == ".onnx":
         return True
-    if source.suffix.lower() in (".pt", ".pth", ".ckpt", ".bin"):
+    if source.suffix.lower() in (".pt", ".pth", ".ckpt", ".bin", ".safetensors"):
         return False
     try:
         with source.open("rb") as file:
-            return file.read(1) == b"\x08"
+            start = file.read(START)
+        # The first field of an ONNX file is a small number; so may be the length that safetensors begin with.
+        return start[:1] == b"\x08" and not is_safetensors(start, source.stat().st_size)
     except OSError:
         return False
 
@@ -160,6 +164,8 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     exported = EXPORTERS[family](model, options, frame_size)
     card = _card(exported, family, checkpoint.arch, checkpoint.names)
     notes = trained.notes
+    if checkpoint.notes:
+        card = replace(card, provenance=card.provenance | {"weights": list(checkpoint.notes)})
     if family == "faster_rcnn" and options.imgsz is None:
         notes = (
             *notes,

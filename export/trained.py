@@ -18,7 +18,10 @@ from torchvision.ops import MultiScaleRoIAlign
 from edgedet.errors import CheckpointError
 from edgedet.export.architectures import ARCHITECTURES, build
 from edgedet.export.assumptions import Assumption
-from edgedet.export.checkpoint import Checkpoint, interpret, read_pickle
+from edgedet.export.checkpoint import Checkpoint, interpret
+from edgedet.export.checkpoint_file import read_content
+from edgedet.export.inert_objects import Inert
+from edgedet.export.state_dict import entries_of
 from edgedet.export.torchvision_settings import (
     POOLING,
     has_frozen_norms,
@@ -70,8 +73,9 @@ def load_trained(
         CheckpointError: see :func:`edgedet.export.checkpoint.interpret`; also settings that contradict the tensors.
         UsageError: the TOML file beside it cannot be read.
     """
-    content = read_pickle(path, trust=trust) if content is None else content
-    own = section_of_checkpoint(content, where=str(path))
+    content = read_content(path, trust=trust) if content is None else content
+    described_inside = {key: _entries(value) for key, value in entries_of(content).items()}
+    own = section_of_checkpoint(described_inside, where=str(path))
     notes: list[str] = []
     described = given
     if (toml := beside(path)) is not None:
@@ -88,11 +92,12 @@ def load_trained(
         classes=classes or stated.classes,
         background=stated.background,
     )
+    notes.extend(checkpoint.notes)
     stated = replace(stated, background=checkpoint.background or stated.background)
     if checkpoint.module is not None:
         return _whole_module(checkpoint, stated, tuple(notes))
     family = ARCHITECTURES[checkpoint.arch].family
-    for key, settings in arguments_of_checkpoint(content, settings_of_family(family)).items():
+    for key, settings in arguments_of_checkpoint(described_inside, settings_of_family(family)).items():
         new = [name for name in settings.stated() if getattr(stated, name) is None]
         if new:
             notes.append(f"read from the checkpoint's {key}: {', '.join(new)}")
@@ -107,6 +112,11 @@ def load_trained(
         module = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, settings=settings)
     assumed = () if known is not None else tuple(_assumed(family, module, stated, checkpoint))
     return TrainedDetector(checkpoint, family, module, stated, assumed, tuple(notes))
+
+
+def _entries(value: Any) -> Any:
+    """What is kept by name in an object whose class was not imported (Lightning's ``AttributeDict``), as a dict."""
+    return entries_of(value) if isinstance(value, Inert) else value
 
 
 def _whole_module(checkpoint: Checkpoint, given: TrainingSettings, notes: tuple[str, ...]) -> TrainedDetector:

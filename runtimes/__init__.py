@@ -16,5 +16,7 @@ SUFFIXES: dict[str, str] = {
     ".plan": "tensorrt",
     ".pt": "torch",
     ".pth": "torch",
+    ".ckpt": "torch",
+    ".safetensors": "torch",
 }
 """File suffix to runtime name."""

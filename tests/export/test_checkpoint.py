@@ -6,7 +6,7 @@ import argparse
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -148,11 +148,17 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
     assert not marker
 
 
-def test_a_pickled_module_needs_trust(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.pt", build(SSDLITE, 4))
-    with pytest.raises(UntrustedCheckpointError, match="torchvision"):
-        load_checkpoint(path)
-    assert load_checkpoint(path, trust="code").arch == SSDLITE
+def test_a_pickled_module_gives_its_tensors_and_with_trust_itself(tmp_path: Path) -> None:
+    module = build(SSDLITE, 4)
+    path = saved(tmp_path / "a.pt", module)
+    checkpoint = load_checkpoint(path)
+    assert (checkpoint.arch, checkpoint.num_classes, checkpoint.module) == (SSDLITE, 4, None)
+    assert checkpoint.inert is not None and checkpoint.inert.path == "torchvision.models.detection.ssd.SSD"
+    assert "settings were not (--trust-checkpoint reads them)" in checkpoint.notes[0]
+    for name, value in module.state_dict().items():
+        assert torch.equal(checkpoint.state_dict[name], value)
+    trusted = load_checkpoint(path, trust="code")
+    assert trusted.arch == SSDLITE and type(trusted.module) is type(module) and not trusted.notes
 
 
 @pytest.mark.parametrize(("content", "words"), [(b"", "empty"), (b"\xff\xd8\xff\xe0JFIF", "not a checkpoint")])
@@ -187,8 +193,12 @@ def test_other_files_are_no_checkpoints_and_torch_adds_nothing(
     assert not [each for each in recwarn if "pickle" in str(each.message)]
 
 
-def test_a_plain_pickle_is_refused_without_torchs_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+@pytest.mark.parametrize("trust", ["weights", "code"])
+def test_a_plain_pickle_is_refused_without_torchs_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, trust: Literal["weights", "code"]
+) -> None:
+    """Trust does not help: PyTorch cannot read it either."""
     (tmp_path / "model.pt").write_bytes(pickle.dumps({"x": 1}, protocol=4))
-    with pytest.raises(UntrustedCheckpointError, match="whatever code it may carry"):
-        load_checkpoint(tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=r"a Python pickle that torch\.save did not write"):
+        load_checkpoint(tmp_path / "model.pt", trust=trust)
     assert not [each for each in recwarn if "pickle" in str(each.message)]
