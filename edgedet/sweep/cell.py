@@ -54,7 +54,8 @@ def _export(setting: Setting, job: Job, artifact: Path) -> dict[str, Any]:
             precision=setting.precision,
             calib=job.calib if setting.precision == "int8" else None,
             eval=job.guard if setting.weights == "trained" else None,
-            max_drop=job.max_drop,
+            # Random weights have no accuracy that INT8 could cost.
+            max_drop=job.max_drop if setting.weights == "trained" else 1.0,
             proposals=setting.proposals,
             conf=setting.conf,
             over_budget="keep_best",
