@@ -42,8 +42,8 @@ def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]
     What stands in for mAP where there are no labels. Boxes may move a little, as they do in mAP without costing
     anything; missing, inventing and ranking wrongly cost what they cost in mAP. Measured on detectors whose INT8
     graphs lose nothing of mAP it is 0.98 to 1.00, where stricter figures (:func:`agreement`) are 0.90 to 0.98. Like
-    pycocotools' it is the area under the interpolated curve of precision over recall. None where nothing is confident:
-    what there is not cannot be found again.
+    pycocotools' it is the area under the interpolated curve of precision over recall. None where nothing is
+    confident: what there is not cannot be found again.
     """
     labels = sorted({int(label) for one in reference for label in one.labels[one.scores >= CONFIDENT]})
     precisions = [_average_precision(reference, candidate, label) for label in labels]

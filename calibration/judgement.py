@@ -14,8 +14,8 @@ FEW_CONFIDENT = 10
 def require_judgement(judge: Judge, reference: float | None, max_drop: float) -> None:
     """Refuse to quantise where an INT8 graph that finds nothing would be told that it lost nothing.
 
-    ``reference``: the judge's figure of the float graph. ``max_drop``: what may be lost of it; who allows 1 asks for
-    INT8 unjudged.
+    ``reference``: the judge's figure of the float graph. ``max_drop``: what may be lost of it; who allows 1 asks
+    for INT8 unjudged.
 
     Raises:
         CalibrationError: no figure, or one no larger than what may be lost.
@@ -29,7 +29,7 @@ def require_judgement(judge: Judge, reference: float | None, max_drop: float) ->
     )
     raise CalibrationError(
         f"what INT8 costs cannot be judged: {what}, so a graph that finds nothing would pass. Give images in which "
-        "the detector finds its objects (--calib, or labelled ones: --eval), or take INT8 unjudged with --max-drop 1"
+        "the detector finds its objects (--calib, or labelled ones: --eval), or take INT8 unjudged: --max-drop 1"
     )
 
 

@@ -149,7 +149,7 @@ class Quantisation:
         return self.judge(self.board.run(on)) if on else self.reference
 
     def loss_of(self, name: str) -> float | None:
-        """Agreement with the float graph lost on the probe frames by one unit alone; None where nothing is found."""
+        """Agreement with the float graph lost on the probe frames by one unit alone; None where none is there."""
         run = self.board.run({name})
         found = [one for frame in self._probes for one in self._reader(run, frame)]
         kept = agreement(self._expected, found)
