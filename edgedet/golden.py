@@ -128,8 +128,8 @@ def record(
     The most telling is the one whose detections add up to most confidence, the less they change when the grain of
     the scene does: what a grey level changes, another machine's arithmetic may change too. ``steadiness`` on the
     card is the share that stayed; None, with the reason under ``absent``, where there was nothing to stay. Where
-    nothing is found, ``more`` scenes are tried. A scene where nothing is found is better than an unsteady one: there
-    another machine should find nothing either.
+    nothing is found, ``more`` scenes are tried. A scene where nothing is found is better than an unsteady one:
+    there another machine should find nothing either.
     """
     found = [(seed, detector.detect(golden_frame(seed))) for seed in seeds]
     if not found:

@@ -90,7 +90,7 @@ def _accuracy(setting: Setting, job: Job, *, artifact: Path, folder: Path, key: 
 
     dataset = read_dataset(job.eval)
     with Detector(artifact, threads=job.threads) as detector:
-        evaluation = evaluate(detector, dataset)
+        evaluation = evaluate(detector, dataset, lowest_score=detector.thresholds.score)
         drawn = save_worst(detector, dataset, evaluation, folder / "worst" / key, count=WORST_IMAGES)
     beside = {number: path.relative_to(folder) for number, path in drawn.items()}
     return evaluation.to_dict(beside)

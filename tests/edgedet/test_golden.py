@@ -202,7 +202,7 @@ def test_a_golden_frame_without_anything_in_it_says_how_little_it_shows(card: Mo
 
 def test_a_scene_in_which_nothing_is_found_proves_nothing(card: ModelCard) -> None:
     quiet = replace(card, golden=record(Scripted(card, [], []), seeds=[5]))
-    with pytest.raises(SelftestError, match="proves nothing: golden frame 5 .*edgedet parity"):
+    with pytest.raises(SelftestError, match=r"proves nothing: golden frame 5 .*edgedet parity"):
         require_golden(Scripted(quiet, [], []))
     assert not require_golden(Scripted(quiet, [], []), unproved="accept").telling
     with pytest.raises(SelftestError, match="self-test failed"):
