@@ -1,7 +1,8 @@
 """Which blood-cell detector for the budget? Four backbones, proposals, input sizes and precisions in one table.
 
-On BCCD: SSDLite and Faster R-CNN with MobileNetV3, trained; torchvision's Faster R-CNN with VGG16 and ResNet50 (C4 and
-FPN) with random weights, for their speed alone. Exported, evaluated on the test split, measured, and put into one report:
+On BCCD: SSDLite and Faster R-CNN with MobileNetV3, trained; torchvision's Faster R-CNN with VGG16 and ResNet50 (C4
+and FPN) with random weights, for their speed alone. Exported, evaluated on the test split, measured, and put into
+one report:
 
     python benchmarks/tradeoff.py -o build/tradeoff --budget-ms 15
 

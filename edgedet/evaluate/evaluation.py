@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from edgedet.absent import explained
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
-from edgedet.evaluate.absent import NO_COUNTED_OBJECT, OF_CLASS, OF_COCO, OF_POINT, explained
+from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
 from edgedet.evaluate.coco import CocoEvaluator, CocoMetrics
 from edgedet.evaluate.frames import (
     Detect,
@@ -105,7 +106,7 @@ class Evaluation:
 
         ``drawn``: what :func:`edgedet.evaluate.worst.save_worst` gave; those pictures are listed under ``worst``.
         """
-        coco = explained(self.coco.to_dict(), OF_COCO)
+        coco = explained(self.coco.to_dict(), OF_COCO, otherwise=NO_OBJECT)
         coco["per_class"] = [
             explained(entry, OF_CLASS, otherwise="no object of this class") for entry in coco["per_class"]
         ]
@@ -133,7 +134,8 @@ class Evaluation:
                     explained(asdict(entry), {}, otherwise="no object of this class that counts")
                     for entry in self.classes
                 ],
-                "working_point": explained(asdict(self.at), OF_POINT) | {"chosen_by": self.chosen_by},
+                "working_point": explained(asdict(self.at), OF_POINT, otherwise=NO_OBJECT)
+                | {"chosen_by": self.chosen_by},
                 "false_alarm_rate": self.alarm_rate,
                 "false_alarm_threshold": self.alarm_threshold,
                 "by_threshold": [_table_row(point) for point in self.by_threshold],
@@ -310,4 +312,4 @@ def _mean(values: list[float]) -> float:
 
 def _table_row(point: WorkingPoint) -> dict[str, Any]:
     keys = ("threshold", "precision", "recall", "f1", "misses", "false_alarms")
-    return explained({key: getattr(point, key) for key in keys}, OF_POINT)
+    return explained({key: getattr(point, key) for key in keys}, OF_POINT, otherwise=NO_OBJECT)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgedet.absent import explained
 from edgedet.cli.eval import report_lines
 from edgedet.datasets import Dataset
-from edgedet.evaluate.absent import explained
 from edgedet.evaluate.curve_picture import save_curves
 from edgedet.evaluate.evaluation import Evaluation, evaluate
 from edgedet.evaluate.working_point import Ranking, best_f1_threshold, false_alarm_threshold, threshold_table
@@ -171,7 +171,7 @@ def test_asked_for_and_out_of_reach_is_another_reason(make_dataset: MakeDataset,
 
 
 def test_a_figure_that_is_there_needs_no_reason() -> None:
-    assert explained({"a": 0.0, "b": 1, "c": (0.1, math.nan), "d": ()}, {})["absent"] == {}
+    assert explained({"a": 0.0, "b": 1, "c": (0.1, math.nan), "d": ()}, {}, otherwise="so")["absent"] == {}
     assert explained({"a": None, "b": (math.nan, math.nan)}, {"a": "why"}, otherwise="so")["absent"] == {
         "a": "why",
         "b": "so",
