@@ -64,6 +64,10 @@ def read_result(path: str | Path) -> Result:
     try:
         for artifact in data["artifacts"]:
             _check_latency(artifact["latency"], str(artifact["name"]))
+            for stage in ("pre", "run", "post", "between"):
+                value = artifact["stages"][stage]
+                number = isinstance(value, int | float) and math.isfinite(value)
+                _require(number, f"{artifact['name']}: stage {stage} is {value!r}, expected milliseconds")
         machine = data["machine"]
         for section, names in (
             (machine, ("cpu", "gpus", "jetson", "clocks")),
