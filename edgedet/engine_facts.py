@@ -27,7 +27,7 @@ def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _layers(inspector: dict[str, Any]) -> str:
     counts = inspector.get("layers")
     every = sum(counts.values()) if isinstance(counts, dict) else 0
-    if not every:
+    if not every or not isinstance(counts, dict):
         return "not told (TensorRT's inspector names no layer that computes)"
     layers = ", ".join(
         f"{count} {kind} ({count / every * 100:.0f} %)"
