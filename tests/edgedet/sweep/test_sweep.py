@@ -22,8 +22,8 @@ from edgedet.cli import main
 from edgedet.cli.sweep import _tell
 from edgedet.errors import UsageError
 from edgedet.report.collect import collect
-from edgedet.sweep.cell import main as cell_main
 from edgedet.sweep.cell import _export, run_cell, write_cell
+from edgedet.sweep.cell import main as cell_main
 from edgedet.sweep.grid import Job, Setting, cell_key, grid, job_from_json, setting_from_json
 from edgedet.sweep.runner import SweepSummary, run_sweep
 
