@@ -148,11 +148,13 @@ def compare(
 ) -> bool:
     """Match all frames and print what agreed."""
     report = summarise([match_detections(reference(frame), candidate(frame), Tolerance()) for frame in frames])
+    counted = f"{name}: {report.reference_count} detections >= 0.05 on {report.frames} frames"
+    if report.absent:
+        return verdict(False, f"{counted}; not measured: {'; '.join(dict.fromkeys(report.absent.values()))}")
     return verdict(
-        report.agrees(REQUIRED) and report.reference_count > 0,
-        f"{name}: {report.reference_count} detections >= 0.05 on {report.frames} frames, found {report.found:.2%}, "
-        f"confirmed {report.confirmed:.2%}, worst IoU {report.worst_iou:.5f}, worst score difference "
-        f"{report.worst_score_difference:.6f}",
+        report.agrees(REQUIRED),
+        f"{counted}, found {report.found:.2%}, confirmed {report.confirmed:.2%}, worst IoU {report.worst_iou:.5f}, "
+        f"worst score difference {report.worst_score_difference:.6f}",
     )
 
 

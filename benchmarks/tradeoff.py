@@ -1,7 +1,8 @@
 """Which blood-cell detector for the budget? Four backbones, proposals, input sizes and precisions in one table.
 
-On BCCD: SSDLite and Faster R-CNN with MobileNetV3, trained; Faster R-CNN with VGG16 and ResNet50 (C4 and FPN) with
-random weights, for their speed alone. Exported, evaluated on the test split, measured, and put into one report:
+On BCCD: SSDLite and Faster R-CNN with MobileNetV3, trained; torchvision's Faster R-CNN with VGG16 and ResNet50 (C4
+and FPN) with random weights, for their speed alone. Exported, evaluated on the test split, measured, and put into
+one report:
 
     python benchmarks/tradeoff.py -o build/tradeoff --budget-ms 15
 
@@ -37,6 +38,7 @@ TRAINED = ("ssdlite320_mobilenet_v3_large_bccd.pt", "fasterrcnn_mobilenet_v3_lar
 UNTRAINED = ("fasterrcnn_vgg16", "fasterrcnn_resnet50_c4", "fasterrcnn_resnet50_fpn")
 CLASSES = ("RBC", "WBC", "Platelets")
 PROPOSALS = (4, 50, 150, 300)
+"""Boxes that reach the second stage of a frame; not to be taken for the boxes of one call of a head."""
 SIZES = ((320, 320), (240, 240))
 """Of the shortest side for Faster R-CNN, of both for SSDLite; 320 is what the trained ones were trained at."""
 

@@ -13,8 +13,8 @@ LEAST_SCORE = 0.05
 """Detections below this do not count on either side."""
 
 
-def agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) -> float:
-    """Agreement over all frames, in [0, 1]; 1 means equal boxes, labels and scores.
+def agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) -> float | None:
+    """Agreement over all frames, in [0, 1]; 1 means equal boxes, labels and scores, None that neither has any.
 
     Every detection is worth its score and earns the best IoU with a detection of its label on the other side, less
     their difference in score. Both directions count alike, so missing and inventing cost the same. Unlike mAP
@@ -29,24 +29,25 @@ def agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) 
             likeness -= np.abs(first.scores[:, None].astype(np.float64) - second.scores[None])
             likeness = np.where(first.labels[:, None] == second.labels[None], np.maximum(likeness, 0), 0)
             earned += float(first.scores @ likeness.max(axis=1) + likeness.max(axis=0) @ second.scores)
-    return earned / worth if worth else 1.0
+    return earned / worth if worth else None
 
 
 CONFIDENT = 0.3
 """Score from which the float graph's detections are taken for the truth."""
 
 
-def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]) -> float:
+def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]) -> float | None:
     """Average precision at IoU 0.5 with the reference's confident detections as ground truth, mean over classes.
 
     What stands in for mAP where there are no labels. Boxes may move a little, as they do in mAP without costing
     anything; missing, inventing and ranking wrongly cost what they cost in mAP. Measured on detectors whose INT8
     graphs lose nothing of mAP it is 0.98 to 1.00, where stricter figures (:func:`agreement`) are 0.90 to 0.98. Like
-    pycocotools' it is the area under the interpolated curve of precision over recall. 1 where nothing is confident.
+    pycocotools' it is the area under the interpolated curve of precision over recall. None where nothing is
+    confident: what there is not cannot be found again.
     """
     labels = sorted({int(label) for one in reference for label in one.labels[one.scores >= CONFIDENT]})
     precisions = [_average_precision(reference, candidate, label) for label in labels]
-    return float(np.mean(precisions)) if precisions else 1.0
+    return float(np.mean(precisions)) if precisions else None
 
 
 def _average_precision(reference: Sequence[Detections], candidate: Sequence[Detections], label: int) -> float:

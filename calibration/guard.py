@@ -26,25 +26,31 @@ Names = frozenset[str]
 
 @dataclass(frozen=True)
 class Verdict:
-    """``on``: units that stay INT8. ``figure``: the judge's with them. ``evaluations``: full ones it took."""
+    """``on``: units that stay INT8. ``figure``: the judge's with them, None where it has nothing to judge by.
+    ``evaluations``: full ones it took."""
 
     on: Names
-    figure: float
+    figure: float | None
     evaluations: int
+
+
+def within(reference: float | None, figure: float | None, allowed: float) -> bool:
+    """Whether ``figure`` is at most ``allowed`` below ``reference``; an absent figure is below nothing."""
+    return reference is not None and figure is not None and reference - figure <= allowed
 
 
 class Guard:
     """Searches the largest gain inside the budget.
 
     ``evaluate``: the judge's figure with the named units in INT8 and all others in float; the reference is
-    ``evaluate`` of the empty set. ``sensitivity``: agreement lost by one unit alone.
+    ``evaluate`` of the empty set. ``sensitivity``: agreement lost by one unit alone, None where nothing tells.
     """
 
     def __init__(
         self,
         units: Sequence[Unit],
-        evaluate: Callable[[Names], float],
-        sensitivity: Callable[[str], float],
+        evaluate: Callable[[Names], float | None],
+        sensitivity: Callable[[str], float | None],
         *,
         ledger: Ledger,
         progress: Progress = silent,
@@ -55,38 +61,39 @@ class Guard:
         self._ledger = ledger
         self._progress = progress
         self.evaluations = 0
-        self.losses: dict[str, float] = {}
+        self.losses: dict[str, float | None] = {}
 
-    def figure(self, on: Names) -> float:
+    def figure(self, on: Names) -> float | None:
         """The judge's figure with ``on`` in INT8, measured once."""
 
-        def measure() -> float:
+        def measure() -> float | None:
             self.evaluations += 1
             self._progress("accuracy", self.evaluations, 0)
             return self._evaluate(on)
 
-        return float(self._ledger.figure(f"figure {self._ledger.key(on)}", measure))
+        figure: float | None = self._ledger.figure(f"figure {self._ledger.key(on)}", measure)
+        return figure
 
     @property
-    def reference(self) -> float:
+    def reference(self) -> float | None:
         """The float graph's figure."""
         return self.figure(frozenset())
 
-    def drop(self, on: Names) -> float:
-        """What ``on`` in INT8 costs."""
-        return self.reference - self.figure(on)
+    def keeps(self, on: Names, aim: float) -> bool:
+        """Whether ``on`` in INT8 costs at most ``aim``. What cannot be told is not kept, unless all may be lost."""
+        return aim >= 1 or within(self.reference, self.figure(on), aim)
 
     def ranking(self) -> list[str]:
-        """Units by agreement lost per gain, worst first."""
+        """Units by agreement lost per gain, worst first; those of which nothing tells come last."""
         for count, name in enumerate(self._units):
             self.losses[name] = self._ledger.figure(f"loss {name}", partial(self._sensitivity, name))
             self._progress("sensitivity", count + 1, len(self._units))
-        return sorted(self._units, key=lambda name: -self.losses[name] / max(self._units[name].gain, 1e-9))
+        return sorted(self._units, key=lambda name: -(self.losses[name] or 0.0) / max(self._units[name].gain, 1e-9))
 
     def search(self, aim: float) -> Verdict:
         """Give precision back until the drop is at most ``aim``."""
         everything = frozenset(self._units)
-        if not everything or self.drop(everything) <= aim:
+        if not everything or self.keeps(everything, aim):
             return self._verdict(everything)
         order = self.ranking()
 
@@ -94,11 +101,11 @@ class Guard:
             return everything - frozenset(order[:count])
 
         bad, good = 0, 1
-        while good < len(order) and self.drop(without(good)) > aim:
+        while good < len(order) and not self.keeps(without(good), aim):
             bad, good = good, min(good * 2, len(order))
         while good - bad > 1:
             middle = (bad + good) // 2
-            if self.drop(without(middle)) <= aim:
+            if self.keeps(without(middle), aim):
                 good = middle
             else:
                 bad = middle
@@ -106,7 +113,7 @@ class Guard:
         # The ranking is by single units on few frames; some were given back for company's sake.
         returnable = sorted(order[:good], key=lambda name: -self._units[name].gain)[:RETURNS]
         for name in returnable:
-            if self.drop(on | {name}) <= aim:
+            if self.keeps(on | {name}, aim):
                 on |= {name}
         return self._verdict(on)
 

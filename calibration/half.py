@@ -74,6 +74,8 @@ HALF_OPERATORS = frozenset(
         "DequantizeLinear",
     ]
 )
+UNSEEN = "no calibration images, so which values are too large for fp16 was not looked at"
+
 FLOAT_INPUTS: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
 """Inputs that the operator wants in fp32 whatever its data's type."""
 
@@ -97,7 +99,8 @@ def to_half(
 
     ``frames``: prepared inputs of the graph (as :class:`edgedet.preprocess.Preprocessor` makes them), gone through
     more than once; without them only constants and operator kinds decide. Inputs and outputs keep their types.
-    ``report`` holds ``nodes_fp16``, ``kept_fp32`` (name to reason, decoding summed up), ``casts``, ``frames``.
+    ``report`` holds ``nodes_fp16``, ``kept_fp32`` (name to reason, decoding summed up), ``casts``, ``frames``, and
+    ``absent``: why it is not known which values fp16 cannot hold, where that is so.
 
     Raises:
         ArtifactError: the graph's operator set cannot be raised to one that has fp16 everywhere.
@@ -134,6 +137,7 @@ def to_half(
             "kept_fp32": named,
             "casts": casts,
             "frames": count,
+            "absent": {} if count else {"kept_fp32": UNSEEN},
         },
     )
 

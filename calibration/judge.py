@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from edgedet.calibration.agreement import found_again
+from edgedet.calibration.agreement import CONFIDENT, found_again
 from edgedet.calibration.ledger import digest_of
 from edgedet.calibration.network import Array
 from edgedet.card import ModelCard
@@ -30,9 +31,11 @@ class Judge(Protocol):
     """What the figure is, for the model card."""
     digest: str
     """Identifies images, labels and settings behind the figure."""
+    nothing: str
+    """Why there is no figure where there is none."""
 
-    def __call__(self, run: Run) -> float:
-        """The figure of one graph."""
+    def __call__(self, run: Run) -> float | None:
+        """The figure of one graph; None where its images have nothing in them to judge by."""
 
 
 class Reader:
@@ -60,10 +63,16 @@ class AgreementJudge:
         self._reader = Reader(card, outputs)
         self._frames = frames
         self._reference = [found for frame in frames for found in self._reader(reference, frame)]
+        self.confident = sum(int((found.scores >= CONFIDENT).sum()) for found in self._reference)
+        """How many detections of the float graph there are to find again."""
+        self.nothing = (
+            f"the fp32 graph finds nothing that scores {CONFIDENT:g} or more in {len(self._reference)} calibration "
+            "images"
+        )
         self.digest = digest_of("agreement", len(frames), *(np.asarray(frame) for frame in frames))
 
-    def __call__(self, run: Run) -> float:
-        """The figure of ``run``, 1 for the reference itself."""
+    def __call__(self, run: Run) -> float | None:
+        """The figure of ``run``, 1 for the reference itself; None where that finds nothing."""
         found = [one for frame in self._frames for one in self._reader(run, frame)]
         return found_again(self._reference, found)
 
@@ -72,6 +81,7 @@ class MapJudge:
     """COCO mAP on a labelled dataset, of frames prepared and read exactly as on the device."""
 
     name = "mAP"
+    nothing = "the evaluation images hold no object of the detector's classes"
 
     def __init__(self, card: ModelCard, dataset: Dataset, outputs: Sequence[str]) -> None:
         self._card = card
@@ -86,12 +96,13 @@ class MapJudge:
             parts += [str(image.path), status.st_size, status.st_mtime_ns, image.boxes, image.labels]
         self.digest = digest_of("map", *parts)
 
-    def __call__(self, run: Run) -> float:
-        """mAP at IoU 0.50 to 0.95."""
+    def __call__(self, run: Run) -> float | None:
+        """mAP at IoU 0.50 to 0.95; None where no class has an object."""
         from edgedet.evaluate.coco import evaluate_coco
 
         def detect(frame: Array) -> Detections:
             place = self._prepare.prepare(frame)
             return self._post(run(self._prepare.tensor), place, 0)
 
-        return float(evaluate_coco(detect, self._dataset).map)
+        figure = float(evaluate_coco(detect, self._dataset).map)
+        return None if math.isnan(figure) else figure

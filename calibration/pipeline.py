@@ -19,8 +19,9 @@ from edgedet.calibration.data import CalibrationFrames
 from edgedet.calibration.dialect import Dialect, LayerChoice, Unit
 from edgedet.calibration.equalise import equalise
 from edgedet.calibration.fitting import rough_fit
-from edgedet.calibration.guard import AIM, Guard, Verdict
+from edgedet.calibration.guard import AIM, Guard, Verdict, within
 from edgedet.calibration.judge import Judge
+from edgedet.calibration.judgement import absent, doubts
 from edgedet.calibration.ledger import Ledger, digest_of
 from edgedet.calibration.network import Array, Network, prepare
 from edgedet.calibration.observe import Progress, silent
@@ -93,7 +94,8 @@ def quantise(
         progress: called with (what, done, of); ``of`` is 0 where the end is not known.
 
     Raises:
-        CalibrationError: no frames, or frames the graph does not take.
+        CalibrationError: no frames, frames the graph does not take, or nothing in the images to judge by
+            (unless ``max_drop`` is 1).
         ArtifactError: a graph that is quantised already or of a hopeless operator set.
         AccuracyBudgetError: the drop cannot be kept inside the budget.
         ExportError: the result breaks a rule of TensorRT's (a defect of edgedet).
@@ -137,6 +139,7 @@ def quantise(
         judge=judge,
         cache=options.cache,
         threads=options.threads,
+        max_drop=options.max_drop,
         progress=progress,
     )
     guard = Guard(
@@ -163,9 +166,9 @@ def quantise(
         if unit.name not in verdict.on and unit.name not in reasons
     }
     share = _share(work, [unit for unit in units if unit.name in verdict.on])
-    drop = guard.reference - figure
-    if drop > options.max_drop or (options.target == "tensorrt" and share < LEAST_SHARE):
-        _refuse_or_warn(work, guard, options, drop=drop, share=share, warnings=warnings)
+    kept = options.max_drop >= 1 or within(guard.reference, figure, options.max_drop)
+    if not kept or (options.target == "tensorrt" and share < LEAST_SHARE):
+        _refuse_or_warn(work, guard, options, figure=figure, share=share, warnings=warnings)
     latency = None
     if options.target == "cpu":
         latency = wall_times({"fp32": network.model, "int8": finished}, frames[0], threads=options.threads)
@@ -185,6 +188,7 @@ def quantise(
         rules.check(finished)
     onnx.checker.check_model(finished, full_check=True)
     on = [unit for unit in units if unit.name in verdict.on] if share else []
+    warnings += doubts(work.judge, guard.reference) if on else []
     report = {
         "target": options.target,
         "images": len(frames),
@@ -203,6 +207,7 @@ def quantise(
         "ranges": dict(Counter(work.fit.methods[layer.input] for unit in on for layer in unit.layers)),
         "rounding": dict(Counter(work.fit.layers[layer.name].rounding for unit in on for layer in unit.layers)),
         "losses": dict(guard.losses),
+        "absent": absent(work.judge, {"before": guard.reference, "after": figure}, guard.losses),
         "latency_ms": latency and latency | {"threads": options.threads or available_cores()},
         "evaluations": verdict.evaluations,
         "resumed_figures": work.ledger.resumed,
@@ -250,27 +255,29 @@ def _paying(
 
 def _inside_budget(
     work: Quantisation, guard: Guard, units: Sequence[Unit], options: QuantiseOptions
-) -> tuple[onnx.ModelProto, Verdict, float]:
+) -> tuple[onnx.ModelProto, Verdict, float | None]:
     """Search, build, and measure what was really built; aim lower as long as that disagrees."""
     # Who allows everything to be lost asks for all that INT8 makes faster.
     aim = options.max_drop * AIM if options.max_drop < 1 else 1.0
-    best: tuple[onnx.ModelProto, Verdict, float] | None = None
+    best: tuple[onnx.ModelProto, Verdict, float | None] | None = None
     for _ in range(ATTEMPTS):
         verdict = guard.search(aim)
         finished = work.build([unit for unit in units if unit.name in verdict.on])
         figure = _figure(work, finished, verdict.on)
-        if best is None or figure > best[2]:
+        if best is None or (figure is not None and (best[2] is None or figure > best[2])):
             best = (finished, verdict, figure)
-        if guard.reference - figure <= options.max_drop or not verdict.on:
+        reference, switched = guard.reference, guard.figure(verdict.on)
+        if within(reference, figure, options.max_drop) or not verdict.on or reference is None or switched is None:
             break
-        aim = min(aim, guard.drop(verdict.on)) - options.max_drop / 4
+        aim = min(aim, reference - switched) - options.max_drop / 4
     assert best is not None
     return best
 
 
-def _figure(work: Quantisation, finished: onnx.ModelProto, on: frozenset[str]) -> float:
+def _figure(work: Quantisation, finished: onnx.ModelProto, on: frozenset[str]) -> float | None:
     """The judge's figure of a finished graph, measured once."""
-    return float(work.ledger.figure(f"finished {work.ledger.key(on)}", partial(work.figure_of, finished)))
+    figure: float | None = work.ledger.figure(f"finished {work.ledger.key(on)}", partial(work.figure_of, finished))
+    return figure
 
 
 def _refuse_or_warn(
@@ -278,12 +285,17 @@ def _refuse_or_warn(
     guard: Guard,
     options: QuantiseOptions,
     *,
-    drop: float,
+    figure: float | None,
     share: float,
     warnings: list[str],
 ) -> None:
+    lost = (
+        f"an unknown part of {work.judge.name}"
+        if guard.reference is None or figure is None
+        else f"{guard.reference - figure:.4f} of {work.judge.name} ({guard.reference:.4f} in fp32)"
+    )
     text = (
-        f"the best INT8 graph loses {drop:.4f} of {work.judge.name} ({guard.reference:.4f} in fp32) with "
+        f"the best INT8 graph loses {lost} with "
         f"{share:.0%} of the multiply-adds in INT8; the budget is {options.max_drop:g} with at least "
         f"{LEAST_SHARE:.0%} for TensorRT"
     )

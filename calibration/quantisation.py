@@ -14,6 +14,7 @@ from edgedet.calibration.dialect import Dialect, Unit
 from edgedet.calibration.executor import Fusion, open_session
 from edgedet.calibration.fitting import fit
 from edgedet.calibration.judge import AgreementJudge, Judge, Reader, Run
+from edgedet.calibration.judgement import require_judgement
 from edgedet.calibration.ledger import Ledger, digest_of
 from edgedet.calibration.network import Array, Layer, Network
 from edgedet.calibration.observe import Observation, Progress, observe
@@ -31,7 +32,11 @@ class Quantisation:
     """A network fitted to calibration frames in one dialect.
 
     ``candidates``: units that can be INT8.
+    ``reference``: the judge's figure of the float graph, None where it has nothing to judge by.
     ``ledger``: what was measured for exactly this graph, these frames, this judge and this dialect.
+
+    Raises:
+        CalibrationError: the judge would let an INT8 graph pass that finds nothing (:func:`require_judgement`).
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Quantisation:
         judge: Judge | None,
         cache: Path | None,
         threads: int | None,
+        max_drop: float,
         progress: Progress,
     ) -> None:
         self.network = network
@@ -74,6 +80,10 @@ class Quantisation:
             ),
         )
         self.candidates = list(candidates)
+        self.reference: float | None = self.ledger.figure("reference", lambda: judge(self._float))
+        if self.candidates:
+            # Before ranges and weights are fitted, which takes minutes.
+            require_judgement(judge, self.reference, max_drop)
         self.seen = self._observe()
         self.fit = fit(
             network,
@@ -134,18 +144,18 @@ class Quantisation:
             self._board = Switchboard(self.network, self.dialect, self.fit, self.candidates, threads=self._threads)
         return self._board
 
-    def figure_with(self, on: Collection[str]) -> float:
+    def figure_with(self, on: Collection[str]) -> float | None:
         """The judge's figure with the named units in INT8."""
-        if not self.candidates:  # nothing to switch
-            return self.judge(self._float)
-        return self.judge(self.board.run(on))
+        return self.judge(self.board.run(on)) if on else self.reference
 
-    def loss_of(self, name: str) -> float:
-        """Agreement with the float graph lost on the probe frames by one unit alone."""
+    def loss_of(self, name: str) -> float | None:
+        """Agreement with the float graph lost on the probe frames by one unit alone; None where none is there."""
         run = self.board.run({name})
-        return 1 - agreement(self._expected, [one for frame in self._probes for one in self._reader(run, frame)])
+        found = [one for frame in self._probes for one in self._reader(run, frame)]
+        kept = agreement(self._expected, found)
+        return None if kept is None else 1 - kept
 
-    def figure_of(self, model: onnx.ModelProto) -> float:
+    def figure_of(self, model: onnx.ModelProto) -> float | None:
         """The judge's figure of a finished graph, in the arithmetic of its target."""
         return self.judge(self.runner(model, "fused" if self.dialect.name == "cpu" else "separate"))
 

@@ -57,7 +57,7 @@ class Detector:
         ArtifactError: the file is missing, damaged, or tells nothing about what it detects.
         RuntimeUnavailableError: what would run it is not installed or does not work here.
         UsageError: options out of range or beyond what the artifact can honour.
-        SelftestError: the golden input gives something else.
+        SelftestError: the golden input gives something else, or shows nothing.
     """
 
     def __init__(

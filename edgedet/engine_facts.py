@@ -14,19 +14,26 @@ def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     [('layers', '3 int8 (75 %), 1 fp16 (25 %); 2 reformats'), ('layer time', '90 % int8')]
     """
     inspector, memory = facts.get("inspector"), facts.get("memory")
-    if isinstance(inspector, dict) and isinstance(counts := inspector.get("layers"), dict) and counts:
-        every = sum(counts.values())
-        layers = ", ".join(
-            f"{count} {kind} ({count / every * 100:.0f} %)"
-            for kind, count in sorted(counts.items(), key=lambda item: -item[1])
-        )
-        yield "layers", f"{layers}; {inspector.get('reformats', 0)} reformats"
+    if isinstance(inspector, dict):
+        yield "layers", _layers(inspector)
         yield "layer time", _layer_time(inspector.get("time"))
     if isinstance(memory, dict):
         yield (
             "memory",
             f"the build was to take {_sizes(memory.get('predicted_mib'))}, took {_sizes(memory.get('peak_mib'))}",
         )
+
+
+def _layers(inspector: dict[str, Any]) -> str:
+    counts = inspector.get("layers")
+    every = sum(counts.values()) if isinstance(counts, dict) else 0
+    if not every or not isinstance(counts, dict):
+        return "not told (TensorRT's inspector names no layer that computes)"
+    layers = ", ".join(
+        f"{count} {kind} ({count / every * 100:.0f} %)"
+        for kind, count in sorted(counts.items(), key=lambda item: -item[1])
+    )
+    return f"{layers}; {inspector.get('reformats', 'an unknown number of')} reformats"
 
 
 def _layer_time(time: Any) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.card import ModelCard, Precision
 from edgedet.errors import ArtifactError, SelftestError
-from edgedet.parity import FrameParity, Tolerance, match_detections
+from edgedet.parity import FrameParity, Tolerance, match_detections, summarise
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
@@ -35,6 +35,8 @@ TELLING = 0.7
 
 LEAST = 0.1
 """Asked of the unsteadiest scene: what computes something else agrees on next to nothing."""
+
+NOTHING_COMPARED = "no detection of this scene can be compared: there is none, or only the last that was kept"
 
 STEADY_ENOUGH = 0.3
 """Below this a scene proves less than one where nothing is to be found."""
@@ -68,6 +70,12 @@ class GoldenReport:
     tolerance: Tolerance
     required: float
     passed: bool
+    """Nothing speaks against it; where the report is not ``telling``, nothing speaks for it either."""
+
+    @property
+    def telling(self) -> bool:
+        """Whether there was anything to compare."""
+        return bool(self.expected or self.found)
 
     def __str__(self) -> str:
         matched = len(self.parity.pairs)
@@ -75,7 +83,7 @@ class GoldenReport:
         said = f"golden frame {self.seed}: {self.expected} detections at export, {self.found} here, {matched} agree"
         if matched:
             said += f" (scores within {worst:.4f}, IoU at least {self.parity.ious.min():.3f})"
-        if not (self.expected or self.found):
+        if not self.telling:
             return f"{said}: it ran, which is all this shows; see edgedet parity"
         if self.required < TELLING:
             said += f"; {self.required:.0%} would do, the scene being an unsteady one"
@@ -119,8 +127,9 @@ def record(
 
     The most telling is the one whose detections add up to most confidence, the less they change when the grain of
     the scene does: what a grey level changes, another machine's arithmetic may change too. ``steadiness`` on the
-    card is the share that stayed. Where nothing is found, ``more`` scenes are tried. A scene where nothing is found
-    is better than an unsteady one: there another machine should find nothing either.
+    card is the share that stayed; None, with the reason under ``absent``, where there was nothing to stay. Where
+    nothing is found, ``more`` scenes are tried. A scene where nothing is found is better than an unsteady one:
+    there another machine should find nothing either.
     """
     found = [(seed, detector.detect(golden_frame(seed))) for seed in seeds]
     if not found:
@@ -134,12 +143,20 @@ def record(
     heaviest = sorted((each for each in found if len(each[1])), key=lambda each: _weight(each[1]), reverse=True)
     heaviest = heaviest[:FINALISTS]
     telling = steadied(heaviest)
-    weights = [_weight(some) * golden["steadiness"] for (_, some), golden in zip(heaviest, telling, strict=True)]
+    weights = [
+        _weight(some) * (golden["steadiness"] or 0.0) for (_, some), golden in zip(heaviest, telling, strict=True)
+    ]
     best = telling[int(np.argmax(weights))] if telling else None
-    if best is not None and best["steadiness"] >= STEADY_ENOUGH:
+    if best is not None and (best["steadiness"] or 0.0) >= STEADY_ENOUGH:
         return best
     empty = steadied([each for each in found if not len(each[1])][:FINALISTS])
-    return max((*empty, *([best] if best else [])), key=lambda golden: float(golden["steadiness"]))
+    return max((*empty, *([best] if best else [])), key=_kept)
+
+
+def _kept(golden: dict[str, Any]) -> float:
+    """How far the scene can be relied on to stay as it is; where nothing was found, nothing can leave it."""
+    steadiness = golden.get("steadiness")
+    return 1.0 if steadiness is None else float(steadiness)
 
 
 def _weight(detections: Detections) -> float:
@@ -169,7 +186,10 @@ def _steadied(detector: GoldenSource, golden: dict[str, Any]) -> dict[str, Any]:
         nudged = frame.astype(np.int16) + (_hash(positions) % np.uint64(3)).astype(np.int16) - 1
         found = detector.detect(np.clip(nudged, 0, 255).astype(np.uint8))
         shares.append(_share(_compare(golden, found, detector.card, None)[0]))
-    return golden | {"steadiness": math.floor(1000 * min(shares)) / 1000}
+    known = [share for share in shares if share is not None]
+    if not known:
+        return golden | {"steadiness": None, "absent": {"steadiness": NOTHING_COMPARED}}
+    return golden | {"steadiness": math.floor(1000 * min(known)) / 1000}
 
 
 def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport:
@@ -186,6 +206,7 @@ def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport
         raise ArtifactError("this artifact carries no golden input to replay; export it with this edgedet")
     frame, steadiness = _scene(golden)
     parity, tolerance = _compare(golden, detector.detect(frame), detector.card, conf)
+    share = _share(parity)
     required = max(min(TOLERANCES[detector.card.precision][1], steadiness), LEAST)
     return GoldenReport(
         seed=int(golden["seed"]),
@@ -194,7 +215,7 @@ def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport
         parity=parity,
         tolerance=tolerance,
         required=required,
-        passed=_share(parity) >= required,
+        passed=share is None or share >= required,
     )
 
 
@@ -213,19 +234,16 @@ def _compare(
     return match_detections(expected, found, tolerance), tolerance
 
 
-def _share(parity: FrameParity) -> float:
-    """Of what was expected and of what was found, the lower share that has its counterpart."""
-    return min(
-        1 - len(parity.missing) / max(parity.reference_count, 1),
-        1 - len(parity.invented) / max(parity.candidate_count, 1),
-    )
+def _share(parity: FrameParity) -> float | None:
+    """Of what was expected and of what was found, the lower share that has its counterpart; None of nothing."""
+    return summarise([parity]).share
 
 
 def _scene(golden: dict[str, Any]) -> tuple[NDArray[np.uint8], float]:
     """The frame, and how steady its detections are; older cards do not tell that."""
     try:
         seed, height, width = (int(golden[key]) for key in ("seed", "height", "width"))
-        steadiness = float(golden.get("steadiness", 1.0))
+        steadiness = _kept(golden)
         if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE and 0 <= steadiness <= 1):
             raise ValueError(f"{width} x {height} pixels, steadiness {steadiness}")
     except (KeyError, OverflowError, TypeError, ValueError) as error:
@@ -233,14 +251,25 @@ def _scene(golden: dict[str, Any]) -> tuple[NDArray[np.uint8], float]:
     return golden_frame(seed, height, width), steadiness
 
 
-def require_golden(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport:
+def require_golden(
+    detector: GoldenSource, *, conf: float | None = None, unproved: Literal["refuse", "accept"] = "refuse"
+) -> GoldenReport:
     """Replay and insist.
+
+    ``unproved``: what becomes of a scene in which nothing was found at export, and nothing here.
 
     Raises:
         ArtifactError: nothing to replay.
-        SelftestError: the detections differ from those at export by more than the precision explains.
+        SelftestError: the detections differ from those at export by more than the precision explains, or there are
+            none on either side (unless ``unproved`` is ``accept``).
     """
     report = replay(detector, conf=conf)
+    if not report.telling and unproved == "refuse":
+        above = "" if conf is None else f" at scores of {conf:g} or more"
+        raise SelftestError(
+            f"the self-test proves nothing: golden frame {report.seed} holds no detection to compare{above}, from "
+            "export or from here. Compare with what it was made from on frames of your own: edgedet parity"
+        )
     if not report.passed:
         raise SelftestError(
             f"self-test failed: {report}; expected {report.required:.0%} to agree within IoU "

@@ -52,8 +52,9 @@ class ParityReport:
     """Agreement over many frames.
 
     ``found``: share of the reference's detections that the candidate has too. ``confirmed``: share of the
-    candidate's detections that the reference has too (less than 1 means some were invented). Both are 1 where
-    there was nothing to find. The worst differences are those among matched pairs.
+    candidate's detections that the reference has too (less than 1 means some were invented). The worst differences
+    are those among matched pairs. Each is None where there is nothing that it could be a figure of; ``absent`` says
+    why.
     """
 
     frames: int
@@ -62,23 +63,41 @@ class ParityReport:
     matched: int
     missing: int
     invented: int
-    worst_iou: float
-    worst_score_difference: float
-    worst_corner_difference: float
+    worst_iou: float | None
+    worst_score_difference: float | None
+    worst_corner_difference: float | None
 
     @property
-    def found(self) -> float:
-        """Share of the reference's detections with a partner."""
-        return 1 - self.missing / self.reference_count if self.reference_count else 1.0
+    def found(self) -> float | None:
+        """Share of the reference's detections with a partner; None where the reference has none."""
+        return 1 - self.missing / self.reference_count if self.reference_count else None
 
     @property
-    def confirmed(self) -> float:
-        """Share of the candidate's detections with a partner."""
-        return 1 - self.invented / self.candidate_count if self.candidate_count else 1.0
+    def confirmed(self) -> float | None:
+        """Share of the candidate's detections with a partner; None where the candidate has none."""
+        return 1 - self.invented / self.candidate_count if self.candidate_count else None
+
+    @property
+    def share(self) -> float | None:
+        """The lower of the two shares; None where neither found anything."""
+        return min((share for share in (self.found, self.confirmed) if share is not None), default=None)
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Why figures are None, by their names."""
+        reasons = {}
+        if self.found is None:
+            reasons["found"] = f"the reference finds nothing on {self.frames} frames"
+        if self.confirmed is None:
+            reasons["confirmed"] = f"the candidate finds nothing on {self.frames} frames"
+        if not self.matched:
+            worst = ("worst_iou", "worst_score_difference", "worst_corner_difference")
+            reasons |= dict.fromkeys(worst, "no detection has a partner")
+        return reasons
 
     def agrees(self, required: float) -> bool:
-        """Whether both shares reach ``required``."""
-        return min(self.found, self.confirmed) >= required
+        """Whether the shares reach ``required``; two that find nothing have not been shown to agree."""
+        return self.share is not None and self.share >= required
 
 
 def pairwise_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -165,11 +184,11 @@ def summarise(frames: Sequence[FrameParity]) -> ParityReport:
         matched=sum(len(frame.pairs) for frame in frames),
         missing=sum(len(frame.missing) for frame in frames),
         invented=sum(len(frame.invented) for frame in frames),
-        worst_iou=min((float(frame.ious.min()) for frame in frames if len(frame.ious)), default=1.0),
+        worst_iou=min((float(frame.ious.min()) for frame in frames if len(frame.ious)), default=None),
         worst_score_difference=max(
-            (float(frame.score_differences.max()) for frame in frames if len(frame.pairs)), default=0.0
+            (float(frame.score_differences.max()) for frame in frames if len(frame.pairs)), default=None
         ),
         worst_corner_difference=max(
-            (float(frame.corner_differences.max()) for frame in frames if len(frame.pairs)), default=0.0
+            (float(frame.corner_differences.max()) for frame in frames if len(frame.pairs)), default=None
         ),
     )

@@ -89,10 +89,11 @@ def _tensorrt() -> str:
                 detector.detect(frame)
                 found.append(match_detections(reference.detect(frame), detector.detect(frame), TOLERANCE))
             report = summarise(found)
-            if min(report.found, report.confirmed) < 0.98:
+            if not report.agrees(0.98):
+                share = "none" if report.share is None else f"{report.share:.1%}"
                 raise SelftestError(
-                    f"TensorRT gives other detections than ONNX Runtime: {report.found:.1%} of "
-                    f"{report.reference_count} found; report this with edgedet doctor --json"
+                    f"TensorRT gives other detections than ONNX Runtime: {share} of {report.reference_count} agree;"
+                    " report this with edgedet doctor --json"
                 )
             return f"{report.reference_count} detections as by ONNX Runtime; {detector.description}"
 

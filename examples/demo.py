@@ -139,6 +139,8 @@ def exact(found: dict[str, list[Detections]]) -> str:
     """How many of torchvision's detections fp32 gives, to the last pixel."""
     pairs = zip(found["torch"], found["fp32"], strict=True)
     report = summarise([match_detections(ours, theirs, Tolerance(min_score=CONF)) for ours, theirs in pairs])
+    if report.found is None:
+        return "not measured: torchvision finds nothing"
     return f"{report.found:.1%} equal to torchvision's"
 
 
@@ -146,6 +148,8 @@ def alike(reference: Sequence[Detections], candidate: Sequence[Detections]) -> s
     """How many of fp32's objects int8 finds."""
     pairs = zip(reference, candidate, strict=True)
     report = summarise([match_detections(ours, theirs, SAME_OBJECT) for ours, theirs in pairs])
+    if report.found is None or report.confirmed is None:
+        return f"not measured: {next(iter(report.absent.values()))}"
     return f"{report.found:.1%} of fp32's objects, {1 - report.confirmed:.1%} of its own"
 
 

@@ -118,7 +118,9 @@ def require_precision(found: EnginePrecision, asked: Precision, graph: Mapping[s
     if asked == "fp32" or not decisive:
         return
     share = decisive.get(asked, 0) / sum(decisive.values())
-    wanted = graph.get(asked, 0) / max(sum(graph.values()), 1)
+    every = sum(graph.values())
+    wanted = graph.get(asked, 0) / every if every else 0.0
+    told = f"the graph: {wanted:.0%}" if every else "the graph has no layer with weights"
     # Other layers than those with weights are counted for whether there is any, but are no measure of how many.
     least = LEAST_SHARE * wanted if any(name != "other" for name in found.weighted) else 0.0
     if share > 0 and share >= least:
@@ -126,7 +128,7 @@ def require_precision(found: EnginePrecision, asked: Precision, graph: Mapping[s
     said = ", ".join(f"{count} in {name}" for name, count in sorted(decisive.items()))
     extent = "not one layer of the engine runs" if not share else f"only {share:.0%} of the engine's layers run"
     raise ExportError(
-        f"{asked} was asked for, but {extent} in it ({said}; the graph: {wanted:.0%}): TensorRT fell back in "
+        f"{asked} was asked for, but {extent} in it ({said}; {told}): TensorRT fell back in "
         "silence. The engine was not written; update TensorRT, or export with another precision"
     )
 

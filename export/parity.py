@@ -69,7 +69,8 @@ def measure(
     """Agreement of the float graph ``model`` with its framework, as the card keeps it.
 
     Where neither finds anything on ``frames``, the best candidates below the threshold are compared on more scenes:
-    the same arithmetic gave them. ``least_score`` says from where on, ``below_threshold`` whether that was done.
+    the same arithmetic gave them. ``least_score`` says from where on, ``below_threshold`` whether that was done;
+    ``absent`` why shares and differences are None, where there was nothing to compare all the same.
     """
     tolerance = Tolerance(min_score=max(LEAST_SCORE, card.output.score_threshold + 0.001))
     report = _compare(model, card, [reference(frame) for frame in frames], frames, tolerance)
@@ -91,6 +92,7 @@ def measure(
     return {
         "frames": report.frames,
         "detections": report.reference_count,
+        "graph_detections": report.candidate_count,
         "found": report.found,
         "confirmed": report.confirmed,
         "worst_iou": report.worst_iou,
@@ -98,6 +100,7 @@ def measure(
         "least_score": tolerance.min_score,
         "max_score_difference": tolerance.max_score_difference,
         "below_threshold": below,
+        "absent": report.absent,
     }
 
 
@@ -121,12 +124,18 @@ def _compare(
 
 def note(parity: dict[str, Any], *, precision: str) -> str:
     """What :func:`measure` found, in a sentence. ``precision``: what is made of the float graph afterwards."""
-    if not parity["detections"]:
+    shares = [parity[name] for name in ("found", "confirmed") if parity[name] is not None]
+    if not shares:
         return (
             "nothing could be compared with the framework: the network gives not one candidate on these frames; "
             "compare on frames of your own: edgedet parity"
         )
-    share = min(parity["found"], parity["confirmed"])
+    if parity["found"] is None:
+        return (
+            f"the framework finds nothing on {parity['frames']} frames where the graph finds "
+            f"{parity['graph_detections']}: run edgedet parity on frames of your own"
+        )
+    share = min(shares)
     what = "detections"
     why = ""
     if parity["below_threshold"]:

@@ -195,7 +195,8 @@ def _reduce_precision(
 
         half = to_half(model, frames, progress=progress)
         card = replace(card, precision="fp16", measured=card.measured | {"fp16": half.report})
-        return half.model, card, [f"{half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"]
+        counts = f"{half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
+        return half.model, card, ["; ".join([counts, *half.report["absent"].values()])]
     from edgedet.calibration.judge import MapJudge
     from edgedet.calibration.pipeline import QuantiseOptions, quantise
     from edgedet.datasets import read_dataset

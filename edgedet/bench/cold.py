@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from edgedet.absent import explained
 from edgedet.bench.frames import Frame
 
+NO_STATUS = "/proc/self/status is not there"
 STARTS = 3
 TIMEOUT_SECONDS = 900
 FRAMES_IN_MEMORY = 8
@@ -82,9 +84,9 @@ def _summarise(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str
     if isinstance(device, int):
         device = max(run["device"] for run in runs)
     memory = {
-        "peak_rss": {"not_measured": "/proc/self/status is not there"} if None in peaks else max(peaks),
+        "peak_rss": {"not_measured": NO_STATUS} if None in peaks else max(peaks),
         "rss_after_import": runs[0]["memory"]["imported"],
         "rss_after_open": runs[0]["memory"]["opened"],
         "device": device,
     }
-    return cold, memory
+    return cold, explained(memory, {}, otherwise=NO_STATUS)

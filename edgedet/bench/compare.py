@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgedet.absent import explained
 from edgedet.bench.reference import SORTING
 from edgedet.bench.state import QUIET_SHARE
 from edgedet.bench.statistics import (
     CONFIDENCE,
+    LEAST_SERIES,
     Interval,
     bootstrap_paired_ratio,
     bootstrap_ratio,
@@ -48,9 +50,9 @@ class Comparison:
     after: str
     p50_before: float
     p50_after: float
-    ratio: Interval
+    ratio: Interval | None
     """``after / before`` of typical block medians; of runs made apart, in quiet moments and without what the
-    machine's own change explains."""
+    machine's own change explains. None where fewer than ``LEAST_SERIES`` blocks of each can be compared."""
     min_effect: float
     """Smaller changes were to be "no change"."""
     verdict: Verdict
@@ -63,27 +65,32 @@ class Comparison:
     """How the verdict came about, one sentence."""
 
     @property
-    def resolution(self) -> float:
-        """The smallest slowdown that this comparison would have called one, as a share."""
+    def resolution(self) -> float | None:
+        """The smallest slowdown that this comparison would have called one, as a share; None without a ratio."""
+        if self.ratio is None:
+            return None
         return max(self.min_effect, self.ratio.high / self.ratio.value - 1, 1 - self.ratio.low / self.ratio.value)
 
     def describe(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
+        """As JSON; of figures that are None, ``absent`` says why."""
+        ratio, resolution = self.ratio, self.resolution
+        figures = {
             "before": self.before,
             "after": self.after,
             "p50_before_ms": self.p50_before,
             "p50_after_ms": self.p50_after,
-            "ratio": round(self.ratio.value, 5),
-            "interval": [round(self.ratio.low, 5), round(self.ratio.high, 5)],
-            "confidence": self.ratio.confidence,
+            "ratio": None if ratio is None else round(ratio.value, 5),
+            "interval": None if ratio is None else [round(ratio.low, 5), round(ratio.high, 5)],
+            "confidence": None if ratio is None else ratio.confidence,
             "min_effect": self.min_effect,
-            "resolution": round(self.resolution, 5),
+            "resolution": None if resolution is None else round(resolution, 5),
             "verdict": self.verdict,
-            "machine_ratio": self.machine and round(self.machine, 5),
+            "machine_ratio": None if self.machine is None else round(self.machine, 5),
             "paired": self.paired,
             "reason": self.reason,
         }
+        machine = "both were measured in one run" if self.paired else self.reason
+        return explained(figures, {"machine_ratio": machine}, otherwise=self.reason)
 
 
 def compare_artifacts(
@@ -126,6 +133,7 @@ def compare_artifacts(
         trouble = _disturbed(first, second) or trouble
         if machine is not None and works[0] != SORTING:
             note += f" (the reference network took {machine - 1:+.1%} time, and what that explains is taken out)"
+        note += _unknown_load(first, second)
     if elsewhere is not None:
         trouble = f"not measured on the same machine ({elsewhere}); compare results of one machine"
     if count < LEAST_BLOCKS:
@@ -185,10 +193,10 @@ def _gpus(machine: dict[str, Any], drivers: bool) -> str:
     return ", ".join(named) or "none"
 
 
-def _judge(ratio: Interval, min_effect: float, trouble: str | None) -> tuple[Verdict, str]:
+def _judge(ratio: Interval | None, min_effect: float, trouble: str | None) -> tuple[Verdict, str]:
+    if trouble is not None or ratio is None:
+        return "undecided", trouble or "too few blocks were measured"
     span = f"{ratio.confidence:.0%} interval {ratio.low - 1:+.1%} to {ratio.high - 1:+.1%}"
-    if trouble is not None:
-        return "undecided", trouble
     if ratio.low > 1 and ratio.value >= 1 + min_effect:
         return "slower", f"the {span} lies above zero"
     if ratio.high < 1 and ratio.value <= 1 / (1 + min_effect):
@@ -202,16 +210,19 @@ def _median(block: dict[str, Any]) -> float:
     return float(np.median(block["samples_ms"]))
 
 
-def _paired(before: list[float], after: list[float], confidence: float) -> Interval:
-    if not before:
-        return Interval(1.0, 0.0, float("inf"), confidence)
+def _paired(before: list[float], after: list[float], confidence: float) -> Interval | None:
+    if len(before) < LEAST_SERIES:
+        return None
     return bootstrap_paired_ratio(before, after, confidence=confidence)
 
 
 def _apart(
     before: list[dict[str, Any]], after: list[dict[str, Any]], works: tuple[str, str], confidence: float
-) -> tuple[Interval, float | None, str | None]:
+) -> tuple[Interval | None, float | None, str | None]:
     """The ratio, that of the reference work, and why there is no verdict."""
+    if min(len(before), len(after)) < LEAST_SERIES:
+        return None, None, None
+    ratio: Interval
     values = [_median(block) for block in before], [_median(block) for block in after]
     if works[0] != works[1]:
         reason = f"the fixed work beside the frames differs ({works[0]} before, {works[1]} after); {ADVICE}"
@@ -235,7 +246,11 @@ def _quiet(
     before: list[dict[str, Any]], after: list[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
     def undisturbed(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [block for block in blocks if (block["others_cpu_share"] or 0.0) <= QUIET_SHARE]
+        return [
+            block
+            for block in blocks
+            if block["others_cpu_share"] is None or block["others_cpu_share"] <= QUIET_SHARE
+        ]
 
     chosen = undisturbed(before), undisturbed(after)
     if min(map(len, chosen)) < LEAST_BLOCKS or (len(chosen[0]), len(chosen[1])) == (len(before), len(after)):
@@ -243,13 +258,21 @@ def _quiet(
     return *chosen, f" (quiet blocks alone: {len(chosen[0])} of {len(before)}, {len(chosen[1])} of {len(after)})"
 
 
+def _unknown_load(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+    """A word on runs during which nobody counted what other processes did: unknown is not quiet."""
+    if all(block["others_cpu_share"] is not None for block in (*before, *after)):
+        return ""
+    return " (what other processes used of the CPUs is not known for all of the time)"
+
+
 def _disturbed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str | None:
-    shares = [
-        float(np.median([block["others_cpu_share"] or 0.0 for block in blocks])) for blocks in (before, after)
-    ]
-    if max(shares) <= QUIET_SHARE:
+    shares = []
+    for blocks in (before, after):
+        known = [block["others_cpu_share"] for block in blocks if block["others_cpu_share"] is not None]
+        shares.append(float(np.median(known)) if known else None)
+    if all(share is None or share <= QUIET_SHARE for share in shares):
         return None
+    said = ["an unknown part" if share is None else f"{share:.0%}" for share in shares]
     return (
-        f"other processes used {shares[0]:.0%} of the CPUs before and {shares[1]:.0%} after; quieten the machine, "
-        f"or {ADVICE}"
+        f"other processes used {said[0]} of the CPUs before and {said[1]} after; quieten the machine, or {ADVICE}"
     )

@@ -17,7 +17,13 @@ import numpy as np
 from edgedet.bench.frames import Frame
 from edgedet.bench.reference import Reference, sorting
 from edgedet.bench.state import MachineState, others_share, read_state
-from edgedet.bench.statistics import bootstrap_centre, bootstrap_paired_ratio, summarise
+from edgedet.bench.statistics import (
+    LEAST_SERIES,
+    bootstrap_centre,
+    bootstrap_paired_ratio,
+    settled_interval,
+    summarise,
+)
 
 STAGES = ("pre", "run", "post")
 FRAME_STRIDE = 7
@@ -89,10 +95,15 @@ class Series:
 
     def describe(self) -> dict[str, Any]:
         """The result's ``latency`` section."""
-        interval = bootstrap_centre(self.medians)
-        return summarise(self.samples) | {
-            "p50_interval": [round(interval.low, 4), round(interval.high, 4)],
-            "settled": self.settled,
+        interval = settled_interval(self.medians)
+        summary = summarise(self.samples)
+        if interval is None:
+            summary["absent"]["p50_interval"] = (
+                f"{LEAST_SERIES} blocks are needed, {len(self.blocks)} were measured"
+            )
+        return summary | {
+            "p50_interval": None if interval is None else [round(interval.low, 4), round(interval.high, 4)],
+            "settled": self.settled and interval is not None,
             "seconds": round(self.seconds, 3),
             "warmup": self.warmup,
             "reference": self.reference,
@@ -212,10 +223,12 @@ def _finished(series: Sequence[Series], rules: Rules) -> bool:
     if any(its.seconds < rules.seconds or len(its.samples) < rules.frames for its in series):
         # Slow detectors would never see so many frames in time: the time limit ends it.
         return all(its.seconds >= rules.max_seconds for its in series)
-    for its in series:
-        its.settled = bootstrap_centre(its.medians).relative_half_width <= rules.half_width
-    ratios = [bootstrap_paired_ratio(series[0].medians, its.medians) for its in series[1:]]
-    settled = all(its.settled for its in series) and all(
-        ratio.relative_half_width <= rules.half_width for ratio in ratios
-    )
+    settled = False
+    if min(len(its.blocks) for its in series) >= LEAST_SERIES:
+        for its in series:
+            its.settled = bootstrap_centre(its.medians).relative_half_width <= rules.half_width
+        ratios = [bootstrap_paired_ratio(series[0].medians, its.medians) for its in series[1:]]
+        settled = all(its.settled for its in series) and all(
+            ratio.relative_half_width <= rules.half_width for ratio in ratios
+        )
     return settled or all(its.seconds >= rules.max_seconds for its in series)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from edgedet.absent import explained
 from edgedet.bench.frames import Frame
 from edgedet.bench.statistics import summarise
 
@@ -109,4 +110,8 @@ def _run_together(
         raise failures[0]
     together = summarise([sample for stream in samples for sample in stream])
     rate = sum(len(stream) / span for stream, span in zip(samples, spans, strict=True))
-    return {"frames_per_second": round(rate, 3)} | {key: together[key] for key in ("frames", "p50", "p95", "max")}
+    return {"frames_per_second": round(rate, 3)} | explained(
+        {key: together[key] for key in ("frames", "p50", "p95", "max")},
+        together["absent"],
+        otherwise="not measured",
+    )

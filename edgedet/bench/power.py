@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from edgedet.absent import explained
+
 TOTALS: tuple[tuple[str, ...], ...] = (
     ("VDD_IN",),
     ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),
@@ -153,14 +155,23 @@ class PowerLog:
 
     def _follow(self) -> None:
         while True:
-            self.readings.append((self.clock(), self.meter.read()))
+            self._read()
             if self._stop.wait(self.interval):
-                self.readings.append((self.clock(), self.meter.read()))
+                self._read()
                 return
+
+    def _read(self) -> None:
+        try:
+            watts = self.meter.read()
+        except Exception:  # whatever the driver raises: a meter that fails has read nothing
+            watts = {}
+        self.readings.append((self.clock(), watts))
 
 
 def mean_watts(readings: Sequence[tuple[float, dict[str, float]]], begin: float, end: float) -> dict[str, float]:
     """Mean power by rail between two moments (trapezoids; the readings nearest outside count at the edges).
+
+    A rail that was not read from beginning to end is left out: what it did when nobody looked is not known.
 
     >>> mean_watts([(0.0, {"total": 4.0}), (1.0, {"total": 6.0}), (2.0, {"total": 6.0})], 0.0, 2.0)
     {'total': 5.5}
@@ -175,21 +186,36 @@ def mean_watts(readings: Sequence[tuple[float, dict[str, float]]], begin: float,
     for name in names:
         values = np.array([watts.get(name, np.nan) for _, watts in readings])
         known = ~np.isnan(values)
+        if not _covers(times[known], begin, end):
+            continue
         curve = np.interp(grid, times[known], values[known])
         area = float(((curve[1:] + curve[:-1]) / 2 * np.diff(grid)).sum())
         mean[name] = round(area / (end - begin), 4) if end > begin else float(curve[0])
     return mean
 
 
+def _covers(times: Any, begin: float, end: float) -> bool:
+    """Whether a rail's readings reach over a stretch of time, give or take a tenth of it or a few readings."""
+    slack = max((end - begin) / 10, 5 * INTERVAL_SECONDS)
+    return bool(times.min() <= begin + slack and times.max() >= end - slack)
+
+
 def energy_summary(
     meter: PowerMeter, watts: dict[str, float], idle: dict[str, float], seconds: float, frames: int
 ) -> dict[str, Any]:
-    """Power and energy of a stretch of work: joules per frame need a rail that is the whole."""
+    """Power and energy of a stretch of work: joules per frame need a rail that is the whole, read all the while."""
     total = watts.get("total")
-    return {
+    if not watts:
+        why = f"{meter.source} gave no reading during all of the work"
+    elif total is None:
+        why = f"no total ({meter.covers})"
+    else:
+        why = "no frame was counted"
+    figures = {
         "source": meter.source,
         "covers": meter.covers,
         "watts": watts,
         "idle_watts": idle,
         "joules_per_frame": None if total is None or not frames else round(total * seconds / frames, 6),
     }
+    return explained(figures, {}, otherwise=why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def read_result(path: str | Path) -> Result:
     """Read a benchmark's result.
 
     Raises:
-        UsageError: no such file, not a benchmark's result, or written by a newer edgedet.
+        UsageError: no such file, not a benchmark's result, damaged, or written by a newer edgedet.
     """
     try:
         data = json.loads(Path(path).read_text())
@@ -60,4 +61,59 @@ def read_result(path: str | Path) -> Result:
         )
     if not data.get("artifacts"):
         raise UsageError(f"{path} holds no artifact; run `edgedet bench ARTIFACT --json {path}` again")
+    try:
+        for artifact in data["artifacts"]:
+            _check_latency(artifact["latency"], str(artifact["name"]))
+            for stage in ("pre", "run", "post", "between"):
+                value = artifact["stages"][stage]
+                number = isinstance(value, int | float) and math.isfinite(value)
+                _require(number, f"{artifact['name']}: stage {stage} is {value!r}, expected milliseconds")
+        machine = data["machine"]
+        for section, names in (
+            (machine, ("cpu", "gpus", "jetson", "clocks")),
+            (machine["cpu"], ("model", "cores")),
+            (machine["clocks"], ("governor",)),
+            (data["during"], ("throttled", "others_cpu_share")),
+            (data["rules"], ("threads",)),
+            (data["frames"], ("kind", "source", "count")),
+        ):
+            for name in names:
+                section[name]
+    except (KeyError, TypeError) as error:
+        lacking = (
+            f"{error} is not there" if isinstance(error, KeyError) else f"a value is of the wrong kind ({error})"
+        )
+        raise UsageError(f"{path} is damaged: {lacking}; {AGAIN}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}; {AGAIN}") from error
     return data
+
+
+AGAIN = "expected what `edgedet bench --json` wrote, so run it again"
+
+
+def _check_latency(latency: dict[str, Any], name: str) -> None:
+    """Times are divided by one another and drawn on logarithmic axes: none may be 0 or less, or missing."""
+    _require_time(latency["p50"], f"{name}: p50")
+    for number, block in enumerate(latency["blocks"]):
+        where = f"{name}, block {number}"
+        _require(isinstance(block["turn"], int), f"{where}: turn is {block['turn']!r}, expected a number")
+        _require_time(block["reference_ms"], f"{where}: reference_ms")
+        _require(len(block["samples_ms"]) > 0, f"{where}: no sample")
+        for sample in block["samples_ms"]:
+            _require_time(sample, f"{where}: a sample")
+        share = block["others_cpu_share"]
+        _require(
+            share is None or (isinstance(share, int | float) and 0 <= share <= 1),
+            f"{where}: others_cpu_share is {share!r}, expected null or a share",
+        )
+
+
+def _require_time(value: Any, what: str) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    _require(number and 0 < value < math.inf, f"{what} is {value!r}, expected milliseconds above 0")
+
+
+def _require(condition: bool, complaint: str) -> None:
+    if not condition:
+        raise ValueError(complaint)

@@ -11,11 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgedet.absent import explained
+
 GPU_DEVFREQ = ("gpu", "ga10b", "gv11b", "gp10b", "gm20b")
 """Parts of the names Jetsons give their GPU in /sys/class/devfreq (Orin: 17000000.gpu, Xavier: 17000000.gv11b)."""
 
 OVERCURRENT = {"oc1": "undervoltage", "oc2": "average overcurrent", "oc3": "instantaneous overcurrent"}
 """Jetson Orin's counters in hwmon ``soctherm_oc`` (Jetson Linux Developer Guide, "OC Event")."""
+
+UNKNOWN = {
+    "throttled": "this machine has no counters to tell",
+    "others_cpu_share": "this machine does not count its CPU time, or too little of it went by",
+}
+"""Why what :func:`summarise_states` tells may be None."""
 
 QUIET_SHARE = 0.05
 """Other processes using more of the machine's CPUs than this disturb a measurement."""
@@ -76,7 +84,7 @@ def summarise_states(states: Sequence[MachineState], root: Path = Path("/")) -> 
         if count > first.throttle_events.get(name, 0)
     }
     share = others_share(first, last)
-    return {
+    figures = {
         "cpu_mhz": {"min": min(mhz), "max": max(mhz)} if mhz else None,
         "gpu_mhz": {"min": min(gpu), "max": max(gpu)} if gpu else None,
         "temperatures": {
@@ -90,6 +98,7 @@ def summarise_states(states: Sequence[MachineState], root: Path = Path("/")) -> 
         "throttle_events": events,
         "others_cpu_share": None if share is None else round(share, 4),
     }
+    return explained(figures, UNKNOWN, otherwise="this machine does not tell")
 
 
 def describe_clocks(root: Path = Path("/")) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.absent import explained
+
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
@@ -18,6 +20,9 @@ CONFIDENCE = 0.99
 
 LEAST_SAMPLES = {"p90": 10, "p95": 20, "p99": 100}
 """Below this many frames, the percentile would only be another name for the maximum: it is None."""
+LEAST_SERIES = 5
+"""Values that an interval needs. One says nothing of its own spread; of three, more than one resample in a hundred
+is nothing but the lowest, so that the interval's ends would be the extremes themselves."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,9 @@ class Interval:
 def summarise(samples_ms: Sequence[float] | Floats) -> dict[str, Any]:
     """Percentiles (linear between ranks), mean, maximum and jitter of latencies in milliseconds.
 
-    Every sample counts. Jitter is the mean absolute difference of consecutive frames (the quantity RFC 3550
-    smooths), in milliseconds: what a display or a tracker downstream notices.
+    Every sample counts. What too few samples cannot tell is None, and ``absent`` says why. Jitter is the mean
+    absolute difference of consecutive frames (the quantity RFC 3550 smooths), in milliseconds: what a display or a
+    tracker downstream notices.
 
     >>> summarise([10.0, 12.0, 10.0])["p50"], summarise([10.0, 12.0, 10.0])["jitter"]
     (10.0, 2.0)
@@ -52,7 +58,13 @@ def summarise(samples_ms: Sequence[float] | Floats) -> dict[str, Any]:
     for name, reduce in (("mean", np.mean), ("min", np.min), ("max", np.max)):
         summary[name] = round(float(reduce(values)), 4) if values.size else None
     summary["jitter"] = round(float(np.abs(np.diff(values)).mean()), 4) if values.size > 1 else None
-    return summary
+    few = {name: f"{count} frames are needed, {values.size} ran" for name, count in LEAST_SAMPLES.items()}
+    return explained(summary, few | {"jitter": f"2 frames are needed, {values.size} ran"}, otherwise="no frame ran")
+
+
+def settled_interval(series: Sequence[float] | Floats) -> Interval | None:
+    """:func:`bootstrap_centre`, or None where the series is too short for an interval."""
+    return bootstrap_centre(series) if len(series) >= LEAST_SERIES else None
 
 
 def bootstrap_centre(

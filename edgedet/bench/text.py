@@ -40,10 +40,15 @@ def _describe_artifact(artifact: dict[str, Any]) -> Iterator[str]:
     percentiles = "  ".join(
         f"{name} {latency[name]:.2f}" for name in ("p50", "p90", "p95", "p99", "max") if latency[name] is not None
     )
-    low, high = latency["p50_interval"]
+    jitter = "not measured" if latency["jitter"] is None else f"{latency['jitter']:.2f}"
     state = "" if latency["settled"] else ", NOT settled"
-    yield f"  latency     {percentiles}  jitter {latency['jitter']:.2f} ms ({latency['frames']} frames)"
-    yield f"              typically between {low:.2f} and {high:.2f} ms with 99 %{state}"
+    yield f"  latency     {percentiles}  jitter {jitter} ms ({latency['frames']} frames)"
+    if latency["p50_interval"] is None:
+        why = latency.get("absent", {}).get("p50_interval", "too few blocks")
+        yield f"              how far the median can be relied on is not known: {why}{state}"
+    else:
+        low, high = latency["p50_interval"]
+        yield f"              typically between {low:.2f} and {high:.2f} ms with 99 %{state}"
     stages = artifact["stages"]
     parts = "  ".join(
         f"{name} {_figure(stages[name], '.2f')}" for name in ("capture", "pre", "run", "post", "between")
@@ -71,7 +76,8 @@ def _describe_artifact(artifact: dict[str, Any]) -> Iterator[str]:
     else:
         total = energy["watts"].get("total")
         joules = energy["joules_per_frame"]
-        figures = "no total" if joules is None else f"{total:.2f} W, {joules * 1e3:.1f} mJ a frame"
+        why = energy.get("absent", {}).get("joules_per_frame", "no total")
+        figures = why if joules is None else f"{total:.2f} W, {joules * 1e3:.1f} mJ a frame"
         yield f"  energy      {figures} ({energy['source']}: {energy['covers']})"
 
 
@@ -94,11 +100,15 @@ def describe_comparison(comparison: Comparison) -> Iterator[str]:
     """One verdict, what it rests on, and what it would have missed."""
     ratio = comparison.ratio
     yield f"{comparison.verdict.upper()}: {comparison.after} against {comparison.before}"
+    change = (
+        "not measured"
+        if ratio is None
+        else (f"{ratio.value - 1:+.1%} ({ratio.low - 1:+.1%} to {ratio.high - 1:+.1%} with {ratio.confidence:.0%})")
+    )
     yield (
         f"  p50 {comparison.p50_before:.2f} -> {comparison.p50_after:.2f} ms; "
-        f"{'in turns' if comparison.paired else 'apart'}: {ratio.value - 1:+.1%} "
-        f"({ratio.low - 1:+.1%} to {ratio.high - 1:+.1%} with {ratio.confidence:.0%})"
+        f"{'in turns' if comparison.paired else 'apart'}: {change}"
     )
     yield f"  {comparison.reason}"
-    if comparison.verdict in ("no change", "undecided"):
+    if comparison.resolution is not None and comparison.verdict in ("no change", "undecided"):
         yield f"  a slowdown below {comparison.resolution:.0%} would have gone unseen"

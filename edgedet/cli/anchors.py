@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedet.absent import explained
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import canvas_size, class_names, positive_integer, whole_number
 
@@ -72,32 +73,38 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+TOO_FEW = "no more boxes than anchors, so each may be its own"
+
+
 def _facts(anchors: Anchors, grid: AnchorGrid, boxes: int) -> dict[str, Any]:
     return {
         "boxes": boxes,
-        "yolo": {
-            "anchors": anchors.sizes.round(2).tolist(),
-            "mean_iou": round(anchors.mean_iou, 5),
-            "covered_at_iou_50": round(anchors.covered, 5),
-        },
-        "faster_rcnn": {
-            "scales": grid.scales.round(2).tolist(),
-            "aspect_ratios": grid.ratios.round(3).tolist(),
-            "mean_iou": round(grid.mean_iou, 5),
-            "covered_at_iou_50": round(grid.covered, 5),
-        },
+        "yolo": {"anchors": anchors.sizes.round(2).tolist()} | _fit(anchors),
+        "faster_rcnn": {"scales": grid.scales.round(2).tolist(), "aspect_ratios": grid.ratios.round(3).tolist()}
+        | _fit(grid),
     }
+
+
+def _fit(found: Anchors | AnchorGrid) -> dict[str, Any]:
+    figures = {
+        "mean_iou": None if found.mean_iou is None else round(found.mean_iou, 5),
+        "covered_at_iou_50": None if found.covered is None else round(found.covered, 5),
+    }
+    return explained(figures, {}, otherwise=TOO_FEW)
 
 
 def _lines(anchors: Anchors, grid: AnchorGrid) -> Iterator[str]:
     pairs = anchors.sizes.tolist()
-    yield f"{len(pairs)} anchors, width,height: mean IoU {anchors.mean_iou:.3f}, {anchors.covered:.1%} above 0.5"
+    yield f"{len(pairs)} anchors, width,height: {_fit_words(anchors)}"
     yield f"  YOLOv3 (pixels)              {', '.join(f'{w:.0f},{h:.0f}' for w, h in pairs)}"
     cells = ", ".join(f"{w / YOLO_V2_STRIDE:.2f},{h / YOLO_V2_STRIDE:.2f}" for w, h in pairs)
     yield f"  YOLOv2 (cells of {YOLO_V2_STRIDE} pixels)  {cells}"
-    yield (
-        f"{len(grid.scales)} scales x {len(grid.ratios)} aspect ratios (height / width): mean IoU "
-        f"{grid.mean_iou:.3f}, {grid.covered:.1%} above 0.5"
-    )
+    yield (f"{len(grid.scales)} scales x {len(grid.ratios)} aspect ratios (height / width): {_fit_words(grid)}")
     yield f"  Faster R-CNN scales          {', '.join(f'{scale:.0f}' for scale in grid.scales)}"
     yield f"  Faster R-CNN aspect ratios   {', '.join(f'{ratio:.2f}' for ratio in grid.ratios)}"
+
+
+def _fit_words(found: Anchors | AnchorGrid) -> str:
+    if found.mean_iou is None or found.covered is None:
+        return f"how well they fit is not known ({TOO_FEW})"
+    return f"mean IoU {found.mean_iou:.3f}, {found.covered:.1%} above 0.5"

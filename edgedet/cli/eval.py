@@ -116,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
             negatives=negatives,
             threshold=arguments.threshold,
             false_alarm_rate=arguments.false_alarm_rate,
+            lowest_score=detector.thresholds.score,
             progress=progress,
         )
         drawn = {}
@@ -187,8 +188,16 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
         yield f"{size:8} {coco.objects_by_size[size]:7,}  {_figure(ap)}  {_figure(ar)}"
     yield ""
     yield from _class_table(evaluation)
+    if _has_gaps(evaluation):
+        yield "-: not measured, the dataset has no such object"
     yield ""
     yield from _point_lines(evaluation)
+
+
+def _has_gaps(evaluation: Evaluation) -> bool:
+    data = evaluation.to_dict()
+    rows = (data, data["voc"], data["ranked"], *data["per_class"], *data["per_class_at_iou_50"])
+    return any(row["absent"].keys() - {"false_alarm_rate", "false_alarm_threshold"} for row in rows)
 
 
 def _class_table(evaluation: Evaluation) -> Iterator[str]:
@@ -204,13 +213,23 @@ def _class_table(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _point_lines(evaluation: Evaluation) -> Iterator[str]:
+    from edgedet.evaluate.absent import OF_POINT
+
     at = evaluation.at
     yield f"boxes scoring at least {at.threshold:g} ({evaluation.chosen_by}):"
-    yield (
-        f"  precision {_figure(at.precision)}   recall {_figure(at.recall)}   F1 {_figure(at.f1)}   "
-        f"({at.true:,} right, {at.false:,} false, {at.missed_objects:,} objects missed)"
+    figures = "   ".join(
+        f"{title} {_figure(value)}" if not math.isnan(value) else f"{title} not measured ({OF_POINT[key]})"
+        for title, key, value in (
+            ("precision", "precision", at.precision),
+            ("recall", "recall", at.recall),
+            ("F1", "f1", at.f1),
+        )
     )
-    yield f"  misses        {_share(at.misses, at.misses_range, at.images_with_objects, 'images with objects')}"
+    yield f"  {figures}   ({at.true:,} right, {at.false:,} false, {at.missed_objects:,} objects missed)"
+    if at.images_with_objects:
+        yield f"  misses        {_share(at.misses, at.misses_range, at.images_with_objects, 'images with objects')}"
+    else:
+        yield f"  misses        not measured: {OF_POINT['misses']}"
     if at.images_without_objects:
         share = _share(at.false_alarms, at.false_alarms_range, at.images_without_objects, "object-free images")
         yield f"  false alarms  {share}"
@@ -223,8 +242,7 @@ def _point_lines(evaluation: Evaluation) -> Iterator[str]:
 def _recommendation(evaluation: Evaluation, at: WorkingPoint) -> str:
     assert evaluation.alarm_rate is not None and evaluation.alarm_threshold is not None
     if math.isnan(evaluation.alarm_threshold):
-        why = "none is high enough" if at.images_without_objects else "there are no object-free images"
-        return f"  no threshold for {evaluation.alarm_rate:.2%} false alarms: {why}"
+        return f"  no threshold for {evaluation.alarm_rate:.2%} false alarms: {evaluation.no_alarm_threshold}"
     return (
         f"  recommended   --conf {evaluation.alarm_threshold:g} keeps false alarms at {evaluation.alarm_rate:.2%} "
         f"or less of these {at.images_without_objects:,} images"

@@ -201,11 +201,18 @@ def _layer_lines(layers: GraphLayers) -> Iterator[str]:
         yield f"            not {lowest}: {', '.join(higher[:LAYERS_SHOWN])}{more}"
 
 
-def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts, one a line; long lists by their length."""
+def _flat(facts: dict[str, Any], prefix: str = "", why: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts, one a line; long lists by their length; in place of what is absent its reason, or ``why``."""
+    reasons = facts.get("absent")
+    reasons = reasons if isinstance(reasons, dict) else {}
     for key, value in facts.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+        reason = reasons.get(key, why)
+        if key == "absent":
+            continue
+        if reason and (value is None or value == {}):
+            yield f"{prefix}{key}", f"not measured ({reason})"
+        elif isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.", reason)
         elif key == "assumed" and isinstance(value, list):
             for entry in value:
                 yield f"{prefix}{key}", str(entry)

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             if len(frames) == arguments.limit:
                 break
     report = summarise(frames)
-    agrees = shown_to_agree(report, arguments.required)
+    agrees = report.agrees(arguments.required)
     if arguments.json:
         print(json.dumps(_as_dict(report, tolerance, arguments.required, names, frames), indent=2))
     else:
@@ -97,11 +97,6 @@ def run(arguments: argparse.Namespace) -> int:
         for line in report_lines(report, arguments.required, names, frames):
             print(line)
     return 0 if agrees else 1
-
-
-def shown_to_agree(report: ParityReport, required: float) -> bool:
-    """Whether the shares are reached, over at least one detection: two that find nothing were not compared."""
-    return report.reference_count + report.candidate_count > 0 and report.agrees(required)
 
 
 def require_same_classes(reference: Detector, candidate: Detector) -> None:
@@ -139,8 +134,14 @@ def report_lines(
 ) -> Iterator[str]:
     """The report for people."""
     yield f"{report.frames} frames: {report.reference_count} detections in A, {report.candidate_count} in B"
-    yield f"found       {report.found:.2%} of A's are in B ({report.missing} missing)"
-    yield f"confirmed   {report.confirmed:.2%} of B's are in A ({report.invented} invented)"
+    for title, share, first, second, lacking in (
+        ("found", report.found, "A", "B", f"{report.missing} missing"),
+        ("confirmed", report.confirmed, "B", "A", f"{report.invented} invented"),
+    ):
+        if share is None:
+            yield f"{title:<12}not measured: {first} finds nothing"
+        else:
+            yield f"{title:<12}{share:.2%} of {first}'s are in {second} ({lacking})"
     if report.matched:
         yield (
             f"differences among the {report.matched} pairs, at most: score {report.worst_score_difference:.2g}, "
@@ -155,7 +156,7 @@ def report_lines(
         yield "neither found anything, so nothing was compared: give frames with something in them"
     yield (
         f"they agree ({required:.2%} required)"
-        if shown_to_agree(report, required)
+        if report.agrees(required)
         else (f"they do not agree ({required:.2%} required)")
     )
 
@@ -168,7 +169,8 @@ def _as_dict(
         "found": report.found,
         "confirmed": report.confirmed,
         "required": required,
-        "agrees": shown_to_agree(report, required),
+        "absent": report.absent,
+        "agrees": report.agrees(required),
         "tolerance": dataclasses.asdict(tolerance),
         "per_frame": [
             {

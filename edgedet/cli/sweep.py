@@ -138,7 +138,11 @@ def _tell(cell: dict[str, Any]) -> None:
     if cell["status"] == "failed":
         words = f"failed: {cell['reason']}"
     else:
+        from edgedet.bench.result import reason_missing
+
         latency = cell["bench"]["artifacts"][0]["latency"]["p50"]
-        score = cell["accuracy"].get("map")
-        words = f"p50 {latency:.2f} ms, mAP {'not measured' if score is None else format(score, '.3f')}"
+        accuracy = cell["accuracy"]
+        score = accuracy.get("map")
+        reason = reason_missing(accuracy) or accuracy.get("absent", {}).get("map", "the evaluation gave none")
+        words = f"p50 {latency:.2f} ms, mAP {f'not measured: {reason}' if score is None else format(score, '.3f')}"
     print(f"{cell['label']}: {words}", file=sys.stderr)

@@ -28,11 +28,12 @@ FITTED_BOXES = 50_000
 @dataclass(frozen=True, eq=False)
 class Anchors:
     """``sizes``: float64 [K, 2], width and height in pixels of the network's input, smallest area first.
-    ``mean_iou``: of every box with its best anchor; ``covered``: share of boxes with IoU of at least 0.5."""
+    ``mean_iou``: of every box with its best anchor; ``covered``: share of boxes with IoU of at least 0.5. None
+    where there are no more boxes than anchors: each may then be its own, which says nothing of other boxes."""
 
     sizes: Sizes
-    mean_iou: float
-    covered: float
+    mean_iou: float | None
+    covered: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +41,13 @@ class AnchorGrid:
     """``scales``: float64 [S], side of the square of the same area; ``ratios``: float64 [R], height / width.
 
     An anchor is ``scale / sqrt(ratio)`` wide and ``scale * sqrt(ratio)`` high, as in torchvision's AnchorGenerator.
+    ``mean_iou``, ``covered``: as of :class:`Anchors`.
     """
 
     scales: NDArray[np.float64]
     ratios: NDArray[np.float64]
-    mean_iou: float
-    covered: float
+    mean_iou: float | None
+    covered: float | None
 
 
 def box_sizes(dataset: Dataset, *, imgsz: tuple[int, int] | None = None, fit: Fit = "letterbox") -> Sizes:
@@ -93,8 +95,7 @@ def fit_anchors(sizes: Sizes, count: int, *, seed: int = 0, restarts: int = REST
     runs = [_kmeans(fitted, _start(fitted, count, random)) for _ in range(restarts)]
     best = max(runs, key=lambda anchors: float(_iou(fitted, anchors).max(axis=1).mean()))
     best = best[np.argsort(best.prod(axis=1), kind="stable")]
-    iou = _iou(sizes, best).max(axis=1)
-    return Anchors(best, float(iou.mean()), float((iou >= 0.5).mean()))
+    return Anchors(best, *_figures(sizes, best))
 
 
 def fit_anchor_grid(
@@ -127,8 +128,15 @@ def fit_anchor_grid(
             scale, ratio = _means(box_scale, row, scale), _means(box_ratio, column, ratio)
     assert best is not None
     scale, ratio = np.sort(best[1]), np.sort(best[2])
-    iou = _iou(sizes, _grid(scale, ratio)).max(axis=1)
-    return AnchorGrid(np.exp(scale), np.exp(ratio), float(iou.mean()), float((iou >= 0.5).mean()))
+    return AnchorGrid(np.exp(scale), np.exp(ratio), *_figures(sizes, _grid(scale, ratio)))
+
+
+def _figures(sizes: Sizes, anchors: Sizes) -> tuple[float | None, float | None]:
+    """Mean IoU and share of boxes covered."""
+    if len(sizes) <= len(anchors):
+        return None, None
+    iou = _iou(sizes, anchors).max(axis=1)
+    return float(iou.mean()), float((iou >= 0.5).mean())
 
 
 def _start(sizes: Sizes, count: int, random: np.random.Generator) -> Sizes:

@@ -43,8 +43,11 @@ def save_curves(evaluation: Evaluation, path: Path) -> None:
         xlim=(0, 1),
         ylim=(0, 1.02),
     )
-    for axes in (left, right):
+    for axes, nothing in ((left, "no object of the judged classes"), (right, "no threshold can be judged")):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        if axes.get_lines():
+            axes.legend(fontsize="small")
+        else:
+            axes.text(0.5, 0.5, f"not measured: {nothing}", ha="center", fontsize="small")
     with atomic_path(path) as temporary:
         figure.savefig(temporary)

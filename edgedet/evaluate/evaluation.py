@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from edgedet.absent import explained
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
+from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
 from edgedet.evaluate.coco import CocoEvaluator, CocoMetrics
 from edgedet.evaluate.frames import (
     Detect,
@@ -78,7 +80,8 @@ class Evaluation:
 
     ``classes``: by label. ``voc_11_point``, ``voc_area``, ``ranked``: means over the classes that occur.
     ``chosen_by``: why the working point is where it is. ``by_threshold``: the working points at 0.00, 0.01, … 0.99.
-    ``alarm_threshold``: the lowest threshold that keeps false alarms at ``alarm_rate``, None where not asked.
+    ``alarm_threshold``: the lowest threshold that keeps false alarms at ``alarm_rate``, None where not asked, NaN
+    where there is none.
     ``images``: every picture's errors at the working point, worst first.
     """
 
@@ -97,12 +100,24 @@ class Evaluation:
     alarm_threshold: float | None = None
 
     def to_dict(self, drawn: Mapping[int, Path] | None = None) -> dict[str, Any]:
-        """Plain values for JSON, None for NaN: COCO's figures at the top, everything else by its name.
+        """Plain values for JSON: COCO's figures at the top, everything else by its name.
+
+        A figure that is not there is None, and ``absent`` beside it says why.
 
         ``drawn``: what :func:`edgedet.evaluate.worst.save_worst` gave; those pictures are listed under ``worst``.
         """
-        coco = self.coco.to_dict()
-        curves = {name: [round(value, 6) for value in curve.tolist()] for name, curve in self.coco.curves.items()}
+        coco = explained(self.coco.to_dict(), OF_COCO, otherwise=NO_OBJECT)
+        coco["per_class"] = [
+            explained(entry, OF_CLASS, otherwise="no object of this class") for entry in coco["per_class"]
+        ]
+        curves = {
+            entry.name: [round(value, 6) for value in self.coco.curves[entry.name].tolist()]
+            if entry.objects
+            else None
+            for entry in self.coco.per_class
+        }
+        alarms = {"false_alarm_rate": self.alarm_rate, "false_alarm_threshold": self.alarm_threshold}
+        coco["absent"] |= explained(alarms, {}, otherwise=self.no_alarm_threshold)["absent"]
         captions = {entry.number: f"{Path(entry.path).name}: {entry.caption}" for entry in self.images}
         plain: dict[str, Any] = without_nan(
             {
@@ -111,14 +126,24 @@ class Evaluation:
                 "dataset": self.dataset,
                 "names": self.names,
                 **coco,
-                "voc": {"map_11_point": self.voc_11_point, "map_area": self.voc_area},
-                "ranked": {"map": self.ranked},
-                "per_class_at_iou_50": [asdict(entry) for entry in self.classes],
-                "working_point": asdict(self.at) | {"chosen_by": self.chosen_by},
+                "voc": explained(
+                    {"map_11_point": self.voc_11_point, "map_area": self.voc_area}, {}, otherwise=NO_COUNTED_OBJECT
+                ),
+                "ranked": explained({"map": self.ranked}, {}, otherwise=NO_COUNTED_OBJECT),
+                "per_class_at_iou_50": [
+                    explained(asdict(entry), {}, otherwise="no object of this class that counts")
+                    for entry in self.classes
+                ],
+                "working_point": explained(asdict(self.at), OF_POINT, otherwise=NO_OBJECT)
+                | {"chosen_by": self.chosen_by},
                 "false_alarm_rate": self.alarm_rate,
                 "false_alarm_threshold": self.alarm_threshold,
                 "by_threshold": [_table_row(point) for point in self.by_threshold],
-                "precision_at_recall": {"recall": [k / 100 for k in range(101)], "precision": curves},
+                "precision_at_recall": {
+                    "recall": [k / 100 for k in range(101)],
+                    "precision": curves,
+                    "absent": explained(curves, {}, otherwise="no object of this class")["absent"],
+                },
                 "image_errors": [asdict(entry) for entry in self.images[:IMAGES_LISTED] if entry.errors],
                 "worst": [
                     {"drawn": str(path), "caption": captions[number]} for number, path in (drawn or {}).items()
@@ -126,6 +151,13 @@ class Evaluation:
             }
         )
         return plain
+
+    @property
+    def no_alarm_threshold(self) -> str:
+        """Why no threshold is known to keep false alarms at a rate, where none is."""
+        if self.alarm_rate is None:
+            return "not asked for (--false-alarm-rate)"
+        return "none is high enough" if self.at.images_without_objects else "there are no object-free images"
 
 
 class _Collector:
@@ -170,6 +202,7 @@ def evaluate(
     negatives: Dataset | None = None,
     threshold: float | None = None,
     false_alarm_rate: float | None = None,
+    lowest_score: float = 0.0,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Judge a detector (or a function from frame to ``Detections``) on a labelled dataset.
@@ -177,7 +210,8 @@ def evaluate(
     Average precisions need every detection down to the lowest scores: open the detector with the threshold its
     figures are published with. ``negatives``: pictures without objects, for false alarms; the dataset's own count
     too. ``threshold``: the working point; None takes the one with the best F1. ``false_alarm_rate``: a threshold is
-    looked for that keeps false alarms at this share. Memory does not grow with the number of pictures beyond a few
+    looked for that keeps false alarms at this share. ``lowest_score``: the detector reports nothing that scores
+    less, so nothing is said of lower thresholds. Memory does not grow with the number of pictures beyond a few
     bytes each.
 
     Raises:
@@ -198,28 +232,35 @@ def evaluate(
         for _, _, detections in run_over(detector, negatives, progress=progress, stage="looking for false alarms"):
             collector.add_negative(relabel(detections, judged.names))
     left_out = tuple(name for name in dataset.names if name not in judged.names)
-    return _conclude(collector, dataset, left_out, threshold, false_alarm_rate)
+    return _conclude(collector, dataset, left_out, threshold, false_alarm_rate, lowest_score)
 
 
-def _conclude(
+def _conclude(  # noqa: PLR0917
     collector: _Collector,
     dataset: Dataset,
     left_out: tuple[str, ...],
     threshold: float | None,
     false_alarm_rate: float | None,
+    lowest_score: float,
 ) -> Evaluation:
     classes = tuple(_class_precision(collector, label) for label in range(len(collector.names)))
     rows = collector.rows.all()
     top, empty = np.array(collector.top, np.float32), np.array(collector.empty, np.bool_)
     has_objects = np.array(collector.to_find) > 0
     ranking = Ranking(rows["score"], rows["state"], int(collector.objects.sum()), top[has_objects], top[empty])
-    alarm = None if false_alarm_rate is None else false_alarm_threshold(top[empty], false_alarm_rate)
+    alarm = (
+        None
+        if false_alarm_rate is None
+        else false_alarm_threshold(top[empty], false_alarm_rate, lowest=lowest_score)
+    )
     if threshold is not None:
         at, chosen_by = threshold, "as asked"
     elif alarm is not None and not np.isnan(alarm):
         at, chosen_by = alarm, f"false alarms on at most {false_alarm_rate:.2%} of the object-free images"
     else:
         at, chosen_by = best_f1_threshold(ranking), "best F1 on this dataset"
+        if np.isnan(at):
+            at, chosen_by = lowest_score, "all that is reported: no box is right, so no threshold is best"
     return Evaluation(
         dataset=dataset.describe(),
         names=collector.names,
@@ -230,7 +271,7 @@ def _conclude(
         ranked=_mean([entry.ranked for entry in classes]),
         at=working_point(ranking, at),
         chosen_by=chosen_by,
-        by_threshold=threshold_table(ranking),
+        by_threshold=threshold_table(ranking, lowest=lowest_score),
         images=_image_errors(collector, dataset, rows, at),
         alarm_rate=false_alarm_rate,
         alarm_threshold=alarm,
@@ -269,7 +310,6 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _table_row(point: WorkingPoint) -> dict[str, float]:
-    return {
-        key: getattr(point, key) for key in ("threshold", "precision", "recall", "f1", "misses", "false_alarms")
-    }
+def _table_row(point: WorkingPoint) -> dict[str, Any]:
+    keys = ("threshold", "precision", "recall", "f1", "misses", "false_alarms")
+    return explained({key: getattr(point, key) for key in keys}, OF_POINT, otherwise=NO_OBJECT)

@@ -79,17 +79,18 @@ def working_point(ranking: Ranking, threshold: float) -> WorkingPoint:
     )
 
 
-def threshold_table(ranking: Ranking) -> tuple[WorkingPoint, ...]:
-    """Working points at 0.00, 0.01, … 0.99."""
-    return tuple(working_point(ranking, float(threshold)) for threshold in GRID)
+def threshold_table(ranking: Ranking, *, lowest: float = 0.0) -> tuple[WorkingPoint, ...]:
+    """Working points at 0.00, 0.01, … 0.99, as far as they are not below ``lowest``: of what a detector does not
+    report, nothing is known."""
+    return tuple(working_point(ranking, float(threshold)) for threshold in GRID if threshold >= lowest)
 
 
 def best_f1_threshold(ranking: Ranking) -> float:
-    """The score at which F1 is best; the lower one of equals, 0 without detections."""
+    """The score at which F1 is best; the lower one of equals, NaN where no detection is right: none is best."""
     judged = ranking.states != State.IGNORED
     scores = ranking.scores[judged]
-    if not len(scores):
-        return 0.0
+    if not (ranking.states == State.TRUE).any():
+        return math.nan
     order = np.argsort(-scores, kind="stable")
     true = (ranking.states[judged][order] == State.TRUE).cumsum()
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
@@ -97,11 +98,12 @@ def best_f1_threshold(ranking: Ranking) -> float:
     return _shown(scores[order][last[len(last) - 1 - int(f1[::-1].argmax())]], scores)
 
 
-def false_alarm_threshold(top_without: NDArray[np.float32], rate: float) -> float:
+def false_alarm_threshold(top_without: NDArray[np.float32], rate: float, *, lowest: float = 0.0) -> float:
     """The lowest threshold, to four decimals, at which at most ``rate`` of these object-free images have a box.
 
-    ``top_without``: float32, best score per image, -1 where there is none. NaN where there are no images, or where
-    even a threshold of 1 lets too many through.
+    ``top_without``: float32, best score per image, -1 where there is none. ``lowest``: the score below which
+    nothing was reported, and so nothing is known. NaN where there are no images, or where even a threshold of 1
+    lets too many through.
 
     >>> false_alarm_threshold(np.array([0.9, 0.2, 0.6, 0.1], np.float32), 0.25)
     0.6001
@@ -110,10 +112,10 @@ def false_alarm_threshold(top_without: NDArray[np.float32], rate: float) -> floa
         return math.nan
     allowed = math.floor(rate * len(top_without) + 1e-9)
     if allowed >= len(top_without):
-        return 0.0
+        return lowest
     first_forbidden = np.sort(top_without)[::-1][allowed]
     if first_forbidden < 0:
-        return 0.0
+        return lowest
     step = math.floor(float(first_forbidden) * 1e4)
     # Scores are float32 and compared as such: 0.38 is no threshold above a score of 0.38.
     while np.float32(step / 1e4) <= first_forbidden:

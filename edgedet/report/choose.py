@@ -89,7 +89,7 @@ def choose(rows: Sequence[Row], budget: Budget) -> Choice:
 
 def _gap(row: Row, budget: Budget) -> str | None:
     if row.latency(budget.percentile) is None:
-        return f"{budget.percentile} not measured: {row.why_missing('latency')}"
+        return f"{budget.percentile} not measured: {row.why_missing('latency', budget.percentile)}"
     if row.map is None:
         return f"accuracy not measured: {row.why_missing('accuracy')}"
     if budget.watts is not None and row.watts is None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgedet.bench.result import KIND as BENCH_KIND
 from edgedet.bench.result import not_measured, read_result, reason_missing
@@ -71,13 +71,29 @@ class Row:
         share = self.during.get("others_cpu_share")
         return share is not None and share > QUIET_SHARE
 
-    def why_missing(self, what: str) -> str:
-        """Why ``accuracy``, ``latency`` or ``watts`` is not there."""
+    @property
+    def left_in_float(self) -> bool:
+        """Whether int8 was asked for and no layer became it (too slow, or too dear in accuracy)."""
+        report = self.measured.get("int8")
+        return isinstance(report, dict) and report.get("layers_int8") == 0
+
+    def why_missing(self, what: Literal["accuracy", "latency", "watts"], key: str | None = None) -> str:
+        """Why a figure of the accuracy (mAP unless ``key`` names another), of the latency (``key``: which) or the
+        power is not there."""
         if what == "accuracy":
-            return reason_missing(self.accuracy) or "the evaluation gave no figure (no labelled object?)"
+            return _why_absent(self.accuracy, key or "map") or "the evaluation gave no figure (no labelled object?)"
+        if not self.artifact:
+            return NO_BENCHMARK
         if what == "watts":
-            return reason_missing(self.artifact.get("energy")) or "no rail covers the whole"
-        return NO_BENCHMARK if not self.artifact else "too few frames for this percentile"
+            return _why_absent(self.artifact.get("energy"), "joules_per_frame") or "no rail covers the whole"
+        return _why_absent(self.artifact.get("latency"), key or "p50") or "too few frames for this percentile"
+
+
+def _why_absent(section: Any, key: str) -> str | None:
+    """What a result says of a figure that is not there; those of earlier versions say it of whole sections only."""
+    reasons = section.get("absent") if isinstance(section, dict) else None
+    said = reasons.get(key) if isinstance(reasons, dict) else None
+    return reason_missing(section) or said
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from edgedet.report import sections
 from edgedet.report.choose import Choice
 from edgedet.report.collect import Collection, Row
 from edgedet.report.plot import NARROW, pareto_svg
+from edgedet.report.sensitivity import sensitivity
 
 FOLDER = Path(__file__).parent
 
@@ -61,7 +62,7 @@ def html_page(collection: Collection, choice: Choice, *, title: str, command: Se
 <h2>What precision costs</h2>
 {sections.precision_drops(rows)}
 <h2>Sensitivity to int8</h2>
-{sections.sensitivity(rows)}
+{sensitivity(rows)}
 <h2>Worst images</h2>
 {sections.worst_images(_shown_worst(collection, choice))}
 <h2>Not measured</h2>

@@ -72,6 +72,8 @@ def write_png(rows: Sequence[Row], budget: Budget, path: str | Path) -> None:
     axes.set_xlabel(f"{percentile} latency, frame to detections (ms)")
     axes.set_ylabel("mAP (hollow: accuracy not measured)" if len(scores) < len(timed) else "mAP")
     axes.grid(alpha=0.3)
+    if not timed:
+        axes.text(0.5, 0.5, f"no {percentile} latency was measured", transform=axes.transAxes, ha="center")
     if timed:
         axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     with atomic_path(path) as temporary:

@@ -31,7 +31,8 @@ def pareto_svg(rows: Sequence[Row], budget: Budget, chosen: Row | None, *, width
     percentile = budget.percentile
     timed = [row for row in rows if row.latency(percentile) is not None]
     if not timed:
-        return "<p>No latency was measured.</p>"
+        reasons = "; ".join(dict.fromkeys(row.why_missing("latency", percentile) for row in rows))
+        return f"<p>No {percentile} latency was measured: {escape(reasons)}.</p>"
     scale = _Scale(timed, budget, width)
     parts = [
         f'<svg class="plot {"wide" if width == WIDE else "narrow"}" viewBox="0 0 {width} {HEIGHT}" role="img" '

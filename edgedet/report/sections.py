@@ -11,14 +11,13 @@ from typing import Any
 from edgedet.bench.result import reason_missing
 from edgedet.report.choose import Choice, pareto_front
 from edgedet.report.collect import Collection, Row
-from edgedet.report.columns import shown_columns
+from edgedet.report.columns import missing_figures, shown_columns
 from edgedet.report.plot import SHAPES, colour_classes
 
 STAGES = (("pre", "frame to tensor", "c5"), ("run", "network", "c0"), ("post", "outputs to detections", "c1"),
           ("between", "in between", "c6"))  # fmt: skip
 
 WORST_IMAGES = 6
-SENSITIVE_LAYERS = 12
 
 
 def choice_box(choice: Choice) -> str:
@@ -102,7 +101,7 @@ def stage_bars(rows: Sequence[Row]) -> str:
     parts = []
     for row, length in sorted(zip(timed, lengths, strict=True), key=lambda pair: pair[1]):
         stages = row.artifact["stages"]
-        whole = max(lengths) if shared else length
+        whole = (max(lengths) if shared else length) or 1.0
         spans = "".join(
             f'<span class="{colour}" style="width:{100 * max(0.0, stages[stage]) / whole:.3f}%" '
             f'title="{words}: {stages[stage]:.2f} ms"></span>'
@@ -113,33 +112,47 @@ def stage_bars(rows: Sequence[Row]) -> str:
             f'<span class="value">{row.latency("p50"):.2f} ms</span>'
         )
     entries = "".join(f'<li><span class="swatch {colour}"></span>{words}</li>' for _, words, colour in STAGES)
-    capture = timed[0].artifact["stages"]["capture"]
-    reason = reason_missing(capture)
-    words = f"not measured: {reason}" if reason else f"{capture:.2f} ms, before the latency begins"
     scale = "" if shared else " Each bar is the whole of its own frame: the times differ too much for one scale."
     return (
         f'<ul class="legend">{entries}</ul><div class="bars">{"".join(parts)}</div>'
-        f"<p><small>Medians.{scale} Reading and decoding a frame: {escape(words)}.</small></p>"
+        f"<p><small>Medians.{scale} Reading and decoding a frame, before the latency begins: "
+        f"{escape(_captures(timed))}.</small></p>"
     )
+
+
+def _captures(rows: Sequence[Row]) -> str:
+    """How long frames took to read: every figure and every reason, and whose they are where they differ."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        capture = row.artifact["stages"]["capture"]
+        reason = reason_missing(capture)
+        said.setdefault(f"not measured, {reason}" if reason else f"{capture:.2f} ms", []).append(row.name)
+    if len(said) == 1:
+        return next(iter(said))
+    return "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
 
 
 def precision_drops(rows: Sequence[Row]) -> str:
     """What lower precision cost and bought, beside its fp32 twin."""
-    groups: dict[tuple[Any, ...], dict[str, Row]] = {}
+    groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         setting = row.setting
         key = (row.architecture, row.size, setting.get("source"), setting.get("proposals"), setting.get("conf"))
-        groups.setdefault(key, {})[row.precision] = row
-    lines = []
+        groups.setdefault(key, []).append(row)
+    lines, unpaired = [], []
     for group in groups.values():
-        base = group.get("fp32")
-        if base is None:
-            continue
-        for precision, row in group.items():
-            if precision != "fp32":
-                lines.append(_drop_line(base, row))
+        bases = [row for row in group if row.precision == "fp32"]
+        lower = [row for row in group if row.precision != "fp32"]
+        if len(bases) == 1:
+            lines += [_drop_line(bases[0], row) for row in lower]
+        elif bases and lower:
+            unpaired.append(
+                f"which of {', '.join(row.name for row in bases)} is the fp32 of "
+                f"{', '.join(row.name for row in lower)} is not known"
+            )
+    aside = "".join(f"<p>Not measured: {escape(words)}.</p>" for words in unpaired)
     if not lines:
-        return "<p>Not measured: no artifact is there both in fp32 and in a lower precision.</p>"
+        return aside or "<p>Not measured: no artifact is there both in fp32 and in a lower precision.</p>"
     heads = "".join(
         f'<th scope="col"{mark}>{title}</th>'
         for title, mark in (
@@ -150,7 +163,7 @@ def precision_drops(rows: Sequence[Row]) -> str:
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Cost of precision">'
         '<table class="sortable"><thead>'
-        f"<tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"<tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{aside}"
     )
 
 
@@ -177,59 +190,14 @@ def _cell(value: float | None, form: str, tone: str = "") -> str:
     return f'<td{tone} data-value="{value!r}">{format(value, form)}</td>'
 
 
-def sensitivity(rows: Sequence[Row]) -> str:
-    """What int8 was worth layer by layer: agreement lost alone, and what was given back and why."""
-    parts: list[str] = []
-    for row in rows:
-        report = row.measured.get("int8")
-        if not isinstance(report, dict):
-            continue
-        share = report.get("macs_int8")
-        summary = (
-            f"{report.get('layers_int8', '?')} of {report.get('layers', '?')} layers in int8"
-            + ("" if share is None else f", {share:.0%} of the multiply-adds")
-            + f"; judged by {report.get('judge', 'nobody')} on {report.get('images', '?')} images at export"
-        )
-        losses: dict[str, float] = report.get("losses") or {}
-        kept: dict[str, str] = report.get("kept_float") or {}
-        body = _loss_bars(losses) if losses else ""
-        body += _kept_list(kept)
-        state = "" if parts else " open"
-        parts.append(f"<details{state}><summary>{escape(row.name)}: {escape(summary)}</summary>{body}</details>")
-    return "".join(parts) or "<p>Not measured: none of the artifacts is int8.</p>"
-
-
-def _loss_bars(losses: dict[str, float]) -> str:
-    worst = sorted(losses.items(), key=lambda entry: -entry[1])[:SENSITIVE_LAYERS]
-    most = max((loss for _, loss in worst), default=0.0) or 1.0
-    bars = "".join(
-        f'<span class="name">{escape(name)}</span><span class="bar">'
-        f'<span class="c1" style="width:{100 * max(0.0, loss) / most:.2f}%"></span></span>'
-        f'<span class="value">{loss:.2%}</span>'
-        for name, loss in worst
-    )
-    return f'<p><small>Agreement lost by each alone, worst first</small></p><div class="bars">{bars}</div>'
-
-
-def _kept_list(kept: dict[str, str]) -> str:
-    if not kept:
-        return "<p><small>Nothing was given back.</small></p>"
-    reasons: dict[str, list[str]] = {}
-    for name, reason in kept.items():
-        reasons.setdefault(reason, []).append(name)
-    entries = "".join(
-        f"<li>{escape(reason)}: {len(names)} ({escape(', '.join(names[:4]))}{', …' if len(names) > 4 else ''})</li>"
-        for reason, names in sorted(reasons.items(), key=lambda entry: -len(entry[1]))
-    )
-    return f"<details><summary>{len(kept)} kept in float</summary><ul>{entries}</ul></details>"
-
-
 def worst_images(row: Row | None) -> str:
     """The pictures the chosen artifact did worst on, inside the page."""
     entries = [] if row is None else row.accuracy.get("worst", [])
     figures = [figure for entry in entries[:WORST_IMAGES] if (figure := _figure(entry))]
     if not figures:
-        return "<p>Not measured: no drawn images are among the files (a sweep with --eval draws them).</p>"
+        if entries:
+            return f"<p>Drawn, but not found here any more: {escape(str(entries[0]['drawn']))}.</p>"
+        return "<p>No drawn images are among the files (a sweep with --eval draws those with errors).</p>"
     assert row is not None
     return f'<p>{escape(row.name)}:</p><div class="gallery">{"".join(figures)}</div>'
 
@@ -247,23 +215,20 @@ def _figure(entry: dict[str, Any]) -> str:
 
 def not_measured(collection: Collection) -> str:
     """Everything that is missing, with its reason; failures too."""
-    grouped: dict[str, list[str]] = {}
-    for row in collection.rows:
-        for what, known in (("accuracy", row.map), ("latency", row.latency("p50")), ("watts", row.watts)):
-            if known is None:
-                grouped.setdefault(f"{what}: {row.why_missing(what)}", []).append(row.name)
-        device = row.artifact.get("memory", {}).get("device")
-        if reason := reason_missing(device):
-            grouped.setdefault(f"device memory: {reason}", []).append(row.name)
-        if row.artifact and row.during.get("throttled") is None:
-            grouped.setdefault("throttling: this machine has no counters to tell", []).append(row.name)
+    rows = list(collection.rows)
+    grouped = missing_figures(rows, shown_columns(rows))
+    for row in rows:
+        for what, key in (("throttling", "throttled"), ("what other processes used", "others_cpu_share")):
+            if row.artifact and row.during.get(key) is None:
+                reason = (row.during.get("absent") or {}).get(key, "this machine has no counters to tell")
+                grouped.setdefault(f"{what}: {reason}", []).append(row.name)
     total = len(collection.rows)
     entries = [
         f"<li>{escape(reason)} ({'all' if len(names) == total else escape(', '.join(names))})</li>"
         for reason, names in grouped.items()
     ]
     entries += [f"<li>{escape(each.name)} failed: {escape(each.reason)}</li>" for each in collection.failures]
-    return f"<ul>{''.join(entries)}</ul>" if entries else "<p>Everything was measured.</p>"
+    return f"<ul>{''.join(entries)}</ul>" if entries else "<p>Everything in the table was measured.</p>"
 
 
 def machines(rows: Sequence[Row]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from edgedet.report.choose import Choice, pareto_front
 from edgedet.report.collect import Collection, Row
-from edgedet.report.columns import COLUMNS, shown_columns
+from edgedet.report.columns import COLUMNS, missing_figures, shown_columns
 
 MARKDOWN_COLUMNS = (
     "name",
@@ -56,8 +56,7 @@ def markdown_text(collection: Collection, choice: Choice) -> str:
         if row.name in front:
             cells[0] = f"**{cells[0]}**"
         lines.append("| " + " | ".join(cells) + " |")
-    reasons = dict.fromkeys(f"accuracy: {row.why_missing('accuracy')}" for row in rows if row.map is None)
-    reasons |= dict.fromkeys(f"power: {row.why_missing('watts')}" for row in rows if row.watts is None)
+    reasons = missing_figures(rows, [*columns, *(column for column in COLUMNS if column.key == "watts")])
     lines += ["", "Bold: no other row is both faster and more accurate.", ""]
     if reasons:
         lines += ["Not measured:", "", *(f"- {reason}" for reason in reasons), ""]

@@ -54,7 +54,8 @@ def _export(setting: Setting, job: Job, artifact: Path) -> dict[str, Any]:
             precision=setting.precision,
             calib=job.calib if setting.precision == "int8" else None,
             eval=job.guard if setting.weights == "trained" else None,
-            max_drop=job.max_drop,
+            # Random weights have no accuracy that INT8 could cost.
+            max_drop=job.max_drop if setting.weights == "trained" else 1.0,
             proposals=setting.proposals,
             conf=setting.conf,
             over_budget="keep_best",
@@ -89,7 +90,7 @@ def _accuracy(setting: Setting, job: Job, *, artifact: Path, folder: Path, key: 
 
     dataset = read_dataset(job.eval)
     with Detector(artifact, threads=job.threads) as detector:
-        evaluation = evaluate(detector, dataset)
+        evaluation = evaluate(detector, dataset, lowest_score=detector.thresholds.score)
         drawn = save_worst(detector, dataset, evaluation, folder / "worst" / key, count=WORST_IMAGES)
     beside = {number: path.relative_to(folder) for number, path in drawn.items()}
     return evaluation.to_dict(beside)

@@ -51,6 +51,7 @@ def test_a_layer_that_would_overflow_stays_in_fp32_and_is_named(tiny: ModuleType
 def test_without_frames_constants_alone_decide(tiny: ModuleType) -> None:
     half = to_half(tiny.tiny_detector())
     assert half.report["frames"] == 0 and half.report["nodes_fp16"] > 10
+    assert "was not looked at" in half.report["absent"]["kept_fp32"]
 
 
 def test_a_quantised_graph_keeps_its_pairs_and_gets_a_half_remainder(tiny: ModuleType) -> None:

@@ -255,6 +255,9 @@ def test_the_golden_input_is_replayed_when_asked_for(tmp_path: Path) -> None:
         Detector(path, selftest=True)
     with Detector(path) as detector:
         golden = record(detector, seeds=range(2))
+    # Its one detection is the last to be kept, which proves nothing unless the card says that none was dropped.
+    assert golden["truncated"]
+    golden["truncated"] = False
     for score, passes in ((golden["scores"], True), ([0.1] * len(golden["scores"]), False)):
         model = onnx.load(str(path))
         changed = replace(card, golden=golden | {"scores": score})

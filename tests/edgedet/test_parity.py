@@ -79,10 +79,24 @@ def test_below_the_least_score_nothing_is_looked_for_but_partners_may_stand_ther
     assert not len(parity.missing)
 
 
-def test_no_detections_on_either_side_is_agreement() -> None:
-    report = summarise([match(Found(), Found())])
-    assert report.found == report.confirmed == 1.0
-    assert report.agrees(1.0)
+@pytest.mark.parametrize("frames", [[], [(Found(), Found())], [(Found((BOX, 0.04, 0)), Found((BOX, 0.04, 0)))]])
+def test_where_there_is_nothing_to_find_there_is_no_figure(frames: list[tuple[Found, Found]]) -> None:
+    report = summarise([match(*pair) for pair in frames])
+    assert report.found is report.confirmed is report.share is None
+    assert report.worst_iou is report.worst_score_difference is report.worst_corner_difference is None
+    assert report.absent["found"] == f"the reference finds nothing on {len(frames)} frames"
+    assert not report.agrees(0.0)
+
+
+def test_a_side_that_finds_nothing_has_no_share_and_the_other_side_decides() -> None:
+    invented = summarise([match(Found(), Found((BOX, 0.9, 0)))])
+    assert (invented.found, invented.confirmed, invented.worst_iou) == (None, 0.0, None)
+    assert set(invented.absent) >= {"found", "worst_iou"} and "confirmed" not in invented.absent
+    assert not invented.agrees(0.1)
+    missing = summarise([match(Found((BOX, 0.9, 0)), Found())])
+    assert (missing.found, missing.confirmed) == (0.0, None) and not missing.agrees(0.1)
+    equal = summarise([match(Found((BOX, 0.9, 0)), Found((BOX, 0.9, 0)))])
+    assert equal.absent == {} and equal.agrees(1.0)
 
 
 def test_an_invented_box_breaks_agreement_even_when_nothing_is_missing() -> None:

@@ -37,6 +37,15 @@ def build(precision: Any = "int8", cuda: Any = None) -> dict[str, Any]:
     return time
 
 
+@pytest.mark.parametrize("layers", [{}, {"int8": 0, "fp16": 0}, None])
+def test_an_engine_whose_layers_are_not_told_has_no_share(layers: Any) -> None:
+    told = dict(summary({"inspector": {"layers": layers, "time": {"missing": "no CUDA device was at hand"}}}))
+    assert told["layers"].startswith("not told") and "%" not in told["layers"]
+    assert told["layer time"] == "not measured (no CUDA device was at hand)"
+    assert EnginePrecision({}, {}, 0, 0).as_dict()["share"] == {}
+    assert "missing" in LayerTimes({}, 0).by_precision(EnginePrecision({}, {}, 0, 0))
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_share_of_time_is_told_by_precision(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     """One convolution in int8 takes 6 ms of 10, conversions 3, the rest is fp32; a slow first run changes

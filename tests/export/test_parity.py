@@ -92,7 +92,18 @@ def test_a_network_without_a_single_candidate_is_said_to_be() -> None:
     ours.reference.__class__ = Blind
     found = parity.measure(ours.model, ours.card, ours.reference, [golden_frame(1)])
     assert found["detections"] == 0
+    assert found["found"] is found["confirmed"] is found["worst_iou"] is None
+    assert set(found["absent"]) >= {"found", "confirmed", "worst_iou"}
     assert "nothing could be compared" in parity.note(found, precision="fp32")
+
+
+def test_boxes_of_the_graph_alone_are_not_called_nothing() -> None:
+    """The framework finds nothing and the graph does: that is a disagreement, not an empty scene."""
+    found = {"detections": 0, "graph_detections": 7, "found": None, "confirmed": 0.0, "frames": 3}
+    note = parity.note(found, precision="fp32")
+    assert note == (
+        "the framework finds nothing on 3 frames where the graph finds 7: run edgedet parity on frames of your own"
+    )
 
 
 def test_the_framework_is_told_the_thresholds_too(tmp_path: Path) -> None:

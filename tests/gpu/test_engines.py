@@ -59,7 +59,7 @@ def test_the_tiny_engine_gives_onnx_runtimes_detections(
         report = agreement(reference, detector, TOLERANCE, map(golden_frame, range(10)))
         assert "CUDA graph" in detector.description
     # The self-test's rule: TF32 moves what lies on an edge.
-    assert min(report.found, report.confirmed) >= 0.98
+    assert report.agrees(0.98)
 
 
 def test_a_quantised_graph_becomes_an_int8_engine(tensorrt: Any, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_trained_detectors_keep_their_detections(
     with Detector(graph) as reference, Detector(tmp_path / "model.trt") as detector:
         tolerance, least = AGREEMENT[precision]
         report = agreement(reference, detector, tolerance, pictures)
-    assert min(report.found, report.confirmed) >= least
+    assert report.agrees(least)
 
 
 def test_frames_on_the_gpu_give_what_the_same_frames_on_the_host_give(tensorrt: Any, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_frames_on_the_gpu_give_what_the_same_frames_on_the_host_give(tensorrt: 
     # A grey level of difference in resizing moves what lies on an edge.
     tolerance = Tolerance(min_score=0.65, min_iou=0.9, max_score_difference=0.05)
     report = summarise([match_detections(*pair, tolerance) for pair in zip(expected, found, strict=True)])
-    assert min(report.found, report.confirmed) >= 0.8
+    assert report.agrees(0.8)
 
 
 def test_frames_on_the_gpu_are_taken(tensorrt: Any, cuda: Cuda, tmp_path: Path) -> None:

@@ -56,6 +56,19 @@ def test_more_anchors_than_distinct_boxes_are_refused() -> None:
         fit_anchors(np.full((50, 2), 8.0), 9)
 
 
+def test_as_many_anchors_as_boxes_are_no_fit() -> None:
+    """Every box is its own anchor: a mean IoU of 1 would be one of nothing."""
+    sizes = np.array([[10.0, 20.0], [100.0, 50.0], [30.0, 90.0]])
+    anchors = fit_anchors(sizes, 3)
+    assert sorted(anchors.sizes.tolist()) == sorted(sizes.tolist())
+    assert anchors.mean_iou is anchors.covered is None
+    grid = fit_anchor_grid(sizes, 1, 3)
+    assert grid.mean_iou is grid.covered is None
+    assert fit_anchors(sizes, 2).mean_iou is not None
+    # Many boxes of one size are something to fit.
+    assert fit_anchors(np.full((50, 2), 8.0), 1).mean_iou == 1
+
+
 def test_a_grid_finds_its_scales_and_ratios() -> None:
     centres = [(s / r**0.5, s * r**0.5) for s in (20.0, 80.0) for r in (0.5, 1.0, 2.0)]
     grid = fit_anchor_grid(clusters(centres, 0.02), 2, 3)

@@ -19,10 +19,11 @@ import pytest
 
 from edgedet.bench.latency import Rules
 from edgedet.cli import main
+from edgedet.cli.sweep import _tell
 from edgedet.errors import UsageError
 from edgedet.report.collect import collect
+from edgedet.sweep.cell import _export, run_cell, write_cell
 from edgedet.sweep.cell import main as cell_main
-from edgedet.sweep.cell import run_cell, write_cell
 from edgedet.sweep.grid import Job, Setting, cell_key, grid, job_from_json, setting_from_json
 from edgedet.sweep.runner import SweepSummary, run_sweep
 
@@ -264,6 +265,28 @@ def test_a_cell_from_graph_to_figures(
     assert untrained["bench"]["frames"]["source"] == job.frames
     assert [(each.calib, each.eval) for each in asked] == [(None, "guard:val"), ("photos", None)]
     assert (asked[1].precision, asked[1].conf, asked[1].imgsz) == ("int8", 0.2, (64, 96))
+
+
+def test_of_random_weights_int8_is_taken_unjudged(
+    tmp_path: Path, sample_export: ExportReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have no accuracy that INT8 could cost, so the guard, which accepts nothing unjudged, is not asked."""
+    asked = exporting(monkeypatch, sample_export)
+    job = Job(calib="photos", max_drop=0.02)
+    for setting in (Setting("a.pt", precision="int8"), Setting("a.pt", precision="int8", weights="untrained")):
+        _export(setting, job, tmp_path / "a.onnx")
+    assert [options.max_drop for options in asked] == [0.02, 1.0]
+
+
+def test_a_cell_without_a_figure_is_told_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = {"artifacts": [{"latency": {"p50": 12.0}}]}
+    for accuracy, reason in (
+        ({"not_measured": "random weights"}, "random weights"),
+        ({"map": None, "absent": {"map": "no object of the judged classes"}}, "no object of the judged classes"),
+        ({"map": None}, "the evaluation gave none"),
+    ):
+        _tell({"status": "done", "label": "a", "bench": bench, "accuracy": accuracy})
+        assert capsys.readouterr().err == f"a: p50 12.00 ms, mAP not measured: {reason}\n"
 
 
 def test_a_result_of_another_kind_is_not_taken_for_a_cell(tmp_path: Path) -> None:

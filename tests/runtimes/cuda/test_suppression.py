@@ -281,7 +281,7 @@ def test_frames_on_the_gpu_are_resized_there(engine: Path, double: FakeCuda) -> 
             assert found.frame_size == (480, 640)
             pairs.append(match_detections(detector.detect(frame), found, tolerance))
         report = summarise(pairs)
-        assert report.reference_count > 50 and min(report.found, report.confirmed) > 0.9
+        assert report.reference_count > 50 and report.agrees(0.9)
 
 
 @pytest.mark.parametrize(
