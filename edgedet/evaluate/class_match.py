@@ -19,8 +19,8 @@ from edgedet.errors import UsageError
 @dataclass(frozen=True)
 class ClassMatch:
     """``labels``: the dataset's label for each of the detector's, -1 where there is none. ``shared``: the dataset's
-    names that the detector knows, in the dataset's order. ``notes``: names that are not equal and were taken for the
-    same, or could have been."""
+    names that the detector knows, in the dataset's order. ``notes``: names that are not equal and were taken for
+    the same, or could have been."""
 
     labels: tuple[int, ...]
     shared: tuple[str, ...]

@@ -45,7 +45,8 @@ def require_labels(dataset: Dataset) -> None:
         DatasetError: a folder of pictures, or not one box.
     """
     if not dataset.labelled:
-        raise DatasetError(f"{dataset.source} has no annotations; judging needs labelled images")
+        why = "; ".join([f"{dataset.source} has no annotations", *dataset.notes])
+        raise DatasetError(f"{why}; judging needs labelled images")
     if not dataset.box_count:
         raise DatasetError(f"{dataset.describe()}: without a single box there is nothing to find")
 

@@ -94,5 +94,5 @@ def test_a_class_that_is_not_judged_is_said_beside_the_figures(make_dataset: Mak
 
 
 def test_nothing_in_common_but_the_spelling_is_refused_with_the_reason() -> None:
-    with pytest.raises(UsageError, match="share no class.*'Cat' and 'cat'.*several could be meant"):
+    with pytest.raises(UsageError, match=r"share no class.*'Cat' and 'cat'.*several could be meant"):
         shared_classes(("CAT",), ("Cat", "cat"))
