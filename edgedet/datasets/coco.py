@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.datasets.coco_categories import Categories, categories_of, number_categories, read_categories
-from edgedet.datasets.coco_files import coco_files, file_split
+from edgedet.datasets.coco_files import coco_files, file_split, is_coco
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined
 from edgedet.datasets.locate import Located, locate_pictures
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_text
+from edgedet.datasets.unread import format_of
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 
@@ -30,6 +31,8 @@ from edgedet.files import atomic_path
 def find(path: Path) -> Layout | None:
     """The COCO files of a folder, or the one that is named; None where there is none."""
     if not path.is_dir() and path.suffix.lower() != ".json":
+        return None
+    if path.is_file() and not is_coco(path) and not (format_of(path) or "COCO").startswith("COCO"):
         return None
     files, dataset = coco_files(path)
     return Layout("coco", tuple(files), partial(_read, files, dataset)) if files else None
