@@ -387,7 +387,7 @@ def test_nothing_labelled_and_empty_splits_are_said(picture: Picture, tmp_path: 
     assert "nothing in it is labelled" in said
     assert "no picture in val" in said
     assert f"not one label file was found: a.png should have {tmp_path}/set/labels/train/a.txt" in said
-    with pytest.raises(DatasetError, match="nothing usable in it.*no picture in val"):
+    with pytest.raises(DatasetError, match=r"nothing usable in it.*no picture in val"):
         read_dataset(f"{tmp_path}/set:val")
 
 

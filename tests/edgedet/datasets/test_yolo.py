@@ -134,7 +134,7 @@ def test_paths_of_another_machine_are_read_by_their_tail(root: Path, yaml: str, 
 
 def test_a_tail_that_two_splits_share_is_refused(root: Path) -> None:
     (root / "data.yaml").write_text("train: D:\\a\\x\\images\nval: D:\\a\\y\\images\nnames: [cat, dog]\n")
-    with pytest.raises(DatasetError, match="of both only .*images is here; correct the paths"):
+    with pytest.raises(DatasetError, match=r"of both only .*images is here; correct the paths"):
         read_dataset(f"{root}:val")
 
 
@@ -267,7 +267,7 @@ def test_class_lists_that_differ_are_refused(tmp_path: Path, picture: Picture) -
         (tmp_path / f"set/{split}/a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
         (tmp_path / f"set/{split}/_darknet.labels").write_text(names)
     for source in (f"{tmp_path}/set:train", f"{tmp_path}/set/valid"):
-        with pytest.raises(DatasetError, match="the class names in .* differ"):
+        with pytest.raises(DatasetError, match=r"the class names in .* differ"):
             read_dataset(source)
 
 
