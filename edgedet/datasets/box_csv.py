@@ -69,7 +69,7 @@ def _split_of(path: Path) -> str:
 
 
 def _csv_files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.iterdir()) if file.suffix.lower() == ".csv"]
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".csv")
 
 
 def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> Content:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgedet.datasets.dataset import ImageRecord
+from edgedet.datasets.folder import find_files
 from edgedet.datasets.layout import (
     Content,
     Layout,
@@ -66,7 +67,7 @@ def find(path: Path) -> Layout | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() == ".json" and path.is_file()]
+    return find_files(folder, (".json",))
 
 
 def _read(

@@ -105,18 +105,35 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
 
 
 def _occurring(path: Path, described: dict[str, str], request: Request) -> set[str]:
-    """The classes in a CSV nobody asked to read, of the pictures that are here."""
-    try:
-        boxes = [
-            (fields["ImageID"], described.get(fields["LabelName"]))
-            for _, fields in _lines(path, ProblemLog())
-            if not _marks(fields) & set(request.exclude)
-        ]
-        folder = _picture_folder(path, list(dict.fromkeys(image_id for image_id, _ in boxes)), request.images)
-    except DatasetError:
+    """The classes in a CSV nobody asked to read, of the pictures that are here. It may have millions of lines."""
+    there = [stems for folder in _picture_folders(path, request.images) if (stems := _stems(folder))]
+    if not there:
         return set()
-    there = {picture.stem for picture in folder.glob("*") if picture.suffix in SUFFIXES}
-    return {name for image_id, name in boxes if name is not None and image_id in there}
+    found: list[set[str]] = [set() for _ in there]
+    hits = [0] * len(there)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.reader(file, skipinitialspace=True)
+        columns = [column.strip() for column in next(reader)]
+        image_id, label = columns.index("ImageID"), columns.index("LabelName")
+        marks = [
+            columns.index(_COLUMN_OF_MARK[mark]) for mark in request.exclude if _COLUMN_OF_MARK[mark] in columns
+        ]
+        try:
+            for fields in reader:
+                if len(fields) != len(columns) or any(fields[mark].strip() == "1" for mark in marks):
+                    continue
+                for index, stems in enumerate(there):
+                    if fields[image_id] in stems:
+                        hits[index] += 1
+                        found[index].add(fields[label])
+        except csv.Error:
+            pass  # named when the file itself is read
+    best = max(range(len(there)), key=hits.__getitem__)
+    return {described[label] for label in found[best] if label in described}
+
+
+def _stems(folder: Path) -> set[str]:
+    return {picture.stem for picture in folder.glob("*") if picture.suffix in SUFFIXES}
 
 
 def _read_file(
@@ -222,10 +239,15 @@ def _descriptions(path: Path) -> dict[str, str]:
     return {row[0].strip(): row[1].strip() for row in rows if row[0].strip() != "LabelName"}
 
 
-def _picture_folder(path: Path, image_ids: list[str], images: Path | None) -> Path:
+def _picture_folders(path: Path, images: Path | None) -> list[Path]:
+    """Where the pictures of a CSV may lie."""
     home = path.parent
     names = (split_of(path), "images", "data", ".")
-    folders = [images] if images is not None else [base / name for base in (home, home.parent) for name in names]
+    return [images] if images is not None else [base / name for base in (home, home.parent) for name in names]
+
+
+def _picture_folder(path: Path, image_ids: list[str], images: Path | None) -> Path:
+    folders = _picture_folders(path, images)
     for folder in folders:
         for suffix in SUFFIXES:
             if any((folder / f"{image_id}{suffix}").is_file() for image_id in image_ids[:50]):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from edgedet.datasets import labelme
 from edgedet.datasets.dataset import PLACES_SHOWN
-from edgedet.datasets.image_size import IMAGE_SUFFIXES
+from edgedet.datasets.folder import find_files, find_pictures
 from edgedet.datasets.text import NAMES_FILES, read_text
 from edgedet.errors import DatasetError
 
@@ -55,19 +55,15 @@ class Unread(NamedTuple):
 
 def find_unread(folder: Path) -> Unread:
     """What lies in a folder beside its pictures."""
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and path.is_file()
-    ]
-    stems = {path.stem for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    files = find_files(folder, {*_CONTAINERS, ".txt"})
+    stems = {path.stem for path in find_pictures(folder)} if files else set()
     formats: dict[str, Path] = {}
     others = []
     seen: dict[str, int] = {}
     for path in files:
         suffix = path.suffix.lower()
         seen[suffix] = seen.get(suffix, 0) + 1
-        if suffix in IMAGE_SUFFIXES or path.name.casefold() in NAMES_FILES:
+        if path.name.casefold() in NAMES_FILES:
             continue
         name = format_of(path, stems) if seen[suffix] <= _LOOKED_AT else None
         if name is not None:

@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.folder import find_files
 from edgedet.datasets.image_size import IMAGE_SUFFIXES
 from edgedet.datasets.layout import (
     Content,
@@ -237,7 +238,7 @@ def _annotation_of(name: str, home: Path, by_stem: dict[str, list[Path]]) -> Pat
 
 
 def _xml_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() == ".xml" and path.is_file()]
+    return find_files(folder, (".xml",))
 
 
 def _has_annotations(paths: Sequence[Path]) -> bool:

@@ -106,7 +106,7 @@ def _labelled(pictures: Sequence[Path]) -> bool:
 
 def _names_around(folder: Path, root: Path) -> tuple[str, ...]:
     """The class names from the files in the folder and around it, which must agree."""
-    holders = [entry for entry in sorted(folder.iterdir()) if entry.name.casefold() in _HOLDERS]
+    holders = sorted(entry for entry in folder.iterdir() if entry.name.casefold() in _HOLDERS)
     places = [folder, *holders, *split_folders(folder), *split_folders(root)]
     # set/images/val: val belongs to images, and images to set.
     above = folder.absolute()

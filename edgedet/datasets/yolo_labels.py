@@ -92,10 +92,11 @@ class LabelFiles:
         return tuple(notes)
 
     def _place(self, folder: Path, members: list[Path]) -> None:
-        usual = {picture: self._there(label_path(picture)) for picture in members}
+        place = self._folder(label_path(folder / "picture.jpg").parent)
+        usual = {picture: self._there(place, picture) for picture in members}
         beside: dict[Path, Path] = {}
         for picture in members:
-            path = None if usual[picture] is not None else self._there(picture.with_suffix(".txt"))
+            path = None if usual[picture] is not None else self._there(folder, picture)
             if path is not None and has_label_shape(path):
                 beside[picture] = path
         if not beside or any(path is not None for path in usual.values()):
@@ -106,16 +107,15 @@ class LabelFiles:
                     f"{label_path(members[0]).parent}: {_some(list(beside.values()))}"
                 )
             return
-        self._places.update({picture: self._there(picture.with_suffix(".txt")) for picture in members})
+        self._places.update({picture: self._there(folder, picture) for picture in members})
         self._notes.append(
             f"{len(beside):,} label files read beside their pictures in {folder}; Ultralytics looks for them in "
             f"{label_path(members[0]).parent} only"
         )
 
-    def _there(self, path: Path) -> Path | None:
+    def _there(self, folder: Path | None, picture: Path) -> Path | None:
         # A folder is listed once: two system calls for every picture add up.
-        folder = self._folder(path.parent)
-        found = None if folder is None else self._listings.find(folder, path.name)
+        found = None if folder is None else self._listings.find(folder, f"{picture.stem}.txt")
         return found if found is not None and found.is_file() else None
 
     def _folder(self, path: Path) -> Path | None:

@@ -127,9 +127,7 @@ def find_yaml(folder: Path) -> Path | None:
     named = next((folder / name for name in YAML_NAMES if (folder / name).is_file()), None)
     if named is not None:
         return named
-    likely = [
-        path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".yaml", ".yml") and _is_dataset(path)
-    ]
+    likely = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".yaml", ".yml") and _is_dataset(p))
     if len(likely) > 1:
         raise DatasetError(
             f"{folder} has several YOLO datasets: {', '.join(path.name for path in likely)}; name one"
