@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
-from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, pattern_of
+from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note, pattern_of
 from edgedet.datasets.locate import Located, locate_pictures
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_names_beside, read_text
@@ -69,9 +69,13 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
     if names is None:
         here = _classes(lines.values())
         dataset = sorted({path for file in files.values() for path in _other_splits(file)})
-        others = [_lines(path, ProblemLog()) for path in dataset if path not in {files[split] for split in splits}]
-        names = tuple(sorted(here | _classes(others)))
+        elsewhere = {name for path in dataset for name in _classes_in(path)}
+        names = tuple(sorted(here | elsewhere))
+        known = {*dataset, *files.values()}
+        suffix = next(iter(files.values())).suffix
+        beside = [path for path in sorted(home.glob(f"*{suffix}")) if path not in known and is_annotation(path)]
         notes = elsewhere_note(names, here, (path.stem for path in dataset))
+        notes += numbering_note(names, {path: sorted(_classes_in(path)) for path in beside})
     parts = [_content(files[split], lines[split], names, split, request) for split in splits]
     return joined(parts, names)._replace(notes=notes)
 
@@ -90,6 +94,14 @@ def _other_splits(path: Path) -> list[Path]:
 
 def _classes(files: Iterable[_Lines]) -> set[str]:
     return {name for lines in files for boxes in lines.values() for _, name, _ in boxes}
+
+
+def _classes_in(path: Path) -> set[str]:
+    """The classes in a file nobody asked to read; none where it is broken."""
+    try:
+        return _classes([_lines(path, ProblemLog())])
+    except DatasetError:
+        return set()
 
 
 def _lines(path: Path, log: ProblemLog) -> _Lines:

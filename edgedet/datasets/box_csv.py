@@ -13,15 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from edgedet.datasets.folder import find_pictures
+from edgedet.datasets.folder import find_files, find_pictures
 from edgedet.datasets.layout import (
     Content,
     Layout,
     Request,
+    by_split,
     elsewhere_note,
     is_split,
     joined,
     left_out_note,
+    numbering_note,
     pattern_of,
     split_folders,
 )
@@ -52,12 +54,10 @@ def is_box_csv(path: Path) -> bool:
 
 def find(path: Path) -> Layout | None:
     """The CSVs of a folder or of the splits' folders in it, or the one that is named; None where there is none."""
-    if path.is_dir():
-        places = [file for folder in (path, *split_folders(path)) for file in _csv_files(folder)]
-    else:
-        places = [path] if path.suffix.lower() == ".csv" else []
-    files = {_split_of(file): file for file in places if is_box_csv(file)}
-    return Layout("csv", tuple(files), partial(_read, files)) if files else None
+    places = find_files(path, (".csv",)) if path.is_dir() else [path] if path.suffix.lower() == ".csv" else []
+    files = by_split([file for file in places if is_box_csv(file)], _split_of, path)
+    splits = tuple(name for name in files if name or len(files) > 1)
+    return Layout("csv", splits, partial(_read, files)) if files else None
 
 
 def _split_of(path: Path) -> str:
@@ -78,11 +78,14 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
     names = read_names_beside(first.parent)
     notes: tuple[str, ...] = ()
     if names is None:
-        here = {box.name for boxes in read.values() for lines in boxes.values() for box in lines}
+        here = {name for boxes in read.values() for name in _names(boxes)}
         dataset = sorted({other for file in files.values() for other in _other_splits(file)})
-        others = [_boxes(path, ProblemLog()) for path in dataset if path not in {files[split] for split in read}]
-        names = tuple(sorted(here | {box.name for boxes in others for lines in boxes.values() for box in lines}))
+        names = tuple(sorted({*here, *(name for path in dataset for name in _names_in(path))}))
         notes = elsewhere_note(names, here, map(_split_of, dataset))
+        known = {*dataset, *(files[split] for split in read)}
+        beside = [file for file in _csv_files(first.parent) if file not in known and is_box_csv(file)]
+        lists = {path: sorted(_names_in(path)) for path in beside}
+        notes += numbering_note(names, lists)
     parts = [_content(files[split], boxes, names, split, request) for split, boxes in read.items()]
     content = joined(parts, names)
     return content._replace(notes=(*content.notes, *notes))
@@ -125,6 +128,18 @@ def _boxes(path: Path, log: ProblemLog) -> dict[str, list[_Box]]:
     except csv.Error as error:
         raise DatasetError(f"{path} is not a CSV: {error}") from error
     return boxes
+
+
+def _names(boxes: dict[str, list[_Box]]) -> set[str]:
+    return {box.name for lines in boxes.values() for box in lines}
+
+
+def _names_in(path: Path) -> set[str]:
+    """The classes in a file nobody asked to read; none where it is broken."""
+    try:
+        return _names(_boxes(path, ProblemLog()))
+    except DatasetError:
+        return set()
 
 
 def _content(

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgedet.datasets.coco_categories import Categories, categories_of, number_categories, read_categories
-from edgedet.datasets.coco_files import coco_files, file_split, is_coco
+from edgedet.datasets.coco_files import coco_files, file_split, files_beside, is_coco, other_splits
 from edgedet.datasets.dataset import Dataset, ImageRecord
-from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined
+from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note
 from edgedet.datasets.locate import Located, locate_pictures
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_text
@@ -34,23 +34,26 @@ def find(path: Path) -> Layout | None:
         return None
     if path.is_file() and not is_coco(path) and not (format_of(path) or "COCO").startswith("COCO"):
         return None
-    files, dataset = coco_files(path)
-    return Layout("coco", tuple(files), partial(_read, files, dataset)) if files else None
+    files = coco_files(path)
+    return Layout("coco", tuple(files), partial(_read, files)) if files else None
 
 
-def _read(files: dict[str, Path], dataset: Collection[Path], splits: tuple[str, ...], request: Request) -> Content:
-    parts, numbered = [], []
+def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> Content:
+    parts: list[Content] = []
+    numbered: dict[Path, Categories] = {}
     for split in splits:
-        content, categories = read_coco(files[split], request.log, request.images, split)
+        content, numbered[files[split].absolute()] = read_coco(files[split], request.log, request.images, split)
         parts.append(content)
-        numbered.append((files[split], categories))
-    read = {path for path, _ in numbered}
-    numbered += [(path, read_categories(path)) for path in dataset if path not in read]
-    names = number_categories([categories for _, categories in sorted(numbered, key=lambda pair: pair[0])])
-    content = joined(parts, names)
+    read = [files[split] for split in splits]
+    for path in (other.absolute() for one in read for other in other_splits(one)):
+        if path not in numbered:
+            numbered[path] = read_categories(path)
+    content = joined(parts, number_categories([numbered[path] for path in sorted(numbered)]))
     here = {name for part in parts for name in part.names}
-    note = elsewhere_note(content.names, here, (file_split(path) for path in dataset))
-    return content._replace(notes=(*content.notes, *note))
+    notes = elsewhere_note(content.names, here, (file_split(path) for path in sorted(numbered)))
+    strangers = {other for one in read for other in files_beside(one) if other.absolute() not in numbered}
+    lists = {path: number_categories([read_categories(path)]) for path in sorted(strangers)}
+    return content._replace(notes=(*content.notes, *notes, *numbering_note(content.names, lists)))
 
 
 def read_coco(

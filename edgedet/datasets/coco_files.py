@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from edgedet.datasets.layout import is_split, pattern_of, split_folders
+from edgedet.datasets.layout import by_split, is_split, pattern_of, split_folders
 
 ROBOFLOW_NAME = "_annotations.coco.json"
 PREFIX = "instances_"
@@ -30,48 +30,35 @@ def file_split(path: Path) -> str:
     return path.parent.name if _named_by_folder(path) else path.stem.removeprefix(PREFIX)
 
 
-def coco_files(path: Path) -> tuple[dict[str, Path], tuple[Path, ...]]:
-    """Split name to annotation file of a folder or file, and all files of the dataset it belongs to."""
-    if path.is_dir():
-        files = _in_folder(path)
-        found = list(files.values())
-    else:
-        files, found = {file_split(path): path}, [path]
-    beside = [other for one in found for other in _other_splits(one)]
-    return files, tuple(sorted({*found, *beside}))
-
-
-def _in_folder(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for place in (folder, folder / "annotations"):
-        for path in sorted(place.glob(f"{PREFIX}*.json")):
-            found.setdefault(path.stem.removeprefix(PREFIX), path)
-    for path in sorted(folder.glob(f"*/{ROBOFLOW_NAME}")):
-        found.setdefault(path.parent.name, path)
-    if (folder / ROBOFLOW_NAME).is_file():
-        found.setdefault(folder.name, folder / ROBOFLOW_NAME)
-    if found:
-        return found
+def coco_files(path: Path) -> dict[str, Path]:
+    """Split name to annotation file of a folder or file."""
+    if not path.is_dir():
+        return {file_split(path): path}
+    places = (path, path / "annotations")
+    usual = [file for place in places for file in sorted(place.glob(f"{PREFIX}*.json"))]
+    usual += sorted(path.glob(f"*/{ROBOFLOW_NAME}"))
+    if (path / ROBOFLOW_NAME).is_file():
+        usual.append(path / ROBOFLOW_NAME)
     # No name of the usual ones: FiftyOne's labels.json, Label Studio's result.json, annotations/train.json …
-    for place in (folder, folder / "annotations", *split_folders(folder)):
-        for path in _json_files(place):
-            if is_coco(path):
-                found.setdefault(file_split(path), path)
-    return found
+    found = usual or [f for place in (*places, *split_folders(path)) for f in _json_files(place) if is_coco(f)]
+    return by_split(found, file_split, path)
 
 
-def _other_splits(path: Path) -> list[Path]:
+def other_splits(path: Path) -> list[Path]:
     """The files that hold the dataset's other splits: of the same name in other splits' folders, or of the same
     folder and pattern of name."""
     home = path.parent
     if _named_by_folder(path):
-        return [
-            other for folder in split_folders(home.absolute().parent) if (other := folder / path.name).is_file()
-        ]
+        return [f for folder in split_folders(home.absolute().parent) if (f := folder / path.name).is_file()]
     if path.stem.startswith(PREFIX):
         return sorted(home.glob(f"{PREFIX}*.json"))
     pattern = pattern_of(path.stem)
     return [other for other in _json_files(home) if "*" in pattern and pattern_of(other.stem) == pattern]
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The other COCO files in a file's folder."""
+    return [other for other in _json_files(path.parent) if other != path and is_coco(other)]
 
 
 def _named_by_folder(path: Path) -> bool:

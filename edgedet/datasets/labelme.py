@@ -91,7 +91,7 @@ def _read(
         others += [file for files in groups.values() for file in files]
         done = {path.absolute() for path, *_ in read}
         names = tuple(sorted(here | _classes(path for path in others if path.absolute() not in done)))
-        notes = elsewhere_note(names, here, groups)
+        notes = elsewhere_note(names, here, [one.name for one in split_folders(root)] or groups)
     records: list[ImageRecord] = []
     claimed: set[Path] = set()
     labels = {name: label for label, name in enumerate(names)}

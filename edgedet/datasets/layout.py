@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -109,6 +109,32 @@ def elsewhere_note(names: Iterable[str], here: Collection[str], splits: Iterable
     return (
         f"classes are numbered over the whole dataset{f' ({where})' if where else ''}; not in this part: {told}",
     )
+
+
+def by_split(files: Iterable[Path], split_of: Callable[[Path], str], root: Path) -> dict[str, Path]:
+    """Split name to file; files that share a split's name go by their own, so that none hides another."""
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        groups.setdefault(split_of(path), []).append(path)
+    named: dict[str, Path] = {}
+    for split, members in groups.items():
+        for path in members:
+            inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+            named[split if len(members) == 1 else inside.with_suffix("").as_posix()] = path
+    return named
+
+
+def numbering_note(names: Sequence[str], others: Mapping[Path, Sequence[str]]) -> tuple[str, ...]:
+    """Which files beside number a class of the same name otherwise: what comes of both must not be joined."""
+    notes = []
+    for path, theirs in others.items():
+        name = next((n for n in theirs if n in names and theirs.index(n) != names.index(n)), None)
+        if name is not None:
+            notes.append(
+                f"{path.name} beside it numbers classes otherwise: {name!r} is {names.index(name)} here and "
+                f"{theirs.index(name)} there"
+            )
+    return tuple(notes)
 
 
 def left_out_note(paths: Sequence[Path], why: str) -> tuple[str, ...]:

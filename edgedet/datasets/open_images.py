@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
-from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined
+from edgedet.datasets.layout import Content, Layout, Request, by_split, elsewhere_note, joined
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_text
 from edgedet.errors import DatasetError
@@ -61,7 +61,7 @@ def is_open_images(path: Path) -> bool:
 def find(path: Path) -> Layout | None:
     """The box CSVs of a folder, or the one that is named; None where there is none."""
     places = sorted(path.glob("*.csv")) if path.is_dir() else [path] if path.suffix.lower() == ".csv" else []
-    files = {split_of(file): file for file in places if is_open_images(file)}
+    files = by_split([file for file in places if is_open_images(file)], split_of, path)
     return Layout("openimages", tuple(files), partial(_read, files)) if files else None
 
 

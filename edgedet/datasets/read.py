@@ -128,7 +128,7 @@ def _read(path: Path, split: str | None, needs: Needs, request: Request) -> tupl
     unread = find_unread(path)
     if unread.formats and needs == "labels":
         raise DatasetError(
-            f"{path} holds pictures with labels that are not read: {', '.join(unread.formats)}; expected {EXPECTED}"
+            f"{path} holds labels that are not read: {', '.join(unread.formats)}; expected {EXPECTED}"
         )
     if split is not None:
         raise DatasetError(f"{path} is a plain folder of pictures and has no split {split!r}; drop ':{split}'")

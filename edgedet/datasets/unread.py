@@ -159,11 +159,13 @@ def _text_format(path: Path, stems: Collection[str]) -> str | None:
         words = next((words for line in file if (words := line.split())), [])
     if len(words) > 1 and re.fullmatch(r"\d+(,\d+){4}", words[1]):
         return "Keras YOLO text"
-    if path.stem not in stems or not words:
+    if (stems and path.stem not in stems) or not words:
         return None
-    numbers = [re.fullmatch(r"-?\d+(\.\d*)?([eE]-?\d+)?", word) is not None for word in words]
+    numbers = [re.fullmatch(r"-?(\d+\.?\d*|\.\d+)([eE]-?\d+)?", word) is not None for word in words]
     if len(words) in (15, 16) and not numbers[0] and all(numbers[1:]):
         return "KITTI text"
     if len(words) in (9, 10) and all(numbers[:8]) and not numbers[8]:
         return "DOTA text"
-    return "YOLO text without class names" if len(words) >= 5 and all(numbers) else None
+    if len(words) < 5 or not all(numbers):
+        return None
+    return "YOLO text without class names" if stems else "YOLO text without its pictures"

@@ -139,10 +139,11 @@ def _read_tree(
         for xml in groups[split]
     ]
     names = read_names_beside(folder) or read_names_beside(root)
+    named = [other.name for other in others] or list(groups)
     asked = index.pictures
     if request.images is None and len(groups) > 1:
         asked = tuple(path for path in asked if split_of_folder(path, folder) in splits)
-    return _content(listed, index, every, names=names, splits=groups, root=folder, log=request.log, asked=asked)
+    return _content(listed, index, every, names=names, splits=named, root=folder, log=request.log, asked=asked)
 
 
 def _content(

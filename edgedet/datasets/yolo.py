@@ -51,6 +51,7 @@ def find_with_yaml(path: Path) -> Layout | None:
                 settings.names,
                 split,
                 request.log,
+                folders=listed.folders,
                 complete=listed.complete,
                 words_per_line=settings.words_per_line,
             )
@@ -156,10 +157,11 @@ def _read(
     split: str,
     log: ProblemLog,
     *,
+    folders: Sequence[Path] = (),
     complete: bool,
     words_per_line: int | None = None,
 ) -> Content:
-    """``listed``: pictures and where each is named. ``complete``: they are all the pictures of their folders."""
+    """``listed``: pictures and where each is named. ``complete``: they are all that there are in ``folders``."""
     labels = LabelFiles([picture for picture, _ in listed])
     records: list[ImageRecord] = []
     for picture, where in listed:
@@ -167,7 +169,7 @@ def _read(
         lines = None if size is None else label_lines(labels.find(picture), words_per_line, log)
         if size is not None and lines is not None:
             records.append(build_record(picture, size, label_rows(lines, size, len(names), log), log, split))
-    return Content(names, tuple(records), labels.notes(complete=complete))
+    return Content(names, tuple(records), labels.notes(folders, complete=complete))
 
 
 def write_yolo(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:

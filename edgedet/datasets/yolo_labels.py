@@ -75,16 +75,18 @@ class LabelFiles:
         """How many pictures have one."""
         return sum(place is not None for place in self._places.values())
 
-    def notes(self, *, complete: bool) -> tuple[str, ...]:
-        """What was read elsewhere than usual, or not at all. ``complete``: the pictures are all that there are, so
-        that labels of others have none."""
+    def notes(self, folders: Sequence[Path] = (), *, complete: bool) -> tuple[str, ...]:
+        """What was read elsewhere than usual, or not at all. ``complete``: the pictures are all that there are in
+        ``folders``, so that other labels there have none."""
         notes = list(self._notes)
         if self._pictures and not self.found:
             first = self._pictures[0]
             notes.append(f"not one label file was found: {first.name} should have {label_path(first)}")
         if complete:
             taken = {path for path in self._places.values() if path is not None}
-            places = dict.fromkeys(path.parent for path in taken)
+            places = dict.fromkeys(
+                [label_path(f / "picture.jpg").parent for f in folders] + [p.parent for p in taken]
+            )
             left = [path for place in places for path in sorted(place.glob("*.txt")) if path not in taken]
             left = [path for path in left if path.name.casefold() not in NAMES_FILES and has_label_shape(path)]
             if left:

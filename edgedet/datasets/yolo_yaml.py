@@ -23,9 +23,11 @@ SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("
 
 
 class Listed(NamedTuple):
-    """``pictures``: each, and where it is listed. ``complete``: they are all the pictures of their folders."""
+    """``pictures``: each, and where it is listed. ``folders``: the folders that are named. ``complete``: only
+    folders are, so that the pictures are all that there are."""
 
     pictures: list[tuple[Path, str]]
+    folders: list[Path]
     complete: bool
     notes: tuple[str, ...]
 
@@ -55,6 +57,7 @@ class Settings:
         pictures: dict[Path, str] = {}
         notes: list[str] = []
         complete = True
+        folders = []
         repeated = 0
         for entry in self._entries(split):
             place = Place(images, False) if images is not None else self._resolve(split, entry)
@@ -66,6 +69,7 @@ class Settings:
                 notes.append(f"{split} read from {path.resolve()}, as {self.path.name} says, and not from {inside}")
             if path.is_dir():
                 found = [(picture, path.name) for picture in find_pictures(path)]
+                folders.append(path)
             elif path.suffix.lower() in IMAGE_SUFFIXES:
                 found, complete = [(path, f"{self.path.name}:{split}")], False
             else:
@@ -77,7 +81,7 @@ class Settings:
                 pictures.setdefault(picture, where)
         if repeated:
             notes.append(f"{repeated:,} pictures of {split} are listed more than once and count once")
-        return Listed(list(pictures.items()), complete, tuple(notes))
+        return Listed(list(pictures.items()), folders, complete, tuple(notes))
 
     def _entries(self, split: str) -> list[str]:
         entries = self.entries[split]
@@ -148,8 +152,10 @@ def load_yaml(path: Path) -> Any:
         raise MissingDependencyError(
             f"reading {path.name} needs PyYAML, which is not installed: pip install 'edgedet[report]' (or pyyaml)"
         ) from error
+    # In double quotes YAML takes a backslash for an escape, which nobody means in "D:\train".
+    text = re.sub(r'"[A-Za-z]:\\[^"\n]*"', lambda match: match[0].replace("\\", "/"), read_text(path))
     try:
-        return yaml.safe_load(read_text(path))
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 

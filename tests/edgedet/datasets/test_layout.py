@@ -229,7 +229,9 @@ def test_splits_in_folders_have_one_class_list(
     assert read["train"].names == read["valid"].names
     assert [read["valid"].names[label] for label in read["valid"].images[0].labels] == ["ant", "cat"]
     assert read["valid"].splits == ("valid",)
-    assert any(note.endswith("not in this part: bee") for note in read["valid"].notes)
+    assert (
+        "classes are numbered over the whole dataset (train, valid); not in this part: bee" in read["valid"].notes
+    )
     assert not any("not in this part" in note for note in read["train"].notes)
     with pytest.raises(DatasetError, match="splits train, valid; name one"):
         read_dataset(tmp_path / "set")
@@ -397,3 +399,48 @@ def test_boxes_that_repeat_another_are_counted(picture: Picture, tmp_path: Path)
     dataset = read_dataset(tmp_path / "set")
     assert dataset.box_count == 4
     assert "2 boxes repeat another exactly; kept" in dataset.describe()
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "txt"])
+def test_files_that_number_a_class_otherwise_are_named(kind: str, picture: Picture, tmp_path: Path) -> None:
+    picture("a.png")
+    for name, classes in (("day", ("ant", "bee", "cat")), ("night", ("ant", "cat"))):
+        path = tmp_path / f"{name}.{kind}"
+        if kind == "json":
+            coco_json(path, *enumerate(classes), picture="a.png")
+        elif kind == "csv":
+            csv_rows(path, *classes, picture="a.png")
+        else:
+            write(path, "".join(f"a.png,10,6,20,24,{name}\n" for name in classes))
+    dataset = read_dataset(tmp_path / f"night.{kind}")
+    assert dataset.names == ("ant", "cat")
+    assert f"day.{kind} beside it numbers classes otherwise: 'cat' is 1 here and 2 there" in dataset.notes
+
+
+def test_files_of_one_split_do_not_hide_one_another(picture: Picture, tmp_path: Path) -> None:
+    picture("set/a.png")
+    for name in ("day", "night"):
+        csv_rows(tmp_path / f"set/{name}.csv", "cat", picture="a.png")
+    with pytest.raises(DatasetError, match="splits day, night; name one"):
+        read_dataset(tmp_path / "set")
+    assert len(read_dataset(f"{tmp_path}/set:night")) == 1
+
+
+def test_boxes_in_a_folder_beside_the_pictures(picture: Picture, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        picture(f"set/images/{split}_a.jpg")
+        csv_rows(tmp_path / f"set/data/{split}_labels.csv", "cat", picture=f"{split}_a.jpg")
+    assert read_dataset(f"{tmp_path}/set:test").images[0].path.name == "test_a.jpg"
+
+
+def test_labels_whose_pictures_are_all_missing_are_said(tmp_path: Path) -> None:
+    (tmp_path / "set/images").mkdir(parents=True)
+    write(tmp_path / "set/labels/a.txt", LINE.format(label=0))
+    with pytest.raises(DatasetError, match=r"not read: YOLO text without its pictures \(a\.txt\)"):
+        read_dataset(tmp_path / "set")
+    write(tmp_path / "set/data.yaml", "train: images\nnames: [cat]\n")
+    with pytest.raises(DatasetError, match=r"1 label files without a picture: a\.txt"):
+        read_dataset(tmp_path / "set")
+    voc_xml(tmp_path / "voc/a.xml", "cat")
+    with pytest.raises(DatasetError, match=r"nothing usable in it.*1 × missing image"):
+        read_dataset(tmp_path / "voc")

@@ -113,6 +113,7 @@ def test_without_pyyaml_the_message_says_what_to_install(root: Path, monkeypatch
         ("path: /home/me/project/\ntrain: ./set/images/train\nnames: [cat, dog]", 1),
         ("path: D:\\vest\\set\ntrain: images/train\nnames: [cat, dog]", 0),
         ("path: D:\\vest\\set\ntrain: images\\train\nnames: [cat, dog]", 0),
+        ('train: "D:\\new\\set\\images\\train"\nnames: [cat, dog]', 1),
         ("train: set/images/train\nnames: [cat, dog]", 1),
         ("train: ../images/train\nnames: [cat, dog]", 0),
         ("train: [D:\\x\\list.txt]\nnames: [cat, dog]", 2),
