@@ -44,7 +44,7 @@ def usual_frame(options: ExportOptions) -> tuple[int, int] | None:
         return None
     from edgedet.datasets import read_dataset
 
-    sizes = [(image.width, image.height) for image in read_dataset(named).images]
+    sizes = [(image.width, image.height) for image in read_dataset(named, needs="pictures").images]
     return max(set(sizes), key=sizes.count) if sizes else None
 
 
@@ -59,7 +59,7 @@ def parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
 
     from edgedet.datasets import read_dataset
 
-    images = [cv2.imread(str(image.path)) for image in read_dataset(named).images[:IMAGES]]
+    images = [cv2.imread(str(image.path)) for image in read_dataset(named, needs="pictures").images[:IMAGES]]
     return scenes + [image.astype(np.uint8) for image in images if image is not None]
 
 

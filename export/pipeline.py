@@ -236,4 +236,4 @@ def _calibration_frames(card: ModelCard, options: ExportOptions) -> CalibrationF
     from edgedet.calibration.data import CalibrationFrames
     from edgedet.datasets import read_dataset
 
-    return CalibrationFrames(read_dataset(options.calib), card)
+    return CalibrationFrames(read_dataset(options.calib, needs="pictures"), card)

@@ -86,7 +86,7 @@ def _image_paths(source: str) -> list[Path] | None:
     from edgedet.datasets import read_dataset
 
     try:
-        dataset = read_dataset(source)
+        dataset = read_dataset(source, needs="pictures")
     except DatasetError as error:
         raise SourceError(f"cannot take frames from {source}: {error}") from error
     return [Path(record.path) for record in dataset.images] or None

@@ -1,8 +1,10 @@
 """Convert a dataset into another format, pictures included, or split it into train and validation by seed.
 
-Read: COCO JSON, YOLO data.yaml, Pascal VOC, Open Images box CSV, annotation.txt. Bad annotations are dropped and
-named (--strict stops at the first). Pascal VOC's own files count pixels from 1 and are read so; all other VOC files
-are read as written, and files written here give box edges as they are, with decimals where needed.
+Read: COCO JSON, YOLO (data.yaml, or classes.txt and label files), Pascal VOC, labelme JSON, box CSVs of Open Images
+and TensorFlow, annotation.txt. Classes are numbered over the whole dataset, whichever split is converted. Bad
+annotations are dropped and named (--strict stops at the first). Pascal VOC's own files count pixels from 1 and are
+read so; all other VOC files are read as written, and files written here give box edges as they are, with decimals
+where needed.
 """
 
 from __future__ import annotations
@@ -83,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             "classes": dataset.names,
             "lost": done.lost,
             "problems": [str(problem) for problem in dataset.problems],
+            "notes": dataset.notes,
         }
         print(json.dumps(facts, indent=1))
     else:

@@ -34,7 +34,8 @@ examples:
   edgedet eval model.onnx instances_val2017.json --json accuracy.json --save worst/
   edgedet eval engine.trt data.yaml:val --negatives empty_rooms/ --false-alarm-rate 0.01
 
-datasets: COCO JSON, YOLO data.yaml, Pascal VOC root, Open Images box CSV, annotation.txt; PATH:SPLIT names a split
+datasets: COCO JSON, YOLO (data.yaml, or classes.txt and label files), Pascal VOC XML, labelme JSON, box CSVs of
+Open Images and TensorFlow, annotation.txt; PATH:SPLIT names a split
 """
 
 LOW_ENOUGH = 0.05
@@ -128,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         lowest = detector.thresholds.score
         data = _artifact(detector) | evaluation.to_dict({number: path.resolve() for number, path in drawn.items()})
         data["problems"] = [str(problem) for problem in dataset.problems]
+        data["notes"] = dataset.notes
     if arguments.json == "-":
         print(json.dumps(data, indent=1, allow_nan=False))
         return 0

@@ -89,9 +89,10 @@ def class_names(text: str) -> tuple[str, ...]:
     ('camera', 'cell phone')
     """
     entries = text.split(",")
-    if text.endswith((".txt", ".names")):
+    if text.lower().endswith((".txt", ".names")):
         try:
-            entries = Path(text).read_text(encoding="utf-8").splitlines()
+            # Editors on Windows begin a file with a byte order mark, which is no part of the first name.
+            entries = Path(text).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise argparse.ArgumentTypeError(f"cannot read class names from {text}: {reason}") from error

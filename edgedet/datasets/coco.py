@@ -1,55 +1,65 @@
 """COCO JSON (cocodataset.org/#format-data), instances only.
 
 Pictures lie in a folder named like the file's suffix (``instances_val2017.json``: ``val2017/``), beside the
-file (Roboflow's ``_annotations.coco.json``), or where ``--images`` says. Labels follow ascending category ids.
+file (Roboflow's ``_annotations.coco.json``), in ``images`` or ``data``, or where ``--images`` says; file names are
+read as any system writes them. Labels follow ascending category ids over all files of the dataset.
+
+Boxes that repeat another are kept, as pycocotools keeps them, and counted in a note.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgedet.datasets.coco_categories import Categories, categories_of, number_categories, read_categories
+from edgedet.datasets.coco_files import coco_files, file_split, files_beside, is_coco, other_splits
 from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note
+from edgedet.datasets.locate import Located, locate_pictures
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_text
+from edgedet.datasets.unread import format_of
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 
-ROBOFLOW_NAME = "_annotations.coco.json"
-PREFIX = "instances_"
+
+def find(path: Path) -> Layout | None:
+    """The COCO files of a folder, or the one that is named; None where there is none."""
+    if not path.is_dir() and path.suffix.lower() != ".json":
+        return None
+    if path.is_file() and not is_coco(path) and not (format_of(path) or "COCO").startswith("COCO"):
+        return None
+    files = coco_files(path)
+    return Layout("coco", tuple(files), partial(_read, files)) if files else None
 
 
-def find_coco(folder: Path) -> dict[str, Path]:
-    """Split name to annotation file; empty where the folder holds no COCO dataset."""
-    found: dict[str, Path] = {}
-    for place in (folder, folder / "annotations"):
-        for path in sorted(place.glob(f"{PREFIX}*.json")):
-            found.setdefault(path.stem.removeprefix(PREFIX), path)
-    for path in sorted(folder.glob(f"*/{ROBOFLOW_NAME}")):
-        found.setdefault(path.parent.name, path)
-    if (folder / ROBOFLOW_NAME).is_file():
-        found.setdefault(folder.name, folder / ROBOFLOW_NAME)
-    return found
-
-
-def split_of(path: Path) -> str:
-    """The split an annotation file stands for.
-
-    >>> split_of(Path("annotations/instances_val2017.json")), split_of(Path("valid/_annotations.coco.json"))
-    ('val2017', 'valid')
-    """
-    if path.name == ROBOFLOW_NAME:
-        return path.parent.name
-    return path.stem.removeprefix(PREFIX)
+def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> Content:
+    parts: list[Content] = []
+    numbered: dict[Path, Categories] = {}
+    for split in splits:
+        content, numbered[files[split].absolute()] = read_coco(files[split], request.log, request.images, split)
+        parts.append(content)
+    read = [files[split] for split in splits]
+    for path in (other.absolute() for one in read for other in other_splits(one)):
+        if path not in numbered:
+            numbered[path] = read_categories(path)
+    content = joined(parts, number_categories([numbered[path] for path in sorted(numbered)]))
+    here = {name for part in parts for name in part.names}
+    notes = elsewhere_note(content.names, here, (file_split(path) for path in sorted(numbered)))
+    strangers = {other for one in read for other in files_beside(one) if other.absolute() not in numbered}
+    lists = {path: number_categories([read_categories(path)]) for path in sorted(strangers)}
+    return content._replace(notes=(*content.notes, *notes, *numbering_note(content.names, lists)))
 
 
 def read_coco(
     path: Path, log: ProblemLog, images: Path | None = None, split: str = ""
-) -> tuple[tuple[str, ...], tuple[ImageRecord, ...]]:
-    """Class names and records of one COCO file.
+) -> tuple[Content, Categories]:
+    """What one COCO file holds, and its categories.
 
     Raises:
         DatasetError: not JSON, not COCO, or no folder holds its pictures.
@@ -64,7 +74,8 @@ def read_coco(
         )
     if not isinstance(data.get("annotations"), list):
         raise DatasetError(f"{path} has no 'annotations'; image lists without boxes can be read as a plain folder")
-    labels, names = _categories(data["categories"], path)
+    categories = categories_of(data, path)
+    labels = {number: label for label, number in enumerate(categories.names)}
     entries = {}
     for index, entry in enumerate(data["images"]):
         where = f"{path.name}:images[{index}]"
@@ -89,39 +100,31 @@ def read_coco(
             rows[image_id].append(row)
         else:
             log.add(where, "box of an image that is not listed")
-    locate = _locator(path, [entry["file_name"] for _, entry in entries.values()], images)
-    return names, tuple(_records(entries, rows, locate, log, split))
+    located = _locate(path, [entry["file_name"] for _, entry in entries.values()], images)
+    records = tuple(_records(entries, rows, located, home=path.parent, log=log, split=split))
+    return Content(tuple(categories.names.values()), records, categories.notes), categories
 
 
 def _records(
     entries: dict[Any, tuple[str, dict[str, Any]]],
     rows: dict[Any, list[Row]],
-    locate: Callable[[str], Path],
+    located: Located,
+    *,
+    home: Path,
     log: ProblemLog,
     split: str,
 ) -> Iterator[ImageRecord]:
     for image_id, (where, entry) in entries.items():
-        picture = locate(entry["file_name"])
+        name = entry["file_name"]
+        if name in located.unclear:
+            log.add(f"{where} ({name})", "picture of several images", "image dropped")
+            continue
         sides = [to_number(entry.get(key)) for key in ("width", "height")]
         stated = (int(sides[0]), int(sides[1])) if all(math.isfinite(side) for side in sides) else None
+        picture = located.paths.get(name, home / name)
         size = picture_size(picture, where, log, stated)
         if size is not None:
             yield build_record(picture, size, rows[image_id], log, split)
-
-
-def _categories(categories: list[Any], path: Path) -> tuple[dict[Any, int], tuple[str, ...]]:
-    good = [c for c in categories if isinstance(c, dict) and isinstance(c.get("id"), int) and "name" in c]
-    if len(good) != len(categories) or not good:
-        raise DatasetError(f"{path}: 'categories' must be a list of objects with a whole-number id and a name")
-    used = {category["id"] for category in good}
-    if len(used) != len(good):
-        raise DatasetError(f"{path}: a category id is used twice; every class needs an id of its own")
-    good.sort(key=lambda category: category["id"])
-    names = tuple(str(category["name"]) for category in good)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DatasetError(f"{path}: two categories are named {twice!r}; every class needs a name of its own")
-    return {category["id"]: label for label, category in enumerate(good)}, names
 
 
 def _is_id(value: Any) -> bool:
@@ -152,22 +155,16 @@ def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -
     )
 
 
-def _locator(path: Path, file_names: list[str], images: Path | None) -> Callable[[str], Path]:
-    """Where pictures lie: the first candidate folder that has any of the first ones."""
-    split = split_of(path)
-    home = path.parent
+def _locate(path: Path, file_names: list[str], images: Path | None) -> Located:
+    split = file_split(path)
+    home, parent = path.parent, path.parent.parent
     suffix = split.rpartition("_")[2]
-    parent = home.parent
-    usual = [home, home / split, home / suffix, parent / split, parent / suffix, home / "images"]
-    usual += [parent / "images" / split, parent / "images", parent]
+    usual = [home, home / split, home / suffix, parent / split, parent / suffix, home / "images", home / "data"]
+    usual += [parent / "images" / split, parent / "images" / suffix, parent / "images", parent / "data", parent]
     folders = usual if images is None else [images]
-    for folder in folders:
-        if any((folder / name).is_file() for name in file_names[:50]):
-            return lambda name: folder / name
-        if any((folder / Path(name).name).is_file() for name in file_names[:50]):
-            return lambda name: folder / Path(name).name
-    if not file_names:
-        return lambda name: home / name
+    located = locate_pictures(file_names, folders)
+    if located is not None or not file_names:
+        return located or Located({}, frozenset())
     tried = ", ".join(str(folder) for folder in dict.fromkeys(folders))
     raise DatasetError(f"{path}: no folder holds its pictures (tried {tried}); name it with --images DIR")
 

@@ -18,7 +18,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from edgedet.datasets.annotation import write_annotation
-from edgedet.datasets.coco import PREFIX, write_coco
+from edgedet.datasets.coco import write_coco
+from edgedet.datasets.coco_files import PREFIX
 from edgedet.datasets.dataset import Dataset
 from edgedet.datasets.open_images import write_open_images
 from edgedet.datasets.voc import write_voc
@@ -90,7 +91,8 @@ def convert(dataset: Dataset, folder: Path, *, to: Target, pictures: Pictures = 
         OutputError: the folder exists and holds something, or cannot be written.
     """
     if not dataset.labelled:
-        raise DatasetError(f"{dataset.source} is a plain folder of pictures: there are no boxes to convert")
+        why = "; ".join([f"{dataset.source} is a plain folder of pictures", *dataset.notes])
+        raise DatasetError(f"{why}: there are no boxes to convert")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} exists already; name a new folder")
     dataset = replace(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgedet.errors import DatasetError
 
-Format = Literal["coco", "yolo", "voc", "openimages", "annotation", "folder"]
+Format = Literal["coco", "yolo", "voc", "openimages", "annotation", "csv", "labelme", "folder"]
 PLACES_SHOWN = 3
 
 
@@ -64,7 +64,7 @@ class Dataset:
     """What was read.
 
     ``names``: class names, indexed by label. ``images``: in the order of the annotation files. ``problems``: what
-    was dropped or mended and why. ``notes``: what was left out on request, as text.
+    was dropped or mended and why. ``notes``: what was left out, taken from elsewhere or not read, as text.
     """
 
     names: tuple[str, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from edgedet.datasets.dataset import ImageRecord
@@ -10,12 +11,23 @@ from edgedet.datasets.image_size import IMAGE_SUFFIXES
 from edgedet.datasets.rows import ProblemLog, picture_size, unlabelled_record
 
 
-def find_pictures(folder: Path) -> Iterator[Path]:
-    """Every picture in and below a folder, in the order of their names; hidden files and folders are passed by."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
-            yield path
+def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Every file of these suffixes (lower case, with dot) in and below a folder, in the order of their names.
+
+    Hidden files and folders are passed by; links to folders are not followed.
+    """
+    found: list[Path] = []
+    endings = tuple(suffixes)
+    for home, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        chosen = (name for name in names if name.lower().endswith(endings) and not name.startswith("."))
+        found += [Path(home, name) for name in chosen]
+    return sorted(found, key=lambda path: path.parts)
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Every picture in and below a folder; see :func:`find_files`."""
+    return find_files(folder, IMAGE_SUFFIXES)
 
 
 def read_folder(folder: Path, log: ProblemLog) -> tuple[ImageRecord, ...]:

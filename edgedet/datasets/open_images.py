@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.layout import Content, Layout, Request, by_split, elsewhere_note, joined
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_text
 from edgedet.errors import DatasetError
@@ -31,6 +33,7 @@ _COLUMN_OF_MARK = {
     "depiction": "IsDepiction",
     "inside": "IsInside",
 }
+SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG")
 _NEEDED = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
 _COLUMNS = (
     "ImageID",
@@ -55,9 +58,11 @@ def is_open_images(path: Path) -> bool:
     return set(_NEEDED) <= {column.strip(' "\n') for column in header.split(",")}
 
 
-def find_open_images(folder: Path) -> dict[str, Path]:
-    """Split name to box CSV; empty where the folder holds none."""
-    return {split_of(path): path for path in sorted(folder.glob("*.csv")) if is_open_images(path)}
+def find(path: Path) -> Layout | None:
+    """The box CSVs of a folder, or the one that is named; None where there is none."""
+    places = sorted(path.glob("*.csv")) if path.is_dir() else [path] if path.suffix.lower() == ".csv" else []
+    files = by_split([file for file in places if is_open_images(file)], split_of, path)
+    return Layout("openimages", tuple(files), partial(_read, files)) if files else None
 
 
 def split_of(path: Path) -> str:
@@ -70,27 +75,71 @@ def split_of(path: Path) -> str:
     return next((split for split in ("train", "validation", "test", "val") if split in stem.split("-")), stem)
 
 
-def read_open_images(
-    path: Path,
-    log: ProblemLog,
-    *,
-    images: Path | None = None,
-    classes: Collection[str] | None = None,
-    exclude: Collection[Mark] = (),
-    split: str = "",
-) -> tuple[tuple[str, ...], tuple[ImageRecord, ...], tuple[str, ...]]:
-    """Class names (alphabetical; those of ``classes`` in its order), records, and notes on what was left out.
+def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> Content:
+    """Class names (alphabetical; those of ``request.classes`` in its order), records, and what was left out.
 
-    ``exclude``: boxes with any of these marks are left out.
+    Open Images describes 600 classes. Those that no picture here has in any split would be noise in every table.
 
     Raises:
-        DatasetError: no class descriptions, no pictures, an unknown class, or not such a CSV.
+        DatasetError: no class descriptions, no pictures, or an unknown class.
     """
-    described = _descriptions(path)
-    names = tuple(classes) if classes is not None else tuple(sorted(set(described.values())))
-    unknown = [name for name in names if name not in set(described.values())]
+    home = next(iter(files.values()))
+    described = _descriptions(home)
+    every = tuple(sorted(set(described.values())))
+    names = tuple(request.classes) if request.classes is not None else every
+    unknown = [name for name in names if name not in every]
     if unknown:
-        raise DatasetError(f"the class descriptions beside {path} have no class {unknown[0]!r}; check the spelling")
+        raise DatasetError(f"the class descriptions beside {home} have no class {unknown[0]!r}; check the spelling")
+    parts = [_read_file(files[split], described, names, split, request) for split in splits]
+    content = joined(parts, names)
+    if request.classes is not None:
+        return content
+    here = {content.names[label] for record in content.records for label in record.labels.tolist()}
+    beside = [path for path in sorted(home.parent.glob("*.csv")) if is_open_images(path)]
+    others = [path for path in beside if path not in {files[split] for split in splits}]
+    elsewhere = {name for path in others for name in _occurring(path, described, request)}
+    kept = tuple(name for name in content.names if name in here | elsewhere)
+    whole = Dataset(content.names, content.records, "openimages", "").select_classes(kept)
+    note = elsewhere_note(kept, here, (split_of(path) for path in beside))
+    return Content(kept, whole.images, (*content.notes, *note))
+
+
+def _occurring(path: Path, described: dict[str, str], request: Request) -> set[str]:
+    """The classes in a CSV nobody asked to read, of the pictures that are here. It may have millions of lines."""
+    there = [stems for folder in _picture_folders(path, request.images) if (stems := _stems(folder))]
+    if not there:
+        return set()
+    found: list[set[str]] = [set() for _ in there]
+    hits = [0] * len(there)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.reader(file, skipinitialspace=True)
+        columns = [column.strip() for column in next(reader)]
+        image_id, label = columns.index("ImageID"), columns.index("LabelName")
+        marks = [
+            columns.index(_COLUMN_OF_MARK[mark]) for mark in request.exclude if _COLUMN_OF_MARK[mark] in columns
+        ]
+        try:
+            for fields in reader:
+                if len(fields) != len(columns) or any(fields[mark].strip() == "1" for mark in marks):
+                    continue
+                for index, stems in enumerate(there):
+                    if fields[image_id] in stems:
+                        hits[index] += 1
+                        found[index].add(fields[label])
+        except csv.Error:
+            pass  # named when the file itself is read
+    best = max(range(len(there)), key=hits.__getitem__)
+    return {described[label] for label in found[best] if label in described}
+
+
+def _stems(folder: Path) -> set[str]:
+    return {picture.stem for picture in folder.glob("*") if picture.suffix in SUFFIXES}
+
+
+def _read_file(
+    path: Path, described: dict[str, str], names: tuple[str, ...], split: str, request: Request
+) -> Content:
+    log = request.log
     labels = {name: label for label, name in enumerate(names)}
     rows: dict[str, list[Row]] = {}
     first_line: dict[str, str] = {}
@@ -102,27 +151,27 @@ def read_open_images(
         if name is None:
             log.add(f"{where} ({fields['LabelName']})", "unknown class")
             continue
-        marks = {mark for mark, column in _COLUMN_OF_MARK.items() if (fields.get(column) or "").strip() == "1"}
-        unwanted = "other class" if name not in labels else next((m for m in exclude if m in marks), None)
+        marks = _marks(fields)
+        unwanted = "other class" if name not in labels else next((m for m in request.exclude if m in marks), None)
         if unwanted is not None:
             left_out[unwanted] += 1
             continue
         x1, y1, x2, y2 = (to_number(fields[key]) for key in ("XMin", "YMin", "XMax", "YMax"))
         row = Row(where, labels[name], x1, y1, x2, y2, crowd="group" in marks)
         rows.setdefault(image_id, []).append(row)
-    wanted = [image_id for image_id in first_line if classes is None or image_id in rows]
+    wanted = [image_id for image_id in first_line if request.classes is None or image_id in rows]
     notes = [f"{count:,} boxes left out: {why}" for why, count in left_out.items()]
     if len(wanted) < len(first_line):
         notes.append(
             f"{len(first_line) - len(wanted):,} images left out: none of the wanted classes was looked for"
         )
-    folder = _picture_folder(path, wanted, images)
+    folder = _picture_folder(path, wanted, request.images)
     wheres = {image_id: first_line[image_id] for image_id in wanted}
-    records = tuple(_records(folder, wheres, rows, log, split))
-    if classes is None:
-        # Open Images describes 600 classes; those that never occur would be noise in every table.
-        names, records = _only_used(names, records)
-    return names, records, tuple(notes)
+    return Content(names, tuple(_records(folder, wheres, rows, log, split)), tuple(notes))
+
+
+def _marks(fields: dict[str, str]) -> set[str]:
+    return {mark for mark, column in _COLUMN_OF_MARK.items() if (fields.get(column) or "").strip() == "1"}
 
 
 def _records(
@@ -133,9 +182,8 @@ def _records(
     split: str,
 ) -> Iterator[ImageRecord]:
     for image_id, where in wheres.items():
-        picture = folder / f"{image_id}.jpg"
-        if not picture.is_file():
-            picture = next((p for s in (".png", ".jpeg") if (p := picture.with_suffix(s)).is_file()), picture)
+        candidates = [folder / f"{image_id}{suffix}" for suffix in SUFFIXES]
+        picture = next((path for path in candidates if path.is_file()), candidates[0])
         size = picture_size(picture, where, log)
         if size is None:
             continue
@@ -191,27 +239,23 @@ def _descriptions(path: Path) -> dict[str, str]:
     return {row[0].strip(): row[1].strip() for row in rows if row[0].strip() != "LabelName"}
 
 
-def _picture_folder(path: Path, image_ids: list[str], images: Path | None) -> Path:
+def _picture_folders(path: Path, images: Path | None) -> list[Path]:
+    """Where the pictures of a CSV may lie."""
     home = path.parent
     names = (split_of(path), "images", "data", ".")
-    folders = [images] if images is not None else [base / name for base in (home, home.parent) for name in names]
+    return [images] if images is not None else [base / name for base in (home, home.parent) for name in names]
+
+
+def _picture_folder(path: Path, image_ids: list[str], images: Path | None) -> Path:
+    folders = _picture_folders(path, images)
     for folder in folders:
-        for suffix in (".jpg", ".png", ".jpeg"):
+        for suffix in SUFFIXES:
             if any((folder / f"{image_id}{suffix}").is_file() for image_id in image_ids[:50]):
                 return folder
     if not image_ids:
         return folders[0]
     tried = ", ".join(str(folder) for folder in folders)
     raise DatasetError(f"{path}: no folder holds its pictures (tried {tried}); name it with --images DIR")
-
-
-def _only_used(
-    names: tuple[str, ...], records: tuple[ImageRecord, ...]
-) -> tuple[tuple[str, ...], tuple[ImageRecord, ...]]:
-    used = sorted({int(label) for record in records for label in record.labels})
-    kept = tuple(names[label] for label in used)
-    whole = Dataset(names, records, "openimages", "")
-    return kept, whole.select_classes(kept).images
 
 
 def write_open_images(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:

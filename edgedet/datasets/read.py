@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
-import numpy as np
-
-from edgedet.datasets.annotation import find_annotation, read_annotation
-from edgedet.datasets.annotation import split_of as annotation_split
-from edgedet.datasets.coco import find_coco, read_coco
-from edgedet.datasets.coco import split_of as coco_split
-from edgedet.datasets.dataset import Dataset, Format, ImageRecord
+from edgedet.datasets import annotation, box_csv, coco, labelme, open_images, voc, yolo
+from edgedet.datasets.dataset import Dataset, Format
 from edgedet.datasets.folder import read_folder
-from edgedet.datasets.open_images import Mark, find_open_images, read_open_images
-from edgedet.datasets.open_images import split_of as open_images_split
+from edgedet.datasets.layout import Content, Layout, Request
+from edgedet.datasets.open_images import Mark
 from edgedet.datasets.rows import ProblemLog, Strictness
-from edgedet.datasets.voc import is_voc, read_voc, voc_splits
-from edgedet.datasets.yolo import YAML_NAMES, read_yolo, yolo_splits
+from edgedet.datasets.unread import find_unread, format_of
 from edgedet.errors import DatasetError
 
-Names = tuple[str, ...]
-Records = tuple[ImageRecord, ...]
-Notes = tuple[str, ...]
+Needs = Literal["labels", "pictures"]
+
+_BESIDE: dict[Callable[[Path], Layout | None], str] = {
+    voc.find_beside: "Pascal VOC",
+    labelme.find: "labelme",
+    yolo.find_without_yaml: "YOLO",
+}
+"""Layouts with a file of labels per picture, of which a folder may hold several."""
+_FINDERS = (
+    yolo.find_with_yaml,
+    voc.find_root,
+    coco.find,
+    open_images.find,
+    annotation.find,
+    box_csv.find,
+    *_BESIDE,
+)
 
 ALL = "all"
 EXPECTED = (
-    "COCO JSON, a YOLO data.yaml, a Pascal VOC root (Annotations, JPEGImages, ImageSets), an Open Images box CSV, "
-    "annotation.txt, or a folder of pictures"
+    "COCO JSON, a YOLO data.yaml or label files with classes.txt, Pascal VOC XML, labelme JSON, an Open Images or "
+    "TensorFlow box CSV, annotation.txt, or a folder of pictures"
 )
 
 
@@ -40,6 +47,7 @@ def read_dataset(
     classes: Sequence[str] | None = None,
     exclude: Collection[Mark] = (),
     problems: Strictness = "drop",
+    needs: Needs = "labels",
 ) -> Dataset:
     """Read a dataset, whatever its format.
 
@@ -47,15 +55,16 @@ def read_dataset(
     everything: calibrating on the pictures that judge must not happen by accident. ``images``: folder of the
     pictures where they do not lie at a usual place. ``classes``: only these, labelled in this order.
     ``exclude``: Open Images boxes with any of these marks are left out. ``problems``: drop bad annotations and
-    name them in ``Dataset.problems``, or stop at the first.
+    name them in ``Dataset.problems``, or stop at the first. ``needs``: ``pictures`` takes a folder whose labels
+    nobody can read for what it is to the asker, pictures; they are named in ``Dataset.notes``.
 
     >>> read_dataset("nothing/here")
     Traceback (most recent call last):
     edgedet.errors.DatasetError: nothing/here: no such file or folder
 
     Raises:
-        DatasetError: nothing there, not a dataset, no or an unknown split, nothing usable in it, or a bad
-            annotation with ``problems="stop"``.
+        DatasetError: nothing there, not a dataset, labels of a format that is not read, no or an unknown split,
+            nothing usable in it, or a bad annotation with ``problems="stop"``.
         MissingDependencyError: a YOLO dataset without PyYAML.
     """
     path, split = split_argument(str(source))
@@ -63,9 +72,13 @@ def read_dataset(
     if folder is not None and not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; expected the folder with the dataset's pictures")
     log = ProblemLog(problems)
-    request = _Request(log, folder, classes, exclude)
-    names, records, format_name, notes = _read(path, split, request)
-    dataset = Dataset(names, records, format_name, str(source), tuple(log.found), notes)
+    format_name, content = _read(path, split, needs, Request(log, folder, classes, exclude))
+    notes = content.notes
+    if log.repeats:
+        notes += (f"{log.repeats:,} boxes repeat another exactly; kept, as pycocotools keeps them",)
+    if format_name != "folder" and content.records and not any(map(len, content.records)):
+        notes += ("nothing in it is labelled",)
+    dataset = Dataset(content.names, content.records, format_name, str(source), tuple(log.found), notes)
     if classes is not None and format_name != "openimages":
         if format_name == "folder":
             raise DatasetError(f"{source} is a plain folder of pictures: there are no classes to choose from")
@@ -89,57 +102,46 @@ def split_argument(source: str) -> tuple[Path, str | None]:
     raise DatasetError(f"{source}: no such file or folder")
 
 
-class _Request(NamedTuple):
-    log: ProblemLog
-    images: Path | None
-    classes: Sequence[str] | None
-    exclude: Collection[Mark]
-
-
-def _read(path: Path, split: str | None, request: _Request) -> tuple[Names, Records, Format, Notes]:
-    """Recognise what is there and read it. Class names, records, format, notes."""
-    log, images, classes, exclude = request
-    yaml = next((path / name for name in YAML_NAMES if (path / name).is_file()), None) if path.is_dir() else path
-    if yaml is not None and yaml.suffix.lower() in (".yaml", ".yml"):
-        splits = _choose(path, split, yolo_splits(yaml))
-        return *read_yolo(yaml, splits, log, images), "yolo", ()
-    if path.is_dir() and is_voc(path):
-        splits = _choose(path, split, voc_splits(path))
-        return *read_voc(path, log, images=images, splits=splits), "voc", ()
-    files = _files(path, find_coco, ".json", coco_split)
-    if files:
-        chosen = _choose(path, split, tuple(files))
-        return *_joined([read_coco(files[name], log, images, name) for name in chosen]), "coco", ()
-    files = _files(path, find_open_images, ".csv", open_images_split)
-    if files:
-        chosen = _choose(path, split, tuple(files))
-        parts = [
-            read_open_images(files[name], log, images=images, classes=classes, exclude=exclude, split=name)
-            for name in chosen
-        ]
-        return (
-            *_joined([part[:2] for part in parts]),
-            "openimages",
-            tuple(note for part in parts for note in part[2]),
-        )
-    files = _files(path, find_annotation, ".txt", annotation_split)
-    if files:
-        chosen = _choose(path, split, tuple(files))
-        return *_joined([read_annotation(files[name], log, images, name) for name in chosen]), "annotation", ()
+def _read(path: Path, split: str | None, needs: Needs, request: Request) -> tuple[Format, Content]:
+    """Recognise what is there and read it."""
+    notes: tuple[str, ...] = ()
+    for find in _FINDERS:
+        layout = find(path)
+        if layout is None:
+            continue
+        splits = _choose(path, split, layout.splits)
+        try:
+            content = layout.read(splits, request)
+        except DatasetError as error:
+            # Pictures are pictures, however their labels are kept.
+            if needs == "labels" or find not in _BESIDE:
+                raise
+            notes = (f"labels not read: {error}",)
+            continue
+        missing = [name for name in splits if not any(record.split == name for record in content.records)]
+        empty = (f"no picture in {', '.join(name or 'no split' for name in missing)}",) if missing else ()
+        also = [other for other in _BESIDE if other is not find and find in _BESIDE and other(path) is not None]
+        more = tuple(f"{_BESIDE[other]} labels lie there too and are not read" for other in also)
+        return layout.format, content._replace(notes=(*content.notes, *empty, *more))
     if path.is_file():
-        raise DatasetError(f"{path} is not a dataset; expected {EXPECTED}")
+        raise DatasetError(_not_a_dataset(path))
+    unread = find_unread(path)
+    if unread.formats and needs == "labels":
+        raise DatasetError(
+            f"{path} holds labels that are not read: {', '.join(unread.formats)}; expected {EXPECTED}"
+        )
     if split is not None:
         raise DatasetError(f"{path} is a plain folder of pictures and has no split {split!r}; drop ':{split}'")
-    return (), read_folder(path, log), "folder", ()
+    notes = notes or ((unread.note,) if unread.note else ())
+    return "folder", Content((), read_folder(path, request.log), notes)
 
 
-def _files(
-    path: Path, find: Callable[[Path], dict[str, Path]], suffix: str, split_of: Callable[[Path], str]
-) -> dict[str, Path]:
-    """Split name to annotation file, whether the argument was a folder or one of the files."""
-    if path.is_dir():
-        return find(path)
-    return {split_of(path): path} if path.suffix.lower() == suffix else {}
+def _not_a_dataset(path: Path) -> str:
+    name = format_of(path)
+    if name in ("labelme JSON", "Pascal VOC XML"):
+        return f"{path} holds the labels of one picture ({name}); name the folder it is in"
+    seen = f" but {name}" if name else ""
+    return f"{path} is not a dataset{seen}; expected {EXPECTED}"
 
 
 def _choose(path: Path, wanted: str | None, there: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,16 +163,3 @@ def _choose(path: Path, wanted: str | None, there: tuple[str, ...]) -> tuple[str
             f"{path} has the splits {', '.join(named)}; name one, such as {path}:{named[0]}, or :{ALL}"
         )
     raise DatasetError(f"{path} has no split {wanted!r}; it has {', '.join(named)}")
-
-
-def _joined(parts: list[tuple[Names, Records]]) -> tuple[Names, Records]:
-    """Splits with one list of class names; names that only a later split knows come last."""
-    names = tuple(dict.fromkeys(name for part_names, _ in parts for name in part_names))
-    records: list[ImageRecord] = []
-    for part_names, part in parts:
-        if part_names == names[: len(part_names)]:
-            records += part
-            continue
-        label = np.array([names.index(name) for name in part_names], np.int32)
-        records += [replace(record, labels=label[record.labels]) for record in part]
-    return names, tuple(records)

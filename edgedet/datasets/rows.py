@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 @dataclass
 class ProblemLog:
-    """Collects problems, or stops at the first one.
+    """Collects problems, or stops at the first one. ``repeats``: boxes that were kept although they repeat another.
 
     Raises:
         DatasetError: from ``add``, with ``strictness="stop"``.
@@ -44,6 +44,7 @@ class ProblemLog:
 
     strictness: Strictness = "drop"
     found: list[Problem] = field(default_factory=list)
+    repeats: int = 0
 
     def add(
         self,
@@ -89,6 +90,7 @@ def build_record(
 ) -> ImageRecord:
     """Check every row against the picture and pack the good ones. ``size``: (width, height)."""
     good = [checked for row in rows if (checked := _checked(row, size, log)) is not None]
+    log.repeats += len(good) - len({(row.label, row.x1, row.y1, row.x2, row.y2) for row in good})
     boxes = np.array([(row.x1, row.y1, row.x2, row.y2) for row in good], np.float64).reshape(-1, 4)
     sides = boxes[:, 2:] - boxes[:, :2]
     own = sides[:, 0] * sides[:, 1]

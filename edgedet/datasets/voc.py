@@ -1,4 +1,8 @@
-"""Pascal VOC: ``Annotations/*.xml``, ``JPEGImages``, ``ImageSets/Main/*.txt``.
+"""Pascal VOC: ``Annotations/*.xml``, ``JPEGImages``, ``ImageSets/Main/*.txt``, or XML beside the pictures.
+
+Roboflow and labelImg write every XML beside its picture, CVAT sorts both into folders, others use ``annotations``
+and ``images``: an annotation belongs to the picture of its name, where there are several to that in the folder most
+like its own.
 
 Two conventions live under one format. The files of the PASCAL VOC challenge itself count pixels from 1 and include
 both ends (xmin 1 is the first column, xmax W the last): box edges are xmin - 1 and xmax. Everybody else's tools
@@ -14,12 +18,26 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
-from edgedet.datasets.folder import find_pictures
+from edgedet.datasets.folder import find_files
+from edgedet.datasets.image_size import IMAGE_SUFFIXES
+from edgedet.datasets.layout import (
+    Content,
+    Layout,
+    Request,
+    elsewhere_note,
+    grouped,
+    left_out_note,
+    split_folders,
+    split_of_folder,
+    whole_of,
+)
+from edgedet.datasets.locate import Listings, PictureIndex, path_parts
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.errors import DatasetError
@@ -27,6 +45,9 @@ from edgedet.files import atomic_path
 
 LISTS = Path("ImageSets") / "Main"
 _CHALLENGE = re.compile(r"\s*The VOC\d{4} Database\s*")
+_ANNOTATION = re.compile(rb"<annotation[\s>]")
+_LOOKED_AT = 20
+"""So many XML files are looked into to find out whether a folder's are of this format."""
 
 
 class _NoDoctype(ET.TreeBuilder):
@@ -54,9 +75,34 @@ class _Annotation:
     split: str
 
 
-def is_voc(root: Path) -> bool:
-    """Whether a folder is the root of a Pascal VOC dataset."""
-    return (root / "Annotations").is_dir() and any((root / "Annotations").glob("*.xml"))
+@dataclass(frozen=True)
+class _Listed:
+    """An annotation file, its split, and where that is said."""
+
+    path: Path
+    split: str
+    where: str
+
+
+def find_root(path: Path) -> Layout | None:
+    """A folder with ``Annotations`` in it; None where it is none."""
+    home = Listings().find(path, "Annotations") if path.is_dir() else None
+    if home is None or not home.is_dir() or not _xml_files(home):
+        return None
+    splits = voc_splits(path)
+    return Layout("voc", splits, partial(_read_lists, path, home)) if splits else _tree(path)
+
+
+def find_beside(path: Path) -> Layout | None:
+    """A folder with such XML somewhere in it; None where there is none."""
+    return _tree(path) if path.is_dir() and _has_annotations(_xml_files(path)) else None
+
+
+def _tree(path: Path) -> Layout:
+    root, only = whole_of(path)
+    groups = {only: _xml_files(path)} if only else grouped(_xml_files(path), path)
+    splits = tuple(split for split in groups if split or len(groups) > 1)
+    return Layout("voc", splits, partial(_read_tree, path, groups, root))
 
 
 def voc_splits(root: Path) -> tuple[str, ...]:
@@ -65,32 +111,75 @@ def voc_splits(root: Path) -> tuple[str, ...]:
     return tuple(name for name in names if not any(name.endswith(f"_{other}") for other in names if other != name))
 
 
-def read_voc(
-    root: Path,
-    log: ProblemLog,
-    *,
-    images: Path | None = None,
-    splits: Iterable[str] = (),
-    names: tuple[str, ...] | None = None,
-) -> tuple[tuple[str, ...], tuple[ImageRecord, ...]]:
-    """Class names and records of the named splits, or of every annotation where none is named.
-
-    ``names``: the classes there should be. Without them ``classes.txt`` in the root says, else every class that
-    occurs counts, in alphabetical order.
+def _read_lists(root: Path, home: Path, splits: tuple[str, ...], request: Request) -> Content:
+    """The annotations that the lists of the splits name.
 
     Raises:
         DatasetError: a list that is missing or empty.
     """
-    pictures = _Pictures(images or root / "JPEGImages", root)
+    folder = Listings().find(root, "JPEGImages") or Listings().find(root, "images")
+    index = PictureIndex(request.images or (root if folder is None or not folder.is_dir() else folder))
+    every = _xml_files(home)
+    listed = [one for split in splits for one in _list(root, home, every, split)]
+    names = read_names_beside(root)
+    return _content(listed, index, every, names=names, splits=voc_splits(root), root=root, log=request.log)
+
+
+def _read_tree(
+    folder: Path, groups: dict[str, list[Path]], root: Path, splits: tuple[str, ...], request: Request
+) -> Content:
+    """Every annotation in the splits' folders."""
+    index = PictureIndex(request.images or folder)
+    # A folder of one split belongs to a dataset with others beside it.
+    others = split_folders(root) if root != folder.absolute() else []
+    every = [xml for place in [folder, *(o for o in others if o != folder.absolute())] for xml in _xml_files(place)]
+    listed = [
+        _Listed(xml, split, xml.relative_to(folder).as_posix())
+        for split in splits or ("",)
+        for xml in groups[split]
+    ]
+    names = read_names_beside(folder) or read_names_beside(root)
+    named = [other.name for other in others] or list(groups)
+    asked = index.pictures
+    if request.images is None and len(groups) > 1:
+        asked = tuple(path for path in asked if split_of_folder(path, folder) in splits)
+    return _content(listed, index, every, names=names, splits=named, root=folder, log=request.log, asked=asked)
+
+
+def _content(
+    listed: Sequence[_Listed],
+    index: PictureIndex,
+    every: Sequence[Path],
+    *,
+    names: tuple[str, ...] | None,
+    splits: Iterable[str],
+    root: Path,
+    log: ProblemLog,
+    asked: Sequence[Path] = (),
+) -> Content:
+    """``asked``: the pictures of which one should have an annotation."""
     annotations = []
-    for stem, split, where in _stems(root, splits):
-        annotation = _parse(root / "Annotations" / f"{stem}.xml", pictures, log, split, where)
-        if annotation is not None:
-            annotations.append(annotation)
-    names = names or read_names_beside(root)
+    claimed: dict[Path, Path] = {}
+    for one in listed:
+        annotation = _parse(one, index, root, log)
+        if annotation is None:
+            continue
+        if claimed.setdefault(annotation.picture, one.path) != one.path:
+            log.add(
+                f"{annotation.where} ({annotation.picture.name})",
+                "another annotation of the same picture",
+                "image dropped",
+            )
+            continue
+        annotations.append(annotation)
+    notes = left_out_note([path for path in asked if path not in claimed], "without an annotation left out")
     if names is None:
-        names = tuple(sorted({thing.name for annotation in annotations for thing in annotation.objects}))
-    return names, tuple(_records(annotations, names, log))
+        here = {thing.name for annotation in annotations for thing in annotation.objects}
+        read = {one.path for one in listed}
+        elsewhere = {name for path in every if path not in read for name in _class_names(path)}
+        names = tuple(sorted(here | elsewhere))
+        notes += elsewhere_note(names, here, splits)
+    return Content(names, tuple(_records(annotations, names, log)), notes)
 
 
 def _records(annotations: list[_Annotation], names: tuple[str, ...], log: ProblemLog) -> Iterator[ImageRecord]:
@@ -116,45 +205,73 @@ def _records(annotations: list[_Annotation], names: tuple[str, ...], log: Proble
         yield build_record(annotation.picture, size, rows, log, annotation.split)
 
 
-def _stems(root: Path, splits: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """(stem, split, where it is listed) of every wanted annotation."""
-    splits = tuple(splits)
-    if not splits:
-        for path in sorted((root / "Annotations").glob("*.xml")):
-            yield path.stem, "", f"Annotations/{path.name}"
-    for split in splits:
-        path = root / LISTS / f"{split}.txt"
-        lines = [(number, line.split()) for number, line in enumerate(read_text(path).splitlines(), 1)]
-        if not any(words for _, words in lines):
-            raise DatasetError(f"{path} lists no picture; expected one name per line, without suffix")
-        for number, words in lines:
+def _list(root: Path, home: Path, every: Sequence[Path], split: str) -> Iterator[_Listed]:
+    path = root / LISTS / f"{split}.txt"
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    if not any(lines):
+        raise DatasetError(f"{path} lists no picture; expected one name per line, without suffix")
+    by_stem: dict[str, list[Path]] = {}
+    for xml in every:
+        by_stem.setdefault(xml.stem, []).append(xml)
+    for number, line in enumerate(lines, 1):
+        if line:
             # Lists of single classes carry a second column: 1, 0 or -1.
-            if words:
-                yield words[0], split, f"{split}.txt:{number}"
+            names = (line, re.sub(r"\s+-?[01]$", "", line))
+            found = _annotation_of(names[0], home, by_stem) or _annotation_of(names[1], home, by_stem)
+            yield _Listed(found or home / f"{names[1]}.xml", split, f"{split}.txt:{number}")
 
 
-class _Pictures:
-    """Finds a picture by the name in the annotation, else by the annotation's own name."""
+def _annotation_of(name: str, home: Path, by_stem: dict[str, list[Path]]) -> Path | None:
+    """The annotation a list means: ``cam1/a``, ``cam1\\a.png``, or ``a`` where only one folder has it."""
+    parts = path_parts(name)
+    if not parts:
+        return None
+    *folders, last = parts
+    stems = [last, Path(last).stem] if Path(last).suffix.lower() in IMAGE_SUFFIXES else [last]
+    for stem in stems:
+        for start in range(len(folders) + 1):
+            path = home.joinpath(*folders[start:], f"{stem}.xml")
+            if path.is_file():
+                return path
+        if len(by_stem.get(stem, ())) == 1:
+            return by_stem[stem][0]
+    return None
 
-    def __init__(self, folder: Path, root: Path) -> None:
-        self._folder = folder if folder.is_dir() else root
-        self._stems: dict[str, Path] | None = None
 
-    def find(self, stem: str, file_name: str) -> Path:
-        # Only the last part: an annotation does not decide which folders are read.
-        name = Path(file_name.replace("\\", "/")).name
-        for candidate in (self._folder / name if name else None, self._folder / f"{stem}.jpg"):
-            if candidate is not None and candidate.stem == stem and candidate.is_file():
-                return candidate
-        if self._stems is None:
-            self._stems = {path.stem: path for path in find_pictures(self._folder)}
-        return self._stems.get(stem) or self._folder / (name or f"{stem}.jpg")
+def _xml_files(folder: Path) -> list[Path]:
+    return find_files(folder, (".xml",))
 
 
-def _parse(path: Path, pictures: _Pictures, log: ProblemLog, split: str, listed: str) -> _Annotation | None:
-    where = f"Annotations/{path.name}"
+def _has_annotations(paths: Sequence[Path]) -> bool:
+    """Whether XML files are of this format, by the first ones."""
+    for path in paths[:_LOOKED_AT]:
+        try:
+            with path.open("rb") as file:
+                # Whatever its encoding: UTF-16 puts a zero beside every letter.
+                if _ANNOTATION.search(file.read(4096).replace(b"\0", b"")):
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def _load(path: Path) -> ET.Element:
+    return ET.fromstring(path.read_bytes(), ET.XMLParser(target=_NoDoctype()))
+
+
+def _class_names(path: Path) -> set[str]:
+    """The classes in an annotation nobody asked to read; none where it is broken."""
     try:
-        root = ET.fromstring(path.read_bytes(), ET.XMLParser(target=_NoDoctype()))
+        return {(node.findtext("name") or "").strip() for node in _load(path).iter("object")}
+    except (ET.ParseError, ValueError, LookupError, OSError):
+        return set()
+
+
+def _parse(listed: _Listed, index: PictureIndex, home: Path, log: ProblemLog) -> _Annotation | None:
+    path = listed.path
+    where = path.relative_to(home).as_posix()
+    try:
+        root = _load(path)
     except ET.ParseError as error:
         line = f":{error.position[0]}" if hasattr(error, "position") else ""
         log.add(f"{where}{line}", f"broken XML ({str(error).partition(':')[0]})", "image dropped")
@@ -163,7 +280,7 @@ def _parse(path: Path, pictures: _Pictures, log: ProblemLog, split: str, listed:
         log.add(where, f"broken XML ({error})", "image dropped")
         return None
     except OSError:
-        log.add(f"{listed} ({path.name})", "missing annotation", "image dropped")
+        log.add(f"{listed.where} ({path.name})", "missing annotation", "image dropped")
         return None
     sides = [to_number(root.findtext(f"size/{key}")) for key in ("width", "height")]
     stated = (int(sides[0]), int(sides[1])) if all(math.isfinite(side) for side in sides) else None
@@ -180,8 +297,15 @@ def _parse(path: Path, pictures: _Pictures, log: ProblemLog, split: str, listed:
                 (node.findtext("crowd") or "0").strip() == "1",
             )
         )
-    picture = pictures.find(path.stem, (root.findtext("filename") or "").strip())
-    return _Annotation(where, picture, stated, tuple(objects), split)
+    # By its own name first: the name inside is often one the picture had once.
+    stated_name = (root.findtext("filename") or "").strip()
+    pictures = index.beside(path) or index.named(stated_name)
+    if len(pictures) > 1:
+        log.add(f"{where} ({pictures[0].name})", "several pictures of that name", "image dropped")
+        return None
+    parts = path_parts(stated_name)
+    picture = pictures[0] if pictures else path.with_name(parts[-1] if parts else f"{path.stem}.jpg")
+    return _Annotation(where, picture, stated, tuple(objects), listed.split)
 
 
 def write_voc(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:

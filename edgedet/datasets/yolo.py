@@ -1,178 +1,175 @@
-"""YOLO: ``data.yaml`` and one text file of ``class cx cy w h`` lines (shares of the picture) per picture.
+"""YOLO: ``data.yaml`` and a text file of labels per picture (:mod:`edgedet.datasets.yolo_labels`).
 
-A picture without a label file is one without objects. Lines of polygons (class and at least three points) count as
-their bounding boxes; keypoints (``kpt_shape`` in the YAML) are passed over.
+Without a ``data.yaml``, as labelImg, Label Studio, CVAT and Darknet leave it: pictures with such files, and a file
+of class names (``classes.txt``, ``obj.names``, ``notes.json``) at the top or beside them.
+
+A picture without a label file is one without objects. Keypoints (``kpt_shape`` in the YAML) are passed over.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.folder import find_pictures
-from edgedet.datasets.image_size import IMAGE_SUFFIXES
-from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
-from edgedet.datasets.text import read_text
-from edgedet.errors import DatasetError, MissingDependencyError
+from edgedet.datasets.layout import (
+    Content,
+    Layout,
+    Request,
+    grouped,
+    is_split,
+    joined,
+    split_folders,
+    whole_of,
+)
+from edgedet.datasets.rows import ProblemLog, build_record, picture_size
+from edgedet.datasets.text import find_names, read_numbered_names, read_text, require_distinct
+from edgedet.datasets.yolo_labels import LabelFiles, has_label_shape, label_lines, label_path, label_rows
+from edgedet.datasets.yolo_yaml import find_yaml, read_settings
+from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 
-SPLITS = ("train", "val", "test")
-YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_HOLDERS = ("images", "labels", "obj_train_data")
+"""Folders of pictures and labels inside a dataset's own folder."""
 
 
-def load_yaml(path: Path) -> Any:
-    """The content of a YAML file, plain values only.
-
-    Raises:
-        MissingDependencyError: PyYAML is not installed.
-        DatasetError: not YAML.
-    """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"reading {path.name} needs PyYAML, which is not installed: pip install 'edgedet[report]' (or pyyaml)"
-        ) from error
-    try:
-        return yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-
-
-def yolo_splits(path: Path) -> tuple[str, ...]:
-    """The splits a data.yaml names."""
-    return tuple(split for split in SPLITS if _settings(path).get(split))
-
-
-def read_yolo(
-    path: Path, splits: tuple[str, ...], log: ProblemLog, images: Path | None = None
-) -> tuple[tuple[str, ...], tuple[ImageRecord, ...]]:
-    """Class names and records of the named splits of a data.yaml.
-
-    Raises:
-        DatasetError: not such a file, or the pictures of a split are nowhere.
-    """
-    settings = _settings(path)
-    names = _class_names(settings, path)
-    values = 5 if "kpt_shape" in settings else None
-    records = []
-    for split in splits:
-        for picture, where in _pictures(path, settings, split, images):
-            size = picture_size(picture, where, log)
-            lines = None if size is None else _label_lines(picture, log)
-            if size is not None and lines is not None:
-                rows = _rows(lines, size, len(names), values, log)
-                records.append(build_record(picture, size, rows, log, split))
-    return names, tuple(records)
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    settings = load_yaml(path)
-    if not isinstance(settings, dict) or "names" not in settings:
-        raise DatasetError(f"{path} is not a YOLO dataset: expected the keys train, val and names")
-    return settings
-
-
-def _class_names(settings: dict[str, Any], path: Path) -> tuple[str, ...]:
-    names = settings["names"]
-    if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DatasetError(f"{path}: the keys of 'names' must be 0 to {len(names) - 1}, each once")
-        names = [names[label] for label in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise DatasetError(f"{path}: 'names' must be a list of class names, or a table from 0, 1, 2 … to names")
-    names = tuple(str(name) for name in names)
-    if len(set(names)) != len(names):
-        raise DatasetError(f"{path}: 'names' holds a name twice; every class needs a name of its own")
-    if isinstance(settings.get("nc"), int) and settings["nc"] != len(names):
-        raise DatasetError(f"{path}: nc is {settings['nc']}, but {len(names)} names are given")
-    return names
-
-
-def _pictures(path: Path, settings: dict[str, Any], split: str, images: Path | None) -> Iterator[tuple[Path, str]]:
-    """Every picture of a split and where it is listed."""
-    entries = settings.get(split)
-    for entry in entries if isinstance(entries, list) else [entries]:
-        if not isinstance(entry, str) or not entry:
-            raise DatasetError(f"{path}: {split} must be a folder, a .txt list, or a list of these")
-        place = images if images is not None else _resolve(path, settings, entry)
-        if place.is_dir():
-            yield from ((picture, place.name) for picture in find_pictures(place))
-        elif place.suffix == ".txt" and place.is_file():
-            for number, line in enumerate(read_text(place).splitlines(), 1):
-                if line.strip():
-                    # Relative to the list, as the tools that write "./images/a.jpg" mean it.
-                    yield place.parent / line.strip(), f"{place.name}:{number}"
-        elif place.suffix.lower() in IMAGE_SUFFIXES and place.is_file():
-            yield place, f"{path.name}:{split}"
-        else:
-            raise DatasetError(f"{path}: {split} names {entry}, but {place} is neither a folder nor a .txt list")
-
-
-def _resolve(path: Path, settings: dict[str, Any], entry: str) -> Path:
-    base = Path(str(settings.get("path") or "."))
-    root = base if base.is_absolute() else path.parent / base
-    # Files moved to another machine keep a stale `path`; what lies beside the YAML is then what is meant. Roboflow
-    # writes "../train/images" for "train/images".
-    candidates = (root / entry, path.parent / entry, path.parent / entry.removeprefix("../"))
-    return next((place for place in candidates if place.exists()), candidates[0])
-
-
-def label_path(picture: Path) -> Path:
-    """Where a picture's labels lie: the last ``images`` of its path becomes ``labels``, the suffix ``.txt``.
-
-    >>> label_path(Path("set/images/val/a.jpg")).as_posix(), label_path(Path("set/a.jpg")).as_posix()
-    ('set/labels/val/a.txt', 'set/a.txt')
-    """
-    parts = list(picture.parts)
-    for index in range(len(parts) - 2, -1, -1):
-        if parts[index] == "images":
-            parts[index] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
-
-
-def _label_lines(picture: Path, log: ProblemLog) -> list[tuple[str, str]] | None:
-    """Where each line is, and the line; None (and a problem) where the file cannot be read."""
-    path = label_path(picture)
-    if not path.is_file():
-        return []
-    try:
-        text = read_text(path)
-    except DatasetError:
-        log.add(path.name, "label file is not UTF-8 text", "image dropped")
+def find_with_yaml(path: Path) -> Layout | None:
+    """A data.yaml, or a folder that has one; None where there is none."""
+    yaml = find_yaml(path) if path.is_dir() else path
+    if yaml is None or yaml.suffix.lower() not in (".yaml", ".yml"):
         return None
-    return [(f"{path.name}:{number}", line) for number, line in enumerate(text.splitlines(), 1)]
+    settings = read_settings(yaml)
+
+    def read(splits: tuple[str, ...], request: Request) -> Content:
+        parts = []
+        for split in splits:
+            listed = settings.pictures(split, request.images)
+            content = _read(
+                listed.pictures,
+                settings.names,
+                split,
+                request.log,
+                folders=listed.folders,
+                complete=listed.complete,
+                words_per_line=settings.words_per_line,
+            )
+            parts.append(content._replace(notes=(*listed.notes, *content.notes)))
+        content = joined(parts, settings.names)
+        return content._replace(notes=(*settings.notes, *content.notes))
+
+    return Layout("yolo", settings.splits, read)
 
 
-def _rows(
-    lines: list[tuple[str, str]], size: tuple[int, int], class_count: int, values: int | None, log: ProblemLog
-) -> Iterator[Row]:
-    width, height = size
-    for where, line in lines:
-        words = line.split()
-        if not words:
-            continue
-        numbers = [to_number(word) for word in words[1:values]]
-        if len(numbers) < 4 or (len(numbers) > 4 and len(numbers) % 2):
-            log.add(where, "not a line of 'class cx cy w h'", "line dropped")
-            continue
-        label = to_number(words[0])
-        if not (label == math.floor(label) if math.isfinite(label) else False) or not 0 <= label < class_count:
-            log.add(f"{where} (class {words[0]})", "unknown class")
-            continue
-        if len(numbers) == 4:
-            cx, cy, w, h = numbers
-            edges = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-        elif all(math.isfinite(value) for value in numbers):
-            xs, ys = numbers[::2], numbers[1::2]
-            edges = (min(xs), min(ys), max(xs), max(ys))
-        else:
-            edges = (math.nan,) * 4
-        yield Row(where, int(label), edges[0] * width, edges[1] * height, edges[2] * width, edges[3] * height)
+def find_without_yaml(path: Path) -> Layout | None:
+    """Pictures with label files and a file of class names; None where there are none.
+
+    Raises:
+        DatasetError: label files without class names.
+    """
+    if not path.is_dir():
+        return None
+    pictures = tuple(find_pictures(path))
+    if not _labelled(pictures):
+        return None
+    root, only = whole_of(path)
+    groups = {only: list(pictures)} if only else grouped(pictures, path)
+    splits = tuple(split for split in groups if split or len(groups) > 1)
+
+    def read(splits: tuple[str, ...], request: Request) -> Content:
+        names = _names_around(path, root)
+        chosen = {split: groups[split] for split in splits or ("",)}
+        if request.images is not None:
+            elsewhere = list(find_pictures(request.images))
+            by_split = grouped(elsewhere, request.images)
+            chosen = {split: by_split.get(split, []) if len(groups) > 1 else elsewhere for split in chosen}
+        parts = [
+            _read([(p, p.parent.name) for p in members], names, split, request.log, complete=True)
+            for split, members in chosen.items()
+        ]
+        return joined(parts, names)
+
+    return Layout("yolo", splits, read)
+
+
+def _labelled(pictures: Sequence[Path]) -> bool:
+    """Whether the first label file that says something is one of boxes."""
+    by_folder: dict[Path, list[Path]] = {}
+    for picture in pictures:
+        by_folder.setdefault(picture.parent, []).append(picture)
+    for members in by_folder.values():
+        places = LabelFiles(members)
+        if any((path := places.find(picture)) is not None and has_label_shape(path) for picture in members):
+            return True
+    return False
+
+
+def _names_around(folder: Path, root: Path) -> tuple[str, ...]:
+    """The class names from the files in the folder and around it, which must agree."""
+    holders = sorted(entry for entry in folder.iterdir() if entry.name.casefold() in _HOLDERS)
+    places = [folder, *holders, *split_folders(folder), *split_folders(root)]
+    # set/images/val: val belongs to images, and images to set.
+    above = folder.absolute()
+    while above.name.casefold() in _HOLDERS or is_split(above.name):
+        above = above.parent
+        places.append(above)
+    found = {place: names for place in places if (names := _names_in(place)) is not None}
+    if not found:
+        raise DatasetError(
+            f"{folder} has YOLO label files, but no class names: write them into classes.txt there, one per line, "
+            "in the order of their numbers, or into a data.yaml"
+        )
+    first = next(iter(found))
+    other = next((place for place, names in found.items() if names != found[first]), None)
+    if other is not None:
+        raise DatasetError(f"the class names in {first} and {other} differ; labels are numbered by one list")
+    return found[first]
+
+
+def _names_in(folder: Path) -> tuple[str, ...] | None:
+    path = find_names(folder)
+    if path is not None:
+        return read_numbered_names(path)
+    notes = folder / "notes.json"
+    if notes.is_file():
+        return _label_studio_names(notes)
+    yaml = find_yaml(folder) if folder.is_dir() else None
+    return None if yaml is None else read_settings(yaml).names
+
+
+def _label_studio_names(path: Path) -> tuple[str, ...] | None:
+    try:
+        categories = json.loads(read_text(path))["categories"]
+        numbered = {int(entry["id"]): str(entry["name"]) for entry in categories}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not numbered or sorted(numbered) != list(range(len(numbered))):
+        return None
+    names = [numbered[label] for label in range(len(numbered))]
+    require_distinct(names, str(path))
+    return tuple(names)
+
+
+def _read(
+    listed: Sequence[tuple[Path, str]],
+    names: tuple[str, ...],
+    split: str,
+    log: ProblemLog,
+    *,
+    folders: Sequence[Path] = (),
+    complete: bool,
+    words_per_line: int | None = None,
+) -> Content:
+    """``listed``: pictures and where each is named. ``complete``: they are all that there are in ``folders``."""
+    labels = LabelFiles([picture for picture, _ in listed])
+    records: list[ImageRecord] = []
+    for picture, where in listed:
+        size = picture_size(picture, where, log)
+        lines = None if size is None else label_lines(labels.find(picture), words_per_line, log)
+        if size is not None and lines is not None:
+            records.append(build_record(picture, size, label_rows(lines, size, len(names), log), log, split))
+    return Content(names, tuple(records), labels.notes(folders, complete=complete))
 
 
 def write_yolo(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
@@ -191,8 +188,6 @@ def write_yolo(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
             lines.append(f"{label} {(x1 + x2) / 2:.8f} {(y1 + y2) / 2:.8f} {x2 - x1:.8f} {y2 - y1:.8f}\n")
         with atomic_path(label_path(root / name)) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
-    import json
-
     folders = {split: f"images/{split}" for split in dataset.splits} or {"train": "images"}
     # JSON strings are YAML strings, whatever stands in them.
     lines = [f"{split}: {json.dumps(folder, ensure_ascii=False)}\n" for split, folder in folders.items()]

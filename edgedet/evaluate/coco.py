@@ -22,15 +22,8 @@ from numpy.typing import NDArray
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
 from edgedet.errors import MissingDependencyError
-from edgedet.evaluate.frames import (
-    Detect,
-    DetectorLike,
-    Progress,
-    relabel,
-    require_labels,
-    run_over,
-    shared_classes,
-)
+from edgedet.evaluate.class_match import relabel, shared_classes
+from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.plain import without_nan
 from edgedet.evaluate.row_store import RowStore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,9 @@ from edgedet.absent import explained
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
 from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
+from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
 from edgedet.evaluate.coco import CocoEvaluator, CocoMetrics
-from edgedet.evaluate.frames import (
-    Detect,
-    DetectorLike,
-    Progress,
-    relabel,
-    require_labels,
-    run_over,
-    shared_classes,
-)
+from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.matching import State, counted_objects, match_image
 from edgedet.evaluate.plain import without_nan
@@ -225,6 +218,8 @@ def evaluate(
     for index, _, detections in run_over(detector, dataset, progress=progress):
         if collector is None:
             judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
+            notes = match_classes(dataset.names, detections.names).notes
+            dataset = replace(dataset, notes=(*dataset.notes, *notes))
             collector = _Collector(judged.names)
         collector.add(judged.images[index], relabel(detections, judged.names))
     assert collector is not None, "a dataset without images has no boxes either"

@@ -1,8 +1,8 @@
-"""One frame at a time: decode, detect, speak the dataset's labels, forget."""
+"""One frame at a time: decode, detect, forget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
-from edgedet.errors import DatasetError, UsageError
+from edgedet.errors import DatasetError
 
 Frame = NDArray[np.uint8]
 Detect = Callable[[Frame], Detections]
@@ -45,39 +45,10 @@ def require_labels(dataset: Dataset) -> None:
         DatasetError: a folder of pictures, or not one box.
     """
     if not dataset.labelled:
-        raise DatasetError(f"{dataset.source} has no annotations; judging needs labelled images")
+        why = "; ".join([f"{dataset.source} has no annotations", *dataset.notes])
+        raise DatasetError(f"{why}; judging needs labelled images")
     if not dataset.box_count:
         raise DatasetError(f"{dataset.describe()}: without a single box there is nothing to find")
-
-
-def shared_classes(dataset_names: Sequence[str], detector_names: Sequence[str]) -> tuple[str, ...]:
-    """The dataset's classes that the detector knows, in the dataset's order; letter case does not matter.
-
-    >>> shared_classes(("cat", "Cell Phone", "ufo"), ("cell phone", "cat"))
-    ('cat', 'Cell Phone')
-
-    Raises:
-        UsageError: no class in common.
-    """
-    known = {_plain(name) for name in detector_names}
-    shared = tuple(name for name in dataset_names if _plain(name) in known)
-    if not shared:
-        raise UsageError(
-            f"detector and dataset share no class: the detector finds {_some(detector_names)}, the dataset has "
-            f"{_some(dataset_names)}; export with --classes, or choose another dataset"
-        )
-    return shared
-
-
-def relabel(detections: Detections, names: Sequence[str]) -> Detections:
-    """The detections whose class is one of ``names``, with labels that index ``names``."""
-    places = {_plain(name): label for label, name in enumerate(names)}
-    table = np.array([places.get(_plain(name), -1) for name in detections.names], np.int32)
-    labels = table[detections.labels] if len(detections) else detections.labels
-    kept = labels >= 0
-    return Detections(
-        detections.boxes[kept], detections.scores[kept], labels[kept], tuple(names), detections.frame_size
-    )
 
 
 def read_frame(path: Path) -> Frame | None:
@@ -104,11 +75,3 @@ def run_over(
             raise DatasetError(f"{record.path} cannot be decoded although its header is sound; remove or mend it")
         yield index, record, detect(frame)
     progress(stage, len(dataset), len(dataset))
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

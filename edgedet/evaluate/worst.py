@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgedet.datasets.dataset import Dataset
 from edgedet.errors import OutputError
+from edgedet.evaluate.class_match import relabel
 from edgedet.evaluate.evaluation import Evaluation
-from edgedet.evaluate.frames import Detect, DetectorLike, detect_function, read_frame, relabel
+from edgedet.evaluate.frames import Detect, DetectorLike, detect_function, read_frame
 from edgedet.evaluate.matching import State, counted_objects, match_image
 from edgedet.files import atomic_path
 

@@ -54,3 +54,14 @@ def test_bad_lines_are_named(picture: Picture, tmp_path: Path) -> None:
 def test_a_text_of_other_lines_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no line of the form path,x1,y1,x2,y2,class"):
         read_dataset(write(tmp_path, "hello\nworld\n"))
+
+
+def test_windows_marks_line_ends_and_paths_are_no_content(picture: Picture, tmp_path: Path) -> None:
+    picture("a.JPG")
+    picture("images/sub/b.jpg")
+    path = tmp_path / "annotation.txt"
+    lines = ["a.JPG,1,2,10,20,dog", "C:\\work\\images\\sub\\b.jpg,1,2,10,20,cat", ""]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfdog\r\ncat\r\n")
+    dataset = read_dataset(path)
+    assert (dataset.names, dataset.box_count, dataset.problems) == (("dog", "cat"), 2, ())

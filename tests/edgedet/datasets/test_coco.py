@@ -126,3 +126,71 @@ def test_real_annotations_are_read_whole(shared: Path) -> None:
     dataset = read_dataset(f"{shared}/data/coco128:val2017")
     assert dataset.describe().endswith("128 images, 898 boxes, 80 classes")
     assert dataset.problems == ()
+
+
+HEADING = [{"id": 0, "name": "pets", "supercategory": "none"}]
+PETS = [{"id": 1, "name": "cat", "supercategory": "pets"}, {"id": 2, "name": "dog", "supercategory": "pets"}]
+
+
+def annotated(*numbers: int, categories: list[dict[str, Any]]) -> dict[str, Any]:
+    boxes = [{"id": n, "image_id": 7, "category_id": c, "bbox": [2, 3, 10, 5]} for n, c in enumerate(numbers)]
+    return content(categories=categories, annotations=boxes)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "categories", "names"),
+    [
+        ((1,), HEADING + PETS, ("cat", "dog")),
+        ((), HEADING + PETS, ("cat", "dog")),
+        # A heading of a class's own name.
+        ((1,), [HEADING[0] | {"name": "pets"}, {"id": 1, "name": "pets", "supercategory": "pets"}], ("pets",)),
+        # No heading: a box has it, no other category names it, or it is not category 0.
+        ((0, 1), HEADING + PETS, ("pets", "cat", "dog")),
+        ((1,), [HEADING[0], PETS[0] | {"supercategory": "animals"}], ("pets", "cat")),
+        ((1,), [HEADING[0] | {"id": 3}, *PETS], ("cat", "dog", "pets")),
+        ((1,), [{"id": 0, "name": "pets", "supercategory": "pets"}, {"id": 1, "name": "cat"}], ("pets", "cat")),
+    ],
+)
+def test_a_category_that_heads_the_others_is_no_class(
+    picture: Picture,
+    tmp_path: Path,
+    numbers: tuple[int, ...],
+    categories: list[dict[str, Any]],
+    names: tuple[str, ...],
+) -> None:
+    picture("train/a.jpg")
+    write(tmp_path / "train/_annotations.coco.json", annotated(*numbers, categories=categories))
+    dataset = read_dataset(tmp_path)
+    assert dataset.names == names
+    assert any("category 0 ('pets') left out" in note for note in dataset.notes) == (len(names) < len(categories))
+
+
+def test_a_heading_that_another_split_uses_is_a_class_in_both(picture: Picture, tmp_path: Path) -> None:
+    for split, numbers in (("train", (0, 1)), ("valid", (2,))):
+        picture(f"{split}/a.jpg")
+        write(tmp_path / f"{split}/_annotations.coco.json", annotated(*numbers, categories=HEADING + PETS))
+    assert read_dataset(f"{tmp_path}:train").names == ("pets", "cat", "dog")
+    assert read_dataset(f"{tmp_path}:valid").names == ("pets", "cat", "dog")
+
+
+def test_categories_behind_other_content_are_found_without_reading_it_all(picture: Picture, tmp_path: Path) -> None:
+    picture("a.jpg")
+    many = [{"id": n, "name": f"cat {n}: \u00e9"} for n in range(5000)]
+    write(tmp_path / "instances_train.json", {"info": {"x": "y" * 100_000}, **content(categories=many)})
+    write(tmp_path / "instances_val.json", content(categories=many[:2], annotations=[]))
+    assert len(read_dataset(f"{tmp_path}:val").names) == 5000
+
+
+def test_a_broken_neighbour_does_not_stop_the_reading(picture: Picture, tmp_path: Path) -> None:
+    picture("a.jpg")
+    write(tmp_path / "instances_val.json", content())
+    for name, text in (("train", '{"categories": ['), ("test", ""), ("mini", '{"categories": [{"id": "x"}]}')):
+        (tmp_path / f"instances_{name}.json").write_text(text)
+    assert read_dataset(f"{tmp_path}:val").names == ("dog", "cat")
+
+
+def test_windows_marks_and_line_ends_are_no_content(picture: Picture, tmp_path: Path) -> None:
+    picture("a.jpg")
+    text = json.dumps(content(), indent=1).replace("\n", "\r\n")
+    (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_dataset(tmp_path / "x.json").names == ("dog", "cat")

@@ -103,3 +103,175 @@ def test_without_pyyaml_the_message_says_what_to_install(root: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(MissingDependencyError, match="pip install"):
         read_dataset(root)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "notes"),
+    [
+        ("train: D:\\vest\\set\\images\\train\nnames: [cat, dog]", 1),
+        ("train: D:\\vest\\set\nnames: [cat, dog]\npath: C:\\data", None),
+        ("path: /home/me/project/\ntrain: ./set/images/train\nnames: [cat, dog]", 1),
+        ("path: D:\\vest\\set\ntrain: images/train\nnames: [cat, dog]", 0),
+        ("path: D:\\vest\\set\ntrain: images\\train\nnames: [cat, dog]", 0),
+        ('train: "D:\\new\\set\\images\\train"\nnames: [cat, dog]', 1),
+        ("train: set/images/train\nnames: [cat, dog]", 1),
+        ("train: ../images/train\nnames: [cat, dog]", 0),
+        ("train: [D:\\x\\list.txt]\nnames: [cat, dog]", 2),
+        ("train: windows.txt\nnames: [cat, dog]", 0),
+    ],
+)
+def test_paths_of_another_machine_are_read_by_their_tail(root: Path, yaml: str, notes: int | None) -> None:
+    (root / "list.txt").write_text("\ufeff/home/me/set/images/train/a.jpg\r\n", encoding="utf-8")
+    (root / "windows.txt").write_text("images\\train\\a.jpg\n")
+    (root / "data.yaml").write_text(yaml)
+    if notes is None:
+        with pytest.raises(DatasetError, match="train names D:"):
+            read_dataset(root)
+        return
+    dataset = read_dataset(root)
+    assert (len(dataset), dataset.box_count, dataset.problems) == (1, 1, ())
+    assert len(dataset.notes) == notes
+
+
+def test_a_tail_that_two_splits_share_is_refused(root: Path) -> None:
+    (root / "data.yaml").write_text("train: D:\\a\\x\\images\nval: D:\\a\\y\\images\nnames: [cat, dog]\n")
+    with pytest.raises(DatasetError, match=r"of both only .*images is here; correct the paths"):
+        read_dataset(f"{root}:val")
+
+
+def test_a_root_that_holds_the_dataset_is_found(root: Path, tmp_path: Path) -> None:
+    outer = tmp_path / "outer.yaml"
+    outer.write_text(f"path: D:\\all\\{tmp_path.name}\nval: images/train\nnames: [cat, dog]\n")
+    (tmp_path.parent / "moved.yaml").write_text(outer.read_text())
+    dataset = read_dataset(tmp_path.parent / "moved.yaml")
+    assert dataset.box_count == 1
+    assert f"read from {tmp_path}/images/train" in dataset.describe()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "names"),
+    [
+        ("names: {'0': cat, '1': dog}", ("cat", "dog")),
+        ("names: {'1': dog, 0: cat}", ("cat", "dog")),
+        ("nc: 2", ("class_0", "class_1")),
+        ("nc: '2'\nnames:", ("class_0", "class_1")),
+        ("nc: '2'\nnames: [cat, dog]", ("cat", "dog")),
+    ],
+)
+def test_names_as_ultralytics_takes_them(root: Path, yaml: str, names: tuple[str, ...]) -> None:
+    (root / "data.yaml").write_text(f"\ufefftrain: images/train\r\n{yaml}\r\n", encoding="utf-8")
+    dataset = read_dataset(root)
+    assert dataset.names == names
+    assert any("names no class" in note for note in dataset.notes) == (names[0] == "class_0")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("names: {'0': a, '2': b}", "keys of 'names' must be 0 to 1"),
+        ("names: {'0': a, 0: b}", "keys of 'names' must be 0 to 1"),
+        ("names: {'0': a, x: b}", "keys of 'names' must be 0 to 1"),
+        ("nc: '3'\nnames: {'0': a, '1': b}", "nc is 3, but 2 names"),
+        ("nc: many", "'nc' must be a whole number"),
+        ("nc: 2\ntrain:", "names no pictures: expected the keys train, val or test"),
+    ],
+)
+def test_names_that_leave_the_numbers_open_are_refused(root: Path, yaml: str, message: str) -> None:
+    (root / "data.yaml").write_text(f"{'' if 'train' in yaml else 'train: images/train'}\n{yaml}\n")
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(root)
+
+
+@pytest.mark.parametrize("key", ["val", "valid", "validation"])
+def test_val_goes_by_three_keys(root: Path, key: str) -> None:
+    (root / "data.yaml").write_text(f"train: images/train\n{key}: images/val\nnames: [cat, dog]\n")
+    assert [record.path.name for record in read_dataset(f"{root}:val").images] == ["b.jpg"]
+
+
+def test_lines_that_repeat_another_count_once(root: Path) -> None:
+    (root / "labels/train/a.txt").write_text(
+        "0 0.5 0.5 0.1 0.1\n0 0.50 0.5 0.10 .1\n1 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1 0.2\n0 0.5 0.5 0.1 0.1\n"
+    )
+    dataset = read_dataset(f"{root}:train")
+    assert dataset.box_count == 3
+    assert [(p.where, p.reason) for p in dataset.problems] == [
+        ("a.txt:2", "line repeats another"),
+        ("a.txt:5", "line repeats another"),
+    ]
+    assert "2 × line repeats another, box dropped" in dataset.describe()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.1 0.2 0.5 0.2 0.5 0.6\n", "label file mixes boxes and polygons"),
+        ("0 0.5 0.5 0.1 0.1 0.93\n", "label lines of six numbers (a score at the end?)"),
+    ],
+)
+def test_a_file_that_ultralytics_refuses_costs_its_picture(root: Path, line: str, reason: str) -> None:
+    (root / "labels/train/a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}")
+    with (root / "images/train/c.jpg").open("wb") as file:
+        file.write((root / "images/train/a.jpg").read_bytes())
+    dataset = read_dataset(f"{root}:train")
+    assert [record.path.name for record in dataset.images] == ["c.jpg"]
+    assert [(p.where, p.reason, p.done) for p in dataset.problems] == [("a.txt", reason, "image dropped")]
+
+
+def test_labels_beside_their_pictures_are_read_where_none_lie_at_the_usual_place(root: Path) -> None:
+    (root / "images/val/b.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    dataset = read_dataset(f"{root}:val")
+    assert dataset.box_count == 1
+    assert f"1 label files read beside their pictures in {root}/images/val" in dataset.describe()
+
+
+def test_labels_beside_their_pictures_stay_unread_beside_labels_at_the_usual_place(
+    root: Path, picture: Picture
+) -> None:
+    for name in ("c", "d", "e"):
+        picture(f"images/train/{name}.jpg")
+        (root / f"images/train/{name}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (root / "images/train/e.txt").write_text("a caption\n")
+    dataset = read_dataset(f"{root}:train")
+    assert dataset.box_count == 1
+    assert f"2 label files beside their pictures in {root}/images/train not read" in dataset.describe()
+    assert dataset.describe().endswith("c.txt, d.txt")
+
+
+def test_labels_without_a_picture_and_pictures_listed_twice_are_said(root: Path) -> None:
+    for name in ("x", "y"):
+        (root / f"labels/train/{name}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (root / "labels/train/classes.txt").write_text("cat\ndog\n")
+    assert read_dataset(f"{root}:train").notes == ("2 label files without a picture: x.txt, y.txt",)
+    (root / "list.txt").write_text("images/train/a.jpg\n" * 3)
+    (root / "data.yaml").write_text("train: list.txt\nnames: [cat, dog]\n")
+    dataset = read_dataset(root)
+    assert (len(dataset), dataset.notes) == (1, ("2 pictures of train are listed more than once and count once",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("cat\n\ndog\n", r"classes\.txt:2 is empty"), ("", "is empty"), ("cat\ncat\n", "holds a name twice .'cat'.")],
+)
+def test_class_lines_that_leave_the_numbers_open_are_refused(
+    tmp_path: Path, picture: Picture, text: str, message: str
+) -> None:
+    picture("set/a.jpg")
+    (tmp_path / "set/a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "set/classes.txt").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(tmp_path / "set")
+
+
+def test_class_lists_that_differ_are_refused(tmp_path: Path, picture: Picture) -> None:
+    for split, names in (("train", "cat\ndog\n"), ("valid", "dog\ncat\n")):
+        picture(f"set/{split}/a.jpg")
+        (tmp_path / f"set/{split}/a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+        (tmp_path / f"set/{split}/_darknet.labels").write_text(names)
+    for source in (f"{tmp_path}/set:train", f"{tmp_path}/set/valid"):
+        with pytest.raises(DatasetError, match=r"the class names in .* differ"):
+            read_dataset(source)
+
+
+def test_a_folder_of_pictures_inside_a_dataset_knows_its_labels(root: Path) -> None:
+    dataset = read_dataset(root / "images/train")
+    assert (dataset.names, dataset.box_count, dataset.splits) == (("cat", "dog"), 1, ("train",))
