@@ -1,7 +1,8 @@
 """Graphs of any opset brought to ours, without a change of what they compute.
 
 Exporters write opset 18 and later today, while edgedet's graphs are opset 17, so that TensorRT 10.3 and the ONNX
-Runtime of JetPack 6 read them. Of what changed since, detectors use few operators, and those have exact equivalents.
+Runtime of JetPack 6 read them. Of what changed since, detectors use few operators, and these have exact
+equivalents.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def to_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     elif version > OPSET:
         if version > defs.onnx_opset_version():
             raise ArtifactError(
-                f"{path} uses opset {version}, onnx {onnx.__version__} knows {defs.onnx_opset_version()} and older; "
-                "update onnx (pip install -U onnx), or export it again with an opset from 13 to 22"
+                f"{path} uses opset {version}, onnx {onnx.__version__} knows {defs.onnx_opset_version()} and "
+                "older; update onnx (pip install -U onnx), or export it again with an opset from 13 to 22"
             )
         model = _lowered(simplify(model), version, path)
     model.ir_version = IR_VERSION
@@ -71,8 +72,8 @@ def _lowered(model: onnx.ModelProto, version: int, path: Path) -> onnx.ModelProt
             nodes.extend(_lower(node, version, context, depth=0))
         except UnlowerableError as reason:
             raise ArtifactError(
-                f"{path} uses opset {version}, and its {node.op_type} {node.name or node.output[0]} has no equivalent "
-                f"in opset {OPSET} ({reason}); export it again with opset {OPSET}"
+                f"{path} uses opset {version}, and its {node.op_type} {node.name or node.output[0]} has no "
+                f"equivalent in opset {OPSET} ({reason}); export it again with opset {OPSET}"
             ) from None
     del graph.node[:], model.opset_import[:]
     graph.node.extend(nodes)
