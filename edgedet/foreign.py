@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.card import InputSpec, ModelCard, OutputSpec, Precision, ResizeRule
 from edgedet.errors import ArtifactError
 
 ULTRALYTICS_SCORE, ULTRALYTICS_IOU, ULTRALYTICS_DETECTIONS = 0.25, 0.7, 300
@@ -103,6 +103,7 @@ def ultralytics_card(
             max_detections=ULTRALYTICS_DETECTIONS,
             label_mode="best",
         ),
+        precision=_precision(metadata),
         provenance={
             "exporter": f"ultralytics {metadata.get('version', 'of unknown version')}",
             "licence": str(metadata.get("license", "")),
@@ -203,6 +204,14 @@ def _arguments(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     except ArtifactError:
         return {}
     return arguments if isinstance(arguments, dict) else {}
+
+
+def _precision(metadata: Mapping[str, Any]) -> Precision:
+    """Of the weights inside; inputs and outputs may be float32 all the same."""
+    arguments = _arguments(metadata)
+    if arguments.get("quantize") == 8 or arguments.get("int8"):
+        return "int8"
+    return "fp16" if arguments.get("quantize") == 16 or arguments.get("half") else "fp32"
 
 
 def _end2end(metadata: Mapping[str, Any]) -> bool:

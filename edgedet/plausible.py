@@ -21,6 +21,8 @@ SCORE_SLACK = 1e-3
 """By which a probability may leave 0..1: float16 and sums of rounded numbers do."""
 LARGEST_SHARE = 1.5
 """Boxes as shares of the canvas reach a little beyond it; boxes in pixels that all stay below are no boxes."""
+LEAST_SPREAD = 0.5
+"""Of the canvas's sides, between the first and the last of all anchors' boxes."""
 FEWEST_ROWS = 16
 """Below this many boxes their order says nothing."""
 
@@ -36,12 +38,16 @@ def score_range(scores: Array) -> tuple[float, float] | None:
     return None if low >= -SCORE_SLACK and high <= 1 + SCORE_SLACK else (low, high)
 
 
-def unit_of(boxes: Array) -> Unit | None:
-    """In what ``boxes`` [R, 4] are measured, in whatever form; None where all are 0, or there are none."""
+def unit_of(boxes: Array, *, chosen: bool = False) -> Unit | None:
+    """In what ``boxes`` [R, 4] are measured, in whatever form; None where nothing decides.
+
+    ``chosen``: boxes the network chose. Of those of all anchors, shares of the canvas cover it.
+    """
     largest = float(np.abs(boxes).max(initial=0.0))
-    if largest == 0:
-        return None
-    return "shares" if largest <= LARGEST_SHARE else "pixels"
+    if largest > LARGEST_SHARE:
+        return "pixels"
+    covering = len(boxes) < FEWEST_ROWS or float(np.ptp(boxes[:, :2], axis=0).min()) >= LEAST_SPREAD
+    return "shares" if largest > 0 and (chosen or covering) else None
 
 
 def form_of(boxes: Array, height: int, width: int, places: Array | None = None) -> BoxForm | None:

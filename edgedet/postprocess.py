@@ -60,16 +60,24 @@ def settle_thresholds(
     require_fraction("iou", iou)
     require_count("max_detections", max_detections)
     baked = output.format == "detections" or card.provenance.get("nms") == "graph"
+    # What another tool suppresses, only that tool can export otherwise.
+    theirs = output.format in RANKED
     if baked:
         if conf is not None and conf < output.score_threshold:
             raise UsageError(
                 f"conf {conf:g} is below {output.score_threshold:g}, under which NMS inside this artifact drops "
-                f"everything; export it with --conf {conf:g} or --nms runtime"
+                f"everything; export it "
+                + (f"from Ultralytics with conf={conf:g}" if theirs else f"with --conf {conf:g} or --nms runtime")
             )
         if max_detections is not None and max_detections > output.max_detections:
             raise UsageError(
                 f"max_detections {max_detections} is above {output.max_detections}, all that NMS inside this "
-                f"artifact keeps; export it with --max-detections {max_detections}"
+                "artifact keeps; export it "
+                + (
+                    f"from Ultralytics with max_det={max_detections}"
+                    if theirs
+                    else f"with --max-detections {max_detections}"
+                )
             )
     if iou is not None and iou != output.iou_threshold:
         if card.provenance.get("nms") == "none" or (output.format in RANKED and not baked):
@@ -77,7 +85,8 @@ def settle_thresholds(
         if baked:
             raise UsageError(
                 f"NMS with IoU threshold {output.iou_threshold:g} is inside this artifact, iou {iou:g} comes too "
-                f"late; export it with --iou {iou:g} or --nms runtime"
+                "late; export it "
+                + (f"from Ultralytics with iou={iou:g}" if theirs else f"with --iou {iou:g} or --nms runtime")
             )
     return Thresholds(
         output.score_threshold if conf is None else float(conf),
@@ -209,7 +218,7 @@ class Postprocessor:
             return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected 0 to 1", True
         if np.abs(labels - np.round(labels)).max() > 1e-3:
             return f"the last of the six numbers is {labels[0]:.3g}, expected a class number", True
-        if shares != (unit_of(boxes) == "shares"):
+        if shares != (unit_of(boxes, chosen=True) == "shares"):
             expected = ("pixels", "shares of the canvas")[shares]
             return f"boxes reach {np.abs(boxes).max():.4g}, expected {expected}", True
         confident = boxes[scores > CONFIDENT]

@@ -12,7 +12,7 @@ import onnx
 from edgedet.errors import ArtifactError
 from edgedet.export.opset import to_opset
 from edgedet.export.simplify import simplify
-from edgedet.foreign import require_detection
+from edgedet.foreign import is_ultralytics, require_detection
 from edgedet.foreign_outputs import recognise
 
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
@@ -101,7 +101,7 @@ def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None, batc
     original = onnx.ModelProto()
     original.CopyFrom(model)
     model = to_opset(model, path)
-    outputs = _static_outputs(model, path)
+    outputs = _static_outputs(model, path, metadata)
     _, _, height, width = fixed
     return ForeignGraph(path, model, fixed[0], height, width, outputs, metadata, original)
 
@@ -165,18 +165,21 @@ def literal(text: str | None) -> Any:
         return None
 
 
-def _static_outputs(model: onnx.ModelProto, path: Path) -> dict[str, tuple[int, ...]]:
+def _static_outputs(model: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> dict[str, tuple[int, ...]]:
     """Shapes of the outputs, after making sure that every tensor in the graph has one."""
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
-    varying = next((node for node in model.graph.node if node.op_type in OF_THE_PICTURE), None)
-    if varying is not None:
-        if varying.op_type == "NonMaxSuppression":
-            advice = "it holds its own NMS: edgedet detect runs it as it is, or export it again without (nms=True)"
-        else:
-            advice = "export it again with fixed sizes, decided at export (dynamic=False, nms=False)"
+    varying = {node.op_type: node.name for node in model.graph.node if node.op_type in OF_THE_PICTURE}
+    if "NonMaxSuppression" in varying:
+        runs = "edgedet detect runs it as it is; to export it, " if is_ultralytics(metadata) else ""
         raise ArtifactError(
-            f"{path}: the sizes in the graph depend on the picture ({varying.op_type} {varying.name}); {advice}"
+            f"{path} holds its own NMS, which leaves no threshold to set and no engine to build; {runs}export it "
+            "from its training framework again without NMS (Ultralytics: without nms=True)"
+        )
+    for kind, name in varying.items():
+        raise ArtifactError(
+            f"{path}: the sizes in the graph depend on the picture ({kind} {name}); export it again as a fixed graph: "
+            "without NMS, without branches and loops (torch.jit.trace rather than script), with dynamic=False"
         )
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)

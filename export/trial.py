@@ -107,9 +107,12 @@ def _judged_boxes(foreign: ForeignGraph, layout: Layout, seen: Array) -> tuple[L
     assumed = []
     boxes = _rows(foreign, layout, seen)[:, :4]
     unit = unit_of(boxes)
-    if unit == "shares" and layout.unit == "pixels":
-        layout = replace(layout, unit="shares")
-        seen_as = f"shares of the canvas (none is above {np.abs(boxes).max():.3g})"
+    if unit != "pixels" and layout.unit == "pixels":
+        largest = f"{np.abs(boxes).max():.3g}"
+        seen_as = f"pixels, though none of a trial run is above {largest}"
+        if unit == "shares":
+            layout = replace(layout, unit="shares")
+            seen_as = f"shares of the canvas (none is above {largest})"
         assumed.append(Assumption("boxes", seen_as, "an export that gives pixels"))
     if layout.unit == "shares":
         boxes = boxes * np.array([foreign.width, foreign.height] * 2, np.float32)
@@ -153,8 +156,8 @@ def is_decoded(foreign: ForeignGraph, seen: Array) -> bool:
         return False
     raise ArtifactError(
         f"{foreign.path} has YOLOX's shape, but a trial run does not show whether its boxes are decoded (they "
-        f"follow their cells by {min(follow):.2f} to {max(follow):.2f}, expected below {UNRELATED} or above {FOLLOWING}); "
-        "export it again without --decode_in_inference, or see whether it is YOLOv6 (--family yolov5)"
+        f"follow their cells by {min(follow):.2f} to {max(follow):.2f}, expected below {UNRELATED} or above "
+        f"{FOLLOWING}); export it again without --decode_in_inference, or, if it is YOLOv6, say --family yolov5"
     )
 
 
@@ -188,7 +191,7 @@ def _judged_ranked(foreign: ForeignGraph, layout: Layout, rows: Array) -> tuple[
             "from 0); give all names with --classes"
         )
     assumed = []
-    unit = unit_of(rows[:, :4])
+    unit = unit_of(rows[:, :4], chosen=True)
     if unit is not None and unit != layout.unit:
         layout = replace(layout, unit=unit)
         seen_as = f"{unit if unit == 'pixels' else 'shares of the canvas'} (up to {np.abs(rows[:, :4]).max():.4g})"
