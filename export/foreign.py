@@ -178,8 +178,8 @@ def _static_outputs(model: onnx.ModelProto, path: Path, metadata: dict[str, str]
         )
     for kind, name in varying.items():
         raise ArtifactError(
-            f"{path}: the sizes in the graph depend on the picture ({kind} {name}); export it again as a fixed graph: "
-            "without NMS, without branches and loops (torch.jit.trace rather than script), with dynamic=False"
+            f"{path}: the sizes in the graph depend on the picture ({kind} {name}); export it again as a fixed "
+            "graph: without NMS, branches and loops (torch.jit.trace rather than script), with dynamic=False"
         )
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)

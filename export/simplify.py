@@ -24,8 +24,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Constant nodes become initialisers, initialisers cease to be graph inputs (older exporters list them), nodes
     come before their readers, identities, inference-time dropouts and resizing to the same size go, shapes of
-    static tensors and what is computed from constants alone becomes constant, equal constants are stored once, dead nodes
-    and constants go.
+    static tensors and what is computed from constants alone becomes constant, equal constants are stored once, dead
+    nodes and constants go.
 
     Folding is repeated until nothing changes: a constant found in one pass gives shapes to the next.
     """

@@ -105,8 +105,10 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         from edgedet.export.ultralytics import to_foreign
 
         del content
-        foreign = to_foreign(source, imgsz=options.imgsz, batch=options.batch)
-        return _from_foreign(foreign, source, options)
+        foreign, size = to_foreign(source, imgsz=options.imgsz, batch=options.batch)
+        built = _from_foreign(foreign, source, options)
+        card = replace(built.card, provenance=built.card.provenance | {"input_size": size})
+        return replace(built, card=card, notes=(f"input size {size}", *built.notes))
     checkpoint = interpret(source, content, arch=options.arch, classes=options.classes)
     return _from_checkpoint(checkpoint, options, frame_size or DEFAULT_FRAME)
 
