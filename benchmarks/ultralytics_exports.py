@@ -85,17 +85,19 @@ def exported(name: str, folder: Path, imgsz: int) -> Path:
         return Path(model.export(format="onnx", imgsz=imgsz, verbose=False, **arguments))
 
 
-def theirs(path: Path, frame: np.ndarray, names: tuple[str, ...], conf: float) -> Detections:
-    """What Ultralytics' own predict finds with the file."""
+def theirs(path: Path, frame: np.ndarray, names: tuple[str, ...], imgsz: int, conf: float = 0.25) -> Detections:
+    """What Ultralytics' own predict finds with the file, on the whole canvas (it shrinks that of dynamic files)."""
     import ultralytics
 
     kind = ultralytics.RTDETR if path.name.startswith("rtdetr") else ultralytics.YOLO
     arguments = {} if kind is ultralytics.RTDETR else {"task": "detect"}
     if path not in PREDICTORS:
         PREDICTORS[path] = kind(str(path), **arguments)
-    boxes = PREDICTORS[path].predict(frame, verbose=False, conf=conf)[0].boxes
+    boxes = PREDICTORS[path].predict(frame, verbose=False, conf=conf, imgsz=imgsz, rect=False)[0].boxes
+    # RT-DETR's may reach beyond the frame there.
+    corners = boxes.xyxy.numpy().clip(0, np.tile(frame.shape[1::-1], 2))
     found = Detections(
-        boxes.xyxy.numpy(),
+        corners,
         boxes.conf.numpy().clip(0, 1),
         boxes.cls.numpy().astype(np.int32),
         names,
@@ -115,7 +117,7 @@ def agreement(path: Path, artifact: Path, precision: str) -> str:
     with Detector(artifact) as detector:
         for seed, size in zip(SEEDS, SIZES, strict=True):
             frame = golden_frame(seed, *size)
-            reference = theirs(path, frame, detector.names, 0.25)
+            reference = theirs(path, frame, detector.names, detector.card.input.width)
             report = match_detections(reference, detector.detect(frame), TOLERANCES[precision])
             expected += report.reference_count
             found += report.reference_count - len(report.missing)

@@ -19,8 +19,9 @@ BoxForm = Literal["centre", "corners", "top_left"]
 
 SCORE_SLACK = 1e-3
 """By which a probability may leave 0..1: float16 and sums of rounded numbers do."""
-LARGEST_SHARE = 1.5
-"""Boxes as shares of the canvas reach a little beyond it; boxes in pixels that all stay below are no boxes."""
+LARGEST_SHARE, LARGEST_SHARE_OF_FEW = 4.0, 1.5
+"""Boxes as shares of the canvas reach beyond it, by more where an untrained network gives many of them; boxes in
+pixels that all stay below are no boxes."""
 LEAST_SPREAD = 0.5
 """Of the canvas's sides, between the first and the last of all anchors' boxes."""
 FEWEST_ROWS = 16
@@ -44,9 +45,10 @@ def unit_of(boxes: Array, *, chosen: bool = False) -> Unit | None:
     ``chosen``: boxes the network chose. Of those of all anchors, shares of the canvas cover it.
     """
     largest = float(np.abs(boxes).max(initial=0.0))
-    if largest > LARGEST_SHARE:
+    few = len(boxes) < FEWEST_ROWS
+    if largest > (LARGEST_SHARE_OF_FEW if few else LARGEST_SHARE):
         return "pixels"
-    covering = len(boxes) < FEWEST_ROWS or float(np.ptp(boxes[:, :2], axis=0).min()) >= LEAST_SPREAD
+    covering = few or float(np.ptp(boxes[:, :2], axis=0).min()) >= LEAST_SPREAD
     return "shares" if largest > 0 and (chosen or covering) else None
 
 

@@ -13,7 +13,7 @@ from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input
 from edgedet.export.layout import Layout, add_boxes_and_scores, add_choice, layouts_of
 from edgedet.export.nms import add_all_labels_nms, add_best_label_nms
-from edgedet.export.torch_graph import scale_first_convolution, swap_colours
+from edgedet.export.torch_graph import begins_with_convolution, scale_first_convolution, swap_colours
 from edgedet.export.trial import anchor_places, judged, observe
 from edgedet.foreign import CENTRED, RTDETR_HEAD, YOLOV5_DETECTIONS, YOLOV5_IOU
 
@@ -104,14 +104,21 @@ def export(
         width=foreign.width,
         batch=foreign.batch,
         dtype=options.input_dtype or "uint8",
-        # Scale and channel order are in the first convolution's weights.
+        # Scale and channel order are in the graph, mostly in the first convolution's weights.
         trained_colour="BGR",
     )
     iou, most = (YOLOV5_IOU, YOLOV5_DETECTIONS) if layout.objectness else (IOU_THRESHOLD, MAX_DETECTIONS)
     output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best")
-    network = swap_colours(scale_first_convolution(only_output(foreign.model, name), 1 / 255))
+    network = only_output(foreign.model, name)
     graph = GraphBuilder("yolo")
-    (raw,) = graph.inline(network, {"images": add_image_input(graph, spec)}, prefix="network")
+    image = add_image_input(graph, spec)
+    if begins_with_convolution(network):
+        network = swap_colours(scale_first_convolution(network, 1 / 255))
+    else:
+        # Space to depth by slices (YOLOv5 before 6.0), or a normalisation of its own.
+        image = graph.op("Gather", image, graph.ints(2, 1, 0), name="input/rgb", axis=1)
+        image = graph.op("Mul", image, graph.constant(1 / 255), name="input/scale")
+    (raw,) = graph.inline(network, {"images": image}, prefix="network")
     size = {"height": foreign.height, "width": foreign.width}
     resize = CENTRED
     if layout.order == "ranked":
