@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,8 @@ from edgedet.card import METADATA_KEY, ModelCard
 from edgedet.engine_file import PLAN_STARTS, read_engine_header
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.file_signs import START, is_safetensors, what_it_is
-from edgedet.foreign import is_ultralytics, ultralytics_card
+from edgedet.foreign import is_ultralytics, is_yolov5, ultralytics_card, yolov5_card
+from edgedet.foreign_outputs import recognise
 from edgedet.onnx_file import read_onnx
 from edgedet.runtimes import RUNTIMES, SUFFIXES
 from edgedet.runtimes.base import Runtime
@@ -150,20 +152,37 @@ def _graph_card(path: Path) -> ModelCard:
     model = read_onnx(path)
     if METADATA_KEY in model.metadata:
         return ModelCard.from_json(model.metadata[METADATA_KEY])
-    if is_ultralytics(model.metadata):
-        if not model.inputs or model.inputs[0].dtype != "float32":
-            taken = model.inputs[0].dtype if model.inputs else "nothing"
-            raise ArtifactError(
-                f"{path} takes {taken}, expected float32; export it from Ultralytics without half=True and convert "
-                "it with edgedet export --fp16"
-            )
+    known = is_ultralytics(model.metadata), is_yolov5(model.metadata)
+    if any(known) and (not model.inputs or model.inputs[0].dtype != "float32" or len(model.inputs[0].shape) != 4):
+        taken = f"{model.inputs[0].dtype} {list(model.inputs[0].shape)}" if model.inputs else "nothing"
+        raise ArtifactError(
+            f"{path} takes {taken}, expected float32 [N, 3, H, W]; export it again without half=True and "
+            "convert it with edgedet export --fp16"
+        )
+    if known[0]:
         return ultralytics_card(
             model.metadata, where=str(path), input_name=model.inputs[0].name, output_shape=model.outputs[0].shape
         )
+    if known[1]:
+        return yolov5_card(
+            model.metadata,
+            where=str(path),
+            input_name=model.inputs[0].name,
+            input_shape=model.inputs[0].shape,
+            output_shape=model.outputs[0].shape,
+        )
+    size = model.inputs[0].shape[2:] if model.inputs and len(model.inputs[0].shape) == 4 else (None, None)
+    outputs = {tensor.name: tensor.shape for tensor in model.outputs}
+    found = recognise(outputs, [tensor.name for tensor in model.inputs], (size[0], size[1]))
+    unknown = f"its outputs {_shapes(outputs)} are of no kind edgedet knows; start from the checkpoint"
     raise ArtifactError(
-        f"{path} carries no model card, so nothing tells how its outputs become boxes; export it once: "
-        f"edgedet export {path} --family yolox --classes NAMES -o {path.stem}_edge.onnx"
+        f"{path} carries no model card, so nothing tells how its outputs become boxes; "
+        f"{found.hint(path) if found else unknown}"
     )
+
+
+def _shapes(outputs: Mapping[str, Sequence[int | None]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in list(outputs.items())[:4])
 
 
 def _require_runtime(name: str, path: Path) -> None:

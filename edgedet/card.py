@@ -13,7 +13,7 @@ CARD_VERSION = 1
 METADATA_KEY = "edgedet"
 
 Precision = Literal["fp32", "fp16", "int8"]
-Family = Literal["ssd", "faster_rcnn", "yolo", "yolox"]
+Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "rtdetr"]
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,14 @@ class OutputSpec:
       ``box_layout == "per_class"`` every class has its own box: scores are [N, A, 1] and candidate ``a`` is of
       class ``a % num_classes``.
       ``yolo_xywh``: one foreign tensor [N, 4 + C, A] (Ultralytics), cx, cy, w, h in canvas pixels, then scores.
+      ``yolo_objectness``: one foreign tensor [N, A, 5 + C] (YOLOv5, YOLOv7), cx, cy, w, h, then objectness, then
+      class scores to be multiplied by it.
       ``yolo_end2end``: one foreign tensor [N, K, 6]: x1, y1, x2, y2, score, label (Ultralytics, NMS-free heads).
-    Boxes are absolute pixels of the input canvas.
+      ``rtdetr_rows``: the same of Ultralytics' RT-DETR: cx, cy, w, h as shares of the canvas, score, label.
+    Boxes are absolute pixels of the input canvas, except the last.
     """
 
-    format: Literal["detections", "candidates", "yolo_xywh", "yolo_end2end"]
+    format: Literal["detections", "candidates", "yolo_xywh", "yolo_objectness", "yolo_end2end", "rtdetr_rows"]
     score_threshold: float
     iou_threshold: float
     max_detections: int

@@ -14,6 +14,7 @@ from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.nms import nms
+from edgedet.plausible import form_of, score_range, unit_of
 from edgedet.settings import require_count, require_fraction
 
 Array = NDArray[Any]
@@ -21,6 +22,12 @@ Array = NDArray[Any]
 ULTRALYTICS_CLASS_STEP = np.float32(7680)
 """Pixels by which Ultralytics moves boxes of different classes apart before NMS. At 80 classes float32 keeps 0.06
 px out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
+
+RANKED = ("yolo_end2end", "rtdetr_rows")
+"""Formats of heads that have made their choice: few rows, which the host only filters."""
+
+CONFIDENT = 0.25
+"""Rows of an NMS-free head below this are whatever was left over."""
 
 
 class Found(NamedTuple):
@@ -53,25 +60,34 @@ def settle_thresholds(
     require_fraction("iou", iou)
     require_count("max_detections", max_detections)
     baked = output.format == "detections" or card.provenance.get("nms") == "graph"
+    # What another tool suppresses, only that tool can export otherwise.
+    theirs = output.format in RANKED
     if baked:
         if conf is not None and conf < output.score_threshold:
             raise UsageError(
                 f"conf {conf:g} is below {output.score_threshold:g}, under which NMS inside this artifact drops "
-                f"everything; export it with --conf {conf:g} or --nms runtime"
+                f"everything; export it "
+                + (f"from Ultralytics with conf={conf:g}" if theirs else f"with --conf {conf:g} or --nms runtime")
             )
         if max_detections is not None and max_detections > output.max_detections:
             raise UsageError(
                 f"max_detections {max_detections} is above {output.max_detections}, all that NMS inside this "
-                f"artifact keeps; export it with --max-detections {max_detections}"
+                "artifact keeps; export it "
+                + (
+                    f"from Ultralytics with max_det={max_detections}"
+                    if theirs
+                    else f"with --max-detections {max_detections}"
+                )
             )
     if iou is not None and iou != output.iou_threshold:
+        if card.provenance.get("nms") == "none" or (output.format in RANKED and not baked):
+            raise UsageError(f"this detector works without NMS, iou {iou:g} would change nothing; leave it out")
         if baked:
             raise UsageError(
                 f"NMS with IoU threshold {output.iou_threshold:g} is inside this artifact, iou {iou:g} comes too "
-                f"late; export it with --iou {iou:g} or --nms runtime"
+                "late; export it "
+                + (f"from Ultralytics with iou={iou:g}" if theirs else f"with --iou {iou:g} or --nms runtime")
             )
-        if output.format == "yolo_end2end":
-            raise UsageError(f"this detector works without NMS, iou {iou:g} would change nothing; leave it out")
     return Thresholds(
         output.score_threshold if conf is None else float(conf),
         output.iou_threshold if iou is None else float(iou),
@@ -81,6 +97,9 @@ def settle_thresholds(
 
 class Postprocessor:
     """Turns outputs into :class:`Detections`.
+
+    What another tool's file says of itself is held against the numbers of the first frame that tells something, and
+    never again.
 
     Raises:
         ArtifactError: at the first call, outputs that are not what the card says.
@@ -100,12 +119,17 @@ class Postprocessor:
         self._card = card
         self._thresholds = thresholds
         self._outputs = wanted
-        self.decode: Callable[[list[Array]], Found] = {
+        self._decode: Callable[[list[Array]], Found] = {
             "detections": self._detections,
             "candidates": self._candidates,
             "yolo_xywh": self._yolo_xywh,
-            "yolo_end2end": self._yolo_end2end,
+            "yolo_objectness": self._yolo_objectness,
+            "yolo_end2end": self._ranked,
+            "rtdetr_rows": self._ranked,
         }[card.output.format]
+        self.decode = self._decode
+        if card.output.format not in ("detections", "candidates"):
+            self.decode = self._decode_unproved
 
     def __call__(self, outputs: dict[str, Array], geometry: ResizeGeometry, slot: int = 0) -> Detections:
         """Detections of the frame in batch place ``slot``, in frame pixels, clipped to the frame, best first."""
@@ -154,6 +178,56 @@ class Postprocessor:
             chosen = scores[rows, labels]
         return self._suppress(boxes[rows], chosen, labels)
 
+    def _decode_unproved(self, values: list[Array]) -> Found:
+        (prediction,) = values
+        if self._card.output.format in RANKED:
+            fault, told = self._fault_of_rows(prediction)
+        else:
+            fault, told = self._fault_of_anchors(prediction), True
+        if fault:
+            raise ArtifactError(
+                f"the outputs are not what this file's metadata says: {fault}; edgedet export looks at what comes "
+                "out and corrects or names it"
+            )
+        if told:
+            self.decode = self._decode
+        return self._decode(values)
+
+    def _fault_of_anchors(self, prediction: Array) -> str:
+        rows = prediction if self._card.output.format == "yolo_objectness" else prediction.T
+        boxes, canvas = rows[:, :4], self._card.input
+        beyond = score_range(rows[:, 4:])
+        if beyond:
+            return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected probabilities from 0 to 1"
+        if unit_of(boxes) == "shares":
+            return f"all boxes lie within {np.abs(boxes).max():.3g} pixels, so they are shares of the canvas"
+        if form_of(boxes, canvas.height, canvas.width) == "corners":
+            return "boxes are corners (x1, y1, x2, y2), expected centres with widths and heights"
+        return ""
+
+    def _fault_of_rows(self, prediction: Array) -> tuple[str, bool]:
+        """What is wrong with the rows of a head that has made its choice, and whether they told enough."""
+        rows = prediction[np.isfinite(prediction).all(axis=1)]
+        rows = rows[rows[:, :4].any(axis=1)]
+        if not len(rows):
+            return "", False
+        boxes, scores, labels = rows[:, :4], rows[:, 4], rows[:, 5]
+        shares = self._card.output.format == "rtdetr_rows"
+        beyond = score_range(scores)
+        if beyond:
+            return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected 0 to 1", True
+        if np.abs(labels - np.round(labels)).max() > 1e-3:
+            return f"the last of the six numbers is {labels[0]:.3g}, expected a class number", True
+        if shares != (unit_of(boxes, chosen=True) == "shares"):
+            expected = ("pixels", "shares of the canvas")[shares]
+            return f"boxes reach {np.abs(boxes).max():.4g}, expected {expected}", True
+        confident = boxes[scores > CONFIDENT]
+        if not shares and len(confident):
+            turned = (confident[:, 2] <= confident[:, 0]) | (confident[:, 3] <= confident[:, 1])
+            if turned.mean() > 0.5:
+                return "most boxes have x2 < x1 or y2 < y1, expected corners (x1, y1, x2, y2)", True
+        return "", bool(len(confident)) or shares
+
     def _yolo_xywh(self, values: list[Array]) -> Found:
         (prediction,) = values
         scores = prediction[4:]
@@ -161,14 +235,27 @@ class Postprocessor:
         columns = scores[:, rows]
         labels = columns.argmax(axis=0)
         chosen = columns[labels, np.arange(len(rows))]
-        centres, halves = prediction[:2, rows].T, prediction[2:4, rows].T / 2
-        return self._suppress(np.concatenate([centres - halves, centres + halves], axis=1), chosen, labels)
+        return self._suppress(_corners(prediction[:4, rows].T), chosen, labels)
 
-    def _yolo_end2end(self, values: list[Array]) -> Found:
+    def _yolo_objectness(self, values: list[Array]) -> Found:
+        (prediction,) = values
+        # No product is above its factors.
+        rows = prediction[prediction[:, 4] > self._thresholds.score]
+        scores = rows[:, 5:] * rows[:, 4:5]
+        labels = scores.argmax(axis=1)
+        chosen = scores[np.arange(len(rows)), labels]
+        kept = chosen > self._thresholds.score
+        return self._suppress(_corners(rows[kept, :4]), chosen[kept], labels[kept])
+
+    def _ranked(self, values: list[Array]) -> Found:
         (rows,) = values
         rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 4] > self._thresholds.score)]
         rows = rows[np.argsort(-rows[:, 4], kind="stable")][: self._thresholds.max_detections]
-        return Found(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int32))
+        boxes = rows[:, :4]
+        if self._card.output.format == "rtdetr_rows":
+            canvas = self._card.input
+            boxes = _corners(boxes) * np.array([canvas.width, canvas.height] * 2, np.float32)
+        return Found(boxes, rows[:, 4], rows[:, 5].astype(np.int32))
 
     def _suppress(self, boxes: Array, scores: Array, labels: Array) -> Found:
         output = self._card.output
@@ -189,6 +276,12 @@ class Postprocessor:
             max_detections=self._thresholds.max_detections,
         )
         return Found(boxes[keep], scores[keep], labels[keep])
+
+
+def _corners(boxes: Array) -> Array:
+    """Centres and sizes [N, 4] to corners [N, 4]."""
+    centres, halves = boxes[:, :2], boxes[:, 2:] / 2
+    return np.concatenate([centres - halves, centres + halves], axis=1)
 
 
 def _best_of_each_class(scores: Array, labels: Array, limit: int) -> NDArray[np.intp]:

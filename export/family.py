@@ -31,13 +31,13 @@ class GraphOptions:
 
 def output_spec(options: GraphOptions, conf: float, iou: float, max_detections: int, **rules: Any) -> OutputSpec:
     """What comes out, with the framework's own thresholds where the options keep them."""
-    return OutputSpec(
-        format="detections" if options.nms == "graph" else "candidates",
-        score_threshold=conf if options.conf is None else options.conf,
-        iou_threshold=iou if options.iou is None else options.iou,
-        max_detections=options.max_detections or max_detections,
-        **rules,
-    )
+    settings: dict[str, Any] = {
+        "format": "detections" if options.nms == "graph" else "candidates",
+        "score_threshold": conf if options.conf is None else options.conf,
+        "iou_threshold": iou if options.iou is None else options.iou,
+        "max_detections": options.max_detections or max_detections,
+    }
+    return OutputSpec(**(settings | rules))
 
 
 @dataclass(frozen=True)

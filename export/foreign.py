@@ -10,13 +10,24 @@ from typing import Any
 import onnx
 
 from edgedet.errors import ArtifactError
-from edgedet.export.graph import IR_VERSION, OPSET
+from edgedet.export.opset import to_opset
 from edgedet.export.simplify import simplify
+from edgedet.foreign import is_ultralytics, require_detection
+from edgedet.foreign_outputs import recognise
+
+QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+             "ConvInteger", "MatMulInteger")  # fmt: skip
+"""Operators of graphs that somebody quantised already."""
+OF_THE_PICTURE = ("NonMaxSuppression", "NonZero", "Loop", "If", "Scan", "Compress", "Unique")
+"""Operators whose outputs' sizes depend on what is in the picture."""
 
 
 @dataclass(frozen=True)
 class ForeignGraph:
-    """``model`` takes one float32 image tensor [N, 3, H, W] and gives ``outputs`` (name to static shape)."""
+    """``model`` takes one float32 tensor ``images`` [N, 3, H, W] and gives ``outputs`` (name to static shape).
+
+    ``original`` is the same as it was read, in its own opset, for comparison.
+    """
 
     path: Path
     model: onnx.ModelProto
@@ -25,6 +36,7 @@ class ForeignGraph:
     width: int
     outputs: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
+    original: onnx.ModelProto
 
 
 def read_graph(path: str | Path) -> onnx.ModelProto:
@@ -49,33 +61,27 @@ def read_graph(path: str | Path) -> onnx.ModelProto:
     return model
 
 
-def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None) -> ForeignGraph:
+def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None, batch: int = 1) -> ForeignGraph:
     """Open another tool's detector graph with one image input.
 
-    ``imgsz`` (height, width) fixes dynamic sizes.
+    ``imgsz`` (height, width) and ``batch`` fix dynamic sizes; without ``imgsz``, the size Ultralytics' metadata
+    names does.
 
     Raises:
-        ArtifactError: not ONNX, several inputs, not a float32 NCHW image, or an opset that cannot be converted.
+        ArtifactError: not ONNX, several inputs, not a float32 NCHW image, quantised or in half precision already,
+            sizes that depend on the picture, or an opset that cannot be converted.
     """
     path = Path(path)
     model = read_graph(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs)
-        raise ArtifactError(f"{path} has {len(inputs)} inputs ({names}); expected one image tensor")
-    (image,) = inputs
+    require_detection(metadata, str(path))
+    image = _image(model, path)
+    _require_float(model, path)
     tensor = image.type.tensor_type
     sizes = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
-    if tensor.elem_type != onnx.TensorProto.FLOAT or len(sizes) != 4 or sizes[1] != 3:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise ArtifactError(
-            f"{path}: input {image.name} is {kind} {sizes}, expected float32 [N, 3, H, W]; export it in full "
-            "precision, edgedet makes fp16 and int8 itself"
-        )
-    wanted = (1, 3, *(imgsz or (None, None)))
-    fixed = [size or default for size, default in zip(sizes, wanted, strict=True)]
+    named = literal(metadata.get("imgsz"))
+    known = tuple(named) if isinstance(named, list | tuple) and len(named) == 2 else (None, None)
+    fixed = [size or default for size, default in zip(sizes, (batch, 3, *(imgsz or known)), strict=True)]
     if fixed[2] is None or fixed[3] is None:
         raise ArtifactError(
             f"{path}: input {image.name} has dynamic sizes {sizes}; fix them with --imgsz HEIGHTxWIDTH"
@@ -87,15 +93,68 @@ def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None) -> F
         )
     for size, value in zip(tensor.shape.dim, fixed, strict=True):
         size.dim_value = value
-    image.name, original = "images", image.name
+    image.name, former = "images", image.name
     for node in model.graph.node:
         for index, name in enumerate(node.input):
-            if name == original:
+            if name == former:
                 node.input[index] = "images"
-    model = simplify(_to_opset(model, path))
-    outputs = _output_shapes(model, path)
-    batch, _, height, width = fixed
-    return ForeignGraph(path, model, batch, height, width, outputs, metadata)
+    original = onnx.ModelProto()
+    original.CopyFrom(model)
+    model = to_opset(model, path)
+    outputs = _static_outputs(model, path, metadata)
+    _, _, height, width = fixed
+    return ForeignGraph(path, model, fixed[0], height, width, outputs, metadata, original)
+
+
+def only_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """Leave ``model`` one output, in place; what only the others needed goes."""
+    (kept,) = [value for value in model.graph.output if value.name == name]
+    kept = onnx.ValueInfoProto.FromString(kept.SerializeToString())
+    del model.graph.output[:]
+    model.graph.output.append(kept)
+    return simplify(model)
+
+
+def _image(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    names = [value.name for value in inputs]
+    if len(inputs) != 1:
+        found = recognise({value.name: () for value in model.graph.output}, names)
+        raise ArtifactError(
+            f"{path} has {len(inputs)} inputs ({', '.join(names)}); expected one image tensor"
+            + (f"; {found.hint(path)}" if found else "")
+        )
+    tensor = inputs[0].type.tensor_type
+    sizes = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
+    if tensor.elem_type == onnx.TensorProto.FLOAT and len(sizes) == 4 and sizes[1] in (3, None):
+        return inputs[0]
+    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    halved = tensor.elem_type == onnx.TensorProto.FLOAT16
+    raise ArtifactError(
+        f"{path}: input {names[0]} is {kind} {sizes}, expected float32 [N, 3, H, W]; "
+        + (
+            "export it again without half=True, edgedet makes fp16 itself (--fp16)"
+            if halved
+            else "export it in full precision, edgedet makes fp16 and int8 itself"
+        )
+    )
+
+
+def _require_float(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse what somebody else took precision from: there is no way back, and none forward."""
+    quantised = [node.op_type for node in model.graph.node if node.op_type in QUANTISED]
+    if quantised:
+        raise ArtifactError(
+            f"{path} is quantised already ({len(quantised)} nodes such as {quantised[0]}); start from the float "
+            "file or the checkpoint, edgedet makes int8 itself (--int8 --calib DATASET)"
+        )
+    halves = sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    if halves:
+        raise ArtifactError(
+            f"{path} is in half precision already ({halves} float16 weights); export it again without half=True "
+            "(quantize=16), edgedet makes fp16 itself (--fp16)"
+        )
 
 
 def literal(text: str | None) -> Any:
@@ -106,24 +165,22 @@ def literal(text: str | None) -> Any:
         return None
 
 
-def _to_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if version != OPSET:
-        del model.graph.value_info[:]  # of the old opset; and exporters are known to write wrong ones
-        try:
-            model = onnx.version_converter.convert_version(model, OPSET)
-        except Exception as error:  # the converter raises bare RuntimeErrors and its own ConvertError
-            raise ArtifactError(
-                f"{path} uses opset {version}, which cannot be converted to {OPSET} ({_first_line(error)}); "
-                f"export it again with opset {OPSET}"
-            ) from error
-    model.ir_version = IR_VERSION
-    return model
-
-
-def _output_shapes(model: onnx.ModelProto, path: Path) -> dict[str, tuple[int, ...]]:
+def _static_outputs(model: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the outputs, after making sure that every tensor in the graph has one."""
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
+    varying = {node.op_type: node.name for node in model.graph.node if node.op_type in OF_THE_PICTURE}
+    if "NonMaxSuppression" in varying:
+        runs = "edgedet detect runs it as it is; to export it, " if is_ultralytics(metadata) else ""
+        raise ArtifactError(
+            f"{path} holds its own NMS, which leaves no threshold to set and no engine to build; {runs}export it "
+            "from its training framework again without NMS (Ultralytics: without nms=True)"
+        )
+    for kind, name in varying.items():
+        raise ArtifactError(
+            f"{path}: the sizes in the graph depend on the picture ({kind} {name}); export it again as a fixed "
+            "graph: without NMS, branches and loops (torch.jit.trace rather than script), with dynamic=False"
+        )
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except Exception as error:
@@ -131,12 +188,18 @@ def _output_shapes(model: onnx.ModelProto, path: Path) -> dict[str, tuple[int, .
             f"{path}: the shapes of the graph contradict each other ({_first_line(error)})"
         ) from error
     shapes = {}
-    for value in inferred.graph.output:
+    for value in (*inferred.graph.value_info, *inferred.graph.output):
         sizes = value.type.tensor_type.shape.dim
-        if not all(size.HasField("dim_value") for size in sizes):
-            raise ArtifactError(f"{path}: output {value.name} has no static shape; export it with fixed sizes")
-        shapes[value.name] = tuple(size.dim_value for size in sizes)
-    return shapes
+        if value.type.HasField("tensor_type") and all(size.HasField("dim_value") for size in sizes):
+            shapes[value.name] = tuple(size.dim_value for size in sizes)
+    for node in model.graph.node:
+        for name in node.output:
+            if name and name not in shapes:
+                raise ArtifactError(
+                    f"{path}: {node.op_type} {node.name} has no static shape even for a fixed input, so "
+                    "nothing can be planned for it; export it again with fixed sizes (dynamic=False)"
+                )
+    return {value.name: shapes[value.name] for value in model.graph.output}
 
 
 def _first_line(error: Exception) -> str:

@@ -139,6 +139,28 @@ def add_all_labels_nms(
     _outputs(graph, boxes, top, anchor, labels, batch=batch, count=count)
 
 
+def add_ranked(
+    graph: GraphBuilder,
+    boxes: str,
+    scores: str,
+    labels: str,
+    *,
+    batch: int,
+    rows: int,
+    conf: float,
+    max_detections: int,
+) -> None:
+    """No suppression: of boxes that a network chose itself, the best above the threshold.
+
+    ``boxes`` [N, K, 4] corners, ``scores`` [N, K], int64 ``labels`` [N, K], in any order.
+    """
+    count = min(max_detections, rows)
+    scores = keep_above(graph, scores, conf, name="nms/threshold")
+    top, index = _rank(graph, scores, count)
+    labels = graph.op("GatherElements", labels, index, name="nms/label", axis=1)
+    _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
+
+
 def _float(graph: GraphBuilder, tensor: str, name: str) -> str:
     return graph.op("Cast", tensor, name=name, to=1)
 

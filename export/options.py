@@ -55,7 +55,7 @@ class ExportOptions:
     """
 
     arch: str | None = None
-    family: Literal["yolo", "yolox"] | None = None
+    family: Literal["yolo", "yolov5", "yolox"] | None = None
     classes: tuple[str, ...] | None = None
     imgsz: tuple[int, int] | None = None
     frame_size: tuple[int, int] | None = None

@@ -27,7 +27,9 @@ from edgedet.export.trained import TrainedDetector, load_trained
 from edgedet.export.training import NOTHING_STATED
 from edgedet.export.winograd import remove_winograd
 from edgedet.file_signs import START, is_safetensors
+from edgedet.foreign_outputs import recognise
 
+COCO_CLASSES = 80
 DEFAULT_FRAME = (640, 480)
 """(width, height): 4:3, what most camera modules give."""
 
@@ -100,14 +102,16 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         model = read_graph(source)
         if any(entry.key == METADATA_KEY for entry in model.metadata_props):
             return _reopened(read_planes(remove_winograd(model)), source, options)
-        return _from_foreign(open_foreign(source, imgsz=options.imgsz), source, options)
+        return _from_foreign(open_foreign(source, imgsz=options.imgsz, batch=options.batch), source, options)
     content = read_content(source, trust=options.trust)
     if is_ultralytics(content):
         from edgedet.export.ultralytics import to_foreign
 
         del content
-        foreign = to_foreign(source, imgsz=options.imgsz, batch=options.batch)
-        return _from_foreign(foreign, source, options)
+        foreign, size = to_foreign(source, imgsz=options.imgsz, batch=options.batch)
+        built = _from_foreign(foreign, source, options)
+        card = replace(built.card, provenance=built.card.provenance | {"input_size": size})
+        return replace(built, card=card, notes=(f"input size {size}", *built.notes))
     trained = load_trained(
         source,
         content=content,
@@ -230,31 +234,63 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
             f"{source} was exported for batch {foreign.batch}, --batch asks for {options.batch}; the batch of a "
             "foreign graph cannot be changed: export it anew from its training framework"
         )
-    family = options.family or ("yolo" if yolo.is_ultralytics(foreign) else None)
-    if family is None:
-        likely = "yolox" if yolox.num_classes(foreign) else "yolo" if yolo.num_classes(foreign) else None
-        hint = f"it looks like --family {likely}" if likely else "its outputs are of no known family"
-        raise UsageError(f"{source} does not say what its outputs mean; add --family yolox or yolo ({hint})")
-    exporter = {"yolo": yolo, "yolox": yolox}[family]
-    classes = exporter.num_classes(foreign)
     names = options.classes or yolo.class_names(foreign)
-    if classes is not None and names and len(names) != classes:
-        raise CheckpointError(
-            f"{source} has {classes} classes, but {len(names)} names were given; one name per class"
+    notes: tuple[str, ...] = ()
+    family = _foreign_family(foreign, options)
+    if family == "yolox":
+        exported, layout, assumed, notes = yolox.export(foreign, graph_options(options))
+        if names and len(names) != layout.classes:
+            raise CheckpointError(
+                f"{source} has {layout.classes} classes, but {len(names)} names were given; one name per class"
+            )
+    else:
+        exported, layout, assumed = yolo.export(
+            foreign, graph_options(options), classes=len(names) or None, yolov5=family == "yolov5"
         )
-    if not names and classes is not None:
-        names = coco80_names() if classes == 80 else tuple(f"class_{index}" for index in range(classes))
-    exported = exporter.export(foreign, graph_options(options))
-    architecture = foreign.metadata.get("description", "") or family
-    card = _card(exported, family, architecture.strip(), names)
+        if not yolo.is_known(foreign):
+            assumed = (*yolo.UNSAID, *assumed)
+    if not names:
+        names, invented = _invented_names(layout.classes)
+        assumed = (*assumed, invented)
+    rtdetr = exported.resize.rule == "stretch"
+    architecture = foreign.metadata.get("description", "") or ("YOLOv5" if layout.objectness else "") or family
+    if family == "yolox":
+        architecture = foreign.metadata.get("description", "") or family
+    card = _card(
+        exported, "yolox" if family == "yolox" else "rtdetr" if rtdetr else "yolo", architecture.strip(), names
+    )
+    said: dict[str, Any] = {"nms": "none"} if layout.order == "ranked" else {}
     licence = foreign.metadata.get("license")
     if licence:
-        card = replace(card, provenance={"licence": licence, "author": foreign.metadata.get("author", "")})
+        said |= {"licence": licence, "author": foreign.metadata.get("author", "")}
     return BuiltGraph(
         exported.model,
-        card,
+        replace(card, provenance=said),
         "an ONNX graph is all that comes from it; edgedet eval judges the result on labelled images",
+        notes=notes,
+        assumed=assumed,
     )
+
+
+def _foreign_family(foreign: ForeignGraph, options: ExportOptions) -> str:
+    if not yolo.is_known(foreign):
+        if options.family is None:
+            found = recognise(foreign.outputs, size=(foreign.height, foreign.width))
+            hint = found.hint(foreign.path) if found else f"its outputs {foreign.outputs} are of no known family"
+            raise UsageError(f"{foreign.path} does not say what its outputs mean; add --family ({hint})")
+        return options.family
+    if options.family == "yolox":
+        raise UsageError(
+            f"{foreign.path} carries the metadata of Ultralytics or YOLOv5, --family says yolox; leave --family out"
+        )
+    return options.family or "yolo"
+
+
+def _invented_names(classes: int) -> tuple[tuple[str, ...], Assumption]:
+    if classes == COCO_CLASSES:
+        return coco80_names(), Assumption("class names", "COCO's, because there are 80 classes", "--classes")
+    names = tuple(f"class_{index}" for index in range(classes))
+    return names, Assumption("class names", f"invented ({names[0]} to {names[-1]})", "--classes")
 
 
 def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> BuiltGraph:
@@ -281,8 +317,8 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
         )
     if options.batch not in (1, card.input.batch):
         raise UsageError(f"{source} was exported for batch {card.input.batch}; export the checkpoint again")
-    place = "runtime" if card.output.format == "candidates" else "graph"
-    if options.nms != place and options.nms == "runtime":
+    place = "runtime" if card.output.format == "candidates" else card.provenance.get("nms", "graph")
+    if place == "graph" and options.nms == "runtime":
         raise UsageError(f"{source} has its NMS in the graph; for --nms runtime export the checkpoint again")
     names = options.classes or card.names
     if len(names) != len(card.names):

@@ -1,17 +1,21 @@
-"""Ultralytics YOLO heads (YOLOv8, YOLO11 and later) from their ONNX export; what all one-stage heads share."""
+"""YOLO heads that give decoded boxes (Ultralytics, YOLOv5, YOLOv7), and RT-DETR from Ultralytics' exporter."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from edgedet.card import InputSpec, OutputSpec, ResizeRule
-from edgedet.errors import ArtifactError
+from edgedet.errors import ArtifactError, CheckpointError, UsageError
+from edgedet.export.assumptions import Assumption
 from edgedet.export.family import Exported, GraphOptions, output_spec
-from edgedet.export.foreign import ForeignGraph, literal
+from edgedet.export.foreign import ForeignGraph, literal, only_output
 from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input
+from edgedet.export.layout import Layout, add_boxes_and_scores, add_choice, layouts_of
 from edgedet.export.nms import add_all_labels_nms, add_best_label_nms
-from edgedet.export.torch_graph import scale_first_convolution, swap_colours
+from edgedet.export.torch_graph import begins_with_convolution, scale_first_convolution, swap_colours
+from edgedet.export.trial import anchor_places, judged, observe
+from edgedet.foreign import CENTRED, RTDETR_HEAD, YOLOV5_DETECTIONS, YOLOV5_IOU
 
 SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.7, 300
 """What Ultralytics' predict uses when nothing is said."""
@@ -21,76 +25,142 @@ CLASS_STEP = 7680.0
 there, at 80 classes, which can decide which of two boxes survives: only the same step gives always the same."""
 
 
-def is_ultralytics(foreign: ForeignGraph) -> bool:
-    """Whether Ultralytics wrote the graph, by its metadata."""
-    return isinstance(literal(foreign.metadata.get("names")), dict) and "stride" in foreign.metadata
+UNSAID = (
+    Assumption("pixels", "RGB, 0 to 1, as Ultralytics, YOLOv5, YOLOv6 and YOLOv7 train", "detector.pixels"),
+    Assumption("resizing", "letterbox, the picture in the middle, padded with 114", "detector.resize"),
+)
+"""What a file without metadata does not say, and all of these do alike."""
+
+
+def is_known(foreign: ForeignGraph) -> bool:
+    """Whether Ultralytics or YOLOv5 wrote the graph, by its metadata."""
+    return isinstance(literal(foreign.metadata.get("names")), dict | list) and "stride" in foreign.metadata
 
 
 def class_names(foreign: ForeignGraph) -> tuple[str, ...]:
-    """The class names in Ultralytics' metadata, empty when there are none."""
+    """The class names in the metadata, empty when there are none."""
     names = literal(foreign.metadata.get("names"))
+    if isinstance(names, list | tuple):
+        return tuple(map(str, names))
     return tuple(str(names[index]) for index in sorted(names)) if isinstance(names, dict) else ()
 
 
-def num_classes(foreign: ForeignGraph) -> int | None:
-    """How many classes an Ultralytics detection graph [N, 4 + C, A] has, or None when it is something else."""
-    shapes = list(foreign.outputs.values())
-    if len(shapes) == 1 and len(shapes[0]) == 3 and 4 < shapes[0][1] < shapes[0][2]:
-        return shapes[0][1] - 4
-    return None
-
-
-def export(foreign: ForeignGraph, options: GraphOptions) -> Exported:
-    """Put pixels in front of an Ultralytics graph, and NMS behind it.
-
-    The network's output [N, 4 + C, A] holds cx, cy, w, h in canvas pixels and class scores.
+def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = False) -> tuple[str, Layout]:
+    """Which output holds the boxes, and how, where ``classes`` is known from names or metadata.
 
     Raises:
-        ArtifactError: another task than detection, or a head edgedet does not know.
+        ArtifactError: no output of a known layout.
+        CheckpointError: the outputs are of another number of classes.
+        UsageError: the number of classes cannot be told.
     """
-    task = foreign.metadata.get("task", "detect")
-    if task != "detect":
-        raise ArtifactError(
-            f"{foreign.path} is an Ultralytics model for {task}; edgedet runs detection models only"
+    if foreign.metadata.get("head") == RTDETR_HEAD:
+        return _rtdetr_layout(foreign, classes)
+    for name, shape in foreign.outputs.items():
+        count = _count_by_shape(shape, yolov5) if classes is None else classes
+        if count is None:
+            continue
+        for layout in layouts_of(shape, count):
+            if yolov5 and not layout.objectness:
+                continue
+            if layout.order == "ranked" and anchor_places(foreign.height, foreign.width, shape[1]) is not None:
+                # As many boxes as there are anchors: two classes after four coordinates.
+                continue
+            return name, layout
+    shape = next(iter(foreign.outputs.values()))
+    implied = _count_by_shape(shape, yolov5)
+    if classes is not None and implied is not None:
+        raise CheckpointError(
+            f"{foreign.path} has {implied} classes, but {classes} names were given; one name per class"
         )
-    classes = num_classes(foreign)
-    if classes is None:
-        raise ArtifactError(
-            f"{foreign.path}: outputs {foreign.outputs} are not of shape [N, 4 + classes, anchors]; export it from "
-            "Ultralytics without nms=True (NMS-free and NMS-carrying graphs run as they are: edgedet detect)"
+    if classes is None and len(shape) == 3 and shape[2] == 6:
+        raise UsageError(
+            f"{foreign.path} gives class numbers without saying how many there are; add --classes NAMES"
         )
-    names = class_names(foreign)
-    if names and len(names) != classes:
-        raise ArtifactError(f"{foreign.path} names {len(names)} classes, but its output has {classes}")
-    anchors = next(iter(foreign.outputs.values()))[2]
+    wanted = (
+        "[N, anchors, 5 + classes]" if yolov5 else "[N, 4 + classes, anchors], [N, anchors, 5 + classes] (YOLOv5)"
+    )
+    wanted += "" if yolov5 else " or [N, boxes, 6]"
+    raise ArtifactError(f"{foreign.path}: outputs {foreign.outputs} are not of shape {wanted}")
+
+
+def export(
+    foreign: ForeignGraph, options: GraphOptions, *, classes: int | None, yolov5: bool = False
+) -> tuple[Exported, Layout, tuple[Assumption, ...]]:
+    """Put pixels in front of the graph, and what turns its numbers into detections behind it.
+
+    ``classes``: by names or metadata. ``yolov5``: the user says so. Also returns what the output turned out to be,
+    and what of it was said nowhere.
+
+    Raises:
+        ArtifactError: a head edgedet does not know, or numbers that contradict what the file says.
+        CheckpointError: another number of classes than names.
+        UsageError: options that a head without NMS has no use for.
+    """
+    name, layout = find_layout(foreign, classes, yolov5=yolov5)
+    shape = foreign.outputs[name]
+    layout, assumed = judged(foreign, layout, observe(foreign, scale=1 / 255, colour="RGB")[name])
     spec = InputSpec(
         height=foreign.height,
         width=foreign.width,
         batch=foreign.batch,
         dtype=options.input_dtype or "uint8",
-        # Scale and channel order are in the first convolution's weights.
+        # Scale and channel order are in the graph, mostly in the first convolution's weights.
         trained_colour="BGR",
     )
-    output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS, label_mode="best")
-    network = swap_colours(scale_first_convolution(foreign.model, 1 / 255))
+    iou, most = (YOLOV5_IOU, YOLOV5_DETECTIONS) if layout.objectness else (IOU_THRESHOLD, MAX_DETECTIONS)
+    output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best")
+    network = only_output(foreign.model, name)
     graph = GraphBuilder("yolo")
-    (raw,) = graph.inline(network, {"images": add_image_input(graph, spec)}, prefix="network")
-    shape, scores = graph.ops("Split", raw, graph.ints(4, classes), name="decode/parts", outputs=2, axis=1)
-    shape = graph.op("Transpose", shape, name="decode/rows", perm=[0, 2, 1])
-    centre, size = graph.ops("Split", shape, name="decode/centre_size", outputs=2, axis=-1)
-    boxes = corners(graph, centre, size)
-    add_candidates_or_nms(
-        graph, boxes, scores, output, spec=spec, anchors=anchors, classes=classes, nms=options.nms
+    image = add_image_input(graph, spec)
+    if begins_with_convolution(network):
+        network = swap_colours(scale_first_convolution(network, 1 / 255))
+    else:
+        # Space to depth by slices (YOLOv5 before 6.0), or a normalisation of its own.
+        image = graph.op("Gather", image, graph.ints(2, 1, 0), name="input/rgb", axis=1)
+        image = graph.op("Mul", image, graph.constant(1 / 255), name="input/scale")
+    (raw,) = graph.inline(network, {"images": image}, prefix="network")
+    size = {"height": foreign.height, "width": foreign.width}
+    resize = CENTRED
+    if layout.order == "ranked":
+        if options.iou is not None:
+            raise UsageError("--iou is for NMS, which this detector does without; leave it out")
+        output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best", format="detections")
+        limits = {"conf": output.score_threshold, "max_detections": output.max_detections}
+        add_choice(graph, raw, layout, shape=shape, **limits, **size)
+        if foreign.metadata.get("head") == RTDETR_HEAD:
+            resize = ResizeRule("stretch")
+    else:
+        boxes, scores = add_boxes_and_scores(graph, raw, layout, **size)
+        add_candidates_or_nms(
+            graph,
+            boxes,
+            scores,
+            output,
+            spec=spec,
+            anchors=layout.anchors(shape),
+            classes=layout.classes,
+            nms=options.nms,
+        )
+    return Exported(graph.model(), spec, resize, output), layout, assumed
+
+
+def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
+    name, shape = next(iter(foreign.outputs.items()))
+    if len(foreign.outputs) == 1 and len(shape) == 3 and shape[2] == 6 and classes is not None:
+        return name, Layout("ranked", classes, form="centre", unit="shares")
+    raise ArtifactError(
+        f"{foreign.path} has the head {RTDETR_HEAD}, which gives [N, boxes, 6], but its output is {list(shape)}; "
+        "export it again with a current Ultralytics"
     )
-    return Exported(graph.model(), spec, ResizeRule("letterbox", place="center", rounding="round"), output)
 
 
-def corners(graph: GraphBuilder, centre: str, size: str) -> str:
-    """Centres and sizes [..., 2] to corner boxes [..., 4]."""
-    half = graph.op("Mul", size, graph.constant(0.5), name="decode/half")
-    low = graph.op("Sub", centre, half, name="decode/low")
-    high = graph.op("Add", centre, half, name="decode/high")
-    return graph.op("Concat", low, high, name="decode/corners", axis=-1)
+def _count_by_shape(shape: tuple[int, ...], yolov5: bool) -> int | None:
+    """How many classes an output has where only its shape tells: there are more anchors than classes."""
+    if len(shape) != 3:
+        return None
+    if yolov5:
+        return shape[2] - 5 if shape[2] > 5 else None
+    return shape[1] - 4 if 4 < shape[1] < shape[2] else None
 
 
 def add_candidates_or_nms(

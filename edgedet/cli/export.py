@@ -70,7 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("what the checkpoint is (only where it does not say)")
     model.add_argument("--arch", help="torchvision architecture of a bare state_dict")
-    model.add_argument("--family", choices=("yolo", "yolox"), help="of an ONNX file without metadata")
+    model.add_argument(
+        "--family",
+        choices=("yolo", "yolov5", "yolox"),
+        help="of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6, YOLOv7 (yolov5); YOLOX",
+    )
     model.add_argument(
         "--classes",
         metavar="NAMES",
@@ -381,12 +385,13 @@ def report_lines(report: ExportReport) -> Iterator[str]:
     """The report for people."""
     card = report.card
     batch = f", batch {card.input.batch}" if card.input.batch > 1 else ""
-    nms = "graph" if card.output.format == "detections" else "runtime"
+    nms = "NMS in the graph" if card.output.format == "detections" else "NMS in the runtime"
+    nms = "no NMS" if card.provenance.get("nms") == "none" else nms
     yield f"wrote {report.path} ({human_bytes(report.bytes)}, {report.seconds:.0f} s)"
     yield (
         f"  {card.architecture}, {card.precision}, {len(card.names)} classes, "
         f"input {card.input.height}x{card.input.width} {card.input.dtype}{batch}"
     )
-    yield f"  {report.nodes} nodes, NMS in the {nms}, scores from {card.output.score_threshold:g}"
+    yield f"  {report.nodes} nodes, {nms}, scores from {card.output.score_threshold:g}"
     for note in report.notes:
         yield f"  {note}"

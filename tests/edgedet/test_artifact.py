@@ -123,8 +123,39 @@ def test_a_graph_without_card_says_how_to_get_one(graph: Path) -> None:
     model = onnx.load(str(graph))
     del model.metadata_props[:]
     onnx.save(model, str(graph))
-    with pytest.raises(ArtifactError, match=r"export it once: edgedet export .* --family .* --classes"):
+    with pytest.raises(ArtifactError, match="edgedet's own that has lost its card: export the checkpoint again"):
         read_card(graph)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (
+            {"output": [1, 84, 8]},
+            r"export it once: edgedet export \S* --family yolox --classes \S* .*--family yolov5",
+        ),
+        ({"output": [1, 252, 8]}, r"YOLOv5's or YOLOv7's .* export it once: edgedet export \S* --family yolov5 "),
+        ({"output0": [1, 7, 84]}, r"an Ultralytics detector .* export it once: edgedet export \S* --family yolo "),
+        ({"output0": [1, 300, 6]}, r"needs no NMS .* export it once: edgedet export \S* --family yolo "),
+        ({"dets": [1, 300, 4], "labels": [1, 300, 91]}, "a DETR .* from Ultralytics' exporter only"),
+        ({"logits": [1, 300, 80], "pred_boxes": [1, 300, 4]}, "a DETR "),
+        ({"boxes": [9, 4], "labels": [9], "scores": [9]}, "torchvision's own export .* the checkpoint"),
+        ({"num_dets": [1, 1], "det_boxes": [1, 100, 4]}, "NMS plugin inside: export it again without NMS"),
+        ({"a": [1, 3, 8, 8, 8], "b": [1, 3, 4, 4, 8]}, "raw maps of a YOLO head"),
+        ({"output": [9, 7]}, "YOLOv7 with NMS inside: export it again without --end2end"),
+        ({"embedding": [1, 128]}, r"outputs embedding \[1, 128\] are of no kind edgedet knows"),
+    ],
+)
+def test_a_bare_graph_is_called_what_it_looks_like(
+    tmp_path: Path, outputs: dict[str, list[int]], message: str
+) -> None:
+    """And what is advised is something that exists for such a file."""
+    image = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 64, 64])
+    values = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in outputs.items()]
+    nodes = [onnx.helper.make_node("Identity", ["images"], [name]) for name in outputs]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [image], values)), tmp_path / "bare.onnx")
+    with pytest.raises(ArtifactError, match=message):
+        read_card(tmp_path / "bare.onnx")
 
 
 def test_a_damaged_card_is_told_from_a_missing_one(graph: Path) -> None:

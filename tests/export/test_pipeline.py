@@ -172,14 +172,20 @@ def foreign(path: Path, *, rows: int = 84, metadata: dict[str, str] | None = Non
     nodes = [
         helper.make_node("Conv", ["input", "weight"], ["map"], strides=[8, 8]),
         helper.make_node("Reshape", ["map", "shape"], ["rows"]),
-        helper.make_node("Sigmoid", ["rows"], ["output0"]),
+        helper.make_node("Sigmoid", ["rows"], ["shares"]),
+        helper.make_node("Mul", ["shares", "sizes"], ["output0"]),
     ]
+    sizes = np.array([64] * 4 + [1] * (rows - 4), np.float32).reshape(1, rows, 1)
     graph = helper.make_graph(
         nodes,
         "net",
         [helper.make_tensor_value_info("input", dtype, [1, 3, 64, 64])],
         [helper.make_tensor_value_info("output0", dtype, [1, rows, 64])],
-        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(np.array([1, rows, 64]), "shape")],
+        [
+            numpy_helper.from_array(weight, "weight"),
+            numpy_helper.from_array(np.array([1, rows, 64]), "shape"),
+            numpy_helper.from_array(sizes, "sizes"),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
     if metadata:

@@ -1,0 +1,88 @@
+"""Outputs of detectors that other tools exported: whose they are, by names and shapes, and what to do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Shape = Sequence[int | None]
+
+STRIDES = (8, 16, 32)
+"""Of the feature maps that most one-stage detectors look at."""
+MOST_ROWS = 1000
+"""A detector that has made its choice gives no more boxes than this."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Whose outputs these look like (``what``), and what to do: ``families`` that ``edgedet export --family``
+    takes for them, or ``advice``."""
+
+    what: str
+    families: tuple[str, ...] = ()
+    advice: str = ""
+
+    def hint(self, path: object) -> str:
+        """What to do about the file ``path``, in words."""
+        if not self.families:
+            return f"it looks like {self.what}: {self.advice}"
+        commands = " or ".join(
+            f"edgedet export {path} --family {family} --classes NAMES -o OUT.onnx" for family in self.families
+        )
+        return f"it looks like {self.what}; export it once: {commands}"
+
+
+def places(height: int, width: int, strides: Sequence[int] = STRIDES) -> int:
+    """Cells of the feature maps of a ``height`` x ``width`` canvas."""
+    return sum((height // stride) * (width // stride) for stride in strides)
+
+
+def recognise(
+    outputs: Mapping[str, Shape], inputs: Sequence[str] = (), size: tuple[int | None, int | None] = (None, None)
+) -> Outputs | None:
+    """Whose ``outputs`` (name to shape) these are, or None. ``size``: (height, width) of the input, where fixed."""
+    names, shapes = set(outputs), list(outputs.values())
+    if {"boxes", "scores"} <= names and ("count" in names or "labels" not in names):
+        return Outputs("a graph of edgedet's own that has lost its card", advice="export the checkpoint again")
+    if {"num_dets", "det_boxes"} <= names or {"num_detections", "detection_boxes"} <= names:
+        return Outputs(
+            "a detector with TensorRT's NMS plugin inside", advice="export it again without NMS (end2end)"
+        )
+    if {"dets", "labels"} <= names or {"pred_boxes", "logits"} <= names or "orig_target_sizes" in inputs:
+        return Outputs(
+            "a DETR (RF-DETR, RT-DETR, D-FINE: boxes as shares of the canvas beside class logits)",
+            advice="edgedet runs RT-DETR from Ultralytics' exporter only (one output [N, 300, 6])",
+        )
+    if {"boxes", "labels", "scores"} <= names:
+        return Outputs(
+            "torchvision's own export of one of its detectors",
+            advice="give edgedet export the checkpoint (.pth) in its place, with --arch",
+        )
+    if len(shapes) >= 2 and all(len(shape) in (4, 5) for shape in shapes):
+        return Outputs(
+            "the raw maps of a YOLO head, one per stride",
+            advice="export it again with the decoded output (YOLOv5 export.py does so, YOLOv7 with --grid)",
+        )
+    shape = next((shape for shape in shapes if len(shape) == 3), None)
+    if shape is None:
+        if len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] == 7:
+            return Outputs("YOLOv7 with NMS inside", advice="export it again without --end2end")
+        return None
+    return _of_shape(shape, size)
+
+
+def _of_shape(shape: Shape, size: tuple[int | None, int | None]) -> Outputs | None:
+    _, rows, columns = shape
+    if columns == 6 and (rows is None or rows <= MOST_ROWS):
+        return Outputs("a detector that needs no NMS ([N, boxes, 6])", ("yolo",))
+    if rows is None or columns is None:
+        return None
+    if rows < columns:
+        return Outputs("an Ultralytics detector ([N, 4 + classes, anchors])", ("yolo",)) if rows > 4 else None
+    if columns <= 5:
+        return None
+    if size[0] is not None and size[1] is not None and rows == places(size[0], size[1]):
+        return Outputs(
+            "YOLOX's ([N, cells, 5 + classes]), or YOLOv6's, which is read as YOLOv5's", ("yolox", "yolov5")
+        )
+    return Outputs("YOLOv5's or YOLOv7's ([N, anchors, 5 + classes])", ("yolov5",))
