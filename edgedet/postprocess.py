@@ -65,13 +65,13 @@ def settle_thresholds(
                 f"artifact keeps; export it with --max-detections {max_detections}"
             )
     if iou is not None and iou != output.iou_threshold:
+        if card.provenance.get("nms") == "none" or (output.format == "yolo_end2end" and not baked):
+            raise UsageError(f"this detector works without NMS, iou {iou:g} would change nothing; leave it out")
         if baked:
             raise UsageError(
                 f"NMS with IoU threshold {output.iou_threshold:g} is inside this artifact, iou {iou:g} comes too "
                 f"late; export it with --iou {iou:g} or --nms runtime"
             )
-        if output.format == "yolo_end2end":
-            raise UsageError(f"this detector works without NMS, iou {iou:g} would change nothing; leave it out")
     return Thresholds(
         output.score_threshold if conf is None else float(conf),
         output.iou_threshold if iou is None else float(iou),

@@ -34,7 +34,8 @@ def is_ready_for_engine(source: Path, precision: str | None) -> bool:
     except EdgedetError:
         return False
     ours = "source_sha256" in card.provenance or "tools" in card.provenance
-    return ours and card.output.format == "candidates" and precision in (None, card.precision)
+    outside = card.output.format == "candidates" or card.provenance.get("nms") == "none"
+    return ours and outside and precision in (None, card.precision)
 
 
 def build_engine_file(
@@ -60,7 +61,7 @@ def build_engine_file(
     """
     started = time.monotonic()
     require_writable_parent(output)
-    if card.output.format == "detections":
+    if card.output.format == "detections" and card.provenance.get("nms") != "none":
         raise ArtifactError(
             "this graph suppresses duplicates itself (NonMaxSuppression), which an engine cannot replay as one "
             "CUDA graph; export it with --nms runtime --target tensorrt"

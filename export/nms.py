@@ -139,6 +139,17 @@ def add_all_labels_nms(
     _outputs(graph, boxes, top, anchor, labels, batch=batch, count=count)
 
 
+def add_choice(
+    graph: GraphBuilder, boxes: str, scores: str, index: str, labels: str, *, batch: int, count: int, conf: float
+) -> None:
+    """No suppression: of the best ``count`` answers of a network that repeats none, those above the threshold.
+
+    ``scores``, int64 ``labels`` [N, K], ranked; ``index`` [N, K] says which of ``boxes`` [N, S, 4] each is about.
+    """
+    scores = keep_above(graph, scores, conf, name="nms/threshold")
+    _outputs(graph, boxes, scores, index, labels, batch=batch, count=count)
+
+
 def _float(graph: GraphBuilder, tensor: str, name: str) -> str:
     return graph.op("Cast", tensor, name=name, to=1)
 

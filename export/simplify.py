@@ -9,33 +9,71 @@ import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-UNFOLDED = ("QuantizeLinear", "DequantizeLinear", "ConstantOfShape")
+UNFOLDED = ("QuantizeLinear", "DequantizeLinear")
+SHAPE_READERS = ("Shape", "Size")
 UNTRUE_MODES = {b"tf_crop_and_resize", b"tf_half_pixel_for_nn"}
 """Of Resize: they move pixels also where the size stays."""
 LARGEST_FOLDED = 1 << 20
 """Elements. Folding an expansion into a larger constant would only make the file grow."""
+LARGEST_FILLED = 1 << 10
+"""Elements of what ConstantOfShape fills: pads and shapes are made of it, and those are short."""
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Clean ``model`` in place and return it. The graph's inputs and outputs keep their names.
 
     Constant nodes become initialisers, initialisers cease to be graph inputs (older exporters list them),
-    identities, inference-time dropouts and resizing to the same size go, shapes of static tensors and what is
+    nodes come before their readers, identities, inference-time dropouts and resizing to the same size go, shapes of static tensors and what is
     computed from constants alone becomes constant, equal constants are stored once, dead nodes and constants go.
+
+    Folding is repeated until nothing changes: a constant found in one pass gives shapes to the next.
     """
     graph = model.graph
+    _sort_nodes(graph)
     _constants_to_initializers(graph)
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     del graph.input[:]
     graph.input.extend(inputs)
     _remove_identities(graph)
-    _fold_constants(model)
+    while _fold_constants(model):
+        pass
     if _idle_resizes_to_identities(model):
         _remove_identities(graph)
     _share_constants(graph)
     _remove_dead(graph)
     return model
+
+
+def _sort_nodes(graph: onnx.GraphProto) -> None:
+    """ONNX wants it so, but ONNX Runtime's own converter to float16 appends its nodes at the end."""
+    made = {name for node in graph.node for name in node.output if name}
+    placed: set[str] = set()
+    ordered: list[onnx.NodeProto] = []
+    waiting = list(graph.node)
+    while waiting:
+        later = []
+        for node in waiting:
+            if all(name in placed or name not in made for name in _reads(node)):
+                placed.update(node.output)
+                ordered.append(node)
+            else:
+                later.append(node)
+        if len(later) == len(waiting):
+            return  # A cycle is for the checker to name.
+        waiting = later
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    """Names a node reads, those inside its branches and loops included."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            names.extend(name for child in inner.node for name in _reads(child))
+            names.extend(value.name for value in inner.output)
+    return names
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
@@ -88,26 +126,40 @@ def _remove_identities(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
-def _fold_constants(model: onnx.ModelProto) -> None:
+def _fold_constants(model: onnx.ModelProto) -> bool:
+    """Whether there was something to fold. Everything that had no shape may have one then."""
     graph = model.graph
-    shapes = _static_shapes(model)
+    shapes = static_shapes(model)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     outputs = {value.name for value in graph.output}
     known = {tensor.name: tensor for tensor in graph.initializer}
     kept = []
     for node in graph.node:
         value: np.ndarray | None = None
         if len(node.output) == 1 and node.output[0] not in outputs:
-            if node.op_type == "Shape" and not node.attribute and node.input[0] in shapes:
-                value = np.array(shapes[node.input[0]], np.int64)
+            if node.op_type in SHAPE_READERS and node.input[0] in shapes:
+                value = _of_shape(node, shapes[node.input[0]])
+            elif node.op_type == "ConstantOfShape" and _filled_size(node, known) > LARGEST_FILLED:
+                value = None
             elif node.input and node.op_type not in UNFOLDED:
-                value = _evaluate(node, known, model.opset_import[0].version)
+                value = _evaluate(node, known, opset)
         if value is None:
             kept.append(node)
             continue
         known[node.output[0]] = numpy_helper.from_array(value, node.output[0])
         graph.initializer.append(known[node.output[0]])
+    found = len(kept) < len(graph.node)
     del graph.node[:]
     graph.node.extend(kept)
+    return found
+
+
+def _of_shape(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
+    """What Shape (since opset 15 also of some axes) or Size gives for a tensor of ``shape``."""
+    if node.op_type == "Size":
+        return np.array(np.prod(shape, dtype=np.int64), np.int64)
+    limits = {attribute.name: attribute.i for attribute in node.attribute}
+    return np.array(shape[limits.get("start", 0) : limits.get("end")], np.int64)
 
 
 def _idle_resizes_to_identities(model: onnx.ModelProto) -> bool:
@@ -115,7 +167,7 @@ def _idle_resizes_to_identities(model: onnx.ModelProto) -> bool:
     resizes = [node for node in model.graph.node if node.op_type == "Resize" and len(node.input) > 2]
     if not resizes:
         return False
-    shapes = _static_shapes(model)
+    shapes = static_shapes(model)
     known = {tensor.name: tensor for tensor in model.graph.initializer}
     found = False
     for node in resizes:
@@ -135,15 +187,33 @@ def _idle_resizes_to_identities(model: onnx.ModelProto) -> bool:
     return found
 
 
-def _static_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+def static_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Shapes without unknowns, of every tensor that inference can give one."""
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
     shapes: dict[str, tuple[int, ...]] = {}
     for info in (*inferred.value_info, *inferred.input, *inferred.output):
         sizes = info.type.tensor_type.shape.dim
         if info.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
             shapes[info.name] = tuple(size.dim_value for size in sizes)
     return shapes
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which long constants are inputs: inference reads values of short ones only, and copies them all."""
+    light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
+    light.functions.extend(model.functions)
+    graph = light.graph
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
+    listed = {value.name for value in graph.input}
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims, dtype=np.float64) <= LARGEST_FILLED:
+            graph.initializer.append(tensor)
+        elif tensor.name not in listed:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return light
 
 
 def _evaluate(node: onnx.NodeProto, known: dict[str, onnx.TensorProto], opset: int) -> np.ndarray | None:
@@ -168,6 +238,12 @@ def _evaluate(node: onnx.NodeProto, known: dict[str, onnx.TensorProto], opset: i
         return None  # An operator the evaluator does not know simply stays.
     value = np.asarray(result)
     return value if value.size <= LARGEST_FOLDED else None
+
+
+def _filled_size(node: onnx.NodeProto, known: dict[str, onnx.TensorProto]) -> int:
+    """Elements of what a ConstantOfShape of a known shape makes."""
+    shape = known.get(node.input[0])
+    return LARGEST_FILLED + 1 if shape is None else int(np.prod(numpy_helper.to_array(shape), dtype=np.float64))
 
 
 def _share_constants(graph: onnx.GraphProto) -> None:
@@ -196,7 +272,7 @@ def _remove_dead(graph: onnx.GraphProto) -> None:
     kept = []
     for node in reversed(graph.node):
         if any(name in wanted for name in node.output):
-            wanted.update(node.input)
+            wanted.update(_reads(node))
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))

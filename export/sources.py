@@ -19,7 +19,7 @@ from edgedet.export import faster_rcnn, ssd, yolo, yolox
 from edgedet.export.architectures import ARCHITECTURES, build
 from edgedet.export.assumptions import Assumption
 from edgedet.export.checkpoint import Checkpoint, interpret, is_ultralytics, read_pickle
-from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.family import Exported, FrameworkReference, GraphOptions
 from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
 from edgedet.export.interleaved import read_planes
 from edgedet.export.options import ExportOptions
@@ -78,7 +78,7 @@ class BuiltGraph:
 
     model: onnx.ModelProto
     card: ModelCard
-    reference: Reference | str
+    reference: FrameworkReference | str
     notes: tuple[str, ...] = ()
     assumed: tuple[Assumption, ...] = ()
 
@@ -93,6 +93,8 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         UsageError: options the family has no use for.
         ExportError, MissingDependencyError: the framework's part failed, or is not there.
     """
+    if source.is_dir():
+        return _from_folder(source, options)
     if _is_onnx(source):
         model = read_graph(source)
         if any(entry.key == METADATA_KEY for entry in model.metadata_props):
@@ -163,6 +165,24 @@ def _from_checkpoint(checkpoint: Checkpoint, options: ExportOptions, frame_size:
         return EXPORTERS[family](model, replace(options, conf=conf), frame_size).model
 
     return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes)
+
+
+def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
+    """A folder that transformers saved a detector into."""
+    from edgedet.export import hugging_face
+
+    for name, value, of in (
+        ("arch", options.arch, "checkpoints"),
+        ("family", options.family, "foreign ONNX files"),
+        ("proposals", options.proposals, "Faster R-CNN"),
+    ):
+        if value is not None:
+            raise UsageError(f"--{name} is for {of}; {source} is a folder of Hugging Face transformers")
+    loaded = hugging_face.load(source, trust=options.trust, classes=options.classes, imgsz=options.imgsz)
+    exported, reference = hugging_face.export(loaded, graph_options(options))
+    card = _card(exported, "detr", loaded.folder.architecture, loaded.names)
+    card = replace(card, provenance=hugging_face.provenance(loaded.folder))
+    return BuiltGraph(exported.model, card, reference, assumed=loaded.assumed)
 
 
 def _export_ssd(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
@@ -263,8 +283,8 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
         )
     if options.batch not in (1, card.input.batch):
         raise UsageError(f"{source} was exported for batch {card.input.batch}; export the checkpoint again")
-    place = "runtime" if card.output.format == "candidates" else "graph"
-    if options.nms != place and options.nms == "runtime":
+    place = "runtime" if card.output.format == "candidates" else card.provenance.get("nms", "graph")
+    if place == "graph" and options.nms == "runtime":
         raise UsageError(f"{source} has its NMS in the graph; for --nms runtime export the checkpoint again")
     names = options.classes or card.names
     if len(names) != len(card.names):

@@ -41,6 +41,7 @@ examples:
   edgedet export model.pt --int8 --calib photos/ --eval val.json    the same, accuracy held to --max-drop
   edgedet export weights.pth --arch fasterrcnn_resnet50_fpn --classes cat,dog --proposals 100
   edgedet export yolox_nano.onnx --family yolox -o nano.onnx
+  edgedet export rtdetr_r18vd/ -o rtdetr.onnx                       a folder of Hugging Face transformers
   edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
 """
 
@@ -61,7 +62,7 @@ ENGINE_OPTIONS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet export``."""
-    parser.add_argument("source", metavar="SRC", type=Path, help="checkpoint (.pt, .pth) or ONNX file")
+    parser.add_argument("source", metavar="SRC", type=Path, help="checkpoint (.pt, .pth), ONNX file, or Hugging Face folder")
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="file to write; default: beside SRC, named after it"
     )
@@ -163,7 +164,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check what can be checked at once, export, and print the report."""
-    check_source(arguments.source)
+    check_source(arguments.source, trust="code" if arguments.trust_checkpoint else "weights")
     options = export_options(arguments)
     output = checked_output(arguments, options)
     check_options(arguments, output)
@@ -275,17 +276,21 @@ def checked_output(arguments: argparse.Namespace, options: ExportOptions) -> Pat
     return output
 
 
-def check_source(source: Path) -> None:
+def check_source(source: Path, *, trust: Literal["weights", "code"] = "weights") -> None:
     """Fail before PyTorch is loaded, which takes seconds.
 
     Raises:
-        CheckpointError: no file, or nothing in it (ArtifactError where it is named .onnx).
+        CheckpointError: no file, or nothing in it (ArtifactError where it is named .onnx); a folder that holds no
+            detector.
     """
     kind = ArtifactError if source.suffix.lower() == GRAPH_SUFFIX else CheckpointError
     if not source.exists():
         raise kind(f"no such file: {source}")
     if source.is_dir():
-        raise kind(f"{source} is a folder; expected a checkpoint (.pt, .pth) or an ONNX file")
+        from edgedet.export.hugging_face_folder import open_folder
+
+        open_folder(source, trust=trust)
+        return
     if source.suffix.lower() in ENGINE_SUFFIXES:
         raise ArtifactError(
             f"{source} is an engine, which is the end of the line; export from its checkpoint or graph"
@@ -355,12 +360,13 @@ def report_lines(report: ExportReport) -> Iterator[str]:
     """The report for people."""
     card = report.card
     batch = f", batch {card.input.batch}" if card.input.batch > 1 else ""
-    nms = "graph" if card.output.format == "detections" else "runtime"
+    nms = "NMS in the graph" if card.output.format == "detections" else "NMS in the runtime"
+    nms = "no NMS" if card.provenance.get("nms") == "none" else nms
     yield f"wrote {report.path} ({human_bytes(report.bytes)}, {report.seconds:.0f} s)"
     yield (
         f"  {card.architecture}, {card.precision}, {len(card.names)} classes, "
         f"input {card.input.height}x{card.input.width} {card.input.dtype}{batch}"
     )
-    yield f"  {report.nodes} nodes, NMS in the {nms}, scores from {card.output.score_threshold:g}"
+    yield f"  {report.nodes} nodes, {nms}, scores from {card.output.score_threshold:g}"
     for note in report.notes:
         yield f"  {note}"

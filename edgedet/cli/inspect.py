@@ -170,16 +170,16 @@ def _card_lines(card: ModelCard) -> Iterator[str]:
     spec, rule = card.input, card.resize
     batch = f", batch {spec.batch}" if spec.batch > 1 else ""
     sides = f" (shortest {rule.min_size}, longest {rule.max_size})" if rule.min_size else ""
+    smooth = ", antialiased" if rule.antialias else ""
     resized = (
-        f"resized to {spec.height}x{spec.width} by {rule.rule}{sides}" if rule.rule != "none" else "as they are"
+        f"resized to {spec.height}x{spec.width} by {rule.rule}{sides}{smooth}" if rule.rule != "none" else "as they are"
     )
     yield f"frames      {resized}; {spec.dtype} {spec.layout} {spec.colour}{batch}"
     output = card.output
-    nms = "in the graph" if output.format == "detections" else "by the runtime"
-    yield (
-        f"detections  scores from {output.score_threshold:g}, NMS at IoU {output.iou_threshold:g} {nms}, "
-        f"at most {output.max_detections}"
-    )
+    inside = output.format == "detections" or card.provenance.get("nms") == "graph"
+    nms = f"NMS at IoU {output.iou_threshold:g} {'in the graph' if inside else 'by the runtime'}"
+    nms = "no NMS" if card.provenance.get("nms") == "none" else nms
+    yield (f"detections  scores from {output.score_threshold:g}, {nms}, at most {output.max_detections}")
 
 
 def _tensor_text(tensor: GraphTensor) -> str:
