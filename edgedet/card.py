@@ -61,7 +61,7 @@ class ResizeRule:
     min_size: int | None = None
     max_size: int | None = None
     antialias: bool = False
-    """Whether shrinking averages all pixels, as Pillow's resize does, in place of the four nearest ones."""
+    """Whether shrinking averages all pixels, as Pillow and torchvision do, in place of the four nearest ones."""
 
 
 @dataclass(frozen=True)

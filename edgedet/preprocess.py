@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.antialias import AntialiasedResize
 from edgedet.card import InputSpec, ResizeRule
 from edgedet.frames import as_bgr
 from edgedet.geometry import ResizeGeometry, plan_resize
-from edgedet.resampling import AntialiasedResize
 
 BAND_BYTES = 2_500_000
 """Frames that shrink are converted to float32 and resized in bands of about so much, which stay in the cache: half

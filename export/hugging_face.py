@@ -32,8 +32,9 @@ OLDEST = 5
 """Major version of transformers: the first whose image processors resize on every machine alike."""
 BILINEAR = 2
 """Pillow's number for it, which image processors keep."""
-ANTIALIASED = {"RTDetrImageProcessor": True, "RfDetrImageProcessor": False}
-"""Image processors that post-process by ranking sigmoids, and whether they average where they shrink."""
+PIXELS: dict[str, Literal["uint8", "float32"]] = {"RTDetrImageProcessor": "uint8", "RfDetrImageProcessor": "float32"}
+"""Image processors that post-process by ranking sigmoids, and the numbers they resize: bytes with antialiasing, floats
+without."""
 NO_OBJECT = {"background", "__background__", "no-object", "no_object", "no object"}
 """Names of columns that are no class: a detection of them is none."""
 COUNTERS = "num_batches_tracked"
@@ -116,7 +117,7 @@ def export(loaded: Loaded, options: GraphOptions) -> tuple[Exported, Reference]:
         UsageError: an input size that the network cannot take, or options without meaning for it.
         ExportError: PyTorch could not export the network.
     """
-    spec = replace(loaded.spec, batch=options.batch, dtype=options.input_dtype or "uint8")
+    spec = replace(loaded.spec, batch=options.batch, dtype=options.input_dtype or loaded.spec.dtype)
     network = _network(loaded, spec)
     everything = loaded.classes == tuple(range(loaded.columns))
     head = detr.Head(loaded.queries, loaded.columns, None if everything else loaded.classes)
@@ -266,7 +267,8 @@ def _image_processor(
     if folder.preprocessor is None:
         size = processor.size
         said = f"{size['height']}x{size['width']}"
-        values = {"resize": f"stretched{', antialiased' if _antialias(folder, processor) else ''}"}
+        smooth = ", antialiased" if _resized_as(folder, processor) == "uint8" else ""
+        values = {"resize": f"stretched{smooth}"}
         values["mean/std"] = "ImageNet's" if processor.do_normalize else "none, pixels / 255"
         if imgsz is None:
             values["input size"] = said
@@ -276,14 +278,14 @@ def _image_processor(
     return processor, assumed
 
 
-def _antialias(folder: Folder, processor: Any) -> bool:
+def _resized_as(folder: Folder, processor: Any) -> Literal["uint8", "float32"]:
     kind = type(processor).__name__.removesuffix("Fast").removesuffix("Pil")
-    if kind not in ANTIALIASED:
+    if kind not in PIXELS:
         raise CheckpointError(
             f"{folder.preprocessor} names the image processor {kind}, which edgedet does not know to resize and "
-            f"post-process like; expected {' or '.join(ANTIALIASED)}"
+            f"post-process like; expected {' or '.join(PIXELS)}"
         )
-    return ANTIALIASED[kind]
+    return PIXELS[kind]
 
 
 def _pixels(folder: Folder, processor: Any) -> tuple[InputSpec, ResizeRule]:
@@ -292,7 +294,7 @@ def _pixels(folder: Folder, processor: Any) -> tuple[InputSpec, ResizeRule]:
     Raises:
         CheckpointError: something that the device cannot do, or not exactly.
     """
-    antialias = _antialias(folder, processor)
+    dtype = _resized_as(folder, processor)
     size = dict(processor.size)
     height, width = size.get("height"), size.get("width")
     others = sorted(key for key, value in size.items() if value and key not in ("height", "width"))
@@ -319,11 +321,12 @@ def _pixels(folder: Folder, processor: Any) -> tuple[InputSpec, ResizeRule]:
     spec = InputSpec(
         height=int(height),
         width=int(width),
+        dtype=dtype,
         scale=float(processor.rescale_factor) if processor.do_rescale else 1.0,
         mean=mean,
         std=std,
     )
-    return spec, ResizeRule("stretch", antialias=antialias)
+    return spec, ResizeRule("stretch", antialias=dtype == "uint8")
 
 
 def _three(values: Any) -> tuple[float, float, float]:

@@ -22,9 +22,8 @@ Band = tuple[slice, slice, NDArray[np.float32]]
 class AntialiasedResize:
     """Bilinear interpolation whose triangle widens with the scale, so that shrinking averages; for one pair of sizes.
 
-    ``source``, ``target``: (height, width). Equal to Pillow's ``Image.resize(BILINEAR)`` and to torchvision's
-    ``resize(antialias=True)`` of uint8 images: columns first, both passes rounded. Where the target is of floats,
-    neither is rounded.
+    ``source``, ``target``: (height, width). Gives the bytes of torchvision's ``resize(antialias=True)`` of uint8 images,
+    and Pillow's within one level: columns first, and both passes rounded. Where the target is of floats, neither is.
 
     >>> import numpy as np
     >>> result = np.zeros((1, 2, 3), np.uint8)
@@ -35,7 +34,7 @@ class AntialiasedResize:
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         self.source, self.target = source, target
-        self._rows, self._columns = bands(source[0], target[0]), bands(source[1], target[1])
+        self._rows, self._columns = (bands(*sides) for sides in zip(source, target, strict=True))
         self._plane = np.empty(source, np.float32)
         self._narrow = np.empty((source[0], target[1]), np.float32)
         self._result = np.empty(target, np.float32)
