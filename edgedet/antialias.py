@@ -29,7 +29,7 @@ class AntialiasedResize:
     >>> result = np.zeros((1, 2, 3), np.uint8)
     >>> AntialiasedResize((1, 4), (1, 2))(np.repeat(np.uint8([[[0], [80], [160], [240]]]), 3, axis=2), result)
     >>> result[0, :, 0].tolist()
-    [51, 189]
+    [57, 183]
     """
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
