@@ -53,7 +53,11 @@ def decoding(network: Network) -> frozenset[str]:
             starts.extend(node.input[1:])
         elif node.op_type == "Where":
             starts.append(node.input[0])
-        elif node.op_type == "MatMul" and not any(name in network.constants for name in node.input):
+        elif (
+            node.op_type == "MatMul"
+            and node.name not in layers
+            and not any(name in network.constants for name in node.input)
+        ):
             # Products of two activations: the overlap matrices of a static NMS.
             starts.extend(node.input)
     return frozenset(_ancestors(network, starts, layers))

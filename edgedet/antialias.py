@@ -13,9 +13,11 @@ BLOCK = 32
 WEIGHT_LIMIT = 1 << 15
 MOST_BITS = 22
 """Weights are rounded to int16 with a common exponent, as both libraries do for uint8 pictures."""
+FLOAT32_BITS = 16
+"""Behind the point, up to which float32 adds bytes times weights without an error (2^8 times 2^16)."""
 
 Array = NDArray[Any]
-Band = tuple[slice, slice, NDArray[np.float32]]
+Band = tuple[slice, slice, Array]
 """Output pixels, the input pixels that they are made of, weights [outputs, inputs]."""
 
 
@@ -35,9 +37,11 @@ class AntialiasedResize:
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         self.source, self.target = source, target
         self._rows, self._columns = (bands(*sides) for sides in zip(source, target, strict=True))
-        self._plane = np.empty(source, np.float32)
-        self._narrow = np.empty((source[0], target[1]), np.float32)
-        self._result = np.empty(target, np.float32)
+        wide, tall = self._columns[0][2].dtype, self._rows[0][2].dtype
+        self._plane = np.empty(source, wide)
+        self._wide = np.empty((source[0], target[1]), wide)
+        self._tall = self._wide if tall == wide else np.empty_like(self._wide, tall)
+        self._result = np.empty(target, tall)
 
     def __call__(self, pixels: Array, content: Array) -> None:
         """Resize ``pixels`` [H, W, C] into ``content`` [h, w, C], uint8 or float32."""
@@ -46,17 +50,19 @@ class AntialiasedResize:
             # Contiguous first: NumPy converts strided bytes to floats at a fifth of the speed.
             np.copyto(self._plane, cv2.extractChannel(pixels, channel))
             for outputs, inputs, weights in self._columns:
-                np.matmul(self._plane[:, inputs], weights.T, out=self._narrow[:, outputs])
+                np.matmul(self._plane[:, inputs], weights.T, out=self._wide[:, outputs])
             if rounded:
-                _round(self._narrow)
+                _round(self._wide)
+            if self._tall is not self._wide:
+                np.copyto(self._tall, self._wide, casting="unsafe")
             for outputs, inputs, weights in self._rows:
-                np.matmul(weights, self._narrow[inputs], out=self._result[outputs])
+                np.matmul(weights, self._tall[inputs], out=self._result[outputs])
             if rounded:
                 _round(self._result)
             np.copyto(content[..., channel], self._result, casting="unsafe")
 
 
-def _round(values: NDArray[np.float32]) -> None:
+def _round(values: Array) -> None:
     np.add(values, 0.5, out=values)
     np.floor(values, out=values)
 
@@ -72,13 +78,14 @@ def bands(source: int, target: int) -> list[Band]:
     distance = np.abs(first[:, None] + offsets - centres[:, None] + 0.5) / reach
     weights = np.where(offsets < (last - first)[:, None], np.maximum(1 - distance, 0), 0)
     weights /= weights.sum(axis=1, keepdims=True)
-    step = 2.0 ** _bits(float(weights.max()))
+    bits = _bits(float(weights.max()))
+    step = 2.0**bits
     weights = np.floor(weights * step + 0.5) / step
     found: list[Band] = []
     for start in range(0, target, BLOCK):
         stop = min(start + BLOCK, target)
         low, high = int(first[start]), int(last[stop - 1])
-        block = np.zeros((stop - start, high - low), np.float32)
+        block = np.zeros((stop - start, high - low), np.float32 if bits <= FLOAT32_BITS else np.float64)
         for row in range(start, stop):
             count = int(last[row] - first[row])
             block[row - start, first[row] - low : first[row] - low + count] = weights[row, :count]
