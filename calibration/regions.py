@@ -12,7 +12,7 @@ from edgedet.calibration.network import WEIGHTED, Layer, Network
 SELECTING = ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Softmax", "LogSoftmax", "NonZero", "Where")
 """Operators whose inputs are scores or boxes, where rounding changes what is detected."""
 DATA_INPUTS = {
-    "RoiAlign": (0,), "Gather": (0,), "GatherND": (0,), "GatherElements": (0,), "Where": (1, 2),
+    "RoiAlign": (0,), "GridSample": (0,), "Gather": (0,), "GatherND": (0,), "GatherElements": (0,), "Where": (1, 2),
     "Softmax": (), "LogSoftmax": (), "TopK": (), "NonMaxSuppression": (), "ArgMax": (), "ArgMin": (), "NonZero": (),
 }  # fmt: skip
 """Inputs through which image features flow; all of them for operators not named."""
@@ -38,9 +38,9 @@ def feature_layers(network: Network) -> list[Layer]:
 
 
 def decoding(network: Network) -> frozenset[str]:
-    """Names of the nodes between the last weighted layers and outputs, selections and regions of interest.
+    """Names of the nodes between the last weighted layers and outputs, selections and places that are looked at.
 
-    Walking up from graph outputs, score selections and RoiAlign's boxes stops at the first layer of
+    Walking up from graph outputs, score selections, RoiAlign's boxes and GridSample's points stops at the first layer of
     :func:`feature_layers`; everything met on the way turns predictions into boxes and scores.
     """
     layers = {layer.name for layer in feature_layers(network)} | _quantised_layers(network)
@@ -49,11 +49,15 @@ def decoding(network: Network) -> frozenset[str]:
     for node in network.graph.node:
         if node.op_type in SELECTING and not any(name in pooled for name in node.output):
             starts.extend((*node.input, *node.output))
-        elif node.op_type == "RoiAlign":
+        elif node.op_type in ("RoiAlign", "GridSample"):
             starts.extend(node.input[1:])
         elif node.op_type == "Where":
             starts.append(node.input[0])
-        elif node.op_type == "MatMul" and not any(name in network.constants for name in node.input):
+        elif (
+            node.op_type == "MatMul"
+            and node.name not in layers
+            and not any(name in network.constants for name in node.input)
+        ):
             # Products of two activations: the overlap matrices of a static NMS.
             starts.extend(node.input)
     return frozenset(_ancestors(network, starts, layers))

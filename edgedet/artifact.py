@@ -98,6 +98,10 @@ def artifact_kind(path: str | Path) -> Kind:
     path = Path(path)
     try:
         if path.is_dir():
+            from edgedet.export.hugging_face_folder import is_model_folder
+
+            if is_model_folder(path):
+                return "checkpoint"
             raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(SUFFIXES)})")
         with path.open("rb") as file:
             start = file.read(START)

@@ -13,7 +13,7 @@ CARD_VERSION = 1
 METADATA_KEY = "edgedet"
 
 Precision = Literal["fp32", "fp16", "int8"]
-Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "rtdetr"]
+Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class ResizeRule:
-    """How a frame is brought onto the input canvas; bilinear, half-pixel centres, no antialiasing.
+    """How a frame is brought onto the input canvas; bilinear, half-pixel centres.
 
     ``letterbox``: one scale, ``min(canvas / frame)``. ``stretch``: each axis fills the canvas.
     ``shortest_side``: torchvision's rule (shortest side to ``min_size``, longest at most ``max_size``),
@@ -60,6 +60,8 @@ class ResizeRule:
     """Whether frames smaller than the canvas are scaled up (letterbox only)."""
     min_size: int | None = None
     max_size: int | None = None
+    antialias: bool = False
+    """Whether shrinking averages all pixels, as Pillow and torchvision do, in place of the four nearest ones."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class OutputSpec:
     """What comes out, and how it becomes detections.
 
     ``format``:
-      ``detections``: boxes [N, K, 4], scores [N, K], labels int32 [N, K], count int32 [N]; NMS done in the graph.
+      ``detections``: boxes [N, K, 4], scores [N, K], labels int32 [N, K], count int32 [N]; NMS done in the graph,
+      or not needed (``provenance["nms"] == "none"``).
       ``candidates``: boxes [N, A, 4] decoded, scores [N, A, C]; the host or runtime does NMS. With
       ``box_layout == "per_class"`` every class has its own box: scores are [N, A, 1] and candidate ``a`` is of
       class ``a % num_classes``.

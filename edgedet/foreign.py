@@ -91,7 +91,7 @@ def ultralytics_card(
             raise ArtifactError(_unexpected_output(metadata, output_shape, len(names), where))
     baked = _arguments(metadata).get("conf")
     return ModelCard(
-        family="rtdetr" if rtdetr else "yolo",
+        family="detr" if rtdetr else "yolo",
         architecture=str(metadata.get("description") or "Ultralytics detector").replace("Ultralytics ", "").strip(),
         names=names,
         input=_planes(size[0], size[1], batch if isinstance(batch, int) and batch > 0 else 1, input_name),

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.antialias import AntialiasedResize
 from edgedet.card import InputSpec, ResizeRule
 from edgedet.frames import as_bgr
 from edgedet.geometry import ResizeGeometry, plan_resize
@@ -32,7 +33,8 @@ class Preprocessor:
     ``tensor`` is the input: [N, H, W, 3] or [N, 3, H, W] as ``InputSpec.layout`` says, of ``InputSpec.dtype``;
     the next :meth:`prepare` overwrites it. With the resize rule ``none`` it has the size of the last frame.
 
-    Resizing is bilinear with half-pixel centres and without antialiasing, as OpenCV and torchvision train with.
+    Resizing is bilinear with half-pixel centres, without antialiasing as OpenCV and torchvision's detectors train
+    with, or with it (``ResizeRule.antialias``).
     A float32 tensor of pixels (0..255) keeps the fractions of interpolation; everywhere else they are rounded.
     With ``threads`` above one, large frames are shared with a second one; OpenCV brings its own.
 
@@ -56,6 +58,7 @@ class Preprocessor:
         self._unrounded = spec.dtype == "float32" and spec.normalise == "graph"
         self._offset, self._divisor = normalisation(spec)
         self._scratch: dict[str, Array] = {}
+        self._antialiased: AntialiasedResize | None = None
         self._threads = threads
 
     def prepare(self, frame: Array, slot: int = 0) -> ResizeGeometry:
@@ -93,6 +96,12 @@ class Preprocessor:
         height, width = content.shape[:2]
         if pixels.shape == content.shape:
             np.copyto(content, pixels)
+            return
+        if self._resize.antialias:
+            sizes = (pixels.shape[:2], (height, width))
+            if self._antialiased is None or (self._antialiased.source, self._antialiased.target) != sizes:
+                self._antialiased = AntialiasedResize(*sizes)
+            self._antialiased(pixels, content)
             return
         if pixels.dtype == content.dtype:
             cv2.resize(pixels, (width, height), dst=content)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.detections import Detections
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,16 @@ class Exported:
     input: InputSpec
     resize: ResizeRule
     output: OutputSpec
+
+
+class FrameworkReference(Protocol):
+    """The framework's own inference with the model a graph was made of: what the graph is compared with."""
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Detections:
+        """What it finds in a BGR frame, in pixels of the frame."""
+
+    def candidates(self, frame: NDArray[np.uint8]) -> Detections:
+        """What it would find were there no score threshold."""
+
+    def graph_from(self, conf: float) -> ModelProto:
+        """The graph that goes with another score threshold."""

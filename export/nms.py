@@ -155,10 +155,20 @@ def add_ranked(
     ``boxes`` [N, K, 4] corners, ``scores`` [N, K], int64 ``labels`` [N, K], in any order.
     """
     count = min(max_detections, rows)
-    scores = keep_above(graph, scores, conf, name="nms/threshold")
     top, index = _rank(graph, scores, count)
     labels = graph.op("GatherElements", labels, index, name="nms/label", axis=1)
-    _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
+    add_choice(graph, boxes, top, index, labels, batch=batch, count=count, conf=conf)
+
+
+def add_choice(
+    graph: GraphBuilder, boxes: str, scores: str, index: str, labels: str, *, batch: int, count: int, conf: float
+) -> None:
+    """No suppression: of the best ``count`` answers of a network that repeats none, those above the threshold.
+
+    ``scores``, int64 ``labels`` [N, K], ranked; ``index`` [N, K] says which of ``boxes`` [N, S, 4] each is about.
+    """
+    scores = keep_above(graph, scores, conf, name="nms/threshold")
+    _outputs(graph, boxes, scores, index, labels, batch=batch, count=count)
 
 
 def _float(graph: GraphBuilder, tensor: str, name: str) -> str:

@@ -125,4 +125,8 @@ def default_output(source: Path, options: ExportOptions) -> Path:
     'runs/best-int8.onnx'
     """
     suffix = "" if options.precision == "fp32" and source.suffix != ".onnx" else f"-{options.precision}"
+    if source.is_dir():
+        # A folder's dots are no suffix, and its name may be "."; nothing is written into it.
+        folder = source.resolve()
+        return folder.with_name(f"{folder.name}{suffix}.onnx")
     return source.with_name(f"{source.stem}{suffix}.onnx")

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from edgedet.card import ModelCard
 from edgedet.detections import Detections
+from edgedet.export.family import FrameworkReference
 from edgedet.export.options import ExportOptions
 from edgedet.export.self_describing import embed, opened
-from edgedet.export.sources import DEFAULT_FRAME, Reference
+from edgedet.export.sources import DEFAULT_FRAME
 from edgedet.golden import golden_frame
 from edgedet.parity import ParityReport, Tolerance, match_detections, summarise
 
@@ -64,7 +65,7 @@ def parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
 
 
 def measure(
-    model: onnx.ModelProto, card: ModelCard, reference: Reference, frames: Sequence[NDArray[np.uint8]]
+    model: onnx.ModelProto, card: ModelCard, reference: FrameworkReference, frames: Sequence[NDArray[np.uint8]]
 ) -> dict[str, Any]:
     """Agreement of the float graph ``model`` with its framework, as the card keeps it.
 

@@ -170,10 +170,11 @@ def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
         for name, value in vars(options).items()
         if value not in (None, ExportOptions.__dataclass_fields__[name].default)
     }
+    tools = ("onnx", "torch", "torchvision", *(("transformers",) if source.is_dir() else ()))
     return {
-        "source": source.name,
-        "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
-        "tools": {"edgedet": __version__} | {name: version(name) for name in ("onnx", "torch", "torchvision")},
+        "source": source.resolve().name,
+        "source_sha256": _sha256(source),
+        "tools": {"edgedet": __version__} | {name: version(name) for name in tools},
         "options": {name: _plain(value) for name, value in asked.items()},
     }
 
@@ -183,6 +184,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, TrainingSettings):
         return value.stated()
     return list(value) if isinstance(value, tuple) else value
+
+
+def _sha256(source: Path) -> str:
+    """Of a file; of a folder, that of the list of its files' own."""
+    if not source.is_dir():
+        return hashlib.sha256(source.read_bytes()).hexdigest()
+    from edgedet.export.hugging_face_folder import digests, open_folder
+
+    files = digests(open_folder(source, trust="code"))
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in files.items()).encode()).hexdigest()
 
 
 def _reduce_precision(

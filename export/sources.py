@@ -19,7 +19,7 @@ from edgedet.export import faster_rcnn, ssd, yolo, yolox
 from edgedet.export.assumptions import Assumption
 from edgedet.export.checkpoint import is_ultralytics
 from edgedet.export.checkpoint_file import read_content
-from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.family import Exported, FrameworkReference, GraphOptions
 from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
 from edgedet.export.interleaved import read_planes
 from edgedet.export.options import ExportOptions
@@ -83,7 +83,7 @@ class BuiltGraph:
 
     model: onnx.ModelProto
     card: ModelCard
-    reference: Reference | str
+    reference: FrameworkReference | str
     notes: tuple[str, ...] = ()
     assumed: tuple[Assumption, ...] = ()
 
@@ -98,6 +98,8 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         UsageError: options the family has no use for.
         ExportError, MissingDependencyError: the framework's part failed, or is not there.
     """
+    if source.is_dir():
+        return _from_folder(source, options)
     if _is_onnx(source):
         model = read_graph(source)
         if any(entry.key == METADATA_KEY for entry in model.metadata_props):
@@ -186,6 +188,24 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes, assumed)
 
 
+def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
+    """A folder that transformers saved a detector into."""
+    from edgedet.export import hugging_face
+
+    for name, value, of in (
+        ("arch", options.arch, "checkpoints"),
+        ("family", options.family, "foreign ONNX files"),
+        ("proposals", options.proposals, "Faster R-CNN"),
+    ):
+        if value is not None:
+            raise UsageError(f"--{name} is for {of}; {source} is a folder of Hugging Face transformers")
+    loaded = hugging_face.load(source, trust=options.trust, classes=options.classes, imgsz=options.imgsz)
+    exported, reference = hugging_face.export(loaded, graph_options(options))
+    card = _card(exported, "detr", loaded.folder.architecture, loaded.names)
+    card = replace(card, provenance=hugging_face.provenance(loaded.folder))
+    return BuiltGraph(exported.model, card, reference, assumed=loaded.assumed)
+
+
 def _export_ssd(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
     return ssd.export(model, graph_options(options))
 
@@ -257,7 +277,7 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     if family == "yolox":
         architecture = foreign.metadata.get("description", "") or family
     card = _card(
-        exported, "yolox" if family == "yolox" else "rtdetr" if rtdetr else "yolo", architecture.strip(), names
+        exported, "yolox" if family == "yolox" else "detr" if rtdetr else "yolo", architecture.strip(), names
     )
     said: dict[str, Any] = {"nms": "none"} if layout.order == "ranked" else {}
     licence = foreign.metadata.get("license")

@@ -9,23 +9,28 @@ import numpy as np
 
 from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.errors import UsageError
-from edgedet.runtimes.base import Array, TensorSpec
+from edgedet.runtimes.base import Array, Runtime, TensorSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card of a torchvision-style checkpoint: frames go in at their own size, torchvision does the rest.
+    """The card of a torchvision-style checkpoint, or a folder of transformers: frames go in at their own size, the
+    framework does the rest.
 
     Raises:
-        CheckpointError: see :func:`edgedet.export.checkpoint.load_checkpoint`.
+        CheckpointError: see :func:`edgedet.export.checkpoint.load_checkpoint`, :func:`edgedet.export.hugging_face.load`.
     """
+    if path.is_dir():
+        from edgedet.export import hugging_face
+
+        return hugging_face.load(path).card()
     return _load(path)[0]
 
 
-def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> TorchRuntime:
-    """Open a checkpoint. ``threads`` sets torch's CPU threads for the whole process; ``device``: ``cpu`` (default)
+def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> Runtime:
+    """Open a checkpoint or a folder. ``threads`` sets torch's CPU threads for the whole process; ``device``: ``cpu`` (default)
     or ``cuda``.
 
     Raises:
@@ -38,6 +43,12 @@ def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str
         raise UsageError(f"device {device!r} is not there for torch; expected cpu, or cuda on a machine with a GPU")
     if threads is not None:
         torch.set_num_threads(threads)
+    if path.is_dir():
+        from edgedet.export import hugging_face
+        from edgedet.runtimes.hugging_face import HuggingFaceRuntime
+
+        loaded = hugging_face.load(path)
+        return HuggingFaceRuntime(card, loaded.model, loaded.processor, loaded.classes, device or "cpu")
     return TorchRuntime(card, _load(path)[1], device or "cpu")
 
 

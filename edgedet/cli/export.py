@@ -42,6 +42,7 @@ examples:
   edgedet export model.pt --int8 --calib photos/ --eval val.json    the same, accuracy held to --max-drop
   edgedet export weights.pth --arch fasterrcnn_resnet50_fpn --classes cat,dog --proposals 100
   edgedet export yolox_nano.onnx --family yolox -o nano.onnx
+  edgedet export rtdetr_r18vd/ -o rtdetr.onnx                       a folder of Hugging Face transformers
   edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
 """
 
@@ -63,7 +64,10 @@ ENGINE_OPTIONS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet export``."""
     parser.add_argument(
-        "source", metavar="SRC", type=Path, help="checkpoint (.pt, .pth, .ckpt, .safetensors) or ONNX file"
+        "source",
+        metavar="SRC",
+        type=Path,
+        help="checkpoint (.pt, .pth, .ckpt, .safetensors), ONNX file, or Hugging Face folder",
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="file to write; default: beside SRC, named after it"
@@ -179,7 +183,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check what can be checked at once, export, and print the report."""
-    check_source(arguments.source)
+    check_source(arguments.source, trust="code" if arguments.trust_checkpoint else "weights")
     options = export_options(arguments)
     output = checked_output(arguments, options)
     check_options(arguments, output)
@@ -305,17 +309,21 @@ def checked_output(arguments: argparse.Namespace, options: ExportOptions) -> Pat
     return output
 
 
-def check_source(source: Path) -> None:
+def check_source(source: Path, *, trust: Literal["weights", "code"] = "weights") -> None:
     """Fail before PyTorch is loaded, which takes seconds.
 
     Raises:
-        CheckpointError: no file, or nothing in it (ArtifactError where it is named .onnx).
+        CheckpointError: no file, or nothing in it (ArtifactError where it is named .onnx); a folder that holds no
+            detector.
     """
     kind = ArtifactError if source.suffix.lower() == GRAPH_SUFFIX else CheckpointError
     if not source.exists():
         raise kind(f"no such file: {source}")
     if source.is_dir():
-        raise kind(f"{source} is a folder; expected a checkpoint (.pt, .pth) or an ONNX file")
+        from edgedet.export.hugging_face_folder import open_folder
+
+        open_folder(source, trust=trust)
+        return
     if source.suffix.lower() in ENGINE_SUFFIXES:
         raise ArtifactError(
             f"{source} is an engine, which is the end of the line; export from its checkpoint or graph"

@@ -170,8 +170,11 @@ def _card_lines(card: ModelCard) -> Iterator[str]:
     spec, rule = card.input, card.resize
     batch = f", batch {spec.batch}" if spec.batch > 1 else ""
     sides = f" (shortest {rule.min_size}, longest {rule.max_size})" if rule.min_size else ""
+    smooth = ", antialiased" if rule.antialias else ""
     resized = (
-        f"resized to {spec.height}x{spec.width} by {rule.rule}{sides}" if rule.rule != "none" else "as they are"
+        f"resized to {spec.height}x{spec.width} by {rule.rule}{sides}{smooth}"
+        if rule.rule != "none"
+        else "as they are"
     )
     yield f"frames      {resized}; {spec.dtype} {spec.layout} {spec.colour}{batch}"
     output = card.output

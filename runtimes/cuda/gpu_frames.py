@@ -21,6 +21,11 @@ class GpuFrames:
     def __init__(self, cuda: Cuda, launcher: Launcher, card: ModelCard, address: int, stream: int) -> None:
         if card.resize.rule == "none":
             raise UsageError("this artifact takes frames as they are; pass them from the host")
+        if card.resize.antialias:
+            raise UsageError(
+                "this artifact's frames are resized with antialiasing, which the kernel here does not do; pass them "
+                "from the host"
+            )
         self._cuda = cuda
         self._card = card
         self._address = address

@@ -178,7 +178,7 @@ RTDETR = ULTRALYTICS | {"head": "RTDETRDecoder", "end2end": "False"}
     ("head", "metadata", "family"),
     [
         (Head(order="rows", form="corners", chosen=40), END2END, "yolo"),
-        (Head(order="rows", unit="shares", chosen=40), RTDETR, "rtdetr"),
+        (Head(order="rows", unit="shares", chosen=40), RTDETR, "detr"),
     ],
 )
 def test_heads_without_nms_stay_without(
@@ -188,7 +188,7 @@ def test_heads_without_nms_stay_without(
     report = exported(source, precision=precision)
     card = report.card
     assert (card.family, card.provenance["nms"], card.output.format) == (family, "none", "detections")
-    assert card.resize.rule == ("stretch" if family == "rtdetr" else "letterbox")
+    assert card.resize.rule == ("stretch" if family == "detr" else "letterbox")
     assert "NonMaxSuppression" not in {node.op_type for node in onnx.load(str(report.path)).graph.node}
     if precision == "fp32":
         assert_same(found(source), found(report.path))
