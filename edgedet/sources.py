@@ -24,6 +24,8 @@ __all__ = [
     "FrameSource",
     "Source",
     "Unreadable",
+    "is_dataset_name",
+    "is_there",
     "open_source",
     "read_image",
 ]
@@ -105,6 +107,32 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
     except (OSError, ValueError) as error:  # no permission, a name that is too long, a zero byte in it
         reason = error.strerror if isinstance(error, OSError) else None
         raise SourceError(f"cannot read {text}: {reason or error}") from error
+
+
+def is_dataset_name(text: str) -> bool:
+    """Whether ``text`` names a folder, or a file that is neither an image nor a video; ``PATH:SPLIT`` too.
+
+    Where frames are wanted, datasets are one kind of source; everything else is for :func:`open_source`.
+    """
+    path, folder = Path(text), text.rpartition(":")[0]
+    try:
+        if path.is_dir():
+            return True
+        if path.is_file():
+            return path.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not _starts_like_an_image(path)
+        return folder != "" and Path(folder).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(text: str) -> bool:
+    """Whether a dataset or source of that name exists, as far as can be told without opening it."""
+    if is_dataset_name(text) or text.isdigit() or "://" in text or _is_pipeline(text):
+        return True
+    try:
+        return Path(text).exists() or (any(letter in text for letter in "*?[") and bool(_matching(text)))
+    except (OSError, ValueError):
+        return False
 
 
 def _is_pipeline(text: str) -> bool:
@@ -204,16 +232,18 @@ class _Context:
 
 
 class _Images(_Context):
+    """``paths``: of the images, in order."""
+
     def __init__(
         self, paths: list[Path], description: str, unreadable: Callable[[Unreadable], None] | None = None
     ) -> None:
-        self._paths = paths
+        self.paths = paths
         self._unreadable = unreadable
         self.description = description
         self.count: int | None = len(paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self._paths):
+        for index, path in enumerate(self.paths):
             try:
                 image = read_image(path)
             except SourceError as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
 
 import cv2
@@ -22,6 +22,7 @@ _LEAST_TRIES, _MOST_TRIES = 256, 20_000
 """Reads in a row that fail before a file is believed to be at its end. Each takes microseconds there."""
 _TELLING_JITTER = 0.002
 """Seconds; containers round times to milliseconds."""
+_NEVER = 1 << 62
 _LEFT_OUT = 3
 """Frames that decoders may rightly leave out at the ends of a video whose frames build on one another."""
 _WHOLE_PICTURES = ("MJPG", "mjpg", "jpeg", "png ", "MPNG", "FFV1", "HFYU")
@@ -65,7 +66,7 @@ class Video:
                 f"cannot open {description} as a video; it is damaged, unreachable, or its codec is unknown here"
             )
         self._backend = self._capture.getBackendName()
-        self._is_file = isinstance(source, str) and Path(source).is_file()
+        self._is_file = isinstance(source, str) and os.path.isfile(source)  # noqa: PTH113 (also of what no file can be named)
         self._file = look_into(str(source)) if self._is_file else VideoFile()
         frames = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -97,6 +98,11 @@ class Video:
         why = self._early_end(index, given)
         if why is not None:
             self._tell(index, why, ending=True)
+
+    @property
+    def endless(self) -> bool:
+        """Whether it goes on for as long as it is read: a camera, or a stream of unknown length."""
+        return not self._is_file and self.count is None
 
     def __enter__(self) -> Video:
         return self
@@ -138,17 +144,17 @@ class Video:
         if not self._is_file:
             return self._broken_stream(given)
         expected = self._file.frames
-        spared = 0 if self._codec() in _WHOLE_PICTURES else _LEFT_OUT
-        if expected is None and self._file.kind == "avi" and self.count and self.rate and self._clock.is_steady:
-            # The count of an AVI includes frames that are left out to keep the rate: the last one shows up later.
-            shown = round(self._clock.latest * self.rate) + 1 if self._clock.latest is not None else index
-            expected = self.count if max(shown, index) + spared < self.count else None
-        if expected is not None and index + spared >= expected:
-            return None
-        if expected is None and self.count and index >= self.count:
+        if self._file.kind == "avi" and self.count and self.rate and self._clock.is_steady:
+            # An AVI counts frames that are left out to keep the rate, too, and is not steady then.
+            expected = self.count
+        # Of what is cut off, the index may be all that was at the end; in an MP4 it is frames.
+        if index >= (expected or self.count or _NEVER) and not (self._file.cut_off and self._file.kind == "mp4"):
             return None
         if self._file.cut_off:
             return f"{self.description} ends early, after {given} frames: the file is cut off; copy it again"
+        spared = 0 if self._codec() in _WHOLE_PICTURES else _LEFT_OUT
+        if expected is not None and index + spared >= expected:
+            return None
         if expected is None and not (self._file.kind == "matroska" and is_broken_matroska(str(self._source))):
             return None
         of = f" of {expected}" if expected is not None else ""
@@ -159,7 +165,7 @@ class Video:
 
     def _broken_stream(self, given: int) -> str | None:
         name = str(self._source)
-        if isinstance(self._source, int) or Path(name).is_char_device():
+        if isinstance(self._source, int) or name.startswith("/dev/"):
             return f"{self.description} stopped after {given} frames; is it still connected?"
         if "://" not in name and " ! " not in name:
             return None

@@ -17,6 +17,8 @@ _UNKNOWN_32 = (0, 0xFFFFFFFF)
 _MOST_INDEX = 1 << 26
 """Bytes; the index of a day of video is smaller."""
 _EMPTY_EDIT = -1
+_MP4_FRAMES = (b"mdat", b"moov", b"moof")
+"""The boxes that frames cannot do without."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def _element_size(data: bytes, place: int) -> tuple[int | None, int]:
 def _mp4(file: BinaryIO, size: int) -> VideoFile:
     cut_off, frames, fragmented = False, None, False
     for kind, begin, end in _boxes(file, 0, size):
-        cut_off |= end > size
+        cut_off |= end > size and kind in _MP4_FRAMES
         fragmented |= kind == b"moof"
         if kind == b"moov" and end <= size and end - begin < _MOST_INDEX:
             file.seek(begin)

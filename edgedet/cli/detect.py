@@ -1,8 +1,8 @@
 """Find objects in an image, a folder of images, a video or a camera; one JSON line per frame on stdout.
 
 An image of a folder that cannot be read, or a damaged frame of a video, does not stop the rest: its line has
-"error" in place of "detections", and the exit code is 1 in the end. The same goes for a video, camera or stream that
-ends early.
+"error" in place of "detections", and the exit code is 1 in the end. The same goes for a video, camera or stream
+that ends early.
 
 Frames are looked at and forgotten: nothing is stored unless --save says where, and --blur makes whole classes
 unrecognisable in what is stored or shown.
