@@ -24,6 +24,7 @@ from edgedet.datasets import read_dataset
 from edgedet.evaluate.coco import evaluate_coco
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
+from edgedet.image_file import read_image
 from edgedet.parity import Tolerance, match_detections, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +50,7 @@ def main() -> int:
 def bccd(shared: Path, folder: Path) -> bool:
     """Both checkpoints trained on BCCD, on its 72 test images, against torchvision's own inference."""
     dataset = read_dataset(f"{shared / 'data/bccd'}:test")
-    frames = [read(image.path) for image in dataset.images]
+    frames = [read_image(image.path) for image in dataset.images]
     kept = True
     for name in ("ssdlite320_mobilenet_v3_large_bccd", "fasterrcnn_mobilenet_v3_large_320_fpn_bccd"):
         checkpoint = shared / "models" / f"{name}.pt"
@@ -83,7 +84,7 @@ def ultralytics(shared: Path, folder: Path) -> bool:
     torch.manual_seed(0)
     model = YOLO("yolo11n.yaml")
     paths = sorted((shared / "data/coco128").rglob("*.jpg"))[:16]
-    frames = [read(path) for path in paths]
+    frames = [read_image(path) for path in paths]
     settle(model.model, frames[:4])
     checkpoint = folder / "yolo11n.pt"
     model.save(str(checkpoint))
@@ -162,14 +163,6 @@ def verdict(kept: bool, line: str) -> bool:
     """Print a line with its verdict."""
     print(f"{line}  [{'met' if kept else 'MISSED'}]", flush=True)
     return kept
-
-
-def read(path: Path) -> np.ndarray:
-    """A picture as OpenCV reads it."""
-    image = cv2.imread(str(path))
-    if image is None:
-        raise SystemExit(f"cannot read {path}")
-    return image
 
 
 PARTS: dict[str, Callable[[Path, Path], bool]] = {"bccd": bccd, "yolox": yolox, "ultralytics": ultralytics}

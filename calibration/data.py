@@ -1,17 +1,17 @@
-"""Calibration frames: a dataset's images through exactly the pre-processing that the device will do."""
+"""Calibration frames: pictures through exactly the pre-processing that the device will do."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import overload
 
-from edgedet.calibration.ledger import digest_of
 from edgedet.calibration.network import Array
+from edgedet.calibration.pictures import Picture, Pictures, different, of_dataset
 from edgedet.card import ModelCard
 from edgedet.datasets import Dataset
 from edgedet.errors import CalibrationError, SourceError
 from edgedet.preprocess import Preprocessor
-from edgedet.sources import read_image
 
 MOST_IMAGES = 500
 """Of larger sets, so many images evenly spaced are used: ranges settle long before."""
@@ -24,7 +24,7 @@ SMALLEST_SIDE = 16
 
 
 class CalibrationFrames(Sequence[Array]):
-    """The prepared input tensors of a dataset's images, made by :class:`edgedet.preprocess.Preprocessor`.
+    """The prepared input tensors of pictures or of a dataset's, made by :class:`edgedet.preprocess.Preprocessor`.
 
     Item ``i`` is a whole input of the graph ([N, H, W, 3] or as the card says); with a batch larger than one it
     holds as many images, the last one filled up from the front. ``warnings`` says what was left out, and why.
@@ -33,61 +33,75 @@ class CalibrationFrames(Sequence[Array]):
         CalibrationError: no usable image, only one, or all of them one picture.
     """
 
-    def __init__(self, dataset: Dataset, card: ModelCard) -> None:
-        self.warnings: list[str] = []
+    def __init__(self, images: Dataset | Pictures, card: ModelCard) -> None:
+        pictures = of_dataset(images) if isinstance(images, Dataset) else images
+        self.warnings: list[str] = list(pictures.notes)
         self._preprocess = Preprocessor(card.input, card.resize)
         self._batch = card.input.batch
-        usable = []
-        small = 0
-        for image in dataset.images:
-            if min(image.width, image.height) < SMALLEST_SIDE:
-                self.warnings.append(
-                    f"{image.path}: {image.width}x{image.height} pixels, too small to calibrate on; left out"
-                )
-                continue
-            small += image.width * 2 < card.input.width and image.height * 2 < card.input.height
-            usable.append(image.path)
-        if len(usable) > MOST_IMAGES:
-            step = len(usable) / MOST_IMAGES
-            usable = [usable[int(i * step)] for i in range(MOST_IMAGES)]
-        self._paths = usable
+        chosen = list(pictures.pictures)
+        if len(chosen) > MOST_IMAGES:
+            step = len(chosen) / MOST_IMAGES
+            chosen = [chosen[int(i * step)] for i in range(MOST_IMAGES)]
+        self._pictures: list[Picture] = []
         self._kept: dict[int, Array] = {}
         self._bytes = 0
-        self._check(dataset, small, card)
+        seen = {self._take(picture) for picture in chosen} - {None}
+        self._check(pictures.source, len(seen), card)
 
-    def _check(self, dataset: Dataset, small: int, card: ModelCard) -> None:
-        count = len(self._paths)
+    def _take(self, picture: Picture) -> int | None:
+        """Use a picture if it can be; gives a number that differs between different ones."""
+        try:
+            frame = picture.read()
+        except SourceError as error:
+            self.warnings.append(f"{error}; left out")
+            return None
+        height, width = frame.shape[:2]
+        if min(width, height) < SMALLEST_SIDE:
+            self.warnings.append(f"{picture.name}: {width}x{height} pixels, too small to calibrate on; left out")
+            return None
+        if self._batch == 1:
+            self._preprocess.prepare(frame, 0)
+            self._keep(len(self._pictures), self._preprocess.tensor.copy())
+        self._pictures.append(replace(picture, width=width, height=height))
+        return different(frame)
+
+    def _check(self, source: str, seen: int, card: ModelCard) -> None:
+        count = len(self._pictures)
         if count < FEWEST_IMAGES:
+            left_out = f"; {self.warnings[-1]}" if self.warnings and not count else ""
             raise CalibrationError(
-                f"{dataset.source} has {count} usable calibration image{'s' * (count != 1)}: ranges taken from a "
+                f"{source} has {count} usable calibration image{'s' * (count != 1)}: ranges taken from a "
                 f"single image clip every other one; give at least {FEW_IMAGES}, better 100 or more, like those "
+                f"the device will see{left_out}"
+            )
+        if seen < FEWEST_IMAGES:
+            raise CalibrationError(
+                f"{source}: the calibration images are all one picture; give different ones, like those "
                 "the device will see"
             )
-        if count < FEW_IMAGES:
+        if seen < FEW_IMAGES:
             self.warnings.append(
-                f"only {count} calibration images: ranges may be too narrow for what the device will see; give at "
-                f"least {FEW_IMAGES}, better 100 or more"
+                f"only {seen} {'different ' if seen < count else ''}calibration images: ranges may be too narrow "
+                f"for what the device will see; give at least {FEW_IMAGES}, better 100 or more"
             )
+        small = sum(
+            picture.width * 2 < card.input.width and picture.height * 2 < card.input.height
+            for picture in self._pictures
+        )
         if small * 2 > count:
             self.warnings.append(
                 f"{small} of {count} calibration images are less than half the network's "
                 f"{card.input.width}x{card.input.height} pixels: enlarged pictures are smoother than camera "
                 "frames; calibrate on frames of the size the device will see"
             )
-        first, last = self[0], self[len(self) - 1]
-        if len(self) > 1 and len({digest_of(first), digest_of(self[len(self) // 2]), digest_of(last)}) == 1:
-            raise CalibrationError(
-                f"{dataset.source}: the calibration images are all one picture; give different ones, like those "
-                "the device will see"
-            )
 
     @property
     def images(self) -> int:
         """Number of images in use."""
-        return len(self._paths)
+        return len(self._pictures)
 
     def __len__(self) -> int:
-        return (len(self._paths) + self._batch - 1) // self._batch
+        return (len(self._pictures) + self._batch - 1) // self._batch
 
     @overload
     def __getitem__(self, index: int) -> Array: ...
@@ -99,20 +113,21 @@ class CalibrationFrames(Sequence[Array]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
-        if index not in self._kept:
-            tensor = self._make(index)
-            if self._bytes + tensor.nbytes > KEPT_BYTES:
-                return tensor
+        kept = self._kept.get(index)
+        return self._keep(index, self._make(index)) if kept is None else kept
+
+    def _keep(self, index: int, tensor: Array) -> Array:
+        if self._bytes + tensor.nbytes <= KEPT_BYTES:
             self._kept[index] = tensor
             self._bytes += tensor.nbytes
-        return self._kept[index]
+        return tensor
 
     def _make(self, index: int) -> Array:
         for slot in range(self._batch):
-            path = self._paths[(index * self._batch + slot) % len(self._paths)]
+            picture = self._pictures[(index * self._batch + slot) % len(self._pictures)]
             try:
-                frame = read_image(path)
+                frame = picture.read()
             except SourceError as error:
-                raise CalibrationError(f"calibration image {path}: {error}") from error
+                raise CalibrationError(f"a calibration image can no longer be read: {error}") from error
             self._preprocess.prepare(frame, slot)
         return self._preprocess.tensor.copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from edgedet.artifact import open_artifact
 from edgedet.card import ModelCard
 from edgedet.detections import Detections
-from edgedet.errors import UsageError
-from edgedet.frames import is_on_gpu
+from edgedet.errors import FrameError, UsageError
+from edgedet.frames import Frame, Unreadable, is_on_gpu
 from edgedet.geometry import ResizeGeometry
 from edgedet.machine import available_cores
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
-from edgedet.sources import Frame, Source, open_source
+from edgedet.sources import Source, open_source
 
 
 @dataclass(frozen=True)
@@ -136,17 +136,29 @@ class Detector:
         self.last_timing = Timing(*stages.tolist())
         return found
 
-    def stream(self, source: Source) -> Iterator[tuple[Frame, Detections]]:
+    def stream(
+        self, source: Source, *, unreadable: Callable[[Unreadable], None] | None = None
+    ) -> Iterator[tuple[Frame, Detections]]:
         """Go through an image, folder, glob, video, camera or iterable of frames (see :func:`open_source`).
 
-        Yields every frame with what was found in it.
+        Yields every frame with what was found in it. ``unreadable`` is told of every image or frame that cannot be
+        read, or is no frame, and of a source that ends early; the rest goes on. Without it the first one raises.
 
         Raises:
             SourceError: the source cannot be opened, or breaks.
+            SourceEndedError: it ends early.
+            FrameError: one of the caller's own frames is not an image.
         """
-        with open_source(source) as frames:
+        with open_source(source, unreadable=unreadable) as frames:
             for frame in frames:
-                yield frame, self.detect(frame.image)
+                try:
+                    found = self.detect(frame.image)
+                except FrameError as error:
+                    if unreadable is None:
+                        raise
+                    unreadable(Unreadable(frame.name, frame.index, str(error)))
+                    continue
+                yield frame, found
 
     def warmup(self, runs: int = 3) -> None:
         """Run a few empty frames, so that the first real one meets allocated memory and a warm processor."""

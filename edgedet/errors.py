@@ -56,7 +56,13 @@ class SourceError(EdgedetError):
 
 
 class UnreadableFramesError(SourceError):
-    """Some images of a folder could not be read; the work on the others is done."""
+    """Some frames of a source could not be read; the work on the others is done."""
+
+    exit_code = 1
+
+
+class SourceEndedError(SourceError):
+    """A video, camera or stream ended before it should have; the frames until then are done."""
 
     exit_code = 1
 

@@ -1,13 +1,47 @@
-"""What may be passed as a frame, and how it becomes BGR pixels."""
+"""Frames as sources give them; what else may be passed as one, and how it becomes BGR pixels."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import FrameError
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """``image``: uint8 [H, W, 3] BGR (the caller's own arrays: as they are). ``name``: path, or source and number.
+
+    ``index``: from 0; damaged frames keep theirs. ``time``: seconds from the first frame by the time stamps of the
+    video, stream or camera, None where there are none. ``np.asarray(frame)`` is the image.
+    """
+
+    image: NDArray[Any]
+    name: str
+    index: int
+    time: float | None = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = np.asarray(self.image, dtype)
+        return array.copy() if copy else array
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What gives no frame: an image of a folder, a damaged frame of a video, or all that a video should have had.
+
+    ``name``: path, or source and number; ``index``: its place in the source; ``reason``: why not; ``ends``: the
+    source has ended with it, though it should not have.
+    """
+
+    name: str
+    index: int
+    reason: str
+    ends: bool = False
+
 
 ACCEPTED = (
     "expected a NumPy array as OpenCV reads it: uint8 [H, W, 3] BGR; also [H, W] or [H, W, 1] grey, "
@@ -53,7 +87,9 @@ def as_bgr(frame: Any) -> NDArray[Any]:
     if frame.dtype.kind == "f":
         frame = _checked_float(frame)
     elif frame.dtype != np.uint8:
-        hint = "; 16-bit cameras: (frame >> 8).astype(np.uint8)" if frame.dtype == np.uint16 else ""
+        hint = ""
+        if frame.dtype == np.uint16:
+            hint = f"; 16-bit cameras: {to_8_bits_hint(int(frame.min()), int(frame.max()))}"
         raise FrameError(f"the frame's dtype is {frame.dtype}; {ACCEPTED}{hint}")
     if frame.ndim == 2:
         frame = frame[:, :, None]
@@ -66,6 +102,31 @@ def as_bgr(frame: Any) -> NDArray[Any]:
     if frame.strides[2] == item and frame.strides[1] == 3 * item and frame.strides[0] >= frame.shape[1] * 3 * item:
         return frame
     return np.ascontiguousarray(frame)
+
+
+def spread_over_16_bits(low: int, high: int) -> bool:
+    """Whether the upper 8 of 16 bits show what a picture with values from ``low`` to ``high`` holds.
+
+    Not where cameras put 10 to 14 bits in 16, and not where thermal ones count hundredths of a kelvin: either would
+    be all but one shade.
+
+    >>> spread_over_16_bits(0, 65535), spread_over_16_bits(0, 4095), spread_over_16_bits(29000, 31500)
+    (True, False, False)
+    """
+    return high == 0 or (high >= 1 << 14 and (high == low or high - low >= 1 << 12))
+
+
+def to_8_bits_hint(low: int, high: int) -> str:
+    """How to bring values of 16 bits to 8.
+
+    >>> to_8_bits_hint(0, 4095)
+    'convert it to 8 bits as the training pictures were, for example (frame >> 4).astype(np.uint8)'
+    """
+    shift = max(high.bit_length() - 8, 0) if high else 8
+    how = f"(frame >> {shift}).astype(np.uint8)" if shift else "frame.astype(np.uint8)"
+    if high >= 1 << 14 and not spread_over_16_bits(low, high):
+        how = f"((frame - {low}) * (255 / {high - low})).astype(np.uint8)"
+    return f"convert it to 8 bits as the training pictures were, for example {how}"
 
 
 def _checked_float(frame: NDArray[Any]) -> NDArray[np.float32]:

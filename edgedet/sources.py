@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -16,6 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import SourceError
+from edgedet.frames import Frame, Unreadable
+from edgedet.image_file import read_image
+from edgedet.video import Video
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Frame",
+    "FrameSource",
+    "Source",
+    "Unreadable",
+    "is_dataset_name",
+    "is_there",
+    "open_source",
+    "read_image",
+]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 VIDEO_SUFFIXES = (
@@ -34,32 +47,6 @@ VIDEO_SUFFIXES = (
 )
 
 Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]] | Sequence[str | Path]
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """``image``: uint8 [H, W, 3] BGR (the caller's own arrays: as they are). ``name``: path, or source and number.
-
-    ``index``: from 0. ``time``: seconds from the start, videos only. ``np.asarray(frame)`` is the image.
-    """
-
-    image: NDArray[Any]
-    name: str
-    index: int
-    time: float | None = None
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        array = np.asarray(self.image, dtype)
-        return array.copy() if copy else array
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """An image that gives no frame. ``name``: its path; ``index``: its place in the folder; ``reason``: why not."""
-
-    name: str
-    index: int
-    reason: str
 
 
 class FrameSource(Protocol):
@@ -82,15 +69,17 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
     arrays, or a list of paths of images, folders of them and patterns.
 
     Use it as a context manager; iterating gives :class:`Frame` objects. ``unreadable`` is told of every image of a
-    folder or pattern that cannot be read, and the rest goes on; without it the first one ends the iteration.
+    folder or pattern that cannot be read, of every damaged frame of a video, and of a video, camera or stream that
+    ends before it should; the rest goes on. Without it the first of them ends the iteration with an error.
 
     Raises:
         SourceError: missing, empty, unreadable, or not a source.
+        SourceEndedError: it ends early (while iterating, without ``unreadable``).
     """
     if isinstance(source, np.ndarray):
         return _Arrays([source] if source.ndim in (2, 3) else source)
     if isinstance(source, int):
-        return _Video(source, f"camera {source}")
+        return Video(source, f"camera {source}", unreadable=unreadable)
     if not isinstance(source, str | Path):
         if not isinstance(source, Iterable):
             raise SourceError(
@@ -108,16 +97,42 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
     if not text.strip():
         raise SourceError("the name of the source is empty; expected a file, a folder, a camera's number or a URL")
     if text.isdigit():
-        return _Video(int(text), f"camera {text}")
+        return Video(int(text), f"camera {text}", unreadable=unreadable)
     if "://" in text:
-        return _Video(text, text)
+        return Video(text, text, unreadable=unreadable)
     if _is_pipeline(text):
-        return _Video(text, text, cv2.CAP_GSTREAMER)
+        return Video(text, text, cv2.CAP_GSTREAMER, unreadable=unreadable)
     try:
         return _open_path(text, unreadable)
     except (OSError, ValueError) as error:  # no permission, a name that is too long, a zero byte in it
         reason = error.strerror if isinstance(error, OSError) else None
         raise SourceError(f"cannot read {text}: {reason or error}") from error
+
+
+def is_dataset_name(text: str) -> bool:
+    """Whether ``text`` names a folder, or a file that is neither an image nor a video; ``PATH:SPLIT`` too.
+
+    Where frames are wanted, datasets are one kind of source; everything else is for :func:`open_source`.
+    """
+    path, folder = Path(text), text.rpartition(":")[0]
+    try:
+        if path.is_dir():
+            return True
+        if path.is_file():
+            return path.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not _starts_like_an_image(path)
+        return folder != "" and Path(folder).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(text: str) -> bool:
+    """Whether a dataset or source of that name exists, as far as can be told without opening it."""
+    if is_dataset_name(text) or text.isdigit() or "://" in text or _is_pipeline(text):
+        return True
+    try:
+        return Path(text).exists() or (any(letter in text for letter in "*?[") and bool(_matching(text)))
+    except (OSError, ValueError):
+        return False
 
 
 def _is_pipeline(text: str) -> bool:
@@ -170,12 +185,14 @@ def _open_path(text: str, unreadable: Callable[[Unreadable], None] | None) -> Fr
                 raise SourceError(f"no file matches the pattern {text}")
             return _Images(images, text, unreadable)
         raise SourceError(f"no such file or folder: {path}")
+    if path.is_fifo() and path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise SourceError(f"{text} is a pipe; expected a file, or a pipe named like a video (.ts)")
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return _Video(text, text)
+        return Video(text, text, unreadable=unreadable)
     if path.suffix.lower() in IMAGE_SUFFIXES or _starts_like_an_image(path):
         return _Images([path], text)
     try:
-        return _Video(text, text)
+        return Video(text, text, unreadable=unreadable)
     except SourceError:
         raise SourceError(
             f"{text} is neither an image nor a video that can be read here; expected an image "
@@ -190,36 +207,14 @@ def _is_image(path: Path) -> bool:
 
 
 def _starts_like_an_image(path: Path) -> bool:
+    if not path.is_file():  # a camera's device is not read for that
+        return False
     with path.open("rb") as file:
-        return file.read(4).startswith((b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*"))
-
-
-def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Decode an image file to uint8 [H, W, 3] BGR, turned upright as its EXIF data says.
-
-    Raises:
-        SourceError: missing, empty, cut off, or not an image OpenCV can decode.
-    """
-    path = Path(path)
-    try:
-        content = np.fromfile(path, np.uint8)
-    except FileNotFoundError:
-        raise SourceError(f"no such image: {path}") from None
-    except OSError as error:
-        raise SourceError(f"cannot read the image {path}: {error.strerror or error}") from error
-    if not content.size:
-        raise SourceError(f"the image {path} is empty; copy it again")
-    # OpenCV fills the missing part of a cut-off JPEG with grey and says nothing to the caller.
-    if content[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in content[-65536:].tobytes():
-        raise SourceError(f"the image {path} is cut off (a JPEG without its end mark); copy it again")
-    try:
-        with _quiet():
-            image = cv2.imdecode(content, cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise SourceError(f"cannot decode the image {path}: {error.err}") from error
-    if image is None:
-        raise SourceError(f"cannot decode the image {path}; it is damaged or of a kind OpenCV does not read")
-    return image.astype(np.uint8, copy=False)
+        start = file.read(12)
+    # HEIC and AVIF lie in boxes as videos do; FFmpeg would give one tile of the picture for the whole of it.
+    still = start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"avif")
+    webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    return still or webp or start.startswith((b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*"))
 
 
 class _Context:
@@ -237,16 +232,18 @@ class _Context:
 
 
 class _Images(_Context):
+    """``paths``: of the images, in order."""
+
     def __init__(
         self, paths: list[Path], description: str, unreadable: Callable[[Unreadable], None] | None = None
     ) -> None:
-        self._paths = paths
+        self.paths = paths
         self._unreadable = unreadable
         self.description = description
         self.count: int | None = len(paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self._paths):
+        for index, path in enumerate(self.paths):
             try:
                 image = read_image(path)
             except SourceError as error:
@@ -266,54 +263,3 @@ class _Arrays(_Context):
     def __iter__(self) -> Iterator[Frame]:
         for index, array in enumerate(self._arrays):
             yield array if isinstance(array, Frame) else Frame(array, f"frame {index}", index)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep OpenCV and FFmpeg from printing why they cannot open something: our error is the one to read.
-
-    FFmpeg's level is read once, at the first video; a user's own setting stays.
-    """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
-class _Video(_Context):
-    def __init__(self, source: str | int, description: str, api: int = cv2.CAP_ANY) -> None:
-        self.description = description
-        with _quiet():
-            self._capture = cv2.VideoCapture(source, api)
-        if not self._capture.isOpened():
-            self._capture.release()
-            if isinstance(source, int):
-                raise SourceError(
-                    f"camera {source} cannot be opened; is it connected, and /dev/video{source} readable?"
-                )
-            raise SourceError(
-                f"cannot open {description} as a video; it is damaged, unreachable, or its codec is unknown here"
-            )
-        frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.count: int | None = frames if frames > 0 else None
-        self.rate: float | None = rate if 0 < rate < 1000 else None
-
-    def __iter__(self) -> Iterator[Frame]:
-        index = 0
-        while True:
-            good, image = self._capture.read()
-            if not good:
-                break
-            yield Frame(image, f"{self.description} #{index}", index, index / self.rate if self.rate else None)
-            index += 1
-        if index == 0:
-            raise SourceError(f"{self.description} gave no frame; it is damaged, or the camera is busy")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._capture.release()

@@ -31,6 +31,7 @@ from edgedet.export.architectures import ARCHITECTURES, build
 from edgedet.export.checkpoint import load_checkpoint
 from edgedet.export.torchvision_settings import settings_of
 from edgedet.export.training import SECTION
+from edgedet.image_file import read_image
 
 Target = dict[str, torch.Tensor]
 Sample = tuple[torch.Tensor, Target]
@@ -47,9 +48,7 @@ class Pictures(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self.images[index]
-        image = cv2.imread(str(record.path))
-        if image is None:
-            raise SystemExit(f"cannot read {record.path}")
+        image = read_image(record.path)
         boxes, labels = record.boxes.astype(np.float32), record.labels.astype(np.int64)
         if self.vary:
             rng = np.random.default_rng(torch.randint(1 << 31, ()).item())

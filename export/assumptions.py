@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedet.card import ModelCard
 from edgedet.errors import AssumptionError
 
 CARD_KEY = "assumed"
@@ -32,6 +33,14 @@ class Assumption:
         "mean/std: ImageNet's"
         """
         return f"{self.what}: {self.value}"
+
+
+def assumptions_on(card: ModelCard) -> tuple[Assumption, ...]:
+    """What was assumed when a graph was made, as its card tells."""
+    listed = card.provenance.get(CARD_KEY)
+    texts = [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
+    parts = (text.partition(": ") for text in texts)
+    return tuple(Assumption(what, value, "when exporting the checkpoint") for what, _, value in parts)
 
 
 def assumption_note(assumed: Sequence[Assumption]) -> str:

@@ -36,7 +36,9 @@ class ExportOptions:
         frame_size: (width, height) of the frames to come; their shape decides a Faster R-CNN's canvas. None
             takes the commonest of the calibration or evaluation images, else 4:3.
         precision: of the graph; ``int8`` needs ``calib``.
-        calib, eval: datasets (``PATH[:SPLIT]``) that set ranges and that judge.
+        calib: what sets ranges: a dataset (``PATH[:SPLIT]``), or a source of frames as text: an image, a glob
+            pattern, a video, a camera's number, a URL.
+        eval: the dataset that judges.
         int8_layers: of an int8 graph for TensorRT: those that gain time on a GPU, or all.
         max_drop: how much of the judge's figure (mAP) int8 may cost.
         proposals: region proposals of a Faster R-CNN.

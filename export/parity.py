@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from edgedet.card import ModelCard
 from edgedet.detections import Detections
+from edgedet.errors import SourceError
 from edgedet.export.family import FrameworkReference
 from edgedet.export.options import ExportOptions
 from edgedet.export.self_describing import embed, opened
 from edgedet.export.sources import DEFAULT_FRAME
 from edgedet.golden import golden_frame
 from edgedet.parity import ParityReport, Tolerance, match_detections, summarise
+from edgedet.sources import is_dataset_name
 
 SCENES = (1, 3, 5)
 """Seeds of the synthetic frames on which a graph is compared with its framework at export."""
@@ -43,9 +46,10 @@ def usual_frame(options: ExportOptions) -> tuple[int, int] | None:
     named = options.calib or options.eval
     if named is None:
         return None
-    from edgedet.datasets import read_dataset
+    from edgedet.calibration.pictures import pictures_of
 
-    sizes = [(image.width, image.height) for image in read_dataset(named, needs="pictures").images]
+    first = None if is_dataset_name(named) else IMAGES
+    sizes = [(image.width, image.height) for image in pictures_of(named, first=first).pictures if image.width]
     return max(set(sizes), key=sizes.count) if sizes else None
 
 
@@ -56,12 +60,13 @@ def parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
     named = options.calib or options.eval
     if named is None:
         return scenes
-    import cv2
+    from edgedet.calibration.pictures import pictures_of
 
-    from edgedet.datasets import read_dataset
-
-    images = [cv2.imread(str(image.path)) for image in read_dataset(named, needs="pictures").images[:IMAGES]]
-    return scenes + [image.astype(np.uint8) for image in images if image is not None]
+    for picture in pictures_of(named, first=IMAGES).pictures:
+        # What cannot be read is named where it is calibrated on or judged.
+        with suppress(SourceError):
+            scenes.append(picture.read())
+    return scenes
 
 
 def measure(

@@ -207,7 +207,8 @@ def _reduce_precision(
         half = to_half(model, frames, progress=progress)
         card = replace(card, precision="fp16", measured=card.measured | {"fp16": half.report})
         counts = f"{half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
-        return half.model, card, ["; ".join([counts, *half.report["absent"].values()])]
+        note = "; ".join([counts, *half.report["absent"].values()])
+        return half.model, card, [*(frames.warnings if frames is not None else ()), note]
     from edgedet.calibration.judge import MapJudge
     from edgedet.calibration.pipeline import QuantiseOptions, quantise
     from edgedet.datasets import read_dataset
@@ -245,6 +246,6 @@ def _calibration_frames(card: ModelCard, options: ExportOptions) -> CalibrationF
     if options.calib is None:
         return None
     from edgedet.calibration.data import CalibrationFrames
-    from edgedet.datasets import read_dataset
+    from edgedet.calibration.pictures import pictures_of
 
-    return CalibrationFrames(read_dataset(options.calib, needs="pictures"), card)
+    return CalibrationFrames(pictures_of(options.calib), card)

@@ -16,8 +16,8 @@ from edgedet.card import METADATA_KEY, Family, InputSpec, ModelCard, OutputSpec
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.export import faster_rcnn, ssd, yolo, yolox
-from edgedet.export.assumptions import Assumption
-from edgedet.export.checkpoint import is_ultralytics
+from edgedet.export.assumptions import Assumption, assumptions_on
+from edgedet.export.checkpoint import is_ultralytics, require_same_order
 from edgedet.export.checkpoint_file import read_content
 from edgedet.export.family import Exported, FrameworkReference, GraphOptions
 from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
@@ -196,6 +196,7 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
         ("arch", options.arch, "checkpoints"),
         ("family", options.family, "foreign ONNX files"),
         ("proposals", options.proposals, "Faster R-CNN"),
+        ("detector", options.detector, "checkpoints"),
     ):
         if value is not None:
             raise UsageError(f"--{name} is for {of}; {source} is a folder of Hugging Face transformers")
@@ -247,13 +248,15 @@ OVERRIDES: dict[str, Callable[[Any, ExportOptions], None]] = {
 def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -> BuiltGraph:
     if options.proposals is not None:
         raise UsageError("--proposals is for Faster R-CNN; one-stage detectors have no region proposals")
-    if options.arch is not None:
-        raise UsageError(f"--arch is for checkpoints; {source} is an ONNX file")
+    for name, value in (("arch", options.arch), ("detector", options.detector)):
+        if value is not None:
+            raise UsageError(f"--{name} is for checkpoints; {source} is an ONNX file")
     if options.batch != foreign.batch:
         raise UsageError(
             f"{source} was exported for batch {foreign.batch}, --batch asks for {options.batch}; the batch of a "
             "foreign graph cannot be changed: export it anew from its training framework"
         )
+    require_same_order(options.classes or (), yolo.class_names(foreign), source)
     names = options.classes or yolo.class_names(foreign)
     notes: tuple[str, ...] = ()
     family = _foreign_family(foreign, options)
@@ -320,6 +323,7 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
         raise ArtifactError(f"{source} is already {card.precision}; start from the fp32 graph or the checkpoint")
     fixed = {
         "arch": options.arch,
+        "detector": options.detector,
         "family": options.family,
         "imgsz": options.imgsz,
         "frame-size": options.frame_size,
@@ -340,6 +344,7 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
     place = "runtime" if card.output.format == "candidates" else card.provenance.get("nms", "graph")
     if place == "graph" and options.nms == "runtime":
         raise UsageError(f"{source} has its NMS in the graph; for --nms runtime export the checkpoint again")
+    require_same_order(options.classes or (), card.names, source)
     names = options.classes or card.names
     if len(names) != len(card.names):
         raise CheckpointError(f"{source} has {len(card.names)} classes, but {len(names)} names were given")
@@ -347,6 +352,7 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
         model,
         replace(card, names=names),
         f"{source.name} was when it was made; edgedet parity compares this graph with it, on frames of your own",
+        assumed=assumptions_on(card),
     )
 
 

@@ -1,7 +1,8 @@
 """Find objects in an image, a folder of images, a video or a camera; one JSON line per frame on stdout.
 
-An image of a folder that cannot be read does not stop the rest: its line has "error" in place of "detections", and
-the exit code is 1 in the end.
+An image of a folder that cannot be read, or a damaged frame of a video, does not stop the rest: its line has
+"error" in place of "detections", and the exit code is 1 in the end. The same goes for a video, camera or stream
+that ends early.
 
 Frames are looked at and forgotten: nothing is stored unless --save says where, and --blur makes whole classes
 unrecognisable in what is stored or shown.
@@ -21,7 +22,7 @@ import numpy as np
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
-from edgedet.errors import SourceError, UnreadableFramesError, UsageError
+from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
 
 if TYPE_CHECKING:
     from edgedet.cli.pictures import Picture, Sink
@@ -88,10 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
         progress = Progress(shown="never" if sys.stdout.isatty() else "on a terminal")
         skipped: list[Unreadable] = []
 
-        def skip(image: Unreadable) -> None:
-            skipped.append(image)
-            print(error_line(image, sys.stdout.encoding), flush=True)
-            progress.say(f"edgedet: skipped: {image.reason}")
+        def skip(frame: Unreadable) -> None:
+            skipped.append(frame)
+            print(error_line(frame, sys.stdout.encoding), flush=True)
+            if not frame.ends:
+                progress.say(f"edgedet: skipped: {frame.reason}")
 
         source = stack.enter_context(open_source(arguments.source, unreadable=skip))
         sinks = [stack.enter_context(sink) for sink in _sinks(arguments, source)]
@@ -110,14 +112,18 @@ def run(arguments: argparse.Namespace) -> int:
             if count == arguments.limit:
                 break
         seconds = time.perf_counter() - began
+    ended = [frame.reason for frame in skipped if frame.ends]
     if skipped and not count:
         raise SourceError(f"none of the {len(skipped)} images of {source.description} could be read")
     if sys.stderr.isatty():
         where = f", pictures in {arguments.save}" if arguments.save is not None else ""
         print(f"{count} frames, {found} detections, {count / seconds:.1f} frames/s{where}", file=sys.stderr)
+    if ended:
+        raise SourceEndedError(ended[0])
     if skipped:
+        what = "frames" if source.rate is not None else "images"
         raise UnreadableFramesError(
-            f"{len(skipped)} of {count + len(skipped)} images of {source.description} could not be read"
+            f"{len(skipped)} of {count + len(skipped)} {what} of {source.description} could not be read"
         )
     return 0
 
@@ -130,9 +136,9 @@ def json_line(frame: Frame, detections: Detections, encoding: str) -> str:
     return _json(head | detections.to_dict(), encoding)
 
 
-def error_line(image: Unreadable, encoding: str) -> str:
-    """The same for an image that could not be read: why, and no ``detections``, which would say it is empty."""
-    return _json({"source": image.name, "index": image.index, "error": image.reason}, encoding)
+def error_line(frame: Unreadable, encoding: str) -> str:
+    """The same for a frame that could not be read: why, and no ``detections``, which would say it is empty."""
+    return _json({"source": frame.name, "index": frame.index, "error": frame.reason}, encoding)
 
 
 def _json(values: dict[str, Any], encoding: str) -> str:

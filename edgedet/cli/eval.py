@@ -5,6 +5,9 @@ application feels: pictures with objects in which nothing is found, and object-f
 
 Average precision wants every detection down to the lowest scores. An artifact exported with a high --conf is judged
 as it runs, and its figures are lower than published ones; export with --conf 0.001 to compare with those.
+
+Pictures that cannot be read are left out and named, here and under "problems" in the JSON; their objects count
+neither as found nor as missed, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, fraction, positive_integer
-from edgedet.errors import UsageError
+from edgedet.errors import UnreadableFramesError, UsageError
 from edgedet.files import atomic_path, require_writable_parent
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ LOW_ENOUGH = 0.05
 DEFAULT_WORST = 10
 CURVES_NAME = "curves.png"
 CLASSES_SHOWN = 25
+PROBLEMS_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--classes", metavar="NAMES", type=class_names, help="judge only these, a,b,c or a .txt file")
     data.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N pictures")
     data.add_argument(
-        "--strict", action="store_true", help="stop at the first bad annotation instead of dropping it"
+        "--strict", action="store_true", help="stop at the first bad annotation or picture instead of dropping it"
     )
     data.add_argument("--negatives", metavar="DIR", help="pictures without objects, for false alarms")
     run_group = parser.add_argument_group("the detector")
@@ -118,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
             threshold=arguments.threshold,
             false_alarm_rate=arguments.false_alarm_rate,
             lowest_score=detector.thresholds.score,
+            unreadable=strictness,
             progress=progress,
         )
         drawn = {}
@@ -128,10 +133,11 @@ def run(arguments: argparse.Namespace) -> int:
             save_curves(evaluation, arguments.save / CURVES_NAME)
         lowest = detector.thresholds.score
         data = _artifact(detector) | evaluation.to_dict({number: path.resolve() for number, path in drawn.items()})
-        data["problems"] = [str(problem) for problem in dataset.problems]
+        data["problems"] = [str(problem) for problem in (*dataset.problems, *evaluation.problems)]
         data["notes"] = dataset.notes
     if arguments.json == "-":
         print(json.dumps(data, indent=1, allow_nan=False))
+        _require_readable(evaluation)
         return 0
     if arguments.json is not None:
         with atomic_path(arguments.json) as temporary:
@@ -144,7 +150,16 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         if where is not None:
             print(f"{what} in {where}", file=sys.stderr)
+    _require_readable(evaluation)
     return 0
+
+
+def _require_readable(evaluation: Evaluation) -> None:
+    if evaluation.problems:
+        raise UnreadableFramesError(
+            f"{len(evaluation.problems)} pictures could not be read and are left out of these figures; "
+            f"{evaluation.problems[0].reason}"
+        )
 
 
 def _artifact(detector: Detector) -> dict[str, Any]:
@@ -167,6 +182,11 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
     """The report for people; ``lowest_score``: the detector's own threshold."""
     coco = evaluation.coco
     yield evaluation.dataset
+    if evaluation.problems:
+        yield f"left out, they cannot be read: {len(evaluation.problems)} pictures, with the objects on them"
+        yield from (f"  {problem.reason}" for problem in evaluation.problems[:PROBLEMS_SHOWN])
+        if len(evaluation.problems) > PROBLEMS_SHOWN:
+            yield f"  and {len(evaluation.problems) - PROBLEMS_SHOWN} more (--json has them all)"
     if coco.left_out:
         yield f"left out, the detector does not know them: {', '.join(coco.left_out)}"
     yield ""

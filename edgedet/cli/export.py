@@ -34,6 +34,7 @@ from edgedet.errors import (
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, default_output
 from edgedet.export.training import NOTHING_STATED, TrainingSettings, parse_settings
 from edgedet.files import require_writable_parent
+from edgedet.sources import is_there
 
 EXAMPLES = """\
 examples:
@@ -132,7 +133,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     precision.add_argument(
         "--target", choices=("cpu", "tensorrt"), help="whose INT8 dialect (cpu; for engines: tensorrt)"
     )
-    precision.add_argument("--calib", metavar="DATASET", help="images that set INT8 ranges; labels are not needed")
+    precision.add_argument(
+        "--calib",
+        metavar="SOURCE",
+        help="images that set INT8 ranges: a folder or dataset (labels are not needed), a pattern, video or camera",
+    )
     precision.add_argument(
         "--eval", metavar="DATASET", help="labelled images: accuracy is measured before and after"
     )
@@ -342,7 +347,7 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
 
     Raises:
         CalibrationError: INT8 without calibration images.
-        DatasetError: a dataset that is not there.
+        DatasetError: a dataset or source that is not there.
         UsageError: options that do not go together.
         RuntimeUnavailableError: an engine is wanted and TensorRT is not installed.
     """
@@ -363,9 +368,10 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
                 raise UsageError(
                     f"{option} is about INT8, but precision is {precision}: add --int8 or drop {option}"
                 )
-    for option, dataset in (("--calib", arguments.calib), ("--eval", arguments.eval)):
-        if dataset is not None and not _is_there(dataset):
-            raise DatasetError(f"{option} {dataset}: no such file or folder")
+    for option, name in (("--calib", arguments.calib), ("--eval", arguments.eval)):
+        if name is not None and not is_there(name):
+            missing = "no file matches it" if any(letter in name for letter in "*?[") else "no such file or folder"
+            raise DatasetError(f"{option} {name}: {missing}")
     if output.suffix.lower() not in ENGINE_SUFFIXES:
         for name in ("container", *ENGINE_OPTIONS):
             if getattr(arguments, name) is not None:
@@ -381,12 +387,6 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
             f"building {output.name} needs TensorRT, which is not installed here (see edgedet doctor). "
             "Engines are built on the machine that runs them: export to .onnx here, and build from that file there"
         )
-
-
-def _is_there(dataset: str) -> bool:
-    """Whether ``PATH[:SPLIT]`` exists; a colon may belong to the path itself."""
-    before_colon = dataset.rpartition(":")[0]
-    return Path(dataset).exists() or (before_colon != "" and Path(before_colon).exists())
 
 
 def report_lines(report: ExportReport) -> Iterator[str]:

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     axes.add_argument("--conf", type=_list_of(fraction), default=(), metavar="X,X", help="score thresholds")
     data = parser.add_argument_group("data")
     data.add_argument("--eval", metavar="DATASET", help="labelled images that judge")
-    data.add_argument("--calib", metavar="DATASET", help="images that set INT8 ranges")
+    data.add_argument("--calib", metavar="SOURCE", help="what sets INT8 ranges: images, a dataset, a video")
     data.add_argument(
         "--guard", metavar="DATASET", help="labelled images to which INT8's accuracy guard holds itself"
     )

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from edgedet.absent import explained
-from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
+from edgedet.datasets.rows import Strictness
 from edgedet.detections import Detections
+from edgedet.errors import DatasetError
 from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
 from edgedet.evaluate.coco import CocoEvaluator, CocoMetrics
@@ -74,8 +76,9 @@ class Evaluation:
     ``classes``: by label. ``voc_11_point``, ``voc_area``, ``ranked``: means over the classes that occur.
     ``chosen_by``: why the working point is where it is. ``by_threshold``: the working points at 0.00, 0.01, … 0.99.
     ``alarm_threshold``: the lowest threshold that keeps false alarms at ``alarm_rate``, None where not asked, NaN
-    where there is none.
-    ``images``: every picture's errors at the working point, worst first.
+    where there is none. ``images``: every picture's errors at the working point, worst first. ``problems``:
+    pictures that could not be decoded. They have no part in any figure: their objects count neither as found nor
+    as missed.
     """
 
     dataset: str
@@ -91,6 +94,7 @@ class Evaluation:
     images: tuple[ImageErrors, ...] = field(repr=False)
     alarm_rate: float | None = None
     alarm_threshold: float | None = None
+    problems: tuple[Problem, ...] = ()
 
     def to_dict(self, drawn: Mapping[int, Path] | None = None) -> dict[str, Any]:
         """Plain values for JSON: COCO's figures at the top, everything else by its name.
@@ -117,6 +121,7 @@ class Evaluation:
                 "kind": KIND,
                 "version": VERSION,
                 "dataset": self.dataset,
+                "problems": [str(problem) for problem in self.problems],
                 "names": self.names,
                 **coco,
                 "voc": explained(
@@ -164,8 +169,10 @@ class _Collector:
         self.top: list[float] = []
         self.to_find: list[int] = []
         self.empty: list[bool] = []
+        self.numbers: list[int] = []
 
-    def add(self, record: ImageRecord, detections: Detections) -> None:
+    def add(self, number: int, record: ImageRecord, detections: Detections) -> None:
+        self.numbers.append(number)
         self.coco.add(record, detections)
         self._keep(record, detections)
 
@@ -196,6 +203,7 @@ def evaluate(
     threshold: float | None = None,
     false_alarm_rate: float | None = None,
     lowest_score: float = 0.0,
+    unreadable: Strictness = "drop",
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Judge a detector (or a function from frame to ``Detections``) on a labelled dataset.
@@ -207,27 +215,40 @@ def evaluate(
     less, so nothing is said of lower thresholds. Memory does not grow with the number of pictures beyond a few
     bytes each.
 
+    ``unreadable``: pictures that cannot be decoded are left out, with their objects, and named in ``problems``; or
+    ``stop``.
+
     Raises:
-        DatasetError: no labels, or a picture that cannot be decoded.
+        DatasetError: no labels, or none left once what cannot be decoded is left out; a picture that cannot be
+            decoded, where that stops.
         UsageError: detector and dataset share no class.
         MissingDependencyError: pycocotools is not installed.
     """
     require_labels(dataset)
     collector: _Collector | None = None
     judged = dataset
-    for index, _, detections in run_over(detector, dataset, progress=progress):
+    problems: list[Problem] = []
+    drop = problems.append if unreadable == "drop" else None
+    for index, _, detections in run_over(detector, dataset, unreadable=drop, progress=progress):
         if collector is None:
             judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
             notes = match_classes(dataset.names, detections.names).notes
             dataset = replace(dataset, notes=(*dataset.notes, *notes))
             collector = _Collector(judged.names)
-        collector.add(judged.images[index], relabel(detections, judged.names))
-    assert collector is not None, "a dataset without images has no boxes either"
+        collector.add(index, judged.images[index], relabel(detections, judged.names))
+    if collector is None:
+        raise DatasetError(
+            f"none of the {len(problems)} pictures of {dataset.source} can be read: {problems[0].reason}"
+        )
+    if problems:
+        require_labels(replace(dataset, images=tuple(dataset.images[number] for number in collector.numbers)))
     if negatives is not None:
-        for _, _, detections in run_over(detector, negatives, progress=progress, stage="looking for false alarms"):
+        stage = "looking for false alarms"
+        for _, _, detections in run_over(detector, negatives, unreadable=drop, progress=progress, stage=stage):
             collector.add_negative(relabel(detections, judged.names))
     left_out = tuple(name for name in dataset.names if name not in judged.names)
-    return _conclude(collector, dataset, left_out, threshold, false_alarm_rate, lowest_score)
+    evaluation = _conclude(collector, dataset, left_out, threshold, false_alarm_rate, lowest_score)
+    return replace(evaluation, problems=tuple(problems))
 
 
 def _conclude(  # noqa: PLR0917
@@ -256,8 +277,9 @@ def _conclude(  # noqa: PLR0917
         at, chosen_by = best_f1_threshold(ranking), "best F1 on this dataset"
         if np.isnan(at):
             at, chosen_by = lowest_score, "all that is reported: no box is right, so no threshold is best"
+    used = replace(dataset, images=tuple(dataset.images[number] for number in collector.numbers))
     return Evaluation(
-        dataset=dataset.describe(),
+        dataset=used.describe(),
         names=collector.names,
         coco=collector.coco.metrics(left_out),
         classes=classes,
@@ -289,11 +311,14 @@ def _image_errors(
     collector: _Collector, dataset: Dataset, rows: np.ndarray[Any, Any], threshold: float
 ) -> tuple[ImageErrors, ...]:
     kept = rows[rows["score"] >= np.float32(threshold)]
-    found = np.bincount(kept["image"][kept["state"] == State.TRUE], minlength=len(dataset))
-    false = np.bincount(kept["image"][kept["state"] == State.FALSE], minlength=len(dataset))
-    missed = np.array(collector.to_find[: len(dataset)]) - found
-    order = np.lexsort((np.arange(len(dataset)), -(missed + false)))
-    return tuple(ImageErrors(int(i), str(dataset.images[i].path), int(missed[i]), int(false[i])) for i in order)
+    numbers = collector.numbers
+    found = np.bincount(kept["image"][kept["state"] == State.TRUE], minlength=len(numbers))
+    false = np.bincount(kept["image"][kept["state"] == State.FALSE], minlength=len(numbers))
+    missed = np.array(collector.to_find[: len(numbers)]) - found
+    order = np.lexsort((np.arange(len(numbers)), -(missed + false)))
+    return tuple(
+        ImageErrors(numbers[i], str(dataset.images[numbers[i]].path), int(missed[i]), int(false[i])) for i in order
+    )
 
 
 def _top(detections: Detections) -> float:

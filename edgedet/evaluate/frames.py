@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
 from edgedet.detections import Detections
-from edgedet.errors import DatasetError
+from edgedet.errors import DatasetError, SourceError
+from edgedet.image_file import read_image
 
 Frame = NDArray[np.uint8]
 Detect = Callable[[Frame], Detections]
@@ -51,27 +51,32 @@ def require_labels(dataset: Dataset) -> None:
         raise DatasetError(f"{dataset.describe()}: without a single box there is nothing to find")
 
 
-def read_frame(path: Path) -> Frame | None:
-    """The picture as OpenCV decodes it (uint8 [H, W, 3], BGR, upright), or None."""
-    import cv2
-
-    frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return None if frame is None else np.asarray(frame, np.uint8)
 
 
 def run_over(
-    detector: DetectorLike | Detect, dataset: Dataset, *, progress: Progress = silent, stage: str = "evaluating"
+    detector: DetectorLike | Detect,
+    dataset: Dataset,
+    *,
+    unreadable: Callable[[Problem], None] | None = None,
+    progress: Progress = silent,
+    stage: str = "evaluating",
 ) -> Iterator[tuple[int, ImageRecord, Detections]]:
     """Number, record and detections (the detector's own labels) of every picture, one at a time.
 
+    ``unreadable`` is told of every picture that cannot be decoded, and the rest goes on.
+
     Raises:
-        DatasetError: a picture that cannot be decoded.
+        DatasetError: a picture that cannot be decoded, with nobody to tell it to.
     """
     detect = detect_function(detector)
     for index, record in enumerate(dataset.images):
         progress(stage, index, len(dataset))
-        frame = read_frame(record.path)
-        if frame is None:
-            raise DatasetError(f"{record.path} cannot be decoded although its header is sound; remove or mend it")
+        try:
+            frame = read_image(record.path)
+        except SourceError as error:
+            if unreadable is None:
+                raise DatasetError(f"{error}; or take it out of {dataset.source}") from error
+            unreadable(Problem(record.path.name, str(error), "image dropped"))
+            continue
         yield index, record, detect(frame)
     progress(stage, len(dataset), len(dataset))

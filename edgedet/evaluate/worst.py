@@ -13,9 +13,10 @@ from edgedet.datasets.dataset import Dataset
 from edgedet.errors import OutputError
 from edgedet.evaluate.class_match import relabel
 from edgedet.evaluate.evaluation import Evaluation
-from edgedet.evaluate.frames import Detect, DetectorLike, detect_function, read_frame
+from edgedet.evaluate.frames import Detect, DetectorLike, detect_function
 from edgedet.evaluate.matching import State, counted_objects, match_image
 from edgedet.files import atomic_path
+from edgedet.image_file import read_image
 
 Colour = tuple[int, int, int]
 # Blue and orange stay apart for most colour-blind eyes, which red and green do not; BGR.
@@ -35,6 +36,7 @@ def save_worst(
 
     Raises:
         OutputError: the folder cannot be written.
+        SourceError: a picture can no longer be read.
     """
     detect = detect_function(detector)
     judged = dataset.select_classes(evaluation.names)
@@ -42,9 +44,7 @@ def save_worst(
     worst = [entry for entry in evaluation.images[:count] if entry.errors]
     for rank, entry in enumerate(worst, 1):
         record = judged.images[entry.number]
-        frame = read_frame(record.path)
-        if frame is None:
-            continue
+        frame = read_image(record.path)
         found = relabel(detect(frame), judged.names)
         found = found[found.scores >= np.float32(evaluation.at.threshold)]
         states, seen = match_image(record, found)

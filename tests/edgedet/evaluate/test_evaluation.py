@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from edgedet.datasets import Dataset, read_dataset
 from edgedet.errors import DatasetError
+from edgedet.evaluate.coco import evaluate_coco
 from edgedet.evaluate.evaluation import Evaluation, evaluate
 from edgedet.evaluate.worst import FOUND, INVENTED, MISSED, save_worst
 from tests.edgedet.evaluate.conftest import make_record
@@ -127,8 +129,65 @@ def test_worst_images_show_what_was_found_missed_and_invented(
     assert entry == {"drawn": str(drawn[0]), "caption": "0.png: 1 missed, 1 false"}
 
 
-def test_a_picture_that_breaks_on_the_way_is_named(make_dataset: MakeDataset, rote: Rote) -> None:
+def cut_off(path: Path) -> None:
+    """A JPEG that ends in the middle, in place of the picture; OpenCV's reader alone gives it, half grey."""
+    noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), np.uint8)
+    whole = cv2.imencode(".jpg", noise)[1].tobytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_picture_that_cannot_be_decoded_has_no_part_in_any_figure(
+    broken: int, make_dataset: MakeDataset, rote: Rote
+) -> None:
+    whole = make_dataset(*PICTURES)
+    kept = [index for index in range(3) if index != broken]
+    without = replace(whole, images=tuple(whole.images[index] for index in kept))
+    expected = evaluate(rote(*ANSWERS), without).to_dict()
+    cut_off(whole.images[broken].path)
+    evaluation = evaluate(rote(*ANSWERS), whole)
+    # Neither found nor missed: as if the picture, and what is on it, were not there.
+    for name in ("map", "ap50", "voc", "ranked", "working_point", "by_threshold", "per_class_at_iou_50", "dataset"):
+        assert evaluation.to_dict()[name] == expected[name], name
+    assert sorted(entry.number for entry in evaluation.images) == kept
+    (problem,) = evaluation.problems
+    assert str(whole.images[broken].path) in problem.reason and "is cut off" in problem.reason
+    assert evaluation.to_dict()["problems"] == [str(problem)]
+
+
+def test_object_free_pictures_that_cannot_be_decoded_are_named_too(make_dataset: MakeDataset, rote: Rote) -> None:
+    negatives = make_dataset([], [], folder="rooms")
+    cut_off(negatives.images[0].path)
+    evaluation = evaluate(rote(*ANSWERS), make_dataset(*PICTURES), negatives=negatives)
+    assert evaluation.at.images_without_objects == 2
+    assert len(evaluation.problems) == 1
+
+
+def test_the_worst_pictures_are_drawn_under_their_own_numbers(
+    make_dataset: MakeDataset, rote: Rote, tmp_path: Path
+) -> None:
+    dataset = make_dataset(*PICTURES)
+    cut_off(dataset.images[0].path)
+    evaluation = evaluate(rote(*ANSWERS), dataset, threshold=0.1)
+    drawn = save_worst(rote(*ANSWERS), dataset, evaluation, tmp_path / "drawn", count=5)
+    assert [(number, path.name) for number, path in drawn.items()] == [(1, "01_1.jpg"), (2, "02_2.jpg")]
+
+
+def test_where_no_picture_can_be_decoded_there_is_nothing_to_judge(make_dataset: MakeDataset, rote: Rote) -> None:
+    dataset = make_dataset(*PICTURES)
+    cut_off(dataset.images[0].path)
+    cut_off(dataset.images[1].path)
+    with pytest.raises(DatasetError, match="without a single box"):
+        evaluate(rote(*ANSWERS), dataset)
+    cut_off(dataset.images[2].path)
+    with pytest.raises(DatasetError, match=r"none of the 3 pictures of made can be read: .*0\.png is cut off"):
+        evaluate(rote(*ANSWERS), dataset)
+
+
+def test_strictly_a_picture_that_breaks_on_the_way_stops(make_dataset: MakeDataset, rote: Rote) -> None:
     dataset = make_dataset(*PICTURES)
     dataset.images[1].path.write_bytes(b"gone bad")
-    with pytest.raises(DatasetError, match=r"1\.png cannot be decoded"):
-        evaluate(rote(*ANSWERS), dataset)
+    with pytest.raises(DatasetError, match=r"cannot decode the image .*1\.png"):
+        evaluate(rote(*ANSWERS), dataset, unreadable="stop")
+    with pytest.raises(DatasetError, match=r"cannot decode the image .*1\.png.*take it out of made"):
+        evaluate_coco(rote(*ANSWERS), dataset)

@@ -1,0 +1,118 @@
+"""The pictures to calibrate or to compare on: a dataset's, or whatever ``edgedet detect`` takes frames from."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.datasets import Dataset, read_dataset
+from edgedet.datasets.image_size import read_image_size
+from edgedet.frames import Frame, Unreadable
+from edgedet.image_file import read_image
+from edgedet.sources import is_dataset_name, open_source
+
+MOST_FRAMES = 500
+"""Of a video, so many at most are kept."""
+KEPT_BYTES = 512 * 2**20
+"""Frames of a video are kept decoded, up to here: they cannot be gone back to."""
+LIVE_FRAMES, LIVE_STEP = 100, 15
+"""Of a camera or stream that does not end, so many frames are taken, one of so many."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One of them. ``pixels``: uint8 [H, W, 3] BGR of a frame that cannot be read again; None: a file."""
+
+    name: str
+    width: int
+    height: int
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    def read(self) -> NDArray[np.uint8]:
+        """The picture, uint8 [H, W, 3] BGR.
+
+        Raises:
+            SourceError: it cannot be decoded.
+        """
+        return read_image(self.name) if self.pixels is None else self.pixels
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """``source``: what was asked for; ``notes``: what was left out of it, and how frames were chosen."""
+
+    source: str
+    pictures: tuple[Picture, ...]
+    notes: tuple[str, ...] = ()
+
+
+def pictures_of(source: str, *, first: int | None = None) -> Pictures:
+    """The pictures of a dataset (``PATH[:SPLIT]``, labels are not needed), or those of a source.
+
+    Of a video, frames are chosen that lie evenly over its length: every one, until as many are kept as are to be;
+    then every second, every fourth, and so on. ``first``: only so many, from the beginning.
+
+    Raises:
+        DatasetError, SourceError: not there, or not readable.
+    """
+    if is_dataset_name(source):
+        return of_dataset(read_dataset(source, needs="pictures"), first=first)
+    told: list[Unreadable] = []
+    with open_source(source, unreadable=told.append) as frames:
+        paths: list[Path] | None = getattr(frames, "paths", None)
+        if paths is not None:
+            sizes = [(path, read_image_size(path)) for path in paths]
+            found = tuple(
+                Picture(str(path), size.width if size else 0, size.height if size else 0)
+                for path, size in islice(sizes, first)
+            )
+            return Pictures(source, found)
+        if first is not None:
+            return Pictures(source, tuple(_in_memory(islice(frames, first))))
+        if getattr(frames, "endless", False):
+            taken = list(_in_memory(islice(frames, 0, LIVE_FRAMES * LIVE_STEP, LIVE_STEP)))
+            chosen = f"{len(taken)} frames, one of {LIVE_STEP}; another run sees others, a recording does not"
+        else:
+            taken, step = _evenly(frames)
+            chosen = f"{len(taken)} frames" + (f", one of {step}, evenly over its length" if step > 1 else "")
+    return Pictures(source, tuple(taken), (f"calibrated on {chosen}", *(f"{one.reason}; left out" for one in told)))
+
+
+def of_dataset(dataset: Dataset, *, first: int | None = None) -> Pictures:
+    """The pictures of a dataset that has been read."""
+    images = dataset.images[:first]
+    return Pictures(dataset.source, tuple(Picture(str(one.path), one.width, one.height) for one in images))
+
+
+def different(pixels: NDArray[np.generic]) -> int:
+    """A number that differs between different pictures (but once in four thousand million)."""
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
+def _in_memory(frames: Iterable[Frame]) -> Iterator[Picture]:
+    for frame in frames:
+        height, width = frame.image.shape[:2]
+        yield Picture(frame.name, width, height, frame.image)
+
+
+def _evenly(frames: Iterable[Frame]) -> tuple[list[Picture], int]:
+    """In one pass, without believing what a video says of its length."""
+    taken: list[Picture] = []
+    step = 1
+    room = MOST_FRAMES
+    for number, frame in enumerate(frames):
+        if number % step:
+            continue
+        room = min(room, max(KEPT_BYTES // frame.image.nbytes, 2))
+        if len(taken) >= room:
+            taken, step = taken[::2], step * 2
+            if number % step:
+                continue
+        taken += _in_memory([frame])
+    return taken, step
