@@ -16,9 +16,9 @@ from edgedet.errors import ExportError, UsageError
 from edgedet.export.family import Exported, GraphOptions
 from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input, pixel_factor
+from edgedet.export.layout import centred_corners
 from edgedet.export.nms import add_choice
 from edgedet.export.torch_graph import scale_first_convolution, swap_colours
-from edgedet.export.yolo import corners
 
 SCORE_THRESHOLD = 0.5
 """What transformers' ``post_process_object_detection`` uses when nothing is said."""
@@ -84,7 +84,7 @@ def export(
     answers, shares = _network(graph, network, spec)
     centre, size = graph.ops("Split", shares, graph.ints(2, 2), name="decode/centre_size", outputs=2, axis=-1)
     canvas = graph.constant([spec.width, spec.height] * 2)
-    boxes = graph.op("Mul", corners(graph, centre, size), canvas, name="decode/pixels")
+    boxes = graph.op("Mul", centred_corners(graph, centre, size), canvas, name="decode/pixels")
     rank = _rank_queries if head.activation == "softmax" else _rank_answers
     scores, query, label = rank(graph, answers, head, batch=spec.batch, count=count)
     add_choice(graph, boxes, scores, query, label, batch=spec.batch, count=count, conf=output.score_threshold)

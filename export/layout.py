@@ -83,7 +83,7 @@ def add_product(graph: GraphBuilder, objectness: str, classes: str, layout: Layo
     return graph.op("Transpose", scores, name="scores/by_class", perm=[0, 2, 1])
 
 
-def add_choice(
+def add_chosen(
     graph: GraphBuilder,
     raw: str,
     layout: Layout,

@@ -155,9 +155,10 @@ def add_ranked(
     ``boxes`` [N, K, 4] corners, ``scores`` [N, K], int64 ``labels`` [N, K], in any order.
     """
     count = min(max_detections, rows)
+    scores = keep_above(graph, scores, conf, name="nms/threshold")
     top, index = _rank(graph, scores, count)
     labels = graph.op("GatherElements", labels, index, name="nms/label", axis=1)
-    add_choice(graph, boxes, top, index, labels, batch=batch, count=count, conf=conf)
+    _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
 
 
 def add_choice(

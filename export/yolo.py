@@ -11,7 +11,7 @@ from edgedet.export.family import Exported, GraphOptions, output_spec
 from edgedet.export.foreign import ForeignGraph, literal, only_output
 from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input
-from edgedet.export.layout import Layout, add_boxes_and_scores, add_choice, layouts_of
+from edgedet.export.layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
 from edgedet.export.nms import add_all_labels_nms, add_best_label_nms
 from edgedet.export.torch_graph import begins_with_convolution, scale_first_convolution, swap_colours
 from edgedet.export.trial import anchor_places, judged, observe
@@ -125,8 +125,15 @@ def export(
         if options.iou is not None:
             raise UsageError("--iou is for NMS, which this detector does without; leave it out")
         output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best", format="detections")
-        limits = {"conf": output.score_threshold, "max_detections": output.max_detections}
-        add_choice(graph, raw, layout, shape=shape, **limits, **size)
+        add_chosen(
+            graph,
+            raw,
+            layout,
+            shape=shape,
+            conf=output.score_threshold,
+            max_detections=output.max_detections,
+            **size,
+        )
         if foreign.metadata.get("head") == RTDETR_HEAD:
             resize = ResizeRule("stretch")
     else:

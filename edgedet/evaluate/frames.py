@@ -51,8 +51,6 @@ def require_labels(dataset: Dataset) -> None:
         raise DatasetError(f"{dataset.describe()}: without a single box there is nothing to find")
 
 
-
-
 def run_over(
     detector: DetectorLike | Detect,
     dataset: Dataset,
