@@ -64,14 +64,31 @@ def untrained(name: str) -> Any:
     kind = ultralytics.RTDETR if name.startswith("rtdetr") else ultralytics.YOLO
     with contextlib.redirect_stdout(sys.stderr):
         model = kind(f"{name}.yaml")
-    head = model.model.model[-1]
-    for branch in (*getattr(head, "cv3", ()), *(getattr(head, "one2one_cv3", None) or ())):
-        layer = branch[-1]
-        layer.weight.data.normal_(0, 60)
-        layer.bias.data.fill_(-1)
-    for layer in getattr(head, "dec_score_head", ()):
-        layer.weight.data.normal_(0, 0.2)
+    network = model.model
+    head = network.model[-1]
+    if name.startswith("rtdetr"):
+        for layer in head.dec_score_head:
+            layer.weight.data.normal_(0, 0.2)
+        return model
+    layers = [branch[-1] for branch in (*head.cv3, *(getattr(head, "one2one_cv3", None) or ()))]
+    hooks = [layer.register_forward_pre_hook(_spread) for layer in layers]
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    scenes = np.stack([golden_frame(seed, 320, 320) for seed in SEEDS]).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        network(torch.from_numpy(np.ascontiguousarray(scenes)).float() / 255)
+    network.eval()
+    for hook in hooks:
+        hook.remove()
     return model
+
+
+def _spread(layer: Any, inputs: tuple[Any, ...]) -> None:
+    """Weights under which logits have a standard deviation of about 2, whatever the untrained features are."""
+    (features,) = inputs
+    layer.weight.data.normal_(0, 2 / (layer.weight[0].numel() ** 0.5 * float(features.square().mean().sqrt())))
+    layer.bias.data.fill_(-5)
 
 
 def exported(name: str, folder: Path, imgsz: int) -> Path:
@@ -165,6 +182,7 @@ def rows(names: list[str], imgsz: int, precisions: list[str]) -> Iterator[tuple[
 def main() -> None:
     """Print the table, a row at a time."""
     os.environ["YOLO_OFFLINE"], os.environ["YOLO_AUTOINSTALL"] = "true", "false"
+    os.environ["YOLO_VERBOSE"] = "false"
     everything = [*DEFAULTS, *VARIANTS]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", default=",".join(everything))

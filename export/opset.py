@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from numpy.typing import NDArray
 from onnx import defs, helper, numpy_helper
 
@@ -58,26 +59,47 @@ def to_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
                 f"{path} uses opset {version}, onnx {onnx.__version__} knows {defs.onnx_opset_version()} and "
                 "older; update onnx (pip install -U onnx), or export it again with an opset from 13 to 22"
             )
-        model = _lowered(simplify(model), version, path)
+        model = _lowered(_written_out(simplify(model), version, path), version, path)
     model.ir_version = IR_VERSION
     return simplify(model)
 
 
+def _written_out(model: onnx.ModelProto, version: int, path: Path) -> onnx.ModelProto:
+    """Operators that did not exist, written out; what their definitions compute of constants is folded."""
+    for _ in range(NESTED_BODIES):
+        if all(_schema(node.op_type, OPSET) is not None for node in model.graph.node):
+            break
+        model = simplify(_each(model, version, path, _write_out))
+    return model
+
+
 def _lowered(model: onnx.ModelProto, version: int, path: Path) -> onnx.ModelProto:
+    model = _each(model, version, path, _lower)
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", OPSET))
+    return model
+
+
+def _each(
+    model: onnx.ModelProto,
+    version: int,
+    path: Path,
+    change: Callable[[onnx.NodeProto, int, _Context], list[onnx.NodeProto]],
+) -> onnx.ModelProto:
+    """Exchange every node for what ``change`` makes of it."""
     graph = model.graph
     context = _Context(graph, static_shapes(model))
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         try:
-            nodes.extend(_lower(node, version, context, depth=0))
+            nodes.extend(change(node, version, context))
         except UnlowerableError as reason:
             raise ArtifactError(
                 f"{path} uses opset {version}, and its {node.op_type} {node.name or node.output[0]} has no "
                 f"equivalent in opset {OPSET} ({reason}); export it again with opset {OPSET}"
             ) from None
-    del graph.node[:], model.opset_import[:]
+    del graph.node[:]
     graph.node.extend(nodes)
-    model.opset_import.append(helper.make_opsetid("", OPSET))
     return model
 
 
@@ -119,20 +141,32 @@ class _Context:
         return f"opset{OPSET}/{stem}_{self._count}"
 
 
-def _lower(node: onnx.NodeProto, version: int, context: _Context, *, depth: int) -> list[onnx.NodeProto]:
+def _lower(node: onnx.NodeProto, version: int, context: _Context) -> list[onnx.NodeProto]:
     """Nodes of our opset that compute what ``node`` of opset ``version`` does."""
-    if node.domain not in MAIN:
-        raise UnlowerableError(f"it is an operator of {node.domain}")
-    new, old = _schema(node.op_type, version), _schema(node.op_type, OPSET)
-    if new is None:
-        raise UnlowerableError(f"opset {version} has no such operator")
-    if old is not None and old.since_version == new.since_version:
+    new, old = _schemas(node, version)
+    if old is None:
+        raise UnlowerableError("it did not exist")
+    if old.since_version == new.since_version:
         return [node]
     if node.op_type in REWRITTEN:
         return REWRITTEN[node.op_type](node, context)
-    if old is not None:
-        return [_same_use(node, old, new)]
-    return _by_definition(node, new, version, context, depth)
+    return [_same_use(node, old, new)]
+
+
+def _write_out(node: onnx.NodeProto, version: int, context: _Context) -> list[onnx.NodeProto]:
+    """The definition of an operator that our opset has not."""
+    new, old = _schemas(node, version)
+    return [node] if old is not None else _definition(node, new, version, context)
+
+
+def _schemas(node: onnx.NodeProto, version: int) -> tuple[Any, Any]:
+    """Of the operator in opset ``version``, and in ours, None where it did not exist."""
+    if node.domain not in MAIN:
+        raise UnlowerableError(f"it is an operator of {node.domain}")
+    new = _schema(node.op_type, version)
+    if new is None:
+        raise UnlowerableError(f"opset {version} has no such operator")
+    return new, _schema(node.op_type, OPSET)
 
 
 def _schema(op_type: str, version: int) -> Any:
@@ -167,11 +201,9 @@ def _with_attributes(node: onnx.NodeProto, attributes: list[onnx.AttributeProto]
     return node
 
 
-def _by_definition(
-    node: onnx.NodeProto, schema: Any, version: int, context: _Context, depth: int
-) -> list[onnx.NodeProto]:
-    """An operator that did not exist, written out as ONNX itself defines it."""
-    if depth >= NESTED_BODIES or not (schema.has_function or schema.has_context_dependent_function):
+def _definition(node: onnx.NodeProto, schema: Any, version: int, context: _Context) -> list[onnx.NodeProto]:
+    """An operator as ONNX itself defines it, in nodes of opset ``version``."""
+    if not (schema.has_function or schema.has_context_dependent_function):
         raise UnlowerableError("it did not exist")
     if schema.has_function:
         function = schema.function_body
@@ -183,8 +215,8 @@ def _by_definition(
     defaults = {name: spec.default_value for name, spec in schema.attributes.items() if spec.default_value.name}
     inputs = [*node.input, *([""] * (len(function.input) - len(node.input)))]
     names = dict(zip(function.input, inputs, strict=True)) | dict(zip(function.output, node.output, strict=False))
-    version = next((int(entry.version) for entry in function.opset_import if entry.domain in MAIN), version)
-    lowered = []
+    since = next((int(entry.version) for entry in function.opset_import if entry.domain in MAIN), version)
+    written = []
     for inner in function.node:
         copy = onnx.NodeProto.FromString(inner.SerializeToString())
         for places in (copy.input, copy.output):
@@ -204,8 +236,11 @@ def _by_definition(
             value = np.asarray(helper.get_attribute_value(copy.attribute[0]))
             value = value.astype(np.int64 if value.dtype.kind == "i" else np.float32)
             copy = helper.make_node("Constant", [], copy.output, value=numpy_helper.from_array(value))
-        lowered.extend(_lower(copy, version, context, depth=depth + 1))
-    return lowered
+        was, now = _schema(copy.op_type, since), _schema(copy.op_type, version)
+        if was is not None and now is not None and was.since_version != now.since_version:
+            _same_use(onnx.NodeProto.FromString(copy.SerializeToString()), now, was)
+        written.append(copy)
+    return written
 
 
 def _split(node: onnx.NodeProto, context: _Context) -> list[onnx.NodeProto]:

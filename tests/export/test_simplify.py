@@ -123,3 +123,84 @@ def test_a_size_that_is_computed_stays_whatever_the_empty_scales_say() -> None:
     expected = run(before)
     assert expected.shape == (1, 1, 2, 5)
     np.testing.assert_array_equal(run(simplify(before)), expected)
+
+
+def computed_halves(source: str, number: int) -> list[onnx.NodeProto]:
+    """``source`` [., 2n] cut in two as PyTorch's chunk is exported, the sum of both as ``half<number>``."""
+    name = f"{number}"
+    return [
+        helper.make_node("Shape", [source], [f"shape{name}"]),
+        helper.make_node("Gather", [f"shape{name}", "one"], [f"size{name}"]),
+        helper.make_node("Div", [f"size{name}", "two"], [f"middle{name}"]),
+        helper.make_node("Slice", [source, "zero", f"middle{name}", "one"], [f"first{name}"]),
+        helper.make_node("Slice", [source, f"middle{name}", f"size{name}", "one"], [f"second{name}"]),
+        helper.make_node("Add", [f"first{name}", f"second{name}"], [f"half{name}"]),
+        helper.make_node("Concat", [f"half{name}", f"first{name}"], [f"joined{name}"], axis=1),
+    ]
+
+
+@pytest.mark.parametrize("chunks", [1, 3, 8])
+def test_any_number_of_computed_chunks_is_folded(chunks: int) -> None:
+    """Every one's shape is known only when the one before is a constant."""
+    constants = {"zero": np.array([0]), "one": np.array([1]), "two": np.array([2])}
+    nodes, source = [helper.make_node("Concat", ["x", "x"], ["start"], axis=1)], "start"
+    for number in range(chunks):
+        nodes += computed_halves(source, number)
+        source = f"joined{number}"
+    before = model([*nodes, helper.make_node("Relu", [source], ["y"])], constants=constants)
+    expected = run(before)
+    after = simplify(before)
+    assert not {"Shape", "Gather", "Div"} & {node.op_type for node in after.graph.node}
+    np.testing.assert_array_equal(run(after), expected)
+
+
+def test_padding_that_is_computed_is_folded() -> None:
+    """As YOLOv3-tiny has it: zeros filled in, turned around and cast, all of constants."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["two"], ["zeros"], value=numpy_helper.from_array(np.array([0]))),
+        helper.make_node("Concat", ["given", "zeros"], ["flat"], axis=0),
+        helper.make_node("Reshape", ["flat", "pairs"], ["rows"]),
+        helper.make_node("Slice", ["rows", "last", "first", "axis", "last"], ["turned"]),
+        helper.make_node("Transpose", ["turned"], ["columns"], perm=[1, 0]),
+        helper.make_node("Reshape", ["columns", "last"], ["pads"]),
+        helper.make_node("Pad", ["x", "pads"], ["padded"]),
+        helper.make_node("Relu", ["padded"], ["y"]),
+    ]
+    constants = {
+        "two": np.array([2]), "given": np.array([0, 1]), "pairs": np.array([-1, 2]), "last": np.array([-1]),
+        "first": np.array([-(2**63) + 1]), "axis": np.array([0]),
+    }  # fmt: skip
+    before = model(nodes, constants=constants)
+    expected = run(before)
+    after = simplify(before)
+    assert [node.op_type for node in after.graph.node] == ["Pad", "Relu"]
+    np.testing.assert_array_equal(run(after), expected)
+
+
+def test_nodes_in_any_order_are_sorted() -> None:
+    """ONNX Runtime takes them so, and its own converter to float16 writes them so."""
+    nodes = [
+        helper.make_node("Relu", ["doubled"], ["y"]),
+        helper.make_node("Add", ["same", "same"], ["doubled"]),
+        helper.make_node("Identity", ["x"], ["same"]),
+    ]
+    after = simplify(model(nodes, constants={}))
+    assert [node.op_type for node in after.graph.node] == ["Add", "Relu"]
+    np.testing.assert_array_equal(run(after), 2 * np.arange(6).reshape(2, 3))
+
+
+def test_what_only_a_branch_reads_is_kept() -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Add", ["doubled", "one"], ["inside"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("inside", TensorProto.FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["doubled"]),
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["any"], to=TensorProto.BOOL),
+        helper.make_node("If", ["any"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    after = simplify(model(nodes, constants={"one": np.float32(1)}))
+    np.testing.assert_array_equal(run(after), 2 * np.arange(6).reshape(2, 3) + 1)
