@@ -15,11 +15,9 @@ whole pixels, which the first readers of the format expect, would cost a small o
 
 from __future__ import annotations
 
-import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -38,50 +36,13 @@ from edgedet.datasets.layout import (
     whole_of,
 )
 from edgedet.datasets.locate import Listings, PictureIndex, path_parts
-from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
+from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size
 from edgedet.datasets.text import read_names_beside, read_text
+from edgedet.datasets.voc_annotation import Annotation, Listed, class_names, has_annotations, parse
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 
 LISTS = Path("ImageSets") / "Main"
-_CHALLENGE = re.compile(r"\s*The VOC\d{4} Database\s*")
-_ANNOTATION = re.compile(rb"<annotation[\s>]")
-_LOOKED_AT = 20
-"""So many XML files are looked into to find out whether a folder's are of this format."""
-
-
-class _NoDoctype(ET.TreeBuilder):
-    """Annotations need no document type, and only one can declare entities (billion laughs, file inclusion)."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ET.ParseError("document type declarations are not accepted")
-
-
-@dataclass(frozen=True)
-class _Object:
-    where: str
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool
-    crowd: bool
-
-
-@dataclass(frozen=True)
-class _Annotation:
-    where: str
-    picture: Path
-    stated: tuple[int, int] | None
-    objects: tuple[_Object, ...]
-    split: str
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """An annotation file, its split, and where that is said."""
-
-    path: Path
-    split: str
-    where: str
 
 
 def find_root(path: Path) -> Layout | None:
@@ -95,7 +56,7 @@ def find_root(path: Path) -> Layout | None:
 
 def find_beside(path: Path) -> Layout | None:
     """A folder with such XML somewhere in it; None where there is none."""
-    return _tree(path) if path.is_dir() and _has_annotations(_xml_files(path)) else None
+    return _tree(path) if path.is_dir() and has_annotations(_xml_files(path)) else None
 
 
 def _tree(path: Path) -> Layout:
@@ -134,9 +95,7 @@ def _read_tree(
     others = split_folders(root) if root != folder.absolute() else []
     every = [xml for place in [folder, *(o for o in others if o != folder.absolute())] for xml in _xml_files(place)]
     listed = [
-        _Listed(xml, split, xml.relative_to(folder).as_posix())
-        for split in splits or ("",)
-        for xml in groups[split]
+        Listed(xml, split, xml.relative_to(folder).as_posix()) for split in splits or ("",) for xml in groups[split]
     ]
     names = read_names_beside(folder) or read_names_beside(root)
     named = [other.name for other in others] or list(groups)
@@ -147,7 +106,7 @@ def _read_tree(
 
 
 def _content(
-    listed: Sequence[_Listed],
+    listed: Sequence[Listed],
     index: PictureIndex,
     every: Sequence[Path],
     *,
@@ -161,7 +120,7 @@ def _content(
     annotations = []
     claimed: dict[Path, Path] = {}
     for one in listed:
-        annotation = _parse(one, index, root, log)
+        annotation = parse(one, index, root, log)
         if annotation is None:
             continue
         if claimed.setdefault(annotation.picture, one.path) != one.path:
@@ -176,13 +135,13 @@ def _content(
     if names is None:
         here = {thing.name for annotation in annotations for thing in annotation.objects}
         read = {one.path for one in listed}
-        elsewhere = {name for path in every if path not in read for name in _class_names(path)}
+        elsewhere = {name for path in every if path not in read for name in class_names(path)}
         names = tuple(sorted(here | elsewhere))
         notes += elsewhere_note(names, here, splits)
     return Content(names, tuple(_records(annotations, names, log)), notes)
 
 
-def _records(annotations: list[_Annotation], names: tuple[str, ...], log: ProblemLog) -> Iterator[ImageRecord]:
+def _records(annotations: list[Annotation], names: tuple[str, ...], log: ProblemLog) -> Iterator[ImageRecord]:
     labels = {name: label for label, name in enumerate(names)}
     for annotation in annotations:
         size = picture_size(annotation.picture, annotation.where, log, annotation.stated)
@@ -205,7 +164,7 @@ def _records(annotations: list[_Annotation], names: tuple[str, ...], log: Proble
         yield build_record(annotation.picture, size, rows, log, annotation.split)
 
 
-def _list(root: Path, home: Path, every: Sequence[Path], split: str) -> Iterator[_Listed]:
+def _list(root: Path, home: Path, every: Sequence[Path], split: str) -> Iterator[Listed]:
     path = root / LISTS / f"{split}.txt"
     lines = [line.strip() for line in read_text(path).splitlines()]
     if not any(lines):
@@ -218,7 +177,7 @@ def _list(root: Path, home: Path, every: Sequence[Path], split: str) -> Iterator
             # Lists of single classes carry a second column: 1, 0 or -1.
             names = (line, re.sub(r"\s+-?[01]$", "", line))
             found = _annotation_of(names[0], home, by_stem) or _annotation_of(names[1], home, by_stem)
-            yield _Listed(found or home / f"{names[1]}.xml", split, f"{split}.txt:{number}")
+            yield Listed(found or home / f"{names[1]}.xml", split, f"{split}.txt:{number}")
 
 
 def _annotation_of(name: str, home: Path, by_stem: dict[str, list[Path]]) -> Path | None:
@@ -240,72 +199,6 @@ def _annotation_of(name: str, home: Path, by_stem: dict[str, list[Path]]) -> Pat
 
 def _xml_files(folder: Path) -> list[Path]:
     return find_files(folder, (".xml",))
-
-
-def _has_annotations(paths: Sequence[Path]) -> bool:
-    """Whether XML files are of this format, by the first ones."""
-    for path in paths[:_LOOKED_AT]:
-        try:
-            with path.open("rb") as file:
-                # Whatever its encoding: UTF-16 puts a zero beside every letter.
-                if _ANNOTATION.search(file.read(4096).replace(b"\0", b"")):
-                    return True
-        except OSError:
-            continue
-    return False
-
-
-def _load(path: Path) -> ET.Element:
-    return ET.fromstring(path.read_bytes(), ET.XMLParser(target=_NoDoctype()))
-
-
-def _class_names(path: Path) -> set[str]:
-    """The classes in an annotation nobody asked to read; none where it is broken."""
-    try:
-        return {(node.findtext("name") or "").strip() for node in _load(path).iter("object")}
-    except (ET.ParseError, ValueError, LookupError, OSError):
-        return set()
-
-
-def _parse(listed: _Listed, index: PictureIndex, home: Path, log: ProblemLog) -> _Annotation | None:
-    path = listed.path
-    where = path.relative_to(home).as_posix()
-    try:
-        root = _load(path)
-    except ET.ParseError as error:
-        line = f":{error.position[0]}" if hasattr(error, "position") else ""
-        log.add(f"{where}{line}", f"broken XML ({str(error).partition(':')[0]})", "image dropped")
-        return None
-    except (ValueError, LookupError) as error:  # an encoding nobody knows
-        log.add(where, f"broken XML ({error})", "image dropped")
-        return None
-    except OSError:
-        log.add(f"{listed.where} ({path.name})", "missing annotation", "image dropped")
-        return None
-    sides = [to_number(root.findtext(f"size/{key}")) for key in ("width", "height")]
-    stated = (int(sides[0]), int(sides[1])) if all(math.isfinite(side) for side in sides) else None
-    shift = 1.0 if _CHALLENGE.fullmatch(root.findtext("source/database") or "") else 0.0
-    objects = []
-    for number, node in enumerate(root.iter("object"), 1):
-        corners = [to_number(node.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
-        objects.append(
-            _Object(
-                f"{where}:object {number}",
-                (node.findtext("name") or "").strip(),
-                (corners[0] - shift, corners[1] - shift, corners[2], corners[3]),
-                (node.findtext("difficult") or "0").strip() == "1",
-                (node.findtext("crowd") or "0").strip() == "1",
-            )
-        )
-    # By its own name first: the name inside is often one the picture had once.
-    stated_name = (root.findtext("filename") or "").strip()
-    pictures = index.beside(path) or index.named(stated_name)
-    if len(pictures) > 1:
-        log.add(f"{where} ({pictures[0].name})", "several pictures of that name", "image dropped")
-        return None
-    parts = path_parts(stated_name)
-    picture = pictures[0] if pictures else path.with_name(parts[-1] if parts else f"{path.stem}.jpg")
-    return _Annotation(where, picture, stated, tuple(objects), listed.split)
 
 
 def write_voc(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
