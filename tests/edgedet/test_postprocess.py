@@ -12,7 +12,7 @@ from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import plan_resize
-from edgedet.postprocess import Postprocessor, settle_thresholds
+from edgedet.postprocess import Found, Postprocessor, settle_thresholds
 
 RULE = ResizeRule("letterbox", place="center", rounding="round")
 HALVED = plan_resize(RULE, 100, 200, 100, 100)  # scale 0.5, 25 rows of border above
@@ -167,3 +167,106 @@ def test_ultralytics_nms_is_followed_to_its_rounding() -> None:
     theirs, unmoved = nms(boxes + 79 * 7680, scores, 0.5), nms(boxes, scores, 0.5)
     assert found.scores.tolist() == scores[theirs].tolist()
     assert theirs.tolist() != unmoved.tolist()
+
+
+def foreign_card(format: str, names: int = 3) -> ModelCard:
+    made = replace(card(format, label_mode="best", max_detections=300), names=tuple(f"n{i}" for i in range(names)))
+    return replace(made, input=replace(made.input, height=100, width=200))
+
+
+def decoded(of: ModelCard, *values: np.ndarray) -> list[Found]:
+    """Of several frames, one after the other."""
+    processor = Postprocessor(of, settle_thresholds(of), ("output0",))
+    return [processor.decode([value.astype(np.float32)]) for value in values]
+
+
+def test_objectness_times_class_score_decides() -> None:
+    rows = np.array(
+        [
+            [50, 50, 20, 10, 0.9, 0.1, 0.9, 0.2],
+            [150, 50, 20, 10, 0.9, 0.2, 0.1, 0.2],  # 0.18 is below the threshold
+            [150, 20, 20, 10, 0.2, 0.9, 0.9, 0.9],
+        ]
+    )
+    (found,) = decoded(foreign_card("yolo_objectness"), rows)
+    np.testing.assert_allclose(found.boxes, [[40, 45, 60, 55]])
+    np.testing.assert_allclose(found.scores, [0.81], rtol=1e-6)
+    assert found.labels.tolist() == [1]
+
+
+def test_rtdetrs_boxes_are_shares_of_the_canvas() -> None:
+    rows = np.array([[0.5, 0.5, 0.2, 0.4, 0.9, 2], [0.1, 0.1, 0.1, 0.1, 0.1, 0]])
+    (found,) = decoded(foreign_card("rtdetr_rows"), rows)
+    np.testing.assert_allclose(found.boxes, [[80, 30, 120, 70]], rtol=1e-6)
+    assert found.labels.tolist() == [2]
+
+
+GRID = np.stack(np.meshgrid(np.arange(4, 200, 8), np.arange(4, 100, 8)), -1).reshape(-1, 2)
+
+
+def anchors() -> np.ndarray:
+    """[A, 4 + 3], boxes 12 pixels around the places of a grid."""
+    drawn = np.random.default_rng(0).uniform(0, 0.9, (len(GRID), 3))
+    return np.concatenate([GRID, np.full_like(GRID, 12), drawn], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows - [0, 0, 0, 0, 3, 3, 3], "scores range from -3"),
+        (lambda rows: rows - [0, 0, 0, 0, -9, -9, -9], "scores range from 9"),
+        (lambda rows: rows * np.nan, "scores range"),
+        (lambda rows: rows / [200, 100, 200, 100, 1, 1, 1], "shares of the canvas"),
+        (lambda rows: rows + np.pad(rows[:, :2], ((0, 0), (2, 3))), "boxes are corners"),
+    ],
+)
+def test_a_foreign_output_that_contradicts_its_description_is_refused(change: Any, message: str) -> None:
+    of = foreign_card("yolo_xywh")
+    assert len(decoded(of, anchors().T)[0].boxes)
+    with pytest.raises(ArtifactError, match=message):
+        decoded(of, change(anchors()).T)
+    rows = change(anchors())
+    with pytest.raises(ArtifactError, match=message):
+        decoded(foreign_card("yolo_objectness"), np.insert(rows, 4, rows[:, 4], axis=1))
+
+
+def test_a_description_is_held_against_one_frame_only() -> None:
+    first, second = decoded(foreign_card("yolo_xywh"), anchors().T, anchors().T / 200)
+    assert len(first.boxes) and second.boxes.max(initial=0) < 2
+
+
+GOOD = [20.0, 20, 60, 50, 0.9, 1]
+
+
+@pytest.mark.parametrize(
+    ("format", "rows", "message"),
+    [
+        ("yolo_end2end", [[20, 20, 60, 50, 4.5, 1]], "scores range from 4.5 to 4.5"),
+        ("yolo_end2end", [[20, 20, 60, 50, 0, 0.9]], "the last of the six numbers is 0.9, expected a class number"),
+        ("yolo_end2end", [[0.1, 0.2, 0.3, 0.5, 0.9, 1]], "boxes reach 0.5, expected pixels"),
+        ("yolo_end2end", [[90, 60, 20, 10, 0.9, 1]], "most boxes have x2 < x1"),
+        ("rtdetr_rows", [GOOD], "boxes reach 60, expected shares"),
+    ],
+)
+def test_chosen_boxes_that_contradict_their_description(format: str, rows: list[list[float]], message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        decoded(foreign_card(format), np.array(rows))
+
+
+def test_a_frame_with_nothing_on_it_proves_nothing() -> None:
+    """NMS inside pads with zeros: the next frame is looked at as well."""
+    of = foreign_card("yolo_end2end")
+    assert [len(found.boxes) for found in decoded(of, np.zeros((300, 6)), np.array([GOOD]))] == [0, 1]
+    with pytest.raises(ArtifactError, match="scores range"):
+        decoded(of, np.zeros((300, 6)), np.array([[20, 20, 60, 50, 4.5, 1]]))
+
+
+def test_advice_for_what_another_tool_suppresses_is_that_tools() -> None:
+    of = replace(foreign_card("yolo_end2end"), provenance={"nms": "graph"})
+    for asked, message in (
+        ({"conf": 0.01}, "Ultralytics with conf=0.01"),
+        ({"iou": 0.1}, "Ultralytics with iou=0.1"),
+        ({"max_detections": 999}, "Ultralytics with max_det=999"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            settle_thresholds(of, **asked)  # type: ignore[arg-type]
