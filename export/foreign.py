@@ -12,6 +12,10 @@ import onnx
 from edgedet.errors import ArtifactError
 from edgedet.export.graph import IR_VERSION, OPSET
 from edgedet.export.simplify import simplify
+from edgedet.file_signs import START, what_it_is
+
+LARGEST = 2**31 - 1
+"""Bytes: what protocol buffers can be."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,37 @@ def read_graph(path: str | Path) -> onnx.ModelProto:
         raise ArtifactError(f"no such file: {path}")
     if path.is_dir():
         raise ArtifactError(f"{path} is a folder; expected an .onnx file")
-    if path.stat().st_size == 0:
+    size = path.stat().st_size
+    if size == 0:
         raise ArtifactError(f"{path} is empty; expected an ONNX graph")
+    with path.open("rb") as file:
+        what = what_it_is(file.read(START))
+    if what is not None:
+        raise ArtifactError(f"{path} is {what}, not an ONNX graph; expected an .onnx file")
+    if size > LARGEST:
+        raise ArtifactError(
+            f"{path} has {size} bytes, and an ONNX file has {LARGEST} at most; it is damaged, or something else"
+        )
     try:
         model = onnx.load(str(path))
     except Exception as error:  # protobuf's errors have no common base worth naming
         raise ArtifactError(f"{path} is not an ONNX graph, or is cut short ({_first_line(error)})") from error
     if not model.graph.node or not model.graph.output:
         raise ArtifactError(f"{path} holds no ONNX graph; expected nodes and outputs")
+    _check_constants(model, path)
     return model
+
+
+def _check_constants(model: onnx.ModelProto, path: Path) -> None:
+    for tensor in model.graph.initializer:
+        try:
+            onnx.numpy_helper.to_array(tensor)
+        except Exception as error:  # ValueError, KeyError or TypeError, by what is wrong with it
+            raise ArtifactError(
+                f"{path} is damaged: its constant {tensor.name!r} has not the numbers that its shape "
+                f"{list(tensor.dims)} and type {tensor.data_type} need ({_first_line(error)}); copy or export it "
+                "again"
+            ) from error
 
 
 def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None) -> ForeignGraph:
@@ -69,7 +95,8 @@ def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None) -> F
     tensor = image.type.tensor_type
     sizes = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
     if tensor.elem_type != onnx.TensorProto.FLOAT or len(sizes) != 4 or sizes[1] != 3:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        known = {number: name for name, number in onnx.TensorProto.DataType.items()}
+        kind = known.get(tensor.elem_type, f"type {tensor.elem_type}").lower()
         raise ArtifactError(
             f"{path}: input {image.name} is {kind} {sizes}, expected float32 [N, 3, H, W]; export it in full "
             "precision, edgedet makes fp16 and int8 itself"
@@ -92,7 +119,11 @@ def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None) -> F
         for index, name in enumerate(node.input):
             if name == original:
                 node.input[index] = "images"
-    model = simplify(_to_opset(model, path))
+    model = _to_opset(model, path)
+    try:
+        model = simplify(model)
+    except onnx.shape_inference.InferenceError as error:
+        raise ArtifactError(f"{path} holds operators that ONNX does not know ({_first_line(error)})") from error
     outputs = _output_shapes(model, path)
     batch, _, height, width = fixed
     return ForeignGraph(path, model, batch, height, width, outputs, metadata)
