@@ -24,6 +24,8 @@ def fields(content: Content, start: int, end: int) -> Iterator[tuple[int, int | 
     while position < end:
         key, position = _varint(content, position, end)
         field, wire = key >> 3, key & 7
+        if field == 0:  # also what a file of zeros is made of
+            raise DamagedError(f"byte {position} starts no field of an ONNX model")
         if wire == VARINT:
             value, position = _varint(content, position, end)
             yield field, value
@@ -33,8 +35,6 @@ def fields(content: Content, start: int, end: int) -> Iterator[tuple[int, int | 
         elif wire in (FIXED64, FIXED32):
             size = 8 if wire == FIXED64 else 4
         else:
-            raise DamagedError(f"byte {position} starts no field of an ONNX model")
-        if field == 0:
             raise DamagedError(f"byte {position} starts no field of an ONNX model")
         if size > end - position:
             raise DamagedError(f"a field of {size} bytes at byte {position} runs past the end, at byte {end}")

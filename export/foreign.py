@@ -12,6 +12,7 @@ import onnx
 from edgedet.errors import ArtifactError
 from edgedet.export.opset import to_opset
 from edgedet.export.simplify import simplify
+from edgedet.file_signs import START, what_it_is
 from edgedet.foreign import is_ultralytics, require_detection
 from edgedet.foreign_outputs import recognise
 
@@ -20,6 +21,9 @@ QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLi
 """Operators of graphs that somebody quantised already."""
 OF_THE_PICTURE = ("NonMaxSuppression", "NonZero", "Loop", "If", "Scan", "Compress", "Unique")
 """Operators whose outputs' sizes depend on what is in the picture."""
+
+LARGEST = 2**31 - 1
+"""Bytes: what protocol buffers can be."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,37 @@ def read_graph(path: str | Path) -> onnx.ModelProto:
         raise ArtifactError(f"no such file: {path}")
     if path.is_dir():
         raise ArtifactError(f"{path} is a folder; expected an .onnx file")
-    if path.stat().st_size == 0:
+    size = path.stat().st_size
+    if size == 0:
         raise ArtifactError(f"{path} is empty; expected an ONNX graph")
+    with path.open("rb") as file:
+        what = what_it_is(file.read(START))
+    if what is not None:
+        raise ArtifactError(f"{path} is {what}, not an ONNX graph; expected an .onnx file")
+    if size > LARGEST:
+        raise ArtifactError(
+            f"{path} has {size} bytes, and an ONNX file has {LARGEST} at most; it is damaged, or something else"
+        )
     try:
         model = onnx.load(str(path))
     except Exception as error:  # protobuf's errors have no common base worth naming
         raise ArtifactError(f"{path} is not an ONNX graph, or is cut short ({_first_line(error)})") from error
     if not model.graph.node or not model.graph.output:
         raise ArtifactError(f"{path} holds no ONNX graph; expected nodes and outputs")
+    _check_constants(model, path)
     return model
+
+
+def _check_constants(model: onnx.ModelProto, path: Path) -> None:
+    for tensor in model.graph.initializer:
+        try:
+            onnx.numpy_helper.to_array(tensor)
+        except Exception as error:  # ValueError, KeyError or TypeError, by what is wrong with it
+            raise ArtifactError(
+                f"{path} is damaged: its constant {tensor.name!r} has not the numbers that its shape "
+                f"{list(tensor.dims)} and type {tensor.data_type} need ({_first_line(error)}); copy or export it "
+                "again"
+            ) from error
 
 
 def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None, batch: int = 1) -> ForeignGraph:
@@ -100,7 +126,10 @@ def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None, batc
                 node.input[index] = "images"
     original = onnx.ModelProto()
     original.CopyFrom(model)
-    model = to_opset(model, path)
+    try:
+        model = to_opset(model, path)
+    except onnx.shape_inference.InferenceError as error:
+        raise ArtifactError(f"{path} holds operators that ONNX does not know ({_first_line(error)})") from error
     outputs = _static_outputs(model, path, metadata)
     _, _, height, width = fixed
     return ForeignGraph(path, model, fixed[0], height, width, outputs, metadata, original)
@@ -129,7 +158,8 @@ def _image(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
     sizes = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
     if tensor.elem_type == onnx.TensorProto.FLOAT and len(sizes) == 4 and sizes[1] in (3, None):
         return inputs[0]
-    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    known = {number: name for name, number in onnx.TensorProto.DataType.items()}
+    kind = known.get(tensor.elem_type, f"type {tensor.elem_type}").lower()
     halved = tensor.elem_type == onnx.TensorProto.FLOAT16
     raise ArtifactError(
         f"{path}: input {names[0]} is {kind} {sizes}, expected float32 [N, 3, H, W]; "
