@@ -152,22 +152,26 @@ def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -
     )
 
 
-def _locator(path: Path, file_names: list[str], images: Path | None) -> Callable[[str], Path]:
-    """Where pictures lie: the first candidate folder that has any of the first ones."""
+def usual_folders(path: Path) -> list[Path]:
+    """Where the pictures of an annotation file lie, the likeliest first."""
     split = split_of(path)
     home = path.parent
     suffix = split.rpartition("_")[2]
     parent = home.parent
     usual = [home, home / split, home / suffix, parent / split, parent / suffix, home / "images"]
-    usual += [parent / "images" / split, parent / "images", parent]
-    folders = usual if images is None else [images]
+    return [*usual, parent / "images" / split, parent / "images", parent]
+
+
+def _locator(path: Path, file_names: list[str], images: Path | None) -> Callable[[str], Path]:
+    """Where pictures lie: the first candidate folder that has any of the first ones."""
+    folders = usual_folders(path) if images is None else [images]
     for folder in folders:
         if any((folder / name).is_file() for name in file_names[:50]):
             return lambda name: folder / name
         if any((folder / Path(name).name).is_file() for name in file_names[:50]):
             return lambda name: folder / Path(name).name
     if not file_names:
-        return lambda name: home / name
+        return lambda name: path.parent / name
     tried = ", ".join(str(folder) for folder in dict.fromkeys(folders))
     raise DatasetError(f"{path}: no folder holds its pictures (tried {tried}); name it with --images DIR")
 
