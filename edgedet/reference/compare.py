@@ -83,6 +83,11 @@ class Comparison:
         """Whether the share is reached, and no class or picture disagrees altogether."""
         return self.share >= self.required and not self.swapped and not self.silent
 
+    @property
+    def least_words(self) -> str:
+        """From which score on boxes were compared, and why."""
+        return f"{self.tolerance.min_score:.3g} on, {self.floor_is}"
+
     def facts(self) -> dict[str, Any]:
         """For a model card: JSON-ready."""
         return {
@@ -112,7 +117,7 @@ class Comparison:
         return (
             f"{self.share:.1%} of {self.boxes} boxes as in {self.reference.path.name} on {pictures} (IoU "
             f"{self.tolerance.min_iou:g}, score {self.tolerance.max_score_difference:g}; from score "
-            f"{self.tolerance.min_score:.3g} on, {self.floor_is})"
+            f"{self.least_words})"
         )
 
     def caveats(self) -> list[str]:

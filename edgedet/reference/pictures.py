@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,20 @@ class Reference:
         """The commonest (width, height) of the pictures."""
         sizes = [picture.size for picture in self.pictures]
         return max(dict.fromkeys(sizes), key=sizes.count)
+
+    def first(self, count: int) -> Reference:
+        """Only the first pictures.
+
+        Raises:
+            ReferenceBoxesError: none of them has a box.
+        """
+        chosen = self.pictures[:count]
+        if not any(len(picture.scores) for picture in chosen):
+            raise ReferenceBoxesError(
+                f"{self.path}: its first {len(chosen)} pictures hold not one box, so nothing would be compared"
+            )
+        # From which score on boxes were shown, all of them say.
+        return replace(self, pictures=chosen, threshold=self.least_score)
 
     @property
     def sha256(self) -> str:
