@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx
 
-from edgedet.card import ModelCard
+from edgedet.card import Family, ModelCard
 from edgedet.errors import ExportError
 from edgedet.export.assumptions import Assumption
 from edgedet.export.options import Progress, silent
@@ -23,6 +23,15 @@ from edgedet.reference.pictures import Reference
 
 CONFIRMED_KEY = "assumed_confirmed_by"
 """In the model card's provenance, beside what was assumed."""
+
+ONE_STAGE = ("anchors", "RoIAlign")
+UNKNOWN_TO: dict[Family, tuple[str, ...]] = {
+    "ssd": ONE_STAGE,
+    "faster_rcnn": ("default boxes",),
+    "yolo": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
+    "yolox": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
+}
+"""What a family does not have, so that it cannot be wrong."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ def require_reference(
         )
         if not comparison.agrees:
             findings = diagnose(comparison, detector.detect) if comparison.boxes else []
-            raise ExportError(refusal(comparison, findings, assumed))
+            raise ExportError(refusal(comparison, findings, assumed, card.family))
     caveats = comparison.caveats()
     if left_out:
         caveats.append(
@@ -76,7 +85,9 @@ def require_reference(
     return Confirmed(comparison.facts(), (note,), by)
 
 
-def refusal(comparison: Comparison, findings: Sequence[Finding], assumed: Sequence[Assumption]) -> str:
+def refusal(
+    comparison: Comparison, findings: Sequence[Finding], assumed: Sequence[Assumption], family: Family
+) -> str:
     """The message of a failed comparison: the share, what differs, which assumptions may be wrong, what to do."""
     if not findings:
         return f"{comparison.text()}; give boxes from a lower threshold, or export with a lower --conf"
@@ -86,20 +97,19 @@ def refusal(comparison: Comparison, findings: Sequence[Finding], assumed: Sequen
     elif comparison.silent:
         parts[0] += f", but not one on {', '.join(comparison.silent[:3])}"
     parts.append(summary(findings, comparison.share))
-    suspects = list(dict.fromkeys(name for finding in findings for name in finding.suspects))
-    doubtful = sorted(
-        (entry for entry in assumed if entry.what in suspects), key=lambda entry: suspects.index(entry.what)
-    )
-    if doubtful:
-        parts.append(
-            f"Nothing says, and may be assumed wrongly: {'; '.join(entry.text() for entry in doubtful)}. State it "
-            f"with --detector ({', '.join(entry.stated_by for entry in doubtful)}), or have it judged: edgedet check"
-        )
-    elif suspects:
-        parts.append(
-            f"Suspects are {', '.join(suspects)}, none of which was assumed: look at what the checkpoint, its TOML "
-            "file or --detector states, or have it judged: edgedet check"
-        )
+    suspects = [name for finding in findings[:2] for name in finding.suspects if name not in UNKNOWN_TO[family]]
+    suspects = list(dict.fromkeys(suspects))
+    if suspects:
+        unsaid = {entry.what: entry for entry in assumed}
+        doubtful = [unsaid[name] for name in suspects if name in unsaid]
+        known = [name for name in suspects if name not in unsaid]
+        blamed = []
+        if doubtful:
+            blamed.append(f"of what was assumed: {'; '.join(entry.text() for entry in doubtful)}")
+        if known:
+            blamed.append(f"of what is stated or known: {', '.join(known)}")
+        parts.append(f"Suspects {'; '.join(blamed)}")
+        parts.append("State the right ones (--detector, docs/checkpoints.md), or let edgedet check try them")
     return ". ".join(parts)
 
 

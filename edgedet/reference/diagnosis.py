@@ -19,6 +19,8 @@ SAME_PLACE = 0.5
 """Intersection over union from which two boxes are taken for one object's."""
 PICTURES_TRIED = 8
 """On so many pictures the detector runs again with another order of channels."""
+SAME_SCORE = 0.001
+"""Scores that differ less come from the same arithmetic on the same pixels."""
 STEPS = 2
 """Rounds of fitting a shift and scale: the second has more boxes to fit to."""
 
@@ -29,6 +31,8 @@ EVERYTHING = (
     "RoIAlign", "BatchNorm's eps",
 )  # fmt: skip
 """What an exporter may have assumed (``edgedet.export.assumptions``), what does most harm first."""
+AFTER_THE_NETWORK = ("default boxes", "anchors", "box weights", "class names")
+"""Of these, what is wrong where the scores are right."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,9 @@ def _classes(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
     steps = {(here - there) % len(names) for there, here in moved}
     counted = ", as if classes were counted from another number" if len(moved) > 2 and len(steps) == 1 else ""
     yield Finding(
-        f"the same boxes under other class names ({renamed or 'without a pattern'}{counted})",
+        f"the same boxes have other class names ({renamed or 'without a pattern'}{counted})",
         share,
-        ("class names", "background"),
+        ("class names",) if share >= comparison.required else ("class names", "background"),
     )
 
 
@@ -95,8 +99,11 @@ def _scores(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
     for there, here, least in pairs:
         same = match_detections(there, here, replace(loose, min_score=least)).pairs
         differences.append(here.scores[same[:, 1]] - there.scores[same[:, 0]])
+    gap = np.concatenate(differences)
+    if np.median(np.abs(gap)) < SAME_SCORE:
+        return  # what agrees more now was matched with a neighbour
     yield Finding(
-        f"the same boxes with other scores ({_score_words(np.concatenate(differences))})",
+        f"the same boxes with other scores ({_score_words(gap)})",
         share,
         ("mean/std", "colour", "background", "BatchNorm's eps", "RoIAlign"),
     )
@@ -247,18 +254,10 @@ def _unexplained(comparison: Comparison, pairs: Pairs) -> Finding:
     counts = f"{there_count} of {report.reference_count} are missing here, {here_count} are here alone"
     if not len(gap):
         return Finding(f"no box is at the place of another: {counts}", 0.0, EVERYTHING)
-    words = (
-        f"{len(gap)} boxes are at the same places with other numbers ({_score_words(gap)}; IoU "
-        f"{np.median(overlap):.2f} on the median); {counts}"
-    )
-    return Finding(words, comparison.share, _suspects(gap, overlap, comparison.tolerance))
-
-
-def _suspects(gap: NDArray[np.float64], overlap: NDArray[np.float64], tolerance: Tolerance) -> tuple[str, ...]:
-    """Where the scores stand and only the boxes lie elsewhere, what made the scores was right."""
-    if np.median(np.abs(gap)) <= tolerance.max_score_difference and np.median(overlap) < tolerance.min_iou:
-        return ("box weights", "default boxes", "anchors", "RoIAlign")
-    return EVERYTHING
+    same_scores = float(np.median(np.abs(gap))) < SAME_SCORE
+    scores = "the very same scores" if same_scores else _score_words(gap)
+    words = f"{len(gap)} boxes overlap ({scores}; IoU {np.median(overlap):.2f} on the median); {counts}"
+    return Finding(words, comparison.share, AFTER_THE_NETWORK if same_scores else EVERYTHING)
 
 
 def _score_words(gap: NDArray[np.floating]) -> str:
