@@ -46,7 +46,9 @@ def load(checkpoint: str, arch: str | None, classes: list[str] | None) -> tuple[
     if arch is None or classes is None:
         raise SystemExit(f"{checkpoint} does not say its arch and classes; add --arch and --classes")
     model = getattr(detection, arch)(weights=None, weights_backbone=None, num_classes=len(classes) + 1)
-    model.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in state.items()})
+    model.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    )
     return model, list(classes)
 
 

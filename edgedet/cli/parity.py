@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="A", help="the artifact that is right by definition")
     parser.add_argument("second", metavar="B", nargs="?", help="the artifact that is judged")
     parser.add_argument(
-        "--reference", metavar="FILE", help="boxes made elsewhere, which are right by definition; then only A is given"
+        "--reference",
+        metavar="FILE",
+        help="boxes made elsewhere, which are right by definition; then only A is given",
     )
     parser.add_argument(
         "--frames",
@@ -121,7 +123,9 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             "edgedet parity A --reference boxes.json"
         )
     if arguments.reference is None and arguments.frames is None:
-        raise UsageError("say on which pictures the two are compared: --frames with an image, folder, pattern or video")
+        raise UsageError(
+            "say on which pictures the two are compared: --frames with an image, folder, pattern or video"
+        )
     if arguments.reference is not None and arguments.second is not None:
         raise UsageError(
             f"--reference {arguments.reference} takes the place of one artifact; give {arguments.first} or "

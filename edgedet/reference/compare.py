@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ REQUIRED = 0.97
 """Overlapping boxes whose scores are nearly equal may survive NMS in the other order."""
 TELLING = 5
 """So many boxes of one picture do not all differ by rounding."""
+ROUNDING = 0.0005
+"""Scores of the same arithmetic differ by less on the median, however they were written down."""
 LEAST_LIMIT = 50
 """Fewer boxes on a picture than this are no limit on their number."""
 
@@ -38,15 +40,24 @@ class Request:
     max_detections: int | None = None
 
 
+class Limits(NamedTuple):
+    """Scores of one picture. ``least``: compared from it on. ``there``, ``here``: from where on each shows everything
+    it has; below, what the other has alone may by a rounding have been dropped."""
+
+    least: float
+    there: float
+    here: float
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One picture: what was found there and here, and what of it agrees. ``least_score``: compared from it on."""
+    """One picture: what was found there and here, and what of it agrees."""
 
     name: str
     wanted: Detections
     found: Detections
+    limits: Limits
     agreement: FrameParity
-    least_score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +90,12 @@ class Comparison:
         return _share(self.report)
 
     @property
+    def median_score_difference(self) -> float | None:
+        """Of the boxes that agree; None where none does."""
+        differences = np.concatenate([pair.agreement.score_differences for pair in self.pairs])
+        return float(np.median(differences)) if len(differences) else None
+
+    @property
     def agrees(self) -> bool:
         """Whether the share is reached, and no class or picture disagrees altogether."""
         return self.share >= self.required and not self.swapped and not self.silent
@@ -99,6 +116,7 @@ class Comparison:
             "confirmed": self.report.confirmed,
             "worst_iou": self.report.worst_iou,
             "worst_score_difference": self.report.worst_score_difference,
+            "median_score_difference": self.median_score_difference,
             "least_score": self.tolerance.min_score,
             "min_iou": self.tolerance.min_iou,
             "max_score_difference": self.tolerance.max_score_difference,
@@ -121,8 +139,14 @@ class Comparison:
         )
 
     def caveats(self) -> list[str]:
-        """What the comparison says nothing about."""
+        """What the comparison says nothing about, or not for certain."""
         said = list(self.reference.notes)
+        median = self.median_score_difference
+        if median is not None and median > ROUNDING:
+            said.append(
+                f"scores differ by {median:.2g} on the median, which is inside the tolerance and more than rounding: "
+                "TF32, another decoder of JPEG, or something small that is assumed wrongly"
+            )
         if self.unseen:
             more = f" and {len(self.unseen) - 5} more" if len(self.unseen) > 5 else ""
             said.append(f"nothing is said of {', '.join(self.unseen[:5])}{more}: no box of that class was compared")
@@ -148,14 +172,13 @@ def compare(
         progress("comparing", index, len(wanted))
         found.append(detect(read_image(picture.path)))
     tolerance, floor_is = _usable(reference, request)
-    limits = _least_scores(wanted, found, request, tolerance)
-    shown = reference.least_score + tolerance.max_score_difference
+    limits = _limits(wanted, found, reference, request, tolerance)
     pairs = [
-        Pair(picture.name, there, here, _match(there, here, replace(tolerance, min_score=least), shown), least)
-        for picture, there, here, least in zip(reference.pictures, wanted, found, limits, strict=True)
+        Pair(picture.name, there, here, limit, match_within(there, here, tolerance, limit))
+        for picture, there, here, limit in zip(reference.pictures, wanted, found, limits, strict=True)
     ]
     report = summarise([pair.agreement for pair in pairs])
-    seen = {int(label) for pair in pairs for label in pair.wanted.labels[pair.wanted.scores >= pair.least_score]}
+    seen = {int(label) for pair in pairs for label in pair.wanted.labels[pair.wanted.scores >= pair.limits.least]}
     return Comparison(
         reference,
         tuple(pairs),
@@ -169,10 +192,9 @@ def compare(
     )
 
 
-def share_of(pairs: Sequence[tuple[Detections, Detections, float]], tolerance: Tolerance, shown: float) -> float:
-    """The share that agrees of (there, here, least score); 0 where there is nothing. ``shown``: see ``_match``."""
-    frames = [_match(there, here, replace(tolerance, min_score=least), shown) for there, here, least in pairs]
-    return _share(summarise(frames))
+def share_of(pairs: Sequence[tuple[Detections, Detections, Limits]], tolerance: Tolerance) -> float:
+    """The share that agrees of (there, here, their limits); 0 where there is nothing."""
+    return _share(summarise([match_within(there, here, tolerance, limits) for there, here, limits in pairs]))
 
 
 def _share(report: ParityReport) -> float:
@@ -196,29 +218,44 @@ def _usable(reference: Reference, request: Request) -> tuple[Tolerance, str]:
     return replace(tolerance, min_score=least), "just above the detector's own threshold"
 
 
-def _least_scores(
-    wanted: Sequence[Detections], found: Sequence[Detections], request: Request, tolerance: Tolerance
-) -> list[float]:
-    """For each picture: where one of the two was cut off by a limit on the number of boxes, from above the cut."""
+def _limits(
+    wanted: Sequence[Detections],
+    found: Sequence[Detections],
+    reference: Reference,
+    request: Request,
+    tolerance: Tolerance,
+) -> list[Limits]:
+    """Each picture's; where the number of boxes is limited, a full list shows nothing below its last."""
+    slack = tolerance.max_score_difference
     most = max(len(there) for there in wanted)
-    limit = most if most >= LEAST_LIMIT and sum(len(there) == most for there in wanted) > 1 else None
-    least = []
-    for there, here in zip(wanted, found, strict=True):
-        cuts = [tolerance.min_score]
-        for boxes, full in ((there, limit), (there, request.max_detections), (here, request.max_detections)):
-            if full is not None and len(boxes) >= full:
-                cuts.append(float(boxes.scores.min()) + tolerance.max_score_difference)
-        least.append(max(cuts))
-    return least
+    limited = most >= LEAST_LIMIT and sum(len(there) == most for there in wanted) > 1
+
+    def shown(boxes: Detections, floor: float, full: int | None) -> float:
+        is_full = full is not None and len(boxes) >= full
+        return float(boxes.scores.min()) if is_full else floor + slack
+
+    return [
+        Limits(
+            tolerance.min_score,
+            shown(there, reference.least_score, most if limited else request.max_detections),
+            shown(here, request.floor, request.max_detections),
+        )
+        for there, here in zip(wanted, found, strict=True)
+    ]
 
 
-def _match(there: Detections, here: Detections, tolerance: Tolerance, shown: float) -> FrameParity:
-    """As :func:`edgedet.parity.match_detections`; boxes from here that score less than ``shown`` and have no partner
-    are no invention, since the other program may, by a rounding, have dropped its own below its threshold."""
-    agreement = match_detections(there, here, tolerance)
-    beyond = agreement.invented[here.scores[agreement.invented] >= shown]
-    excused = len(agreement.invented) - len(beyond)
-    return replace(agreement, invented=beyond, candidate_count=agreement.candidate_count - excused)
+def match_within(there: Detections, here: Detections, tolerance: Tolerance, limits: Limits) -> FrameParity:
+    """As :func:`edgedet.parity.match_detections`, without what is alone and below the other's limit."""
+    agreement = match_detections(there, here, replace(tolerance, min_score=limits.least))
+    missing = agreement.missing[there.scores[agreement.missing] >= limits.here]
+    invented = agreement.invented[here.scores[agreement.invented] >= limits.there]
+    return replace(
+        agreement,
+        missing=missing,
+        invented=invented,
+        reference_count=agreement.reference_count - len(agreement.missing) + len(missing),
+        candidate_count=agreement.candidate_count - len(agreement.invented) + len(invented),
+    )
 
 
 def _swapped(pairs: Sequence[Pair], names: Sequence[str], tolerance: Tolerance) -> list[tuple[str, str]]:
@@ -230,9 +267,11 @@ def _swapped(pairs: Sequence[Pair], names: Sequence[str], tolerance: Tolerance) 
     renamed: dict[int, list[int]] = {}
     for pair in pairs:
         agreeing.update(int(label) for label in pair.wanted.labels[pair.agreement.pairs[:, 0]])
-        lost, extra = pair.wanted[pair.agreement.missing], pair.found[pair.agreement.invented]
+        alone_there = np.setdiff1d(np.arange(len(pair.wanted)), pair.agreement.pairs[:, 0])
+        alone_here = np.setdiff1d(np.arange(len(pair.found)), pair.agreement.pairs[:, 1])
+        lost, extra = pair.wanted[alone_there], pair.found[alone_here]
         unnamed = match_detections(
-            unlabelled(lost), unlabelled(extra), replace(tolerance, min_score=pair.least_score)
+            unlabelled(lost), unlabelled(extra), replace(tolerance, min_score=pair.limits.least)
         )
         for i, j in unnamed.pairs:
             renamed.setdefault(int(lost.labels[i]), []).append(int(extra.labels[j]))

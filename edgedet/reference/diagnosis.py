@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedet.detections import Detections
 from edgedet.parity import Tolerance, match_detections
-from edgedet.reference.compare import Comparison, Detect, share_of, unlabelled
+from edgedet.reference.compare import Comparison, Detect, Limits, share_of, unlabelled
 from edgedet.sources import read_image
 
 NOTICEABLE = 0.1
@@ -24,7 +24,7 @@ SAME_SCORE = 0.001
 STEPS = 2
 """Rounds of fitting a shift and scale: the second has more boxes to fit to."""
 
-Pairs = list[tuple[Detections, Detections, float]]
+Pairs = list[tuple[Detections, Detections, Limits]]
 
 EVERYTHING = (
     "mean/std", "colour", "input size", "anchors", "default boxes", "box weights", "background", "class names",
@@ -50,7 +50,7 @@ def diagnose(comparison: Comparison, detect: Detect | None = None) -> list[Findi
 
     ``detect``: the detector itself, to try its pictures with red and blue swapped.
     """
-    pairs: Pairs = [(pair.wanted, pair.found, pair.least_score) for pair in comparison.pairs]
+    pairs: Pairs = [(pair.wanted, pair.found, pair.limits) for pair in comparison.pairs]
     tried = [*_classes(comparison, pairs), *_scores(comparison, pairs), *_places(comparison, pairs)]
     tried += _readings(comparison, pairs)
     if detect is not None:
@@ -64,19 +64,18 @@ def diagnose(comparison: Comparison, detect: Detect | None = None) -> list[Findi
 
 
 def _share(pairs: Pairs, comparison: Comparison, tolerance: Tolerance | None = None) -> float:
-    tolerance = tolerance or comparison.tolerance
-    return share_of(pairs, tolerance, comparison.reference.least_score + tolerance.max_score_difference)
+    return share_of(pairs, tolerance or comparison.tolerance)
 
 
 def _classes(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
-    share = _share([(unlabelled(there), unlabelled(here), least) for there, here, least in pairs], comparison)
+    share = _share([(unlabelled(there), unlabelled(here), limits) for there, here, limits in pairs], comparison)
     if share < comparison.share + NOTICEABLE:
         return
     names = pairs[0][1].names
     table = np.zeros((len(names), len(names)), np.int64)
-    for there, here, least in pairs:
+    for there, here, limits in pairs:
         same = match_detections(
-            unlabelled(there), unlabelled(here), replace(comparison.tolerance, min_score=least)
+            unlabelled(there), unlabelled(here), replace(comparison.tolerance, min_score=limits.least)
         ).pairs
         np.add.at(table, (there.labels[same[:, 0]], here.labels[same[:, 1]]), 1)
     moved = [(label, int(row.argmax())) for label, row in enumerate(table) if row.any() and row.argmax() != label]
@@ -96,8 +95,8 @@ def _scores(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
     if share < comparison.share + NOTICEABLE:
         return
     differences = []
-    for there, here, least in pairs:
-        same = match_detections(there, here, replace(loose, min_score=least)).pairs
+    for there, here, limits in pairs:
+        same = match_detections(there, here, replace(loose, min_score=limits.least)).pairs
         differences.append(here.scores[same[:, 1]] - there.scores[same[:, 0]])
     gap = np.concatenate(differences)
     if np.median(np.abs(gap)) < SAME_SCORE:
@@ -121,7 +120,7 @@ def _places(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
             if step is None:
                 break
             total = np.array([*(total[:2] * step[:2]), *(total[2:] * step[:2] + step[2:])])
-            moved = [(_moved(there, total, fit is _side_fit), here, least) for there, here, least in pairs]
+            moved = [(_moved(there, total, fit is _side_fit), here, limits) for there, here, limits in pairs]
         share = _share(moved, comparison)
         if share >= comparison.share + NOTICEABLE:
             yield Finding(describe(total), share, suspects)
@@ -138,7 +137,9 @@ def _frame_fit(pairs: Pairs) -> NDArray[np.float64] | None:
         sides = [boxes[:, axis + 2] - boxes[:, axis] for boxes in (there, here)]
         spread = np.ptp(before)
         # Across the frame is a longer lever than across a box.
-        slope = np.polyfit(before, after, 1)[0] if spread > 4 * np.median(sides[0]) else np.median(sides[1] / sides[0])
+        slope = (
+            np.polyfit(before, after, 1)[0] if spread > 4 * np.median(sides[0]) else np.median(sides[1] / sides[0])
+        )
         fitted.append((float(slope), float(np.median(after - slope * before))))
     return np.array([fitted[0][0], fitted[1][0], fitted[0][1], fitted[1][1]])
 
@@ -156,8 +157,8 @@ def _same_places(pairs: Pairs) -> tuple[NDArray[np.float64], NDArray[np.float64]
     """Boxes there and here of what is probably one object: one class, overlapping, the closest first."""
     tolerance = Tolerance(min_iou=SAME_PLACE, max_score_difference=1.0)
     there_boxes, here_boxes = [np.zeros((0, 4))], [np.zeros((0, 4))]
-    for there, here, least in pairs:
-        same = match_detections(there, here, replace(tolerance, min_score=least)).pairs
+    for there, here, limits in pairs:
+        same = match_detections(there, here, replace(tolerance, min_score=limits.least)).pairs
         there_boxes.append(there.boxes[same[:, 0]].astype(np.float64))
         here_boxes.append(here.boxes[same[:, 1]].astype(np.float64))
     first, second = np.concatenate(there_boxes), np.concatenate(here_boxes)
@@ -217,7 +218,8 @@ def _readings(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
     )
     for what, read in readings:
         moved: Pairs = [
-            (_with_boxes(there, read(there.boxes.astype(np.float64))), here, least) for there, here, least in pairs
+            (_with_boxes(there, read(there.boxes.astype(np.float64))), here, limits)
+            for there, here, limits in pairs
         ]
         name = comparison.reference.path.name
         yield Finding(
@@ -232,7 +234,7 @@ def _colour(comparison: Comparison, detect: Detect) -> Iterator[Finding]:
     swapped: Pairs = []
     for pair, picture in list(zip(comparison.pairs, comparison.reference.pictures, strict=True))[:PICTURES_TRIED]:
         image = np.ascontiguousarray(read_image(picture.path)[:, :, ::-1])
-        swapped.append((pair.wanted, detect(image), pair.least_score))
+        swapped.append((pair.wanted, detect(image), pair.limits))
     yield Finding(
         "red and blue are swapped: with them exchanged the boxes agree", _share(swapped, comparison), ("colour",)
     )
@@ -243,8 +245,8 @@ def _unexplained(comparison: Comparison, pairs: Pairs) -> Finding:
     report = comparison.report
     tolerance = Tolerance(min_iou=SAME_PLACE, max_score_difference=1.0)
     differences, ious, there_count, here_count = [np.zeros(0)], [np.zeros(0)], 0, 0
-    for there, here, least in pairs:
-        agreement = match_detections(there, here, replace(tolerance, min_score=least))
+    for there, here, limits in pairs:
+        agreement = match_detections(there, here, replace(tolerance, min_score=limits.least))
         same = agreement.pairs
         differences.append(here.scores[same[:, 1]].astype(np.float64) - there.scores[same[:, 0]])
         ious.append(agreement.ious)

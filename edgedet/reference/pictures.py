@@ -216,7 +216,9 @@ def _locate(file: BoxesFile, described: PictureSet | None) -> list[Path]:
 def _size(path: Path, picture: Listed, file: BoxesFile) -> tuple[int, int]:
     size = read_image_size(path)
     if size is None:
-        raise ReferenceBoxesError(f"{path}, a picture of {file.path}, is no picture that can be read; copy it again")
+        raise ReferenceBoxesError(
+            f"{path}, a picture of {file.path}, is no picture that can be read; copy it again"
+        )
     if picture.size is None and size.turned:
         raise ReferenceBoxesError(
             f"{path} is turned by its EXIF orientation, and {file.path} does not say the width and height its boxes "

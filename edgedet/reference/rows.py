@@ -110,7 +110,11 @@ def read_pictures(entries: Any, path: Path) -> tuple[Listed, ...]:
     listed: dict[Key, Listed] = {}
     for index, entry in enumerate(entries):
         where = f"{path}: images[{index}]"
-        if not isinstance(entry, dict) or not is_key(entry.get("id")) or not isinstance(entry.get("file_name"), str):
+        if (
+            not isinstance(entry, dict)
+            or not is_key(entry.get("id"))
+            or not isinstance(entry.get("file_name"), str)
+        ):
             raise ReferenceBoxesError(f"{where} is {entry!r:.60}, expected an object with id and file_name")
         if entry["id"] in listed:
             raise ReferenceBoxesError(f"{where}: the id {entry['id']!r} is used twice")

@@ -47,10 +47,14 @@ def test_labels_follow_names_not_numbers(folder: Path) -> None:
     assert found[0].frame_size == (64, 64)
 
 
-@pytest.mark.parametrize("names", [("blue", "green"), ("blue", "green", "Red", "RED"), ("class_0", "class_1", "class_2")])
+@pytest.mark.parametrize(
+    "names", [("blue", "green"), ("blue", "green", "Red", "RED"), ("class_0", "class_1", "class_2")]
+)
 def test_classes_the_detector_does_not_have(names: tuple[str, ...], folder: Path) -> None:
     boxes = save(folder / "boxes.json", coco(names_in(folder)))
-    with pytest.raises(ReferenceBoxesError, match=r"2 boxes of '(red|blue)', which is none of the detector's classes"):
+    with pytest.raises(
+        ReferenceBoxesError, match=r"2 boxes of '(red|blue)', which is none of the detector's classes"
+    ):
         read_reference(boxes, names)
 
 
@@ -70,7 +74,11 @@ def test_a_picture_listed_without_boxes_counts(folder: Path) -> None:
 
 def test_pictures_are_found_beside_in_the_usual_folders_or_where_it_is_said(folder: Path, tmp_path: Path) -> None:
     content = coco([f"train/{name}" for name in names_in(folder)])
-    for place, images in ((folder / "boxes.json", None), (tmp_path / "x.json", folder), (folder / "a" / "b.json", None)):
+    for place, images in (
+        (folder / "boxes.json", None),
+        (tmp_path / "x.json", folder),
+        (folder / "a" / "b.json", None),
+    ):
         place.parent.mkdir(exist_ok=True)
         assert open_reference(save(place, content), images).pictures[0].path == folder / "p0.png"
     deep = tmp_path / "photos"
@@ -83,7 +91,9 @@ def test_pictures_are_found_beside_in_the_usual_folders_or_where_it_is_said(fold
 
 def test_pictures_that_are_not_there(folder: Path) -> None:
     boxes = save(folder / "boxes.json", coco([*names_in(folder)[:5], "gone.png"]))
-    with pytest.raises(ReferenceBoxesError, match=r"1 of its 6 pictures are not there, first 'gone\.png' .*--frames DIR"):
+    with pytest.raises(
+        ReferenceBoxesError, match=r"1 of its 6 pictures are not there, first 'gone\.png' .*--frames DIR"
+    ):
         open_reference(boxes)
     with pytest.raises(ReferenceBoxesError, match="no such file or folder; expected the folder with"):
         open_reference(boxes, folder / "nowhere")
@@ -95,7 +105,9 @@ def test_pictures_that_are_not_there(folder: Path) -> None:
 def test_pictures_of_another_size(folder: Path) -> None:
     content = coco(names_in(folder))
     content["images"][2].update(width=128)
-    with pytest.raises(ReferenceBoxesError, match=r"p2\.png is 64x64, but .*boxes\.json says 128x64; .*another version"):
+    with pytest.raises(
+        ReferenceBoxesError, match=r"p2\.png is 64x64, but .*boxes\.json says 128x64; .*another version"
+    ):
         open_reference(save(folder / "boxes.json", content))
     (folder / "p2.png").write_bytes(b"no picture")
     with pytest.raises(ReferenceBoxesError, match="no picture that can be read"):
@@ -116,7 +128,9 @@ def test_turned_pictures_must_say_which_way_up_their_boxes_are(folder: Path) -> 
         image = {"id": 1, "file_name": "t.jpg", **size}
         return {"images": [image], "categories": [{"id": 1, "name": "blue"}], "results": [row]}
 
-    with pytest.raises(ReferenceBoxesError, match=r"turned by its EXIF orientation.*state \"width\" and \"height\""):
+    with pytest.raises(
+        ReferenceBoxesError, match=r"turned by its EXIF orientation.*state \"width\" and \"height\""
+    ):
         open_reference(save(folder / "boxes.json", content()))
     with pytest.raises(ReferenceBoxesError, match="its EXIF orientation was not applied there"):
         open_reference(save(folder / "boxes.json", content(width=64, height=40)))
