@@ -51,6 +51,10 @@ class DatasetError(EdgedetError):
     """A dataset that is missing, not recognised, or has broken annotations in strict mode."""
 
 
+class ReferenceBoxesError(EdgedetError):
+    """Boxes made by another program that cannot be compared with: damaged, ambiguous, or of other pictures."""
+
+
 class SourceError(EdgedetError):
     """A frame source (image, folder, video, camera) that cannot be opened or read."""
 

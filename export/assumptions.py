@@ -43,11 +43,14 @@ def assumptions_on(card: ModelCard) -> tuple[Assumption, ...]:
     return tuple(Assumption(what, value, "when exporting the checkpoint") for what, _, value in parts)
 
 
-def assumption_note(assumed: Sequence[Assumption]) -> str:
-    """One line for the report of an export."""
+def assumption_note(assumed: Sequence[Assumption], *, confirmed_by: str | None = None) -> str:
+    """One line for the report of an export. ``confirmed_by``: whose boxes agree with what was assumed."""
+    said = f"assumed, since nothing says: {'; '.join(entry.text() for entry in assumed)}."
+    if confirmed_by is not None:
+        return f"{said} Confirmed by the boxes of {confirmed_by}"
     return (
-        f"assumed, since nothing says: {'; '.join(entry.text() for entry in assumed)}. State them in a TOML file "
-        "(--detector FILE), or have them judged: edgedet check, edgedet parity --reference"
+        f"{said} State them in a TOML file (--detector FILE), or have them judged: edgedet check, or --reference "
+        "with boxes of the training framework"
     )
 
 

@@ -50,6 +50,8 @@ class ExportOptions:
         trust: ``code`` unpickles checkpoints that carry code.
         over_budget: whether an int8 graph that costs more than ``max_drop`` is refused or kept.
         detector: what training knew and the checkpoint does not say.
+        reference: boxes the training framework itself found (docs/checkpoints.md); a graph that gives others is
+            refused. reference_images: folder or dataset of their pictures.
         strict: refuse a source that leaves unsaid what boxes depend on, in place of assuming and saying so.
 
     Raises:
@@ -77,6 +79,8 @@ class ExportOptions:
     trust: Literal["weights", "code"] = "weights"
     over_budget: Literal["refuse", "keep_best"] = "refuse"
     strict: bool = False
+    reference: str | None = None
+    reference_images: str | None = None
     detector: TrainingSettings | None = None
 
     def __post_init__(self) -> None:
@@ -101,6 +105,8 @@ class ExportOptions:
                 )
             if min(size) < 32:
                 raise UsageError(f"--{name.replace('_', '-')} is {size[0]}x{size[1]}, expected 32 or more each way")
+        if self.reference_images is not None and self.reference is None:
+            raise UsageError("--reference-images says where the pictures of --reference are: add --reference FILE")
         if isinstance(self.classes, str):
             raise UsageError(f"--classes is {self.classes!r}, expected a tuple of names such as ('cat', 'dog')")
         if self.classes is not None and len(set(self.classes)) != len(self.classes):

@@ -18,6 +18,7 @@ from edgedet.export.assumptions import CARD_KEY, assumption_note, require_stated
 from edgedet.export.dfl import shorten_distributions
 from edgedet.export.interleaved import read_interleaved
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
+from edgedet.export.reference_parity import CONFIRMED_KEY, require_reference
 from edgedet.export.self_describing import embed, opened
 from edgedet.export.simplify import simplify
 from edgedet.export.sources import build_graph
@@ -25,6 +26,7 @@ from edgedet.export.training import TrainingSettings
 from edgedet.export.winograd import add_winograd
 from edgedet.files import atomic_path, require_writable_parent
 from edgedet.golden import record
+from edgedet.reference.pictures import open_reference
 
 if TYPE_CHECKING:
     from edgedet.calibration.data import CalibrationFrames
@@ -53,7 +55,8 @@ def export_model(
         OutputError: the output cannot be written.
         AssumptionError: ``options.strict``, and the source leaves something unsaid.
         AccuracyBudgetError: int8 costs more than ``options.max_drop``.
-        ExportError: the result failed its own checks.
+        ReferenceBoxesError: ``options.reference`` cannot be compared with.
+        ExportError: the result failed its own checks, or does not give the boxes of ``options.reference``.
     """
     started = time.monotonic()
     source = Path(source)
@@ -63,8 +66,12 @@ def export_model(
     if engine:
         options = replace(options, nms="runtime", target="tensorrt")
 
+    reference = None if options.reference is None else open_reference(options.reference, options.reference_images)
     progress("building the graph", 0, 0)
-    built = build_graph(source, options, frame_size=options.frame_size or parity.usual_frame(options))
+    frame_size = options.frame_size or parity.usual_frame(options)
+    if frame_size is None and reference is not None:
+        frame_size = reference.usual_size
+    built = build_graph(source, options, frame_size=frame_size)
     if options.strict:
         require_stated(source, built.assumed)
     model = checked(built.model, nms=options.nms)
@@ -73,11 +80,18 @@ def export_model(
         model = read_interleaved(add_winograd(model)) if options.precision == "fp32" else model
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)
+    confirmed = None
+    if reference is not None:
+        progress("comparing with boxes made elsewhere", 0, 0)
+        confirmed = require_reference(model, card, reference, built.assumed, progress=progress)
+        card = replace(card, measured=card.measured | {"reference": confirmed.measured})
+        notes.extend(confirmed.notes)
     if built.assumed:
-        card = replace(
-            card, provenance=card.provenance | {CARD_KEY: [assumption.text() for assumption in built.assumed]}
-        )
-        notes.append(assumption_note(built.assumed))
+        facts: dict[str, Any] = {CARD_KEY: [assumption.text() for assumption in built.assumed]}
+        if confirmed is not None:
+            facts[CONFIRMED_KEY] = confirmed.by
+        card = replace(card, provenance=card.provenance | facts)
+        notes.append(assumption_note(built.assumed, confirmed_by=confirmed.by if confirmed else None))
     if isinstance(built.reference, str):
         notes.append(f"not compared with its framework: {built.reference}")
     else:

@@ -44,6 +44,7 @@ examples:
   edgedet export weights.pth --arch fasterrcnn_resnet50_fpn --classes cat,dog --proposals 100
   edgedet export yolox_nano.onnx --family yolox -o nano.onnx
   edgedet export rtdetr_r18vd/ -o rtdetr.onnx                       a folder of Hugging Face transformers
+  edgedet export model.pt --reference boxes.json                    refused unless it gives training's own boxes
   edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
 """
 
@@ -52,7 +53,7 @@ GRAPH_SUFFIX = ".onnx"
 PASSED_ON = (
     "arch", "family", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf", "iou",
     "nms", "input_dtype", "precision", "target", "calib", "eval", "int8_layers", "max_drop", "over_budget",
-    "strict",
+    "strict", "reference", "reference_images",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
 
@@ -105,6 +106,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const=True,
         help="refuse a source that leaves unsaid what its boxes depend on, in place of assuming and saying so",
+    )
+    truth = parser.add_argument_group("boxes of the training framework as the truth (docs/checkpoints.md)")
+    truth.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="boxes it found, as COCO results with images and categories: a graph that gives others is not written",
+    )
+    truth.add_argument(
+        "--reference-images",
+        metavar="DIR",
+        help="where their pictures are, if not beside FILE; for a bare results list its COCO file, PATH[:SPLIT]",
     )
     graph = parser.add_argument_group("the graph")
     graph.add_argument("--imgsz", metavar="SIZE", type=canvas_size, help="network input, SIDE or HEIGHTxWIDTH")
@@ -252,6 +264,11 @@ def export_engine(
         "plan" if output.suffix.lower() == ".plan" else "file"
     )
     if is_ready_for_engine(arguments.source, arguments.precision):
+        if arguments.reference is not None:
+            raise UsageError(
+                f"{arguments.source} is a finished graph, of which the engine is made as it is: compare either with "
+                f"edgedet parity {arguments.source} --reference {arguments.reference}"
+            )
         return convert_graph(arguments.source, output, options=building, container=container, progress=progress)
     progress("loading PyTorch")
     from edgedet.export.operators import require_parsable
@@ -348,6 +365,7 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
     Raises:
         CalibrationError: INT8 without calibration images.
         DatasetError: a dataset or source that is not there.
+        ReferenceBoxesError: boxes that cannot be compared with.
         UsageError: options that do not go together.
         RuntimeUnavailableError: an engine is wanted and TensorRT is not installed.
     """
@@ -372,6 +390,10 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
         if name is not None and not is_there(name):
             missing = "no file matches it" if any(letter in name for letter in "*?[") else "no such file or folder"
             raise DatasetError(f"{option} {name}: {missing}")
+    if arguments.reference is not None:
+        from edgedet.reference import open_reference
+
+        open_reference(arguments.reference, arguments.reference_images)
     if output.suffix.lower() not in ENGINE_SUFFIXES:
         for name in ("container", *ENGINE_OPTIONS):
             if getattr(arguments, name) is not None:

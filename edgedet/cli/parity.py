@@ -2,6 +2,10 @@
 
 A is the reference: often the checkpoint itself, which runs through PyTorch. Exit code 0 when they agree, else 1,
 also where neither finds anything.
+
+With --reference, one artifact is compared with boxes that the training framework itself found and wrote down: COCO
+results with their images and categories, a COCO results list (--frames is then its COCO file), or lines of edgedet
+detect. That also shows what was assumed wrongly about a checkpoint, which its rebuilt model shares with its graph.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import UsageError
 from edgedet.parity import FrameParity, ParityReport, Tolerance, match_detections, summarise
+from edgedet.reference.compare import REQUIRED, TOLERANCE
 
 if TYPE_CHECKING:
     from edgedet.detector import Detector
@@ -25,56 +30,63 @@ examples:
   edgedet parity model.pt model.onnx --frames photos/
   edgedet parity model.onnx model-int8.onnx --frames photos/ --min-iou 0.9 --max-score-difference 0.05
   edgedet parity model.onnx model.trt --frames clip.mp4 --limit 200 --json
+  edgedet parity model.onnx --reference boxes.json --frames photos/
 """
 
 WORST_SHOWN = 3
+REQUIRED_OF_ARTIFACTS = 0.995
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet parity``."""
     default = Tolerance()
-    parser.add_argument("reference", metavar="A", help="the artifact that is right by definition")
-    parser.add_argument("candidate", metavar="B", help="the artifact that is judged")
-    parser.add_argument("--frames", metavar="SOURCE", required=True, help="image, folder, glob pattern or video")
+    parser.add_argument("first", metavar="A", help="the artifact that is right by definition")
+    parser.add_argument("second", metavar="B", nargs="?", help="the artifact that is judged")
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="boxes made elsewhere, which are right by definition; then only A is given",
+    )
+    parser.add_argument(
+        "--frames",
+        metavar="SOURCE",
+        help="image, folder, glob pattern or video; with --reference the folder of its pictures, or the dataset "
+        "PATH[:SPLIT] that a bare results list is of (where COCO files usually have them)",
+    )
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
-    parser.add_argument(
-        "--min-score",
-        metavar="X",
-        type=fraction,
-        default=default.min_score,
-        help="least score looked at (%(default)s)",
-    )
-    parser.add_argument(
-        "--min-iou", metavar="X", type=fraction, default=default.min_iou, help="boxes must overlap so (%(default)s)"
-    )
-    parser.add_argument(
-        "--max-score-difference",
-        metavar="X",
-        type=fraction,
-        default=default.max_score_difference,
-        help="scores may differ by so much (%(default)s)",
-    )
-    parser.add_argument(
-        "--required",
-        metavar="X",
-        type=fraction,
-        default=0.995,
-        help="share that must agree both ways (%(default)s)",
-    )
+    for option, value, made_elsewhere, what in (
+        ("--min-score", default.min_score, TOLERANCE.min_score, "least score looked at"),
+        ("--min-iou", default.min_iou, TOLERANCE.min_iou, "boxes must overlap so"),
+        (
+            "--max-score-difference",
+            default.max_score_difference,
+            TOLERANCE.max_score_difference,
+            "scores may differ by so much",
+        ),
+        ("--required", REQUIRED_OF_ARTIFACTS, REQUIRED, "share that must agree both ways"),
+    ):
+        other = f"; with --reference {made_elsewhere:g}" if made_elsewhere != value else ""
+        parser.add_argument(option, metavar="X", type=fraction, help=f"{what} ({value:g}{other})")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for each of the two")
     parser.add_argument("--json", action="store_true", help="the report as one JSON object, with every frame")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Detect with both in the same frames, match, and say whether they agree."""
+    check_arguments(arguments)
+    if arguments.reference is not None:
+        from edgedet.cli.parity_reference import run_reference
+
+        return run_reference(arguments)
     from edgedet.detector import Detector
 
+    settle(arguments, Tolerance(), REQUIRED_OF_ARTIFACTS)
     names: list[str] = []
     frames: list[FrameParity] = []
     with (
         Progress() as progress,
-        Detector(arguments.reference, threads=arguments.threads) as reference,
-        Detector(arguments.candidate, threads=arguments.threads) as candidate,
+        Detector(arguments.first, threads=arguments.threads) as reference,
+        Detector(arguments.second, threads=arguments.threads) as candidate,
     ):
         require_same_classes(reference, candidate)
         tolerance = usable_tolerance(arguments, reference, candidate)
@@ -87,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = summarise(frames)
     agrees = report.agrees(arguments.required)
     if arguments.json:
-        print(json.dumps(_as_dict(report, tolerance, arguments.required, names, frames), indent=2))
+        print(json.dumps(as_dict(report, tolerance, arguments.required, names, frames), indent=2))
     else:
         if tolerance.min_score > arguments.min_score:
             print(
@@ -97,6 +109,35 @@ def run(arguments: argparse.Namespace) -> int:
         for line in report_lines(report, arguments.required, names, frames):
             print(line)
     return 0 if agrees else 1
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Two artifacts and frames, or one artifact and boxes made elsewhere.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if arguments.reference is None and arguments.second is None:
+        raise UsageError(
+            "parity compares two artifacts: edgedet parity A B --frames SOURCE; or one with boxes made elsewhere: "
+            "edgedet parity A --reference boxes.json"
+        )
+    if arguments.reference is None and arguments.frames is None:
+        raise UsageError(
+            "say on which pictures the two are compared: --frames with an image, folder, pattern or video"
+        )
+    if arguments.reference is not None and arguments.second is not None:
+        raise UsageError(
+            f"--reference {arguments.reference} takes the place of one artifact; give {arguments.first} or "
+            f"{arguments.second}, not both"
+        )
+
+
+def settle(arguments: argparse.Namespace, tolerance: Tolerance, required: float) -> None:
+    """Fill in what was not given."""
+    for name, value in {**dataclasses.asdict(tolerance), "required": required}.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
 
 
 def require_same_classes(reference: Detector, candidate: Detector) -> None:
@@ -161,7 +202,7 @@ def report_lines(
     )
 
 
-def _as_dict(
+def as_dict(
     report: ParityReport, tolerance: Tolerance, required: float, names: list[str], frames: list[FrameParity]
 ) -> dict[str, object]:
     return {

@@ -155,13 +155,18 @@ def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -
     )
 
 
-def _locate(path: Path, file_names: list[str], images: Path | None) -> Located:
+def usual_folders(path: Path) -> list[Path]:
+    """Where the pictures of an annotation file lie, the likeliest first."""
     split = file_split(path)
     home, parent = path.parent, path.parent.parent
     suffix = split.rpartition("_")[2]
     usual = [home, home / split, home / suffix, parent / split, parent / suffix, home / "images", home / "data"]
     usual += [parent / "images" / split, parent / "images" / suffix, parent / "images", parent / "data", parent]
-    folders = usual if images is None else [images]
+    return usual
+
+
+def _locate(path: Path, file_names: list[str], images: Path | None) -> Located:
+    folders = usual_folders(path) if images is None else [images]
     located = locate_pictures(file_names, folders)
     if located is not None or not file_names:
         return located or Located({}, frozenset())
