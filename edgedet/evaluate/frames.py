@@ -106,6 +106,15 @@ def run_over(
     progress(stage, len(dataset), len(dataset))
 
 
+def same_name(first: str, second: str) -> bool:
+    """Whether two class names mean the same; letter case, spaces and underscores do not matter.
+
+    >>> same_name("cell_phone", "Cell Phone")
+    True
+    """
+    return _plain(first) == _plain(second)
+
+
 def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").casefold().split())
 
