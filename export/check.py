@@ -64,7 +64,9 @@ class Finding:
 
     def options(self) -> str:
         """The words that state it to ``edgedet export``."""
-        return " ".join(f"--detector '{name}={json.dumps(value)}'" for name, value in self.settings.stated().items())
+        return " ".join(
+            f"--detector '{name}={json.dumps(value)}'" for name, value in self.settings.stated().items()
+        )
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,9 @@ def _right_order(trials: Trials, current: Measured) -> tuple[Finding, Measured] 
     if ahead(current.matched, after.matched) < CONFIDENCE:
         return None
     settings = TrainingSettings(classes=names)
-    finding = Finding(CLASS_ORDER, ", ".join(names), settings, current.figure, after.figure, complete=order.complete)
+    finding = Finding(
+        CLASS_ORDER, ", ".join(names), settings, current.figure, after.figure, complete=order.complete
+    )
     return replace(finding, why=_called(trials, order, current.names)), after
 
 
@@ -211,7 +215,8 @@ def _called(trials: Trials, order: Relabelling, names: tuple[str, ...]) -> str:
     """The evidence in words."""
     classes = trials.dataset.names
     return ", ".join(
-        f"{count} of {total} {classes[kind]} are called {names[label]}" for kind, label, count, total in order.evidence
+        f"{count} of {total} {classes[kind]} are called {names[label]}"
+        for kind, label, count, total in order.evidence
     )
 
 

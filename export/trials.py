@@ -11,7 +11,7 @@ from edgedet.detections import Detections
 from edgedet.errors import CheckpointError, DatasetError
 from edgedet.evaluate.confusion import Relabelling, confusion_table, relabelling
 from edgedet.evaluate.frames import Progress, relabel, require_labels, same_name
-from edgedet.evaluate.paired import CLEARLY, Matched, match, mean_average_precision
+from edgedet.evaluate.paired import CLEARLY, Matched, match, may_win, mean_average_precision
 from edgedet.export.training import TrainingSettings
 from edgedet.export.variants import Variants
 
@@ -145,9 +145,7 @@ class Trials:
     def order(self, found: Sequence[Detections], names: tuple[str, ...]) -> Relabelling | None:
         """What the labels really are, where that is not what ``names`` say."""
         classes = self.dataset.names
-        table = confusion_table(
-            self.dataset.images[: len(found)], found, classes=len(classes), labels=len(names)
-        )
+        table = confusion_table(self.dataset.images[: len(found)], found, classes=len(classes), labels=len(names))
         places: list[int | None] = [None] * len(classes)
         if self.named:
             for kind, wanted in enumerate(classes):
@@ -166,7 +164,7 @@ class Trials:
 def _cannot_win(result: Measured, against: Measured) -> bool:
     """Whether so few pictures show already that ``result`` will not be clearly better."""
     images = len(result.found)
-    theirs = float(mean_average_precision(against.matched.first(images))[0])
+    theirs = against.matched.first(images)
     if images < STAGES[-1]:
-        return result.map < theirs / 2
-    return result.map < theirs - CLEARLY or result.map < CLEARLY
+        return result.map < float(mean_average_precision(theirs)[0]) / 2
+    return result.map < CLEARLY or not may_win(theirs, result.matched)

@@ -98,9 +98,7 @@ class TrainedVariants:
         if stated.norm_eps is None:
             # Frozen norms are given one that torchvision's own constructor does not have.
             stated = replace(stated, norm_eps=self.own.norm_eps)
-        return build(
-            checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, settings=settings.over(stated)
-        )
+        return build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, settings=settings.over(stated))
 
     def _one(self, module: nn.Module, frame: NDArray[np.uint8], swapped: bool) -> Detections:
         image = torch.from_numpy(frame if swapped else np.ascontiguousarray(frame[..., ::-1]))

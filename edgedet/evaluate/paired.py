@@ -175,6 +175,15 @@ def ahead(first: Matched, second: Matched) -> float:
     return float((after > before)[drawn].mean()) if drawn.any() else 0.0
 
 
+def may_win(first: Matched, second: Matched) -> bool:
+    """Whether more images could still show ``second`` to be clearly better than ``first``, judging by these: in some
+    of the draws it is ahead by as much as that takes."""
+    weights = draws(len(first))
+    before, after = mean_average_precision(first, weights), mean_average_precision(second, weights)
+    ahead_enough = (after >= before + CLEARLY) & (after >= before * (1 + CLEARLY_SHARE))
+    return bool(ahead_enough[~np.isnan(before)].mean() > 1 - CONFIDENCE)
+
+
 def clearly_better(first: Matched, second: Matched) -> bool:
     """Whether ``second`` is clearly better than ``first``, on the same images: :data:`CLEARLY` mAP and
     :data:`CLEARLY_SHARE` more, and ahead in :data:`CONFIDENCE` of the draws."""
