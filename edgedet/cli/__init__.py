@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("edgedet.cli.inspect", "show what an artifact holds: card, shapes, nodes, precision"),
     "parity": ("edgedet.cli.parity", "check that two artifacts of one detector agree, box by box"),
     "eval": ("edgedet.cli.eval", "how accurate an artifact is on labelled images"),
+    "check": ("edgedet.cli.check", "judge by mAP what a checkpoint leaves unsaid"),
     "bench": ("edgedet.cli.bench", "how long artifacts take on this machine, from frame to detections"),
     "compare": ("edgedet.cli.compare", "what changed between benchmarks, and is it more than noise"),
     "sweep": ("edgedet.cli.sweep", "export, evaluate and measure a grid of detectors and settings"),

@@ -46,8 +46,8 @@ def match_image(
         mine = mine[np.argsort(-detections.scores[mine], kind="stable")]
         objects = np.flatnonzero((record.labels == label) & ~record.crowd)
         crowds = np.flatnonzero((record.labels == label) & record.crowd)
-        iou = _overlap(boxes[mine], record.boxes[objects], over="union")
-        covered = _overlap(boxes[mine], record.boxes[crowds], over="detection").max(axis=1, initial=0.0)
+        iou = overlap(boxes[mine], record.boxes[objects], over="union")
+        covered = overlap(boxes[mine], record.boxes[crowds], over="detection").max(axis=1, initial=0.0)
         for row, detection in enumerate(mine):
             best = int(iou[row].argmax()) if len(objects) else -1
             if best >= 0 and iou[row, best] >= min_iou:
@@ -61,7 +61,7 @@ def match_image(
     return states, found
 
 
-def _overlap(first: NDArray[np.float64], second: NDArray[np.float64], *, over: str) -> NDArray[np.float64]:
+def overlap(first: NDArray[np.float64], second: NDArray[np.float64], *, over: str) -> NDArray[np.float64]:
     """Shared area of every pair of boxes, [N, 4] and [M, 4] to [N, M], as a share of the union or of the first."""
     a, b = first[:, None], second[None]
     sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
