@@ -127,7 +127,7 @@ class Postprocessor:
             "yolo_end2end": self._ranked,
             "rtdetr_rows": self._ranked,
         }[card.output.format]
-        self.decode = self._decode
+        self.decode: Callable[[list[Array]], Found] = self._decode
         if card.output.format not in ("detections", "candidates"):
             self.decode = self._decode_unproved
 

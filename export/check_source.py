@@ -20,7 +20,8 @@ from edgedet.evaluate.frames import Progress, require_labels, silent
 from edgedet.evaluate.plain import without_nan
 from edgedet.export.assumptions import CARD_KEY
 from edgedet.export.check import CLASS_NAMES, CLASS_ORDER, HOPELESS, CheckResult, Finding, check
-from edgedet.export.checkpoint import is_ultralytics, read_pickle
+from edgedet.export.checkpoint import is_ultralytics
+from edgedet.export.checkpoint_file import read_content
 from edgedet.export.foreign import read_graph
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import checked
@@ -149,7 +150,7 @@ def check_source(
     """
     require_labels(dataset)
     if artifact_kind(source) == "checkpoint":
-        content = read_pickle(source, trust=options.trust)
+        content = read_content(source, trust=options.trust)
         if not is_ultralytics(content):
             trained = load_trained(
                 source,

@@ -17,12 +17,12 @@ from torch import nn
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.detections import Detections
 from edgedet.detector import Detector
-from edgedet.errors import DatasetError
-from edgedet.evaluate.frames import read_frame
+from edgedet.errors import DatasetError, SourceError
 from edgedet.export.architectures import build
 from edgedet.export.torchvision_settings import settings_of
 from edgedet.export.trained import TrainedDetector
 from edgedet.export.training import NOTHING_STATED, TrainingSettings
+from edgedet.image_file import read_image
 
 KEPT_BYTES = 256 << 20
 """Decoded pictures that stay in memory; every variant wants them again."""
@@ -61,9 +61,10 @@ class Frames:
         if number in self._kept:
             return self._kept[number]
         path = self._records[number].path
-        frame = read_frame(path)
-        if frame is None:
-            raise DatasetError(f"{path} cannot be decoded although its header is sound; remove or mend it")
+        try:
+            frame = read_image(path)
+        except SourceError as error:
+            raise DatasetError(f"{error}; or take it out of the dataset") from error
         if frame.nbytes <= self._room:
             self._kept[number] = frame
             self._room -= frame.nbytes

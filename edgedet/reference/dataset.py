@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgedet.datasets.coco import find_coco, usual_folders
+from edgedet.datasets.coco import usual_folders
+from edgedet.datasets.coco_files import coco_files
 from edgedet.datasets.folder import find_pictures
 from edgedet.datasets.read import read_dataset, split_argument
 from edgedet.datasets.text import read_text
@@ -167,7 +168,7 @@ def open_picture_set(source: str | Path, *, bare: bool) -> PictureSet:
 def _coco_file(path: Path, split: str | None) -> Path | None:
     if path.is_file():
         return path if path.suffix.lower() == ".json" else None
-    files = find_coco(path)
+    files = coco_files(path)
     if not files or (split is None and len(files) > 1):
         return None  # read_dataset says which splits there are
     return next(iter(files.values())) if split is None else files.get(split)

@@ -135,7 +135,7 @@ def read_categories(entries: Any, path: Path) -> dict[Key, str]:
     for index, entry in enumerate(entries):
         number = entry.get("id") if isinstance(entry, dict) else None
         name = entry.get("name") if isinstance(entry, dict) else None
-        if not is_key(number) or not isinstance(name, str) or not name.strip():
+        if number is None or not is_key(number) or not isinstance(name, str) or not name.strip():
             raise ReferenceBoxesError(
                 f"{path}: categories[{index}] is {entry!r:.60}, expected an object with id and name; without names "
                 "nobody knows which class a number means"
@@ -164,7 +164,7 @@ def _parsed(text: str, path: Path) -> Any:
         raise ReferenceBoxesError(f"{path} is nested too deeply; {EXPECTED}") from error
     except ValueError as error:
         whole = error
-    lines = []
+    lines: list[Any] = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
