@@ -155,7 +155,7 @@ def open_picture_set(source: str | Path, *, bare: bool) -> PictureSet:
     annotations = _coco_file(path, split)
     if annotations is not None:
         return _coco_set(annotations, str(source))
-    dataset = read_dataset(source)
+    dataset = read_dataset(source, needs="pictures")
     paths = tuple(record.path for record in dataset.images)
     pictures = tuple(
         Listed(str(record.path), record.path.name, (record.width, record.height)) for record in dataset.images
