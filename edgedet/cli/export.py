@@ -33,7 +33,6 @@ from edgedet.errors import (
 )
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, default_output
 from edgedet.files import require_writable_parent
-from edgedet.sources import is_there
 
 EXAMPLES = """\
 examples:
@@ -330,6 +329,8 @@ def check_options(arguments: argparse.Namespace, output: Path) -> None:
                 raise UsageError(
                     f"{option} is about INT8, but precision is {precision}: add --int8 or drop {option}"
                 )
+    from edgedet.sources import is_there
+
     for option, name in (("--calib", arguments.calib), ("--eval", arguments.eval)):
         if name is not None and not is_there(name):
             missing = "no file matches it" if any(letter in name for letter in "*?[") else "no such file or folder"
