@@ -87,25 +87,26 @@ class _Structure:
         return self.has_every_component and not any(map(any, self.lowest_bit.values()))
 
 
-def whole_jpeg(content: bytes, decode: Decode) -> NDArray[Any] | None:
+def whole_jpeg(content: bytes, decode: Decode, unheard: Decode) -> NDArray[Any] | None:
     """Decode a JPEG (``content`` begins with :data:`START`) whose data cover the picture; None where they do not.
 
     A file that lacks nothing but its end mark is whole. ``decode`` gives the picture of a file's content, [H, W] or
-    [H, W, C], or None where it cannot; so does this function.
+    [H, W, C], or None where it cannot; so does this function. ``unheard`` does so for content that the decoder may
+    have something to say about.
     """
     found = _structure(content, trusting=True)
     if found.missing or not found.has_every_component:
         return None
     if not found.ended:
-        return _without_end_mark(content[found.begin : found.end], content[: found.begin], found, decode)
+        return _without_end_mark(content[found.begin : found.end], content[: found.begin], found, unheard)
     image = decode(content)
     # An end mark may stand behind half a picture, too. Looking closer takes a decoding, so not without cause.
     if image is None or (found.has_every_bit and not found.is_uncommon and not _has_empty_corner(image)):
         return image
     found = _structure(content, trusting=False)
     if not found.ended:
-        return _without_end_mark(content[found.begin : found.end], content[: found.begin], found, decode)
-    return image if _is_covered(content[: found.end].rstrip(b"\xff"), image, decode) else None
+        return _without_end_mark(content[found.begin : found.end], content[: found.begin], found, unheard)
+    return image if _is_covered(content[: found.end].rstrip(b"\xff"), image, unheard) else None
 
 
 def _without_end_mark(data: bytes, head: bytes, found: _Structure, decode: Decode) -> NDArray[Any] | None:

@@ -151,22 +151,22 @@ class Video:
         if index >= (expected or self.count or _NEVER) and not (self._file.cut_off and self._file.kind == "mp4"):
             return None
         if self._file.cut_off:
-            return f"{self.description} ends early, after {given} frames: the file is cut off; copy it again"
+            return f"{self.description} ends early, after {_frames(given)}: the file is cut off; copy it again"
         spared = 0 if self._codec() in _WHOLE_PICTURES else _LEFT_OUT
         if expected is not None and index + spared >= expected:
             return None
         if expected is None and not (self._file.kind == "matroska" and is_broken_matroska(str(self._source))):
             return None
-        of = f" of {expected}" if expected is not None else ""
+        of = f"{given} of {expected} frames" if expected is not None else _frames(given)
         return (
-            f"{self.description} ends early, after {given}{of} frames: the file is damaged, and the rest cannot be "
+            f"{self.description} ends early, after {of}: the file is damaged, and the rest cannot be "
             "read; copy it again"
         )
 
     def _broken_stream(self, given: int) -> str | None:
         name = str(self._source)
         if isinstance(self._source, int) or name.startswith("/dev/"):
-            return f"{self.description} stopped after {given} frames; is it still connected?"
+            return f"{self.description} stopped after {_frames(given)}; is it still connected?"
         if "://" not in name and " ! " not in name:
             return None
         latest = self._clock.latest
@@ -177,7 +177,7 @@ class Video:
             return f"{self.description} ended early, after {latest:.1f} of {length:.1f} s; the connection broke"
         if "filesrc" in name or "num-buffers" in name:
             return None
-        return f"{self.description} ended after {given} frames; the connection broke, or the sender stopped"
+        return f"{self.description} ended after {_frames(given)}; the connection broke, or the sender stopped"
 
     def _codec(self) -> str:
         return int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(8, "little", signed=True)[:4].decode("latin-1")
@@ -189,6 +189,10 @@ class Video:
             and self.count is None
             and (self._codec() in _WHOLE_PICTURES)
         )
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 class _Clock:

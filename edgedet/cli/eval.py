@@ -26,6 +26,7 @@ from edgedet.errors import UnreadableFramesError, UsageError
 from edgedet.files import atomic_path, require_writable_parent
 
 if TYPE_CHECKING:
+    from edgedet.datasets.dataset import Problem
     from edgedet.datasets.rows import Strictness
     from edgedet.detector import Detector
     from edgedet.evaluate.evaluation import Evaluation
@@ -47,6 +48,8 @@ DEFAULT_WORST = 10
 CURVES_NAME = "curves.png"
 CLASSES_SHOWN = 25
 PROBLEMS_SHOWN = 5
+NO_PICTURE = "unreadable image"
+"""The reason of a reader's problem with a file that is no picture."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,11 +136,15 @@ def run(arguments: argparse.Namespace) -> int:
             save_curves(evaluation, arguments.save / CURVES_NAME)
         lowest = detector.thresholds.score
         data = _artifact(detector) | evaluation.to_dict({number: path.resolve() for number, path in drawn.items()})
-        data["problems"] = [str(problem) for problem in (*dataset.problems, *evaluation.problems)]
+        of_negatives = negatives.problems if negatives is not None else ()
+        problems = (*dataset.problems, *of_negatives, *evaluation.problems)
+        data["problems"] = [str(problem) for problem in problems]
+        # Those of which not even the size can be read never came so far as to be judged.
+        unread = [problem for problem in problems if problem.reason == NO_PICTURE or problem in evaluation.problems]
         data["notes"] = dataset.notes
     if arguments.json == "-":
         print(json.dumps(data, indent=1, allow_nan=False))
-        _require_readable(evaluation)
+        _require_readable(unread)
         return 0
     if arguments.json is not None:
         with atomic_path(arguments.json) as temporary:
@@ -150,16 +157,14 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         if where is not None:
             print(f"{what} in {where}", file=sys.stderr)
-    _require_readable(evaluation)
+    _require_readable(unread)
     return 0
 
 
-def _require_readable(evaluation: Evaluation) -> None:
-    if evaluation.problems:
-        raise UnreadableFramesError(
-            f"{len(evaluation.problems)} pictures could not be read and are left out of these figures; "
-            f"{evaluation.problems[0].reason}"
-        )
+def _require_readable(unread: list[Problem]) -> None:
+    if unread:
+        what = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
+        raise UnreadableFramesError(f"{what} could not be read, and these figures are without: {unread[0]}")
 
 
 def _artifact(detector: Detector) -> dict[str, Any]:
@@ -183,7 +188,8 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
     coco = evaluation.coco
     yield evaluation.dataset
     if evaluation.problems:
-        yield f"left out, they cannot be read: {len(evaluation.problems)} pictures, with the objects on them"
+        count = len(evaluation.problems)
+        yield f"left out, cannot be read: {count} picture{'s' * (count != 1)}, with the objects there"
         yield from (f"  {problem.reason}" for problem in evaluation.problems[:PROBLEMS_SHOWN])
         if len(evaluation.problems) > PROBLEMS_SHOWN:
             yield f"  and {len(evaluation.problems) - PROBLEMS_SHOWN} more (--json has them all)"

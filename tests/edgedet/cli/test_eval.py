@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
 
 from edgedet.cli import main
+from edgedet.detector import Detector
+from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 if TYPE_CHECKING:
     from edgedet.export.options import ExportReport
@@ -101,3 +104,42 @@ def test_mistakes_cost_one_line(
     assert main(["eval", str(graph), f"{shared}/data/{words[0]}", *words[1:]]) == 2
     complaint = capsys.readouterr().err
     assert message in complaint and complaint.count("\n") == 1
+
+
+def test_pictures_that_cannot_be_read_are_left_out_named_and_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, photos = tmp_path / "model.onnx", tmp_path / "photos"
+    save_rectangle_graph(model)
+    photos.mkdir()
+    whole = cv2.imencode(".jpg", frame_with_rectangle(60, 80, (10, 10, 40, 40)))[1].tobytes()
+    contents = {"a": whole, "b": whole[: len(whole) // 2], "c": whole[:-2], "d": b""}
+    for name, content in contents.items():
+        (photos / f"{name}.jpg").write_bytes(content)
+    with Detector(model) as detector:
+        found = detector.detect(frame_with_rectangle(60, 80, (10, 10, 40, 40)))
+    (box,) = found.boxes.tolist()
+    annotations = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [*box[:2], box[2] - box[0], box[3] - box[1]]}
+        for i in range(4)
+    ]
+    images = [{"id": i, "file_name": f"{name}.jpg", "width": 80, "height": 60} for i, name in enumerate(contents)]
+    (category,) = ({"id": 1, "name": found.names[label]} for label in found.labels)
+    truth = {"images": images, "annotations": annotations, "categories": [category]}
+    (photos / "instances.json").write_text(json.dumps(truth))
+    words = ["eval", str(model), str(photos / "instances.json"), "--images", str(photos)]
+    assert main([*words, "--json", str(tmp_path / "out.json"), "--save", str(tmp_path / "worst")]) == 1
+    shown = capsys.readouterr()
+    sentence = f"the image {photos}/b.jpg is cut off (part of the picture is missing); copy it again"
+    assert "2 images, 2 boxes" in shown.out and sentence in shown.out
+    assert "2 pictures could not be read, and these figures are without" in shown.err.splitlines()[-1]
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert data["map"] == pytest.approx(1, abs=0.01)
+    assert data["working_point"]["missed_objects"] == 0
+    assert [sentence in problem or "d.jpg" in problem for problem in data["problems"]] == [True, True]
+    # On stdout too, and refused where asked for.
+    assert main([*words, "--json", "-"]) == 1
+    assert json.loads(capsys.readouterr().out)["problems"] == data["problems"]
+    (photos / "d.jpg").write_bytes(whole)
+    assert main([*words, "--strict"]) == 2
+    assert capsys.readouterr().err.startswith(f"edgedet: error: {sentence}")
