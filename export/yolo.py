@@ -62,8 +62,7 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
         for layout in layouts_of(shape, count):
             if yolov5 and not layout.objectness:
                 continue
-            if layout.order == "ranked" and anchor_places(foreign.height, foreign.width, shape[1]) is not None:
-                # As many boxes as there are anchors: two classes after four coordinates.
+            if layout.order == "ranked" and _are_anchors(foreign, shape, count):
                 continue
             return name, layout
     shape = next(iter(foreign.outputs.values()))
@@ -159,6 +158,13 @@ def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Lay
         f"{foreign.path} has the head {RTDETR_HEAD}, which gives [N, boxes, 6], but its output is {list(shape)}; "
         "export it again with a current Ultralytics"
     )
+
+
+def _are_anchors(foreign: ForeignGraph, shape: tuple[int, ...], classes: int) -> bool:
+    """Whether [N, A, 6] are all anchors with one class and objectness, or two classes, not a choice among them."""
+    if classes > 2 or foreign.metadata.get("end2end") == "True":
+        return False
+    return anchor_places(foreign.height, foreign.width, shape[1]) is not None
 
 
 def _count_by_shape(shape: tuple[int, ...], yolov5: bool) -> int | None:

@@ -1,0 +1,98 @@
+"""What Ultralytics exports with nothing but defaults, and its checkpoints, against its own predict.
+
+benchmarks/ultralytics_exports.py does the same with every one of its detectors, in every precision.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgedet import Detector
+from edgedet.errors import UsageError
+from edgedet.export.options import ExportOptions
+from edgedet.export.pipeline import export_model
+from edgedet.golden import golden_frame
+from edgedet.parity import Tolerance, match_detections
+
+os.environ["YOLO_OFFLINE"], os.environ["YOLO_AUTOINSTALL"] = "true", "false"
+ultralytics = pytest.importorskip("ultralytics", reason="needs the package Ultralytics")
+
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def table() -> Any:
+    path = Path(__file__).parents[2] / "benchmarks" / "ultralytics_exports.py"
+    spec = importlib.util.spec_from_file_location("ultralytics_exports", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["yolov9t", "yolov3-tiny", "yolo26n free"])
+def test_default_exports_are_theirs_box_for_box(table: Any, tmp_path: Path, name: str) -> None:
+    """YOLOv9 cuts halves of halves, YOLOv3-tiny computes its padding, YOLO26 needs no NMS; all are opset 18."""
+    path = table.exported(name, tmp_path, SIDE)
+    report = export_model(path, tmp_path / "ours.onnx")
+    assert "assumed" not in report.card.provenance
+    expected = 0
+    with Detector(path) as theirs, Detector(report.path) as ours:
+        for seed in range(1, 6):
+            frame = golden_frame(seed, 120, 90 + 10 * seed)
+            reference = table.theirs(path, frame, ours.names, SIDE)
+            for detector in (theirs, ours):
+                found = match_detections(reference, detector.detect(frame), Tolerance(min_score=0.26))
+                assert (len(found.missing), len(found.invented)) == (0, 0)
+            expected += found.reference_count
+    assert expected > 10
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained at 64, as it says; its averaged weights differ from the others."""
+    path = tmp_path_factory.mktemp("checkpoint") / "net.pt"
+    torch.manual_seed(0)
+    model = ultralytics.YOLO("yolo11n.yaml")
+    model.save(str(path))
+    content = torch.load(path, weights_only=False)
+    content["train_args"] = {"imgsz": 64, "task": "detect"}
+    averaged = content["model"]
+    torch.manual_seed(1)
+    plain = ultralytics.YOLO("yolo11n.yaml").model.half()
+    averaged.names = plain.names = {index: f"thing {index}" for index in range(80)}
+    torch.save(content | {"model": plain, "ema": averaged}, path)
+    return path
+
+
+def test_a_checkpoint_is_exported_at_the_size_it_was_trained_at(checkpoint: Path, tmp_path: Path) -> None:
+    report = export_model(checkpoint, tmp_path / "out.onnx", ExportOptions(trust="code"))
+    assert (report.card.input.height, report.card.input.width) == (64, 64)
+    assert report.card.provenance["input_size"] == "64x64, as trained"
+    assert report.card.names[:2] == ("thing 0", "thing 1")
+    assert not report.card.provenance.get("assumed")
+    # Of the averaged weights, as Ultralytics' own export.
+    asked = ultralytics.YOLO(str(checkpoint)).export(format="onnx", imgsz=64, verbose=False)
+    with Detector(asked, conf=1e-5) as theirs:
+        expected = theirs.detect(golden_frame(1))
+    low = export_model(checkpoint, tmp_path / "low.onnx", ExportOptions(trust="code", conf=1e-5)).path
+    with Detector(low) as ours:
+        found = ours.detect(golden_frame(1))
+    np.testing.assert_allclose(np.sort(found.scores)[-9:], np.sort(expected.scores)[-9:], rtol=1e-4)
+
+
+def test_another_size_says_so(checkpoint: Path, tmp_path: Path) -> None:
+    asked = ExportOptions(trust="code", imgsz=(96, 128))
+    report = export_model(checkpoint, tmp_path / "out.onnx", asked)
+    said = report.card.provenance["input_size"]
+    assert said == "96x128, as asked; trained at 64x64, and another size may cost accuracy"
+    assert f"input size {said}" in report.notes
+    with pytest.raises(UsageError, match="multiples of 32; say --imgsz 128x128"):
+        export_model(checkpoint, tmp_path / "odd.onnx", ExportOptions(trust="code", imgsz=(100, 100)))
