@@ -62,7 +62,9 @@ ENGINE_OPTIONS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet export``."""
-    parser.add_argument("source", metavar="SRC", type=Path, help="checkpoint (.pt, .pth), ONNX file, or Hugging Face folder")
+    parser.add_argument(
+        "source", metavar="SRC", type=Path, help="checkpoint (.pt, .pth), ONNX file, or Hugging Face folder"
+    )
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="file to write; default: beside SRC, named after it"
     )

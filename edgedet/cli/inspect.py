@@ -172,7 +172,9 @@ def _card_lines(card: ModelCard) -> Iterator[str]:
     sides = f" (shortest {rule.min_size}, longest {rule.max_size})" if rule.min_size else ""
     smooth = ", antialiased" if rule.antialias else ""
     resized = (
-        f"resized to {spec.height}x{spec.width} by {rule.rule}{sides}{smooth}" if rule.rule != "none" else "as they are"
+        f"resized to {spec.height}x{spec.width} by {rule.rule}{sides}{smooth}"
+        if rule.rule != "none"
+        else "as they are"
     )
     yield f"frames      {resized}; {spec.dtype} {spec.layout} {spec.colour}{batch}"
     output = card.output

@@ -53,7 +53,12 @@ def _detector(kind: str, common: dict[str, Any]) -> Any:
         from transformers.models.rf_detr.configuration_rf_detr import RfDetrDinov2Config
 
         backbone = RfDetrDinov2Config(
-            hidden_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=56, num_windows=2, out_indices=[1, 2]
+            hidden_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=56,
+            num_windows=2,
+            out_indices=[1, 2],
         )
         config = transformers.RfDetrConfig(
             backbone_config=backbone, d_model=32, decoder_ffn_dim=32, decoder_self_attention_heads=2,
@@ -67,7 +72,11 @@ def _detector(kind: str, common: dict[str, Any]) -> Any:
     } | common  # fmt: skip
     if kind.startswith("rt_detr"):
         backbone = transformers.RTDetrResNetConfig(
-            embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, layer_type="basic", out_indices=[2, 3, 4]
+            embedding_size=8,
+            hidden_sizes=[8, 16, 24, 32],
+            depths=[1] * 4,
+            layer_type="basic",
+            out_indices=[2, 3, 4],
         )
         names = {"rt_detr": "RTDetr", "rt_detr_v2": "RTDetrV2"}
     else:
@@ -99,7 +108,9 @@ def _spread(built: nn.Module, size: int) -> None:
 
             def scale(layer: Any, _: Any, output: torch.Tensor, wanted: float = wanted) -> torch.Tensor:
                 bias = torch.zeros(()) if layer.bias is None else layer.bias
-                bias = bias[:, None, None] if bias.ndim and output.ndim == 4 and isinstance(layer, nn.Conv2d) else bias
+                bias = (
+                    bias[:, None, None] if bias.ndim and output.ndim == 4 and isinstance(layer, nn.Conv2d) else bias
+                )
                 factor = wanted / ((output - bias).std() + 1e-6)
                 layer.weight.mul_(factor)
                 return (output - bias) * factor + bias
