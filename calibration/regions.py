@@ -40,8 +40,8 @@ def feature_layers(network: Network) -> list[Layer]:
 def decoding(network: Network) -> frozenset[str]:
     """Names of the nodes between the last weighted layers and outputs, selections and places that are looked at.
 
-    Walking up from graph outputs, score selections, RoiAlign's boxes and GridSample's points stops at the first layer of
-    :func:`feature_layers`; everything met on the way turns predictions into boxes and scores.
+    Walking up from graph outputs, score selections, RoiAlign's boxes and GridSample's points stops at the first
+    layer of :func:`feature_layers`; everything met on the way turns predictions into boxes and scores.
     """
     layers = {layer.name for layer in feature_layers(network)} | _quantised_layers(network)
     pooled = _pooled(network)

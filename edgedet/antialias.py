@@ -22,10 +22,12 @@ Band = tuple[slice, slice, Array]
 
 
 class AntialiasedResize:
-    """Bilinear interpolation whose triangle widens with the scale, so that shrinking averages; for one pair of sizes.
+    """Bilinear interpolation whose triangle widens with the scale, so that shrinking averages; for one pair of
+    sizes.
 
-    ``source``, ``target``: (height, width). Gives the bytes of torchvision's ``resize(antialias=True)`` of uint8 images,
-    and Pillow's within one level: columns first, and both passes rounded. Where the target is of floats, neither is.
+    ``source``, ``target``: (height, width). Gives the bytes of torchvision's ``resize(antialias=True)`` of uint8
+    images, and Pillow's within one level: columns first, and both passes rounded. Where the target is of floats,
+    neither is.
 
     >>> import numpy as np
     >>> result = np.zeros((1, 2, 3), np.uint8)

@@ -57,8 +57,9 @@ def export(
     """Put pixels in front of a DETR's network, and its ranking behind it.
 
     ``network``: one normalised image [N, 3, H, W] in ``spec.trained_colour`` order in; two outputs, what it says of
-    classes [N, Q, C] and boxes [N, Q, 4] as cx, cy, w, h in shares of the canvas. ``spec`` and ``resize``: what it was
-    trained on. ``conf``: the framework's own threshold. Nothing is left to a runtime, so ``options.nms`` is idle.
+    classes [N, Q, C] and boxes [N, Q, 4] as cx, cy, w, h in shares of the canvas. ``spec`` and ``resize``: what it
+    was trained on. ``conf``: the framework's own threshold. Nothing is left to a runtime, so ``options.nms`` is
+    idle.
 
     Raises:
         UsageError: an IoU threshold, or more detections than there are queries.
@@ -69,8 +70,8 @@ def export(
         )
     if (options.max_detections or 0) > head.queries:
         raise UsageError(
-            f"--max-detections is {options.max_detections}, but the network has {head.queries} queries and gives no "
-            "more detections than that"
+            f"--max-detections is {options.max_detections}, but the network has {head.queries} queries and gives "
+            "no more detections than that"
         )
     count = min(options.max_detections or head.queries, head.queries * head.labels)
     output = OutputSpec(
@@ -93,6 +94,9 @@ def export(
 
 def _network(graph: GraphBuilder, network: onnx.ModelProto, spec: InputSpec) -> tuple[str, ...]:
     """The network on pixels: factor and colour order go into its first convolution where there is one."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(network)
+    network = copied
     try:
         if spec.colour != spec.trained_colour:
             swap_colours(network)

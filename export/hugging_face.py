@@ -1,4 +1,4 @@
-"""Detectors that transformers saved: RT-DETR, RT-DETRv2, D-FINE, RF-DETR, DEIMv2. Folder to model, names, pixels."""
+"""Detectors that transformers saved (RT-DETR, RT-DETRv2, D-FINE, RF-DETR, DEIMv2): from the folder to a graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from edgedet.errors import CheckpointError, MissingDependencyError, UsageError
 from edgedet.export import detr
 from edgedet.export.assumptions import Assumption
 from edgedet.export.family import Exported, GraphOptions
-from edgedet.export.hugging_face_folder import PREPROCESSOR, Folder, digests, open_folder
+from edgedet.export.hugging_face_folder import Folder, digests, open_folder
+from edgedet.export.hugging_face_pixels import first_line, image_processor, pixels
 from edgedet.export.torch_graph import to_onnx
 from edgedet.geometry import plan_resize
 from edgedet.postprocess import Postprocessor, settle_thresholds
@@ -30,14 +31,6 @@ from edgedet.runtimes.hugging_face import HuggingFaceRuntime
 
 OLDEST = 5
 """Major version of transformers: the first whose image processors resize on every machine alike."""
-BILINEAR = 2
-"""Pillow's number for it, which image processors keep."""
-PIXELS: dict[str, Literal["uint8", "float32"]] = {
-    "RTDetrImageProcessor": "uint8",
-    "RfDetrImageProcessor": "float32",
-}
-"""Image processors that post-process by ranking sigmoids, and the numbers they resize: bytes with antialiasing, floats
-without."""
 NO_OBJECT = {"background", "__background__", "no-object", "no_object", "no object"}
 """Names of columns that are no class: a detection of them is none."""
 COUNTERS = "num_batches_tracked"
@@ -48,8 +41,8 @@ COUNTERS = "num_batches_tracked"
 class Loaded:
     """A detector as transformers runs it, and what its folder says of it.
 
-    ``classes``: columns of its logits that are objects, in the order of ``names``. ``spec``, ``resize``: the pixels it
-    was trained on. ``assumed``: what the folder does not say.
+    ``classes``: columns of its logits that are objects, in the order of ``names``. ``spec``, ``resize``: the
+    pixels it was trained on. ``assumed``: what the folder does not say.
     """
 
     folder: Folder
@@ -72,7 +65,7 @@ class Loaded:
             input=InputSpec(height=0, width=0, dtype="uint8"),
             resize=ResizeRule("none"),
             output=OutputSpec("detections", detr.SCORE_THRESHOLD, 1.0, self.queries),
-            provenance={"checkpoint": self.folder.path.name, "nms": "none"},
+            provenance={"checkpoint": self.folder.path.resolve().name, "nms": "none"},
         )
 
 
@@ -83,10 +76,11 @@ def load(
     classes: tuple[str, ...] | None = None,
     imgsz: tuple[int, int] | None = None,
 ) -> Loaded:
-    """Let transformers load the detector in the folder ``path``, without a network and without code of the folder's.
-
-    ``classes``: names for those that are objects, in place of the folder's. ``imgsz`` (height, width): in place of the
+    """Let transformers load the detector in the folder ``path``, without a network and without code of the
     folder's.
+
+    ``classes``: names for those that are objects, in place of the folder's. ``imgsz`` (height, width): in place of
+    the folder's.
 
     Raises:
         MissingDependencyError: transformers is not installed, or too old.
@@ -100,11 +94,11 @@ def load(
             config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # whatever a wrong value in it meets
             raise CheckpointError(
-                f"transformers {transformers.__version__} cannot read {path / 'config.json'} ({_line(error)})"
+                f"transformers {transformers.__version__} cannot read {path / 'config.json'} ({first_line(error)})"
             ) from error
         model = _load_model(transformers, folder, config)
-        processor, assumed = _image_processor(transformers, folder, imgsz)
-    spec, resize = _pixels(folder, processor)
+        processor, assumed = image_processor(transformers, folder, imgsz)
+    spec, resize = pixels(folder, processor)
     names, columns = _names(folder, config, classes)
     if all(name.startswith("LABEL_") for name in names) and classes is None:
         assumed = (
@@ -147,8 +141,8 @@ def export(loaded: Loaded, options: GraphOptions) -> tuple[Exported, Reference]:
 class Reference:
     """transformers' own inference: a BGR frame in, detections in its pixels out.
 
-    Boxes are clipped to the frame, which transformers leaves to its caller. ``graph_from`` makes the graph that goes
-    with it anew, for another score threshold.
+    Boxes are clipped to the frame, which transformers leaves to its caller. ``graph_from`` makes the graph that
+    goes with it anew, for another score threshold.
     """
 
     def __init__(self, loaded: Loaded, output: OutputSpec, graph_from: Any) -> None:
@@ -224,11 +218,13 @@ def _load_model(transformers: Any, folder: Folder, config: Any) -> Any:
             output_loading_info=True,
         )
     except ImportError as error:  # backbones of timm
-        raise MissingDependencyError(f"transformers needs more to load {folder.path} ({_line(error)})") from error
+        raise MissingDependencyError(
+            f"transformers needs more to load {folder.path} ({first_line(error)})"
+        ) from error
     except Exception as error:
         raise CheckpointError(
-            f"transformers {transformers.__version__} cannot load {folder.weights} ({_line(error)}); it must be whole "
-            "and belong to the config.json beside it"
+            f"transformers {transformers.__version__} cannot load {folder.weights} ({first_line(error)}); it must "
+            "be whole and belong to the config.json beside it"
         ) from error
     # transformers itself fills what is missing with random numbers and goes on.
     for what, keys in (
@@ -254,117 +250,23 @@ def _key_text(key: Any) -> str:
     return f"{name} ({' in the file, '.join(str(list(shape)) for shape in shapes)} in the model)"
 
 
-def _image_processor(
-    transformers: Any, folder: Folder, imgsz: tuple[int, int] | None
-) -> tuple[Any, tuple[Assumption, ...]]:
-    """The image processor, of the size asked for, and what was assumed of it."""
-    assumed: tuple[Assumption, ...] = ()
-    if folder.preprocessor is not None:
-        try:
-            processor = transformers.AutoImageProcessor.from_pretrained(
-                folder.path, local_files_only=True, trust_remote_code=False
-            )
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"transformers needs more to read {folder.preprocessor} ({_line(error)})"
-            ) from error
-        except Exception as error:
-            raise CheckpointError(f"transformers cannot read {folder.preprocessor} ({_line(error)})") from error
-    elif folder.model_type == "rf_detr":
-        if imgsz is None:
-            raise CheckpointError(
-                f"{folder.path} has no {PREPROCESSOR}, and nothing else says at which size this RF-DETR was trained: "
-                "copy that file, or give --imgsz"
-            )
-        processor = transformers.RfDetrImageProcessor(size={"height": imgsz[0], "width": imgsz[1]}, do_pad=False)
-    else:
-        processor = transformers.RTDetrImageProcessor()
-    if folder.preprocessor is None:
-        size = processor.size
-        said = f"{size['height']}x{size['width']}"
-        smooth = ", antialiased" if _resized_as(folder, processor) == "uint8" else ""
-        values = {"resize": f"stretched{smooth}"}
-        values["mean/std"] = "ImageNet's" if processor.do_normalize else "none, pixels / 255"
-        if imgsz is None:
-            values["input size"] = said
-        assumed = tuple(Assumption(what, value, PREPROCESSOR) for what, value in values.items())
-    if imgsz is not None:
-        processor.size = type(processor.size)(height=imgsz[0], width=imgsz[1])
-    return processor, assumed
-
-
-def _resized_as(folder: Folder, processor: Any) -> Literal["uint8", "float32"]:
-    kind = type(processor).__name__.removesuffix("Fast").removesuffix("Pil")
-    if kind not in PIXELS:
-        raise CheckpointError(
-            f"{folder.preprocessor} names the image processor {kind}, which edgedet does not know to resize and "
-            f"post-process like; expected {' or '.join(PIXELS)}"
-        )
-    return PIXELS[kind]
-
-
-def _pixels(folder: Folder, processor: Any) -> tuple[InputSpec, ResizeRule]:
-    """What the image processor does to a picture, in our words.
-
-    Raises:
-        CheckpointError: something that the device cannot do, or not exactly.
-    """
-    dtype = _resized_as(folder, processor)
-    size = dict(processor.size)
-    height, width = size.get("height"), size.get("width")
-    others = sorted(key for key, value in size.items() if value and key not in ("height", "width"))
-    padded = getattr(processor, "pad_size", None)
-    trouble = None
-    if not processor.do_resize:
-        trouble = "do_resize false: frames in their own size"
-    elif not height or not width or others:
-        trouble = f"size { ({k: v for k, v in size.items() if v}) }: only height and width make a fixed input"
-    elif int(getattr(processor, "resample", None) or 0) != BILINEAR:
-        trouble = f"resample {int(processor.resample or 0)}: only bilinear ({BILINEAR}) is done alike on a device"
-    elif getattr(processor, "do_center_crop", False):
-        trouble = "do_center_crop"
-    elif processor.do_pad and padded and (padded["height"], padded["width"]) != (height, width):
-        trouble = f"do_pad to {padded['height']}x{padded['width']} around {height}x{width}"
-    if trouble is not None:
-        raise CheckpointError(
-            f"{folder.preprocessor or PREPROCESSOR} asks for {trouble}; edgedet exports detectors of one input size "
-            "that frames are stretched to (with --imgsz HEIGHTxWIDTH, if yours works so)"
-        )
-    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if processor.do_normalize:
-        mean, std = (_three(processor.image_mean), _three(processor.image_std))
-    spec = InputSpec(
-        height=int(height),
-        width=int(width),
-        dtype=dtype,
-        scale=float(processor.rescale_factor) if processor.do_rescale else 1.0,
-        mean=mean,
-        std=std,
-    )
-    return spec, ResizeRule("stretch", antialias=dtype == "uint8")
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    """One number per colour: RGB."""
-    red, green, blue = (values,) * 3 if isinstance(values, int | float) else values
-    return float(red), float(green), float(blue)
-
-
 def _names(folder: Folder, config: Any, given: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Class names, and the columns of the logits they belong to."""
     labels = dict(config.id2label)
     if sorted(labels) != list(range(config.num_labels)):
         raise CheckpointError(
-            f"{folder.path / 'config.json'}: id2label numbers its {len(labels)} classes {min(labels)} to {max(labels)}, "
-            f"but the network's columns are 0 to {config.num_labels - 1}; number them so"
+            f"{folder.path / 'config.json'}: id2label numbers its {len(labels)} classes {min(labels)} to "
+            f"{max(labels)}, but the network's columns are 0 to {config.num_labels - 1}; number them so"
         )
     columns = tuple(column for column in range(len(labels)) if str(labels[column]).lower().strip() not in NO_OBJECT)
+    if not columns:
+        raise CheckpointError(f"{folder.path / 'config.json'} names no class but the background")
     if given is None:
         return tuple(str(labels[column]) for column in columns), columns
     if len(given) != len(columns):
         raise UsageError(
-            f"{folder.path} has {len(columns)} classes, but {len(given)} names were given; one name per class, also "
-            "for those that never come out (as ids of COCO that nothing has)"
+            f"{folder.path} has {len(columns)} classes, but {len(given)} names were given; one name per class, "
+            "also for those that never come out (as ids of COCO that nothing has)"
         )
     return given, columns
 
@@ -390,8 +292,8 @@ def _network(loaded: Loaded, spec: InputSpec) -> onnx.ModelProto:
             logits, boxes = network(example)
     except Exception as error:  # every backbone refuses a size in its own way
         raise UsageError(
-            f"{loaded.folder.path} cannot take images of {spec.height}x{spec.width} ({_line(error)}); sizes are "
-            "usually multiples of 32, or of patch size times windows"
+            f"{loaded.folder.path} cannot take images of {spec.height}x{spec.width} ({first_line(error)}); sizes "
+            "are usually multiples of 32, or of patch size times windows"
         ) from error
     expected = (spec.batch, loaded.queries, loaded.columns), (spec.batch, loaded.queries, 4)
     if (tuple(logits.shape), tuple(boxes.shape)) != expected:
@@ -403,12 +305,12 @@ def _network(loaded: Loaded, spec: InputSpec) -> onnx.ModelProto:
 
 
 def _keep_positions(network: nn.Module) -> None:
-    """Position embeddings come from weights and the image's size alone; ONNX knows no antialiased bicubic to make them
-    with. What the trial run makes is what later runs get."""
+    """Position embeddings come from weights and the image's size alone; ONNX knows no antialiased bicubic to make
+    them with. What the trial run makes is what later runs get."""
     for module in network.modules():
         make = getattr(module, "interpolate_pos_encoding", None)
         if callable(make):
-            module.interpolate_pos_encoding = _remembering(make)  # type: ignore[assignment]
+            module.interpolate_pos_encoding = _remembering(make)
 
 
 def _remembering(make: Any) -> Any:
@@ -433,8 +335,3 @@ def _thawed(module: nn.Module) -> nn.Module:
         else:
             _thawed(child)
     return module
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

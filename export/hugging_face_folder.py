@@ -1,4 +1,4 @@
-"""What lies in a folder that transformers saved a model into; looked at without torch, which takes seconds to load."""
+"""What lies in a folder that transformers saved a model into; looked at without torch, which loads slowly."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def open_folder(path: Path, *, trust: Literal["weights", "code"]) -> Folder:
     ``trust``: ``code`` allows weights in a pickle, which may run code when it is read.
 
     Raises:
-        CheckpointError: no description, that of something else than a detector of :data:`ARCHITECTURES`, or no whole
-            weights.
+        CheckpointError: no description, that of something else than a detector of :data:`ARCHITECTURES`, or no
+            whole weights.
         UntrustedCheckpointError: weights in a pickle, and ``trust`` is ``weights``.
     """
     config = _read_json(path / CONFIG)

@@ -13,8 +13,8 @@ from edgedet.runtimes.base import Array, TensorSpec
 class HuggingFaceRuntime:
     """A detector of transformers in evaluation mode. See :class:`edgedet.runtimes.base.Runtime`.
 
-    ``classes``: which of the model's labels are objects, in the order of the card's names. ``threshold``: score above
-    which a detection comes out; it may be changed between runs.
+    ``classes``: which of the model's labels are objects, in the order of the card's names. ``threshold``: score
+    above which a detection comes out; it may be changed between runs.
     """
 
     def __init__(self, card: ModelCard, model: Any, processor: Any, classes: tuple[int, ...], device: str) -> None:
@@ -28,8 +28,8 @@ class HuggingFaceRuntime:
         self._device = device
         self._label = {column: label for label, column in enumerate(classes)}
         limit = card.output.max_detections
-        self.inputs = (TensorSpec("images", (1, -1, -1, 3), np.dtype(np.uint8)),)
-        self.outputs = (
+        self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(np.uint8)),)
+        self.outputs: tuple[TensorSpec, ...] = (
             TensorSpec("boxes", (1, limit, 4), np.dtype(np.float32)),
             TensorSpec("scores", (1, limit), np.dtype(np.float32)),
             TensorSpec("labels", (1, limit), np.dtype(np.int32)),

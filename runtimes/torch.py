@@ -20,7 +20,8 @@ def read_card(path: Path) -> ModelCard:
     framework does the rest.
 
     Raises:
-        CheckpointError: see :func:`edgedet.export.checkpoint.load_checkpoint`, :func:`edgedet.export.hugging_face.load`.
+        CheckpointError: see :func:`edgedet.export.checkpoint.load_checkpoint` and
+            :func:`edgedet.export.hugging_face.load`.
     """
     if path.is_dir():
         from edgedet.export import hugging_face
@@ -30,8 +31,8 @@ def read_card(path: Path) -> ModelCard:
 
 
 def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> Runtime:
-    """Open a checkpoint or a folder. ``threads`` sets torch's CPU threads for the whole process; ``device``: ``cpu`` (default)
-    or ``cuda``.
+    """Open a checkpoint or a folder. ``threads`` sets torch's CPU threads for the whole process; ``device``:
+    ``cpu`` (default) or ``cuda``.
 
     Raises:
         CheckpointError: see :func:`read_card`.
@@ -63,8 +64,8 @@ class TorchRuntime:
         self._model: Any = model.to(device)
         self._device = device
         limit = card.output.max_detections
-        self.inputs = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
-        self.outputs = (
+        self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
+        self.outputs: tuple[TensorSpec, ...] = (
             TensorSpec("boxes", (1, limit, 4), np.dtype(np.float32)),
             TensorSpec("scores", (1, limit), np.dtype(np.float32)),
             TensorSpec("labels", (1, limit), np.dtype(np.int32)),

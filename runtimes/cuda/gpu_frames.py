@@ -23,8 +23,8 @@ class GpuFrames:
             raise UsageError("this artifact takes frames as they are; pass them from the host")
         if card.resize.antialias:
             raise UsageError(
-                "this artifact's frames are resized with antialiasing, which the kernel here does not do; pass them "
-                "from the host"
+                "this artifact's frames are resized with antialiasing, which the kernel here does not do; pass "
+                "them from the host"
             )
         self._cuda = cuda
         self._card = card

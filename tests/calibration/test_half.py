@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import rules
 from edgedet.calibration.half import to_half
@@ -79,3 +79,38 @@ def test_a_scale_too_small_for_fp16_keeps_its_whole_layer_in_fp32(tiny: ModuleTy
     half = to_half(quantised)
     assert {"head", "head/weight/dequantize", "residual_silu_out/dequantize"} <= set(half.report["kept_fp32"])
     assert rules.violations(half.model) == []
+
+
+def test_a_product_with_quantised_weights_is_a_layer_and_what_is_before_it_no_decoding() -> None:
+    random = np.random.default_rng(0)
+    weight = random.integers(-127, 128, (8, 4)).astype(np.int8)
+    constants = {
+        "kernel": random.normal(size=(8, 3, 1, 1)).astype(np.float32), "shape": np.array([1, -1, 8], np.int64),
+        "scale": np.float32(0.05), "zero": np.int8(0), "weight": weight,
+        "steps": np.full(4, 0.01, np.float32), "zeros": np.zeros(4, np.int8),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["images", "kernel"], ["features"], "conv"),
+        helper.make_node("Reshape", ["features", "shape"], ["rows"], "rows"),
+        helper.make_node("QuantizeLinear", ["rows", "scale", "zero"], ["rows_q"], "q"),
+        helper.make_node("DequantizeLinear", ["rows_q", "scale", "zero"], ["rows_dq"], "dq"),
+        helper.make_node("DequantizeLinear", ["weight", "steps", "zeros"], ["weight_dq"], "weights", axis=1),
+        helper.make_node("MatMul", ["rows_dq", "weight_dq"], ["answers"], "layer"),
+        helper.make_node("Sigmoid", ["answers"], ["scores"], "scores"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "quantised",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 4, 4])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 16, 4])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    half = to_half(model).model
+    made_by = {name: node for node in half.graph.node for name in node.output}
+    (layer,) = (node for node in half.graph.node if node.op_type == "MatMul")
+    # A Cast between the pair and the product would keep runtimes from fusing the three.
+    assert [made_by[name].op_type for name in layer.input] == ["DequantizeLinear"] * 2
+    assert (
+        made_by[next(node for node in half.graph.node if node.name == "conv").output[0]].input[1] == "kernel_fp16"
+    )

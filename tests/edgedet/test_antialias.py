@@ -1,0 +1,64 @@
+"""Shrinking with antialiasing gives the bytes of torchvision, where the card's rule asks for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgedet.antialias import AntialiasedResize
+from edgedet.card import InputSpec, ResizeRule
+from edgedet.golden import golden_frame
+from edgedet.preprocess import Preprocessor
+
+SIZES = [
+    ((480, 640), (128, 128)),
+    ((1080, 1920), (640, 640)),
+    ((640, 586), (128, 112)),  # shrinks so far that float32 would round
+    ((1500, 2000), (96, 96)),
+    ((90, 70), (128, 128)),
+    ((427, 640), (640, 640)),
+    ((7, 300), (32, 32)),
+]
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("source", "target"), SIZES)
+def test_bytes_are_torchvisions(source: tuple[int, int], target: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchvision.transforms.v2.functional")
+    for frame in (noise(*source), golden_frame(3, *source)):
+        planes = torch.from_numpy(frame).permute(2, 0, 1)
+        expected = functional.resize(planes, list(target), antialias=True).permute(1, 2, 0).numpy()
+        found = np.zeros((*target, 3), np.uint8)
+        AntialiasedResize(source, target)(frame, found)
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("source", "target"), SIZES[:3])
+def test_floats_are_not_rounded(source: tuple[int, int], target: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchvision.transforms.v2.functional")
+    frame = noise(*source)
+    planes = torch.from_numpy(frame).permute(2, 0, 1).float()
+    expected = functional.resize(planes, list(target), antialias=True).permute(1, 2, 0).numpy()
+    found = np.zeros((*target, 3), np.float32)
+    AntialiasedResize(source, target)(frame, found)
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_the_rule_decides() -> None:
+    # Stripes one pixel wide: their average is grey, single pixels are black or white.
+    frame = np.zeros((64, 64, 3), np.uint8)
+    frame[:, ::2] = 255
+    spec = InputSpec(height=12, width=12)
+    plain, smooth = (Preprocessor(spec, ResizeRule("stretch", antialias=on)) for on in (False, True))
+    plain.prepare(frame)
+    smooth.prepare(frame)
+    assert np.ptp(plain.tensor.astype(int)) > 60
+    assert np.ptp(smooth.tensor.astype(int)) < 20 and abs(smooth.tensor.mean() - 127.5) < 2
+    # Another size of frame takes other weights.
+    smooth.prepare(np.full((40, 200, 3), 9, np.uint8))
+    assert (smooth.tensor == 9).all()
