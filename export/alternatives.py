@@ -1,4 +1,4 @@
-"""What else a detector may have been trained with, where nothing says: the values in real use, setting by setting."""
+"""What else a detector may have been trained with, where nothing says: the values in real use, by setting."""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
 """Is one way to run a detector better than another, on the same pictures?
 
-COCO's mAP of a handful of pictures moves by several points from one handful to the next. Two ways that saw the same
-pictures move together, though: the pictures are drawn again with replacement, for both alike, and what counts is in
-how many such draws one way stays ahead (paired bootstrap; Efron and Tibshirani 1993, chapter 16). So mAP must be had
-for hundreds of draws in a second, which is why it is not computed by pycocotools here; it is the same to the last
-bits (tests/edgedet/evaluate/test_paired.py).
+COCO's mAP of a handful of pictures moves by several points from one handful to the next. Two ways that saw the
+same pictures move together, though: the pictures are drawn again with replacement, for both alike, and what counts
+is in how many such draws one way stays ahead (paired bootstrap; Efron and Tibshirani 1993, chapter 16). So mAP must
+be had for hundreds of draws in a second, which is why it is not computed by pycocotools here; it is the same to the
+last bits, as the tests show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,6 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 BEST_OF_CLASS = 100
 """Detections an image and class that count, as COCO counts them."""
 
-COMPARED = 48
-"""Right detections up to which comparing all is quicker than one binary search a draw."""
-
 DRAWS = 200
 CONFIDENCE = 0.99
 """Share of the draws in which the better way has to be ahead."""
@@ -36,7 +34,7 @@ CLEARLY_SHARE = 0.10
 good as each other whatever the draws say: a hundred pictures can prove a difference that means nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matched:
     """Detections of some images against their objects, at COCO's ten IoU thresholds.
 
@@ -52,6 +50,7 @@ class Matched:
     def __len__(self) -> int:
         return len(self.objects)
 
+    @lru_cache(maxsize=4)  # noqa: B019 (a few, and small: many others are compared with the same first images)
     def first(self, images: int) -> Matched:
         """The same for the first ``images`` images."""
         kept = [numbers < images for numbers in self.images]
@@ -61,6 +60,11 @@ class Matched:
             tuple(ignored[:, keep] for ignored, keep in zip(self.ignored, kept, strict=True)),
             self.objects[:images],
         )
+
+    @cached_property
+    def drawn(self) -> NDArray[np.float64]:
+        """mAP of every draw of :func:`draws`, float64 [:data:`DRAWS`]."""
+        return mean_average_precision(self, draws(len(self)))
 
     @property
     def detections(self) -> int:
@@ -146,19 +150,14 @@ def _average_precision(
         hits = of_detection[:, right].cumsum(axis=1)
         precision = hits / (judged[:, right] + np.spacing(1))
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        total += _at_recalls(hits / known, envelope).mean(axis=1)
+        total += _at_recalls(hits / known, envelope)
     return total / len(IOU_THRESHOLDS)
 
 
 def _at_recalls(recall: NDArray[np.float64], envelope: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best precision at each of :data:`RECALLS` or beyond, 0 where none reaches it; [draws, R] to [draws, 101]."""
-    draws, right = recall.shape
-    if right <= COMPARED:
-        places = (recall[:, None] < RECALLS[:, None]).sum(axis=2)
-    else:
-        places = np.stack([row.searchsorted(RECALLS) for row in recall])
-    reached = np.concatenate([envelope, np.zeros((draws, 1))], axis=1)
-    return np.take_along_axis(reached, places, axis=1)
+    """Mean over :data:`RECALLS` of the best precision there or beyond, 0 where none is; [draws, R] to [draws]."""
+    reached = RECALLS.searchsorted(recall, side="right")
+    return (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
 
 
 def draws(images: int) -> NDArray[np.int64]:
@@ -169,17 +168,15 @@ def draws(images: int) -> NDArray[np.int64]:
 
 def ahead(first: Matched, second: Matched) -> float:
     """Share of the draws of their images in which ``second`` has the higher mAP; of the same images."""
-    weights = draws(len(first))
-    before, after = mean_average_precision(first, weights), mean_average_precision(second, weights)
+    before, after = first.drawn, second.drawn
     drawn = ~np.isnan(before)
     return float((after > before)[drawn].mean()) if drawn.any() else 0.0
 
 
 def may_win(first: Matched, second: Matched) -> bool:
-    """Whether more images could still show ``second`` to be clearly better than ``first``, judging by these: in some
-    of the draws it is ahead by as much as that takes."""
-    weights = draws(len(first))
-    before, after = mean_average_precision(first, weights), mean_average_precision(second, weights)
+    """Whether more images could still show ``second`` to be clearly better than ``first``: in some draws of these
+    it is ahead by that much."""
+    before, after = first.drawn, second.drawn
     ahead_enough = (after >= before + CLEARLY) & (after >= before * (1 + CLEARLY_SHARE))
     return bool(ahead_enough[~np.isnan(before)].mean() > 1 - CONFIDENCE)
 
