@@ -1,6 +1,6 @@
 """A graph against boxes of the training framework itself: the one comparison that a wrong assumption cannot pass.
 
-The rebuilt model of :mod:`edgedet.export.parity` shares every assumption with the graph, and agrees with a wrong one.
+The rebuilt model of :mod:`edgedet.export.parity` shares the graph's assumptions, and agrees with wrong ones.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def require_reference(
     if not any(len(picture.scores) for picture in fitting):
         width, height = reference.usual_size
         raise ExportError(
-            f"{reference.path}: no picture with boxes fits the graph's canvas {card.input.width}x{card.input.height} "
+            f"{reference.path}: no picture with boxes fits the canvas of {card.input.width}x{card.input.height} "
             f"without being shrunk, so none can be compared; make it for them: --frame-size {width}x{height}"
         )
     copied = onnx.ModelProto()

@@ -265,7 +265,7 @@ def export_engine(
     if is_ready_for_engine(arguments.source, arguments.precision):
         if arguments.reference is not None:
             raise UsageError(
-                f"{arguments.source} is a finished graph, of which the engine is made as it is: compare either with "
+                f"{arguments.source} is a finished graph, of which the engine is made as it is: compare it with "
                 f"edgedet parity {arguments.source} --reference {arguments.reference}"
             )
         return convert_graph(arguments.source, output, options=building, container=container, progress=progress)

@@ -49,8 +49,8 @@ class PictureSet:
         alike = [path for path in known if path.name == name]
         if len(alike) > 1:
             raise ReferenceBoxesError(
-                f"{self.source} has several pictures named {name} ({alike[0]}, {alike[1]}); give the path below the "
-                "folder as file_name"
+                f"{self.source} has several pictures named {name} ({alike[0]}, {alike[1]}); give the path below it "
+                "as file_name"
             )
         return alike[0] if alike else None
 
@@ -72,8 +72,8 @@ class PictureSet:
         if file.pictures is None:
             if not self.pictures:
                 raise ReferenceBoxesError(
-                    f"{file.path} names its pictures by numbers alone, and {self.source} is a folder; give the COCO "
-                    "file whose ids they are"
+                    f"{file.path} names its pictures by numbers alone, and {self.source} is a folder; give the "
+                    "COCO file whose ids they are"
                 )
             found = self._pictures(file)
             chosen = tuple(dict.fromkeys(found))
@@ -81,8 +81,8 @@ class PictureSet:
             rest = len(self.pictures) - len(chosen)
             if rest:
                 notes.append(
-                    f"{rest} pictures of {self.source} without a box in {file.path.name} are not compared: it does not "
-                    "say whether it looked at them"
+                    f"{rest} pictures of {self.source} without a box in {file.path.name} are not compared: it does "
+                    "not say whether it looked at them"
                 )
         return file, notes
 
@@ -122,8 +122,8 @@ class PictureSet:
         names, used = self.names, set(file.classes)
         if not names:
             raise ReferenceBoxesError(
-                f"{file.path} names its classes by numbers alone, and {self.source} is a folder; give the COCO file "
-                "whose categories they are"
+                f"{file.path} names its classes by numbers alone, and {self.source} is a folder; give the COCO "
+                "file whose categories they are"
             )
         if used <= set(names):
             return {name: name for name in names}
@@ -134,8 +134,8 @@ class PictureSet:
             ):
                 return {first + index: name for index, name in enumerate(names)}
         raise ReferenceBoxesError(
-            f"{file.path}: its category numbers ({', '.join(map(str, sorted(used, key=str)[:5]))}) may count from 0 "
-            f"or from 1, and {self.source} has names without numbers; give a COCO file, or write "
+            f"{file.path}: its category numbers ({', '.join(map(str, sorted(used, key=str)[:5]))}) may count from "
+            f"0 or from 1, and {self.source} has names without numbers; give a COCO file, or write "
             '"categories": [{"id", "name"}] into it'
         )
 

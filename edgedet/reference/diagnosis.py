@@ -31,14 +31,14 @@ EVERYTHING = (
     "RoIAlign", "BatchNorm's eps",
 )  # fmt: skip
 """What an exporter may have assumed (``edgedet.export.assumptions``), what does most harm first."""
-AFTER_THE_NETWORK = ("default boxes", "anchors", "box weights", "class names")
+AFTER_THE_NETWORK = ("default boxes", "anchors", "box weights")
 """Of these, what is wrong where the scores are right."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``text``: what differs. ``share``: how much would agree but for that. ``suspects``: the assumptions that may be
-    wrong then, by their names."""
+    """``text``: what differs. ``share``: how much would agree but for that. ``suspects``: the assumptions that may
+    be wrong then, by their names."""
 
     text: str
     share: float
@@ -127,7 +127,7 @@ def _places(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
 
 
 def _frame_fit(pairs: Pairs) -> NDArray[np.float64] | None:
-    """(scale x, scale y, shift x, shift y) from there to here, by medians: objects that moved on their own differ."""
+    """(scale x, scale y, shift x, shift y) from there to here; medians, so that a few odd pairs do not matter."""
     there, here = _same_places(pairs)
     if len(there) < 3:
         return None

@@ -41,9 +41,10 @@ class ReferencePicture:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Boxes made elsewhere. ``classes``: names of the classes they are of, and of those that were listed without one.
+    """Boxes made elsewhere.
 
-    ``threshold``: the lowest score the other program would have shown, where it says. ``notes``: what is not compared.
+    ``classes``: names of the classes they are of, and of those that were listed without one. ``threshold``: the
+    lowest score the other program would have shown, where it says. ``notes``: what is not compared.
     """
 
     path: Path
@@ -157,8 +158,8 @@ def open_reference(path: str | Path, images: str | Path | None = None) -> Refere
             what = "which pictures" if file.pictures is None else "which classes"
             raise ReferenceBoxesError(
                 f"{path} does not say {what} its numbers mean; give the COCO file they came from (--frames "
-                'instances.json with edgedet parity, --reference-images with edgedet export), or write "images" and '
-                '"categories" into it'
+                'instances.json with edgedet parity, --reference-images with edgedet export), or write "images" '
+                'and "categories" into it'
             )
         file, more = described.complete(file)
         notes += more
@@ -201,8 +202,8 @@ def _locate(file: BoxesFile, described: PictureSet | None) -> list[Path]:
         where = ", ".join(str(folder) for folder in list(dict.fromkeys(folders))[:4])
         raise ReferenceBoxesError(
             f"{file.path}: {len(lost)} of its {len(places)} pictures are not there, first {lost[0].file_name!r} "
-            f"(looked in {where}); say where they lie: --frames DIR with edgedet parity, --reference-images DIR with "
-            "edgedet export"
+            f"(looked in {where}); say where they lie: --frames DIR with edgedet parity, --reference-images DIR "
+            "with edgedet export"
         )
     found = [place for place in places if place is not None]
     if len(set(found)) < len(found):
@@ -221,8 +222,8 @@ def _size(path: Path, picture: Listed, file: BoxesFile) -> tuple[int, int]:
         )
     if picture.size is None and size.turned:
         raise ReferenceBoxesError(
-            f"{path} is turned by its EXIF orientation, and {file.path} does not say the width and height its boxes "
-            'are of; state "width" and "height" of the array the network saw'
+            f"{path} is turned by its EXIF orientation, and {file.path} does not say the width and height its "
+            'boxes are of; state "width" and "height" of the array the network saw'
         )
     if picture.size is not None and picture.size != (size.width, size.height):
         turned = size.turned and picture.size == (size.height, size.width)
@@ -250,8 +251,8 @@ def _require_pixels(file: BoxesFile, sizes: NDArray[np.float64]) -> None:
     example = "[" + ", ".join(f"{value:g}" for value in as_written[0]) + "]"
     if float(np.abs(as_written).max()) <= SMALLEST:
         raise ReferenceBoxesError(
-            f"{file.path}: its boxes, such as {example}, are shares of the picture; expected pixels of the picture: "
-            "multiply by its width and height"
+            f"{file.path}: its boxes, such as {example}, are shares of the picture; expected pixels: multiply by "
+            "its width and height"
         )
     room = sizes * (1 + OVERRUN) + 2
     if np.mean((boxes[:, 2:] > room).any(axis=1)) <= 0.5:
@@ -262,8 +263,8 @@ def _require_pixels(file: BoxesFile, sizes: NDArray[np.float64]) -> None:
             f"{file.path}: its boxes, such as {example}, are corners x1, y1, x2, y2; expected x, y, width, height"
         )
     raise ReferenceBoxesError(
-        f"{file.path}: most of its boxes, such as {example}, reach beyond their pictures; expected {file.written} in "
-        "pixels of the picture itself, not of the network's input"
+        f"{file.path}: most of its boxes, such as {example}, reach beyond their pictures; expected {file.written} "
+        "in pixels of the picture itself, not of the network's input"
     )
 
 

@@ -1,4 +1,4 @@
-"""A file of boxes as another program wrote it: every value checked, before anybody asks which pictures they are of."""
+"""A file of boxes as another program wrote it: every value checked, before pictures and classes are looked for."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Listed:
 class BoxesFile:
     """What stands in a file.
 
-    ``pictures``, ``categories`` (names by number): None where the file leaves them to a dataset. ``of``, ``classes``:
-    each box's picture and class, as ``Listed.key`` and keys of ``categories``. ``file_names``: of each box's picture,
-    where its row says. ``boxes``: float64 [N, 4] x1, y1, x2, y2, pixels. ``scores``: float64 [N]. ``written``: how
-    boxes stand in the file. ``threshold``: the lowest score the other program would have shown, where it says.
+    ``pictures``, ``categories`` (names by number): None where the file leaves them to a dataset. ``of``,
+    ``classes``: each box's picture and class, as ``Listed.key`` and keys of ``categories``. ``file_names``: of each
+    box's picture, where its row says. ``boxes``: float64 [N, 4] x1, y1, x2, y2, pixels. ``scores``: float64 [N].
+    ``written``: how boxes stand in the file. ``threshold``: the lowest score the other program would have shown, where it says.
     ``unreadable``: pictures it could not read.
     """
 
@@ -140,14 +140,15 @@ def read_categories(entries: Any, path: Path) -> dict[Key, str]:
                 f"{path}: categories[{index}] is {entry!r:.60}, expected an object with id and name; without names "
                 "nobody knows which class a number means"
             )
+        assert isinstance(number, int | str)
         if number in names or name in names.values():
             what = f"the id {number!r}" if number in names else f"the name {name!r}"
             raise ReferenceBoxesError(f"{path}: categories has {what} twice; every class needs its own")
         names[number] = name
     if names and all(name.strip().isdigit() for name in names.values()):
         raise ReferenceBoxesError(
-            f"{path}: its categories are named {', '.join(list(names.values())[:3])}; numbers do not say which class "
-            "is meant, so a wrong order would go unseen: write the names that training used"
+            f"{path}: its categories are named {', '.join(list(names.values())[:3])}; numbers do not say which "
+            "class is meant, so a wrong order would go unseen: write the names that training used"
         )
     return names
 
@@ -224,8 +225,8 @@ def _file(
     negative = np.flatnonzero((array[:, 2:] < 0).any(axis=1))
     if len(negative):
         raise ReferenceBoxesError(
-            f"{path}: {where}[{negative[0]}]: bbox {boxes[negative[0]]} has a negative side; expected [x, y, width, "
-            "height] in pixels"
+            f"{path}: {where}[{negative[0]}]: bbox {boxes[negative[0]]} has a negative side; expected [x, y, "
+            "width, height] in pixels"
         )
     corners = np.concatenate([array[:, :2], array[:, :2] + array[:, 2:]], axis=1)
     return _checked(
@@ -291,8 +292,8 @@ def _from_lines(lines: Sequence[dict[str, Any]], path: Path) -> BoxesFile:
 def _checked(file: BoxesFile) -> BoxesFile:
     if not len(file.scores):
         raise ReferenceBoxesError(
-            f"{file.path} holds not one box, so nothing would be compared; expected boxes the trained network found, "
-            "on pictures with something in them"
+            f"{file.path} holds not one box, so nothing would be compared; expected boxes the trained network "
+            "found, on pictures with something in them"
         )
     for problem in _contradictions(file):
         raise ReferenceBoxesError(f"{file.path}: {problem}")

@@ -1,4 +1,4 @@
-"""Pictures with one bright rectangle each, for :mod:`tests.rectangle_detector`, and the boxes on them as COCO has them."""
+"""Pictures with one bright rectangle each, for :mod:`tests.rectangle_detector`, and their boxes in COCO's form."""
 
 from __future__ import annotations
 

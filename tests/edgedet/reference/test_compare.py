@@ -18,6 +18,7 @@ from edgedet.reference.compare import TOLERANCE, Comparison, Request, compare
 from edgedet.reference.pictures import Reference, ReferencePicture
 
 NAMES = ("cat", "dog", "emu")
+USUAL = Request()
 Row = tuple[float, int]
 """Score and label; every box of a picture has a place of its own."""
 
@@ -39,7 +40,7 @@ def judged(
     picture: Path,
     there: Sequence[Sequence[Row]],
     here: Sequence[Sequence[Row]],
-    request: Request = Request(),
+    request: Request = USUAL,
     threshold: float | None = None,
 ) -> Comparison:
     def of(index: int, rows: Sequence[Row]) -> ReferencePicture:

@@ -168,7 +168,7 @@ def test_a_bare_list_without_its_dataset(folder: Path) -> None:
     rows = save(folder / "results.json", coco(names_in(folder))["results"])
     with pytest.raises(ReferenceBoxesError, match="does not say which pictures its numbers mean"):
         open_reference(rows)
-    with pytest.raises(ReferenceBoxesError, match="names its classes by numbers alone, and .* is a folder"):
+    with pytest.raises(ReferenceBoxesError, match=r"names its classes by numbers alone, and .* is a folder"):
         open_reference(rows, folder)
     partly = coco(names_in(folder))
     del partly["categories"]
