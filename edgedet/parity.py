@@ -26,6 +26,13 @@ class Tolerance:
     max_score_difference: float = 0.001
 
 
+ELSEWHERE = Tolerance(min_score=0.05, min_iou=0.97, max_score_difference=0.01)
+"""For boxes another program wrote down: with three to five decimals, of pictures that another library decoded, on
+GPUs that use TF32."""
+ELSEWHERE_REQUIRED = 0.97
+"""Share of them that must agree. Overlapping boxes of nearly equal scores may survive NMS in the other order."""
+
+
 @dataclass(frozen=True)
 class FrameParity:
     """What two detectors agree on in one frame.

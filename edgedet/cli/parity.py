@@ -19,8 +19,15 @@ from typing import TYPE_CHECKING
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import UsageError
-from edgedet.parity import FrameParity, ParityReport, Tolerance, match_detections, summarise
-from edgedet.reference.compare import REQUIRED, TOLERANCE
+from edgedet.parity import (
+    ELSEWHERE,
+    ELSEWHERE_REQUIRED,
+    FrameParity,
+    ParityReport,
+    Tolerance,
+    match_detections,
+    summarise,
+)
 
 if TYPE_CHECKING:
     from edgedet.detector import Detector
@@ -55,15 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
     for option, value, made_elsewhere, what in (
-        ("--min-score", default.min_score, TOLERANCE.min_score, "least score looked at"),
-        ("--min-iou", default.min_iou, TOLERANCE.min_iou, "boxes must overlap so"),
+        ("--min-score", default.min_score, ELSEWHERE.min_score, "least score looked at"),
+        ("--min-iou", default.min_iou, ELSEWHERE.min_iou, "boxes must overlap so"),
         (
             "--max-score-difference",
             default.max_score_difference,
-            TOLERANCE.max_score_difference,
+            ELSEWHERE.max_score_difference,
             "scores may differ by so much",
         ),
-        ("--required", REQUIRED_OF_ARTIFACTS, REQUIRED, "share that must agree both ways"),
+        ("--required", REQUIRED_OF_ARTIFACTS, ELSEWHERE_REQUIRED, "share that must agree both ways"),
     ):
         other = f"; with --reference {made_elsewhere:g}" if made_elsewhere != value else ""
         parser.add_argument(option, metavar="X", type=fraction, help=f"{what} ({value:g}{other})")

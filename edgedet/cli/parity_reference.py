@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.parity import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
-from edgedet.parity import Tolerance
+from edgedet.parity import ELSEWHERE, ELSEWHERE_REQUIRED, Tolerance
 from edgedet.reference import Comparison, Request, compare, open_reference
-from edgedet.reference.compare import REQUIRED, TOLERANCE
 
 if TYPE_CHECKING:
     from edgedet.reference.diagnosis import Finding
@@ -27,7 +26,7 @@ def run_reference(arguments: argparse.Namespace) -> int:
     from edgedet.detector import Detector
     from edgedet.reference.diagnosis import diagnose
 
-    settle(arguments, TOLERANCE, REQUIRED)
+    settle(arguments, ELSEWHERE, ELSEWHERE_REQUIRED)
     reference = open_reference(arguments.reference, arguments.frames)
     if arguments.limit is not None:
         reference = reference.first(arguments.limit)

@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.detections import Detections
-from edgedet.parity import FrameParity, ParityReport, Tolerance, match_detections, summarise
+from edgedet.parity import (
+    ELSEWHERE,
+    ELSEWHERE_REQUIRED,
+    FrameParity,
+    ParityReport,
+    Tolerance,
+    match_detections,
+    summarise,
+)
 from edgedet.reference.pictures import Reference
 from edgedet.sources import read_image
 
-TOLERANCE = Tolerance(min_score=0.05, min_iou=0.97, max_score_difference=0.01)
-"""Results are written with three to five decimals, pictures decoded by other libraries, and GPUs use TF32."""
-REQUIRED = 0.97
-"""Overlapping boxes whose scores are nearly equal may survive NMS in the other order."""
 TELLING = 5
 """So many boxes of one picture do not all differ by rounding."""
 ROUNDING = 0.0005
@@ -36,8 +40,8 @@ class Request:
     """How to compare. ``tolerance.min_score`` is raised to where both show everything; ``floor`` and
     ``max_detections`` are the detector's own score threshold and limit."""
 
-    tolerance: Tolerance = TOLERANCE
-    required: float = REQUIRED
+    tolerance: Tolerance = ELSEWHERE
+    required: float = ELSEWHERE_REQUIRED
     floor: float = 0.0
     max_detections: int | None = None
 
