@@ -35,6 +35,9 @@ _LIBJPEG_SAYS = (
     b"Inconsistent progression",
 )
 _ONE_AT_A_TIME = threading.Lock()
+# OpenCV 4 has these functions at the top.
+_LOGGING: Any = getattr(cv2.utils, "logging", cv2)
+_SILENT = 0
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -224,9 +227,9 @@ def quiet() -> Iterator[None]:
     FFmpeg's level is read once, at the first video; a user's own setting stays.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    level = _LOGGING.getLogLevel()
+    _LOGGING.setLogLevel(_SILENT)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        _LOGGING.setLogLevel(level)

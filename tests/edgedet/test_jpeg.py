@@ -123,6 +123,14 @@ def test_so_is_one_that_ends_anywhere_before_its_data_do(kind: str) -> None:
             decode_image(whole[:place], "x.jpg")
 
 
+def test_a_clip_is_no_data_of_a_small_picture() -> None:
+    """Up to the first marker that chance makes, some hundred bytes of it would fill the rest of the picture."""
+    whole = encoded(picture=scene(48, 64)[:, :, 0])
+    for left_out in (60, 120, 200):
+        with pytest.raises(SourceError, match=SENTENCE):
+            decode_image(whole[:-left_out] + clip(seed=left_out), "x.jpg")
+
+
 def test_a_lost_restart_interval_is_missed() -> None:
     """A packet less: the decoder goes on behind it, with a grey stripe in the picture."""
     whole = encoded(cv2.IMWRITE_JPEG_RST_INTERVAL, 3)

@@ -219,7 +219,8 @@ def test_what_is_lost_behind_a_hole_in_a_matroska_file_is_missed(tmp_path: Path)
     assert told[-1].ends and "the file is damaged, and the rest cannot be read" in told[-1].reason
 
 
-def test_frames_that_an_edit_leaves_out_are_not_missed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shown", ["the first half", "the second half", "two parts"])
+def test_frames_that_an_edit_leaves_out_are_not_missed(shown: str, tmp_path: Path) -> None:
     path = write(tmp_path / "x.mp4", "mp4v")
     assert look_into(path) == VideoFile("mp4", frames=FRAMES)
 
@@ -227,11 +228,21 @@ def test_frames_that_an_edit_leaves_out_are_not_missed(tmp_path: Path) -> None:
         if kind != b"elst":
             return content
         length, begin = struct.unpack_from(">Ii", content, 8)
-        # The first half only, as a cut without encoding anew leaves it.
-        return content[:8] + struct.pack(">Ii", length // 2, begin) + content[16:]
+        # As a cut without encoding anew leaves them.
+        half, rate = length // 2, content[16:20]
+        edits = {
+            "the first half": [(half, begin)],
+            "the second half": [(length, begin + 6 * frame)],
+            "two parts": [(half // 2, begin), (half // 2, begin + 8 * frame)],
+        }[shown]
+        return (
+            content[:4] + struct.pack(">I", len(edits)) + b"".join(struct.pack(">Ii", *one) + rate for one in edits)
+        )
 
-    if b"elst" not in path.read_bytes():
+    content = path.read_bytes()
+    if b"elst" not in content:
         pytest.skip("this OpenCV writes no edit list")
+    (frame,) = struct.unpack_from(">I", content, content.index(b"stts") + 16)
     path.write_bytes(edited(path.read_bytes(), change))
     assert look_into(path).frames is None
     assert read(path)[1] == []
