@@ -164,7 +164,7 @@ def check_source(
         judged, notes = _judged(dataset, detector.card.names, named=True)
         chosen = chosen_images(judged, limit)
         result = check(FixedVariant(detector, Frames(chosen.images)), chosen, progress=progress)
-        said = f"assumed when it was made: {'; '.join(assumed)}" if assumed else "nothing is assumed in it"
+        said = f"assumed when it was made: {'; '.join(assumed)}" if assumed else "nothing in it is named as assumed"
         return CheckReport(
             source,
             detector.card.architecture,

@@ -1,8 +1,8 @@
 """Judge by labelled images what a checkpoint leaves unsaid, and name what was assumed wrongly.
 
-Tensors hold neither colour order, mean, input size nor anchors. What nothing says is assumed; a wrong assumption only
-costs accuracy, in silence. Here the detector is evaluated as it is assumed to be, then with the other values in
-common use: whichever is clearly better is named, with the words that state it. Classes whose labels have changed
+Tensors hold neither colour order, mean, input size nor anchors. What nothing says is assumed; a wrong assumption
+only costs accuracy, in silence. Here the detector is evaluated as it is assumed to be, then with the other values
+in common use: whichever is clearly better is named, with the words that state it. Classes whose labels have changed
 places are found too. A graph or an engine is evaluated, and what its card says was assumed is named.
 
 Clearly better means: on the same pictures 0.02 mAP and a tenth more, and ahead in 99 of 100 draws of them.
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.artifact import artifact_kind
 from edgedet.cli.export import check_source as require_source
 from edgedet.cli.export import detector_settings
 from edgedet.cli.progress import Progress
@@ -85,7 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge, report, and return 1 where something is wrong."""
     from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions
 
-    if arguments.source.suffix.lower() not in ENGINE_SUFFIXES:
+    if arguments.source.suffix.lower() in ENGINE_SUFFIXES:
+        artifact_kind(arguments.source)
+    else:
         require_source(arguments.source)
     given = detector_settings(arguments)
     options = ExportOptions(
