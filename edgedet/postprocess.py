@@ -127,9 +127,8 @@ class Postprocessor:
             "yolo_end2end": self._ranked,
             "rtdetr_rows": self._ranked,
         }[card.output.format]
-        self.decode: Callable[[list[Array]], Found] = self._decode
-        if card.output.format not in ("detections", "candidates"):
-            self.decode = self._decode_unproved
+        ours = card.output.format in ("detections", "candidates")
+        self.decode: Callable[[list[Array]], Found] = self._decode if ours else self._decode_unproved
 
     def __call__(self, outputs: dict[str, Array], geometry: ResizeGeometry, slot: int = 0) -> Detections:
         """Detections of the frame in batch place ``slot``, in frame pixels, clipped to the frame, best first."""

@@ -10,15 +10,16 @@ from typing import Any
 import onnx
 
 from edgedet.errors import ArtifactError
-from edgedet.export.opset import to_opset
+from edgedet.export.opset import opset_of, to_opset
 from edgedet.export.simplify import simplify
 from edgedet.file_signs import START, what_it_is
-from edgedet.foreign import is_ultralytics, require_detection
+from edgedet.foreign import is_ultralytics, is_yolov5, require_detection
 from edgedet.foreign_outputs import recognise
 
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
              "ConvInteger", "MatMulInteger")  # fmt: skip
 """Operators of graphs that somebody quantised already."""
+ROI_ALIGN_WITHOUT_KERNEL = 22
 OF_THE_PICTURE = ("NonMaxSuppression", "NonZero", "Loop", "If", "Scan", "Compress", "Unique")
 """Operators whose outputs' sizes depend on what is in the picture."""
 
@@ -101,6 +102,8 @@ def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None, batc
     model = read_graph(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     require_detection(metadata, str(path))
+    if not is_ultralytics(metadata) and not is_yolov5(metadata):
+        _refuse_known_others(model, path)
     image = _image(model, path)
     _require_float(model, path)
     tensor = image.type.tensor_type
@@ -144,16 +147,29 @@ def only_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     return simplify(model)
 
 
+def _refuse_known_others(model: onnx.ModelProto, path: Path) -> None:
+    """Name what edgedet exports otherwise, or not at all, before its parts are found fault with."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value.name for value in model.graph.input if value.name not in constants]
+    shapes = {
+        value.name: [size.dim_value or None for size in value.type.tensor_type.shape.dim]
+        for value in model.graph.output
+    }
+    found = recognise(shapes, inputs)
+    if found is None or found.families:
+        return
+    opset = opset_of(model)
+    roi = opset >= ROI_ALIGN_WITHOUT_KERNEL and any(node.op_type == "RoiAlign" for node in model.graph.node)
+    more = f" (its RoiAlign is of opset {opset}, which ONNX Runtime has no CPU kernel for either)" if roi else ""
+    raise ArtifactError(f"{path} does not say what its outputs mean; {found.hint(path)}{more}")
+
+
 def _image(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     names = [value.name for value in inputs]
     if len(inputs) != 1:
-        found = recognise({value.name: () for value in model.graph.output}, names)
-        raise ArtifactError(
-            f"{path} has {len(inputs)} inputs ({', '.join(names)}); expected one image tensor"
-            + (f"; {found.hint(path)}" if found else "")
-        )
+        raise ArtifactError(f"{path} has {len(inputs)} inputs ({', '.join(names)}); expected one image tensor")
     tensor = inputs[0].type.tensor_type
     sizes = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
     if tensor.elem_type == onnx.TensorProto.FLOAT and len(sizes) == 4 and sizes[1] in (3, None):

@@ -124,15 +124,8 @@ def export(
         if options.iou is not None:
             raise UsageError("--iou is for NMS, which this detector does without; leave it out")
         output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best", format="detections")
-        add_chosen(
-            graph,
-            raw,
-            layout,
-            shape=shape,
-            conf=output.score_threshold,
-            max_detections=output.max_detections,
-            **size,
-        )
+        conf, most = output.score_threshold, output.max_detections
+        add_chosen(graph, raw, layout, shape=shape, conf=conf, max_detections=most, **size)
         if foreign.metadata.get("head") == RTDETR_HEAD:
             resize = ResizeRule("stretch")
     else:

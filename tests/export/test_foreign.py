@@ -115,11 +115,33 @@ def test_dynamic_sizes_are_fixed_by_metadata_or_by_the_user(source: Path, tmp_pa
     assert (report.card.input.height, report.card.input.width, report.card.input.batch) == (SIDE, SIDE, 1)
 
 
-def test_further_inputs_are_named(source: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("sizes", r"has 2 inputs \(images, sizes\); expected one image"), ("orig_target_sizes", "looks like a DETR ")],
+)
+def test_further_inputs_are_named(tmp_path: Path, name: str, message: str) -> None:
+    source = save_head(tmp_path / "net.onnx", Head())
     model = onnx.load(str(source))
-    model.graph.input.append(helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, [1, 2]))
+    model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, [1, 2]))
     onnx.save(model, str(source))
-    refuse(source, r"2 inputs \(images, orig_target_sizes\); .* looks like a DETR")
+    refuse(source, message)
+
+
+def test_torchvisions_own_export_is_sent_back_to_its_checkpoint(tmp_path: Path) -> None:
+    """Whose RoiAlign of opset 22 does not even run."""
+    outputs = [
+        helper.make_tensor_value_info(name, kind, ["n", *rest])
+        for name, kind, rest in (("boxes", 1, [4]), ("labels", 7, []), ("scores", 1, []))
+    ]
+    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [3, 64, 64])
+    nodes = [
+        helper.make_node("RoiAlign", ["features", "rois", "batch"], ["boxes"]),
+        helper.make_node("Identity", ["batch"], ["labels"]),
+        helper.make_node("Identity", ["rois"], ["scores"]),
+    ]
+    graph = helper.make_graph(nodes, "two-stage", [image], outputs)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)]), tmp_path / "net.onnx")
+    refuse(tmp_path / "net.onnx", "torchvision's own export .* the checkpoint .* RoiAlign is of opset 22")
 
 
 def test_a_bare_file_is_told_what_it_looks_like(tmp_path: Path) -> None:
