@@ -22,9 +22,10 @@ LARGEST_FILLED = 1 << 10
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Clean ``model`` in place and return it. The graph's inputs and outputs keep their names.
 
-    Constant nodes become initialisers, initialisers cease to be graph inputs (older exporters list them),
-    nodes come before their readers, identities, inference-time dropouts and resizing to the same size go, shapes of static tensors and what is
-    computed from constants alone becomes constant, equal constants are stored once, dead nodes and constants go.
+    Constant nodes become initialisers, initialisers cease to be graph inputs (older exporters list them), nodes
+    come before their readers, identities, inference-time dropouts and resizing to the same size go, shapes of
+    static tensors and what is computed from constants alone becomes constant, equal constants are stored once, dead
+    nodes and constants go.
 
     Folding is repeated until nothing changes: a constant found in one pass gives shapes to the next.
     """
