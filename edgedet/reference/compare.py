@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from edgedet.detections import Detections
 from edgedet.parity import FrameParity, ParityReport, Tolerance, match_detections, summarise
 from edgedet.reference.pictures import Reference
-from edgedet.sources import read_image
 
 TOLERANCE = Tolerance(min_score=0.05, min_iou=0.97, max_score_difference=0.01)
 """Results are written with three to five decimals, pictures decoded by other libraries, and GPUs use TF32."""
@@ -181,6 +180,8 @@ def compare(
     Raises:
         ReferenceBoxesError: boxes of classes that are none of ``names``. SourceError: a picture cannot be decoded.
     """
+    from edgedet.sources import read_image
+
     wanted = reference.detections(names)
     found = []
     for index, picture in enumerate(reference.pictures):

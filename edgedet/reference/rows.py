@@ -42,8 +42,8 @@ class BoxesFile:
     ``pictures``, ``categories`` (names by number): None where the file leaves them to a dataset. ``of``,
     ``classes``: each box's picture and class, as ``Listed.key`` and keys of ``categories``. ``file_names``: of each
     box's picture, where its row says. ``boxes``: float64 [N, 4] x1, y1, x2, y2, pixels. ``scores``: float64 [N].
-    ``written``: how boxes stand in the file. ``threshold``: the lowest score the other program would have shown, where it says.
-    ``unreadable``: pictures it could not read.
+    ``written``: how boxes stand in the file. ``threshold``: the lowest score the other program would have shown,
+    where it says. ``unreadable``: pictures it could not read.
     """
 
     path: Path
