@@ -20,7 +20,6 @@ from edgedet.parity import (
     summarise,
 )
 from edgedet.reference.pictures import Reference
-from edgedet.sources import read_image
 
 TELLING = 5
 """So many boxes of one picture do not all differ by rounding."""
@@ -185,6 +184,8 @@ def compare(
     Raises:
         ReferenceBoxesError: boxes of classes that are none of ``names``. SourceError: a picture cannot be decoded.
     """
+    from edgedet.sources import read_image
+
     wanted = reference.detections(names)
     found = []
     for index, picture in enumerate(reference.pictures):

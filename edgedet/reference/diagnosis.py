@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from edgedet.detections import Detections
 from edgedet.parity import Tolerance, match_detections
 from edgedet.reference.compare import Comparison, Detect, Limits, share_of, unlabelled
-from edgedet.sources import read_image
 
 NOTICEABLE = 0.1
 """An explanation is one where so much more of all boxes agrees with it."""
@@ -231,6 +230,8 @@ def _readings(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
 
 def _colour(comparison: Comparison, detect: Detect) -> Iterator[Finding]:
     """Red and blue swapped, on some pictures."""
+    from edgedet.sources import read_image
+
     swapped: Pairs = []
     for pair, picture in list(zip(comparison.pairs, comparison.reference.pictures, strict=True))[:PICTURES_TRIED]:
         image = np.ascontiguousarray(read_image(picture.path)[:, :, ::-1])
