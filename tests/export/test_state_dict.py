@@ -19,10 +19,12 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
+from edgedet.artifact import read_card
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 from edgedet.export.architectures import build
 from edgedet.export.checkpoint import load_checkpoint
 from edgedet.export.module_tree import part_of
+from edgedet.export.sources import _is_onnx
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"
 State = dict[str, torch.Tensor]
@@ -257,6 +259,22 @@ def test_safetensors(tmp_path: Path, state: State, metadata: dict[str, str] | No
     safetensors.save_file(prefixed("model.", state), path, metadata=metadata)
     assert holds(path, state)
     assert load_checkpoint(path).names == (("a", "b", "c") if metadata else ("class_1", "class_2", "class_3"))
+
+
+def test_safetensors_are_told_from_graphs_by_their_first_bytes(tmp_path: Path, state: State) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    # Metadata long enough that the file begins with 0x08, as an ONNX file does.
+    for padding in range(0, 2048, 8):
+        content = safetensors.save(
+            state, metadata={"arch": SSDLITE, "classes": '["a", "b", "c"]', "x": "x" * padding}
+        )
+        if content[0] == 8:
+            break
+    (tmp_path / "a.safetensors").write_bytes(content)
+    (tmp_path / "renamed.weights").write_bytes(content)
+    for name in ("a.safetensors", "renamed.weights"):
+        assert read_card(tmp_path / name).names == ("a", "b", "c")
+        assert not _is_onnx(tmp_path / name)
 
 
 def test_safetensors_metadata_is_held_to_the_tensors(tmp_path: Path, state: State) -> None:
