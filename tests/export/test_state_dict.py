@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -383,3 +385,24 @@ def test_models_of_other_kinds_are_named(tmp_path: Path, names: list[str], words
 def test_code_without_tensors_needs_trust(tmp_path: Path) -> None:
     with pytest.raises(UntrustedCheckpointError, match=r"carries code \(fractions\.Fraction\).*--trust-checkpoint"):
         load_checkpoint(saved(tmp_path / "a.pt", {"model": Fraction(1, 3)}))
+
+
+def test_a_module_of_a_repository_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YOLOv5 and YOLOv7 save whole modules, of classes in a package called ``models``."""
+    package, inside = ModuleType("models"), ModuleType("models.yolo")
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.Sequential(nn.Conv2d(3, 4, 1))
+
+    Model.__module__, Model.__qualname__ = "models.yolo", "Model"
+    inside.Model = Model  # type: ignore[attr-defined]
+    with monkeypatch.context() as there:
+        there.setitem(sys.modules, "models", package)
+        there.setitem(sys.modules, "models.yolo", inside)
+        path = saved(tmp_path / "a.pt", {"epoch": 1, "model": Model(), "ema": None})
+    with pytest.raises(CheckpointError, match=r"a checkpoint of the YOLOv5 or YOLOv7 repository.*export\.py"):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match=r"package 'models'.*YOLOv5.*export\.py"):
+        load_checkpoint(path, trust="code")
