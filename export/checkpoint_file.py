@@ -168,6 +168,11 @@ def _run(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=False)
     except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] == "models":
+            raise CheckpointError(
+                f"{path} needs a repository's own package 'models' to be unpickled, as checkpoints of YOLOv5 and "
+                "YOLOv7 do: export it to ONNX with that repository's export.py and give edgedet the .onnx file"
+            ) from error
         raise CheckpointError(
             f"{path} needs the package {error.name!r} to be unpickled, which is not installed; install it, or save "
             "only the weights"

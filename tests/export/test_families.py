@@ -46,6 +46,19 @@ SMALL: dict[str, dict[str, Any]] = {
         "rpn_pre_nms_top_n_test": 200,
         "rpn_post_nms_top_n_test": 40,
     },
+    **{
+        arch: {
+            "min_size": 160,
+            "max_size": 320,
+            "rpn_pre_nms_top_n_test": 200,
+            "rpn_post_nms_top_n_test": 40,
+        }
+        for arch in (
+            "fasterrcnn_mobilenet_v2_features",
+            "fasterrcnn_vgg16_features",
+            "fasterrcnn_vgg16_features_conv5",
+        )
+    },
 }
 FRAME = golden_frame(4, 240, 320)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,10 +21,12 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
+from edgedet.artifact import read_card
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 from edgedet.export.architectures import build
 from edgedet.export.checkpoint import load_checkpoint
 from edgedet.export.module_tree import part_of
+from edgedet.export.sources import _is_onnx
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"
 State = dict[str, torch.Tensor]
@@ -259,6 +263,22 @@ def test_safetensors(tmp_path: Path, state: State, metadata: dict[str, str] | No
     assert load_checkpoint(path).names == (("a", "b", "c") if metadata else ("class_1", "class_2", "class_3"))
 
 
+def test_safetensors_are_told_from_graphs_by_their_first_bytes(tmp_path: Path, state: State) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    # Metadata long enough that the file begins with 0x08, as an ONNX file does.
+    for padding in range(0, 2048, 8):
+        content = safetensors.save(
+            state, metadata={"arch": SSDLITE, "classes": '["a", "b", "c"]', "x": "x" * padding}
+        )
+        if content[0] == 8:
+            break
+    (tmp_path / "a.safetensors").write_bytes(content)
+    (tmp_path / "renamed.weights").write_bytes(content)
+    for name in ("a.safetensors", "renamed.weights"):
+        assert read_card(tmp_path / name).names == ("a", "b", "c")
+        assert not _is_onnx(tmp_path / name)
+
+
 def test_safetensors_metadata_is_held_to_the_tensors(tmp_path: Path, state: State) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
     safetensors.save_file(state, tmp_path / "a.safetensors", metadata={"num_classes": "9"})
@@ -365,3 +385,24 @@ def test_models_of_other_kinds_are_named(tmp_path: Path, names: list[str], words
 def test_code_without_tensors_needs_trust(tmp_path: Path) -> None:
     with pytest.raises(UntrustedCheckpointError, match=r"carries code \(fractions\.Fraction\).*--trust-checkpoint"):
         load_checkpoint(saved(tmp_path / "a.pt", {"model": Fraction(1, 3)}))
+
+
+def test_a_module_of_a_repository_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YOLOv5 and YOLOv7 save whole modules, of classes in a package called ``models``."""
+    package, inside = ModuleType("models"), ModuleType("models.yolo")
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.Sequential(nn.Conv2d(3, 4, 1))
+
+    Model.__module__, Model.__qualname__ = "models.yolo", "Model"
+    inside.Model = Model  # type: ignore[attr-defined]
+    with monkeypatch.context() as there:
+        there.setitem(sys.modules, "models", package)
+        there.setitem(sys.modules, "models.yolo", inside)
+        path = saved(tmp_path / "a.pt", {"epoch": 1, "model": Model(), "ema": None})
+    with pytest.raises(CheckpointError, match=r"a checkpoint of the YOLOv5 or YOLOv7 repository.*export\.py"):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match=r"package 'models'.*YOLOv5.*export\.py"):
+        load_checkpoint(path, trust="code")
