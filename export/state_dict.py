@@ -210,8 +210,8 @@ def _choose(found: list[Candidate], path: Path) -> tuple[Candidate, tuple[str, .
         )
     if isinstance(chosen.holder, Inert):
         notes.append(
-            f"{chosen.where} is a whole {chosen.holder.path}, of which the tensors were read and no code was run: "
-            "its class names and settings were not (--trust-checkpoint reads them)"
+            f"{chosen.where} is a whole {chosen.holder.path}, read without running its code (--trust-checkpoint "
+            "would run it)"
         )
     return chosen, tuple(notes)
 

@@ -21,6 +21,7 @@ from edgedet.export.assumptions import Assumption
 from edgedet.export.checkpoint import Checkpoint, interpret
 from edgedet.export.checkpoint_file import read_content
 from edgedet.export.inert_objects import Inert
+from edgedet.export.inert_settings import inert_settings
 from edgedet.export.state_dict import entries_of
 from edgedet.export.torchvision_settings import (
     POOLING,
@@ -97,6 +98,8 @@ def load_trained(
     if checkpoint.module is not None:
         return _whole_module(checkpoint, stated, tuple(notes))
     family = ARCHITECTURES[checkpoint.arch].family
+    if checkpoint.inert is not None:
+        stated = stated.over(inert_settings(checkpoint.inert))
     for key, settings in arguments_of_checkpoint(described_inside, settings_of_family(family)).items():
         new = [name for name in settings.stated() if getattr(stated, name) is None]
         if new:

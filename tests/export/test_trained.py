@@ -360,6 +360,30 @@ def test_a_module_saved_whole_says_it_all_but_colour_and_names(tmp_path: Path) -
         load_trained(tmp_path / "m.pt", trust="code", given=TrainingSettings(image_mean=(0.5, 0.5, 0.5)))
 
 
+@pytest.mark.parametrize("arch", [SSDLITE, RCNN])
+def test_a_module_saved_whole_says_as_much_without_its_code(tmp_path: Path, arch: str) -> None:
+    model = telling(arch)
+    state = dict(model.state_dict())
+    for plant in (other_anchors, other_mean, other_box_weights, other_size):
+        plant(model, state)
+    torch.save(model, tmp_path / "m.pt")
+    trained = load_trained(tmp_path / "m.pt", arch=arch)
+    assert equal(found(trained.module), found(model))
+    assert [assumption.what for assumption in trained.assumed] == ["colour", "class names"]
+
+
+def test_parts_of_another_class_say_nothing_without_their_code(tmp_path: Path) -> None:
+    model: Any = telling(SSDLITE)
+    model.anchor_generator.__class__ = OwnBoxes
+    torch.save(model, tmp_path / "m.pt")
+    said = [assumption.what for assumption in load_trained(tmp_path / "m.pt").assumed]
+    assert said == ["default boxes", "colour", "class names"]
+
+
+class OwnBoxes(DefaultBoxGenerator):
+    """Somebody's own arithmetic under torchvision's name for its numbers."""
+
+
 class OwnTransform(nn.Module):
     """Something else in the place of torchvision's own."""
 
