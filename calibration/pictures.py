@@ -81,7 +81,8 @@ def pictures_of(source: str, *, first: int | None = None) -> Pictures:
         else:
             taken, step = _evenly(frames)
             chosen = f"{len(taken)} frames" + (f", one of {step}, evenly over its length" if step > 1 else "")
-    return Pictures(source, tuple(taken), (f"calibrated on {chosen}", *(f"{one.reason}; left out" for one in told)))
+    said = (one.reason if one.ends else f"{one.reason}; left out" for one in told)
+    return Pictures(source, tuple(taken), (f"calibrated on {chosen}", *said))
 
 
 def of_dataset(dataset: Dataset, *, first: int | None = None) -> Pictures:
