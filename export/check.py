@@ -233,7 +233,7 @@ def _result(
     for trial in trials:
         if trial.map is not None and standing.get(trial.what) != "undecided":
             standing[trial.what] = "holds" if trial.clearly_worse else "undecided"
-    standing |= {what: "wrong" for what in standing if what in wrong}
+    standing |= dict.fromkeys(wrong, "wrong")
     confirmed = {
         name: getattr(own, name)
         for entry, _ in tried
