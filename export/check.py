@@ -150,17 +150,27 @@ Tried = Sequence[tuple[Alternative, Measured | str]]
 
 
 def _try_all(trials: Trials, entries: Sequence[Alternative], current: Measured) -> Tried:
-    return [
-        (entry, trials.measure(entry.settings.over(current.settings), current.names, current)) for entry in entries
-    ]
+    """Each value in place of the current one; given up once it cannot beat the best so far, since only the best is
+    adopted, and the others are tried again around it."""
+    tried, best = list[tuple[Alternative, Measured | str]](), current
+    for entry in entries:
+        result = trials.measure(entry.settings.over(current.settings), current.names, best)
+        tried.append((entry, result))
+        if _is_better(result, best):
+            assert isinstance(result, Measured)
+            best = result
+    return tried
+
+
+def _is_better(result: Measured | str, current: Measured) -> bool:
+    """Clearly, on all pictures."""
+    return isinstance(result, Measured) and not result.stopped and clearly_better(current.matched, result.matched)
 
 
 def _best_step(trials: Trials, tried: Tried, current: Measured) -> tuple[Finding, Measured] | None:
     """The clearly better value with the highest mAP, or the right order of the classes; None where all is well."""
     better = [
-        (entry, result)
-        for entry, result in tried
-        if isinstance(result, Measured) and not result.stopped and clearly_better(current.matched, result.matched)
+        (entry, result) for entry, result in tried if isinstance(result, Measured) and _is_better(result, current)
     ]
     best = max(better, key=lambda pair: pair[1].map, default=None)
     order = _right_order(trials, current)
@@ -169,13 +179,16 @@ def _best_step(trials: Trials, tried: Tried, current: Measured) -> tuple[Finding
         return order
     if best is None:
         return None
-    entry, after = best
+    chosen, after = best
     as_good = tuple(
-        other.value
-        for other, result in better
-        if other.what == entry.what and other is not entry and not clearly_better(result.matched, after.matched)
+        entry.value
+        for entry, result in tried
+        if entry.what == chosen.what
+        and isinstance(result, Measured)
+        and result is not after
+        and not clearly_better(result.matched, after.matched.first(len(result.found)))
     )
-    return Finding(entry.what, entry.value, entry.settings, current.figure, after.figure, as_good), after
+    return Finding(chosen.what, chosen.value, chosen.settings, current.figure, after.figure, as_good), after
 
 
 def _right_order(trials: Trials, current: Measured) -> tuple[Finding, Measured] | None:
@@ -233,7 +246,7 @@ def _result(
     for trial in trials:
         if trial.map is not None and standing.get(trial.what) != "undecided":
             standing[trial.what] = "holds" if trial.clearly_worse else "undecided"
-    standing |= {what: "wrong" for what in standing if what in wrong}
+    standing |= dict.fromkeys(wrong, "wrong")
     confirmed = {
         name: getattr(own, name)
         for entry, _ in tried

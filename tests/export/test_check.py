@@ -153,6 +153,7 @@ def test_labels_that_have_changed_places() -> None:
     result = checked(made)
     (finding,) = result.findings
     assert finding.what == "class order" and finding.complete and result.map == 1.0
+    assert result.standing["class order"] == "wrong"
     assert finding.settings.classes == result.names == ("plate", "red", "white")
     assert "24 of 24 red are called white" in finding.why
 
