@@ -56,7 +56,7 @@ def diagnose(comparison: Comparison, detect: Detect | None = None) -> list[Findi
         tried += _colour(comparison, detect)
     best = [finding for finding in tried if finding.share >= comparison.share + NOTICEABLE]
     best.sort(key=lambda finding: -finding.share)
-    if comparison.swapped and not any("class" in finding.text for finding in best):
+    if comparison.swapped and comparison.share >= comparison.required:
         renamed = ", ".join(f"{there!r} is {here!r} here" for there, here in comparison.swapped)
         best.insert(0, Finding(f"classes are swapped: {renamed}", comparison.share, ("class names", "background")))
     return best or [_unexplained(comparison, pairs)]

@@ -125,10 +125,17 @@ class Reference:
             rivals = [i for i in used if labels[i] < 0 and _spelling(self.classes[i]) == wanted]
             if len(alike) != 1 or len(rivals) != 1:
                 count = sum(int((picture.classes == index).sum()) for picture in self.pictures)
+                numbered = all(name.strip().isdigit() for name in self.classes)
+                hint = (
+                    "numbers do not say which class is meant: write the names that training used into the "
+                    "reference's categories"
+                    if numbered
+                    else "name the detector's as training did: edgedet export --classes, or mend the reference's "
+                    "categories"
+                )
                 raise ReferenceBoxesError(
                     f"{self.path} has {count} boxes of {self.classes[index]!r}, which is none of the detector's "
-                    f"classes ({_some(names)}); name the detector's as training did: edgedet export --classes, or "
-                    "mend the reference's categories"
+                    f"classes ({_some(names)}); {hint}"
                 )
             labels[index] = names.index(alike[0])
         return labels

@@ -127,7 +127,7 @@ def read_categories(entries: Any, path: Path) -> dict[Key, str]:
     """Names by number, of a COCO file's ``categories``.
 
     Raises:
-        ReferenceBoxesError: a number or a name that is missing or used twice, or names that are only numbers.
+        ReferenceBoxesError: a number or a name that is missing or used twice.
     """
     if not isinstance(entries, list):
         raise ReferenceBoxesError(f"{path}: categories is a {type(entries).__name__}, expected a list")
@@ -145,11 +145,6 @@ def read_categories(entries: Any, path: Path) -> dict[Key, str]:
             what = f"the id {number!r}" if number in names else f"the name {name!r}"
             raise ReferenceBoxesError(f"{path}: categories has {what} twice; every class needs its own")
         names[number] = name
-    if names and all(name.strip().isdigit() for name in names.values()):
-        raise ReferenceBoxesError(
-            f"{path}: its categories are named {', '.join(list(names.values())[:3])}; numbers do not say which "
-            "class is meant, so a wrong order would go unseen: write the names that training used"
-        )
     return names
 
 
