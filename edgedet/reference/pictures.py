@@ -14,8 +14,9 @@ from edgedet.datasets.coco import usual_folders
 from edgedet.datasets.image_size import read_image_size
 from edgedet.detections import Detections
 from edgedet.errors import ReferenceBoxesError
+from edgedet.reference.boxes_file import BoxesFile, Listed
 from edgedet.reference.dataset import PictureSet, open_picture_set
-from edgedet.reference.rows import BoxesFile, Listed, read_boxes_file
+from edgedet.reference.rows import read_boxes_file
 
 OVERRUN = 0.05
 """Share of a side, and 2 pixels, by which boxes may leave their picture: not every framework clips them."""

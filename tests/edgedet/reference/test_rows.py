@@ -40,6 +40,11 @@ def test_coco_results_with_images_and_categories(tmp_path: Path) -> None:
     assert read_boxes_file(stated).threshold == 0.25
 
 
+def test_a_score_that_float32_summed_to_a_little_more_than_one(tmp_path: Path) -> None:
+    path = save(tmp_path / "boxes.json", changed(lambda c: c["results"][0].update(score=1.0000001)))
+    assert read_boxes_file(path).scores.max() == 1.0
+
+
 def test_a_bare_results_list(tmp_path: Path) -> None:
     file = read_boxes_file(save(tmp_path / "boxes.json", GOOD["results"]))
     assert file.pictures is None and file.categories is None and len(file.scores) == 6
