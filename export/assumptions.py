@@ -49,8 +49,8 @@ def assumption_note(assumed: Sequence[Assumption], *, confirmed_by: str | None =
     if confirmed_by is not None:
         return f"{said} Confirmed by the boxes of {confirmed_by}"
     return (
-        f"{said} State them in a TOML file (--detector FILE), or have them judged: edgedet check, or --reference "
-        "with boxes of the training framework"
+        f"{said} State them in a TOML file (--detector FILE), or have them judged: edgedet check, edgedet parity "
+        "--reference"
     )
 
 

@@ -295,10 +295,14 @@ def _swapped(pairs: Sequence[Pair], names: Sequence[str], tolerance: Tolerance) 
         )
         for i, j in unnamed.pairs:
             renamed.setdefault(int(lost.labels[i]), []).append(int(extra.labels[j]))
+    taken = {
+        label: max(set(others), key=others.count) for label, others in renamed.items() if label not in agreeing
+    }
+    # One box may be a near tie of two classes; two are none, nor are two classes that changed places.
     return [
-        (names[label], names[max(set(others), key=others.count)])
-        for label, others in sorted(renamed.items())
-        if label not in agreeing
+        (names[label], names[other])
+        for label, other in sorted(taken.items())
+        if renamed[label].count(other) > 1 or other in taken
     ]
 
 

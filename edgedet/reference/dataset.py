@@ -15,7 +15,8 @@ from edgedet.datasets.folder import find_pictures
 from edgedet.datasets.read import read_dataset, split_argument
 from edgedet.datasets.text import read_text
 from edgedet.errors import DatasetError, ReferenceBoxesError
-from edgedet.reference.rows import BoxesFile, Key, Listed, read_categories, read_pictures
+from edgedet.reference.boxes_file import BoxesFile, Key, Listed
+from edgedet.reference.rows import read_categories, read_pictures
 
 
 @dataclass(frozen=True, eq=False)

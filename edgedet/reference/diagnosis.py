@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedet.detections import Detections
 from edgedet.parity import Tolerance, match_detections
-from edgedet.reference.compare import Comparison, Detect, Limits, share_of, unlabelled
+from edgedet.reference.compare import Comparison, Detect, Limits, match_within, share_of, unlabelled
 
 NOTICEABLE = 0.1
 """An explanation is one where so much more of all boxes agrees with it."""
@@ -56,7 +56,7 @@ def diagnose(comparison: Comparison, detect: Detect | None = None) -> list[Findi
         tried += _colour(comparison, detect)
     best = [finding for finding in tried if finding.share >= comparison.share + NOTICEABLE]
     best.sort(key=lambda finding: -finding.share)
-    if comparison.swapped and not any("class" in finding.text for finding in best):
+    if comparison.swapped and comparison.share >= comparison.required:
         renamed = ", ".join(f"{there!r} is {here!r} here" for there, here in comparison.swapped)
         best.insert(0, Finding(f"classes are swapped: {renamed}", comparison.share, ("class names", "background")))
     return best or [_unexplained(comparison, pairs)]
@@ -243,18 +243,18 @@ def _colour(comparison: Comparison, detect: Detect) -> Iterator[Finding]:
 
 def _unexplained(comparison: Comparison, pairs: Pairs) -> Finding:
     """How far apart what is at the same places lies."""
-    report = comparison.report
     tolerance = Tolerance(min_iou=SAME_PLACE, max_score_difference=1.0)
-    differences, ious, there_count, here_count = [np.zeros(0)], [np.zeros(0)], 0, 0
+    differences, ious, there_count, missing, invented = [np.zeros(0)], [np.zeros(0)], 0, 0, 0
     for there, here, limits in pairs:
-        agreement = match_detections(there, here, replace(tolerance, min_score=limits.least))
+        agreement = match_within(there, here, tolerance, limits)
         same = agreement.pairs
         differences.append(here.scores[same[:, 1]].astype(np.float64) - there.scores[same[:, 0]])
         ious.append(agreement.ious)
-        there_count += len(agreement.missing)
-        here_count += len(agreement.invented)
+        there_count += agreement.reference_count
+        missing += len(agreement.missing)
+        invented += len(agreement.invented)
     gap, overlap = np.concatenate(differences), np.concatenate(ious)
-    counts = f"{there_count} of {report.reference_count} are missing here, {here_count} are here alone"
+    counts = f"{missing} of {there_count} are missing here, {invented} are here alone"
     if not len(gap):
         return Finding(f"no box is at the place of another: {counts}", 0.0, EVERYTHING)
     same_scores = float(np.median(np.abs(gap))) < SAME_SCORE

@@ -14,8 +14,9 @@ from edgedet.datasets.coco import usual_folders
 from edgedet.datasets.image_size import read_image_size
 from edgedet.detections import Detections
 from edgedet.errors import ReferenceBoxesError
+from edgedet.reference.boxes_file import BoxesFile, Listed
 from edgedet.reference.dataset import PictureSet, open_picture_set
-from edgedet.reference.rows import BoxesFile, Listed, read_boxes_file
+from edgedet.reference.rows import read_boxes_file
 
 OVERRUN = 0.05
 """Share of a side, and 2 pixels, by which boxes may leave their picture: not every framework clips them."""
@@ -125,10 +126,17 @@ class Reference:
             rivals = [i for i in used if labels[i] < 0 and _spelling(self.classes[i]) == wanted]
             if len(alike) != 1 or len(rivals) != 1:
                 count = sum(int((picture.classes == index).sum()) for picture in self.pictures)
+                numbered = all(name.strip().isdigit() for name in self.classes)
+                hint = (
+                    "numbers do not say which class is meant: write the names that training used into the "
+                    "reference's categories"
+                    if numbered
+                    else "name the detector's as training did: edgedet export --classes, or mend the reference's "
+                    "categories"
+                )
                 raise ReferenceBoxesError(
                     f"{self.path} has {count} boxes of {self.classes[index]!r}, which is none of the detector's "
-                    f"classes ({_some(names)}); name the detector's as training did: edgedet export --classes, or "
-                    "mend the reference's categories"
+                    f"classes ({_some(names)}); {hint}"
                 )
             labels[index] = names.index(alike[0])
         return labels

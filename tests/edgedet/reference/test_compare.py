@@ -108,7 +108,12 @@ def test_two_rare_classes_swapped_are_seen_whatever_the_share(picture: Path) -> 
     found = judged(picture, [[*common, (0.45, 1), (0.43, 2)]], [[*common, (0.45, 2), (0.43, 1)]])
     assert found.share >= found.required and not found.agrees
     assert found.swapped == (("dog", "emu"), ("emu", "dog"))
-    # One box that is another class's, where the class agrees elsewhere, may be a near tie.
+    found = judged(picture, [[*common, (0.45, 1), (0.44, 1)]], [[*common, (0.45, 2), (0.44, 2)]])
+    assert found.share >= found.required and found.swapped == (("dog", "emu"),)
+    # A single one may be a near tie.
+    found = judged(picture, [[*common, (0.45, 1)]], [[*common, (0.45, 2)]])
+    assert found.agrees and not found.swapped
+    # One box that is another class's, where the class agrees elsewhere, may be one too.
     found = judged(picture, [[*common, (0.45, 1), (0.43, 1)]], [[*common, (0.45, 2), (0.43, 1)]])
     assert found.agrees and not found.swapped
 

@@ -148,6 +148,38 @@ def test_what_nothing_explains_is_described(tmp_path: Path) -> None:
     assert only.suspects == EVERYTHING
 
 
+def test_rare_classes_that_changed_places_are_the_first_thing_said(tmp_path: Path) -> None:
+    """Where the share is reached all the same."""
+    pictures = tuple(
+        ReferencePicture(
+            str(index),
+            tmp_path / "0.png",
+            SIZE[::-1],
+            found.boxes.astype(float),
+            found.scores.astype(float),
+            labels,
+        )
+        for index in range(30)
+        for found, labels in [(scene(index), np.where(index == 0, np.arange(12) % 3, 0) * np.ones(12, int))]
+    )
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((*SIZE, 3), np.uint8))
+    # On the first picture two boxes each are of the rare classes, which are each other's here.
+    first = pictures[0].classes.copy()
+    first[6:] = 0
+    pictures = (replace(pictures[0], classes=first), *pictures[1:])
+    numbers = iter(range(30))
+
+    def detect(image: NDArray[np.uint8]) -> Detections:
+        index = next(numbers)
+        return replace(scene(index), labels=np.array([0, 2, 1])[pictures[index].classes])
+
+    comparison = compare(Reference(tmp_path / "boxes.json", NAMES, pictures), NAMES, detect)
+    assert comparison.share >= comparison.required and not comparison.agrees
+    first_said = diagnose(comparison)[0]
+    assert first_said.text == "classes are swapped: 'dog' is 'emu' here, 'emu' is 'dog' here"
+    assert first_said.suspects == ("class names", "background")
+
+
 def test_the_summary_says_how_much_a_cause_explains() -> None:
     findings = [Finding("a", 0.99, ()), Finding("b", 0.5, ()), Finding("c", 0.4, ())]
     assert summary(findings, 0.1) == "a; 99% would agree but for that. Or b; 50% would agree but for that"

@@ -58,6 +58,17 @@ def test_classes_the_detector_does_not_have(names: tuple[str, ...], folder: Path
         read_reference(boxes, names)
 
 
+def test_classes_that_are_numbers(folder: Path) -> None:
+    """Good where the detector's are too: digits are things to be found."""
+    content = coco(names_in(folder))
+    for category in content["categories"]:
+        category["name"] = str(category["id"])
+    boxes = save(folder / "boxes.json", content)
+    assert [int(found.labels[0]) for found in read_reference(boxes, ("9", "8", "7"))] == [2 - c for c in CHANNELS]
+    with pytest.raises(ReferenceBoxesError, match="numbers do not say which class is meant: write the names"):
+        read_reference(boxes, NAMES)
+
+
 def test_a_listed_class_without_boxes_need_not_be_the_detectors(folder: Path) -> None:
     content = coco(names_in(folder))
     content["categories"].insert(0, {"id": 0, "name": "__background__"})
