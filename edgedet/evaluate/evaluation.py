@@ -220,7 +220,7 @@ def evaluate(
 
     Raises:
         DatasetError: no labels, or none left once what cannot be decoded is left out; a picture that cannot be
-            decoded, where that stops.
+            decoded, where that stops; ``negatives`` that hold what is looked for.
         UsageError: detector and dataset share no class.
         MissingDependencyError: pycocotools is not installed.
     """
@@ -243,12 +243,28 @@ def evaluate(
     if problems:
         require_labels(replace(dataset, images=tuple(dataset.images[number] for number in collector.numbers)))
     if negatives is not None:
+        _require_object_free(negatives, judged.names)
         stage = "looking for false alarms"
         for _, _, detections in run_over(detector, negatives, unreadable=drop, progress=progress, stage=stage):
             collector.add_negative(relabel(detections, judged.names))
     left_out = tuple(name for name in dataset.names if name not in judged.names)
     evaluation = _conclude(collector, dataset, left_out, threshold, false_alarm_rate, lowest_score)
     return replace(evaluation, problems=tuple(problems))
+
+
+def _require_object_free(negatives: Dataset, names: tuple[str, ...]) -> None:
+    """A box on a picture that holds such an object is no false alarm.
+
+    Raises:
+        DatasetError: a picture of ``negatives`` holds an object of a class in ``names``.
+    """
+    sought = np.flatnonzero(np.array(match_classes(names, negatives.names).labels) >= 0)
+    holding = [record for record in negatives.images if np.isin(record.labels, sought).any()]
+    if holding:
+        raise DatasetError(
+            f"{len(holding)} of {len(negatives)} pictures of {negatives.source} hold objects of a class that is "
+            f"looked for, first {holding[0].path.name}; give pictures without them, or a folder without its labels"
+        )
 
 
 def _conclude(  # noqa: PLR0917

@@ -63,6 +63,12 @@ def test_the_working_point_is_the_askers(make_dataset: MakeDataset, rote: Rote) 
     ]
 
 
+def test_negatives_that_hold_what_is_looked_for_are_refused(make_dataset: MakeDataset, rote: Rote) -> None:
+    rooms = make_dataset(*PICTURES, folder="rooms")
+    with pytest.raises(DatasetError, match="hold objects of a class that is looked for, first"):
+        evaluate(rote(*ANSWERS), make_dataset(*PICTURES), negatives=rooms)
+
+
 def test_negatives_set_the_threshold_and_touch_no_average_precision(
     make_dataset: MakeDataset, rote: Rote, tmp_path: Path
 ) -> None:
