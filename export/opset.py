@@ -42,7 +42,7 @@ def to_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         ArtifactError: an operator that this opset cannot express, or an opset this onnx package does not know.
     """
     version = opset_of(model)
-    del model.graph.value_info[:]  # of the old opset; and exporters are known to write wrong ones
+    del model.graph.value_info[:]  # Exporters are known to write wrong ones.
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     if version < OPSET:
@@ -61,6 +61,7 @@ def to_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             )
         model = _lowered(_written_out(simplify(model), version, path), version, path)
     model.ir_version = IR_VERSION
+    del model.graph.value_info[:]  # What the converter could not tell, it notes as unknown.
     return simplify(model)
 
 

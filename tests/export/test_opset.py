@@ -160,3 +160,22 @@ def test_functions_of_the_graphs_own_are_written_out() -> None:
     model.functions.append(helper.make_function("own", "Twice", ["a"], ["b"], body, [helper.make_opsetid("", 18)]))
     (found,) = run(to_opset(model, Path("net.onnx")))
     np.testing.assert_allclose(found, np.maximum(2 * PLANES, 0))
+
+
+def test_what_a_computed_size_fills_gets_a_shape_in_old_opsets_too() -> None:
+    """The converter notes the shape as unknown, and inference believes notes."""
+    model = graph(
+        [
+            node("Shape", "x", outputs=("shape",)),
+            node("Slice", "shape", "two", "four", outputs=("sides",)),
+            node("Concat", "ones", "sides", axis=0, outputs=("wanted",)),
+            node("ConstantOfShape", "wanted", outputs=("zeros",)),
+            node("Concat", "x", "zeros", axis=1),
+        ],
+        {"two": np.array([2]), "four": np.array([4]), "ones": np.array([1, 1])},
+        opset=12,
+    )
+    raised = to_opset(model, Path("net.onnx"))
+    inferred = onnx.shape_inference.infer_shapes(raised, data_prop=True).graph.output[0]
+    assert [size.dim_value for size in inferred.type.tensor_type.shape.dim] == [1, 7, 9, 10]
+    assert [made.op_type for made in raised.graph.node] == ["Concat"]

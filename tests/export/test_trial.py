@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 
 from edgedet import Detections, Detector
 from edgedet.errors import ArtifactError, AssumptionError, EdgedetError, UsageError
+from edgedet.export.engine import is_ready_for_engine
+from edgedet.export.operators import check_operators
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
 from edgedet.golden import golden_frame
@@ -196,6 +199,20 @@ def test_heads_without_nms_stay_without(
         Detector(report.path, iou=0.3)
     with pytest.raises(UsageError, match="does without"):
         exported(source, iou=0.3)
+
+
+def test_a_choice_survives_int8_and_becomes_an_engine_without_nms(tmp_path: Path) -> None:
+    """Class numbers come out whole, beside boxes of other sizes by far."""
+    for seed in range(8):
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), golden_frame(seed, 90, 120))
+    source = save_head(tmp_path / "net.onnx", Head(order="rows", form="corners", chosen=40), END2END)
+    report = exported(source, precision="int8", calib=str(tmp_path), max_drop=1.0, over_budget="keep_best")
+    for theirs, ours in zip(found(source), found(report.path), strict=True):
+        matched = match_detections(theirs, ours, Tolerance(min_score=0.65, min_iou=0.5, max_score_difference=0.2))
+        assert len(matched.missing) <= 0.2 * matched.reference_count
+    engine = exported(source, nms="runtime", target="tensorrt")
+    assert engine.card.output.format == "detections" and is_ready_for_engine(engine.path, "fp32")
+    assert check_operators(onnx.load(str(engine.path))) == []
 
 
 @pytest.mark.parametrize(
