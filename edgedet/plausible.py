@@ -11,12 +11,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.foreign_outputs import STRIDES
+
 Array = NDArray[Any]
 
 Unit = Literal["pixels", "shares"]
 BoxForm = Literal["centre", "corners", "top_left"]
 """x, y, width and height of a centre; two corners; a corner with width and height."""
 
+ANCHORS_PER_PLACE = 3
+"""In YOLOv3, YOLOv5 and YOLOv7."""
 SCORE_SLACK = 1e-3
 """By which a probability may leave 0..1: float16 and sums of rounded numbers do."""
 LARGEST_SHARE, LARGEST_SHARE_OF_FEW = 4.0, 1.5
@@ -52,11 +56,14 @@ def unit_of(boxes: Array, *, chosen: bool = False) -> Unit | None:
     return "shares" if largest > 0 and (chosen or covering) else None
 
 
-def form_of(boxes: Array, height: int, width: int, places: Array | None = None) -> BoxForm | None:
+def form_of(
+    boxes: Array, height: int, width: int, places: Array | None = None, *, nearer: float = 0.5
+) -> BoxForm | None:
     """What the four numbers of ``boxes`` float [R, 4], in pixels of a ``height`` x ``width`` canvas, are.
 
     ``boxes`` are those of all anchors, not of a few: of these, some lie right of and below their own size.
-    ``places`` float [R, 2]: x, y of the anchors, where they are known. None: nothing decides.
+    ``places`` float [R, 2]: x, y of the anchors, where they are known. ``nearer``: by this factor the middles that
+    top left corners with sizes would have must lie nearer to them. None: nothing decides.
     """
     if len(boxes) < FEWEST_ROWS or not np.isfinite(boxes).all():
         return None
@@ -72,7 +79,7 @@ def form_of(boxes: Array, height: int, width: int, places: Array | None = None) 
     if ordered.mean() > 0.9:
         return None
     tops = boxes[:, :2] + boxes[:, 2:] / 2
-    if places is not None and _distance(places, tops) < 0.5 * _distance(places, boxes[:, :2]):
+    if places is not None and _distance(places, tops) < nearer * _distance(places, boxes[:, :2]):
         return "top_left"
     return "centre"
 
@@ -93,3 +100,17 @@ def _nearer(places: Array | None, first: Array, second: Array) -> bool:
 
 def _distance(places: Array, points: Array) -> float:
     return float(np.median(np.abs(points - places).max(axis=1)))
+
+
+def anchor_places(height: int, width: int, anchors: int) -> Array | None:
+    """x, y of the middle of every anchor's cell [A, 2] in canvas pixels, where ``anchors`` is such a number."""
+    for strides in (STRIDES, (*STRIDES, 64), STRIDES[1:], STRIDES[:2]):
+        for repeated in (1, ANCHORS_PER_PLACE):
+            cells = []
+            for stride in strides:
+                y, x = np.mgrid[: height // stride, : width // stride]
+                cell = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride
+                cells.append(np.tile(cell, (repeated, 1)))
+            if sum(map(len, cells)) == anchors:
+                return np.concatenate(cells).astype(np.float32)
+    return None

@@ -14,7 +14,7 @@ from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.nms import nms
-from edgedet.plausible import form_of, score_range, unit_of
+from edgedet.plausible import anchor_places, form_of, score_range, unit_of
 from edgedet.settings import require_count, require_fraction
 
 Array = NDArray[Any]
@@ -194,14 +194,24 @@ class Postprocessor:
 
     def _fault_of_anchors(self, prediction: Array) -> str:
         rows = prediction if self._card.output.format == "yolo_objectness" else prediction.T
-        boxes, canvas = rows[:, :4], self._card.input
+        canvas = self._card.input
+        places = anchor_places(canvas.height, canvas.width, len(rows))
+        finite = np.isfinite(rows).all(axis=1)
+        rows, places = rows[finite], None if places is None else places[finite]
+        if not len(rows):
+            return "not one box has finite numbers"
+        boxes = rows[:, :4]
         beyond = score_range(rows[:, 4:])
         if beyond:
             return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected probabilities from 0 to 1"
         if unit_of(boxes) == "shares":
             return f"all boxes lie within {np.abs(boxes).max():.3g} pixels, so they are shares of the canvas"
-        if form_of(boxes, canvas.height, canvas.width) == "corners":
+        # One frame of an untrained network shows less than a trial run of several.
+        form = form_of(boxes, canvas.height, canvas.width, places, nearer=0.25)
+        if form == "corners":
             return "boxes are corners (x1, y1, x2, y2), expected centres with widths and heights"
+        if form == "top_left":
+            return "boxes are top left corners with widths and heights, expected centres"
         return ""
 
     def _fault_of_rows(self, prediction: Array) -> tuple[str, bool]:

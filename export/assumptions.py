@@ -6,12 +6,14 @@ Nothing that compares a graph with a rebuilt model can notice a wrong one: both 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.card import ModelCard
 from edgedet.errors import AssumptionError
+from edgedet.export.training import TrainingSettings
 
 CARD_KEY = "assumed"
 """In the model card's provenance: a list of :meth:`Assumption.text`."""
@@ -48,10 +50,15 @@ def assumption_note(assumed: Sequence[Assumption], *, confirmed_by: str | None =
     said = f"assumed, since nothing says: {'; '.join(entry.text() for entry in assumed)}."
     if confirmed_by is not None:
         return f"{said} Confirmed by the boxes of {confirmed_by}"
-    return (
-        f"{said} State them in a TOML file (--detector FILE), or have them judged: edgedet check, edgedet parity "
-        "--reference"
-    )
+    if any(_is_setting(entry) for entry in assumed):
+        return f"{said} State them (--detector, --classes), or have them judged: edgedet check, --reference"
+    return f"{said} Have them judged by boxes of the training framework (--reference), or by edgedet eval"
+
+
+def _is_setting(entry: Assumption) -> bool:
+    """Whether ``--detector`` can state it."""
+    names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"classes"}
+    return all(name in names for name in entry.stated_by.split(", "))
 
 
 def require_stated(source: Path, assumed: Sequence[Assumption]) -> None:
@@ -63,6 +70,6 @@ def require_stated(source: Path, assumed: Sequence[Assumption]) -> None:
     if assumed:
         raise AssumptionError(
             f"{source} does not say everything that its boxes depend on, and --strict takes nothing for granted; "
-            f"it would be assumed: {'; '.join(entry.text() for entry in assumed)}. State it: "
-            f"{', '.join(sorted({entry.stated_by for entry in assumed}))}"
+            f"it would be assumed: {'; '.join(entry.text() for entry in assumed)}. It is stated by: "
+            f"{', '.join(sorted({entry.stated_by for entry in assumed}))}; or confirm it with --reference"
         )

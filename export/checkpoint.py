@@ -226,8 +226,12 @@ def require_same_order(given: Sequence[str], own: Sequence[str], path: Path) -> 
         CheckpointError: ``given`` is a rearrangement of ``own``.
     """
     first, second = (tuple(name for name in names if name.lower() not in BACKGROUND) for names in (given, own))
-    if first != second and sorted(first) == sorted(second):
-        where = next(index for index, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1])
+    # As evaluation matches names: cell_phone and Cell Phone are one class.
+    spelt, known = (
+        [" ".join(name.replace("_", " ").casefold().split()) for name in names] for names in (first, second)
+    )
+    if spelt != known and sorted(spelt) == sorted(known):
+        where = next(index for index, pair in enumerate(zip(spelt, known, strict=True)) if pair[0] != pair[1])
         raise CheckpointError(
             f"{path} has its classes in another order than they were given: number {where} is {second[where]!r} "
             f"in the file and {first[where]!r} in what was given; leave the names out, or save the checkpoint with "

@@ -91,15 +91,15 @@ def load(
     transformers = _import_transformers(path)
     with _quiet(transformers):
         try:
-            config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            settings = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # whatever a wrong value in it meets
             raise CheckpointError(
                 f"transformers {transformers.__version__} cannot read {path / 'config.json'} ({first_line(error)})"
             ) from error
-        model = _load_model(transformers, folder, config)
+        model = _load_model(transformers, folder, settings)
         processor, assumed = image_processor(transformers, folder, imgsz)
     spec, resize = pixels(folder, processor)
-    names, columns = _names(folder, config, classes)
+    names, columns = _names(folder, settings, classes)
     if all(name.startswith("LABEL_") for name in names) and classes is None:
         assumed = (
             *assumed,
@@ -111,8 +111,8 @@ def load(
         processor,
         names,
         columns,
-        int(config.num_queries),
-        int(config.num_labels),
+        int(settings.num_queries),
+        int(settings.num_labels),
         spec,
         resize,
         assumed,
@@ -205,11 +205,11 @@ def _quiet(transformers: Any) -> Iterator[None]:
             words.enable_progress_bar()
 
 
-def _load_model(transformers: Any, folder: Folder, config: Any) -> Any:
+def _load_model(transformers: Any, folder: Folder, settings: Any) -> Any:
     try:
         model, report = transformers.AutoModelForObjectDetection.from_pretrained(
             folder.path,
-            config=config,
+            settings=settings,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=folder.weights.suffix == ".safetensors",
@@ -250,13 +250,13 @@ def _key_text(key: Any) -> str:
     return f"{name} ({' in the file, '.join(str(list(shape)) for shape in shapes)} in the model)"
 
 
-def _names(folder: Folder, config: Any, given: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _names(folder: Folder, settings: Any, given: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Class names, and the columns of the logits they belong to."""
-    labels = dict(config.id2label)
-    if sorted(labels) != list(range(config.num_labels)):
+    labels = dict(settings.id2label)
+    if sorted(labels) != list(range(settings.num_labels)):
         raise CheckpointError(
             f"{folder.path / 'config.json'}: id2label numbers its {len(labels)} classes {min(labels)} to "
-            f"{max(labels)}, but the network's columns are 0 to {config.num_labels - 1}; number them so"
+            f"{max(labels)}, but the network's columns are 0 to {settings.num_labels - 1}; number them so"
         )
     columns = tuple(column for column in range(len(labels)) if str(labels[column]).lower().strip() not in NO_OBJECT)
     if not columns:

@@ -72,7 +72,7 @@ def export_model(
     if frame_size is None and reference is not None:
         frame_size = reference.usual_size
     built = build_graph(source, options, frame_size=frame_size)
-    if options.strict:
+    if options.strict and reference is None:
         require_stated(source, built.assumed)
     model = checked(built.model, nms=options.nms)
     if options.target == "cpu":
@@ -86,12 +86,16 @@ def export_model(
         confirmed = require_reference(model, card, reference, built.assumed, progress=progress)
         card = replace(card, measured=card.measured | {"reference": confirmed.measured})
         notes.extend(confirmed.notes)
+        if options.strict and not confirmed.thorough:
+            require_stated(source, built.assumed)
     if built.assumed:
         facts: dict[str, Any] = {CARD_KEY: [assumption.text() for assumption in built.assumed]}
-        if confirmed is not None:
+        if confirmed is not None and confirmed.thorough:
             facts[CONFIRMED_KEY] = confirmed.by
         card = replace(card, provenance=card.provenance | facts)
-        notes.append(assumption_note(built.assumed, confirmed_by=confirmed.by if confirmed else None))
+        notes.append(
+            assumption_note(built.assumed, confirmed_by=confirmed.by if confirmed and confirmed.thorough else None)
+        )
     if isinstance(built.reference, str):
         notes.append(f"not compared with its framework: {built.reference}")
     else:

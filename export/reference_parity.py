@@ -24,11 +24,15 @@ from edgedet.reference.pictures import Reference
 CONFIRMED_KEY = "assumed_confirmed_by"
 """In the model card's provenance, beside what was assumed."""
 
+MIN_CONFIRMING = 20
+"""Boxes. The surest few of a detector agree under many a wrong assumption."""
+
 ONE_STAGE = ("anchors", "RoIAlign")
 UNKNOWN_TO: dict[Family, tuple[str, ...]] = {
     "ssd": ONE_STAGE,
     "faster_rcnn": ("default boxes",),
     "yolo": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
+    "detr": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
     "yolox": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
 }
 """What a family does not have, so that it cannot be wrong."""
@@ -36,11 +40,13 @@ UNKNOWN_TO: dict[Family, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A graph agrees with the boxes: ``measured`` for its card, ``notes`` for the report, ``by`` whose boxes."""
+    """A graph agrees with the boxes: ``measured`` for its card, ``notes`` for the report, ``by`` whose boxes.
+    ``thorough``: so many agree, and so closely, that what was assumed is confirmed by them."""
 
     measured: dict[str, Any]
     notes: tuple[str, ...]
     by: str
+    thorough: bool
 
 
 def require_reference(
@@ -81,8 +87,13 @@ def require_reference(
             f"{left_out} pictures of another shape than the graph's canvas, which it would shrink, are not compared"
         )
     by = f"{reference.path.name}, {comparison.boxes} boxes on {comparison.report.frames} pictures"
-    note = "; ".join([f"confirmed by boxes made elsewhere: {comparison.text()}", *caveats])
-    return Confirmed(comparison.facts(), (note,), by)
+    few = comparison.boxes < MIN_CONFIRMING
+    if few:
+        caveats.append(
+            f"so few boxes confirm nothing of what was assumed: give pictures with {MIN_CONFIRMING} or more in all"
+        )
+    note = "; ".join([f"agrees with boxes made elsewhere: {comparison.text()}", *caveats])
+    return Confirmed(comparison.facts(), (note,), by, thorough=not few and comparison.close)
 
 
 def refusal(

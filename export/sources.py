@@ -183,6 +183,8 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
         return EXPORTERS[family](model, replace(options, conf=conf), frame_size).model
 
     assumed = trained.assumed
+    if options.imgsz is not None and (trained.stated.input_size or trained.stated.min_size) is not None:
+        notes = (*notes, "--imgsz takes the place of the size the detector was trained at")
     if options.imgsz is not None:
         assumed = tuple(assumption for assumption in assumed if assumption.what != "input size")
     return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes, assumed)

@@ -103,9 +103,8 @@ def _ssd_arguments(settings: TrainingSettings, levels: int) -> dict[str, Any]:
     if stated:
         ratios, scales = settings.default_box_ratios, settings.default_box_scales
         if ratios is None or scales is None:
-            raise CheckpointError(
-                f"{stated[0]} is stated without default_box_ratios and default_box_scales; state them together"
-            )
+            missing = "default_box_ratios" if ratios is None else "default_box_scales"
+            raise CheckpointError(f"{stated[0]} is stated without {missing}; default_box_* are stated together")
         if len(ratios) != levels:
             raise CheckpointError(f"default_box_ratios has {len(ratios)} levels, this detector {levels}")
         steps = settings.default_box_steps or None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,9 +105,9 @@ def read_settings(values: Mapping[str, Any], *, where: str) -> TrainingSettings:
     hints = get_type_hints(TrainingSettings)
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise CheckpointError(
-            f"{where}: {unknown[0]!r} is no setting of a detector; expected {', '.join(sorted(hints))}"
-        )
+        near = [name for name in hints if unknown[0] in name] or difflib.get_close_matches(unknown[0], hints, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(sorted(hints))}"
+        raise CheckpointError(f"{where}: {unknown[0]!r} is no setting of a detector; {hint}")
     read = {
         name: _coerce(hints[name], value, f"{where}: {name}") for name, value in values.items() if value is not None
     }
@@ -152,7 +153,11 @@ def arguments_of_checkpoint(content: Any, names: Sequence[str]) -> dict[str, Tra
                 continue  # the name means something else there
             if settings.stated():
                 found[key] = found.get(key, NOTHING_STATED).over(settings)
-    return found
+        kept = found.get(key, NOTHING_STATED)
+        if (kept.image_mean is None) != (kept.image_std is None):
+            # Of a pair that belongs together, one alone is neither training's nor the framework's.
+            found[key] = dataclasses.replace(kept, image_mean=None, image_std=None)
+    return {key: settings for key, settings in found.items() if settings.stated()}
 
 
 def read_toml(path: Path) -> TrainingSettings:
@@ -246,6 +251,11 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
             or isinstance(value, str)
             or (options[-1] is not Ellipsis and len(value) != len(options))
         ):
+            if get_origin(options[0]) is None and name_of_levels(where):
+                raise CheckpointError(
+                    f"{where} is {value!r:.60}, expected a list of lists, one for each level or one for all, "
+                    "such as [[32, 64, 128]]"
+                )
             size = "" if options[-1] is Ellipsis else f"{len(options)} "
             raise CheckpointError(f"{where} is {value!r:.60}, expected a list of {size}{_kind(options[0])}")
         return tuple(_coerce(options[0], item, where) for item in value)
@@ -254,6 +264,11 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise CheckpointError(f"{where} is {value!r:.60}, expected {_kind(hint)}")
     return value
+
+
+def name_of_levels(where: str) -> bool:
+    """Whether an error is about a setting that has a list for each feature level."""
+    return where.endswith(("anchor_sizes", "anchor_ratios", "default_box_ratios"))
 
 
 def _kind(hint: Any) -> str:

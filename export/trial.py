@@ -19,17 +19,14 @@ from edgedet.errors import ArtifactError
 from edgedet.export.assumptions import Assumption
 from edgedet.export.foreign import ForeignGraph
 from edgedet.export.layout import Layout
-from edgedet.foreign_outputs import STRIDES
 from edgedet.golden import golden_frame
 from edgedet.onnx_runtime import onnxruntime, session_options
-from edgedet.plausible import FEWEST_ROWS, BoxForm, follows, form_of, score_range, unit_of
+from edgedet.plausible import FEWEST_ROWS, BoxForm, anchor_places, follows, form_of, score_range, unit_of
 
 Array = NDArray[Any]
 
 SCENES = (1, 3, 5)
 """Seeds of the synthetic frames; one of noise joins them."""
-ANCHORS_PER_PLACE = 3
-"""In YOLOv3, YOLOv5 and YOLOv7."""
 FOLLOWING, UNRELATED = 0.9, 0.5
 """Correlation with the anchors' places: of decoded boxes above, of offsets within a cell below."""
 FORMS: dict[BoxForm, str] = {
@@ -118,6 +115,11 @@ def _judged_boxes(foreign: ForeignGraph, layout: Layout, seen: Array) -> tuple[L
         boxes = boxes * np.array([foreign.width, foreign.height] * 2, np.float32)
     places = anchor_places(foreign.height, foreign.width, layout.anchors(seen.shape))
     tiled = None if places is None else np.tile(places, (len(seen), 1))
+    if unit == "shares" and tiled is not None and follows(boxes[:, :2], tiled) <= UNRELATED:
+        raise ArtifactError(
+            f"{foreign.path} gives boxes that know nothing of their anchors' places: offsets within cells, which "
+            "nothing in the file says how to decode; export it again with decoded boxes"
+        )
     form = form_of(boxes, foreign.height, foreign.width, tiled)
     if form is not None and form != layout.form:
         layout = replace(layout, form=form)
@@ -161,20 +163,6 @@ def is_decoded(foreign: ForeignGraph, seen: Array) -> bool:
     )
 
 
-def anchor_places(height: int, width: int, anchors: int) -> Array | None:
-    """x, y of the middle of every anchor's cell [A, 2] in canvas pixels, where ``anchors`` is such a number."""
-    for strides in (STRIDES, (*STRIDES, 64), STRIDES[1:], STRIDES[:2]):
-        for repeated in (1, ANCHORS_PER_PLACE):
-            cells = []
-            for stride in strides:
-                y, x = np.mgrid[: height // stride, : width // stride]
-                cell = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride
-                cells.append(np.tile(cell, (repeated, 1)))
-            if sum(map(len, cells)) == anchors:
-                return np.concatenate(cells).astype(np.float32)
-    return None
-
-
 def _judged_ranked(foreign: ForeignGraph, layout: Layout, rows: Array) -> tuple[Layout, tuple[Assumption, ...]]:
     rows = rows[rows[:, :4].any(axis=1)]
     beyond = score_range(rows[:, 4])
@@ -199,6 +187,11 @@ def _judged_ranked(foreign: ForeignGraph, layout: Layout, rows: Array) -> tuple[
     if len(rows) >= FEWEST_ROWS:
         ordered = ((rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])).mean()
         # All corners are in order; of centres and sizes, few are.
+        if 0.5 < ordered < 0.98 and layout.form == "corners":
+            raise ArtifactError(
+                f"{foreign.path} gives boxes of which {ordered:.0%} have x1 < x2 and y1 < y2: too few for corners, "
+                "too many for centres with sizes; export it again with corners (x1, y1, x2, y2), or without NMS"
+            )
         form: BoxForm = "centre" if ordered <= 0.5 else "corners" if ordered >= 0.98 else layout.form
         if form != layout.form:
             layout = replace(layout, form=form)

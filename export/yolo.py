@@ -14,8 +14,9 @@ from edgedet.export.image_input import add_image_input
 from edgedet.export.layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
 from edgedet.export.nms import add_all_labels_nms, add_best_label_nms
 from edgedet.export.torch_graph import begins_with_convolution, scale_first_convolution, swap_colours
-from edgedet.export.trial import anchor_places, judged, observe
+from edgedet.export.trial import judged, observe
 from edgedet.foreign import CENTRED, RTDETR_HEAD, YOLOV5_DETECTIONS, YOLOV5_IOU
+from edgedet.plausible import anchor_places
 
 SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.7, 300
 """What Ultralytics' predict uses when nothing is said."""
@@ -25,9 +26,18 @@ CLASS_STEP = 7680.0
 there, at 80 classes, which can decide which of two boxes survives: only the same step gives always the same."""
 
 
+METADATA = "metadata such as Ultralytics' exporter writes"
 UNSAID = (
-    Assumption("pixels", "RGB, 0 to 1, as Ultralytics, YOLOv5, YOLOv6 and YOLOv7 train", "detector.pixels"),
-    Assumption("resizing", "letterbox, the picture in the middle, padded with 114", "detector.resize"),
+    Assumption(
+        "pixels",
+        "RGB, 0 to 1, as Ultralytics, YOLOv5, YOLOv6 and YOLOv7 train",
+        METADATA,
+    ),
+    Assumption(
+        "resizing",
+        "letterbox, the picture in the middle, padded with 114",
+        METADATA,
+    ),
 )
 """What a file without metadata does not say, and all of these do alike."""
 

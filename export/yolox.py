@@ -20,8 +20,8 @@ SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.65, 300
 """YOLOX's own for its demo and its evaluation."""
 
 UNSAID = (
-    Assumption("pixels", "BGR, 0 to 255, as YOLOX trains since 0.1.1", "detector.pixels"),
-    Assumption("resizing", "letterbox, the picture at the top left, padded with 114", "detector.resize"),
+    Assumption("pixels", "BGR, 0 to 255, as YOLOX trains since 0.1.1", "nothing, for YOLOX"),
+    Assumption("resizing", "letterbox, the picture at the top left, padded with 114", "nothing, for YOLOX"),
 )
 """No YOLOX file says these, so that they are taken from its authors' code."""
 

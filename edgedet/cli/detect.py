@@ -4,6 +4,9 @@ An image of a folder that cannot be read, or a damaged frame of a video, does no
 "error" in place of "detections", and the exit code is 1 in the end. The same goes for a video, camera or stream
 that ends early.
 
+A damaged frame of a video is skipped and named in the same way, and an early end is said. What FFmpeg conceals
+inside compressed video (MPEG-4, H.264) counts as read: OpenCV does not tell.
+
 Frames are looked at and forgotten: nothing is stored unless --save says where, and --blur makes whole classes
 unrecognisable in what is stored or shown.
 """
@@ -142,7 +145,7 @@ def error_line(frame: Unreadable, encoding: str) -> str:
 
 
 def _json(values: dict[str, Any], encoding: str) -> str:
-    escaped = encoding.lower().replace("-", "") != "utf8"
+    escaped = (encoding or "utf-8").lower().replace("-", "") != "utf8"
     return json.dumps(values, ensure_ascii=escaped)
 
 

@@ -89,6 +89,7 @@ def read_coco(
             log.add(where, "image id used twice", "image dropped")
         else:
             entries[entry["id"]] = (where, entry)
+    _require_pixels(data["annotations"], path)
     rows: dict[Any, list[Row]] = {image_id: [] for image_id in entries}
     for index, annotation in enumerate(data["annotations"]):
         where = f"{path.name}:annotations[{index}]"
@@ -129,6 +130,21 @@ def _records(
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str)
+
+
+def _require_pixels(annotations: list[Any], path: Path) -> None:
+    """Boxes all of whose numbers are 1 at most are shares of the picture, which COCO does not know.
+
+    Raises:
+        DatasetError: they are, and not all whole.
+    """
+    boxes = [entry.get("bbox") for entry in annotations if isinstance(entry, dict)]
+    numbers = [to_number(value) for box in boxes if isinstance(box, list) and len(box) == 4 for value in box]
+    if numbers and all(0 <= number <= 1 for number in numbers) and any(number % 1 for number in numbers):
+        raise DatasetError(
+            f"{path}: its boxes, such as {next(box for box in boxes if isinstance(box, list))}, are shares of the "
+            "picture; expected x, y, width, height in pixels: multiply by its width and height"
+        )
 
 
 def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -> Row | None:

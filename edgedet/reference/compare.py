@@ -150,6 +150,12 @@ class Comparison:
             f"{self.least_words})"
         )
 
+    @property
+    def close(self) -> bool:
+        """Whether what agrees differs by rounding only."""
+        median, overlap = self.median_score_difference, self.median_iou
+        return median is not None and median <= ROUNDING and overlap is not None and overlap >= ROUNDED_BOXES
+
     def caveats(self) -> list[str]:
         """What the comparison says nothing about, or not for certain."""
         said = list(self.reference.notes)

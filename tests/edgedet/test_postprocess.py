@@ -12,6 +12,7 @@ from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import plan_resize
+from edgedet.plausible import anchor_places
 from edgedet.postprocess import Found, Postprocessor, settle_thresholds
 
 RULE = ResizeRule("letterbox", place="center", rounding="round")
@@ -215,7 +216,7 @@ def anchors() -> np.ndarray:
     [
         (lambda rows: rows - [0, 0, 0, 0, 3, 3, 3], "scores range from -3"),
         (lambda rows: rows - [0, 0, 0, 0, -9, -9, -9], "scores range from 9"),
-        (lambda rows: rows * np.nan, "scores range"),
+        (lambda rows: rows * np.nan, "not one box has finite numbers"),
         (lambda rows: rows / [200, 100, 200, 100, 1, 1, 1], "shares of the canvas"),
         (lambda rows: rows + np.pad(rows[:, :2], ((0, 0), (2, 3))), "boxes are corners"),
     ],
@@ -270,3 +271,15 @@ def test_advice_for_what_another_tool_suppresses_is_that_tools() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             settle_thresholds(of, **asked)  # type: ignore[arg-type]
+
+
+def test_top_left_corners_with_sizes_are_told_by_the_anchors_places() -> None:
+    """Whole, a third and a sixth of the canvas: boxes of all sizes around their anchors."""
+    of = foreign_card("yolo_xywh")
+    places = anchor_places(of.input.height, of.input.width, 25 * 12 + 12 * 6 + 6 * 3)
+    assert places is not None
+    sizes = np.random.default_rng(0).uniform(8, 90, places.shape)
+    scores = np.random.default_rng(1).uniform(0, 0.9, (len(places), 3))
+    assert len(decoded(of, np.concatenate([places, sizes, scores], axis=1).T)[0].boxes)
+    with pytest.raises(ArtifactError, match="boxes are top left corners with widths and heights"):
+        decoded(of, np.concatenate([places - sizes / 2, sizes, scores], axis=1).T)

@@ -314,6 +314,8 @@ def test_class_lists_that_contradict_are_refused(tmp_path: Path) -> None:
         CheckpointError, match="another order than they were given: number 0 is 'a' in the file and 'c'"
     ):
         load_trained(tmp_path / "n.pt", classes=("c", "b", "a"))
+    with pytest.raises(CheckpointError, match="order than they were given"):
+        load_trained(tmp_path / "n.pt", classes=("C", "a", "B"))
     assert load_trained(tmp_path / "n.pt", classes=("x", "y", "z")).checkpoint.names == ("x", "y", "z")
 
 

@@ -107,11 +107,15 @@ def test_damaged_toml_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["hyper_parameters", "config", "args"])
 def test_arguments_of_training_scripts_are_read_where_they_have_a_settings_name(key: str) -> None:
-    values = {"min_size": 512, "lr": 0.1, "image_mean": [0.5, 0.5, 0.5], "box_weights": "fine", "max_size": 600}
+    pair = {"image_mean": [0.5, 0.5, 0.5], "image_std": [1, 1, 1]}
+    values = {"min_size": 512, "lr": 0.1, "box_weights": "fine", "max_size": 600} | pair
     kept = argparse.Namespace(**values) if key == "args" else values
-    found = arguments_of_checkpoint({key: kept}, ("min_size", "image_mean", "box_weights"))
-    assert found == {key: TrainingSettings(min_size=512, image_mean=(0.5, 0.5, 0.5))}
+    found = arguments_of_checkpoint({key: kept}, ("min_size", "image_mean", "image_std", "box_weights"))
+    expected = TrainingSettings(min_size=512, image_mean=(0.5, 0.5, 0.5), image_std=(1.0, 1.0, 1.0))
+    assert found == {key: expected}
     assert arguments_of_checkpoint({key: {"min_size": -1}}, ("min_size",)) == {}
+    caffe = {"image_mean": [103.53, 116.28, 123.675], "image_std": [1, 1, 1]}
+    assert arguments_of_checkpoint({key: caffe}, ("image_mean", "image_std")) == {}
 
 
 def test_the_detector_section_is_checked() -> None:
