@@ -35,11 +35,14 @@ FEWEST_ROWS = 16
 def score_range(scores: Array) -> tuple[float, float] | None:
     """The lowest and the highest score where one of them cannot be a probability, else None.
 
-    Something not finite makes both so.
+    What is not finite says nothing here, unless there is nothing else.
     """
     if not scores.size:
         return None
-    low, high = float(scores.min()), float(scores.max())
+    numbers = scores[np.isfinite(scores)]
+    if not numbers.size:
+        return float("nan"), float("nan")
+    low, high = float(numbers.min()), float(numbers.max())
     return None if low >= -SCORE_SLACK and high <= 1 + SCORE_SLACK else (low, high)
 
 

@@ -95,7 +95,9 @@ def test_scores_that_are_no_probabilities(scores: list[float], beyond: tuple[flo
 
 
 def test_scores_that_are_no_numbers() -> None:
-    assert score_range(np.array([0.5, np.nan])) is not None
+    assert score_range(np.array([0.5, np.nan])) is None
+    assert score_range(np.array([0.5, np.inf])) is None
+    assert score_range(np.array([np.nan, np.nan])) is not None
 
 
 def test_decoded_positions_follow_their_cells() -> None:
