@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgedet.datasets.dataset import Dataset
 from edgedet.detections import Detections
 from edgedet.errors import CheckpointError, DatasetError
-from edgedet.evaluate.confusion import Relabelling, confusion_table, relabelling
+from edgedet.evaluate.confusion import Relabelling, confusion_table, mistaken, relabelling
 from edgedet.evaluate.frames import Progress, relabel, require_labels, same_name
 from edgedet.evaluate.paired import CLEARLY, Matched, match, may_win, mean_average_precision
 from edgedet.export.training import TrainingSettings
@@ -144,13 +147,23 @@ class Trials:
 
     def order(self, found: Sequence[Detections], names: tuple[str, ...]) -> Relabelling | None:
         """What the labels really are, where that is not what ``names`` say."""
-        classes = self.dataset.names
-        table = confusion_table(self.dataset.images[: len(found)], found, classes=len(classes), labels=len(names))
-        places: list[int | None] = [None] * len(classes)
-        if self.named:
-            for kind, wanted in enumerate(classes):
-                places[kind] = next((k for k, name in enumerate(names) if same_name(name, wanted)), None)
-        return relabelling(table, places)
+        places = self._places(names) if self.named else [None] * len(self.dataset.names)
+        return relabelling(self._table(found, names), places)
+
+    def mistaken(self, result: Measured) -> tuple[tuple[int, int, int, int], ...]:
+        """Classes that are called others; see :func:`edgedet.evaluate.confusion.mistaken`."""
+        return mistaken(self._table(result.found, result.names), self._places(result.names))
+
+    def _table(self, found: Sequence[Detections], names: tuple[str, ...]) -> NDArray[np.int64]:
+        images = self.dataset.images[: len(found)]
+        return confusion_table(images, found, classes=len(self.dataset.names), labels=len(names))
+
+    def _places(self, names: tuple[str, ...]) -> list[int | None]:
+        """By class of the dataset, the label that has its name."""
+        return [
+            next((label for label, name in enumerate(names) if same_name(name, wanted)), None)
+            for wanted in self.dataset.names
+        ]
 
     def names_by(self, order: Relabelling, names: tuple[str, ...]) -> tuple[str, ...]:
         """``names`` in the order found; a class that ``names`` know keeps their spelling."""
