@@ -16,9 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from edgedet.datasets.dataset import Dataset
-from edgedet.evaluate.confusion import Relabelling
 from edgedet.evaluate.frames import Progress, silent
-from edgedet.evaluate.paired import CONFIDENCE, ahead, clearly_better, mean_average_precision
+from edgedet.evaluate.paired import CONFIDENCE, ahead, clearly_better, loses_a_class, mean_average_precision
 from edgedet.export.alternatives import Alternative, Family, alternatives
 from edgedet.export.training import NOTHING_STATED, TrainingSettings
 from edgedet.export.trials import Measured, Trials
@@ -73,7 +72,8 @@ class Finding:
 class CheckResult:
     """``map_assumed``: as stated and assumed; ``map``: with all that was found. None where not one box of a class
     of the dataset was found, ``boxes`` being how many there were of any. ``standing``: of every assumed setting.
-    ``trials``: around the settings found. ``confirmed``: assumed settings than which all others are clearly worse.
+    ``trials``: around the settings found. ``mistaken``: classes that are called others for no order of the names,
+    in words. ``confirmed``: assumed settings than which all others are clearly worse.
     """
 
     images: int
@@ -86,6 +86,7 @@ class CheckResult:
     found: TrainingSettings
     confirmed: TrainingSettings
     names: tuple[str, ...]
+    mistaken: str = ""
 
     @property
     def passed(self) -> bool:
@@ -143,7 +144,8 @@ def check(
         for entry in findings.values()
         if any(own.get(name) != value for name, value in entry.settings.stated().items())
     ]
-    return _result(current, assumed, kept, tried, variants.own)
+    mistaken = _called(trials, trials.mistaken(current), current.names)
+    return replace(_result(current, assumed, kept, tried, variants.own), mistaken=mistaken)
 
 
 Tried = Sequence[tuple[Alternative, Measured | str]]
@@ -163,8 +165,13 @@ def _try_all(trials: Trials, entries: Sequence[Alternative], current: Measured) 
 
 
 def _is_better(result: Measured | str, current: Measured) -> bool:
-    """Clearly, on all pictures."""
-    return isinstance(result, Measured) and not result.stopped and clearly_better(current.matched, result.matched)
+    """Clearly, on all pictures, and at no class's expense."""
+    return (
+        isinstance(result, Measured)
+        and not result.stopped
+        and clearly_better(current.matched, result.matched)
+        and not loses_a_class(current.matched, result.matched)
+    )
 
 
 def _best_step(trials: Trials, tried: Tried, current: Measured) -> tuple[Finding, Measured] | None:
@@ -201,13 +208,13 @@ def _right_order(trials: Trials, current: Measured) -> tuple[Finding, Measured] 
         return None
     names = trials.names_by(order, current.names)
     after = trials.renamed(current, names)
-    if ahead(current.matched, after.matched) < CONFIDENCE:
+    if ahead(current.matched, after.matched) < CONFIDENCE or loses_a_class(current.matched, after.matched):
         return None
     settings = TrainingSettings(classes=names)
     finding = Finding(
         CLASS_ORDER, ", ".join(names), settings, current.figure, after.figure, complete=order.complete
     )
-    return replace(finding, why=_called(trials, order, current.names)), after
+    return replace(finding, why=_called(trials, order.evidence, current.names)), after
 
 
 def _names_finding(trials: Trials, before: tuple[str, ...], current: Measured) -> Finding:
@@ -219,17 +226,16 @@ def _names_finding(trials: Trials, before: tuple[str, ...], current: Measured) -
         TrainingSettings(classes=current.names),
         None,
         current.figure,
-        why="" if order is None else _called(trials, order, before),
+        why="" if order is None else _called(trials, order.evidence, before),
         complete=order is not None and order.complete,
     )
 
 
-def _called(trials: Trials, order: Relabelling, names: tuple[str, ...]) -> str:
+def _called(trials: Trials, evidence: Sequence[tuple[int, int, int, int]], names: tuple[str, ...]) -> str:
     """The evidence in words."""
     classes = trials.dataset.names
     return ", ".join(
-        f"{count} of {total} {classes[kind]} are called {names[label]}"
-        for kind, label, count, total in order.evidence
+        f"{count} of {total} {classes[kind]} are called {names[label]}" for kind, label, count, total in evidence
     )
 
 

@@ -119,6 +119,7 @@ class CheckReport:
                 "settings_found": self.settings_found().stated(),
                 "settings_confirmed": result.confirmed.stated(),
                 "trials": [vars(trial) for trial in result.trials],
+                "mistaken": result.mistaken,
                 "notes": list(self.notes),
             }
         )

@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgedet.datasets.dataset import Dataset
 from edgedet.detections import Detections
 from edgedet.errors import CheckpointError, DatasetError
 from edgedet.evaluate.class_match import match_classes, relabel
-from edgedet.evaluate.confusion import Relabelling, confusion_table, relabelling
+from edgedet.evaluate.confusion import Relabelling, confusion_table, mistaken, relabelling
 from edgedet.evaluate.frames import Progress, require_labels
 from edgedet.evaluate.paired import CLEARLY, Matched, match, may_win, mean_average_precision
 from edgedet.export.training import TrainingSettings
@@ -145,14 +148,24 @@ class Trials:
 
     def order(self, found: Sequence[Detections], names: tuple[str, ...]) -> Relabelling | None:
         """What the labels really are, where that is not what ``names`` say."""
-        classes = self.dataset.names
-        table = confusion_table(self.dataset.images[: len(found)], found, classes=len(classes), labels=len(names))
-        places: list[int | None] = [None] * len(classes)
-        if self.named:
-            for label, kind in enumerate(match_classes(classes, names).labels):
-                if kind >= 0:
-                    places[kind] = label
-        return relabelling(table, places)
+        places = self._places(names) if self.named else [None] * len(self.dataset.names)
+        return relabelling(self._table(found, names), places)
+
+    def mistaken(self, result: Measured) -> tuple[tuple[int, int, int, int], ...]:
+        """Classes that are called others; see :func:`edgedet.evaluate.confusion.mistaken`."""
+        return mistaken(self._table(result.found, result.names), self._places(result.names))
+
+    def _table(self, found: Sequence[Detections], names: tuple[str, ...]) -> NDArray[np.int64]:
+        images = self.dataset.images[: len(found)]
+        return confusion_table(images, found, classes=len(self.dataset.names), labels=len(names))
+
+    def _places(self, names: tuple[str, ...]) -> list[int | None]:
+        """By class of the dataset, the label that has its name."""
+        places: list[int | None] = [None] * len(self.dataset.names)
+        for label, kind in enumerate(match_classes(self.dataset.names, names).labels):
+            if kind >= 0:
+                places[kind] = label
+        return places
 
     def names_by(self, order: Relabelling, names: tuple[str, ...]) -> tuple[str, ...]:
         """``names`` in the order found; a class that ``names`` know keeps their spelling."""

@@ -144,6 +144,8 @@ def report_lines(report: CheckReport) -> Iterator[str]:
     yield f"  mAP {figure(result.map_assumed)} as stated and assumed" + (
         f", {figure(result.map)} with what was found" if result.findings else ""
     )
+    if result.mistaken:
+        yield f"  taken for each other: {result.mistaken}"
     if not report.fixed and not report.assumed:
         yield "  nothing is assumed"
     if report.assumed and not report.fixed:

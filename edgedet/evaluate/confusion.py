@@ -62,7 +62,7 @@ def relabelling(table: NDArray[np.int64], own: Sequence[int | None]) -> Relabell
         return _named_anew(table, claims)
     claims = {kind: label for kind, label in claims.items() if named[kind] and label in own}
     moved = {kind: label for kind, label in claims.items() if label != own[kind]}
-    in_circles = _circles(moved, own)
+    in_circles = _circles(moved, own, table, claims)
     if len(in_circles) < len(moved) and (len(moved) < 2 or len(moved) * 2 < len(claims)):
         moved = {kind: moved[kind] for kind in in_circles}
     if not moved:
@@ -77,6 +77,20 @@ def relabelling(table: NDArray[np.int64], own: Sequence[int | None]) -> Relabell
     left = [kind for kind in kinds if kind not in labels]
     labels |= dict(zip(left, sorted(places - set(labels.values())), strict=True))
     return Relabelling(labels, _evidence(table, moved), complete=len(left) < 2)
+
+
+def mistaken(table: NDArray[np.int64], own: Sequence[int | None]) -> tuple[tuple[int, int, int, int], ...]:
+    """Classes most of whose objects have another class's label: class, label, objects called so, objects found."""
+    rows = ((kind, int(row.argmax()), int(row.max()), int(row.sum())) for kind, row in enumerate(table) if row.size)
+    return tuple(
+        (kind, label, count, total)
+        for kind, label, count, total in rows
+        if total >= ENOUGH_OBJECTS
+        and count * 2 > total
+        and own[kind] is not None
+        and label in own
+        and label != own[kind]
+    )
 
 
 def _named_anew(table: NDArray[np.int64], claims: dict[int, int]) -> Relabelling | None:
@@ -107,8 +121,14 @@ def _claims(table: NDArray[np.int64], own: Sequence[int | None]) -> dict[int, in
     return {kind: label for kind, (_, label) in claims.items()}
 
 
-def _circles(moved: dict[int, int], own: Sequence[int | None]) -> set[int]:
-    """The classes of ``moved`` that have exchanged labels among themselves."""
+def _circles(
+    moved: dict[int, int], own: Sequence[int | None], table: NDArray[np.int64], claims: dict[int, int]
+) -> set[int]:
+    """The classes of ``moved`` that have exchanged labels among themselves.
+
+    A class of which too little is found may close a circle, where that little has the label that is left rather
+    than its own.
+    """
     owner = {label: kind for kind, label in enumerate(own) if label is not None}
     found: set[int] = set()
     for start in moved:
@@ -116,7 +136,8 @@ def _circles(moved: dict[int, int], own: Sequence[int | None]) -> set[int]:
         while kind in moved and kind not in path:
             path.append(kind)
             kind = owner[moved[kind]]
-        if kind == start:
+        closed = kind not in claims and table[kind, own[start]] > table[kind, own[kind]]
+        if kind == start or closed:
             found.update(path)
     return found
 

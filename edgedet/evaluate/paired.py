@@ -25,6 +25,9 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 BEST_OF_CLASS = 100
 """Detections an image and class that count, as COCO counts them."""
 
+FINDS = 0.1
+ENOUGH_OBJECTS = 5
+
 DRAWS = 200
 CONFIDENCE = 0.99
 """Share of the draws in which the better way has to be ahead."""
@@ -119,19 +122,28 @@ def _match_class(
     return matched, ~matched & (covered >= IOU_THRESHOLDS[:, None])
 
 
-def mean_average_precision(matched: Matched, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-    """COCO's mAP (IoU 0.50:0.95) where every image counts as often as its weight says; float64 [draws].
+def average_precisions(matched: Matched, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """COCO's AP (IoU 0.50:0.95) of every class where every image counts as often as its weight says; float64
+    [draws, classes].
 
-    ``weights``: whole numbers [draws, images]; None counts every image once. NaN for a draw without objects.
+    ``weights``: whole numbers [draws, images]; None counts every image once. NaN for a class without objects.
     """
     weights = np.ones((1, len(matched)), np.int64) if weights is None else weights
-    total, classes = np.zeros(len(weights)), np.zeros(len(weights))
+    precisions = np.full((len(weights), matched.objects.shape[1]), np.nan)
     for label in range(matched.objects.shape[1]):
         objects = weights @ matched.objects[:, label]
         if objects.any():
-            total += np.where(objects > 0, _average_precision(matched, label, weights, objects), 0.0)
-            classes += objects > 0
-    return np.divide(total, classes, out=np.full(len(weights), np.nan), where=classes > 0)
+            found = _average_precision(matched, label, weights, objects)
+            precisions[:, label] = np.where(objects > 0, found, np.nan)
+    return precisions
+
+
+def mean_average_precision(matched: Matched, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """COCO's mAP, the mean over the classes that have objects, float64 [draws]; as :func:`average_precisions`."""
+    precisions = average_precisions(matched, weights)
+    known = ~np.isnan(precisions)
+    total, classes = np.where(known, precisions, 0.0).sum(axis=1), known.sum(axis=1)
+    return np.divide(total, classes, out=np.full(len(total), np.nan), where=classes > 0)
 
 
 def _average_precision(
@@ -179,6 +191,17 @@ def may_win(first: Matched, second: Matched) -> bool:
     before, after = first.drawn, second.drawn
     ahead_enough = (after >= before + CLEARLY) & (after >= before * (1 + CLEARLY_SHARE))
     return bool(ahead_enough[~np.isnan(before)].mean() > 1 - CONFIDENCE)
+
+
+def loses_a_class(first: Matched, second: Matched) -> bool:
+    """Whether a class that ``first`` finds (an AP of :data:`FINDS`) loses half its AP or more with ``second``.
+
+    The mean can rise by that too: one class ruined, a better one mended. What makes a detector run as it was
+    trained ruins none.
+    """
+    before, after = average_precisions(first)[0], average_precisions(second)[0]
+    counted = first.objects.sum(axis=0) >= ENOUGH_OBJECTS
+    return bool((counted & (before >= FINDS) & (after <= before / 2)).any())
 
 
 def clearly_better(first: Matched, second: Matched) -> bool:

@@ -166,6 +166,25 @@ def test_labels_that_have_changed_places_and_a_wrong_setting() -> None:
     assert result.map == 1.0
 
 
+def test_a_setting_that_ruins_a_class_to_mend_others_is_not_the_one() -> None:
+    """Two labels have changed places, of a class that is never found. With the background in another place the
+    mean is higher by chance; that is no finding, and the labels are spoken of."""
+    made = Made(made_dataset(), NOTHING_STATED)
+    made.harmless = ("background",)
+    found = made.detect
+
+    def detect(settings: TrainingSettings, images: Sequence[int]) -> list[Detections]:
+        last = settings.background == "last"
+        labels, kept = ([1, 1, 2], [False, True, True]) if last else ([0, 2, 1], [True, False, True])
+        made.labels = np.array(labels, np.int32)
+        return [entry[np.array(kept)] for entry in found(settings, images)]
+
+    made.detect = detect  # type: ignore[method-assign]
+    result = checked(made)
+    assert not result.findings and result.map == pytest.approx(1 / 3)
+    assert result.mistaken == "24 of 24 plate are called white"
+
+
 def test_labels_without_names_are_told_by_their_objects() -> None:
     made = Made(made_dataset(), TrainingSettings(colour="BGR"), names=("class_1", "class_2", "class_3"))
     made.labels = np.array([1, 2, 0], np.int32)

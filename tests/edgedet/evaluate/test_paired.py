@@ -15,6 +15,7 @@ from edgedet.evaluate.paired import (
     ahead,
     clearly_better,
     draws,
+    loses_a_class,
     match,
     may_win,
     mean_average_precision,
@@ -138,3 +139,12 @@ def test_equals_cannot_win() -> None:
     same, again = ways(16, list(range(8)), list(range(8)))
     worse, better = ways(16, list(range(5)), list(range(8)))
     assert not may_win(same, again) and may_win(worse, better)  # type: ignore[arg-type]
+
+
+def test_a_mean_that_rises_at_one_class_s_expense() -> None:
+    records, found = scene(2, decimals=6, images=20)
+    only_a = [detections[detections.labels == 0] for detections in found]
+    without_a = [detections[detections.labels != 0] for detections in found]
+    first, second = (match(records, these, classes=3) for these in (only_a, without_a))
+    assert mean_average_precision(second)[0] > mean_average_precision(first)[0]
+    assert loses_a_class(first, second) and not loses_a_class(first, match(records, found, classes=3))
