@@ -103,6 +103,8 @@ def export_model(
         agreement = parity.measure(model, card, built.reference, parity.parity_frames(options))
         card = replace(card, measured=card.measured | {"parity": agreement})
         notes.append(parity.note(agreement, precision=options.precision))
+    if options.precision == "fp32" and options.calib is not None:
+        notes.append("not quantised: --calib only served the comparison and the shape of frames; add --int8")
     if options.precision != "fp32":
         model, card, more = _reduce_precision(model, card, output, options, progress)
         notes.extend(more)

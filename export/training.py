@@ -184,7 +184,8 @@ def beside(source: Path) -> Path | None:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
-    return path if any(line.strip().replace(" ", "") == f"[{SECTION}]" for line in text.splitlines()) else None
+    tables = (line.partition("#")[0].replace(" ", "").strip() for line in text.splitlines())
+    return path if f"[{SECTION}]" in tables else None
 
 
 def parse_settings(text: str) -> TrainingSettings:

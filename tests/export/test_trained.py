@@ -222,6 +222,18 @@ def test_arguments_kept_beside_the_tensors_are_read_and_said(tmp_path: Path) -> 
     assert "mean/std" not in [assumption.what for assumption in trained.assumed]
 
 
+@pytest.mark.parametrize("arch", [SSDLITE, RCNN])
+def test_the_documents_example_leaves_nothing_unsaid(tmp_path: Path, arch: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text("utf-8")
+    (block,) = (block for block in page.split("```toml\n")[1:] if f"# {arch}\n" in block)
+    model = build(arch, 3).eval()
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "m.pt")
+    (tmp_path / "m.toml").write_text(block.partition("```")[0])
+    trained = load_trained(tmp_path / "m.pt", arch=arch)
+    assert trained.assumed == ()
+    assert settings_of(trained.module) == settings_of(model)
+
+
 def test_settings_of_another_family_are_refused(tmp_path: Path) -> None:
     torch.save({"arch": SSDLITE, "state_dict": build(SSDLITE, 4).state_dict()}, tmp_path / "m.pt")
     with pytest.raises(
