@@ -38,9 +38,10 @@ def run_reference(arguments: argparse.Namespace) -> int:
             detector.thresholds.max_detections,
         )
         comparison = compare(reference, detector.names, detector.detect, request, progress=progress)
+        assumed = detector.card.provenance.get("assumed", [])
         findings = [] if comparison.agrees or not comparison.boxes else diagnose(comparison, detector.detect)
     if arguments.json:
-        print(json.dumps(_as_json(comparison, findings), indent=2))
+        print(json.dumps(_as_json(comparison, findings) | {"assumed": assumed}, indent=2))
     else:
         for line in lines(comparison, findings):
             print(line)

@@ -27,6 +27,9 @@ from edgedet.datasets.unread import format_of
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 
+SMALL_PICTURE = 32
+"""Pixels a side."""
+
 
 def find(path: Path) -> Layout | None:
     """The COCO files of a folder, or the one that is named; None where there is none."""
@@ -89,7 +92,7 @@ def read_coco(
             log.add(where, "image id used twice", "image dropped")
         else:
             entries[entry["id"]] = (where, entry)
-    _require_pixels(data["annotations"], path)
+    _require_pixels(data, path)
     rows: dict[Any, list[Row]] = {image_id: [] for image_id in entries}
     for index, annotation in enumerate(data["annotations"]):
         where = f"{path.name}:annotations[{index}]"
@@ -132,13 +135,17 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int | str)
 
 
-def _require_pixels(annotations: list[Any], path: Path) -> None:
-    """Boxes all of whose numbers are 1 at most are shares of the picture, which COCO does not know.
+def _require_pixels(data: dict[str, Any], path: Path) -> None:
+    """Boxes all of whose numbers are 1 at most are shares of the picture, which COCO does not know; on pictures of
+    a few pixels they may be what they say.
 
     Raises:
         DatasetError: they are, and not all whole.
     """
-    boxes = [entry.get("bbox") for entry in annotations if isinstance(entry, dict)]
+    pictures = [entry for entry in data["images"] if isinstance(entry, dict)]
+    if any(to_number(entry.get(key)) < SMALL_PICTURE for entry in pictures for key in ("width", "height")):
+        return
+    boxes = [entry.get("bbox") for entry in data["annotations"] if isinstance(entry, dict)]
     numbers = [to_number(value) for box in boxes if isinstance(box, list) and len(box) == 4 for value in box]
     if numbers and all(0 <= number <= 1 for number in numbers) and any(number % 1 for number in numbers):
         raise DatasetError(

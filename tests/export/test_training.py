@@ -70,14 +70,17 @@ def test_what_is_given_comes_before_what_the_file_says() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"anchors": [1]}, r"'anchors' is no setting of a detector; expected anchor_ratios"),
+        ({"anchors": [1]}, r"'anchors' is no setting of a detector; did you mean anchor_sizes or"),
         ({"image_mean": [123.675, 116.28, 103.53]}, r"expected values for pixels in 0..1; divide by 255"),
         ({"image_std": [58.4, 57.1, 57.4]}, r"expected values for pixels in 0..1"),
         ({"image_std": [0, 1, 1]}, r"expected numbers above 0"),
         ({"image_mean": [0.5, 0.5]}, r"expected a list of 3 numbers"),
         ({"image_mean": "0.5"}, r"expected a list of 3 numbers"),
         ({"image_mean": [float("nan"), 0.5, 0.5]}, r"expected finite numbers"),
-        ({"anchor_sizes": [32, 64]}, r"anchor_sizes is 32, expected a list of numbers"),
+        (
+            {"anchor_sizes": [32, 64]},
+            r"anchor_sizes is 32, expected a list of lists, one for each level or one for",
+        ),
         ({"anchor_sizes": []}, r"anchor_sizes is empty"),
         ({"anchor_sizes": [[1], [2]], "anchor_ratios": [[1], [1], [1]]}, r"2 levels and anchor_ratios 3"),
         ({"background": "middle"}, r"expected 'first' or 'last'"),

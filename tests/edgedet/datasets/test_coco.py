@@ -194,3 +194,15 @@ def test_windows_marks_and_line_ends_are_no_content(picture: Picture, tmp_path: 
     text = json.dumps(content(), indent=1).replace("\n", "\r\n")
     (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert read_dataset(tmp_path / "x.json").names == ("dog", "cat")
+
+
+def test_boxes_as_shares_of_the_picture_are_refused(picture: Picture, tmp_path: Path) -> None:
+    picture("p.png", width=640, height=480)
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0.1, 0.1, 0.2, 0.2]}
+    data = {
+        "images": [{"id": 1, "file_name": "p.png", "width": 640, "height": 480}],
+        "annotations": [box],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    with pytest.raises(DatasetError, match="are shares of the picture; expected x, y, width, height in pixels"):
+        read_dataset(write(tmp_path / "a.json", data))
