@@ -64,7 +64,7 @@ def test_a_graph_that_agrees_carries_the_proof(folder: Path, asked: dict[str, An
     assert len(measured["sha256"]) == 64
     assert any(text.startswith("mean/std") for text in card.provenance["assumed"])
     assert card.provenance["assumed_confirmed_by"].startswith("boxes.json, ")
-    assert any(note.startswith("confirmed by boxes made elsewhere: 100.0% of") for note in report.notes)
+    assert any(note.startswith("agrees with boxes made elsewhere: 100.0% of") for note in report.notes)
     (assumed,) = (note for note in report.notes if note.startswith("assumed, since nothing says"))
     assert "Confirmed by the boxes of boxes.json" in assumed
 
@@ -113,7 +113,7 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*whole, *boxes, "--detector", "image_std=[0.1, 0.1, 0.1]"]) == 1
     assert "does not give the boxes of boxes.json" in capsys.readouterr().err and not list(tmp_path.iterdir())
     assert main([*whole, *boxes]) == 0
-    assert "confirmed by boxes made elsewhere" in capsys.readouterr().out
+    assert "agrees with boxes made elsewhere" in capsys.readouterr().out
     assert main(["inspect", str(tmp_path / "out.onnx")]) == 0
     said = capsys.readouterr().out
     assert "reference.found: 1" in said and "assumed_confirmed_by: boxes.json" in said
@@ -185,4 +185,4 @@ def test_torchvisions_own_boxes_on_photographs(
     assert main([*wanted, "--detector", "image_mean=[0.485, 0.456, 0.406]"]) == 1
     assert "mean/std" in capsys.readouterr().err and not out.exists()
     assert main(wanted) == 0
-    assert "confirmed by boxes made elsewhere: 100.0% of" in capsys.readouterr().out
+    assert "agrees with boxes made elsewhere: 100.0% of" in capsys.readouterr().out
