@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedet.card import ModelCard
+from edgedet.card import ASSUMED_KEY, ModelCard
 from edgedet.errors import AssumptionError
 from edgedet.export.training import TrainingSettings
-
-CARD_KEY = "assumed"
-"""In the model card's provenance: a list of :meth:`Assumption.text`."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Assumption:
 
 def assumptions_on(card: ModelCard) -> tuple[Assumption, ...]:
     """What was assumed when a graph was made, as its card tells."""
-    listed = card.provenance.get(CARD_KEY)
+    listed = card.provenance.get(ASSUMED_KEY)
     texts = [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
     parts = (text.partition(": ") for text in texts)
     return tuple(Assumption(what, value, "when exporting the checkpoint") for what, _, value in parts)

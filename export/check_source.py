@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.artifact import artifact_kind
-from edgedet.card import METADATA_KEY
+from edgedet.card import ASSUMED_KEY, METADATA_KEY
 from edgedet.datasets.dataset import Dataset
 from edgedet.detector import Detector
 from edgedet.errors import OutputError
 from edgedet.evaluate.class_match import shared_classes
 from edgedet.evaluate.frames import Progress, require_labels, silent
 from edgedet.evaluate.plain import without_nan
-from edgedet.export.assumptions import CARD_KEY
 from edgedet.export.check import CLASS_NAMES, CLASS_ORDER, HOPELESS, CheckResult, Finding, check
 from edgedet.export.checkpoint import is_ultralytics
 from edgedet.export.checkpoint_file import read_content
@@ -26,8 +25,8 @@ from edgedet.export.foreign import read_graph
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import checked
 from edgedet.export.self_describing import embed, opened
-from edgedet.export.sources import build_graph
-from edgedet.export.trained import TrainedDetector, load_trained
+from edgedet.export.sources import build_graph, trained_as_told
+from edgedet.export.trained import TrainedDetector
 from edgedet.export.training import NOTHING_STATED, SECTION, TrainingSettings, read_toml
 from edgedet.export.trials import USUAL_IMAGES, chosen_images
 from edgedet.export.variants import FixedVariant, Frames, variants_of
@@ -153,13 +152,7 @@ def check_source(
     if artifact_kind(source) == "checkpoint":
         content = read_content(source, trust=options.trust)
         if not is_ultralytics(content):
-            trained = load_trained(
-                source,
-                content=content,
-                arch=options.arch,
-                classes=options.classes,
-                given=options.detector or NOTHING_STATED,
-            )
+            trained = trained_as_told(source, content, options)
             return _check_trained(trained, dataset, limit, progress, named_by_option=options.classes is not None)
     with _as_it_runs(source, options) as (detector, assumed):
         judged, notes = _judged(dataset, detector.card.names, named=True)
@@ -228,7 +221,7 @@ def _as_it_runs(source: Path, options: ExportOptions) -> Iterator[tuple[Detector
     ours = kind == "graph" and any(entry.key == METADATA_KEY for entry in read_graph(source).metadata_props)
     if kind == "engine" or ours:
         with Detector(source) as detector:
-            yield detector, list(detector.card.provenance.get(CARD_KEY, ()))
+            yield detector, list(detector.card.provenance.get(ASSUMED_KEY, ()))
         return
     built = build_graph(source, options, frame_size=options.frame_size)
     with opened(embed(checked(built.model, nms=options.nms), built.card)) as detector:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from edgedet import __version__
-from edgedet.card import ModelCard
+from edgedet.card import ASSUMED_KEY, ModelCard
 from edgedet.errors import CalibrationError, ExportError, UsageError
 from edgedet.export import parity
-from edgedet.export.assumptions import CARD_KEY, assumption_note, require_stated
+from edgedet.export.assumptions import assumption_note, require_stated
 from edgedet.export.dfl import shorten_distributions
 from edgedet.export.interleaved import read_interleaved
 from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
@@ -89,7 +89,7 @@ def export_model(
         if options.strict and not confirmed.thorough:
             require_stated(source, built.assumed)
     if built.assumed:
-        facts: dict[str, Any] = {CARD_KEY: [assumption.text() for assumption in built.assumed]}
+        facts: dict[str, Any] = {ASSUMED_KEY: [assumption.text() for assumption in built.assumed]}
         if confirmed is not None and confirmed.thorough:
             facts[CONFIRMED_KEY] = confirmed.by
         card = replace(card, provenance=card.provenance | facts)

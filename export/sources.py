@@ -114,14 +114,18 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         built = _from_foreign(foreign, source, options)
         card = replace(built.card, provenance=built.card.provenance | {"input_size": size})
         return replace(built, card=card, notes=(f"input size {size}", *built.notes))
-    trained = load_trained(
+    return _from_trained(trained_as_told(source, content, options), options, frame_size or DEFAULT_FRAME)
+
+
+def trained_as_told(source: Path, content: Any, options: ExportOptions) -> TrainedDetector:
+    """The detector in an unpickled checkpoint, with what the options say of it; see :func:`load_trained`."""
+    return load_trained(
         source,
         content=content,
         arch=options.arch,
         classes=options.classes,
         given=options.detector or NOTHING_STATED,
     )
-    return _from_trained(trained, options, frame_size or DEFAULT_FRAME)
 
 
 def graph_options(options: ExportOptions) -> GraphOptions:
@@ -277,13 +281,9 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     if not names:
         names, invented = _invented_names(layout.classes)
         assumed = (*assumed, invented)
-    rtdetr = exported.resize.rule == "stretch"
-    architecture = foreign.metadata.get("description", "") or ("YOLOv5" if layout.objectness else "") or family
-    if family == "yolox":
-        architecture = foreign.metadata.get("description", "") or family
-    card = _card(
-        exported, "yolox" if family == "yolox" else "detr" if rtdetr else "yolo", architecture.strip(), names
-    )
+    kind: Family = "yolox" if family == "yolox" else "detr" if exported.resize.rule == "stretch" else "yolo"
+    usual = "YOLOv5" if kind != "yolox" and layout.objectness else family
+    card = _card(exported, kind, (foreign.metadata.get("description") or usual).strip(), names)
     said: dict[str, Any] = {"nms": "none"} if layout.order == "ranked" else {}
     licence = foreign.metadata.get("license")
     if licence:

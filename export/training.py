@@ -22,6 +22,13 @@ SECTION = "detector"
 ARGUMENTS = ("hyper_parameters", "hparams", "config", "cfg", "args")
 """Where training scripts keep what they were told, beside the tensors; Lightning's is ``hyper_parameters``."""
 
+TOGETHER = (
+    ("image_mean", "image_std"),
+    ("anchor_sizes", "anchor_ratios"),
+    ("default_box_ratios", "default_box_scales"),
+)
+"""Settings that say something only with one another."""
+
 Triple = tuple[float, float, float]
 Weights = tuple[float, float, float, float]
 Levels = tuple[tuple[float, ...], ...]
@@ -153,10 +160,12 @@ def arguments_of_checkpoint(content: Any, names: Sequence[str]) -> dict[str, Tra
                 continue  # the name means something else there
             if settings.stated():
                 found[key] = found.get(key, NOTHING_STATED).over(settings)
+        # Of those that belong together, some alone are neither training's nor the framework's.
         kept = found.get(key, NOTHING_STATED)
-        if (kept.image_mean is None) != (kept.image_std is None):
-            # Of a pair that belongs together, one alone is neither training's nor the framework's.
-            found[key] = dataclasses.replace(kept, image_mean=None, image_std=None)
+        for together in TOGETHER:
+            if any(getattr(kept, name) is None for name in together):
+                kept = dataclasses.replace(kept, **dict.fromkeys(together))
+        found[key] = kept
     return {key: settings for key, settings in found.items() if settings.stated()}
 
 
@@ -247,18 +256,15 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     if get_origin(hint) is tuple:
         if hasattr(value, "tolist"):  # arrays and tensors
             value = value.tolist()
-        if (
-            not isinstance(value, Sequence)
-            or isinstance(value, str)
-            or (options[-1] is not Ellipsis and len(value) != len(options))
-        ):
-            if get_origin(options[0]) is None and name_of_levels(where):
-                raise CheckpointError(
-                    f"{where} is {value!r:.60}, expected a list of lists, one for each level or one for all, "
-                    "such as [[32, 64, 128]]"
-                )
+        if not _is_list(value) or (options[-1] is not Ellipsis and len(value) != len(options)):
             size = "" if options[-1] is Ellipsis else f"{len(options)} "
             raise CheckpointError(f"{where} is {value!r:.60}, expected a list of {size}{_kind(options[0])}")
+        flat = next((item for item in value if not _is_list(item)), None) if hint == Levels else None
+        if flat is not None:
+            raise CheckpointError(
+                f"{where} is {flat!r:.60}, expected a list of lists, one for each level or one for all, such as "
+                "[[32, 64, 128]]"
+            )
         return tuple(_coerce(options[0], item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -267,9 +273,8 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
-def name_of_levels(where: str) -> bool:
-    """Whether an error is about a setting that has a list for each feature level."""
-    return where.endswith(("anchor_sizes", "anchor_ratios", "default_box_ratios"))
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _kind(hint: Any) -> str:

@@ -22,6 +22,16 @@ class TensorSpec:
     dtype: np.dtype[Any]
 
 
+def detection_outputs(limit: int) -> tuple[TensorSpec, ...]:
+    """What comes out of a framework's own inference on one image, as the format ``detections`` has it."""
+    return (
+        TensorSpec("boxes", (1, limit, 4), np.dtype(np.float32)),
+        TensorSpec("scores", (1, limit), np.dtype(np.float32)),
+        TensorSpec("labels", (1, limit), np.dtype(np.int32)),
+        TensorSpec("count", (1,), np.dtype(np.int32)),
+    )
+
+
 class Runtime(Protocol):
     """An opened artifact. Knows nothing of detection: tensors in, tensors out.
 

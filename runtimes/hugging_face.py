@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgedet.card import ModelCard
-from edgedet.runtimes.base import Array, TensorSpec
+from edgedet.runtimes.base import Array, TensorSpec, detection_outputs
 
 
 class HuggingFaceRuntime:
@@ -27,14 +27,8 @@ class HuggingFaceRuntime:
         self._processor = processor
         self._device = device
         self._label = {column: label for label, column in enumerate(classes)}
-        limit = card.output.max_detections
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(np.uint8)),)
-        self.outputs: tuple[TensorSpec, ...] = (
-            TensorSpec("boxes", (1, limit, 4), np.dtype(np.float32)),
-            TensorSpec("scores", (1, limit), np.dtype(np.float32)),
-            TensorSpec("labels", (1, limit), np.dtype(np.int32)),
-            TensorSpec("count", (1,), np.dtype(np.int32)),
-        )
+        self.outputs = detection_outputs(card.output.max_detections)
         self.description = (
             f"torch {torch.__version__}, transformers {transformers.__version__} {device}, "
             f"{torch.get_num_threads()} threads"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.card import ASSUMED_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.errors import UsageError
-from edgedet.runtimes.base import Array, Runtime, TensorSpec
+from edgedet.runtimes.base import Array, Runtime, TensorSpec, detection_outputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,14 +63,8 @@ class TorchRuntime:
         self.card = card
         self._model: Any = model.to(device)
         self._device = device
-        limit = card.output.max_detections
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
-        self.outputs: tuple[TensorSpec, ...] = (
-            TensorSpec("boxes", (1, limit, 4), np.dtype(np.float32)),
-            TensorSpec("scores", (1, limit), np.dtype(np.float32)),
-            TensorSpec("labels", (1, limit), np.dtype(np.int32)),
-            TensorSpec("count", (1,), np.dtype(np.int32)),
-        )
+        self.outputs = detection_outputs(card.output.max_detections)
         self.description = (
             f"torch {torch.__version__}, torchvision {torchvision.__version__} {device}, "
             f"{torch.get_num_threads()} threads"
@@ -100,7 +94,6 @@ class TorchRuntime:
 
 
 def _load(path: Path) -> tuple[ModelCard, nn.Module]:
-    from edgedet.export.assumptions import CARD_KEY
     from edgedet.export.trained import load_trained
 
     trained = load_trained(path)
@@ -119,6 +112,6 @@ def _load(path: Path) -> tuple[ModelCard, nn.Module]:
             iou_threshold=settings.nms_thresh,
             max_detections=settings.detections_per_img,
         ),
-        provenance={"checkpoint": path.name} | ({CARD_KEY: assumed} if assumed else {}),
+        provenance={"checkpoint": path.name} | ({ASSUMED_KEY: assumed} if assumed else {}),
     )
     return card, model

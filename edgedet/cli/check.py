@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 from edgedet.artifact import artifact_kind
 from edgedet.cli.export import check_source as require_source
-from edgedet.cli.export import detector_settings
+from edgedet.cli.export import detector_settings, packages_named
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, positive_integer
-from edgedet.errors import MissingDependencyError
 from edgedet.files import require_writable_parent
 
 if TYPE_CHECKING:
@@ -103,23 +102,16 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.datasets import read_dataset
 
     dataset = read_dataset(arguments.eval, images=arguments.images)
-    try:
-        with Progress() as progress:
-            progress("loading PyTorch")
-            from edgedet.export.check_source import check_source, require_replaceable, write_settings
-            from edgedet.export.training import NOTHING_STATED
-            from edgedet.export.trials import USUAL_IMAGES
+    with packages_named("checking"), Progress() as progress:
+        progress("loading PyTorch")
+        from edgedet.export.check_source import check_source, require_replaceable, write_settings
+        from edgedet.export.training import NOTHING_STATED
+        from edgedet.export.trials import USUAL_IMAGES
 
-            before = NOTHING_STATED if arguments.write is None else require_replaceable(arguments.write)
-            report = check_source(
-                arguments.source, dataset, options, limit=arguments.limit or USUAL_IMAGES, progress=progress
-            )
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "edgedet":
-            raise
-        raise MissingDependencyError(
-            f"checking needs the package {error.name}, which is not installed: pip install 'edgedet[export]'"
-        ) from error
+        before = NOTHING_STATED if arguments.write is None else require_replaceable(arguments.write)
+        report = check_source(
+            arguments.source, dataset, options, limit=arguments.limit or USUAL_IMAGES, progress=progress
+        )
     if arguments.write is not None:
         written = write_settings(report, arguments.write, (given or NOTHING_STATED).over(before))
         what = f"{', '.join(written.stated())} in {arguments.write}"

@@ -204,27 +204,37 @@ def run(arguments: argparse.Namespace) -> int:
     output = checked_output(arguments, options)
     check_options(arguments, output)
     require_writable_parent(output)
-    try:
-        with Progress() as progress, build_words(progress):
-            if output.suffix.lower() in ENGINE_SUFFIXES:
-                report = export_engine(arguments, output, options, progress)
-            else:
-                progress("loading PyTorch")
-                from edgedet.export.pipeline import export_model
+    with packages_named("exporting"), Progress() as progress, build_words(progress):
+        if output.suffix.lower() in ENGINE_SUFFIXES:
+            report = export_engine(arguments, output, options, progress)
+        else:
+            progress("loading PyTorch")
+            from edgedet.export.pipeline import export_model
 
-                report = export_model(arguments.source, output, options, progress=progress)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "edgedet":
-            raise
-        raise MissingDependencyError(
-            f"exporting needs the package {error.name}, which is not installed: pip install 'edgedet[export]'"
-        ) from error
+            report = export_model(arguments.source, output, options, progress=progress)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(report) | {"path": str(report.path)}, indent=2))
     else:
         for line in report_lines(report):
             print(line)
     return 0
+
+
+@contextmanager
+def packages_named(doing: str) -> Iterator[None]:
+    """Name the package that is missing, and how to get it.
+
+    Raises:
+        MissingDependencyError: one that the exporter imports is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "edgedet":
+            raise
+        raise MissingDependencyError(
+            f"{doing} needs the package {error.name}, which is not installed: pip install 'edgedet[export]'"
+        ) from error
 
 
 @contextmanager
@@ -254,6 +264,8 @@ def export_engine(
     arguments: argparse.Namespace, output: Path, options: ExportOptions, progress: Progress
 ) -> ExportReport:
     """Build an engine from a graph made for it, which needs TensorRT alone; else by way of such a graph."""
+    from edgedet.artifact import read_card
+    from edgedet.export.assumptions import assumption_note, assumptions_on, require_stated
     from edgedet.export.engine import convert_graph, is_ready_for_engine
     from edgedet.export.tensorrt import EngineOptions
 
@@ -268,7 +280,12 @@ def export_engine(
                 f"{arguments.source} is a finished graph, of which the engine is made as it is: compare it with "
                 f"edgedet parity {arguments.source} --reference {arguments.reference}"
             )
-        return convert_graph(arguments.source, output, options=building, container=container, progress=progress)
+        assumed = assumptions_on(read_card(arguments.source))
+        if options.strict:
+            require_stated(arguments.source, assumed)
+        built = convert_graph(arguments.source, output, options=building, container=container, progress=progress)
+        said = (assumption_note(assumed),) if assumed else ()
+        return dataclasses.replace(built, notes=(*built.notes, *said))
     progress("loading PyTorch")
     from edgedet.export.operators import require_parsable
     from edgedet.export.pipeline import export_model

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edgedet.card import ASSUMED_KEY
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import UsageError
@@ -96,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         Detector(arguments.second, threads=arguments.threads) as candidate,
     ):
         require_same_classes(reference, candidate)
-        assumed = reference.card.provenance.get("assumed", [])
+        assumed = reference.card.provenance.get(ASSUMED_KEY, [])
         tolerance = usable_tolerance(arguments, reference, candidate)
         for frame, expected in reference.stream(arguments.frames):
             frames.append(match_detections(expected, candidate.detect(frame.image), tolerance))

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgedet.card import ASSUMED_KEY
 from edgedet.cli.parity import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
 from edgedet.parity import ELSEWHERE, ELSEWHERE_REQUIRED, Tolerance
@@ -38,7 +39,7 @@ def run_reference(arguments: argparse.Namespace) -> int:
             detector.thresholds.max_detections,
         )
         comparison = compare(reference, detector.names, detector.detect, request, progress=progress)
-        assumed = detector.card.provenance.get("assumed", [])
+        assumed = detector.card.provenance.get(ASSUMED_KEY, [])
         findings = [] if comparison.agrees or not comparison.boxes else diagnose(comparison, detector.detect)
     if arguments.json:
         print(json.dumps(_as_json(comparison, findings) | {"assumed": assumed}, indent=2))

@@ -28,7 +28,7 @@ from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.installed import install
 
 
-def save_candidates_graph(path: Path) -> ModelCard:
+def save_candidates_graph(path: Path, **provenance: Any) -> ModelCard:
     """The rectangle detector with NMS left to the runtime: one candidate box, a score for each class."""
     from edgedet.card import InputSpec
 
@@ -39,7 +39,7 @@ def save_candidates_graph(path: Path) -> ModelCard:
         input=InputSpec(64, 64),
         resize=LETTERBOX,
         output=OutputSpec("candidates", score_threshold=0.25, iou_threshold=0.5, max_detections=5),
-        provenance={"tools": {"edgedet": "0"}},
+        provenance={"tools": {"edgedet": "0"}, **provenance},
     )
     graph = _Graph()
     pixels = graph.op("Cast", "images", to=TensorProto.FLOAT)
@@ -95,6 +95,18 @@ def test_the_command_builds_an_engine_that_detects(
         np.testing.assert_array_equal(detector.detect(frame).boxes, reference.detect(frame).boxes)
         assert detector.detect(frame).scores.tolist() == [SCORE]
     assert [path.name for path in tmp_path.iterdir() if "trial" in path.name] == []
+
+
+def test_what_a_finished_graph_assumes_its_engine_does_too(
+    jetson: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_candidates_graph(tmp_path / "model.onnx", assumed=["colour: RGB"])
+    words = ["export", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "model.trt")]
+    assert main([*words, "--strict"]) == 2
+    assert "takes nothing for granted; it would be assumed: colour: RGB" in capsys.readouterr().err
+    assert not (tmp_path / "model.trt").exists()
+    assert main(words) == 0
+    assert "assumed, since nothing says: colour: RGB" in capsys.readouterr().out
 
 
 def test_a_plan_has_its_card_beside_it(jetson: Any, graph: Path, tmp_path: Path) -> None:
