@@ -32,7 +32,7 @@ class Outputs:
         return f"it looks like {self.what}; export it once: {commands}"
 
 
-def places(height: int, width: int, strides: Sequence[int] = STRIDES) -> int:
+def cell_count(height: int, width: int, strides: Sequence[int] = STRIDES) -> int:
     """Cells of the feature maps of a ``height`` x ``width`` canvas."""
     return sum((height // stride) * (width // stride) for stride in strides)
 
@@ -81,7 +81,7 @@ def _of_shape(shape: Shape, size: tuple[int | None, int | None]) -> Outputs | No
         return Outputs("an Ultralytics detector ([N, 4 + classes, anchors])", ("yolo",)) if rows > 4 else None
     if columns <= 5:
         return None
-    if size[0] is not None and size[1] is not None and rows == places(size[0], size[1]):
+    if size[0] is not None and size[1] is not None and rows == cell_count(size[0], size[1]):
         return Outputs(
             "YOLOX's ([N, cells, 5 + classes]), or YOLOv6's, which is read as YOLOv5's", ("yolox", "yolov5")
         )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.foreign_outputs import STRIDES
+from edgedet.foreign_outputs import STRIDES, cell_count
 
 Array = NDArray[Any]
 
@@ -39,10 +39,12 @@ def score_range(scores: Array) -> tuple[float, float] | None:
     """
     if not scores.size:
         return None
-    numbers = scores[np.isfinite(scores)]
-    if not numbers.size:
-        return float("nan"), float("nan")
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high = float(scores.min()), float(scores.max())
+    if not np.isfinite([low, high]).all():
+        numbers = scores[np.isfinite(scores)]
+        if not numbers.size:
+            return float("nan"), float("nan")
+        low, high = float(numbers.min()), float(numbers.max())
     return None if low >= -SCORE_SLACK and high <= 1 + SCORE_SLACK else (low, high)
 
 
@@ -102,18 +104,20 @@ def _nearer(places: Array | None, first: Array, second: Array) -> bool:
 
 
 def _distance(places: Array, points: Array) -> float:
-    return float(np.median(np.abs(points - places).max(axis=1)))
+    middle = len(points) // 2
+    return float(np.partition(np.abs(points - places).max(axis=1), middle)[middle])
 
 
 def anchor_places(height: int, width: int, anchors: int) -> Array | None:
     """x, y of the middle of every anchor's cell [A, 2] in canvas pixels, where ``anchors`` is such a number."""
     for strides in (STRIDES, (*STRIDES, 64), STRIDES[1:], STRIDES[:2]):
         for repeated in (1, ANCHORS_PER_PLACE):
+            if repeated * cell_count(height, width, strides) != anchors:
+                continue
             cells = []
             for stride in strides:
-                y, x = np.mgrid[: height // stride, : width // stride]
-                cell = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride
+                y, x = np.mgrid[: height // stride, : width // stride].astype(np.float32)
+                cell = (np.stack([x, y], -1).reshape(-1, 2) + np.float32(0.5)) * np.float32(stride)
                 cells.append(np.tile(cell, (repeated, 1)))
-            if sum(map(len, cells)) == anchors:
-                return np.concatenate(cells).astype(np.float32)
+            return np.concatenate(cells)
     return None

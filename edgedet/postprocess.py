@@ -196,8 +196,11 @@ class Postprocessor:
         rows = prediction if self._card.output.format == "yolo_objectness" else prediction.T
         canvas = self._card.input
         places = anchor_places(canvas.height, canvas.width, len(rows))
-        finite = np.isfinite(rows).all(axis=1)
-        rows, places = rows[finite], None if places is None else places[finite]
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = rows.sum()
+        if not np.isfinite(total):  # copies only where a number may be at fault
+            finite = np.isfinite(rows).all(axis=1)
+            rows, places = rows[finite], None if places is None else places[finite]
         if not len(rows):
             return "not one box has finite numbers"
         boxes = rows[:, :4]

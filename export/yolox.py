@@ -14,7 +14,7 @@ from edgedet.export.image_input import add_image_input
 from edgedet.export.layout import Layout, add_boxes_and_scores, add_product, centred_corners
 from edgedet.export.trial import is_decoded, judged, judged_scores, observe
 from edgedet.export.yolo import add_candidates_or_nms
-from edgedet.foreign_outputs import STRIDES, places
+from edgedet.foreign_outputs import STRIDES, cell_count
 
 SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.65, 300
 """YOLOX's own for its demo and its evaluation."""
@@ -29,7 +29,7 @@ UNSAID = (
 def num_classes(foreign: ForeignGraph) -> int | None:
     """How many classes a YOLOX graph has, or None when the outputs are not YOLOX's."""
     shapes = list(foreign.outputs.values())
-    cells = places(foreign.height, foreign.width)
+    cells = cell_count(foreign.height, foreign.width)
     if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][1] == cells and shapes[0][2] > 5:
         return shapes[0][2] - 5
     return None
@@ -50,7 +50,7 @@ def export(
     if classes is None:
         raise ArtifactError(
             f"{foreign.path}: outputs {foreign.outputs} are not YOLOX's; expected one of shape [N, A, 5 + classes] "
-            f"with A the grid cells at strides {STRIDES}, {places(foreign.height, foreign.width)} here"
+            f"with A the grid cells at strides {STRIDES}, {cell_count(foreign.height, foreign.width)} here"
         )
     (seen,) = observe(foreign, scale=1.0, colour="BGR").values()
     if seen[..., 4].min() == seen[..., 4].max() == 1:
