@@ -209,7 +209,7 @@ def _load_model(transformers: Any, folder: Folder, settings: Any) -> Any:
     try:
         model, report = transformers.AutoModelForObjectDetection.from_pretrained(
             folder.path,
-            settings=settings,
+            config=settings,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=folder.weights.suffix == ".safetensors",
