@@ -166,12 +166,12 @@ class Trained:
         ).path
 
     def _build(self, precision: Precision) -> Path:
-        from edgedet.export.engine import convert_graph
+        from edgedet.export.pipeline import export_model
 
         # Before the export, which takes minutes.
         import_tensorrt()
         graph = self._fp32_graph if precision == "fp32" else self._graph(precision)
-        return convert_graph(graph, graph.with_suffix(".trt")).path
+        return export_model(graph, graph.with_suffix(".trt")).path
 
     @cached_property
     def _fp32_graph(self) -> Path:

@@ -73,14 +73,16 @@ def _try(name: str, work: Callable[[], str], missing_is: Literal["skip", "fail"]
 def _tensorrt() -> str:
     """Build the tiny engine and compare it with ONNX Runtime, frame by frame."""
     from edgedet.errors import SelftestError
-    from edgedet.export.engine import convert_graph
-    from edgedet.export.tensorrt import EngineOptions
+    from edgedet.export.options import EngineOptions
+    from edgedet.export.pipeline import export_model
+    from edgedet.runtimes.tensorrt_library import import_tensorrt
 
+    import_tensorrt()  # says why there is none
     with tempfile.TemporaryDirectory() as folder:
         engine = Path(folder) / "selftest.trt"
         cache = Path(folder) / "timing.cache"
         options = EngineOptions(optimization_level=0, workspace_mib=64, timing_cache=cache)
-        convert_graph(TINY, engine, options=options)
+        export_model(TINY, engine, engine=options)
         with Detector(TINY, runtime="onnxruntime:cpu") as reference, Detector(engine) as detector:
             found = []
             for seed in SCENES:

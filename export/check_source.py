@@ -21,9 +21,9 @@ from edgedet.evaluate.plain import without_nan
 from edgedet.export.check import CLASS_NAMES, CLASS_ORDER, HOPELESS, CheckResult, Finding, check
 from edgedet.export.checkpoint import is_ultralytics
 from edgedet.export.checkpoint_file import read_content
+from edgedet.export.finished_graph import checked
 from edgedet.export.foreign import read_graph
 from edgedet.export.options import ExportOptions
-from edgedet.export.pipeline import checked
 from edgedet.export.self_describing import embed, opened
 from edgedet.export.sources import build_graph, trained_as_told
 from edgedet.export.trained import TrainedDetector

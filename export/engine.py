@@ -13,13 +13,11 @@ from edgedet.engine_facts import summary
 from edgedet.engine_file import Container, write_engine
 from edgedet.engine_match import Host
 from edgedet.errors import ArtifactError, EdgedetError
-from edgedet.export.options import ExportReport, Progress, silent
-from edgedet.export.tensorrt import EngineOptions, build_plan
+from edgedet.export.options import BUILD_DEFAULTS, EngineOptions, ExportReport, Progress, silent
+from edgedet.export.tensorrt import build_plan
 from edgedet.files import require_writable_parent
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.tensorrt_library import import_tensorrt
-
-BUILD_DEFAULTS = EngineOptions()
 
 
 def is_ready_for_engine(source: Path, precision: str | None) -> bool:
@@ -84,25 +82,6 @@ def build_engine_file(
     if built.facts["typing"] == "weak":
         more.append("built weakly typed, since the strongly typed build failed (see the card)")
     return ExportReport(output, card, output.stat().st_size, nodes, time.monotonic() - started, (*notes, *more))
-
-
-def convert_graph(
-    source: Path,
-    output: Path,
-    *,
-    options: EngineOptions = BUILD_DEFAULTS,
-    container: Container = "file",
-    progress: Progress = silent,
-) -> ExportReport:
-    """Build an engine from a graph file of edgedet's own; see :func:`build_engine_file`.
-
-    Raises:
-        ArtifactError: no graph, or one without a card.
-    """
-    card = read_card(source)
-    return build_engine_file(
-        source.read_bytes(), card, output, options=options, container=container, progress=progress
-    )
 
 
 def _prove(engine: Path) -> str:

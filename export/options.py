@@ -12,8 +12,11 @@ from edgedet.errors import UsageError
 from edgedet.export.training import TrainingSettings
 from edgedet.settings import require_count, require_fraction
 
+GRAPH_SUFFIX = ".onnx"
 ENGINE_SUFFIXES = (".trt", ".engine", ".plan")
 
+Typing = Literal["auto", "strong", "weak"]
+Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, how much of it, of how much); the last is 0 where the end is not known."""
@@ -35,7 +38,8 @@ class ExportOptions:
             and the longest side's limit scales with it.
         frame_size: (width, height) of the frames to come; their shape decides a Faster R-CNN's canvas. None
             takes the commonest of the calibration or evaluation images, else 4:3.
-        precision: of the graph; ``int8`` needs ``calib``.
+        precision: of the graph; ``int8`` needs ``calib``. None: fp32, but a finished graph that becomes an engine
+            keeps its own.
         calib: what sets ranges: a dataset (``PATH[:SPLIT]``), or a source of frames as text: an image, a glob
             pattern, a video, a camera's number, a URL.
         eval: the dataset that judges.
@@ -63,7 +67,7 @@ class ExportOptions:
     classes: tuple[str, ...] | None = None
     imgsz: tuple[int, int] | None = None
     frame_size: tuple[int, int] | None = None
-    precision: Precision = "fp32"
+    precision: Precision | None = None
     calib: str | None = None
     eval: str | None = None
     int8_layers: Literal["dense", "all"] = "dense"
@@ -115,6 +119,37 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
+class EngineOptions:
+    """How to build.
+
+    Attributes:
+        workspace_mib: most scratch memory a layer may use; None for a quarter of what is free (of the GPU's
+            memory, where it has its own).
+        optimization_level: 0 (fast to build) to 5 (tries everything).
+        timing_cache: file that remembers measured kernels; None for one per version and GPU in the user's cache.
+        hardware_compatibility: run on later GPUs too (``ampere_plus``) or on all of one compute capability, slower.
+        version_compatible: run on later TensorRT versions too, slower; such engines carry code.
+        typing: ``strong``, ``weak`` (TensorRT 10 only), or ``auto``: strong, then weak where that fails.
+    """
+
+    workspace_mib: int | None = None
+    optimization_level: int = 3
+    timing_cache: Path | None = None
+    hardware_compatibility: Compatibility = "none"
+    version_compatible: bool = False
+    typing: Typing = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.optimization_level <= 5:
+            raise UsageError(f"optimisation level is {self.optimization_level}, expected 0 to 5")
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            raise UsageError(f"workspace is {self.workspace_mib} MiB, expected 1 or more")
+
+
+BUILD_DEFAULTS = EngineOptions()
+
+
+@dataclass(frozen=True)
 class ExportReport:
     """What was written: the artifact at ``path``, its card, its size, and what the user should know."""
 
@@ -132,7 +167,8 @@ def default_output(source: Path, options: ExportOptions) -> Path:
     >>> default_output(Path("runs/best.pt"), ExportOptions(precision="int8")).as_posix()
     'runs/best-int8.onnx'
     """
-    suffix = "" if options.precision == "fp32" and source.suffix != ".onnx" else f"-{options.precision}"
+    precision = options.precision or "fp32"
+    suffix = "" if precision == "fp32" and source.suffix != GRAPH_SUFFIX else f"-{precision}"
     if source.is_dir():
         # A folder's dots are no suffix, and its name may be "."; nothing is written into it.
         folder = source.resolve()

@@ -1,39 +1,34 @@
-"""The whole export: source to float graph to the precision asked for, checked, measured, written whole or not."""
+"""The one way from a source to a graph or an engine: checked first, written whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-import onnx
-
-from edgedet import __version__
-from edgedet.card import ASSUMED_KEY, ModelCard
-from edgedet.errors import CalibrationError, ExportError, UsageError
-from edgedet.export import parity
-from edgedet.export.assumptions import assumption_note, require_stated
-from edgedet.export.dfl import shorten_distributions
-from edgedet.export.interleaved import read_interleaved
-from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, Progress, default_output, silent
-from edgedet.export.reference_parity import CONFIRMED_KEY, require_reference
-from edgedet.export.self_describing import embed, opened
-from edgedet.export.simplify import simplify
-from edgedet.export.sources import build_graph
-from edgedet.export.training import TrainingSettings
-from edgedet.export.winograd import add_winograd
-from edgedet.files import atomic_path, require_writable_parent
-from edgedet.golden import record
-from edgedet.reference.pictures import open_reference
+from edgedet.artifact import read_card
+from edgedet.card import ModelCard
+from edgedet.engine_file import Container
+from edgedet.errors import UsageError
+from edgedet.export.assumptions import assumption_note, assumptions_on, require_stated
+from edgedet.export.options import (
+    BUILD_DEFAULTS,
+    ENGINE_SUFFIXES,
+    EngineOptions,
+    ExportOptions,
+    ExportReport,
+    Progress,
+    default_output,
+    silent,
+)
+from edgedet.export.request import check_request, container_of
+from edgedet.files import atomic_path
 
 if TYPE_CHECKING:
-    from edgedet.calibration.data import CalibrationFrames
+    from edgedet.export.finished_graph import FinishedGraph
 
 AS_TRAINED = ExportOptions()
-
-STATIC_FORBIDDEN = ("If", "Loop", "Scan", "NonZero")
 
 
 def export_model(
@@ -41,231 +36,107 @@ def export_model(
     output: str | Path | None = None,
     options: ExportOptions = AS_TRAINED,
     *,
+    engine: EngineOptions | None = None,
+    container: Container | None = None,
     progress: Progress = silent,
 ) -> ExportReport:
-    """Export a checkpoint, a foreign ONNX file, or a float graph of edgedet's own.
+    """Export a checkpoint, a foreign ONNX file, or a graph of edgedet's own, to a graph or an engine.
 
-    ``output`` ends in ``.onnx`` for a graph, or ``.trt``, ``.engine`` for an engine (needs TensorRT and a GPU);
-    None writes beside the source. Nothing is written unless everything succeeded.
+    A finished graph becomes an engine as it is, with TensorRT alone: neither PyTorch nor onnx is imported. Nothing
+    is written unless everything succeeded.
+
+    Args:
+        source: checkpoint, ONNX file, or folder of Hugging Face transformers.
+        output: file to write: ``.onnx`` for a graph; ``.trt``, ``.engine`` or ``.plan`` for an engine, which needs
+            TensorRT and a GPU. None writes a graph beside the source.
+        options: of the graph. For an engine ``nms`` is the runtime's and ``target`` is tensorrt, whatever they say.
+        engine: how to build an engine; None takes the defaults, and is all that a graph allows.
+        container: ``file`` puts the card in front of the plan, ``plan`` writes the bare plan and the card
+            beside it. None takes ``plan`` for an output named ``.plan``, else ``file``.
+        progress: hears (what is being done, how much of it, of how much).
+
+    Returns:
+        The artifact, its card, and what the user should know.
 
     Raises:
-        CheckpointError, ArtifactError: a source that cannot be read.
+        CheckpointError, ArtifactError: a source that is not there or cannot be read.
         CalibrationError: int8 without calibration images, or with unusable ones.
-        UsageError: options that contradict each other or the source.
-        OutputError: the output cannot be written.
+        DatasetError: calibration or evaluation images that are not there.
+        UsageError: options that contradict each other, the source or the output.
+        OutputError: the output cannot be written, has an unknown suffix, or is the source itself.
         AssumptionError: ``options.strict``, and the source leaves something unsaid.
         AccuracyBudgetError: int8 costs more than ``options.max_drop``.
         ReferenceBoxesError: ``options.reference`` cannot be compared with.
+        RuntimeUnavailableError: an engine is wanted, and TensorRT or the GPU is not there.
+        SelftestError: the engine gives other detections than the graph.
         ExportError: the result failed its own checks, or does not give the boxes of ``options.reference``.
     """
     started = time.monotonic()
     source = Path(source)
     output = Path(output) if output is not None else default_output(source, options)
-    engine = output.suffix.lower() in ENGINE_SUFFIXES
-    _check_request(source, output, options)
-    if engine:
-        options = replace(options, nms="runtime", target="tensorrt")
-
-    reference = None if options.reference is None else open_reference(options.reference, options.reference_images)
-    progress("building the graph", 0, 0)
-    frame_size = options.frame_size or parity.usual_frame(options)
-    if frame_size is None and reference is not None:
-        frame_size = reference.usual_size
-    built = build_graph(source, options, frame_size=frame_size)
-    if options.strict and reference is None:
-        require_stated(source, built.assumed)
-    model = checked(built.model, nms=options.nms)
-    if options.target == "cpu":
-        model = shorten_distributions(model)
-        model = read_interleaved(add_winograd(model)) if options.precision == "fp32" else model
-    card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
-    notes = list(built.notes)
-    confirmed = None
-    if reference is not None:
-        progress("comparing with boxes made elsewhere", 0, 0)
-        confirmed = require_reference(model, card, reference, built.assumed, progress=progress)
-        card = replace(card, measured=card.measured | {"reference": confirmed.measured})
-        notes.extend(confirmed.notes)
-        if options.strict and not confirmed.thorough:
-            require_stated(source, built.assumed)
-    if built.assumed:
-        facts: dict[str, Any] = {ASSUMED_KEY: [assumption.text() for assumption in built.assumed]}
-        if confirmed is not None and confirmed.thorough:
-            facts[CONFIRMED_KEY] = confirmed.by
-        card = replace(card, provenance=card.provenance | facts)
-        notes.append(
-            assumption_note(built.assumed, confirmed_by=confirmed.by if confirmed and confirmed.thorough else None)
-        )
-    if isinstance(built.reference, str):
-        notes.append(f"not compared with its framework: {built.reference}")
-    else:
-        progress("comparing with the framework", 0, 0)
-        agreement = parity.measure(model, card, built.reference, parity.parity_frames(options))
-        card = replace(card, measured=card.measured | {"parity": agreement})
-        notes.append(parity.note(agreement, precision=options.precision))
-    if options.precision == "fp32" and options.calib is not None:
-        notes.append("not quantised: --calib only served the comparison and the shape of frames; add --int8")
-    if options.precision != "fp32":
-        model, card, more = _reduce_precision(model, card, output, options, progress)
-        notes.extend(more)
-    progress("recording the golden input", 0, 0)
-    with opened(embed(model, card)) as detector:
-        card = replace(card, golden=record(detector))
-    embed(model, card)
-    if engine:
-        from edgedet.export.engine import build_engine_file
-        from edgedet.export.operators import require_parsable
-
-        require_parsable(model, where=str(source))
-        report = build_engine_file(
-            model.SerializeToString(),
-            card,
-            output,
-            nodes=len(model.graph.node),
-            notes=tuple(notes),
-            progress=progress,
-        )
+    check_request(source, output, options, engine=engine, container=container)
+    if output.suffix.lower() not in ENGINE_SUFFIXES:
+        report = _write_graph(_finish(source, output, options, progress), output, progress)
         return replace(report, seconds=time.monotonic() - started)
-    progress("writing", 0, 0)
-    with atomic_path(output) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-    return ExportReport(
-        output, card, output.stat().st_size, len(model.graph.node), time.monotonic() - started, tuple(notes)
-    )
+    from edgedet.export.engine import build_engine_file, is_ready_for_engine
 
-
-def checked(model: onnx.ModelProto, *, nms: str) -> onnx.ModelProto:
-    """Clean a graph, infer all its shapes, and hold it to the contract.
-
-    Raises:
-        ExportError: the checker refuses it, or something in it is not static.
-    """
-    model = simplify(model)
-    try:
-        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-        onnx.checker.check_model(model, full_check=True)
-    except Exception as error:
-        raise ExportError(f"the exported graph is not valid ONNX ({error}); please report this") from error
-    forbidden = [node.name for node in model.graph.node if node.op_type in STATIC_FORBIDDEN]
-    final = next((i for i, n in enumerate(model.graph.node) if n.op_type == "NonMaxSuppression"), None)
-    static = {
-        value.name
-        for value in (*model.graph.value_info, *model.graph.output)
-        if all(size.HasField("dim_value") for size in value.type.tensor_type.shape.dim)
-    }
-    dynamic = [name for node in model.graph.node[:final] for name in node.output if name and name not in static]
-    if forbidden or dynamic or (nms == "runtime" and final is not None):
-        what = (forbidden + dynamic)[:3] or ["NonMaxSuppression"]
-        raise ExportError(f"the exported graph is not static: {', '.join(what)}; please report this")
-    return model
-
-
-def _check_request(source: Path, output: Path, options: ExportOptions) -> None:
-    """Everything that can be refused before the long work."""
-    suffix = output.suffix.lower()
-    if suffix != ".onnx" and suffix not in ENGINE_SUFFIXES:
-        raise UsageError(f"{output}: unknown suffix {suffix!r}; expected .onnx for a graph, .trt for an engine")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the source itself; choose another name with -o")
-    if options.precision == "int8" and options.calib is None:
-        raise CalibrationError(
-            "int8 needs calibration images, to see which values the network really has: add --calib DATASET "
-            "(a folder of 100 or more typical frames will do, labels are not needed)"
-        )
-    if options.int8_layers == "all" and (
-        options.precision != "int8" or (suffix == ".onnx" and options.target == "cpu")
-    ):
-        raise UsageError(
-            "--int8-layers all is for INT8 with --target tensorrt (or an engine); on a CPU the layers are found by "
-            "measuring which are faster"
-        )
-    require_writable_parent(output)
-
-
-def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    asked = {
-        name: value
-        for name, value in vars(options).items()
-        if value not in (None, ExportOptions.__dataclass_fields__[name].default)
-    }
-    tools = ("onnx", "torch", "torchvision", *(("transformers",) if source.is_dir() else ()))
-    return {
-        "source": source.resolve().name,
-        "source_sha256": _sha256(source),
-        "tools": {"edgedet": __version__} | {name: version(name) for name in tools},
-        "options": {name: _plain(value) for name, value in asked.items()},
-    }
-
-
-def _plain(value: Any) -> Any:
-    """An option's value as the card's JSON keeps it."""
-    if isinstance(value, TrainingSettings):
-        return value.stated()
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _sha256(source: Path) -> str:
-    """Of a file; of a folder, that of the list of its files' own."""
-    if not source.is_dir():
-        return hashlib.sha256(source.read_bytes()).hexdigest()
-    from edgedet.export.hugging_face_folder import digests, open_folder
-
-    files = digests(open_folder(source, trust="code"))
-    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in files.items()).encode()).hexdigest()
-
-
-def _reduce_precision(
-    model: onnx.ModelProto, card: ModelCard, output: Path, options: ExportOptions, progress: Progress
-) -> tuple[onnx.ModelProto, ModelCard, list[str]]:
-    """The float graph in fp16 or int8, and the card that says what became of it."""
-    frames = _calibration_frames(card, options)
-    if options.precision == "fp16":
-        from edgedet.calibration.half import to_half
-
-        half = to_half(model, frames, progress=progress)
-        card = replace(card, precision="fp16", measured=card.measured | {"fp16": half.report})
-        counts = f"{half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
-        note = "; ".join([counts, *half.report["absent"].values()])
-        return half.model, card, [*(frames.warnings if frames is not None else ()), note]
-    from edgedet.calibration.judge import MapJudge
-    from edgedet.calibration.pipeline import QuantiseOptions, quantise
-    from edgedet.datasets import read_dataset
-
-    assert frames is not None
-    outputs = [value.name for value in model.graph.output]
-    judge = MapJudge(card, read_dataset(options.eval), outputs) if options.eval else None
-    quantised = quantise(
-        model,
-        card,
-        frames,
-        judge=judge,
-        options=QuantiseOptions(
-            target=options.target,
-            layers=options.int8_layers,
-            max_drop=options.max_drop,
-            over_budget=options.over_budget,
-            cache=output.with_name(f".{output.stem}.int8-cache"),
-        ),
+    ready = is_ready_for_engine(source, options.precision)
+    graph = _read_finished(source, options) if ready else _graph_for_engine(source, output, options, progress)
+    report = build_engine_file(
+        graph.content,
+        graph.card,
+        output,
+        options=engine or BUILD_DEFAULTS,
+        container=container_of(output, container),
+        nodes=graph.nodes,
+        notes=graph.notes,
         progress=progress,
     )
-    card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
-    if options.target == "cpu":
-        return quantised.model, card, list(quantised.warnings)
-    from edgedet.calibration.half import to_half
-
-    # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
-    half = to_half(quantised.model, frames, progress=progress)
-    card = replace(card, measured=card.measured | {"fp16": half.report})
-    note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
-    return half.model, card, [*quantised.warnings, note]
+    return replace(report, seconds=time.monotonic() - started)
 
 
-def _calibration_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames | None:
-    if options.calib is None:
-        return None
-    from edgedet.calibration.data import CalibrationFrames
-    from edgedet.calibration.pictures import pictures_of
+class _ForEngine(NamedTuple):
+    """What an engine is built from: a serialised graph, without the model, for whose memory the builder has use."""
 
-    return CalibrationFrames(pictures_of(options.calib), card)
+    content: bytes
+    card: ModelCard
+    nodes: int
+    notes: tuple[str, ...]
+
+
+def _finish(source: Path, output: Path, options: ExportOptions, progress: Progress) -> FinishedGraph:
+    progress("loading PyTorch", 0, 0)
+    from edgedet.export.finished_graph import finish_graph
+
+    return finish_graph(source, output, options, progress=progress)
+
+
+def _write_graph(graph: FinishedGraph, output: Path, progress: Progress) -> ExportReport:
+    progress("writing", 0, 0)
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(graph.model.SerializeToString())
+    return ExportReport(
+        output, graph.card, output.stat().st_size, len(graph.model.graph.node), seconds=0, notes=graph.notes
+    )
+
+
+def _read_finished(source: Path, options: ExportOptions) -> _ForEngine:
+    """A graph made for an engine is taken as it is."""
+    if options.reference is not None:
+        raise UsageError(
+            f"{source} is a finished graph, of which the engine is made as it is: compare it with "
+            f"edgedet parity {source} --reference {options.reference}"
+        )
+    card = read_card(source)
+    assumed = assumptions_on(card)
+    if options.strict:
+        require_stated(source, assumed)
+    return _ForEngine(source.read_bytes(), card, 0, (assumption_note(assumed),) if assumed else ())
+
+
+def _graph_for_engine(source: Path, output: Path, options: ExportOptions, progress: Progress) -> _ForEngine:
+    graph = _finish(source, output, replace(options, nms="runtime", target="tensorrt"), progress)
+    from edgedet.export.operators import require_parsable
+
+    require_parsable(graph.model, where=str(source))
+    return _ForEngine(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)

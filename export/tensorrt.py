@@ -22,15 +22,12 @@ from edgedet.export.build_memory import MIB, Memory, MemoryWatch, free_memory, m
 from edgedet.export.build_watch import make_monitor, run_cancellable
 from edgedet.export.engine_precision import EnginePrecision, read_precision, require_precision
 from edgedet.export.layer_times import measure_layers
-from edgedet.export.options import Progress, silent
+from edgedet.export.options import BUILD_DEFAULTS, Compatibility, EngineOptions, Progress, silent
 from edgedet.files import atomic_path
 from edgedet.graph_layers import parse_layers
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.tensorrt_library import import_tensorrt, make_builder, make_runtime
 from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
-
-Typing = Literal["auto", "strong", "weak"]
-Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
 MOST_UNKNOWN = 20
 """Tensors of unknown shape (masks and indices, as a rule) that do not spoil a prediction."""
@@ -50,34 +47,6 @@ REMEDY = "update TensorRT, try another --precision or a lower --optimization-lev
 
 
 @dataclass(frozen=True)
-class EngineOptions:
-    """How to build.
-
-    Attributes:
-        workspace_mib: most scratch memory a layer may use; None for a quarter of what is free (of the GPU's
-            memory, where it has its own).
-        optimization_level: 0 (fast to build) to 5 (tries everything).
-        timing_cache: file that remembers measured kernels; None for one per version and GPU in the user's cache.
-        hardware_compatibility: run on later GPUs too (``ampere_plus``) or on all of one compute capability, slower.
-        version_compatible: run on later TensorRT versions too, slower; such engines carry code.
-        typing: ``strong``, ``weak`` (TensorRT 10 only), or ``auto``: strong, then weak where that fails.
-    """
-
-    workspace_mib: int | None = None
-    optimization_level: int = 3
-    timing_cache: Path | None = None
-    hardware_compatibility: Compatibility = "none"
-    version_compatible: bool = False
-    typing: Typing = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.optimization_level <= 5:
-            raise UsageError(f"optimisation level is {self.optimization_level}, expected 0 to 5")
-        if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise UsageError(f"workspace is {self.workspace_mib} MiB, expected 1 or more")
-
-
-@dataclass(frozen=True)
 class BuiltPlan:
     """``facts``: what the model card says of the engine."""
 
@@ -90,7 +59,7 @@ def build_plan(
     graph: bytes,
     precision: Precision,
     host: Host,
-    options: EngineOptions = EngineOptions(),
+    options: EngineOptions = BUILD_DEFAULTS,
     *,
     cuda: Cuda | None = None,
     progress: Progress = silent,

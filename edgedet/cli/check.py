@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.artifact import artifact_kind
-from edgedet.cli.export import check_source as require_source
 from edgedet.cli.export import detector_settings, packages_named
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, positive_integer
@@ -84,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Judge, report, and return 1 where something is wrong."""
     from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions
+    from edgedet.export.request import check_source as require_source
 
     if arguments.source.suffix.lower() in ENGINE_SUFFIXES:
         artifact_kind(arguments.source)

@@ -12,28 +12,16 @@ import dataclasses
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, human_bytes, positive_integer
-from edgedet.errors import (
-    ArtifactError,
-    CalibrationError,
-    CheckpointError,
-    DatasetError,
-    MissingDependencyError,
-    OutputError,
-    RuntimeUnavailableError,
-    UsageError,
-)
-from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions, ExportReport, default_output
+from edgedet.errors import MissingDependencyError, UsageError
+from edgedet.export.options import ENGINE_SUFFIXES, EngineOptions, ExportOptions, ExportReport, default_output
+from edgedet.export.request import require_int8
 from edgedet.export.training import NOTHING_STATED, TrainingSettings, parse_settings
-from edgedet.files import require_writable_parent
 
 EXAMPLES = """\
 examples:
@@ -46,8 +34,6 @@ examples:
   edgedet export model.pt --reference boxes.json                    refused unless it gives training's own boxes
   edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
 """
-
-GRAPH_SUFFIX = ".onnx"
 
 PASSED_ON = (
     "arch", "family", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf", "iou",
@@ -198,20 +184,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check what can be checked at once, export, and print the report."""
-    check_source(arguments.source, trust="code" if arguments.trust_checkpoint else "weights")
+    """Export, and print the report."""
     options = export_options(arguments)
-    output = checked_output(arguments, options)
-    check_options(arguments, output)
-    require_writable_parent(output)
+    check_typed(arguments, options)
     with packages_named("exporting"), Progress() as progress, build_words(progress):
-        if output.suffix.lower() in ENGINE_SUFFIXES:
-            report = export_engine(arguments, output, options, progress)
-        else:
-            progress("loading PyTorch")
-            from edgedet.export.pipeline import export_model
+        from edgedet.export.pipeline import export_model
 
-            report = export_model(arguments.source, output, options, progress=progress)
+        report = export_model(
+            arguments.source,
+            arguments.output,
+            options,
+            engine=engine_options(arguments),
+            container=arguments.container,
+            progress=progress,
+        )
     if arguments.json:
         print(json.dumps(dataclasses.asdict(report) | {"path": str(report.path)}, indent=2))
     else:
@@ -260,52 +246,6 @@ def build_words(progress: Progress) -> Iterator[None]:
         logger.propagate = before[1]
 
 
-def export_engine(
-    arguments: argparse.Namespace, output: Path, options: ExportOptions, progress: Progress
-) -> ExportReport:
-    """Build an engine from a graph made for it, which needs TensorRT alone; else by way of such a graph."""
-    from edgedet.artifact import read_card
-    from edgedet.export.assumptions import assumption_note, assumptions_on, require_stated
-    from edgedet.export.engine import convert_graph, is_ready_for_engine
-    from edgedet.export.tensorrt import EngineOptions
-
-    given = {name: getattr(arguments, name) for name in ENGINE_OPTIONS if getattr(arguments, name) is not None}
-    building = EngineOptions(**given)
-    container: Literal["file", "plan"] = arguments.container or (
-        "plan" if output.suffix.lower() == ".plan" else "file"
-    )
-    if is_ready_for_engine(arguments.source, arguments.precision):
-        if arguments.reference is not None:
-            raise UsageError(
-                f"{arguments.source} is a finished graph, of which the engine is made as it is: compare it with "
-                f"edgedet parity {arguments.source} --reference {arguments.reference}"
-            )
-        assumed = assumptions_on(read_card(arguments.source))
-        if options.strict:
-            require_stated(arguments.source, assumed)
-        built = convert_graph(arguments.source, output, options=building, container=container, progress=progress)
-        said = (assumption_note(assumed),) if assumed else ()
-        return dataclasses.replace(built, notes=(*built.notes, *said))
-    progress("loading PyTorch")
-    from edgedet.export.operators import require_parsable
-    from edgedet.export.pipeline import export_model
-
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        graph = Path(folder) / f"{output.stem}.onnx"
-        wanted = dataclasses.replace(options, nms="runtime", target="tensorrt")
-        exported = export_model(arguments.source, graph, wanted, progress=progress)
-        import onnx
-
-        require_parsable(onnx.load(str(graph)), where=str(arguments.source))
-        built = convert_graph(graph, output, options=building, container=container, progress=progress)
-    return dataclasses.replace(
-        built,
-        nodes=exported.nodes,
-        notes=(*exported.notes, *built.notes),
-        seconds=exported.seconds + built.seconds,
-    )
-
-
 def export_options(arguments: argparse.Namespace) -> ExportOptions:
     """The options of the exporter; what was not given keeps its default there.
 
@@ -330,103 +270,24 @@ def detector_settings(arguments: argparse.Namespace) -> TrainingSettings | None:
     return stated if arguments.detector else None
 
 
-def checked_output(arguments: argparse.Namespace, options: ExportOptions) -> Path:
-    """The file to write.
+def engine_options(arguments: argparse.Namespace) -> EngineOptions | None:
+    """How to build an engine; None where nothing was said."""
+    given = {name: getattr(arguments, name) for name in ENGINE_OPTIONS if getattr(arguments, name) is not None}
+    return EngineOptions(**given) if given else None
+
+
+def check_typed(arguments: argparse.Namespace, options: ExportOptions) -> None:
+    """Find words that contradict each other though their values are the defaults, which only the command can tell.
 
     Raises:
-        OutputError: another suffix than those of graphs and engines, or the source itself.
-    """
-    output: Path = arguments.output or default_output(arguments.source, options)
-    if output.suffix.lower() not in (GRAPH_SUFFIX, *ENGINE_SUFFIXES) and not output.is_dir():
-        raise OutputError(
-            f"{output}: the output's suffix decides what is made; use {GRAPH_SUFFIX} for a graph, or "
-            f"{' or '.join(ENGINE_SUFFIXES)} for a TensorRT engine"
-        )
-    if output.exists() and output.samefile(arguments.source):
-        raise OutputError(f"{output} is the source itself; choose another name with -o")
-    return output
-
-
-def check_source(source: Path, *, trust: Literal["weights", "code"] = "weights") -> None:
-    """Fail before PyTorch is loaded, which takes seconds.
-
-    Raises:
-        CheckpointError: no file, or nothing in it (ArtifactError where it is named .onnx); a folder that holds no
-            detector.
-    """
-    kind = ArtifactError if source.suffix.lower() == GRAPH_SUFFIX else CheckpointError
-    if not source.exists():
-        raise kind(f"no such file: {source}")
-    if source.is_dir():
-        from edgedet.export.hugging_face_folder import open_folder
-
-        open_folder(source, trust=trust)
-        return
-    if source.suffix.lower() in ENGINE_SUFFIXES:
-        raise ArtifactError(
-            f"{source} is an engine, which is the end of the line; export from its checkpoint or graph"
-        )
-    try:
-        with source.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise kind(f"cannot read {source}: {error.strerror or error}") from error
-    if empty:
-        raise kind(f"{source} is empty; expected a checkpoint (.pt, .pth) or an ONNX file")
-
-
-def check_options(arguments: argparse.Namespace, output: Path) -> None:
-    """Find contradictions between options.
-
-    Raises:
-        CalibrationError: INT8 without calibration images.
-        DatasetError: a dataset or source that is not there.
-        ReferenceBoxesError: boxes that cannot be compared with.
         UsageError: options that do not go together.
-        RuntimeUnavailableError: an engine is wanted and TensorRT is not installed.
     """
-    precision = arguments.precision or "fp32"
-    if precision == "int8" and arguments.calib is None:
-        raise CalibrationError(
-            "INT8 needs calibration images: add --calib with a folder of about 100 pictures like those the device "
-            "will see (no labels needed), or use --fp16, which needs none"
-        )
-    if precision != "int8":
-        about_int8 = {
-            "--max-drop": arguments.max_drop,
-            "--over-budget": arguments.over_budget,
-            "--int8-layers": arguments.int8_layers,
-        }
-        for option, value in about_int8.items():
-            if value is not None:
-                raise UsageError(
-                    f"{option} is about INT8, but precision is {precision}: add --int8 or drop {option}"
-                )
-    from edgedet.sources import is_there
-
-    for option, name in (("--calib", arguments.calib), ("--eval", arguments.eval)):
-        if name is not None and not is_there(name):
-            missing = "no file matches it" if any(letter in name for letter in "*?[") else "no such file or folder"
-            raise DatasetError(f"{option} {name}: {missing}")
-    if arguments.reference is not None:
-        from edgedet.reference import open_reference
-
-        open_reference(arguments.reference, arguments.reference_images)
-    if output.suffix.lower() not in ENGINE_SUFFIXES:
-        for name in ("container", *ENGINE_OPTIONS):
-            if getattr(arguments, name) is not None:
-                option = "workspace" if name == "workspace_mib" else name.replace("_", "-")
-                raise UsageError(
-                    f"--{option} is for engines, and {output.name} is a graph: drop it, or use -o OUT.trt"
-                )
-        return
-    if arguments.target == "cpu":
+    about_int8 = ("max_drop", "over_budget", "int8_layers")
+    typed = [f"--{name.replace('_', '-')}" for name in about_int8 if getattr(arguments, name) is not None]
+    require_int8(options.precision, typed)
+    output: Path = arguments.output or default_output(arguments.source, options)
+    if output.suffix.lower() in ENGINE_SUFFIXES and arguments.target == "cpu":
         raise UsageError(f"{output.name} is an engine, and --target cpu is for graphs: drop one of them")
-    if find_spec("tensorrt") is None:
-        raise RuntimeUnavailableError(
-            f"building {output.name} needs TensorRT, which is not installed here (see edgedet doctor). "
-            "Engines are built on the machine that runs them: export to .onnx here, and build from that file there"
-        )
 
 
 def report_lines(report: ExportReport) -> Iterator[str]:

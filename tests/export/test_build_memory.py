@@ -29,7 +29,8 @@ from edgedet.export.build_memory import (
     predict,
     shortage,
 )
-from edgedet.export.tensorrt import EngineOptions, build_plan
+from edgedet.export.options import EngineOptions
+from edgedet.export.tensorrt import build_plan
 from edgedet.runtimes.cuda.device import Cuda
 from tests.calibration.tiny_detector import tiny_detector
 from tests.export.test_engine import save_candidates_graph

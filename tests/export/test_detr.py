@@ -14,8 +14,8 @@ from edgedet.card import InputSpec, ResizeRule
 from edgedet.errors import UsageError
 from edgedet.export import detr
 from edgedet.export.family import GraphOptions
+from edgedet.export.finished_graph import checked
 from edgedet.export.graph import GraphBuilder
-from edgedet.export.pipeline import checked
 
 QUERIES, COLUMNS, HEIGHT, WIDTH = 6, 4, 8, 12
 SPEC = InputSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from edgedet import Detector
 from edgedet.artifact import read_card
 from edgedet.card import METADATA_KEY, ModelCard, OutputSpec
 from edgedet.cli import main
-from edgedet.errors import ArtifactError, SelftestError
-from edgedet.export.engine import convert_graph, is_ready_for_engine
+from edgedet.errors import ArtifactError, SelftestError, UsageError
+from edgedet.export.engine import build_engine_file, is_ready_for_engine
+from edgedet.export.options import EngineOptions, ExportOptions
+from edgedet.export.pipeline import export_model
 from edgedet.golden import record
 from edgedet.runtimes.cuda.device import CudaError
 from edgedet.runtimes.tensorrt import TensorRTRuntime
@@ -67,6 +70,33 @@ def save_candidates_graph(path: Path, **provenance: Any) -> ModelCard:
     return card
 
 
+def save_yolo(path: Path) -> Path:
+    """Another tool's graph: Ultralytics' input, output and metadata on one convolution."""
+    generator = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["images", "weight"], ["map"], strides=[8, 8]),
+        helper.make_node("Reshape", ["map", "shape"], ["rows"]),
+        helper.make_node("Sigmoid", ["rows"], ["shares"]),
+        helper.make_node("Mul", ["shares", "sizes"], ["output0"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 7, 64])],
+        [
+            onnx.numpy_helper.from_array(generator.normal(0, 0.1, (7, 3, 8, 8)).astype(np.float32), "weight"),
+            onnx.numpy_helper.from_array(np.array([1, 7, 64]), "shape"),
+            onnx.numpy_helper.from_array(np.array([64] * 4 + [1] * 3, np.float32).reshape(1, 7, 1), "sizes"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    names = str(dict(enumerate(NAMES)))
+    helper.set_model_props(model, {"names": names, "stride": "8", "task": "detect", "imgsz": "[64, 64]"})
+    onnx.save(model, str(path))
+    return path
+
+
 @pytest.fixture
 def jetson(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """TensorRT 10.3 and one integrated GPU."""
@@ -109,12 +139,67 @@ def test_what_a_finished_graph_assumes_its_engine_does_too(
     assert "assumed, since nothing says: colour: RGB" in capsys.readouterr().out
 
 
-def test_a_plan_has_its_card_beside_it(jetson: Any, graph: Path, tmp_path: Path) -> None:
-    assert main(["export", str(graph), "-o", str(tmp_path / "model.plan")]) == 0
-    assert (tmp_path / "model.plan").read_bytes().startswith(b"ptrt")
-    assert read_card(tmp_path / "model.plan").names == NAMES
-    with Detector(tmp_path / "model.plan", selftest=True):
+def by_command(source: Path, output: Path, *words: str) -> None:
+    assert main(["export", str(source), "-o", str(output), *words]) == 0
+
+
+WAYS_TO_A_PLAN = {
+    "the command": lambda source, folder: by_command(source, folder / "out.plan"),
+    "the command, by option": lambda source, folder: by_command(source, folder / "out.trt", "--container", "plan"),
+    "a program": lambda source, folder: export_model(source, folder / "out.plan"),
+    "a program, by argument": lambda source, folder: export_model(source, folder / "out.trt", container="plan"),
+}
+
+
+@pytest.mark.parametrize("kind", ["finished graph", "foreign graph"])
+@pytest.mark.parametrize("way", WAYS_TO_A_PLAN)
+def test_a_plan_is_bare_by_every_way_in(jetson: Any, graph: Path, tmp_path: Path, way: str, kind: str) -> None:
+    if kind == "foreign graph":
+        graph = save_yolo(tmp_path / "yolo.onnx")
+    WAYS_TO_A_PLAN[way](graph, tmp_path)
+    plan = next(tmp_path / name for name in ("out.plan", "out.trt") if (tmp_path / name).exists())
+    assert plan.read_bytes().startswith(b"ptrt")
+    assert read_card(plan).names == NAMES
+    assert (read_card(plan).engine or {})["plan_sha256"] == hashlib.sha256(plan.read_bytes()).hexdigest()
+    with Detector(plan, selftest=True):
         pass
+
+
+@pytest.mark.parametrize("kind", ["finished graph", "foreign graph"])
+def test_engine_options_reach_the_builder_from_every_source(
+    jetson: Any, graph: Path, tmp_path: Path, kind: str
+) -> None:
+    if kind == "foreign graph":
+        graph = save_yolo(tmp_path / "yolo.onnx")
+    report = export_model(graph, tmp_path / "out.trt", engine=EngineOptions(workspace_mib=77, optimization_level=1))
+    options = (report.card.engine or {})["options"]
+    assert (options["workspace_mib"], options["optimization_level"]) == (77, 1)
+    assert not (tmp_path / "out.trt").read_bytes().startswith(b"ptrt")
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.trt"]
+    assert kind == "finished graph" or report.card.provenance["options"]["nms"] == "runtime"
+
+
+def test_a_finished_graph_needs_no_exporter(
+    jetson: Any, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the device neither PyTorch nor onnx is installed."""
+    monkeypatch.setitem(sys.modules, "edgedet.export.finished_graph", None)
+    assert export_model(graph, tmp_path / "out.trt").card.engine
+    with pytest.raises(ImportError):
+        export_model(graph, tmp_path / "out.trt", ExportOptions(precision="fp16"))
+
+
+def test_a_finished_graph_keeps_its_precision_unless_another_is_asked_for(
+    jetson: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = replace(save_candidates_graph(tmp_path / "model.onnx"), precision="fp16")
+    model = onnx.load(tmp_path / "model.onnx")
+    helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    onnx.save(model, tmp_path / "model.onnx")
+    assert is_ready_for_engine(tmp_path / "model.onnx", ExportOptions().precision)
+    asked = ["export", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "out.trt"), "--precision", "fp32"]
+    assert main(asked) == 2
+    assert "is already fp16" in capsys.readouterr().err
 
 
 def test_an_engine_that_detects_something_else_is_not_written(jetson: Any, tmp_path: Path) -> None:
@@ -130,7 +215,7 @@ def test_an_engine_that_detects_something_else_is_not_written(jetson: Any, tmp_p
     helper.set_model_props(model, {METADATA_KEY: replace(card, golden=golden).to_json()})
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(SelftestError, match="self-test failed"):
-        convert_graph(tmp_path / "model.onnx", tmp_path / "model.trt")
+        export_model(tmp_path / "model.onnx", tmp_path / "model.trt")
     assert not (tmp_path / "model.trt").exists()
 
 
@@ -151,7 +236,7 @@ def test_an_engine_that_crashes_the_gpu_is_not_written(
 
     monkeypatch.setattr(TensorRTRuntime, "run", crash)
     with pytest.raises(CudaError, match=r"IllegalAddress \(700\): a kernel crashed"):
-        convert_graph(graph, tmp_path / "model.trt")
+        export_model(graph, tmp_path / "model.trt")
     assert not list(tmp_path.glob("*.trt")) and not list(tmp_path.glob(".*trial*"))
 
 
@@ -161,7 +246,8 @@ def test_a_graph_with_nms_inside_is_sent_back(jetson: Any, graph: Path, tmp_path
     save_rectangle_graph(tmp_path / "nms.onnx")
     assert not is_ready_for_engine(tmp_path / "nms.onnx", None)
     with pytest.raises(ArtifactError, match="--nms runtime --target tensorrt"):
-        convert_graph(tmp_path / "nms.onnx", tmp_path / "nms.trt")
+        nms = tmp_path / "nms.onnx"
+        build_engine_file(nms.read_bytes(), read_card(nms), tmp_path / "nms.trt")
 
 
 def test_only_finished_graphs_skip_the_exporter(graph: Path, tmp_path: Path) -> None:
@@ -172,17 +258,35 @@ def test_only_finished_graphs_skip_the_exporter(graph: Path, tmp_path: Path) -> 
     assert not is_ready_for_engine(tmp_path / "model.pt", None)
 
 
-def test_engine_options_are_refused_for_graphs(
-    graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "asked", "option"),
+    [
+        (["--workspace", "64"], {"engine": EngineOptions(workspace_mib=64)}, "--workspace"),
+        (["--optimization-level", "3"], {"engine": EngineOptions()}, "--optimization-level"),
+        (["--version-compatible"], {"engine": EngineOptions(version_compatible=True)}, "--version-compatible"),
+        (["--container", "plan"], {"container": "plan"}, "--container"),
+    ],
+)
+def test_engine_options_are_refused_for_graphs(  # noqa: PLR0917
+    graph: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    asked: dict[str, Any],
+    option: str,
 ) -> None:
-    assert main(["export", str(graph), "-o", str(tmp_path / "other.onnx"), "--workspace", "64"]) == 2
-    assert "--workspace is for engines" in capsys.readouterr().err
+    assert main(["export", str(graph), "-o", str(tmp_path / "other.onnx"), *words]) == 2
+    said = f"{option} is for engines, and other.onnx is a graph: drop it, or use -o OUT.trt"
+    assert said in capsys.readouterr().err
+    with pytest.raises(UsageError, match=said):
+        export_model(graph, tmp_path / "other.onnx", **asked)
 
 
 def test_building_needs_neither_torch_nor_onnx() -> None:
     """What a device imports to build: a fresh interpreter in which both are missing."""
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'onnx', 'torchvision', 'onnxruntime'), None));"
-        "import edgedet.export.engine, edgedet.export.tensorrt, edgedet.runtimes.tensorrt, edgedet.cli.export"
+        "import edgedet.export.pipeline, edgedet.export.engine, edgedet.export.tensorrt, edgedet.runtimes.tensorrt;"
+        "import edgedet.cli.export"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

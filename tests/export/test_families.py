@@ -17,7 +17,7 @@ from edgedet.detections import Detections
 from edgedet.export import faster_rcnn, ssd
 from edgedet.export.architectures import ARCHITECTURES, build
 from edgedet.export.family import Exported, GraphOptions
-from edgedet.export.pipeline import checked
+from edgedet.export.finished_graph import checked
 from edgedet.geometry import plan_resize
 from edgedet.golden import golden_frame
 from edgedet.parity import Tolerance, match_detections

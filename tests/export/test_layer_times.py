@@ -14,7 +14,8 @@ from edgedet.engine_facts import summary
 from edgedet.engine_match import Host
 from edgedet.export.engine_precision import EnginePrecision, read_precision
 from edgedet.export.layer_times import LayerTimes
-from edgedet.export.tensorrt import EngineOptions, build_plan
+from edgedet.export.options import EngineOptions
+from edgedet.export.tensorrt import build_plan
 from edgedet.runtimes.cuda.device import Cuda
 from tests.export.test_engine import save_candidates_graph
 from tests.tensorrt_api.behaviour import Machine

@@ -24,10 +24,10 @@ from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.errors import ArtifactError
 from edgedet.export.architectures import ARCHITECTURES, build
+from edgedet.export.finished_graph import checked
 from edgedet.export.operator_limits import VERSIONS
 from edgedet.export.operators import check_operators, require_parsable
 from edgedet.export.options import ExportOptions
-from edgedet.export.pipeline import checked
 from edgedet.export.sources import EXPORTERS, build_graph
 from tests.export.one_stage import save_one_stage
 from tests.export.test_families import SMALL

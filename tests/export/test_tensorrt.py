@@ -22,7 +22,8 @@ from edgedet.errors import ExportError, RuntimeUnavailableError, UsageError
 from edgedet.export.build_memory import Memory
 from edgedet.export.build_watch import run_cancellable
 from edgedet.export.engine_precision import EnginePrecision, read_precision, require_precision
-from edgedet.export.tensorrt import EngineOptions, build_plan, default_timing_cache, workspace_bytes
+from edgedet.export.options import EngineOptions
+from edgedet.export.tensorrt import build_plan, default_timing_cache, workspace_bytes
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.double import VERSIONS, make_tensorrt
 from tests.tensorrt_api.networks import convolution

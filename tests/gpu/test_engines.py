@@ -13,9 +13,8 @@ import pytest
 
 from edgedet import Detector
 from edgedet.errors import ArtifactError
-from edgedet.export.engine import convert_graph
-from edgedet.export.options import ExportOptions
-from edgedet.export.tensorrt import EngineOptions
+from edgedet.export.options import EngineOptions, ExportOptions
+from edgedet.export.pipeline import export_model
 from edgedet.golden import golden_frame
 from edgedet.parity import ParityReport, Tolerance, match_detections, summarise
 from edgedet.runtimes.cuda.device import Cuda
@@ -54,7 +53,7 @@ def test_the_tiny_engine_gives_onnx_runtimes_detections(
         version_compatible=way == "version_compatible",
         hardware_compatibility="ampere_plus" if way == "ampere_plus" else "none",
     )
-    convert_graph(TINY, tmp_path / "tiny.trt", options=options)
+    export_model(TINY, tmp_path / "tiny.trt", engine=options)
     with Detector(TINY) as reference, Detector(tmp_path / "tiny.trt", selftest=True) as detector:
         report = agreement(reference, detector, TOLERANCE, map(golden_frame, range(10)))
         assert "CUDA graph" in detector.description
@@ -79,7 +78,7 @@ def test_a_quantised_graph_becomes_an_int8_engine(tensorrt: Any, tmp_path: Path)
     with Detector(graph) as detector:
         card = replace(card, golden=record(detector))
     graph.write_bytes(embed(quantised, card).SerializeToString())
-    built = convert_graph(graph, engine, options=QUICK).card.engine
+    built = export_model(graph, engine, engine=QUICK).card.engine
     assert built is not None and built["inspector"]["weighted"].get("int8"), built
 
 
@@ -92,8 +91,6 @@ def test_trained_detectors_keep_their_detections(
         pytest.importorskip(module, reason=f"needs {module}, to export the checkpoint")
     import cv2
 
-    from edgedet.export.pipeline import export_model
-
     options = ExportOptions(precision=precision, nms="runtime", target="tensorrt", over_budget="keep_best")
     if precision == "int8":
         few = tmp_path / "calibration"
@@ -102,7 +99,7 @@ def test_trained_detectors_keep_their_detections(
             shutil.copy(picture, few)
         options = replace(options, calib=str(few))
     graph = export_model(shared / "models" / name, tmp_path / "model.onnx", options).path
-    engine = convert_graph(graph, tmp_path / "model.trt", options=QUICK)
+    engine = export_model(graph, tmp_path / "model.trt", engine=QUICK)
     assert engine.card.engine is not None
     inspector, memory = engine.card.engine["inspector"], engine.card.engine["memory"]
     assert precision == "fp32" or inspector["layers"].get("fp16")
@@ -124,7 +121,7 @@ def test_frames_on_the_gpu_give_what_the_same_frames_on_the_host_give(tensorrt: 
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("needs PyTorch with CUDA")
-    convert_graph(TINY, tmp_path / "tiny.trt", options=QUICK)
+    export_model(TINY, tmp_path / "tiny.trt", engine=QUICK)
     frames = [golden_frame(seed, 90, 160) for seed in range(6)]
     with Detector(tmp_path / "tiny.trt") as on_host, Detector(tmp_path / "tiny.trt") as on_gpu:
         expected = [on_host.detect(frame) for frame in frames]
@@ -141,7 +138,7 @@ def test_frames_on_the_gpu_are_taken(tensorrt: Any, cuda: Cuda, tmp_path: Path) 
         pytest.skip("needs PyTorch with CUDA")
     from edgedet.artifact import open_artifact
 
-    convert_graph(TINY, tmp_path / "tiny.trt", options=QUICK)
+    export_model(TINY, tmp_path / "tiny.trt", engine=QUICK)
     _, runtime = open_artifact(tmp_path / "tiny.trt")
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     host = {name: value.copy() for name, value in runtime.run({"images": pixels}).items()}
@@ -153,7 +150,7 @@ def test_frames_on_the_gpu_are_taken(tensorrt: Any, cuda: Cuda, tmp_path: Path) 
 
 def test_a_damaged_plan_never_reaches_tensorrt(tensorrt: Any, tmp_path: Path) -> None:
     path = tmp_path / "tiny.trt"
-    convert_graph(TINY, path, options=QUICK)
+    export_model(TINY, path, engine=QUICK)
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)

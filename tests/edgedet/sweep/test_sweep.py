@@ -342,6 +342,6 @@ def test_the_command_hands_the_sweep_what_it_was_told_and_fails_when_no_cell_wor
     assert (job.rules.seconds, job.rules.max_seconds) == (2, 6)
     assert options["failed"] == "retry"
     main([*words, "--precision", "fp32,int8"])
-    assert "int8 needs calibration images" in capsys.readouterr().err and len(calls) == 1
+    assert "INT8 needs calibration images" in capsys.readouterr().err and len(calls) == 1
     main(words)
     assert calls[1][3]["failed"] == "keep"

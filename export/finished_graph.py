@@ -1,0 +1,218 @@
+"""A source becomes a finished graph: float graph, checked and compared, then the precision asked for; its card."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from edgedet import __version__
+from edgedet.card import ASSUMED_KEY, ModelCard
+from edgedet.errors import ExportError
+from edgedet.export import parity
+from edgedet.export.assumptions import assumption_note, require_stated
+from edgedet.export.dfl import shorten_distributions
+from edgedet.export.interleaved import read_interleaved
+from edgedet.export.options import ExportOptions, Progress
+from edgedet.export.reference_parity import CONFIRMED_KEY, require_reference
+from edgedet.export.self_describing import embed, opened
+from edgedet.export.simplify import simplify
+from edgedet.export.sources import build_graph
+from edgedet.export.training import TrainingSettings
+from edgedet.export.winograd import add_winograd
+from edgedet.golden import record
+from edgedet.reference.pictures import open_reference
+
+if TYPE_CHECKING:
+    from edgedet.calibration.data import CalibrationFrames
+
+FLOAT = ("precision", "fp32")
+"""The option that asks for nothing, and is not worth a line on the card."""
+
+STATIC_FORBIDDEN = ("If", "Loop", "Scan", "NonZero")
+
+
+@dataclass(frozen=True)
+class FinishedGraph:
+    """An ONNX model that carries its ``card``, and what the user should know of it."""
+
+    model: onnx.ModelProto
+    card: ModelCard
+    notes: tuple[str, ...]
+
+
+def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress: Progress) -> FinishedGraph:
+    """Build the graph of ``source`` as ``options`` ask, hold it to its checks, and record its golden input.
+
+    ``output``: what will be written; the measurements of int8 are kept beside it, so that a
+    killed export resumes.
+
+    Raises:
+        EdgedetError: as :func:`edgedet.export.pipeline.export_model`, but for what concerns writing.
+    """
+    options = replace(options, precision=options.precision or "fp32")
+    reference = None if options.reference is None else open_reference(options.reference, options.reference_images)
+    progress("building the graph", 0, 0)
+    frame_size = options.frame_size or parity.usual_frame(options)
+    if frame_size is None and reference is not None:
+        frame_size = reference.usual_size
+    built = build_graph(source, options, frame_size=frame_size)
+    if options.strict and reference is None:
+        require_stated(source, built.assumed)
+    model = checked(built.model, nms=options.nms)
+    if options.target == "cpu":
+        model = shorten_distributions(model)
+        model = read_interleaved(add_winograd(model)) if options.precision == "fp32" else model
+    card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
+    notes = list(built.notes)
+    confirmed = None
+    if reference is not None:
+        progress("comparing with boxes made elsewhere", 0, 0)
+        confirmed = require_reference(model, card, reference, built.assumed, progress=progress)
+        card = replace(card, measured=card.measured | {"reference": confirmed.measured})
+        notes.extend(confirmed.notes)
+        if options.strict and not confirmed.thorough:
+            require_stated(source, built.assumed)
+    if built.assumed:
+        facts: dict[str, Any] = {ASSUMED_KEY: [assumption.text() for assumption in built.assumed]}
+        if confirmed is not None and confirmed.thorough:
+            facts[CONFIRMED_KEY] = confirmed.by
+        card = replace(card, provenance=card.provenance | facts)
+        notes.append(
+            assumption_note(built.assumed, confirmed_by=confirmed.by if confirmed and confirmed.thorough else None)
+        )
+    if isinstance(built.reference, str):
+        notes.append(f"not compared with its framework: {built.reference}")
+    else:
+        progress("comparing with the framework", 0, 0)
+        agreement = parity.measure(model, card, built.reference, parity.parity_frames(options))
+        card = replace(card, measured=card.measured | {"parity": agreement})
+        notes.append(parity.note(agreement, precision=options.precision or "fp32"))
+    if options.precision == "fp32" and options.calib is not None:
+        notes.append("not quantised: --calib only served the comparison and the shape of frames; add --int8")
+    if options.precision != "fp32":
+        model, card, more = _reduce_precision(model, card, output, options, progress)
+        notes.extend(more)
+    progress("recording the golden input", 0, 0)
+    with opened(embed(model, card)) as detector:
+        card = replace(card, golden=record(detector))
+    embed(model, card)
+    return FinishedGraph(model, card, tuple(notes))
+
+
+def checked(model: onnx.ModelProto, *, nms: str) -> onnx.ModelProto:
+    """Clean a graph, infer all its shapes, and hold it to the contract.
+
+    Raises:
+        ExportError: the checker refuses it, or something in it is not static.
+    """
+    model = simplify(model)
+    try:
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        raise ExportError(f"the exported graph is not valid ONNX ({error}); please report this") from error
+    forbidden = [node.name for node in model.graph.node if node.op_type in STATIC_FORBIDDEN]
+    final = next((i for i, n in enumerate(model.graph.node) if n.op_type == "NonMaxSuppression"), None)
+    static = {
+        value.name
+        for value in (*model.graph.value_info, *model.graph.output)
+        if all(size.HasField("dim_value") for size in value.type.tensor_type.shape.dim)
+    }
+    dynamic = [name for node in model.graph.node[:final] for name in node.output if name and name not in static]
+    if forbidden or dynamic or (nms == "runtime" and final is not None):
+        what = (forbidden + dynamic)[:3] or ["NonMaxSuppression"]
+        raise ExportError(f"the exported graph is not static: {', '.join(what)}; please report this")
+    return model
+
+
+def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    asked = {
+        name: value
+        for name, value in vars(options).items()
+        if value not in (None, ExportOptions.__dataclass_fields__[name].default) and (name, value) != FLOAT
+    }
+    tools = ("onnx", "torch", "torchvision", *(("transformers",) if source.is_dir() else ()))
+    return {
+        "source": source.resolve().name,
+        "source_sha256": _sha256(source),
+        "tools": {"edgedet": __version__} | {name: version(name) for name in tools},
+        "options": {name: _plain(value) for name, value in asked.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """An option's value as the card's JSON keeps it."""
+    if isinstance(value, TrainingSettings):
+        return value.stated()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _sha256(source: Path) -> str:
+    """Of a file; of a folder, that of the list of its files' own."""
+    if not source.is_dir():
+        return hashlib.sha256(source.read_bytes()).hexdigest()
+    from edgedet.export.hugging_face_folder import digests, open_folder
+
+    files = digests(open_folder(source, trust="code"))
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in files.items()).encode()).hexdigest()
+
+
+def _reduce_precision(
+    model: onnx.ModelProto, card: ModelCard, output: Path, options: ExportOptions, progress: Progress
+) -> tuple[onnx.ModelProto, ModelCard, list[str]]:
+    """The float graph in fp16 or int8, and the card that says what became of it."""
+    frames = _calibration_frames(card, options)
+    if options.precision == "fp16":
+        from edgedet.calibration.half import to_half
+
+        half = to_half(model, frames, progress=progress)
+        card = replace(card, precision="fp16", measured=card.measured | {"fp16": half.report})
+        counts = f"{half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
+        note = "; ".join([counts, *half.report["absent"].values()])
+        return half.model, card, [*(frames.warnings if frames is not None else ()), note]
+    from edgedet.calibration.judge import MapJudge
+    from edgedet.calibration.pipeline import QuantiseOptions, quantise
+    from edgedet.datasets import read_dataset
+
+    assert frames is not None
+    outputs = [value.name for value in model.graph.output]
+    judge = MapJudge(card, read_dataset(options.eval), outputs) if options.eval else None
+    quantised = quantise(
+        model,
+        card,
+        frames,
+        judge=judge,
+        options=QuantiseOptions(
+            target=options.target,
+            layers=options.int8_layers,
+            max_drop=options.max_drop,
+            over_budget=options.over_budget,
+            cache=output.with_name(f".{output.stem}.int8-cache"),
+        ),
+        progress=progress,
+    )
+    card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
+    if options.target == "cpu":
+        return quantised.model, card, list(quantised.warnings)
+    from edgedet.calibration.half import to_half
+
+    # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
+    half = to_half(quantised.model, frames, progress=progress)
+    card = replace(card, measured=card.measured | {"fp16": half.report})
+    note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
+    return half.model, card, [*quantised.warnings, note]
+
+
+def _calibration_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames | None:
+    if options.calib is None:
+        return None
+    from edgedet.calibration.data import CalibrationFrames
+    from edgedet.calibration.pictures import pictures_of
+
+    return CalibrationFrames(pictures_of(options.calib), card)

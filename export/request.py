@@ -1,0 +1,169 @@
+"""What can be refused before an export begins: each request check once, for the command and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from edgedet.engine_file import Container
+from edgedet.errors import (
+    ArtifactError,
+    CalibrationError,
+    CheckpointError,
+    DatasetError,
+    OutputError,
+    RuntimeUnavailableError,
+    UsageError,
+)
+from edgedet.export.options import ENGINE_SUFFIXES, GRAPH_SUFFIX, EngineOptions, ExportOptions
+from edgedet.files import require_writable_parent
+
+
+def check_request(
+    source: Path,
+    output: Path,
+    options: ExportOptions,
+    *,
+    engine: EngineOptions | None = None,
+    container: Container | None = None,
+) -> None:
+    """Check everything that can be checked before PyTorch is loaded, which takes seconds.
+
+    Args:
+        source: what is exported.
+        output: the file to write; missing folders above it are made.
+        options: of the graph.
+        engine: how to build an engine; None where nothing was said.
+        container: of an engine; None where nothing was said.
+
+    Raises:
+        CheckpointError, ArtifactError: no usable source.
+        OutputError: an output of another suffix, the source itself, or one that cannot be written.
+        CalibrationError: int8 without calibration images.
+        DatasetError: a dataset or frame source that is not there.
+        ReferenceBoxesError: boxes that cannot be compared with.
+        UsageError: options that do not go together.
+        RuntimeUnavailableError: an engine is wanted and TensorRT is not installed.
+    """
+    check_source(source, trust=options.trust)
+    _check_output(source, output)
+    _check_precision(output, options)
+    from edgedet.sources import is_there
+
+    for option, name in (("--calib", options.calib), ("--eval", options.eval)):
+        if name is not None and not is_there(name):
+            missing = "no file matches it" if any(letter in name for letter in "*?[") else "no such file or folder"
+            raise DatasetError(f"{option} {name}: {missing}")
+    if options.reference is not None:
+        from edgedet.reference.pictures import open_reference
+
+        open_reference(options.reference, options.reference_images)
+    _check_engine(output, engine, container)
+    require_writable_parent(output)
+
+
+def check_source(source: Path, *, trust: Literal["weights", "code"] = "weights") -> None:
+    """Fail before PyTorch is loaded, which takes seconds.
+
+    Raises:
+        CheckpointError: no file, or nothing in it (ArtifactError where it is named .onnx); a folder that holds no
+            detector.
+    """
+    kind = ArtifactError if source.suffix.lower() == GRAPH_SUFFIX else CheckpointError
+    if not source.exists():
+        raise kind(f"no such file: {source}")
+    if source.is_dir():
+        from edgedet.export.hugging_face_folder import open_folder
+
+        open_folder(source, trust=trust)
+        return
+    if source.suffix.lower() in ENGINE_SUFFIXES:
+        raise ArtifactError(
+            f"{source} is an engine, which is the end of the line; export from its checkpoint or graph"
+        )
+    try:
+        with source.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise kind(f"cannot read {source}: {error.strerror or error}") from error
+    if empty:
+        raise kind(f"{source} is empty; expected a checkpoint (.pt, .pth) or an ONNX file")
+
+
+def container_of(output: Path, container: Container | None = None) -> Container:
+    """Which container an engine at ``output`` gets: as said, else the bare plan for ``.plan``, edgedet's elsewhere.
+
+    >>> container_of(Path("model.plan")), container_of(Path("model.trt")), container_of(Path("model.trt"), "plan")
+    ('plan', 'file', 'plan')
+    """
+    if container is not None:
+        return container
+    return "plan" if output.suffix.lower() == ".plan" else "file"
+
+
+def require_calibration(calib: str | None) -> None:
+    """Check that int8 has images to calibrate with.
+
+    Raises:
+        CalibrationError: it has none.
+    """
+    if calib is None:
+        raise CalibrationError(
+            "INT8 needs calibration images: add --calib with a folder of about 100 pictures like those the device "
+            "will see (no labels needed), or use --precision fp16, which needs none"
+        )
+
+
+def require_int8(precision: str | None, asked: Sequence[str]) -> None:
+    """Check that options about INT8 (``--max-drop`` and the like), if any were ``asked``, have something to act on.
+
+    Raises:
+        UsageError: another precision.
+    """
+    if precision != "int8" and asked:
+        raise UsageError(
+            f"{asked[0]} is about INT8, but precision is {precision or 'fp32'}: add --int8 or drop {asked[0]}"
+        )
+
+
+def _check_output(source: Path, output: Path) -> None:
+    if output.suffix.lower() not in (GRAPH_SUFFIX, *ENGINE_SUFFIXES) and not output.is_dir():
+        raise OutputError(
+            f"{output}: the output's suffix decides what is made; use {GRAPH_SUFFIX} for a graph, or "
+            f"{' or '.join(ENGINE_SUFFIXES)} for a TensorRT engine"
+        )
+    if output.exists() and output.samefile(source):
+        raise OutputError(f"{output} is the source itself; choose another name with -o")
+
+
+def _check_precision(output: Path, options: ExportOptions) -> None:
+    if options.precision == "int8":
+        require_calibration(options.calib)
+    if options.int8_layers != "all":
+        return
+    require_int8(options.precision, ["--int8-layers"])
+    if output.suffix.lower() == GRAPH_SUFFIX and options.target == "cpu":
+        raise UsageError(
+            "--int8-layers all is for INT8 with --target tensorrt (or an engine); on a CPU the layers are found by "
+            "measuring which are faster"
+        )
+
+
+def _check_engine(output: Path, engine: EngineOptions | None, container: Container | None) -> None:
+    """What is asked of engines needs one, and an engine needs TensorRT."""
+    if output.suffix.lower() in ENGINE_SUFFIXES:
+        if find_spec("tensorrt") is None:
+            raise RuntimeUnavailableError(
+                f"building {output.name} needs TensorRT, which is not installed here (see edgedet doctor). Engines "
+                "are built on the machine that runs them: export to .onnx here, and build from that file there"
+            )
+        return
+    asked = ["container"] if container is not None else []
+    if engine is not None:
+        said = [field.name for field in fields(engine) if getattr(engine, field.name) != field.default]
+        asked += [name.removesuffix("_mib").replace("_", "-") for name in said] or ["optimization-level"]
+    if asked:
+        raise UsageError(f"--{asked[0]} is for engines, and {output.name} is a graph: drop it, or use -o OUT.trt")
