@@ -24,7 +24,7 @@ WAYS: dict[str, Callable[[Path], tuple[list[str], int]]] = {
         0,
     ),
 }
-"""What is called, and its exit status: those that work on a whole folder leave out what cannot be read, and say so."""
+"""What is called, and its exit status: those that go on with the rest of a folder say what they left out."""
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
