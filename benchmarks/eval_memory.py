@@ -30,6 +30,7 @@ from edgedet.datasets import Dataset
 from edgedet.datasets.rows import ProblemLog, Row, build_record
 from edgedet.detections import Detections
 from edgedet.evaluate.evaluation import evaluate
+from edgedet.image_file import read_image
 
 CLASSES = tuple(f"class {label}" for label in range(80))
 SIZE = (640, 480)
@@ -95,7 +96,7 @@ def by_pycocotools(dataset: Dataset, tick: Callable[[int], None]) -> float:
     found: list[dict[str, Any]] = []
     for index, (record, detections) in enumerate(zip(dataset.images, synthetic_answers(dataset), strict=True)):
         tick(index)
-        cv2.imread(str(record.path))
+        read_image(record.path)
         for (x1, y1, x2, y2), label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True):
             box = [x1, y1, x2 - x1, y2 - y1]
             entry = {"id": len(truth) + 1, "image_id": index + 1, "category_id": label, "iscrowd": 0}

@@ -16,6 +16,7 @@ from edgedet import Detector
 from edgedet.card import Precision
 from edgedet.errors import ArtifactError, SourceError, UsageError
 from edgedet.golden import golden_frame
+from edgedet.image_file import read_image
 from edgedet.runtimes.base import Array
 from edgedet.runtimes.tensorrt import TensorRTRuntime
 from edgedet.runtimes.tensorrt_library import import_tensorrt
@@ -220,13 +221,10 @@ class Trained:
         return work
 
     def _picture(self) -> Array:
-        import cv2
-
         path = min((self._data / "JPEGImages").glob("*.jpg"), default=None)
-        picture = None if path is None else cv2.imread(str(path))
-        if picture is None:
+        if path is None:
             raise SourceError(f"no picture in {self._data / 'JPEGImages'}")
-        return picture
+        return read_image(path)
 
     def _crowded_frame(self) -> Array:
         """1080p: NMS has as much to do as in earnest."""

@@ -138,10 +138,11 @@ def photograph() -> np.ndarray[Any, Any]:
     import cv2
 
     from edgedet.golden import golden_frame
+    from edgedet.image_file import read_image
 
     for path in sorted((SHARED / "data/coco128/val2017").glob("*.jpg")):
-        image = cv2.imread(str(path))
-        if image is not None and image.shape[1] > image.shape[0]:
+        image = read_image(path)
+        if image.shape[1] > image.shape[0]:
             return cv2.resize(image, FRAME_SIZE, interpolation=cv2.INTER_CUBIC)
     return golden_frame(1, FRAME_SIZE[1], FRAME_SIZE[0])
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
-from edgedet.parity import pairwise_iou
 
 LEAST_SCORE = 0.05
 """Detections below this do not count on either side."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -154,28 +153,6 @@ class Network:
         duplicate = onnx.ModelProto()
         duplicate.CopyFrom(self.model)
         return Network(duplicate)
-
-    def walk_up(self, tensor: str) -> Iterator[onnx.NodeProto]:
-        """Every node that ``tensor`` depends on, nearest first."""
-        seen: set[str] = set()
-        queue = [tensor]
-        while queue:
-            node = self.producer.get(queue.pop(0))
-            if node is not None and node.name not in seen:
-                seen.add(node.name)
-                yield node
-                queue.extend(node.input)
-
-    def walk_down(self, tensor: str) -> Iterator[onnx.NodeProto]:
-        """Every node that depends on ``tensor``, nearest first."""
-        seen: set[str] = set()
-        queue = [tensor]
-        while queue:
-            for node in self.consumers.get(queue.pop(0), ()):
-                if node.name not in seen:
-                    seen.add(node.name)
-                    yield node
-                    queue.extend(node.output)
 
 
 def prepare(model: onnx.ModelProto, *, quantised: Literal["refuse", "allow"] = "refuse") -> Network:

@@ -1,6 +1,9 @@
-"""What a file is by its first bytes, for files that are given in place of a model."""
+"""What a file is by its name, and by its first bytes where it is given in place of a model."""
 
 from __future__ import annotations
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+"""Of pictures OpenCV decodes, in small letters, the commonest first."""
 
 SIGNS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "a JPEG image"),

@@ -35,6 +35,11 @@ def require_writable_parent(path: str | Path) -> Path:
     return path
 
 
+def user_cache() -> Path:
+    """Folder for what is quicker to keep than to make again; it may not be there yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedet"
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it into place on success, remove it otherwise.

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedet.errors import ArtifactError
-from edgedet.protobuf import Content, DamagedError, fields, text
-
-# Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-MODEL_GRAPH, MODEL_OPSET = 7, 8
-GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
-NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_OP_TYPE = 1, 2, 3, 4
-TENSOR_DATA_TYPE, TENSOR_NAME = 2, 8
-OPSET_DOMAIN, OPSET_VERSION = 1, 2
-FLOAT16 = 10
+from edgedet import onnx_fields as proto
+from edgedet.onnx_file import mapped_onnx
+from edgedet.protobuf import Content, fields, text
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with nearly all of a detector's arithmetic: where their weights are stored low, it pays."""
@@ -64,14 +56,8 @@ def read_layers(path: str | Path) -> GraphLayers:
     Raises:
         ArtifactError: not an ONNX file, or one that ends too early.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return parse_layers(content)
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
-    except (DamagedError, ValueError) as error:  # ValueError: mmap of an empty file
-        raise ArtifactError(f"{path} is not a complete ONNX file ({error}); copy or export it again") from None
+    with mapped_onnx(path) as content:
+        return parse_layers(content)
 
 
 def parse_layers(content: Content) -> GraphLayers:
@@ -84,16 +70,16 @@ def parse_layers(content: Content) -> GraphLayers:
     for field, value in fields(content, 0, len(content)):
         if isinstance(value, int):
             continue
-        if field == MODEL_OPSET:
+        if field == proto.MODEL_OPSET:
             domain, version = _opset(content, *value)
             opset = version if domain in ("", "ai.onnx") else opset
-        elif field == MODEL_GRAPH:
+        elif field == proto.MODEL_GRAPH:
             for part, place in fields(content, *value):
                 if isinstance(place, int):
                     continue
-                if part == GRAPH_NODE:
+                if part == proto.GRAPH_NODE:
                     nodes.append(read_node(content, *place))
-                elif part == GRAPH_INITIALIZER:
+                elif part == proto.GRAPH_INITIALIZER:
                     name, kind = _initializer(content, *place)
                     kinds[name] = kind
     return GraphLayers(opset, tuple(nodes), layer_precisions(nodes, kinds))
@@ -123,7 +109,7 @@ def layer_precisions(nodes: list[Node], kinds: Mapping[str, int]) -> dict[str, s
         elif quantised[1]:
             layers[name] = "int8 weights"
         elif weight in kinds:
-            layers[name] = "fp16" if kinds[weight] == FLOAT16 else "fp32"
+            layers[name] = "fp16" if proto.ELEMENT_TYPES.get(kinds[weight]) == "float16" else "fp32"
         # A product of two activations (attention) has no weights; its precision is that of its neighbours.
     return layers
 
@@ -141,13 +127,13 @@ def read_node(content: Content, start: int, end: int) -> Node:
     for field, value in fields(content, start, end):
         if isinstance(value, int):
             continue
-        if field == NODE_INPUT:
+        if field == proto.NODE_INPUT:
             inputs.append(text(content, *value))
-        elif field == NODE_OUTPUT:
+        elif field == proto.NODE_OUTPUT:
             outputs.append(text(content, *value))
-        elif field == NODE_NAME:
+        elif field == proto.NODE_NAME:
             name = text(content, *value)
-        elif field == NODE_OP_TYPE:
+        elif field == proto.NODE_OP_TYPE:
             op = text(content, *value)
     return Node(name, op, tuple(inputs), tuple(outputs))
 
@@ -155,9 +141,9 @@ def read_node(content: Content, start: int, end: int) -> Node:
 def _initializer(content: Content, start: int, end: int) -> tuple[str, int]:
     name, kind = "", 0
     for field, value in fields(content, start, end):
-        if field == TENSOR_DATA_TYPE and isinstance(value, int):
+        if field == proto.TENSOR_DATA_TYPE and isinstance(value, int):
             kind = value
-        elif field == TENSOR_NAME and not isinstance(value, int):
+        elif field == proto.TENSOR_NAME and not isinstance(value, int):
             name = text(content, *value)
     return name, kind
 
@@ -165,8 +151,8 @@ def _initializer(content: Content, start: int, end: int) -> tuple[str, int]:
 def _opset(content: Content, start: int, end: int) -> tuple[str, int]:
     domain, version = "", 0
     for field, value in fields(content, start, end):
-        if field == OPSET_DOMAIN and not isinstance(value, int):
+        if field == proto.OPSET_DOMAIN and not isinstance(value, int):
             domain = text(content, *value)
-        elif field == OPSET_VERSION and isinstance(value, int):
+        elif field == proto.OPSET_VERSION and isinstance(value, int):
             version = value
     return domain, version

@@ -6,29 +6,15 @@ Walks ``ModelProto`` over a memory map, skipping what it does not need: about a 
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedet import onnx_fields as proto
 from edgedet.errors import ArtifactError
 from edgedet.protobuf import Content, DamagedError, fields, text
-
-# Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-MODEL_IR_VERSION, MODEL_PRODUCER, MODEL_GRAPH, MODEL_METADATA = 1, 2, 7, 14
-GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 5, 11, 12
-TENSOR_NAME = 8
-
-ELEMENT_TYPES = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    6: "int32",
-    7: "int64",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-}
-"""TensorProto.DataType to NumPy's names, those that detectors take or give."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +36,34 @@ class OnnxFile:
     outputs: tuple[GraphTensor, ...]
 
 
+@contextmanager
+def mapped_onnx(path: str | Path) -> Iterator[Content]:
+    """The bytes of an ONNX file, mapped and not read, for a block that walks them.
+
+    Raises:
+        ArtifactError: it cannot be opened or is empty, or the block found it damaged (``DamagedError``).
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
+                raise ArtifactError(f"{path} is empty; copy or export it again")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                yield content
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    except DamagedError as error:
+        raise ArtifactError(f"{path} is not a complete ONNX file ({error}); copy or export it again") from None
+
+
 def read_onnx(path: str | Path) -> OnnxFile:
     """Read metadata, inputs and outputs of an ONNX file.
 
     Raises:
         ArtifactError: not an ONNX file, or one that ends too early.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _read_model(content)
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
-    except DamagedError as error:
-        raise ArtifactError(f"{path} is not a complete ONNX file ({error}); copy or export it again") from None
+    with mapped_onnx(path) as content:
+        return _read_model(content)
 
 
 def _read_model(content: Content) -> OnnxFile:
@@ -73,12 +73,12 @@ def _read_model(content: Content) -> OnnxFile:
     for field, value in fields(content, 0, len(content)):
         if isinstance(value, int):
             continue
-        if field == MODEL_METADATA:
+        if field == proto.MODEL_METADATA:
             entry = dict(_strings(content, *value))
-            metadata[entry.get(1, "")] = entry.get(2, "")
-        elif field == MODEL_PRODUCER:
+            metadata[entry.get(proto.METADATA_KEY, "")] = entry.get(proto.METADATA_VALUE, "")
+        elif field == proto.MODEL_PRODUCER:
             producer = text(content, *value)
-        elif field == MODEL_GRAPH:
+        elif field == proto.MODEL_GRAPH:
             graph = value
     if graph is None:
         raise DamagedError("it holds no graph")
@@ -86,12 +86,12 @@ def _read_model(content: Content) -> OnnxFile:
     for field, value in fields(content, *graph):
         if isinstance(value, int):
             continue
-        if field == GRAPH_INPUT:
+        if field == proto.GRAPH_INPUT:
             inputs.append(read_tensor(content, *value))
-        elif field == GRAPH_OUTPUT:
+        elif field == proto.GRAPH_OUTPUT:
             outputs.append(read_tensor(content, *value))
-        elif field == GRAPH_INITIALIZER:
-            initializers.add(dict(_strings(content, *value, only=TENSOR_NAME)).get(TENSOR_NAME))
+        elif field == proto.GRAPH_INITIALIZER:
+            initializers.add(dict(_strings(content, *value, only=proto.TENSOR_NAME)).get(proto.TENSOR_NAME))
     if not outputs:
         raise DamagedError("its graph has no outputs")
     return OnnxFile(
@@ -112,21 +112,26 @@ def _messages(content: Content, start: int, end: int, wanted: int) -> Iterator[t
 
 
 def read_tensor(content: Content, start: int, end: int) -> GraphTensor:
-    """ValueInfoProto: name = 1, type = 2 (tensor_type = 1: elem_type = 1, shape = 2: dim = 1: dim_value = 1)."""
+    """The ValueInfoProto in ``content[start:end]``: name, element type and shape of an input, output or value."""
     name, dtype = "", "unknown"
     shape: list[int | None] = []
     for field, value in fields(content, start, end):
         if isinstance(value, int):
             continue
-        if field == 1:
+        if field == proto.VALUE_NAME:
             name = text(content, *value)
-        elif field == 2:
-            for tensor_type in _messages(content, *value, wanted=1):
+        elif field == proto.VALUE_TYPE:
+            for tensor_type in _messages(content, *value, wanted=proto.TYPE_TENSOR):
                 for inner, inner_value in fields(content, *tensor_type):
                     if isinstance(inner_value, int):
-                        dtype = ELEMENT_TYPES.get(inner_value, "unknown") if inner == 1 else dtype
-                    elif inner == 2:
-                        for dimension in _messages(content, *inner_value, wanted=1):
-                            sizes = [size for number, size in fields(content, *dimension) if number == 1]
-                            shape.append(sizes[0] if sizes and isinstance(sizes[0], int) else None)
+                        known = proto.ELEMENT_TYPES.get(inner_value, "unknown")
+                        dtype = known if inner == proto.TENSOR_TYPE_ELEMENT else dtype
+                    elif inner == proto.TENSOR_TYPE_SHAPE:
+                        shape += _sides(content, *inner_value)
     return GraphTensor(name, dtype, tuple(shape))
+
+
+def _sides(content: Content, start: int, end: int) -> Iterator[int | None]:
+    for dimension in _messages(content, start, end, wanted=proto.SHAPE_DIMENSION):
+        sizes = [size for number, size in fields(content, *dimension) if number == proto.DIMENSION_VALUE]
+        yield sizes[0] if sizes and isinstance(sizes[0], int) else None

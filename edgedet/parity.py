@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.box_overlap import pairwise_iou
+
 if TYPE_CHECKING:
     from edgedet.detections import Detections
 
@@ -105,22 +107,6 @@ class ParityReport:
     def agrees(self, required: float) -> bool:
         """Whether the shares reach ``required``; two that find nothing have not been shown to agree."""
         return self.share is not None and self.share >= required
-
-
-def pairwise_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Intersection over union of every box with every other: [N, 4] and [M, 4] (x1, y1, x2, y2) to [N, M].
-
-    In float64: at IoU 0.99 of small boxes, float32's rounding is not far from the tolerance.
-    Two empty boxes at the same place overlap fully, so a detection always equals itself.
-    """
-    a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
-    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
-    shared = sides[..., 0] * sides[..., 1]
-    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
-    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
-    union = area_a + area_b - shared
-    same = np.all(a == b, axis=-1)
-    return np.where(union > 0, shared / np.where(union > 0, union, 1), same)
 
 
 def match_detections(

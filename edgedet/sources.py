@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import SourceError
+from edgedet.file_signs import IMAGE_SUFFIXES
 from edgedet.frames import Frame, Unreadable
 from edgedet.image_file import read_image
 from edgedet.video import Video
@@ -30,7 +31,6 @@ __all__ = [
     "read_image",
 ]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 VIDEO_SUFFIXES = (
     ".mp4",
     ".avi",

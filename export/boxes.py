@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +14,7 @@ LARGEST_LOG_SCALE = math.log(1000.0 / 16)
 
 
 def split_last(graph: GraphBuilder, tensor: str, parts: int, *, name: str) -> tuple[str, ...]:
-    """[..., parts * n] into ``parts`` tensors [..., n], by slicing (Split's attributes changed over opsets)."""
+    """[..., parts * n] into ``parts`` tensors [..., n]."""
     return graph.ops("Split", tensor, name=name, outputs=parts, axis=-1)
 
 
@@ -75,8 +73,3 @@ def shortest_box_side(graph: GraphBuilder, boxes: str, *, name: str) -> str:
 def box_columns(graph: GraphBuilder, boxes: str, *, name: str) -> tuple[str, ...]:
     """[..., 4] corners to four tensors [..., 1]."""
     return split_last(graph, boxes, 4, name=name)
-
-
-def as_constant(graph: GraphBuilder, array: Sequence[float] | NDArray[Any]) -> str:
-    """A float32 constant."""
-    return graph.constant(np.asarray(array, np.float32))

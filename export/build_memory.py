@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedet import onnx_fields as proto
 from edgedet.errors import ArtifactError
 from edgedet.graph_layers import Node, read_node
 from edgedet.machine import memory
@@ -36,11 +37,6 @@ GPU_CONTEXT = 300 * MIB
 """CUDA's own on a GPU with memory of its own; elsewhere it is part of the above."""
 UNROLLED = 9
 """A 3x3 convolution as a matrix product repeats every input nine times."""
-
-# Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-MODEL_GRAPH = 7
-GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE_INFO = 1, 5, 11, 12, 13
-TENSOR_NAME = 8
 
 
 @dataclass(frozen=True)
@@ -125,17 +121,17 @@ def _measure(graph: bytes) -> GraphSize:
     tensors: dict[str, GraphTensor] = {}
     nodes: list[Node] = []
     for field, value in fields(graph, 0, len(graph)):
-        if field != MODEL_GRAPH or isinstance(value, int):
+        if field != proto.MODEL_GRAPH or isinstance(value, int):
             continue
         for part, place in fields(graph, *value):
             if isinstance(place, int):
                 continue
-            if part == GRAPH_INITIALIZER:
+            if part == proto.GRAPH_INITIALIZER:
                 weights[_name(graph, *place)] = place[1] - place[0]
-            elif part in (GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE_INFO):
+            elif part in (proto.GRAPH_INPUT, proto.GRAPH_OUTPUT, proto.GRAPH_VALUE_INFO):
                 tensor = read_tensor(graph, *place)
                 tensors[tensor.name] = tensor
-            elif part == GRAPH_NODE:
+            elif part == proto.GRAPH_NODE:
                 nodes.append(read_node(graph, *place))
     sizes = {name: _bytes(tensor) for name, tensor in tensors.items() if name not in weights}
     made = [name for node in nodes for name in node.outputs if name]
@@ -167,7 +163,7 @@ def _bytes(tensor: GraphTensor) -> int:
 
 
 def _name(graph: bytes, start: int, end: int) -> str:
-    found = [value for field, value in fields(graph, start, end) if field == TENSOR_NAME]
+    found = [value for field, value in fields(graph, start, end) if field == proto.TENSOR_NAME]
     return text(graph, *found[0]) if found and not isinstance(found[0], int) else ""
 
 

@@ -22,7 +22,7 @@ from edgedet.export.nms import add_all_labels_nms, add_per_class_nms, keep_above
 from edgedet.export.proposals import Level, ProposalRule, add_proposals, proposal_count
 from edgedet.export.roi_pooling import PooledLevel, add_roi_align, pooled_levels
 from edgedet.export.roi_products import ProductsHead, add_roi_products, columns_first, products_pay
-from edgedet.export.torch_graph import scale_first_convolution, swap_colours, to_onnx
+from edgedet.export.torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_onnx
 from edgedet.geometry import shortest_side_size
 
 SIZE_DIVISIBLE = 32
@@ -43,8 +43,8 @@ class Network(nn.Module):
         objectness, deltas = self.head(list(features.values()))
         return (
             *(features[name] for name in self.pooled),
-            *(_rows(level, 1).flatten(1) for level in objectness),
-            *(_rows(level, 4) for level in deltas),
+            *(anchor_rows(level, 1).flatten(1) for level in objectness),
+            *(anchor_rows(level, 4) for level in deltas),
         )
 
 
@@ -93,11 +93,6 @@ def feature_levels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """The backbone's levels by name; a single one is called "0"."""
     features = backbone(images)
     return {"0": features} if isinstance(features, Tensor) else dict(features)
-
-
-def _rows(tensor: Tensor, columns: int) -> Tensor:
-    """[N, anchors * columns, H, W] to [N, H * W * anchors, columns]."""
-    return tensor.permute(0, 2, 3, 1).reshape(tensor.shape[0], -1, columns)
 
 
 def resize_rule(model: faster_rcnn.FasterRCNN) -> ResizeRule:

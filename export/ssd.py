@@ -14,7 +14,7 @@ from edgedet.export.family import Exported, GraphOptions, output_spec
 from edgedet.export.graph import GraphBuilder
 from edgedet.export.image_input import add_image_input, pixel_factor
 from edgedet.export.nms import add_per_class_nms, keep_above
-from edgedet.export.torch_graph import scale_first_convolution, swap_colours, to_onnx
+from edgedet.export.torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_onnx
 
 
 class Network(nn.Module):
@@ -30,20 +30,17 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = list(self.backbone(images).values())
         return (
-            torch.cat([_rows(layer(map_), 4) for layer, map_ in zip(self.box_layers, features, strict=True)], 1),
+            torch.cat(
+                [anchor_rows(layer(map_), 4) for layer, map_ in zip(self.box_layers, features, strict=True)], 1
+            ),
             torch.cat(
                 [
-                    _rows(layer(map_), self.num_classes)
+                    anchor_rows(layer(map_), self.num_classes)
                     for layer, map_ in zip(self.class_layers, features, strict=True)
                 ],
                 1,
             ),
         )
-
-
-def _rows(tensor: Tensor, columns: int) -> Tensor:
-    """[N, anchors * columns, H, W] to [N, H * W * anchors, columns]."""
-    return tensor.permute(0, 2, 3, 1).reshape(tensor.shape[0], -1, columns)
 
 
 def export(model: ssd.SSD, options: GraphOptions) -> Exported:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from edgedet.export.build_watch import make_monitor, run_cancellable
 from edgedet.export.engine_precision import EnginePrecision, read_precision, require_precision
 from edgedet.export.layer_times import measure_layers
 from edgedet.export.options import BUILD_DEFAULTS, Compatibility, EngineOptions, Progress, silent
-from edgedet.files import atomic_path
+from edgedet.files import atomic_path, user_cache
 from edgedet.graph_layers import parse_layers
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.tensorrt_library import import_tensorrt, make_builder, make_runtime
@@ -245,9 +244,8 @@ def workspace_bytes(options: EngineOptions, free: Memory | None) -> int:
 
 def default_timing_cache(version: str, host: Host) -> Path:
     """Where measured kernels are kept; they hold for one TensorRT version and one kind of GPU."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedet"
     device = "".join(letter if letter.isalnum() else "-" for letter in host.device or "gpu")
-    return folder / f"timing-{version}-{device}-{host.compute_capability}.cache"
+    return user_cache() / f"timing-{version}-{device}-{host.compute_capability}.cache"
 
 
 def _load_timing_cache(config: Any, path: Path) -> Any:

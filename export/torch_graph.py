@@ -64,6 +64,19 @@ def swap_colours(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def anchor_rows(tensor: Tensor, columns: int) -> Tensor:
+    """What a head gives at every place, as one row for each anchor.
+
+    Args:
+        tensor: [N, anchors * columns, H, W].
+        columns: values of an anchor.
+
+    Returns:
+        [N, H * W * anchors, columns].
+    """
+    return tensor.permute(0, 2, 3, 1).reshape(tensor.shape[0], -1, columns)
+
+
 def scale_first_convolution(model: onnx.ModelProto, factor: ArrayLike) -> onnx.ModelProto:
     """Let a network take its image divided by ``factor``, a number or one per channel [3]: a multiplication less
     to run. As :func:`swap_colours`.

@@ -77,7 +77,7 @@ def _image_paths(source: str) -> list[Path] | None:
     folder, _, split = source.rpartition(":")
     if "://" in source or not (Path(source).is_dir() or (folder and split and Path(folder).exists())):
         return None
-    from edgedet.sources import IMAGE_SUFFIXES
+    from edgedet.file_signs import IMAGE_SUFFIXES
 
     if Path(source).is_dir():
         images = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)

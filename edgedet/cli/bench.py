@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 
-from edgedet.cli.values import positive_integer
+from edgedet.cli.values import list_of, positive_integer, positive_number, whole_number
 
 EXAMPLES = """\
 examples:
@@ -20,31 +20,7 @@ examples:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    if text == "none":
-        return ()
-    try:
-        values = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        values = (0,)
-    if min(values) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected numbers from 1 up, separated by commas, or none")
-    return values
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0")
-    return value
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 0 up")
-    return int(text)
+    return () if text == "none" else list_of(positive_integer)(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,12 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument(
         "--min-frames", type=positive_integer, default=100, metavar="N", help="frames at least (100)"
     )
-    rules.add_argument("--seconds", type=_positive, default=10.0, metavar="S", help="time at least (10)")
-    rules.add_argument("--max-seconds", type=_positive, metavar="S", help="time at most (six times --seconds)")
+    rules.add_argument("--seconds", type=positive_number, default=10.0, metavar="S", help="time at least (10)")
+    rules.add_argument(
+        "--max-seconds", type=positive_number, metavar="S", help="time at most (six times --seconds)"
+    )
     parts = parser.add_argument_group("parts")
     parts.add_argument("--batches", type=_numbers, default=(1, 4), metavar="N,N", help="batch sizes, or none (1,4)")
     parts.add_argument("--streams", type=_numbers, default=(1, 2), metavar="N,N", help="streams, or none (1,2)")
-    parts.add_argument("--cold-starts", type=_whole, default=3, metavar="N", help="fresh processes, or 0 (3)")
+    parts.add_argument("--cold-starts", type=whole_number, default=3, metavar="N", help="fresh processes, or 0 (3)")
     parser.add_argument("--json", metavar="OUT", help="write the result here; - prints it instead of the summary")
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 
 from edgedet.cli.progress import Progress
-from edgedet.cli.values import class_names, whole_number
+from edgedet.cli.values import class_names, share, whole_number
 from edgedet.errors import UsageError
 
 EXAMPLES = """\
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--exclude", metavar="MARKS", type=_marks, default=(), help=f"Open Images boxes marked {', '.join(MARKS)}"
     )
     parser.add_argument(
-        "--split", metavar="X", type=_share, help="share of the pictures that becomes train, rest val"
+        "--split", metavar="X", type=share, help="share of the pictures that becomes train, rest val"
     )
     parser.add_argument("--seed", metavar="N", type=whole_number, help="which pictures (0)")
     parser.add_argument("--link", action="store_true", help="link to the pictures instead of copying them")
@@ -100,13 +99,3 @@ def _marks(text: str) -> tuple[str, ...]:
     if unknown or not marks:
         raise argparse.ArgumentTypeError(f"{text!r}: expected marks out of {', '.join(MARKS)}")
     return marks
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.8")
-    return value

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import MissingDependencyError, OutputError, UsageError
+from edgedet.file_signs import IMAGE_SUFFIXES
 from edgedet.files import atomic_path, require_writable_parent
-from edgedet.sources import IMAGE_SUFFIXES, Frame
+from edgedet.sources import Frame
 
 Picture = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from edgedet.cli.values import fraction
+from edgedet.cli.values import fraction, positive_number
 
 EXAMPLES = """\
 examples:
@@ -19,24 +19,14 @@ DEFAULT_TITLE = "Detector trade-offs"
 DEFAULT_PERCENTILE = "p90"
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="results (.json) and folders of sweeps")
     parser.add_argument("-o", "--output", default="report.html", metavar="OUT", help="page to write (report.html)")
     parser.add_argument("--title", default=DEFAULT_TITLE, help="headline of the page")
     budget = parser.add_argument_group("budget")
-    budget.add_argument("--budget-ms", type=_positive, metavar="MS", help="latency a frame may take")
-    budget.add_argument("--budget-watts", type=_positive, metavar="W", help="power it may draw")
+    budget.add_argument("--budget-ms", type=positive_number, metavar="MS", help="latency a frame may take")
+    budget.add_argument("--budget-watts", type=positive_number, metavar="W", help="power it may draw")
     budget.add_argument("--min-map", type=fraction, metavar="X", help="accuracy it must have")
     budget.add_argument(
         "--percentile",

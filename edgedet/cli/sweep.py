@@ -9,7 +9,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, positive_integer
+from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, list_of, positive_integer
 
 if TYPE_CHECKING:
     from edgedet.sweep.grid import Weights
@@ -20,13 +20,6 @@ examples:
   edgedet sweep best.pt --eval val.json --imgsz 320,480 --precision fp32,int8 --calib photos/ -o sweep/
   edgedet report sweep/ --budget-ms 15 -o report.html
 """
-
-
-def _list_of(kind: Any) -> Any:
-    def parse(text: str) -> tuple[Any, ...]:
-        return tuple(kind(part.strip()) for part in text.split(","))
-
-    return parse
 
 
 def _precision(text: str) -> str:
@@ -44,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for results and artifacts")
     axes = parser.add_argument_group("the grid (values separated by commas)")
     axes.add_argument(
-        "--imgsz", type=_list_of(canvas_size), default=(), metavar="SIZES", help="SIDE or HEIGHTxWIDTH"
+        "--imgsz", type=list_of(canvas_size), default=(), metavar="SIZES", help="SIDE or HEIGHTxWIDTH"
     )
     axes.add_argument(
-        "--proposals", type=_list_of(positive_integer), default=(), metavar="N,N", help="two-stage only"
+        "--proposals", type=list_of(positive_integer), default=(), metavar="N,N", help="two-stage only"
     )
-    axes.add_argument("--precision", type=_list_of(_precision), default=("fp32",), metavar="P,P", help="fp32")
-    axes.add_argument("--conf", type=_list_of(fraction), default=(), metavar="X,X", help="score thresholds")
+    axes.add_argument("--precision", type=list_of(_precision), default=("fp32",), metavar="P,P", help="fp32")
+    axes.add_argument("--conf", type=list_of(fraction), default=(), metavar="X,X", help="score thresholds")
     data = parser.add_argument_group("data")
     data.add_argument("--eval", metavar="DATASET", help="labelled images that judge")
     data.add_argument("--calib", metavar="SOURCE", help="what sets INT8 ranges: images, a dataset, a video")

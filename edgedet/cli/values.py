@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 LARGEST_SIDE = 16384
+ENDLESS = 1e9
+"""Nobody means that many seconds, milliseconds or watts."""
+
+Value = TypeVar("Value")
 
 
 def fraction(text: str) -> float:
@@ -16,13 +22,55 @@ def fraction(text: str) -> float:
     >>> fraction("0.25")
     0.25
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
+
+
+def share(text: str) -> float:
+    """A number between 0 and 1, and neither of them.
+
+    >>> share("0.8")
+    0.8
+    """
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.8")
+    return value
+
+
+def positive_number(text: str) -> float:
+    """A number above 0, such as seconds or watts.
+
+    >>> positive_number("2.5")
+    2.5
+    """
+    value = _number(text)
+    if not 0 < value < ENDLESS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _number(text: str) -> float:
+    """NaN, which no range holds, for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def list_of(kind: Callable[[str], Value]) -> Callable[[str], tuple[Value, ...]]:
+    """A parser of values separated by commas, each of them parsed by ``kind``.
+
+    >>> list_of(whole_number)("1, 4")
+    (1, 4)
+    """
+
+    def parse(text: str) -> tuple[Value, ...]:
+        return tuple(kind(part.strip()) for part in text.split(","))
+
+    return parse
 
 
 def positive_integer(text: str) -> int:

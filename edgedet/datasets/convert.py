@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from edgedet.errors import DatasetError, OutputError
 from edgedet.files import require_writable_parent
 
 Target = Literal["coco", "yolo", "voc", "openimages", "annotation"]
-TARGETS: tuple[Target, ...] = get_args(Target)
 Pictures = Literal["copy", "link"]
 DEFAULT_SPLIT = "train"
 _CARRIED: dict[Target, frozenset[str]] = {

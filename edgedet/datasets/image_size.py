@@ -6,11 +6,11 @@ import struct
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"})
-
 # Start-of-frame markers; C4, C8 and CC lie in their range and mean other things (ITU-T T.81, table B.1).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+# Of an extended WebP: it may be turned by its EXIF data, or its frames may be smaller than its canvas.
+_WEBP_EXIF, _WEBP_MOVES = 0x08, 0x02
 _EXIF_ORIENTATION = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 
@@ -26,7 +26,8 @@ class ImageSize(NamedTuple):
 def read_image_size(path: Path) -> ImageSize | None:
     """Size of the decoded frame, or None where the file is not a picture.
 
-    JPEG (with the EXIF orientation OpenCV applies), PNG and BMP from their headers; anything else is decoded.
+    JPEG (with the EXIF orientation OpenCV applies), PNG, WebP and BMP from their headers, so that one that is cut
+    off has a size too, and is refused where it is decoded; anything else is decoded.
     """
     try:
         with path.open("rb") as file:
@@ -39,6 +40,8 @@ def read_image_size(path: Path) -> ImageSize | None:
             if start[:2] == b"BM" and start[14:18] == b"\x28\x00\x00\x00":
                 width, height = struct.unpack("<ii", start[18:26])
                 return _sides(width, abs(height))
+            if start[:4] == b"RIFF" and start[8:12] == b"WEBP" and (size := _webp(start)) is not None:
+                return size
     except (OSError, struct.error):
         return None
     return _decoded(path)
@@ -48,6 +51,20 @@ def _sides(width: int, height: int, turned: bool = False) -> ImageSize | None:
     if width <= 0 or height <= 0:
         return None
     return ImageSize(height, width, True) if turned else ImageSize(width, height)
+
+
+def _webp(start: bytes) -> ImageSize | None:
+    """From the first 32 bytes (RFC 9649, 2.5 to 2.7); None where only decoding tells."""
+    kind = start[12:16]
+    if kind == b"VP8 " and start[23:26] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", start, 26)
+        return _sides(width & 0x3FFF, height & 0x3FFF)
+    if kind == b"VP8L" and start[20:21] == b"\x2f":
+        (sides,) = struct.unpack_from("<I", start, 21)
+        return _sides((sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1)
+    if kind == b"VP8X" and len(start) >= 30 and not start[20] & (_WEBP_EXIF | _WEBP_MOVES):
+        return _sides(int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1)
+    return None
 
 
 def _jpeg(file: BinaryIO) -> ImageSize | None:

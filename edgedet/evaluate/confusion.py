@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.box_overlap import overlap
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.detections import Detections
-from edgedet.evaluate.matching import MIN_IOU, counted_objects, overlap
+from edgedet.evaluate.matching import MIN_IOU, counted_objects
 
 ENOUGH_OBJECTS = 5
 """Objects of a class that have to be found before it is said what they are called."""

@@ -11,6 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.box_overlap import overlap
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.detections import Detections
 
@@ -47,7 +48,7 @@ def match_image(
         objects = np.flatnonzero((record.labels == label) & ~record.crowd)
         crowds = np.flatnonzero((record.labels == label) & record.crowd)
         iou = overlap(boxes[mine], record.boxes[objects], over="union")
-        covered = overlap(boxes[mine], record.boxes[crowds], over="detection").max(axis=1, initial=0.0)
+        covered = overlap(boxes[mine], record.boxes[crowds], over="first").max(axis=1, initial=0.0)
         for row, detection in enumerate(mine):
             best = int(iou[row].argmax()) if len(objects) else -1
             if best >= 0 and iou[row, best] >= min_iou:
@@ -59,14 +60,3 @@ def match_image(
             elif covered[row] >= min_iou:
                 states[detection] = State.IGNORED
     return states, found
-
-
-def overlap(first: NDArray[np.float64], second: NDArray[np.float64], *, over: str) -> NDArray[np.float64]:
-    """Shared area of every pair of boxes, [N, 4] and [M, 4] to [N, M], as a share of the union or of the first."""
-    a, b = first[:, None], second[None]
-    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
-    shared = sides[..., 0] * sides[..., 1]
-    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
-    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
-    whole = area_a + area_b - shared if over == "union" else np.broadcast_to(area_a, shared.shape)
-    return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)

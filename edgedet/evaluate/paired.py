@@ -16,9 +16,9 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.box_overlap import overlap
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.detections import Detections
-from edgedet.evaluate.matching import overlap
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -109,7 +109,7 @@ def _match_class(
     objects = record.boxes[(record.labels == label) & ~record.crowd]
     crowds = record.boxes[(record.labels == label) & record.crowd]
     iou = overlap(boxes, objects, over="union")
-    covered = overlap(boxes, crowds, over="detection").max(axis=1, initial=0.0)
+    covered = overlap(boxes, crowds, over="first").max(axis=1, initial=0.0)
     free = np.ones((len(IOU_THRESHOLDS), len(objects)), np.bool_)
     matched = np.zeros((len(IOU_THRESHOLDS), len(boxes)), np.bool_)
     every = np.arange(len(IOU_THRESHOLDS))

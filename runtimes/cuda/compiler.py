@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from edgedet.errors import OutputError, RuntimeUnavailableError
-from edgedet.files import atomic_path
+from edgedet.files import atomic_path, user_cache
 from edgedet.runtimes.cuda.device import INSTALL
 
 FOLDER = Path(__file__).parent
@@ -63,8 +62,7 @@ def cached_kernels(source: str, capability: str) -> bytes:
     version = nvrtc_version()
     digest = hashlib.sha256(b"\0".join((FOLDER / name).read_bytes() for name in (source, HEADER)))
     digest.update(" ".join((version, capability, *OPTIONS)).encode())
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedet"
-    path = folder / f"{Path(source).stem}-{capability}-{digest.hexdigest()[:16]}.cubin"
+    path = user_cache() / f"{Path(source).stem}-{capability}-{digest.hexdigest()[:16]}.cubin"
     try:
         kept = path.read_bytes()
     except OSError:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgedet.parity import Tolerance, match_detections, pairwise_iou, summarise
+from edgedet.parity import Tolerance, match_detections, summarise
 
 
 class Found:
@@ -119,12 +119,6 @@ def test_frames_add_up_and_the_worst_differences_are_kept() -> None:
     assert report.worst_score_difference == pytest.approx(0.0004, abs=1e-6)
     assert report.worst_corner_difference == pytest.approx(0.25)
     assert report.worst_iou == pytest.approx(100 / 100.25)
-
-
-def test_iou_of_known_boxes() -> None:
-    first = np.array([[0, 0, 10, 10], [5, 5, 5, 5]], np.float32)
-    second = np.array([[5, 0, 15, 10], [20, 20, 30, 30], [5, 5, 5, 5]], np.float32)
-    assert pairwise_iou(first, second) == pytest.approx(np.array([[1 / 3, 0, 0], [0, 0, 1]]))
 
 
 ROWS = st.lists(

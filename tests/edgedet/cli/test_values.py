@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgedet.cli.values import class_names
+from edgedet.cli.values import (
+    class_names,
+    fraction,
+    list_of,
+    positive_integer,
+    positive_number,
+    share,
+    whole_number,
+)
 
 
 @pytest.mark.parametrize("name", ["names.txt", "NAMES.TXT", "obj.names"])
@@ -24,3 +34,21 @@ def test_a_class_file_of_another_encoding_is_refused(tmp_path: Path) -> None:
     path.write_text("RBC\n", encoding="utf-16")
     with pytest.raises(argparse.ArgumentTypeError, match="not UTF-8 text"):
         class_names(str(path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (fraction, {"0": 0, "1": 1, "0.5": 0.5}, ["-0.1", "1.1", "x", "", "nan", "inf"]),
+        (share, {"0.8": 0.8}, ["0", "1", "x", "nan"]),
+        (positive_number, {"0.1": 0.1, "30": 30}, ["0", "-1", "x", "", "nan", "inf"]),
+        (positive_integer, {"1": 1, "32": 32}, ["0", "-1", "1.5", "x", "", "\u0661", "1" * 10]),
+        (whole_number, {"0": 0, "7": 7}, ["-1", "1.5", "x", "", "\u00b2"]),
+        (list_of(positive_integer), {"1,4": (1, 4), "2": (2,), "1, 2": (1, 2)}, ["", "1,,2", "1,0", "1;2"]),
+    ],
+)
+def test_numbers_and_what_is_none(kind: Callable[[str], Any], good: dict[str, Any], bad: list[str]) -> None:
+    assert {text: kind(text) for text in good} == good
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=r"^'.*' is not a "):
+            kind(text)

@@ -46,6 +46,31 @@ def test_what_is_no_picture_has_no_size(tmp_path: Path, data: bytes) -> None:
     assert read_image_size(path) is None
 
 
+@pytest.mark.parametrize("sides", [(37, 53), (1, 1), (300, 2), (2, 16383)])
+@pytest.mark.parametrize("kind", ["lossy", "lossless", "alpha", "exif"])
+def test_webp_gives_the_decoded_size(tmp_path: Path, kind: str, sides: tuple[int, int]) -> None:
+    pictures = pytest.importorskip("PIL.Image", reason="needs Pillow")
+    path = tmp_path / "a.webp"
+    picture = pictures.fromarray(np.zeros((*sides, 4 if kind == "alpha" else 3), np.uint8))
+    extra = {}
+    if kind == "exif":
+        extra["exif"] = pictures.Exif()
+        extra["exif"][0x0112] = 6
+    picture.save(path, lossless=kind == "lossless", **extra)
+    frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert frame is not None
+    assert read_image_size(path) == (frame.shape[1], frame.shape[0], False)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_what_is_cut_off_still_has_a_size(tmp_path: Path, suffix: str) -> None:
+    """It is refused where it is decoded, in the words of the decoder, and not left out without a word."""
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert read_image_size(path) == (53, 37, False)
+
+
 def test_real_photographs(shared: Path) -> None:
     for path in sorted((shared / "data/coco128/val2017").glob("*.jpg"))[:20]:
         frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
