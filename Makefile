@@ -50,12 +50,8 @@ lint: setup typecheck
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 
-# Type checkers do not follow setuptools' package-dir mapping in an editable install, so a plain install of the
-# tree is checked. build/ goes first: setuptools would copy modules that are long deleted from build/lib.
 typecheck: setup
-	@rm -rf build/lib build/bdist.* build/typecheck
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target build/typecheck .
-	@MYPYPATH=build/typecheck $(PY) -m mypy -p edgedet
+	@$(PY) -m mypy
 
 format: setup
 	@$(PY) -m ruff check --fix .

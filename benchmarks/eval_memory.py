@@ -30,7 +30,7 @@ from edgedet.datasets import Dataset
 from edgedet.datasets.rows import ProblemLog, Row, build_record
 from edgedet.detections import Detections
 from edgedet.evaluate.evaluation import evaluate
-from edgedet.image_file import read_image
+from edgedet.pictures.image_file import read_image
 
 CLASSES = tuple(f"class {label}" for label in range(80))
 SIZE = (640, 480)

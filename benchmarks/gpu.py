@@ -26,7 +26,7 @@ from gpu_engines import CHECKPOINTS, PRECISIONS, Trained, end_to_end_bars, given
 from gpu_kernels import ON_GPU, ON_HOST, SUPPRESSION, pre_and_post, raw_output_ms, resize_ms, suppress
 
 from edgedet.errors import EdgedetError
-from edgedet.machine import describe_machine
+from edgedet.machine.hardware import describe_machine
 from edgedet.runtimes.cuda.device import Cuda
 
 REPOSITORY = Path(__file__).resolve().parents[1]

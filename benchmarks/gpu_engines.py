@@ -13,10 +13,10 @@ from gpu_bars import Bar, attempt, medians, reason, unmeasured, wall
 from gpu_kernels import HEIGHT, WIDTH, FrameOnGpu
 
 from edgedet import Detector
-from edgedet.card import Precision
+from edgedet.artifacts.card import Precision
 from edgedet.errors import ArtifactError, SourceError, UsageError
-from edgedet.golden import golden_frame
-from edgedet.image_file import read_image
+from edgedet.pictures.image_file import read_image
+from edgedet.proof.golden import golden_frame
 from edgedet.runtimes.base import Array
 from edgedet.runtimes.tensorrt import TensorRTRuntime
 from edgedet.runtimes.tensorrt_library import import_tensorrt
@@ -202,8 +202,8 @@ class Trained:
     def _torchvision(self) -> Callable[[Array], object]:
         import torch
 
-        from edgedet.export.architectures import build
-        from edgedet.export.checkpoint import load_checkpoint
+        from edgedet.export.checkpoints.checkpoint import load_checkpoint
+        from edgedet.export.families.architectures import build
 
         if not torch.cuda.is_available():
             raise UsageError(f"PyTorch {torch.__version__} cannot use this GPU")

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from gpu_bars import Bar, medians, wall
 
-from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.errors import SelftestError, UsageError
 from edgedet.geometry import ResizeGeometry, plan_resize
-from edgedet.golden import golden_frame
-from edgedet.machine import available_cores
+from edgedet.machine.hardware import available_cores
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor
+from edgedet.proof.golden import golden_frame
 from edgedet.runtimes.base import Array, TensorSpec
 from edgedet.runtimes.cuda.check import upload
 from edgedet.runtimes.cuda.device import Cuda

@@ -27,22 +27,22 @@ from typing import Any
 import numpy as np
 import onnx
 
+from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.calibration.data import CalibrationFrames
 from edgedet.calibration.judge import MapJudge
-from edgedet.calibration.network import Network
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.stopwatch import cpu_times, wall_times
-from edgedet.card import METADATA_KEY, ModelCard
 from edgedet.cli.progress import Progress
 from edgedet.datasets import read_dataset
 from edgedet.detector import Detector
 from edgedet.evaluate.coco import evaluate_coco
-from edgedet.export.interleaved import read_planes
+from edgedet.export.for_cpu.interleaved import read_planes
+from edgedet.export.for_cpu.winograd import remove_winograd
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.export.self_describing import embed
-from edgedet.export.winograd import remove_winograd
+from edgedet.onnx_graph.network import Network
 
 SHARED = Path(os.environ.get("EDGEDET_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 IMAGES = 64

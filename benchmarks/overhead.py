@@ -137,8 +137,8 @@ def photograph() -> np.ndarray[Any, Any]:
     """A real photograph enlarged to 1920x1080, a synthetic scene where there is none."""
     import cv2
 
-    from edgedet.golden import golden_frame
-    from edgedet.image_file import read_image
+    from edgedet.pictures.image_file import read_image
+    from edgedet.proof.golden import golden_frame
 
     for path in sorted((SHARED / "data/coco128/val2017").glob("*.jpg")):
         image = read_image(path)
@@ -218,8 +218,8 @@ def ssdlite(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
     from onnx import helper
 
     from edgedet import Detector
-    from edgedet.export import ssd
-    from edgedet.export.architectures import build
+    from edgedet.export.families import ssd
+    from edgedet.export.families.architectures import build
 
     torch.manual_seed(0)
     torch.set_num_threads(threads)
@@ -253,11 +253,11 @@ def faster_rcnn(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
     import torch
 
     from edgedet import Detector
-    from edgedet.export import faster_rcnn as family
-    from edgedet.export.architectures import build
-    from edgedet.export.graph import GraphBuilder
-    from edgedet.export.roi_pooling import add_roi_align
+    from edgedet.export.families import faster_rcnn as family
+    from edgedet.export.families.architectures import build
+    from edgedet.export.families.roi_pooling import add_roi_align
     from edgedet.geometry import shortest_side_size
+    from edgedet.onnx_graph.builder import GraphBuilder
 
     torch.manual_seed(0)
     torch.set_num_threads(threads)
@@ -377,7 +377,7 @@ def spread_scores(network: Any) -> None:
     """Give the class layers' outputs a spread, and shift them until CANDIDATES anchors pass CONF."""
     import torch
 
-    from edgedet.card import InputSpec, ResizeRule
+    from edgedet.artifacts.card import InputSpec, ResizeRule
     from edgedet.preprocess import Preprocessor
 
     layers = [branch[-1] for branch in network.model[-1].cv3]
@@ -459,7 +459,7 @@ def child(code: str, *arguments: str) -> list[str]:
 
 def process(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
     """Import time, and peak memory of a detecting process against one that only runs the network."""
-    from edgedet.export.architectures import build
+    from edgedet.export.families.architectures import build
 
     runs = [child(IMPORT) for _ in range(7)]
     if loaded := runs[0][1:]:

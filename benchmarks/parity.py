@@ -24,8 +24,8 @@ from edgedet.datasets import read_dataset
 from edgedet.evaluate.coco import evaluate_coco
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.image_file import read_image
-from edgedet.parity import Tolerance, match_detections, summarise
+from edgedet.pictures.image_file import read_image
+from edgedet.proof.parity import Tolerance, match_detections, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = 0.995

@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgedet.artifacts.card import Precision
 from edgedet.bench.frames import load_frames
 from edgedet.bench.latency import Rules
 from edgedet.bench.result import write_result
 from edgedet.bench.suite import BenchOptions, run_bench
-from edgedet.card import Precision
 from edgedet.cli import main as edgedet
 from edgedet.cli.progress import Progress
 from edgedet.sweep.grid import SWEEP_RULES, Job, Setting, Weights, grid
@@ -103,7 +103,7 @@ def random_checkpoint(arch: str, folder: Path) -> Path:
     """A detector of that architecture with seeded random weights, as a checkpoint."""
     import torch
 
-    from edgedet.export.architectures import build
+    from edgedet.export.families.architectures import build
     from edgedet.files import atomic_path
 
     path = folder / f"{arch}.pt"

@@ -25,8 +25,8 @@ from edgedet import Detections, Detector
 from edgedet.errors import EdgedetError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.golden import golden_frame
-from edgedet.parity import Tolerance, match_detections
+from edgedet.proof.golden import golden_frame
+from edgedet.proof.parity import Tolerance, match_detections
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "yolov3-tiny": {},

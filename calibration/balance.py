@@ -20,12 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper
 
-from edgedet.calibration import rounding
-from edgedet.calibration.executor import in_chunks, stream
-from edgedet.calibration.grid import Grid, weight_scales
-from edgedet.calibration.insertion import insert
-from edgedet.calibration.network import Array, Layer, Network
-from edgedet.calibration.patches import Patches, collect, weight_matrix
+from edgedet.onnx_graph.insertion import insert
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from . import rounding
+from .executor import in_chunks, stream
+from .grid import Grid, weight_scales
+from .patches import Patches, collect, weight_matrix
 
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the widest reach that a range may cover."""

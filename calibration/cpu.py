@@ -12,12 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 from onnx import NodeProto, TensorProto, helper
 
-from edgedet.calibration.dialect import Unit
-from edgedet.calibration.fitting import Fit
-from edgedet.calibration.grid import Grid, GridKind, grid_for
-from edgedet.calibration.network import Layer, Network
-from edgedet.calibration.qdq import Writer
-from edgedet.calibration.regions import decoding
+from edgedet.onnx_graph.network import Layer, Network
+
+from .dialect import Unit
+from .fitting import Fit
+from .grid import Grid, GridKind, grid_for
+from .qdq import Writer
+from .regions import decoding
 
 FOLDED = ("Relu", "Clip")
 """Activations ONNX Runtime folds into an integer convolution, since clamping to 0..255 does their work."""
@@ -198,7 +199,7 @@ def usable_weight_bits() -> int:
     x86 without VNNI adds pairs of u8 x s8 products in 16 bits that saturate (VPMADDUBSW); with 7-bit weights
     they never do.
     """
-    from edgedet.machine import describe_machine
+    from edgedet.machine.hardware import describe_machine
 
     machine = describe_machine()
     if machine.architecture in ("x86_64", "AMD64") and not machine.cpu.has_int8_dot_product:

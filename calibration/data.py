@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import overload
 
-from edgedet.calibration.network import Array
-from edgedet.calibration.pictures import Picture, Pictures, different, of_dataset
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 from edgedet.datasets import Dataset
 from edgedet.errors import CalibrationError, SourceError
+from edgedet.onnx_graph.network import Array
 from edgedet.preprocess import Preprocessor
+
+from .pictures import Picture, Pictures, different, of_dataset
 
 MOST_IMAGES = 500
 """Of larger sets, so many images evenly spaced are used: ranges settle long before."""

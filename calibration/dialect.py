@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from edgedet.calibration.fitting import Fit
-from edgedet.calibration.grid import GridKind
-from edgedet.calibration.network import Layer, Network
-from edgedet.calibration.qdq import Writer
+from edgedet.onnx_graph.network import Layer, Network
+
+from .fitting import Fit
+from .grid import GridKind
+from .qdq import Writer
 
 LayerChoice = Literal["dense", "all"]
 """``dense``: layers that INT8 makes faster on a GPU. ``all``: depthwise and tiny ones too."""

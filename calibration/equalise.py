@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
-from edgedet.calibration import rounding
-from edgedet.calibration.executor import stream
-from edgedet.calibration.grid import GridKind, grid_for, weight_scales
-from edgedet.calibration.network import Array, Layer, Network
-from edgedet.calibration.patches import Patches, collect, sampled, weight_matrix
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from . import rounding
+from .executor import stream
+from .grid import GridKind, grid_for, weight_scales
+from .patches import Patches, collect, sampled, weight_matrix
 
 HOMOGENEOUS = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 UNEVEN = 4.0

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgedet.calibration.network import Array, Network
-from edgedet.machine import available_cores
+from edgedet.machine.hardware import available_cores
+from edgedet.onnx_graph.network import Array, Network
 
 Fusion = Literal["fused", "separate"]
 """``fused``: what ONNX Runtime ships (integer kernels). ``separate``: every Q and DQ is executed where it stands,

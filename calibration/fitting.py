@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedet.calibration import rounding
-from edgedet.calibration.grid import Grid, GridKind, grid_for, weight_scales
-from edgedet.calibration.network import Array, Layer, Network
-from edgedet.calibration.observe import Observation, Progress, observe, silent
-from edgedet.calibration.patches import Patches, collect, from_matrix, sampled, weight_matrix
-from edgedet.calibration.ranges import Function, candidates, squared_error
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from . import rounding
+from .grid import Grid, GridKind, grid_for, weight_scales
+from .observe import Observation, Progress, observe, silent
+from .patches import Patches, collect, from_matrix, sampled, weight_matrix
+from .ranges import Function, candidates, squared_error
 
 SEARCH_ROWS = 1024
 """Sampled positions on which ranges compete; weights and biases are fitted on all of them."""

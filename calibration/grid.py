@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgedet.calibration.network import Array
+from edgedet.onnx_graph.network import Array
 
 GridKind = Literal["s8", "u8"]
 """``s8``: symmetric, zero point 0, -128..127 (TensorRT). ``u8``: 0..255 with a zero point (ONNX Runtime, x86)."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from edgedet.calibration.dialect import Unit
-from edgedet.calibration.ledger import Ledger
-from edgedet.calibration.observe import Progress, silent
+from .dialect import Unit
+from .ledger import Ledger
+from .observe import Progress, silent
 
 AIM = 0.5
 """Share of the budget that is aimed at: the evaluation set is a sample, so the edge of the budget is none."""

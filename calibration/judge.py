@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from edgedet.calibration.agreement import CONFIDENT, found_again
-from edgedet.calibration.ledger import digest_of
-from edgedet.calibration.network import Array
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.geometry import ResizeGeometry
+from edgedet.onnx_graph.network import Array
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
+
+from .agreement import CONFIDENT, found_again
+from .ledger import digest_of
 
 if TYPE_CHECKING:
     from edgedet.datasets import Dataset

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgedet.calibration.judge import AgreementJudge, Judge
 from edgedet.errors import CalibrationError
+
+from .judge import AgreementJudge, Judge
 
 FEW_CONFIDENT = 10
 """Detections that have to be found again; where there are fewer, the figure hangs on each of them."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedet.calibration.executor import in_chunks, stream
-from edgedet.calibration.network import Array, Network
+from edgedet.onnx_graph.network import Array, Network
+
+from .executor import in_chunks, stream
 
 BINS = 2048
 VALUES_PER_FRAME = 2**16

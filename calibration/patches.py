@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper
 
-from edgedet.calibration.executor import in_chunks, stream
-from edgedet.calibration.network import Array, Layer, Network
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from .executor import in_chunks, stream
 
 ROWS = 2048
 """Output positions sampled per layer over all frames."""

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.datasets import Dataset, read_dataset
-from edgedet.datasets.image_size import read_image_size
-from edgedet.frames import Frame, Unreadable
-from edgedet.image_file import read_image
-from edgedet.sources import is_dataset_name, open_source
+from edgedet.pictures.frames import Frame, Unreadable
+from edgedet.pictures.image_file import read_image
+from edgedet.pictures.image_size import read_image_size
+from edgedet.pictures.sources import is_dataset_name, open_source
 
 MOST_FRAMES = 500
 """Of a video, so many at most are kept."""

@@ -12,28 +12,29 @@ from typing import Any, Literal
 
 import onnx
 
-from edgedet.calibration import rules
-from edgedet.calibration.balance import balance
-from edgedet.calibration.cpu import Cpu
-from edgedet.calibration.data import CalibrationFrames
-from edgedet.calibration.dialect import Dialect, LayerChoice, Unit
-from edgedet.calibration.equalise import equalise
-from edgedet.calibration.fitting import rough_fit
-from edgedet.calibration.guard import AIM, Guard, Verdict, within
-from edgedet.calibration.judge import Judge
-from edgedet.calibration.judgement import absent, doubts
-from edgedet.calibration.ledger import Ledger, digest_of
-from edgedet.calibration.network import Array, Network, prepare
-from edgedet.calibration.observe import Progress, silent
-from edgedet.calibration.qdq import Writer
-from edgedet.calibration.quantisation import Quantisation
-from edgedet.calibration.regions import feature_layers
-from edgedet.calibration.speed import fastest
-from edgedet.calibration.stopwatch import wall_times
-from edgedet.calibration.tensorrt import TensorRT
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 from edgedet.errors import AccuracyBudgetError, CalibrationError
-from edgedet.machine import available_cores, describe_machine
+from edgedet.machine.hardware import available_cores, describe_machine
+from edgedet.onnx_graph.network import Array, Network, prepare
+
+from . import rules
+from .balance import balance
+from .cpu import Cpu
+from .data import CalibrationFrames
+from .dialect import Dialect, LayerChoice, Unit
+from .equalise import equalise
+from .fitting import rough_fit
+from .guard import AIM, Guard, Verdict, within
+from .judge import Judge
+from .judgement import absent, doubts
+from .ledger import Ledger, digest_of
+from .observe import Progress, silent
+from .qdq import Writer
+from .quantisation import Quantisation
+from .regions import feature_layers
+from .speed import fastest
+from .stopwatch import wall_times
+from .tensorrt import TensorRT
 
 LEAST_SHARE = 0.5
 """For TensorRT, a graph with less than half of its multiply-adds in INT8 is refused: not what was asked for."""

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from edgedet.calibration.fitting import FittedLayer
-from edgedet.calibration.grid import Grid
-from edgedet.calibration.insertion import insert
-from edgedet.calibration.network import Array, Layer, Network
+from edgedet.onnx_graph.insertion import insert
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from .fitting import FittedLayer
+from .grid import Grid
 
 
 class Writer:

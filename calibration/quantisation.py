@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgedet.calibration.agreement import agreement
-from edgedet.calibration.dialect import Dialect, Unit
-from edgedet.calibration.executor import Fusion, open_session
-from edgedet.calibration.fitting import fit
-from edgedet.calibration.judge import AgreementJudge, Judge, Reader, Run
-from edgedet.calibration.judgement import require_judgement
-from edgedet.calibration.ledger import Ledger, digest_of
-from edgedet.calibration.network import Array, Layer, Network
-from edgedet.calibration.observe import Observation, Progress, observe
-from edgedet.calibration.qdq import Writer
-from edgedet.calibration.switchboard import Switchboard
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from .agreement import agreement
+from .dialect import Dialect, Unit
+from .executor import Fusion, open_session
+from .fitting import fit
+from .judge import AgreementJudge, Judge, Reader, Run
+from .judgement import require_judgement
+from .ledger import Ledger, digest_of
+from .observe import Observation, Progress, observe
+from .qdq import Writer
+from .switchboard import Switchboard
 
 PROBES = 12
 """Calibration frames on which single units are tried."""

@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgedet.calibration.grid import Grid, GridKind, grid_for
-from edgedet.calibration.network import Array
-from edgedet.calibration.observe import Observation
+from edgedet.onnx_graph.network import Array
+
+from .grid import Grid, GridKind, grid_for
+from .observe import Observation
 
 Function = Callable[[Array], Array]
 

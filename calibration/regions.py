@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import onnx
 from onnx import TensorProto
 
-from edgedet.calibration.network import WEIGHTED, Layer, Network
+from edgedet.onnx_graph.network import WEIGHTED, Layer, Network
 
 SELECTING = ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Softmax", "LogSoftmax", "NonZero", "Where")
 """Operators whose inputs are scores or boxes, where rounding changes what is detected."""

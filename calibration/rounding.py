@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.calibration.network import Array
+from edgedet.onnx_graph.network import Array
 
 LARGEST_HESSIAN = 4608
 """Weights per output channel above which learned rounding is not tried: its cost grows with the cube."""

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from edgedet.calibration.network import WEIGHTED, Network
 from edgedet.errors import ExportError
+from edgedet.onnx_graph.network import WEIGHTED, Network
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import onnx
 
-from edgedet.calibration.dialect import Unit
-from edgedet.calibration.network import Array
-from edgedet.calibration.observe import Progress, silent
-from edgedet.calibration.stopwatch import cpu_times
+from edgedet.onnx_graph.network import Array
+
+from .dialect import Unit
+from .observe import Progress, silent
+from .stopwatch import cpu_times
 
 SEGMENTS = 6
 """Runs of consecutive units that are tried in float; INT8 pays in stretches, since every border costs a pair."""

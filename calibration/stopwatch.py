@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 
 import onnx
 
-from edgedet.calibration.executor import open_session
-from edgedet.calibration.network import Array
+from edgedet.onnx_graph.network import Array
 from edgedet.onnx_runtime import onnxruntime
+
+from .executor import open_session
 
 WARM_UP, RUNS = 3, 15
 """Of CPU time: runs that do not count, and runs that do."""

@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from edgedet.calibration.dialect import Dialect, Unit
-from edgedet.calibration.executor import open_session
-from edgedet.calibration.fitting import Fit
-from edgedet.calibration.judge import Run
-from edgedet.calibration.network import Array, Network
-from edgedet.calibration.qdq import SWITCHES, SwitchWriter
+from edgedet.onnx_graph.network import Array, Network
+
+from .dialect import Dialect, Unit
+from .executor import open_session
+from .fitting import Fit
+from .judge import Run
+from .qdq import SWITCHES, SwitchWriter
 
 
 class Switchboard:

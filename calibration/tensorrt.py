@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from edgedet.calibration.dialect import LayerChoice, Unit
-from edgedet.calibration.fitting import Fit
-from edgedet.calibration.grid import GridKind
-from edgedet.calibration.network import Layer, Network
-from edgedet.calibration.qdq import Writer
+from edgedet.onnx_graph.network import Layer, Network
+
+from .dialect import LayerChoice, Unit
+from .fitting import Fit
+from .grid import GridKind
+from .qdq import Writer
 
 TOO_SMALL = 5e-4
 """Share of the network's multiply-adds below which a layer (squeeze-excite, most often) gains nothing."""

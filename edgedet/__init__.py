@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 __all__ = ["Detections", "Detector", "EdgedetError", "ModelCard", "__version__"]
 
 if TYPE_CHECKING:
-    from edgedet.card import ModelCard
+    from edgedet.artifacts.card import ModelCard
     from edgedet.detections import Detections
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
@@ -17,7 +17,7 @@ _HOMES = {
     "Detections": "edgedet.detections",
     "Detector": "edgedet.detector",
     "EdgedetError": "edgedet.errors",
-    "ModelCard": "edgedet.card",
+    "ModelCard": "edgedet.artifacts.card",
 }
 
 

@@ -109,7 +109,7 @@ class Detections:
 
     def plot(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A copy of ``frame`` (uint8 [H, W, 3] or [H, W], BGR) with the boxes drawn on it, uint8 [H, W, 3]."""
-        from edgedet.drawing import draw
+        from edgedet.pictures.drawing import draw
 
         return draw(frame, self)
 

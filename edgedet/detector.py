@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifact import open_artifact
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import FrameError, UsageError
-from edgedet.frames import Frame, Unreadable, is_on_gpu
 from edgedet.geometry import ResizeGeometry
-from edgedet.machine import available_cores
+from edgedet.machine.hardware import available_cores
+from edgedet.opening import open_artifact
+from edgedet.pictures.frames import Frame, Unreadable, is_on_gpu
+from edgedet.pictures.sources import Source, open_source
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
-from edgedet.sources import Source, open_source
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Detector:
         self._lock = threading.Lock()
         self._closed = False
         if selftest:
-            from edgedet.golden import require_golden
+            from edgedet.proof.golden import require_golden
 
             try:
                 require_golden(self, conf=conf)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.card import ResizeRule
+from edgedet.artifacts.card import ResizeRule
 
 
 @dataclass(frozen=True)

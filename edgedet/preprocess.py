@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.antialias import AntialiasedResize
-from edgedet.card import InputSpec, ResizeRule
-from edgedet.frames import as_bgr
+from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.geometry import ResizeGeometry, plan_resize
+from edgedet.pictures.frames import as_bgr
 
 BAND_BYTES = 2_500_000
 """Frames that shrink are converted to float32 and resized in bands of about so much, which stay in the cache: half
@@ -62,7 +62,7 @@ class Preprocessor:
         self._threads = threads
 
     def prepare(self, frame: Array, slot: int = 0) -> ResizeGeometry:
-        """Put a frame (see :func:`edgedet.frames.as_bgr`) into ``tensor[slot]``; the frame is only read.
+        """Put a frame (see :func:`edgedet.pictures.frames.as_bgr`) into ``tensor[slot]``; the frame is only read.
 
         Returns where it landed, which takes boxes back (:meth:`ResizeGeometry.to_frame`).
 

@@ -11,13 +11,13 @@ from typing import Literal
 
 import numpy as np
 
-from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.detector import Detector
 from edgedet.errors import EdgedetError, RuntimeUnavailableError
-from edgedet.golden import golden_frame, require_golden
-from edgedet.parity import Tolerance, match_detections, summarise
+from edgedet.proof.golden import golden_frame, require_golden
+from edgedet.proof.parity import Tolerance, match_detections, summarise
 
-TINY = Path(__file__).with_name("cli") / "selftest.onnx"
+TINY = Path(__file__).with_name("selftest.onnx")
 """Two convolutions; its golden input was recorded by ONNX Runtime on x86 (``export/selftest_graph.py``)."""
 
 SCENES = (0, 1, 2, 3)

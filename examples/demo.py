@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 from edgedet import Detections, Detector
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.parity import Tolerance, match_detections, summarise
-from edgedet.sources import read_image
+from edgedet.pictures.sources import read_image
+from edgedet.proof.parity import Tolerance, match_detections, summarise
 from examples.render import write_dataset
 from examples.scenes.scene import render_clip
 

@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from edgedet.datasets import read_dataset
 from edgedet.datasets.dataset import ImageRecord
-from edgedet.export.architectures import ARCHITECTURES, build
-from edgedet.export.checkpoint import load_checkpoint
-from edgedet.export.torchvision_settings import settings_of
-from edgedet.export.training import SECTION
-from edgedet.image_file import read_image
+from edgedet.export.checkpoints.checkpoint import load_checkpoint
+from edgedet.export.families.architectures import ARCHITECTURES, build
+from edgedet.export.training.settings import SECTION
+from edgedet.export.training.torchvision import settings_of
+from edgedet.pictures.image_file import read_image
 
 Target = dict[str, torch.Tensor]
 Sample = tuple[torch.Tensor, Target]

@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from edgedet import __version__
-from edgedet.card import ASSUMED_KEY, ModelCard
+from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
 from edgedet.errors import ExportError
-from edgedet.export import parity
-from edgedet.export.assumptions import assumption_note, require_stated
-from edgedet.export.dfl import shorten_distributions
-from edgedet.export.interleaved import read_interleaved
-from edgedet.export.options import ExportOptions, Progress
-from edgedet.export.reference_parity import CONFIRMED_KEY, require_reference
-from edgedet.export.self_describing import embed, opened
-from edgedet.export.simplify import simplify
-from edgedet.export.sources import build_graph
-from edgedet.export.training import TrainingSettings
-from edgedet.export.winograd import add_winograd
-from edgedet.golden import record
+from edgedet.onnx_graph.cleaning import simplify
+from edgedet.proof.golden import record
 from edgedet.reference.pictures import open_reference
 
+from . import parity
+from .for_cpu.dfl import shorten_distributions
+from .for_cpu.interleaved import read_interleaved
+from .for_cpu.winograd import add_winograd
+from .options import ExportOptions, Progress
+from .reference_parity import CONFIRMED_KEY, require_reference
+from .self_describing import embed, opened
+from .sources import build_graph
+from .training.assumptions import assumption_note, require_stated
+from .training.settings import TrainingSettings
+
 if TYPE_CHECKING:
-    from edgedet.calibration.data import CalibrationFrames
+    from ..calibration.data import CalibrationFrames
 
 FLOAT = ("precision", "fp32")
 """The option that asks for nothing, and is not worth a line on the card."""
@@ -157,7 +158,7 @@ def _sha256(source: Path) -> str:
     """Of a file; of a folder, that of the list of its files' own."""
     if not source.is_dir():
         return hashlib.sha256(source.read_bytes()).hexdigest()
-    from edgedet.export.hugging_face_folder import digests, open_folder
+    from edgedet.artifacts.hugging_face_folder import digests, open_folder
 
     files = digests(open_folder(source, trust="code"))
     return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in files.items()).encode()).hexdigest()
@@ -169,16 +170,17 @@ def _reduce_precision(
     """The float graph in fp16 or int8, and the card that says what became of it."""
     frames = _calibration_frames(card, options)
     if options.precision == "fp16":
-        from edgedet.calibration.half import to_half
+        from ..calibration.fp16 import to_half
 
         half = to_half(model, frames, progress=progress)
         card = replace(card, precision="fp16", measured=card.measured | {"fp16": half.report})
         counts = f"{half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
         note = "; ".join([counts, *half.report["absent"].values()])
         return half.model, card, [*(frames.warnings if frames is not None else ()), note]
-    from edgedet.calibration.judge import MapJudge
-    from edgedet.calibration.pipeline import QuantiseOptions, quantise
     from edgedet.datasets import read_dataset
+
+    from ..calibration.judge import MapJudge
+    from ..calibration.pipeline import QuantiseOptions, quantise
 
     assert frames is not None
     outputs = [value.name for value in model.graph.output]
@@ -200,7 +202,7 @@ def _reduce_precision(
     card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
     if options.target == "cpu":
         return quantised.model, card, list(quantised.warnings)
-    from edgedet.calibration.half import to_half
+    from ..calibration.fp16 import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
     half = to_half(quantised.model, frames, progress=progress)
@@ -212,7 +214,7 @@ def _reduce_precision(
 def _calibration_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames | None:
     if options.calib is None:
         return None
-    from edgedet.calibration.data import CalibrationFrames
-    from edgedet.calibration.pictures import pictures_of
+    from ..calibration.data import CalibrationFrames
+    from ..calibration.pictures import pictures_of
 
     return CalibrationFrames(pictures_of(options.calib), card)

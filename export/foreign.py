@@ -9,12 +9,12 @@ from typing import Any
 
 import onnx
 
+from edgedet.artifacts.file_signs import START, what_it_is
+from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, require_detection
+from edgedet.artifacts.foreign_outputs import recognise
 from edgedet.errors import ArtifactError
-from edgedet.export.opset import opset_of, to_opset
-from edgedet.export.simplify import simplify
-from edgedet.file_signs import START, what_it_is
-from edgedet.foreign import is_ultralytics, is_yolov5, require_detection
-from edgedet.foreign_outputs import recognise
+from edgedet.onnx_graph.cleaning import simplify
+from edgedet.onnx_graph.opset import opset_of, to_opset
 
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
              "ConvInteger", "MatMulInteger")  # fmt: skip

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from edgedet.card import ModelCard, Precision
+from edgedet.artifacts.card import ModelCard, Precision
 from edgedet.errors import UsageError
-from edgedet.export.training import TrainingSettings
 from edgedet.settings import require_count, require_fraction
+
+from .training.settings import TrainingSettings
 
 GRAPH_SUFFIX = ".onnx"
 ENGINE_SUFFIXES = (".trt", ".engine", ".plan")
@@ -31,7 +32,7 @@ class ExportOptions:
     """How to export; None leaves a setting as the training framework has it.
 
     Attributes:
-        arch: architecture of a bare state_dict (``edgedet.export.architectures.ARCHITECTURES``).
+        arch: architecture of a bare state_dict (``edgedet.export.families.architectures.ARCHITECTURES``).
         family: of a foreign ONNX file that does not say.
         classes: class names without background.
         imgsz: (height, width) of the network's input. For Faster R-CNN equal numbers mean the shortest side,

@@ -11,16 +11,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import SourceError
-from edgedet.export.family import FrameworkReference
-from edgedet.export.options import ExportOptions
-from edgedet.export.self_describing import embed, opened
-from edgedet.export.sources import DEFAULT_FRAME
-from edgedet.golden import golden_frame
-from edgedet.parity import ParityReport, Tolerance, match_detections, summarise
-from edgedet.sources import is_dataset_name
+from edgedet.pictures.sources import is_dataset_name
+from edgedet.proof.golden import golden_frame
+from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
+
+from .families.base import FrameworkReference
+from .options import ExportOptions
+from .self_describing import embed, opened
+from .sources import DEFAULT_FRAME
 
 SCENES = (1, 3, 5)
 """Seeds of the synthetic frames on which a graph is compared with its framework at export."""
@@ -46,7 +47,7 @@ def usual_frame(options: ExportOptions) -> tuple[int, int] | None:
     named = options.calib or options.eval
     if named is None:
         return None
-    from edgedet.calibration.pictures import pictures_of
+    from ..calibration.pictures import pictures_of
 
     first = None if is_dataset_name(named) else IMAGES
     sizes = [(image.width, image.height) for image in pictures_of(named, first=first).pictures if image.width]
@@ -60,7 +61,7 @@ def parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
     named = options.calib or options.eval
     if named is None:
         return scenes
-    from edgedet.calibration.pictures import pictures_of
+    from ..calibration.pictures import pictures_of
 
     for picture in pictures_of(named, first=IMAGES).pictures:
         # What cannot be read is named where it is calibrated on or judged.

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgedet.artifact import read_card
-from edgedet.card import ModelCard
-from edgedet.engine_file import Container
+from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.engine_file import Container
 from edgedet.errors import UsageError
-from edgedet.export.assumptions import assumption_note, assumptions_on, require_stated
-from edgedet.export.options import (
+from edgedet.files import atomic_path
+from edgedet.opening import read_card
+
+from .options import (
     BUILD_DEFAULTS,
     ENGINE_SUFFIXES,
     EngineOptions,
@@ -22,11 +23,11 @@ from edgedet.export.options import (
     default_output,
     silent,
 )
-from edgedet.export.request import check_request, container_of
-from edgedet.files import atomic_path
+from .request import check_request, container_of
+from .training.assumptions import assumption_note, assumptions_on, require_stated
 
 if TYPE_CHECKING:
-    from edgedet.export.finished_graph import FinishedGraph
+    from .finished_graph import FinishedGraph
 
 AS_TRAINED = ExportOptions()
 
@@ -78,7 +79,7 @@ def export_model(
     if output.suffix.lower() not in ENGINE_SUFFIXES:
         report = _write_graph(_finish(source, output, options, progress), output, progress)
         return replace(report, seconds=time.monotonic() - started)
-    from edgedet.export.engine import build_engine_file, is_ready_for_engine
+    from .engines.prove import build_engine_file, is_ready_for_engine
 
     ready = is_ready_for_engine(source, options.precision)
     graph = _read_finished(source, options) if ready else _graph_for_engine(source, output, options, progress)
@@ -106,7 +107,7 @@ class _ForEngine(NamedTuple):
 
 def _finish(source: Path, output: Path, options: ExportOptions, progress: Progress) -> FinishedGraph:
     progress("loading PyTorch", 0, 0)
-    from edgedet.export.finished_graph import finish_graph
+    from .finished_graph import finish_graph
 
     return finish_graph(source, output, options, progress=progress)
 
@@ -136,7 +137,7 @@ def _read_finished(source: Path, options: ExportOptions) -> _ForEngine:
 
 def _graph_for_engine(source: Path, output: Path, options: ExportOptions, progress: Progress) -> _ForEngine:
     graph = _finish(source, output, replace(options, nms="runtime", target="tensorrt"), progress)
-    from edgedet.export.operators import require_parsable
+    from .engines.operators import require_parsable
 
     require_parsable(graph.model, where=str(source))
     return _ForEngine(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)

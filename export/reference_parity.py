@@ -11,15 +11,16 @@ from typing import Any
 
 import onnx
 
-from edgedet.card import Family, ModelCard
+from edgedet.artifacts.card import Family, ModelCard
 from edgedet.errors import ExportError
-from edgedet.export.assumptions import Assumption
-from edgedet.export.options import Progress, silent
-from edgedet.export.self_describing import embed, opened
 from edgedet.geometry import shortest_side_size
 from edgedet.reference.compare import Comparison, Request, compare
 from edgedet.reference.diagnosis import Finding, diagnose, summary
 from edgedet.reference.pictures import Reference
+
+from .options import Progress, silent
+from .self_describing import embed, opened
+from .training.assumptions import Assumption
 
 CONFIRMED_KEY = "assumed_confirmed_by"
 """In the model card's provenance, beside what was assumed."""

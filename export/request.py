@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from edgedet.engine_file import Container
+from edgedet.artifacts.engine_file import Container
 from edgedet.errors import (
     ArtifactError,
     CalibrationError,
@@ -18,8 +18,9 @@ from edgedet.errors import (
     RuntimeUnavailableError,
     UsageError,
 )
-from edgedet.export.options import ENGINE_SUFFIXES, GRAPH_SUFFIX, EngineOptions, ExportOptions
 from edgedet.files import require_writable_parent
+
+from .options import ENGINE_SUFFIXES, GRAPH_SUFFIX, EngineOptions, ExportOptions
 
 
 def check_request(
@@ -51,7 +52,7 @@ def check_request(
     check_source(source, trust=options.trust)
     _check_output(source, output)
     _check_precision(output, options)
-    from edgedet.sources import is_there
+    from edgedet.pictures.sources import is_there
 
     for option, name in (("--calib", options.calib), ("--eval", options.eval)):
         if name is not None and not is_there(name):
@@ -76,7 +77,7 @@ def check_source(source: Path, *, trust: Literal["weights", "code"] = "weights")
     if not source.exists():
         raise kind(f"no such file: {source}")
     if source.is_dir():
-        from edgedet.export.hugging_face_folder import open_folder
+        from edgedet.artifacts.hugging_face_folder import open_folder
 
         open_folder(source, trust=trust)
         return

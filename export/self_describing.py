@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from edgedet import __version__
-from edgedet.card import METADATA_KEY, ModelCard
+from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.detector import Detector
 
 

@@ -13,14 +13,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.detector import Detector
-from edgedet.export.self_describing import embed
-from edgedet.golden import record
+from edgedet.proof.golden import record
+
+from .self_describing import embed
 
 SIZE, CELL = 64, 8
 NAMES = ("dark", "bright", "edge")
-TARGET = Path(__file__).resolve().parents[1] / "edgedet" / "cli" / "selftest.onnx"
+TARGET = Path(__file__).resolve().parents[1] / "edgedet" / "selftest.onnx"
 
 
 def selftest_graph() -> tuple[onnx.ModelProto, ModelCard]:

@@ -12,22 +12,23 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
-from edgedet.card import METADATA_KEY, Family, InputSpec, ModelCard, OutputSpec
+from edgedet.artifacts.card import METADATA_KEY, Family, InputSpec, ModelCard, OutputSpec
+from edgedet.artifacts.file_signs import START, is_safetensors
+from edgedet.artifacts.foreign_outputs import recognise
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
-from edgedet.export import faster_rcnn, ssd, yolo, yolox
-from edgedet.export.assumptions import Assumption, assumptions_on
-from edgedet.export.checkpoint import is_ultralytics, require_same_order
-from edgedet.export.checkpoint_file import read_content
-from edgedet.export.family import Exported, FrameworkReference, GraphOptions
-from edgedet.export.foreign import ForeignGraph, open_foreign, read_graph
-from edgedet.export.interleaved import read_planes
-from edgedet.export.options import ExportOptions
-from edgedet.export.trained import TrainedDetector, load_trained
-from edgedet.export.training import NOTHING_STATED
-from edgedet.export.winograd import remove_winograd
-from edgedet.file_signs import START, is_safetensors
-from edgedet.foreign_outputs import recognise
+
+from .checkpoints.checkpoint import is_ultralytics, require_same_order
+from .checkpoints.file import read_content
+from .checkpoints.trained import TrainedDetector, load_trained
+from .families import faster_rcnn, ssd, yolo, yolox
+from .families.base import Exported, FrameworkReference, GraphOptions
+from .for_cpu.interleaved import read_planes
+from .for_cpu.winograd import remove_winograd
+from .foreign import ForeignGraph, open_foreign, read_graph
+from .options import ExportOptions
+from .training.assumptions import Assumption, assumptions_on
+from .training.settings import NOTHING_STATED
 
 COCO_CLASSES = 80
 DEFAULT_FRAME = (640, 480)
@@ -42,7 +43,7 @@ class Reference:
 
     def __init__(self, model: nn.Module, card: ModelCard, graph_from: Callable[[float], onnx.ModelProto]) -> None:
         self.graph_from = graph_from
-        from edgedet.runtimes.torch import TorchRuntime
+        from .torch_runtime import TorchRuntime
 
         output = OutputSpec("detections", 0.0, card.output.iou_threshold, card.output.max_detections)
         self._runtime = TorchRuntime(
@@ -107,7 +108,7 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         return _from_foreign(open_foreign(source, imgsz=options.imgsz, batch=options.batch), source, options)
     content = read_content(source, trust=options.trust)
     if is_ultralytics(content):
-        from edgedet.export.ultralytics import to_foreign
+        from .ultralytics import to_foreign
 
         del content
         foreign, size = to_foreign(source, imgsz=options.imgsz, batch=options.batch)
@@ -196,7 +197,7 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
 
 def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
     """A folder that transformers saved a detector into."""
-    from edgedet.export import hugging_face
+    from .hugging_face import graph as hugging_face
 
     for name, value, of in (
         ("arch", options.arch, "checkpoints"),
@@ -371,7 +372,7 @@ def _card(exported: Exported, family: Family, architecture: str, names: tuple[st
 
 def coco80_names() -> tuple[str, ...]:
     """The 80 COCO classes in the order one-stage detectors number them."""
-    from edgedet.export.checkpoint import coco_names
+    from .checkpoints.checkpoint import coco_names
 
     # Ten of COCO's 90 ids were never given to anything.
     return tuple(name for name in coco_names() if name != "N/A")

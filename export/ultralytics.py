@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.errors import CheckpointError, ExportError, MissingDependencyError, UsageError
-from edgedet.export.foreign import ForeignGraph, open_foreign
-from edgedet.export.graph import OPSET
+from edgedet.onnx_graph.builder import OPSET
+
+from .foreign import ForeignGraph, open_foreign
 
 DEFAULT_SIZE = (640, 640)
 """Of Ultralytics' training, where a checkpoint does not say."""

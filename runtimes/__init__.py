@@ -5,7 +5,7 @@ from __future__ import annotations
 RUNTIMES: dict[str, str] = {
     "onnxruntime": "edgedet.runtimes.onnxruntime",
     "tensorrt": "edgedet.runtimes.tensorrt",
-    "torch": "edgedet.runtimes.torch",
+    "torch": "edgedet.export.torch_runtime",
 }
 """Runtime name to module. Each module has ``open(path, **options) -> Runtime``."""
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 
 Array = NDArray[Any]
 

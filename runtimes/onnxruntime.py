@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.onnx_runtime import onnxruntime, session_options
-from edgedet.runtimes.base import Array, TensorSpec
+
+from .base import Array, TensorSpec
 
 DTYPES = {
     "tensor(float)": np.float32,

@@ -15,21 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.card import ModelCard
-from edgedet.engine_file import read_engine_header, read_plan
-from edgedet.engine_match import Host, require_match
+from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.engine_file import read_engine_header, read_plan
+from edgedet.artifacts.engine_match import Host, require_match
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
-from edgedet.frames import is_on_gpu
 from edgedet.geometry import ResizeGeometry
+from edgedet.pictures.frames import is_on_gpu
 from edgedet.postprocess import Thresholds
-from edgedet.runtimes.base import Array, TensorSpec
-from edgedet.runtimes.cuda.device import Cuda, CudaError
-from edgedet.runtimes.cuda.gpu_arrays import GpuArray, take
-from edgedet.runtimes.cuda.gpu_frames import GpuFrames, require_fit
-from edgedet.runtimes.cuda.launcher import GpuLauncher
-from edgedet.runtimes.cuda.suppression import Suppression, sources
-from edgedet.runtimes.tensorrt_library import import_tensorrt, make_runtime
-from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of, explain_refusal
+
+from .base import Array, TensorSpec
+from .cuda.device import Cuda, CudaError
+from .cuda.gpu_arrays import GpuArray, take
+from .cuda.gpu_frames import GpuFrames, require_fit
+from .cuda.launcher import GpuLauncher
+from .cuda.suppression import Suppression, sources
+from .tensorrt_library import import_tensorrt, make_runtime
+from .tensorrt_log import CapturedLog, errors_of, explain_refusal
 
 DTYPES = {
     "FLOAT": np.float32,

@@ -12,7 +12,8 @@ import re
 from typing import Any
 
 from edgedet.errors import RuntimeUnavailableError
-from edgedet.runtimes.tensorrt_log import CapturedLog, errors_of
+
+from .tensorrt_log import CapturedLog, errors_of
 
 NO_CUDA = re.compile(r"CUDA initialization failure|createInfer(Runtime|Builder): Error Code")
 """In the errors of a factory that gave nothing."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -41,3 +44,15 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """The module ``tiny_detector`` beside this file: a detector small enough to quantise in seconds."""
+    path = Path(__file__).with_name("tiny_detector.py")
+    spec = importlib.util.spec_from_file_location("tiny_detector", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tiny_detector"] = module
+    spec.loader.exec_module(module)
+    return module

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.card import METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
 
 NAMES = ("blue", "green", "red")
 SCORE = 0.875

@@ -9,7 +9,6 @@ import numpy as np
 
 from edgedet.absent import explained
 from edgedet.bench.reference import SORTING
-from edgedet.bench.state import QUIET_SHARE
 from edgedet.bench.statistics import (
     CONFIDENCE,
     LEAST_SERIES,
@@ -18,6 +17,7 @@ from edgedet.bench.statistics import (
     bootstrap_ratio,
     bootstrap_relative_ratio,
 )
+from edgedet.machine.state import QUIET_SHARE
 
 Verdict = Literal["slower", "faster", "no change", "undecided"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import DatasetError, SourceError
-from edgedet.golden import golden_frame
+from edgedet.proof.golden import golden_frame
 
 Frame = NDArray[np.uint8]
 
@@ -55,7 +55,7 @@ def load_frames(
     Raises:
         SourceError: nothing readable is there.
     """
-    from edgedet.sources import open_source, read_image
+    from edgedet.pictures.sources import open_source, read_image
 
     if source is None:
         frames = tuple(golden_frame(seed) for seed in range(8))
@@ -77,7 +77,7 @@ def _image_paths(source: str) -> list[Path] | None:
     folder, _, split = source.rpartition(":")
     if "://" in source or not (Path(source).is_dir() or (folder and split and Path(folder).exists())):
         return None
-    from edgedet.file_signs import IMAGE_SUFFIXES
+    from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 
     if Path(source).is_dir():
         images = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)

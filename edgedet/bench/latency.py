@@ -16,7 +16,6 @@ import numpy as np
 
 from edgedet.bench.frames import Frame
 from edgedet.bench.reference import Reference, sorting
-from edgedet.bench.state import MachineState, others_share, read_state
 from edgedet.bench.statistics import (
     LEAST_SERIES,
     bootstrap_centre,
@@ -24,6 +23,7 @@ from edgedet.bench.statistics import (
     settled_interval,
     summarise,
 )
+from edgedet.machine.state import MachineState, others_share, read_state
 
 STAGES = ("pre", "run", "post")
 FRAME_STRIDE = 7

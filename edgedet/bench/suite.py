@@ -17,13 +17,13 @@ from edgedet.bench.cold import measure_cold_start
 from edgedet.bench.frames import FrameSet
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_batches, measure_streams
-from edgedet.bench.power import PowerLog, energy_summary, find_meter, mean_watts
 from edgedet.bench.reference import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION, Result, not_measured
-from edgedet.bench.state import MachineState, describe_clocks, summarise_states
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
-from edgedet.machine import describe_machine
+from edgedet.machine.hardware import describe_machine
+from edgedet.machine.power import PowerLog, energy_summary, find_meter, mean_watts
+from edgedet.machine.state import MachineState, describe_clocks, summarise_states
 
 IDLE_SECONDS = 2.0
 """How long the machine's idle power is watched before the work."""

@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.artifact import artifact_kind
 from edgedet.cli.export import detector_settings, packages_named
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, positive_integer
 from edgedet.files import require_writable_parent
+from edgedet.opening import artifact_kind
 
 if TYPE_CHECKING:
-    from edgedet.export.check_source import CheckReport
+    from edgedet.export.check.source import CheckReport
 
 EXAMPLES = """\
 examples:
@@ -104,9 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = read_dataset(arguments.eval, images=arguments.images)
     with packages_named("checking"), Progress() as progress:
         progress("loading PyTorch")
-        from edgedet.export.check_source import check_source, require_replaceable, write_settings
-        from edgedet.export.training import NOTHING_STATED
-        from edgedet.export.trials import USUAL_IMAGES
+        from edgedet.export.check.source import check_source, require_replaceable, write_settings
+        from edgedet.export.check.trials import USUAL_IMAGES
+        from edgedet.export.training.settings import NOTHING_STATED
 
         before = NOTHING_STATED if arguments.write is None else require_replaceable(arguments.write)
         report = check_source(
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report_lines(report: CheckReport) -> Iterator[str]:
     """The report for people."""
-    from edgedet.export.check_source import figure
+    from edgedet.export.check.source import figure
 
     result = report.result
     yield f"{report.architecture}, judged by {result.images} of the {report.pictures} images of {report.dataset}"

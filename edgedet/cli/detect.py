@@ -28,10 +28,10 @@ from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
 
 if TYPE_CHECKING:
-    from edgedet.cli.pictures import Picture, Sink
     from edgedet.detections import Detections
     from edgedet.detector import Detector
-    from edgedet.sources import Frame, FrameSource, Unreadable
+    from edgedet.pictures.sinks import Picture, Sink
+    from edgedet.pictures.sources import Frame, FrameSource, Unreadable
 
 EXAMPLES = """\
 examples:
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.blur and arguments.save is None and not arguments.show:
         raise UsageError("--blur is about pictures, and none are saved or shown: add --save DIR or --show")
     from edgedet.detector import Detector
-    from edgedet.sources import open_source
+    from edgedet.pictures.sources import open_source
 
     with ExitStack() as stack:
         detector = stack.enter_context(
@@ -153,7 +153,7 @@ def annotated(frame: Frame, detections: Detections, blurred: list[int]) -> Pictu
     """The frame with boxes drawn, and the objects of ``blurred`` labels made unrecognisable."""
     image = frame.image
     if blurred:
-        from edgedet.redaction import redact
+        from edgedet.pictures.redaction import redact
 
         image = redact(image, detections.boxes[np.isin(detections.labels, blurred)])
     return detections.plot(image)
@@ -167,7 +167,7 @@ def _labels(detector: Detector, classes: list[str]) -> list[int]:
 
 
 def _sinks(arguments: argparse.Namespace, source: FrameSource) -> list[Sink]:
-    from edgedet.cli.pictures import Folder, Window
+    from edgedet.pictures.sinks import Folder, Window
 
     sinks: list[Sink] = []
     if arguments.save is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from edgedet.cli.values import human_bytes
 from edgedet.environment import Environment, describe_environment
 from edgedet.errors import EdgedetError
-from edgedet.machine import Machine, describe_machine
+from edgedet.machine.hardware import Machine, describe_machine
 
 EXAMPLES = """\
 examples:
@@ -87,9 +87,9 @@ def verdict(environment: Environment, artifacts: dict[str, str]) -> tuple[bool, 
 
 def problem(path: Path, machine: Machine, environment: Environment) -> str:
     """Why an artifact will not run here, as far as that can be told without running it; empty if it will."""
-    from edgedet.artifact import KIND_OF_RUNTIME, artifact_kind, read_card
-    from edgedet.engine_file import read_engine_header, read_plan
-    from edgedet.engine_match import Host, require_match
+    from edgedet.artifacts.engine_file import read_engine_header, read_plan
+    from edgedet.artifacts.engine_match import Host, require_match
+    from edgedet.opening import KIND_OF_RUNTIME, artifact_kind, read_card
 
     try:
         kind = artifact_kind(path)

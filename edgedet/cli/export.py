@@ -21,7 +21,7 @@ from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, 
 from edgedet.errors import MissingDependencyError, UsageError
 from edgedet.export.options import ENGINE_SUFFIXES, EngineOptions, ExportOptions, ExportReport, default_output
 from edgedet.export.request import require_int8
-from edgedet.export.training import NOTHING_STATED, TrainingSettings, parse_settings
+from edgedet.export.training.settings import NOTHING_STATED, TrainingSettings, parse_settings
 
 EXAMPLES = """\
 examples:

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedet.artifacts.engine_facts import summary
 from edgedet.cli.values import human_bytes
-from edgedet.engine_facts import summary
 from edgedet.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
-    from edgedet.card import ModelCard
-    from edgedet.graph_layers import GraphLayers
-    from edgedet.onnx_file import GraphTensor, OnnxFile
+    from edgedet.artifacts.card import ModelCard
+    from edgedet.artifacts.onnx_file import GraphTensor, OnnxFile
+    from edgedet.artifacts.onnx_layers import GraphLayers
 
 EXAMPLES = """\
 examples:
@@ -80,9 +80,9 @@ def inspect(path: Path) -> Inspection:
     Raises:
         ArtifactError: missing, empty, damaged, or no artifact.
     """
-    from edgedet.artifact import artifact_kind, read_card
-    from edgedet.graph_layers import read_layers
-    from edgedet.onnx_file import read_onnx
+    from edgedet.artifacts.onnx_file import read_onnx
+    from edgedet.artifacts.onnx_layers import read_layers
+    from edgedet.opening import artifact_kind, read_card
 
     kind = artifact_kind(path)
     size = path.stat().st_size
@@ -103,7 +103,7 @@ def extract_plan(found: Inspection, output: Path) -> None:
         ArtifactError: a damaged plan. UsageError: no engine, or the engine itself as output.
         OutputError: cannot be written.
     """
-    from edgedet.engine_file import read_engine_header
+    from edgedet.artifacts.engine_file import read_engine_header
     from edgedet.files import atomic_path
 
     if found.kind != "engine":

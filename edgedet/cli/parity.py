@@ -11,20 +11,18 @@ detect. That also shows what was assumed wrongly about a checkpoint, which its r
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgedet.card import ASSUMED_KEY
+from edgedet.artifacts.card import ASSUMED_KEY
+from edgedet.cli.parity_report import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import UsageError
-from edgedet.parity import (
+from edgedet.proof.parity import (
     ELSEWHERE,
     ELSEWHERE_REQUIRED,
     FrameParity,
-    ParityReport,
     Tolerance,
     match_detections,
     summarise,
@@ -41,7 +39,6 @@ examples:
   edgedet parity model.onnx --reference boxes.json --frames photos/
 """
 
-WORST_SHOWN = 3
 REQUIRED_OF_ARTIFACTS = 0.995
 
 
@@ -146,13 +143,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         )
 
 
-def settle(arguments: argparse.Namespace, tolerance: Tolerance, required: float) -> None:
-    """Fill in what was not given."""
-    for name, value in {**dataclasses.asdict(tolerance), "required": required}.items():
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, value)
-
-
 def require_same_classes(reference: Detector, candidate: Detector) -> None:
     """Two detectors of different things cannot agree.
 
@@ -181,59 +171,3 @@ def usable_tolerance(arguments: argparse.Namespace, reference: Detector, candida
     if floor > least - arguments.max_score_difference and floor > 0:
         least = max(least, floor + arguments.max_score_difference)
     return Tolerance(least, arguments.min_iou, arguments.max_score_difference)
-
-
-def report_lines(
-    report: ParityReport, required: float, names: list[str], frames: list[FrameParity]
-) -> Iterator[str]:
-    """The report for people."""
-    yield f"{report.frames} frames: {report.reference_count} detections in A, {report.candidate_count} in B"
-    for title, share, first, second, lacking in (
-        ("found", report.found, "A", "B", f"{report.missing} missing"),
-        ("confirmed", report.confirmed, "B", "A", f"{report.invented} invented"),
-    ):
-        if share is None:
-            yield f"{title:<12}not measured: {first} finds nothing"
-        else:
-            yield f"{title:<12}{share:.2%} of {first}'s are in {second} ({lacking})"
-    if report.matched:
-        yield (
-            f"differences among the {report.matched} pairs, at most: score {report.worst_score_difference:.2g}, "
-            f"corner {report.worst_corner_difference:.2g} pixels, IoU {report.worst_iou:.5f}"
-        )
-    order = sorted(range(len(frames)), key=lambda i: -(len(frames[i].missing) + len(frames[i].invented)))
-    for index in order[:WORST_SHOWN]:
-        missing, invented = len(frames[index].missing), len(frames[index].invented)
-        if missing or invented:
-            yield f"  {names[index]}: {missing} missing, {invented} invented"
-    if report.reference_count == report.candidate_count == 0:
-        yield "neither found anything, so nothing was compared: give frames with something in them"
-    yield (
-        f"they agree ({required:.2%} required)"
-        if report.agrees(required)
-        else (f"they do not agree ({required:.2%} required)")
-    )
-
-
-def as_dict(
-    report: ParityReport, tolerance: Tolerance, required: float, names: list[str], frames: list[FrameParity]
-) -> dict[str, object]:
-    return {
-        **dataclasses.asdict(report),
-        "found": report.found,
-        "confirmed": report.confirmed,
-        "required": required,
-        "absent": report.absent,
-        "agrees": report.agrees(required),
-        "tolerance": dataclasses.asdict(tolerance),
-        "per_frame": [
-            {
-                "name": name,
-                "reference": frame.reference_count,
-                "candidate": frame.candidate_count,
-                "missing": len(frame.missing),
-                "invented": len(frame.invented),
-            }
-            for name, frame in zip(names, frames, strict=True)
-        ],
-    }

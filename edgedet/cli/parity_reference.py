@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgedet.card import ASSUMED_KEY
-from edgedet.cli.parity import as_dict, report_lines, settle
+from edgedet.artifacts.card import ASSUMED_KEY
+from edgedet.cli.parity_report import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
-from edgedet.parity import ELSEWHERE, ELSEWHERE_REQUIRED, Tolerance
+from edgedet.proof.parity import ELSEWHERE, ELSEWHERE_REQUIRED, Tolerance
 from edgedet.reference import Comparison, Request, compare, open_reference
 
 if TYPE_CHECKING:

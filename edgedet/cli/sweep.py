@@ -67,10 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Sweep; 1 when no cell worked."""
     import dataclasses
 
-    from edgedet.artifact import read_card
     from edgedet.cli.progress import Progress
     from edgedet.errors import UsageError
     from edgedet.export.request import require_calibration
+    from edgedet.opening import read_card
     from edgedet.sweep.grid import SWEEP_RULES, Job, grid
     from edgedet.sweep.runner import run_sweep
 

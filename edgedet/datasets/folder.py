@@ -6,9 +6,9 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.datasets.rows import ProblemLog, picture_size, unlabelled_record
-from edgedet.file_signs import IMAGE_SUFFIXES
 
 
 def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from edgedet.datasets.dataset import ImageRecord, Problem
-from edgedet.datasets.image_size import read_image_size
 from edgedet.errors import DatasetError
+from edgedet.pictures.image_size import read_image_size
 
 OVERRUN = 0.5
 """Pixels by which a box may leave the picture: annotation tools round, and COCO itself has 640.01 of 640."""

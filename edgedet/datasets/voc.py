@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.folder import find_files
 from edgedet.datasets.layout import (
@@ -39,7 +40,6 @@ from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.datasets.voc_annotation import Annotation, Listed, class_names, has_annotations, parse
 from edgedet.errors import DatasetError
-from edgedet.file_signs import IMAGE_SUFFIXES
 from edgedet.files import atomic_path
 
 LISTS = Path("ImageSets") / "Main"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.datasets.folder import find_pictures
 from edgedet.datasets.locate import Place, find_tail, is_absolute, path_parts
 from edgedet.datasets.text import read_text, require_distinct
 from edgedet.errors import DatasetError, MissingDependencyError
-from edgedet.file_signs import IMAGE_SUFFIXES
 
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}

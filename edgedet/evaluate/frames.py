@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
 from edgedet.detections import Detections
 from edgedet.errors import DatasetError, SourceError
-from edgedet.image_file import read_image
+from edgedet.pictures.image_file import read_image
 
 Frame = NDArray[np.uint8]
 Detect = Callable[[Frame], Detections]

@@ -16,7 +16,7 @@ from edgedet.evaluate.evaluation import Evaluation
 from edgedet.evaluate.frames import Detect, DetectorLike, detect_function
 from edgedet.evaluate.matching import State, counted_objects, match_image
 from edgedet.files import atomic_path
-from edgedet.image_file import read_image
+from edgedet.pictures.image_file import read_image
 
 Colour = tuple[int, int, int]
 # Blue and orange stay apart for most colour-blind eyes, which red and green do not; BGR.

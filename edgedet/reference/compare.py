@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.detections import Detections
-from edgedet.parity import (
+from edgedet.proof.parity import (
     ELSEWHERE,
     ELSEWHERE_REQUIRED,
     FrameParity,
@@ -190,7 +190,7 @@ def compare(
     Raises:
         ReferenceBoxesError: boxes of classes that are none of ``names``. SourceError: a picture cannot be decoded.
     """
-    from edgedet.sources import read_image
+    from edgedet.pictures.sources import read_image
 
     wanted = reference.detections(names)
     found = []
@@ -271,7 +271,7 @@ def _limits(
 
 
 def match_within(there: Detections, here: Detections, tolerance: Tolerance, limits: Limits) -> FrameParity:
-    """As :func:`edgedet.parity.match_detections`, without what is alone and below the other's limit."""
+    """As :func:`edgedet.proof.parity.match_detections`, without what is alone and below the other's limit."""
     agreement = match_detections(there, here, replace(tolerance, min_score=limits.least))
     missing = agreement.missing[there.scores[agreement.missing] >= limits.here]
     invented = agreement.invented[here.scores[agreement.invented] >= limits.there]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.detections import Detections
-from edgedet.parity import Tolerance, match_detections
+from edgedet.proof.parity import Tolerance, match_detections
 from edgedet.reference.compare import Comparison, Detect, Limits, match_within, share_of, unlabelled
 
 NOTICEABLE = 0.1
@@ -29,7 +29,7 @@ EVERYTHING = (
     "mean/std", "colour", "input size", "anchors", "default boxes", "box weights", "background", "class names",
     "RoIAlign", "BatchNorm's eps",
 )  # fmt: skip
-"""What an exporter may have assumed (``edgedet.export.assumptions``), what does most harm first."""
+"""What an exporter may have assumed (``edgedet.export.training.assumptions``), what does most harm first."""
 AFTER_THE_NETWORK = ("default boxes", "anchors", "box weights")
 """Of these, what is wrong where the scores are right."""
 
@@ -230,7 +230,7 @@ def _readings(comparison: Comparison, pairs: Pairs) -> Iterator[Finding]:
 
 def _colour(comparison: Comparison, detect: Detect) -> Iterator[Finding]:
     """Red and blue swapped, on some pictures."""
-    from edgedet.sources import read_image
+    from edgedet.pictures.sources import read_image
 
     swapped: Pairs = []
     for pair, picture in list(zip(comparison.pairs, comparison.reference.pictures, strict=True))[:PICTURES_TRIED]:

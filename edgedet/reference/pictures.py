@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.datasets.coco import usual_folders
-from edgedet.datasets.image_size import read_image_size
 from edgedet.detections import Detections
 from edgedet.errors import ReferenceBoxesError
+from edgedet.pictures.image_size import read_image_size
 from edgedet.reference.boxes_file import BoxesFile, Listed
 from edgedet.reference.dataset import PictureSet, open_picture_set
 from edgedet.reference.rows import read_boxes_file

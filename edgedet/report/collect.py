@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from edgedet.bench.result import KIND as BENCH_KIND
 from edgedet.bench.result import not_measured, read_result, reason_missing
-from edgedet.bench.state import QUIET_SHARE
 from edgedet.errors import UsageError
+from edgedet.machine.state import QUIET_SHARE
 from edgedet.sweep.cell import KIND as CELL_KIND
 from edgedet.sweep.cell import VERSION as CELL_VERSION
 

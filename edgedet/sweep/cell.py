@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgedet.artifacts.card import ModelCard
 from edgedet.bench.frames import load_frames
 from edgedet.bench.result import not_measured
 from edgedet.bench.suite import BenchOptions, run_bench
-from edgedet.card import ModelCard
 from edgedet.errors import EdgedetError
 from edgedet.files import atomic_path
 from edgedet.sweep.grid import Job, Setting, job_from_json, setting_from_json

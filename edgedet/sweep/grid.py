@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from edgedet import __version__
+from edgedet.artifacts.card import Precision
 from edgedet.bench.latency import Rules
-from edgedet.card import Precision
 
 SWEEP_RULES = Rules(warmup_frames=5, warmup_seconds=0.5, frames=50, seconds=5.0, max_seconds=15.0)
 """Shorter than a benchmark of one artifact: a sweep has dozens. Tails need `edgedet bench` on what was chosen."""

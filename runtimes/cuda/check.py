@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.errors import SelftestError
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor
-from edgedet.runtimes.cuda.device import Cuda
-from edgedet.runtimes.cuda.kernels import FrameKernel, Launcher, NmsKernels
+
+from .device import Cuda
+from .kernels import FrameKernel, Launcher, NmsKernels
 
 Array = NDArray[Any]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from edgedet.errors import OutputError, RuntimeUnavailableError
 from edgedet.files import atomic_path, user_cache
-from edgedet.runtimes.cuda.device import INSTALL
+
+from .device import INSTALL
 
 FOLDER = Path(__file__).parent
 HEADER = "host.h"

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from edgedet.errors import FrameError
-from edgedet.frames import CUDA_MANAGED
-from edgedet.runtimes.cuda.device import Cuda
+from edgedet.pictures.frames import CUDA_MANAGED
+
+from .device import Cuda
 
 LEGACY_DEFAULT_STREAM = 0
 NEWEST_DLPACK = (1, 0)

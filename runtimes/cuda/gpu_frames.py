@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 from edgedet.errors import FrameError, UsageError
 from edgedet.geometry import ResizeGeometry, plan_resize
-from edgedet.runtimes.base import TensorSpec
-from edgedet.runtimes.cuda.device import Cuda
-from edgedet.runtimes.cuda.gpu_arrays import GpuArray, take
-from edgedet.runtimes.cuda.kernels import FrameKernel, Launcher
+
+from ..base import TensorSpec
+from .device import Cuda
+from .gpu_arrays import GpuArray, take
+from .kernels import FrameKernel, Launcher
 
 
 class GpuFrames:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.geometry import ResizeGeometry
 from edgedet.preprocess import normalisation
 

@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from edgedet.errors import RuntimeUnavailableError
-from edgedet.runtimes.cuda.compiler import cached_kernels
-from edgedet.runtimes.cuda.device import INSTALL, Cuda, CudaError, checked_call
-from edgedet.runtimes.cuda.kernels import KERNELS
+
+from .compiler import cached_kernels
+from .device import INSTALL, Cuda, CudaError, checked_call
+from .kernels import KERNELS
 
 SOURCES = {name: "resize.cu" if name == "resize_frame" else "nms.cu" for name in KERNELS}
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgedet.card import ModelCard
+from edgedet.artifacts.card import ModelCard
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
-from edgedet.runtimes.base import Array, TensorSpec
-from edgedet.runtimes.cuda.device import Cuda
-from edgedet.runtimes.cuda.kernels import Launcher, NmsKernels, Suppressed
+
+from ..base import Array, TensorSpec
+from .device import Cuda
+from .kernels import Launcher, NmsKernels, Suppressed
 
 
 class Suppression:

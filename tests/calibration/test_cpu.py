@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration.cpu import Cpu
 from edgedet.calibration.fitting import rough_fit
-from edgedet.calibration.network import Network, prepare
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
+from edgedet.onnx_graph.network import Network, prepare
 
 FRAME = np.random.default_rng(5).normal(size=(1, 4, 16, 16)).astype(np.float32)
 

@@ -17,7 +17,7 @@ from edgedet.cli import main
 from edgedet.errors import CalibrationError, DatasetError, SourceError
 from edgedet.export.options import ExportOptions
 from edgedet.export.parity import IMAGES, parity_frames, usual_frame
-from edgedet.image_file import read_image
+from edgedet.pictures.image_file import read_image
 
 
 def picture(index: int, height: int = 48, width: int = 64) -> np.ndarray:

@@ -11,12 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import rules
 from edgedet.calibration.fitting import fit
-from edgedet.calibration.network import Network, prepare
 from edgedet.calibration.observe import observe
 from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.errors import ExportError
+from edgedet.onnx_graph.network import Network, prepare
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgedet.antialias import AntialiasedResize
-from edgedet.card import InputSpec, ResizeRule
-from edgedet.golden import golden_frame
+from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.preprocess import Preprocessor
+from edgedet.proof.golden import golden_frame
 
 SIZES = [
     ((480, 640), (128, 128)),

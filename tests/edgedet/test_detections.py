@@ -136,14 +136,14 @@ class TestPlot:
         assert picture.shape == (100, 200, 3) and picture.dtype == np.uint8
 
     def test_every_box_is_drawn_in_the_colour_of_its_class(self) -> None:
-        from edgedet.drawing import class_colour
+        from edgedet.pictures.drawing import class_colour
 
         picture = some().plot(self.frame)
         assert tuple(picture[45, 10]) == class_colour(2)
         assert tuple(picture[28, 30]) == class_colour(0)
 
     def test_classes_have_colours_of_their_own(self) -> None:
-        from edgedet.drawing import class_colour
+        from edgedet.pictures.drawing import class_colour
 
         colours = np.array([class_colour(label) for label in range(12)], float)
         distances = np.abs(colours[:, None] - colours[None]).max(-1) + np.eye(12) * 255

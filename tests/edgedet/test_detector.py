@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedet import Detections, Detector
-from edgedet.card import METADATA_KEY, ResizeRule
+from edgedet.artifacts.card import METADATA_KEY, ResizeRule
 from edgedet.errors import ArtifactError, FrameError, SelftestError, UsageError
-from edgedet.golden import record
+from edgedet.proof.golden import record
 from tests.rectangle_detector import (
     LETTERBOX,
     SCORE,

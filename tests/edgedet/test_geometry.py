@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgedet.card import ResizeRule
+from edgedet.artifacts.card import ResizeRule
 from edgedet.geometry import plan_resize, shortest_side_size
 
 RULES = (

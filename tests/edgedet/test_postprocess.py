@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import plan_resize

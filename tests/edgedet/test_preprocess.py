@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedet import preprocess
-from edgedet.card import InputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.preprocess import Preprocessor
 
 RNG = np.random.default_rng(0)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgedet import Detections, Detector
-from edgedet.golden import golden_frame
-from edgedet.parity import Tolerance, match_detections
+from edgedet.proof.golden import golden_frame
+from edgedet.proof.parity import Tolerance, match_detections
 
 
 @pytest.fixture(scope="module")

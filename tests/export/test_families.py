@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from edgedet.detections import Detections
-from edgedet.export import faster_rcnn, ssd
-from edgedet.export.architectures import ARCHITECTURES, build
-from edgedet.export.family import Exported, GraphOptions
+from edgedet.export.families import faster_rcnn, ssd
+from edgedet.export.families.architectures import ARCHITECTURES, build
+from edgedet.export.families.base import Exported, GraphOptions
 from edgedet.export.finished_graph import checked
 from edgedet.geometry import plan_resize
-from edgedet.golden import golden_frame
-from edgedet.parity import Tolerance, match_detections
+from edgedet.proof.golden import golden_frame
+from edgedet.proof.parity import Tolerance, match_detections
 
 CLASSES = 6
 SMALL: dict[str, dict[str, Any]] = {

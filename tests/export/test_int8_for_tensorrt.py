@@ -5,11 +5,11 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from edgedet.calibration.half import to_half
+from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
-from edgedet.export.operators import check_operators
+from edgedet.export.engines.operators import check_operators
 from edgedet.export.selftest_graph import selftest_graph
-from edgedet.golden import golden_frame
+from edgedet.proof.golden import golden_frame
 
 
 @pytest.fixture(scope="module")

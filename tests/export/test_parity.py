@@ -11,11 +11,11 @@ import torch
 
 from edgedet.detections import Detections
 from edgedet.export import parity
-from edgedet.export.architectures import build
+from edgedet.export.families.architectures import build
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
 from edgedet.export.sources import BuiltGraph, Reference, build_graph
-from edgedet.golden import golden_frame
+from edgedet.proof.golden import golden_frame
 from tests.rectangle_detector import save_rectangle_graph
 
 SSDLITE = Path(__file__).resolve().parents[2] / "examples/sample/camera_phone_ssdlite320.pt"

@@ -13,7 +13,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet import Detector
-from edgedet.artifact import read_card
 from edgedet.errors import (
     ArtifactError,
     CalibrationError,
@@ -23,11 +22,12 @@ from edgedet.errors import (
     UntrustedCheckpointError,
     UsageError,
 )
-from edgedet.export.architectures import build
+from edgedet.export.families.architectures import build
 from edgedet.export.options import ExportOptions, default_output
 from edgedet.export.pipeline import export_model
-from edgedet.golden import golden_frame, replay
-from edgedet.parity import match_detections
+from edgedet.opening import read_card
+from edgedet.proof.golden import golden_frame, replay
+from edgedet.proof.parity import match_detections
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"
 

@@ -12,17 +12,17 @@ import cv2
 import pytest
 import torch
 
-from edgedet.artifact import read_card
-from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.cli import main
 from edgedet.detector import Detector
 from edgedet.errors import ExportError, ReferenceBoxesError, UsageError
-from edgedet.export.assumptions import Assumption
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.export.reference_parity import fits, refusal
-from edgedet.export.training import TrainingSettings
-from edgedet.golden import golden_frame
+from edgedet.export.training.assumptions import Assumption
+from edgedet.export.training.settings import TrainingSettings
+from edgedet.opening import read_card
+from edgedet.proof.golden import golden_frame
 from edgedet.reference.compare import Comparison
 from edgedet.reference.diagnosis import Finding
 

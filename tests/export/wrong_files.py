@@ -18,7 +18,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.export.architectures import build
+from edgedet.export.families.architectures import build
 from tests.export.one_stage import save_one_stage
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"

@@ -15,8 +15,8 @@ from edgedet import Detector
 from edgedet.errors import ArtifactError
 from edgedet.export.options import EngineOptions, ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.golden import golden_frame
-from edgedet.parity import ParityReport, Tolerance, match_detections, summarise
+from edgedet.proof.golden import golden_frame
+from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.selftest import TINY, TOLERANCE
 
@@ -66,7 +66,7 @@ def test_a_quantised_graph_becomes_an_int8_engine(tensorrt: Any, tmp_path: Path)
     from edgedet.calibration.pipeline import QuantiseOptions, quantise
     from edgedet.export.self_describing import embed
     from edgedet.export.selftest_graph import selftest_graph
-    from edgedet.golden import record
+    from edgedet.proof.golden import record
 
     model, card = selftest_graph()
     frames = [golden_frame(seed, 64, 64)[None] for seed in range(8)]
@@ -136,7 +136,7 @@ def test_frames_on_the_gpu_are_taken(tensorrt: Any, cuda: Cuda, tmp_path: Path) 
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("needs PyTorch with CUDA")
-    from edgedet.artifact import open_artifact
+    from edgedet.opening import open_artifact
 
     export_model(TINY, tmp_path / "tiny.trt", engine=QUICK)
     _, runtime = open_artifact(tmp_path / "tiny.trt")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.runtimes.cuda.check import check_nms, check_resize
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.cuda.launcher import GpuLauncher

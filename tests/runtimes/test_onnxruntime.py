@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.card import METADATA_KEY, InputSpec
+from edgedet.artifacts.card import METADATA_KEY, InputSpec
 from edgedet.errors import ArtifactError, RuntimeUnavailableError
 from edgedet.runtimes.onnxruntime import open as open_graph
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph

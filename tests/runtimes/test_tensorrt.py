@@ -16,8 +16,8 @@ import onnx
 import pytest
 
 from edgedet import Detector
-from edgedet.card import ModelCard
-from edgedet.engine_file import write_engine
+from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.engine_file import write_engine
 from edgedet.errors import ArtifactError, EngineMismatchError, RuntimeUnavailableError, UsageError
 from edgedet.runtimes import tensorrt as runtime_module
 from edgedet.runtimes.cuda.device import Cuda

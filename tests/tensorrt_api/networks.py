@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.card import Precision
+from edgedet.artifacts.card import Precision
 
 
 def convolution(precision: Precision) -> onnx.ModelProto:

@@ -15,13 +15,13 @@ import pytest
 from edgedet.bench.compare import LEAST_BLOCKS, compare_artifacts
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_streams
-from edgedet.bench.power import PowerLog, energy_summary, mean_watts
 from edgedet.bench.result import read_result
-from edgedet.bench.state import MachineState, summarise_states
 from edgedet.bench.statistics import LEAST_SERIES, settled_interval, summarise
 from edgedet.bench.text import describe_comparison, describe_result
 from edgedet.cli import main
 from edgedet.errors import UsageError
+from edgedet.machine.power import PowerLog, energy_summary, mean_watts
+from edgedet.machine.state import MachineState, summarise_states
 from tests.edgedet.bench.test_compare import artifact, noisy
 from tests.edgedet.bench.test_latency import FRAMES, Clock, Worker
 from tests.edgedet.report.results import bench

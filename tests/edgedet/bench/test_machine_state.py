@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgedet.bench.power import Ina3221, Nvml, PowerLog, energy_summary, find_meter, find_rails, mean_watts
-from edgedet.bench.state import MachineState, describe_clocks, others_share, read_state, summarise_states
+from edgedet.machine.power import Ina3221, Nvml, PowerLog, energy_summary, find_meter, find_rails, mean_watts
+from edgedet.machine.state import MachineState, describe_clocks, others_share, read_state, summarise_states
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 

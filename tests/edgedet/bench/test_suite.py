@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgedet.artifacts.card import METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.bench import suite
 from edgedet.bench.frames import load_frames
 from edgedet.bench.latency import Rules, Series
@@ -18,7 +19,6 @@ from edgedet.bench.reference import sorting
 from edgedet.bench.result import KIND, SCHEMA_PATH, VERSION, read_result, write_result
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.bench.text import describe_result
-from edgedet.card import METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.cli import main
 from edgedet.errors import UsageError
 

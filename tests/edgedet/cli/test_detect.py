@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgedet.card import METADATA_KEY
+from edgedet.artifacts.card import METADATA_KEY
 from edgedet.cli import main
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 

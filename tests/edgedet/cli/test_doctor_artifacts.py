@@ -10,10 +10,10 @@ from typing import Literal
 
 import pytest
 
+from edgedet.artifacts.engine_file import write_engine
 from edgedet.cli import doctor, main
-from edgedet.engine_file import write_engine
 from edgedet.environment import PACKAGES, Environment, Installed, describe_environment
-from edgedet.machine import Gpu, describe_machine
+from edgedet.machine.hardware import Gpu, describe_machine
 from tests.rectangle_detector import save_rectangle_graph
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.installed import install

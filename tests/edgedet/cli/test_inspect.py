@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgedet.card import METADATA_KEY, ModelCard
+from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.cli import main
 from tests.rectangle_detector import save_rectangle_graph
 

@@ -12,7 +12,7 @@ import pytest
 from edgedet.cli import main
 from edgedet.cli.parity import report_lines
 from edgedet.detections import Detections
-from edgedet.parity import match_detections, summarise
+from edgedet.proof.parity import match_detections, summarise
 from tests.rectangle_detector import save_rectangle_graph
 
 

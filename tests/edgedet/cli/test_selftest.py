@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edgedet.artifact import read_card
 from edgedet.cli import main
 from edgedet.export.selftest_graph import selftest_graph
+from edgedet.opening import read_card
 from edgedet.selftest import TINY, check_machine
 from tests.rectangle_detector import save_rectangle_graph
 from tests.tensorrt_api.behaviour import Machine

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgedet.detections import Detections
 from edgedet.errors import ReferenceBoxesError
-from edgedet.parity import ELSEWHERE, Tolerance
+from edgedet.proof.parity import ELSEWHERE, Tolerance
 from edgedet.reference.compare import Comparison, Request, compare
 from edgedet.reference.pictures import Reference, ReferencePicture
 

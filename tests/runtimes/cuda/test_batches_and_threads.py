@@ -15,9 +15,9 @@ import pytest
 from onnx import numpy_helper
 
 from edgedet import Detections, Detector
-from edgedet.artifact import read_card
-from edgedet.engine_file import write_engine
-from edgedet.golden import golden_frame
+from edgedet.artifacts.engine_file import write_engine
+from edgedet.opening import read_card
+from edgedet.proof.golden import golden_frame
 from edgedet.runtimes.cuda import launcher as launcher_module
 from edgedet.runtimes.cuda.kernels import NmsKernels
 from edgedet.selftest import TINY

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.errors import SelftestError
 from edgedet.runtimes.cuda.check import MOST_CANDIDATES, check_nms, check_resize, random_case
 from edgedet.runtimes.cuda.device import Cuda

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from edgedet.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.nms import nms
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edgedet.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.errors import FrameError, RuntimeUnavailableError
 from edgedet.geometry import plan_resize
 from edgedet.runtimes.cuda import launcher as launcher_module

@@ -16,11 +16,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet import Detector
-from edgedet.artifact import read_card
-from edgedet.engine_file import write_engine
+from edgedet.artifacts.engine_file import write_engine
 from edgedet.errors import FrameError, RuntimeUnavailableError, UsageError
-from edgedet.golden import golden_frame
-from edgedet.parity import Tolerance, match_detections, summarise
+from edgedet.opening import read_card
+from edgedet.proof.golden import golden_frame
+from edgedet.proof.parity import Tolerance, match_detections, summarise
 from edgedet.runtimes import tensorrt as runtime_module
 from edgedet.runtimes.base import TensorSpec
 from edgedet.runtimes.cuda.device import CudaError

@@ -1,0 +1,268 @@
+"""FP16 made in the graph: a mixed-precision ONNX file that says of every node in which type it runs.
+
+TensorRT 11 has no precision flags, so precision is a property of the graph. What stays in fp32: graph inputs
+and outputs; everything that turns predictions into boxes (coordinates above 1024 have a resolution of one pixel
+in fp16); nodes whose values came near fp16's limit on calibration frames; operators that sum or exponentiate
+without bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgedet.onnx_graph.insertion import insert
+from edgedet.onnx_graph.network import WEIGHTED, Array, Network, prepare
+
+from .observe import Progress, observe, silent
+from .regions import decoding
+
+LARGEST = 65504.0 / 4
+"""Observed magnitude above which a tensor is not trusted to fp16: unseen frames may be four times stronger."""
+SMALLEST_SCALE = 2.0**-18
+"""Below this fp16 (steps of 2^-24) changes a quantisation scale by more than INT8's own rounding does."""
+
+HALF_OPERATORS = frozenset(
+    [
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "MatMul",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Clip",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Mish",
+        "Gelu",
+        "Erf",
+        "Min",
+        "Max",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Concat",
+        "Split",
+        "Slice",
+        "Reshape",
+        "Transpose",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Expand",
+        "Tile",
+        "Pad",
+        "Resize",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Identity",
+        "BatchNormalization",
+        "QuantizeLinear",
+        "DequantizeLinear",
+    ]
+)
+UNSEEN = "no calibration images, so which values are too large for fp16 was not looked at"
+
+FLOAT_INPUTS: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
+"""Inputs that the operator wants in fp32 whatever its data's type."""
+
+
+@dataclass(frozen=True)
+class HalfGraph:
+    """``model``: the mixed-precision graph. ``report``: what the model card says about it."""
+
+    model: onnx.ModelProto
+    report: dict[str, Any]
+
+
+def to_half(
+    model: onnx.ModelProto,
+    frames: Iterable[Array] | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> HalfGraph:
+    """Convert a float graph, or a quantised one's float remainder, to fp16.
+
+    ``frames``: prepared inputs of the graph (as :class:`edgedet.preprocess.Preprocessor` makes them), gone through
+    more than once; without them only constants and operator kinds decide. Inputs and outputs keep their types.
+    ``report`` holds ``nodes_fp16``, ``kept_fp32`` (name to reason, decoding summed up), ``casts``, ``frames``, and
+    ``absent``: why it is not known which values fp16 cannot hold, where that is so.
+
+    Raises:
+        ArtifactError: the graph's operator set cannot be raised to one that has fp16 everywhere.
+    """
+    network = prepare(model, quantised="allow")
+    types = network.element_types()
+    reasons = _unfit(network, types)
+    count = 0
+    if frames is not None:
+        frames = frames if isinstance(frames, list | tuple) or hasattr(frames, "__len__") else list(frames)
+        count = len(frames)  # type: ignore[arg-type]
+        reasons |= _overflowing(network, frames, types, reasons, threads=threads, progress=progress)
+    reasons = _whole_layers(network, reasons)
+    box = decoding(network)
+    half = [
+        node.name
+        for node in network.graph.node
+        if node.op_type in HALF_OPERATORS
+        and node.name not in box
+        and node.name not in reasons
+        and any(types.get(name) == TensorProto.FLOAT for name in (*node.input, *node.output))
+    ]
+    casts = _convert(network, set(half), types)
+    onnx.checker.check_model(network.model)
+    # The shapes stay in the graph: on the board they tell how much memory a build takes.
+    result = onnx.shape_inference.infer_shapes(network.model, check_type=True, strict_mode=True, data_prop=True)
+    named = {name: reason for name, reason in reasons.items() if name not in box}
+    return HalfGraph(
+        result,
+        {
+            "nodes_fp16": len(half),
+            "nodes_fp32": sum(1 for node in network.graph.node if node.op_type != "Cast") - len(half),
+            "decoding_fp32": len(box),
+            "kept_fp32": named,
+            "casts": casts,
+            "frames": count,
+            "absent": {} if count else {"kept_fp32": UNSEEN},
+        },
+    )
+
+
+def _unfit(network: Network, types: dict[str, int]) -> dict[str, str]:
+    """Nodes whose constants do not survive fp16."""
+    reasons = {}
+    for node in network.graph.node:
+        if node.op_type not in HALF_OPERATORS:
+            continue
+        for index, name in enumerate(node.input):
+            if types.get(name) != TensorProto.FLOAT or name not in network.constants:
+                continue
+            if index in FLOAT_INPUTS.get(node.op_type, ()):
+                continue
+            value = np.abs(network.constant(name))
+            scale = node.op_type in ("QuantizeLinear", "DequantizeLinear")
+            limit = 65504.0 if node.op_type == "Clip" else LARGEST
+            if value.size and value.max() > limit:
+                reasons[node.name] = f"a constant reaches {value.max():.3g}, too large for fp16"
+            elif scale and value.size and value.min() < SMALLEST_SCALE:
+                reasons[node.name] = f"a quantisation scale of {value.min():.3g} loses digits in fp16"
+    return reasons
+
+
+def _whole_layers(network: Network, reasons: dict[str, str]) -> dict[str, str]:
+    """A layer and the pairs around its inputs share one type: a Cast between them would keep them from fusing."""
+    found = dict(reasons)
+    before = -1
+    while before != len(found):
+        before = len(found)
+        for node in network.graph.node:
+            if node.op_type not in WEIGHTED:
+                continue
+            group = [node.name]
+            for name in node.input:
+                restored = network.producer.get(name)
+                if restored is not None and restored.op_type == "DequantizeLinear":
+                    group.append(restored.name)
+                    quantised = network.producer.get(restored.input[0])
+                    group += [quantised.name] if quantised is not None else []
+            reason = next((found[name] for name in group if name in found), None)
+            if reason is not None and len(group) > 1:
+                found |= {name: reason for name in group if name not in found}
+    return found
+
+
+def _overflowing(
+    network: Network,
+    frames: Iterable[Array],
+    types: dict[str, int],
+    known: dict[str, str],
+    *,
+    threads: int | None,
+    progress: Progress,
+) -> dict[str, str]:
+    tensors = [
+        name
+        for node in network.graph.node
+        if node.op_type in HALF_OPERATORS and node.name not in known
+        for name in node.output
+        if types.get(name) == TensorProto.FLOAT
+    ]
+    seen = observe(network, frames, list(dict.fromkeys(tensors)), threads=threads, progress=progress)
+    reasons = {}
+    for node in network.graph.node:
+        largest = max((seen[name].magnitude for name in (*node.input, *node.output) if name in seen), default=0.0)
+        if node.op_type in HALF_OPERATORS and not largest <= LARGEST:
+            reasons[node.name] = f"values reached {largest:.3g} on the calibration frames, too near fp16's 65504"
+    return reasons
+
+
+def _convert(network: Network, half: set[str], types: dict[str, int]) -> int:
+    """Rewire the graph in place; returns the number of Casts added."""
+    graph = network.graph
+    fp16_tensors: set[str] = set()
+    renamed: dict[str, str] = {}
+    for node in graph.node:
+        if node.name not in half:
+            continue
+        for index, name in enumerate(node.output):
+            if types.get(name) == TensorProto.FLOAT:
+                inner = f"{name}_fp16"
+                renamed[name] = inner
+                node.output[index] = inner
+                fp16_tensors.add(inner)
+    new_nodes: list[onnx.NodeProto] = []
+    casted: dict[tuple[str, int], str] = {}
+
+    def cast(source: str, kind: int, result: str) -> str:
+        if (source, kind) not in casted:
+            new_nodes.append(helper.make_node("Cast", [source], [result], f"{result}/cast", to=kind))
+            casted[(source, kind)] = result
+        return casted[(source, kind)]
+
+    for node in graph.node:
+        wants_half = node.name in half
+        for index, name in enumerate(node.input):
+            if types.get(name) != TensorProto.FLOAT:
+                continue
+            keeps_float = not wants_half or index in FLOAT_INPUTS.get(node.op_type, ())
+            if name in network.constants:
+                if not keeps_float:
+                    node.input[index] = _half_constant(network, name)
+            elif keeps_float and name in renamed:
+                # The cast gets the tensor's own name, so graph outputs keep theirs.
+                node.input[index] = cast(renamed[name], TensorProto.FLOAT, name)
+            elif not keeps_float:
+                node.input[index] = (
+                    renamed[name] if name in renamed else cast(name, TensorProto.FLOAT16, f"{name}_fp16")
+                )
+    for output in graph.output:
+        if output.name in renamed:
+            cast(renamed[output.name], TensorProto.FLOAT, output.name)
+    insert(network, new_nodes)
+    return len(new_nodes)
+
+
+def _half_constant(network: Network, name: str) -> str:
+    converted = f"{name}_fp16"
+    if converted not in network.constants:
+        value = network.constant(name)
+        network.graph.initializer.append(
+            numpy_helper.from_array(np.clip(value, -65504, 65504).astype(np.float16), converted)
+        )
+        network.constants[converted] = network.graph.initializer[-1]
+    return converted

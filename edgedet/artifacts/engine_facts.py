@@ -1,0 +1,49 @@
+"""What an engine's card says of its layers and of its build, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Title and text of every fact there is. ``facts``: :attr:`edgedet.artifacts.card.ModelCard.engine`.
+
+    >>> facts = {"inspector": {"layers": {"int8": 3, "fp16": 1}, "reformats": 2, "time": {"share": {"int8": 0.9}}}}
+    >>> list(summary(facts))
+    [('layers', '3 int8 (75 %), 1 fp16 (25 %); 2 reformats'), ('layer time', '90 % int8')]
+    """
+    inspector, memory = facts.get("inspector"), facts.get("memory")
+    if isinstance(inspector, dict):
+        yield "layers", _layers(inspector)
+        yield "layer time", _layer_time(inspector.get("time"))
+    if isinstance(memory, dict):
+        yield (
+            "memory",
+            f"the build was to take {_sizes(memory.get('predicted_mib'))}, took {_sizes(memory.get('peak_mib'))}",
+        )
+
+
+def _layers(inspector: dict[str, Any]) -> str:
+    counts = inspector.get("layers")
+    every = sum(counts.values()) if isinstance(counts, dict) else 0
+    if not every or not isinstance(counts, dict):
+        return "not told (TensorRT's inspector names no layer that computes)"
+    layers = ", ".join(
+        f"{count} {kind} ({count / every * 100:.0f} %)"
+        for kind, count in sorted(counts.items(), key=lambda item: -item[1])
+    )
+    return f"{layers}; {inspector.get('reformats', 'an unknown number of')} reformats"
+
+
+def _layer_time(time: Any) -> str:
+    found = time if isinstance(time, dict) else {}
+    if isinstance(share := found.get("share"), dict) and share:
+        return ", ".join(f"{part * 100:.0f} % {kind}" for kind, part in share.items())
+    return f"not measured ({found['missing']})" if found.get("missing") else "not measured"
+
+
+def _sizes(sizes: Any) -> str:
+    if not isinstance(sizes, dict):
+        return "an unknown amount"
+    return " and ".join(f"{size} MiB{' of the GPU' if name == 'gpu' else ''}" for name, size in sizes.items())

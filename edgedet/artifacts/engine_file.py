@@ -1,0 +1,139 @@
+"""The container of an engine: 4 bytes length (little-endian), JSON, plan; or a bare plan and its JSON beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from edgedet.artifacts.card import ModelCard
+from edgedet.errors import ArtifactError
+from edgedet.files import atomic_path
+
+Container = Literal["file", "plan"]
+
+PLAN_STARTS = (b"ptrt", b"ftrt")
+"""Magic tags of serialised TensorRT engines."""
+
+SMALLEST_PLAN = 64
+"""Bytes: less cannot even hold a plan's header."""
+
+MAX_HEADER = 16 * 2**20
+"""No metadata is that long; a larger length means that this is no such file."""
+
+
+@dataclass(frozen=True)
+class EngineFile:
+    """``header``: the JSON object in front of the plan or beside it. ``plan_offset``: where the plan starts."""
+
+    path: Path
+    header: dict[str, Any]
+    plan_offset: int
+
+
+def read_engine_header(path: str | Path) -> EngineFile:
+    """Find an engine's description; the plan itself is not read.
+
+    Raises:
+        ArtifactError: no container, and no ``.json`` beside a bare plan.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(5)
+        size = int.from_bytes(start[:4], "little")
+        if start[4:5] == b"{" and 2 <= size <= MAX_HEADER:
+            text = start[4:5] + file.read(size - 1)
+            if len(text) < size:
+                raise ArtifactError(f"{path} breaks off inside its header; copy it again or build it again")
+            return EngineFile(path, _object(text, path), 4 + size)
+    beside = next((place for place in sidecars(path) if place.is_file()), None)
+    if beside is None:
+        raise ArtifactError(
+            f"{path} is a bare TensorRT plan without a description: {sidecars(path)[0].name} is not beside it; "
+            "keep the two files together, or build the engine with edgedet export"
+        )
+    return EngineFile(path, _object(beside.read_bytes(), beside), 0)
+
+
+def sidecars(path: Path) -> tuple[Path, Path]:
+    """Where the JSON of a bare plan may lie: ``model.json`` or ``model.plan.json``."""
+    return path.with_suffix(".json"), path.with_name(path.name + ".json")
+
+
+def _object(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ArtifactError(
+            f"the description of the engine in {path} is not JSON ({error}); build it again"
+        ) from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"the description of the engine in {path} is no JSON object; build it again")
+    return value
+
+
+def write_engine(
+    path: Path, card: ModelCard, plan: bytes | memoryview, *, container: Container = "file"
+) -> ModelCard:
+    """Write an engine whole or not at all, and return its card, on which the plan's sha256 now stands.
+
+    ``container``: ``file`` puts the card in front of the plan; ``plan`` writes the bare plan (for Triton, trtexec)
+    and the card beside it, as ``path`` with ``.json``.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    digest = hashlib.sha256(plan).hexdigest()
+    card = replace(card, engine={**(card.engine or {}), "plan_sha256": digest})
+    text = card.to_json().encode("ascii")
+    if container == "plan":
+        with atomic_path(sidecars(path)[0]) as beside, atomic_path(path) as temporary:
+            beside.write_bytes(text)
+            temporary.write_bytes(plan)
+        return card
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(4, "little"))
+        file.write(text)
+        file.write(plan)
+    return card
+
+
+def read_plan(engine: EngineFile) -> bytes:
+    """The plan itself, checked against the sha256 on its card where there is one.
+
+    Raises:
+        ArtifactError: cut off, or not the plan the card was written for.
+    """
+    with engine.path.open("rb") as file:
+        file.seek(engine.plan_offset)
+        plan = file.read()
+    if len(plan) < SMALLEST_PLAN:
+        raise ArtifactError(
+            f"{engine.path} holds {len(plan)} bytes of a plan, too few for any; copy or build it again"
+        )
+    facts = engine.header.get("engine")
+    expected = facts.get("plan_sha256") if isinstance(facts, dict) else None
+    found = hashlib.sha256(plan).hexdigest()
+    if expected is not None and expected != found:
+        raise ArtifactError(
+            f"the plan in {engine.path} is damaged: sha256 is {found[:12]}…, its card says {str(expected)[:12]}…; "
+            "copy or build it again"
+        )
+    return plan
+
+
+def plan_version(plan: bytes) -> str | None:
+    """``major.minor.patch`` of the TensorRT that wrote a plan, None where the plan does not say.
+
+    Bytes 24 to 26 of the header hold it; NVIDIA does not document this (NVIDIA/TensorRT issue 3073), so a plan of
+    another layout says nothing rather than something wrong.
+
+    >>> plan_version(b"ptrt" + bytes(20) + bytes([10, 3, 0]) + bytes(40))
+    '10.3.0'
+    """
+    if not plan.startswith(PLAN_STARTS) or len(plan) < SMALLEST_PLAN:
+        return None
+    major, minor, patch = plan[24:27]
+    return f"{major}.{minor}.{patch}" if 8 <= major <= 20 else None

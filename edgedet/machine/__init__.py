@@ -1,0 +1,1 @@
+"""Facts about the machine a figure was measured on: hardware, load, clocks, power."""

@@ -1,0 +1,195 @@
+"""From a file to something that runs: what it is, its model card, and the runtime that executes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, cast
+
+from edgedet.artifacts.card import METADATA_KEY, ModelCard
+from edgedet.artifacts.engine_file import PLAN_STARTS, read_engine_header
+from edgedet.artifacts.file_signs import START, is_safetensors, what_it_is
+from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, ultralytics_card, yolov5_card
+from edgedet.artifacts.foreign_outputs import recognise
+from edgedet.artifacts.onnx_file import read_onnx
+from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.runtimes import RUNTIMES, SUFFIXES
+from edgedet.runtimes.base import Runtime
+from edgedet.settings import require_count
+
+Kind = Literal["graph", "engine", "checkpoint"]
+
+KIND_OF_RUNTIME: dict[str, Kind] = {"onnxruntime": "graph", "tensorrt": "engine", "torch": "checkpoint"}
+
+NEEDS: dict[str, tuple[str, str]] = {
+    "onnxruntime": ("onnxruntime", "pip install onnxruntime"),
+    "tensorrt": (
+        "tensorrt",
+        "on a Jetson it comes with JetPack (apt install tensorrt python3-libnvinfer), on a PC with an NVIDIA GPU: "
+        "pip install tensorrt 'edgedet[tensorrt]'; without a GPU run the .onnx file instead",
+    ),
+    "torch": ("torchvision", "pip install 'edgedet[export]', or export the checkpoint and run the .onnx file"),
+}
+"""Runtime to the package it needs and how to get it."""
+
+MOST_THREADS = 1024
+"""More CPU threads than any machine for this has cores; starting 100,000 of them takes minutes."""
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """The model card of a graph, engine or checkpoint; needs no runtime, except torch for checkpoints.
+
+    Raises:
+        ArtifactError: missing, damaged or unknown file, or one without a description of what it detects.
+        CheckpointError: a checkpoint that cannot be read.
+        RuntimeUnavailableError: a checkpoint on a machine without torchvision.
+    """
+    path = Path(path)
+    return _read_card(path, artifact_kind(path))
+
+
+def open_artifact(
+    path: str | Path, *, runtime: str = "auto", threads: int | None = None
+) -> tuple[ModelCard, Runtime]:
+    """Read the card and open the artifact for running.
+
+    ``runtime``: a key of :data:`edgedet.runtimes.RUNTIMES`, optionally with a device (``onnxruntime:cpu``,
+    ``onnxruntime:cuda``), or ``auto``. ``threads``: CPU threads, None for the runtime's own choice.
+
+    Raises:
+        ArtifactError: see :func:`read_card`; also an artifact the runtime refuses.
+        RuntimeUnavailableError: the runtime is not installed or does not work here.
+        UsageError: a runtime that does not exist or cannot run this kind of artifact.
+    """
+    if not isinstance(path, str | os.PathLike) or path == "":
+        raise UsageError(f"the artifact is {path!r}, expected the path of a file ({', '.join(SUFFIXES)})")
+    if not isinstance(runtime, str):
+        raise UsageError(f"runtime is {runtime!r}, expected auto, {', '.join(RUNTIMES)}")
+    path = Path(path)
+    name, _, device = runtime.partition(":")
+    if name != "auto" and name not in RUNTIMES:
+        raise UsageError(f"unknown runtime {name!r}; expected auto, {', '.join(RUNTIMES)}")
+    require_count("threads", threads, most=MOST_THREADS)
+    kind = artifact_kind(path)
+    fitting = next(key for key, value in KIND_OF_RUNTIME.items() if value == kind)
+    if name not in ("auto", fitting):
+        hint = (
+            f"edgedet export {path} -o {path.with_suffix('.trt').name} builds an engine"
+            if name == "tensorrt"
+            else f"leave the runtime on auto or say {fitting}"
+        )
+        raise UsageError(f"{name} cannot run {path}, which is a {kind}; {hint}")
+    # The card first: a foreign or broken file is told from a missing runtime on any machine.
+    card = _read_card(path, kind)
+    _require_runtime(fitting, path)
+    module = import_module(RUNTIMES[fitting])
+    return card, cast(Runtime, module.open(path, card=card, threads=threads, device=device or None))
+
+
+def artifact_kind(path: str | Path) -> Kind:
+    """Whether a file is a graph, an engine or a checkpoint, by its first bytes and its suffix.
+
+    Raises:
+        ArtifactError: missing, empty, or something else.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            from edgedet.artifacts.hugging_face_folder import is_model_folder
+
+            if is_model_folder(path):
+                return "checkpoint"
+            raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(SUFFIXES)})")
+        with path.open("rb") as file:
+            start = file.read(START)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise ArtifactError(f"no such file: {path}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ArtifactError(f"cannot read {path}: {reason or error}") from error
+    if not start:
+        raise ArtifactError(f"{path} is empty; copy or export it again")
+    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return "checkpoint"
+    if is_safetensors(start, size):
+        return "checkpoint"
+    if start[4:5] == b"{" or start.startswith(PLAN_STARTS):
+        return "engine"
+    what = what_it_is(start)
+    if what is not None:
+        raise ArtifactError(
+            f"{path} is {what}, not a model that edgedet can run; expected a graph (.onnx), engine (.trt) or "
+            "checkpoint (.pt)"
+        )
+    named = SUFFIXES.get(path.suffix.lower())
+    if named == "torch":
+        return "checkpoint"
+    if named == "tensorrt":
+        raise ArtifactError(f"{path} is not a TensorRT engine (it starts with {start[:8]!r}); build it again")
+    # Protobuf has no magic number: reading it tells.
+    return "graph"
+
+
+def _read_card(path: Path, kind: Kind) -> ModelCard:
+    if kind == "graph":
+        return _graph_card(path)
+    if kind == "engine":
+        header = read_engine_header(path).header
+        if "family" in header:
+            import json
+
+            return ModelCard.from_json(json.dumps(header))
+        if is_ultralytics(header):
+            return ultralytics_card(header, where=str(path))
+        raise ArtifactError(
+            f"{path} carries no model card and no Ultralytics metadata; build it with edgedet export"
+        )
+    _require_runtime("torch", path)
+    return cast(ModelCard, import_module(RUNTIMES["torch"]).read_card(path))
+
+
+def _graph_card(path: Path) -> ModelCard:
+    model = read_onnx(path)
+    if METADATA_KEY in model.metadata:
+        return ModelCard.from_json(model.metadata[METADATA_KEY])
+    known = is_ultralytics(model.metadata), is_yolov5(model.metadata)
+    if any(known) and (not model.inputs or model.inputs[0].dtype != "float32" or len(model.inputs[0].shape) != 4):
+        taken = f"{model.inputs[0].dtype} {list(model.inputs[0].shape)}" if model.inputs else "nothing"
+        raise ArtifactError(
+            f"{path} takes {taken}, expected float32 [N, 3, H, W]; export it again without half=True and "
+            "convert it with edgedet export --fp16"
+        )
+    if known[0]:
+        return ultralytics_card(
+            model.metadata, where=str(path), input_name=model.inputs[0].name, output_shape=model.outputs[0].shape
+        )
+    if known[1]:
+        return yolov5_card(
+            model.metadata,
+            where=str(path),
+            input_name=model.inputs[0].name,
+            input_shape=model.inputs[0].shape,
+            output_shape=model.outputs[0].shape,
+        )
+    size = model.inputs[0].shape[2:] if model.inputs and len(model.inputs[0].shape) == 4 else (None, None)
+    outputs = {tensor.name: tensor.shape for tensor in model.outputs}
+    found = recognise(outputs, [tensor.name for tensor in model.inputs], (size[0], size[1]))
+    unknown = f"its outputs {_shapes(outputs)} are of no kind edgedet knows; start from the checkpoint"
+    raise ArtifactError(
+        f"{path} carries no model card, so nothing tells how its outputs become boxes; "
+        f"{found.hint(path) if found else unknown}"
+    )
+
+
+def _shapes(outputs: Mapping[str, Sequence[int | None]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in list(outputs.items())[:4])
+
+
+def _require_runtime(name: str, path: Path) -> None:
+    package, hint = NEEDS[name]
+    if find_spec(package) is None:
+        raise RuntimeUnavailableError(f"{path} needs the package {package!r}, which is not installed: {hint}")

@@ -1,0 +1,1 @@
+"""Pixels in and out: image files, videos, cameras, folders; drawing, redaction, saving."""

@@ -1,0 +1,68 @@
+"""Boxes and labels on pictures."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.pictures.frames import as_bgr
+
+if TYPE_CHECKING:
+    from edgedet.detections import Detections
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+GOLDEN_ANGLE = 0.381966
+"""Of the colour circle: successive classes land far apart, however many there are."""
+
+Colour = tuple[int, int, int]
+
+
+def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
+    """A copy of the frame, uint8 [H, W, 3] BGR, with every detection's box, name and score; best on top.
+
+    Line width and letters grow with the frame. Labels stay inside the picture.
+    """
+    picture = np.rint(as_bgr(frame)).astype(np.uint8)
+    picture = np.ascontiguousarray(picture).copy()
+    height, width = picture.shape[:2]
+    size = max(min(height, width), 1)
+    thickness = max(round(size / 270), 1)
+    scale = max(size / 1100, 0.38)
+    worst_first = list(detections)[::-1]
+    for box, _, label, _ in worst_first:
+        left, top, right, bottom = (round(float(value)) for value in box)
+        cv2.rectangle(picture, (left, top), (right, bottom), class_colour(label), thickness)
+    # Labels last: no line crosses a number.
+    for box, score, label, name in worst_first:
+        corner = (round(float(box[0])) - thickness // 2, round(float(box[1])))
+        _label(picture, f"{name} {score:.2f}", corner, class_colour(label), scale)
+    return picture
+
+
+def class_colour(label: int) -> Colour:
+    """BGR colour of a class, always the same one."""
+    hue = (0.58 + label * GOLDEN_ANGLE) % 1
+    # Two rings of brightness keep neighbours on the circle apart.
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.78, 0.95 if label % 2 == 0 else 0.72)
+    return round(blue * 255), round(green * 255), round(red * 255)
+
+
+def _label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, scale: float) -> None:
+    height, width = picture.shape[:2]
+    weight = max(round(scale * 1.6), 1)
+    (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, weight)
+    margin = max(round(scale * 6), 2)
+    tall, wide = text_height + baseline + margin, text_width + 2 * margin
+    left, top = corner
+    # Above the box; inside it where there is no room above.
+    upper = top - tall if top - tall >= 0 else top
+    left, upper = max(min(left, width - wide), 0), max(min(upper, height - tall), 0)
+    cv2.rectangle(picture, (left, upper), (left + wide, upper + tall), colour, -1)
+    blue, green, red = colour
+    ink = (20, 20, 20) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)
+    place = (left + margin, upper + tall - baseline - margin // 2)
+    cv2.putText(picture, text, place, FONT, scale, ink, weight, cv2.LINE_AA)

@@ -1,0 +1,182 @@
+"""Where annotated pictures go: files in a folder, one video per video, or a window."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
+from edgedet.errors import MissingDependencyError, OutputError, UsageError
+from edgedet.files import atomic_path, require_writable_parent
+from edgedet.pictures.sources import Frame
+
+Picture = NDArray[np.uint8]
+
+UNKNOWN_RATE = 25.0
+"""Frames per second of a saved video whose source does not say (cameras)."""
+
+KEYS_TO_LEAVE = (27, ord("q"))
+
+
+class Sink(Protocol):
+    """Takes the pictures of a run, in order. ``add`` says whether more are wanted."""
+
+    def add(self, frame: Frame, picture: Picture) -> bool: ...
+    def __enter__(self) -> Sink: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Folder:
+    """Writes pictures under their source's names; frames of a video become one video.
+
+    A file appears when it is complete. An interrupted run leaves whole pictures; of a video it leaves nothing,
+    except where ``interrupted`` is ``finishes``: cameras have no other end.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds the source's own pictures.
+    """
+
+    def __init__(
+        self, folder: Path, rate: float | None, *, interrupted: Literal["discards", "finishes"] = "discards"
+    ) -> None:
+        require_writable_parent(folder / "picture.jpg")
+        self._folder = folder
+        self._rate = rate or UNKNOWN_RATE
+        self._good_ends = (type(None), KeyboardInterrupt) if interrupted == "finishes" else (type(None),)
+        self._used: dict[str, int] = {}
+        self._video: _Video | None = None
+        self.written: list[Path] = []
+
+    def add(self, frame: Frame, picture: Picture) -> bool:
+        """Write one picture; see :class:`Sink`."""
+        source = Path(frame.name)
+        if source.is_file():
+            self._write_picture(source, picture)
+            return True
+        if self._video is None:
+            self._video = _Video(self._folder / self._free_name(video_name(frame.name)), picture, self._rate)
+        self._video.add(picture)
+        return True
+
+    def _write_picture(self, source: Path, picture: Picture) -> None:
+        suffix = source.suffix.lower() if source.suffix.lower() in IMAGE_SUFFIXES else ".jpg"
+        path = self._folder / self._free_name(source.stem + suffix)
+        if path.exists() and path.samefile(source):
+            raise OutputError(f"saving to {self._folder} would overwrite {source}; choose another folder")
+        good, encoded = cv2.imencode(suffix, picture)
+        if not good:
+            raise OutputError(f"cannot encode {path} as {suffix}")
+        with atomic_path(path) as partial:
+            partial.write_bytes(encoded.tobytes())
+        self.written.append(path)
+
+    def _free_name(self, name: str) -> str:
+        """Pictures of one name from several folders get numbers."""
+        self._used[name] = count = self._used.get(name, 0) + 1
+        path = Path(name)
+        return name if count == 1 else self._free_name(f"{path.stem}-{count}{path.suffix}")
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._video is None:
+            return
+        if isinstance(error, self._good_ends):
+            self.written.append(self._video.finish())
+        else:
+            self._video.discard()
+
+
+class _Video:
+    def __init__(self, path: Path, picture: Picture, rate: float) -> None:
+        self._path = path
+        self._size = (picture.shape[1], picture.shape[0])
+        self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(str(self._partial), code, rate, self._size)
+        if not self._writer.isOpened():
+            self.discard()
+            raise OutputError(
+                f"cannot write {path}: this OpenCV has no MP4 encoder; use a folder of images as source"
+            )
+
+    def add(self, picture: Picture) -> None:
+        # Cameras may change their format on the way; a video cannot.
+        same = (picture.shape[1], picture.shape[0]) == self._size
+        self._writer.write(picture if same else cv2.resize(picture, self._size))
+
+    def finish(self) -> Path:
+        self._writer.release()
+        try:
+            self._partial.replace(self._path)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
+        return self._path
+
+    def discard(self) -> None:
+        self._writer.release()
+        self._partial.unlink(missing_ok=True)
+
+
+def video_name(name: str) -> str:
+    """A file name for the frames of a video, camera or stream.
+
+    >>> video_name("clips/walk.avi #12"), video_name("camera 0 #3"), video_name("rtsp://host:8554/a?b #0")
+    ('walk.mp4', 'camera-0.mp4', 'rtsp-host-8554-a-b.mp4')
+    """
+    source = re.sub(r" #\d+$", "", name)
+    stem = source if "://" in source else Path(source).stem
+    # Credentials of a camera's address do not belong into a file's name.
+    stem = re.sub(r"//[^/@]*@", "//", stem)
+    return (re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "video") + ".mp4"
+
+
+class Window:
+    """Shows pictures as they come; q, Escape or closing the window ends the run.
+
+    Raises:
+        UsageError: no screen. MissingDependencyError: an OpenCV without windows.
+    """
+
+    TITLE = "edgedet"
+
+    def __init__(self, wait_ms: int) -> None:
+        # Without a screen, Qt ends the whole process: that must be found out before.
+        if sys.platform.startswith("linux") and not (
+            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        ):
+            raise UsageError(
+                "--show needs a screen, and neither DISPLAY nor WAYLAND_DISPLAY is set; use --save DIR"
+            )
+        self._wait_ms = wait_ms
+        try:
+            cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL)
+        except cv2.error as error:
+            raise MissingDependencyError(
+                "--show needs an OpenCV with windows: pip install opencv-python in place of opencv-python-headless"
+            ) from error
+
+    def add(self, frame: Frame, picture: Picture) -> bool:
+        """Show one picture; see :class:`Sink`."""
+        cv2.imshow(self.TITLE, picture)
+        pressed = cv2.waitKey(self._wait_ms) & 0xFF
+        return pressed not in KEYS_TO_LEAVE and cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) > 0
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        cv2.destroyAllWindows()

@@ -1,0 +1,265 @@
+"""Where frames come from: images, folders, videos, cameras, or arrays of the caller's."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
+from edgedet.errors import SourceError
+from edgedet.pictures.frames import Frame, Unreadable
+from edgedet.pictures.image_file import read_image
+from edgedet.pictures.video import Video
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Frame",
+    "FrameSource",
+    "Source",
+    "Unreadable",
+    "is_dataset_name",
+    "is_there",
+    "open_source",
+    "read_image",
+]
+
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".avi",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".mjpg",
+    ".mjpeg",
+    ".ts",
+    ".wmv",
+)
+
+Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]] | Sequence[str | Path]
+
+
+class FrameSource(Protocol):
+    """An opened source. ``count``: frames to come, None where unknown; ``rate``: frames per second, videos only."""
+
+    description: str
+    count: int | None
+    rate: float | None
+
+    def __iter__(self) -> Iterator[Frame]: ...
+    def __enter__(self) -> FrameSource: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | None = None) -> FrameSource:
+    """Open a source: a path to an image, video or folder of images, a glob pattern, a camera's number (``0``,
+    ``"0"``), a URL (``rtsp://``, ``http://``), a GStreamer pipeline ending in ``appsink``, an array, an iterable of
+    arrays, or a list of paths of images, folders of them and patterns.
+
+    Use it as a context manager; iterating gives :class:`Frame` objects. ``unreadable`` is told of every image of a
+    folder or pattern that cannot be read, of every damaged frame of a video, and of a video, camera or stream that
+    ends before it should; the rest goes on. Without it the first of them ends the iteration with an error.
+
+    Raises:
+        SourceError: missing, empty, unreadable, or not a source.
+        SourceEndedError: it ends early (while iterating, without ``unreadable``).
+    """
+    if isinstance(source, np.ndarray):
+        return _Arrays([source] if source.ndim in (2, 3) else source)
+    if isinstance(source, int):
+        return Video(source, f"camera {source}", unreadable=unreadable)
+    if not isinstance(source, str | Path):
+        if not isinstance(source, Iterable):
+            raise SourceError(
+                f"a {type(source).__name__} is no frame source; expected a path, camera number or arrays"
+            )
+        if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
+            if len(source) == 1:
+                return open_source(source[0], unreadable=unreadable)
+            try:
+                return _open_several(source, unreadable)
+            except (OSError, ValueError) as error:
+                raise SourceError(f"cannot read the sources: {error}") from error
+        return _Arrays(cast("Iterable[NDArray[Any]]", source))
+    text = str(source)
+    if not text.strip():
+        raise SourceError("the name of the source is empty; expected a file, a folder, a camera's number or a URL")
+    if text.isdigit():
+        return Video(int(text), f"camera {text}", unreadable=unreadable)
+    if "://" in text:
+        return Video(text, text, unreadable=unreadable)
+    if _is_pipeline(text):
+        return Video(text, text, cv2.CAP_GSTREAMER, unreadable=unreadable)
+    try:
+        return _open_path(text, unreadable)
+    except (OSError, ValueError) as error:  # no permission, a name that is too long, a zero byte in it
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise SourceError(f"cannot read {text}: {reason or error}") from error
+
+
+def is_dataset_name(text: str) -> bool:
+    """Whether ``text`` names a folder, or a file that is neither an image nor a video; ``PATH:SPLIT`` too.
+
+    Where frames are wanted, datasets are one kind of source; everything else is for :func:`open_source`.
+    """
+    path, folder = Path(text), text.rpartition(":")[0]
+    try:
+        if path.is_dir():
+            return True
+        if path.is_file():
+            return path.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not _starts_like_an_image(path)
+        return folder != "" and Path(folder).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(text: str) -> bool:
+    """Whether a dataset or source of that name exists, as far as can be told without opening it."""
+    if is_dataset_name(text) or text.isdigit() or "://" in text or _is_pipeline(text):
+        return True
+    try:
+        return Path(text).exists() or (any(letter in text for letter in "*?[") and bool(_matching(text)))
+    except (OSError, ValueError):
+        return False
+
+
+def _is_pipeline(text: str) -> bool:
+    """GStreamer's notation."""
+    return text.rstrip().endswith("appsink") or " ! " in text
+
+
+def _open_several(sources: Sequence[str | Path], unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
+    images: list[Path] = []
+    for source in sources:
+        text, path = str(source), Path(source)
+        if text.isdigit() or "://" in text or _is_pipeline(text) or path.suffix.lower() in VIDEO_SUFFIXES:
+            raise SourceError(
+                f"{text} is no image; several sources at once can be images, folders of them and patterns"
+            )
+        if path.is_dir():
+            images.extend(_images_in(path))
+        elif not path.exists() and any(letter in text for letter in "*?["):
+            images.extend(_matching(text))
+        else:
+            # Also one that is damaged, or not there: the rest goes on without it.
+            images.append(path)
+    if not images:
+        raise SourceError(f"no images in any of the {len(sources)} sources")
+    return _Images(images, f"{len(sources)} sources", unreadable)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and _is_image(item))
+
+
+def _matching(pattern: str) -> list[Path]:
+    names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (the pattern may be absolute)
+    return [Path(name) for name in names if Path(name).is_file()]
+
+
+def _open_path(text: str, unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
+    path = Path(text)
+    if path.is_dir():
+        images = _images_in(path)
+        if not images:
+            raise SourceError(
+                f"no images in the folder {path}; expected files like {', '.join(IMAGE_SUFFIXES[:4])}"
+            )
+        return _Images(images, text, unreadable)
+    if not path.exists():
+        if any(letter in text for letter in "*?["):
+            images = _matching(text)
+            if not images:
+                raise SourceError(f"no file matches the pattern {text}")
+            return _Images(images, text, unreadable)
+        raise SourceError(f"no such file or folder: {path}")
+    if path.is_fifo() and path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise SourceError(f"{text} is a pipe; expected a file, or a pipe named like a video (.ts)")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return Video(text, text, unreadable=unreadable)
+    if path.suffix.lower() in IMAGE_SUFFIXES or _starts_like_an_image(path):
+        return _Images([path], text)
+    try:
+        return Video(text, text, unreadable=unreadable)
+    except SourceError:
+        raise SourceError(
+            f"{text} is neither an image nor a video that can be read here; expected an image "
+            f"({', '.join(IMAGE_SUFFIXES)}), a video ({', '.join(VIDEO_SUFFIXES)}), a folder of images, a "
+            "pattern, a camera's number or a URL"
+        ) from None
+
+
+def _is_image(path: Path) -> bool:
+    """Files, and links to nothing: those are images that cannot be read, which is to be said."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
+def _starts_like_an_image(path: Path) -> bool:
+    if not path.is_file():  # a camera's device is not read for that
+        return False
+    with path.open("rb") as file:
+        start = file.read(12)
+    # HEIC and AVIF lie in boxes as videos do; FFmpeg would give one tile of the picture for the whole of it.
+    still = start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"avif")
+    webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    return still or webp or start.startswith((b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*"))
+
+
+class _Context:
+    """Sources are context managers; most have nothing to release."""
+
+    rate: float | None = None
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+
+class _Images(_Context):
+    """``paths``: of the images, in order."""
+
+    def __init__(
+        self, paths: list[Path], description: str, unreadable: Callable[[Unreadable], None] | None = None
+    ) -> None:
+        self.paths = paths
+        self._unreadable = unreadable
+        self.description = description
+        self.count: int | None = len(paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self.paths):
+            try:
+                image = read_image(path)
+            except SourceError as error:
+                if self._unreadable is None:
+                    raise
+                self._unreadable(Unreadable(str(path), index, str(error)))
+                continue
+            yield Frame(image, str(path), index)
+
+
+class _Arrays(_Context):
+    def __init__(self, arrays: Iterable[NDArray[Any]]) -> None:
+        self._arrays = arrays
+        self.description = "arrays"
+        self.count: int | None = len(arrays) if isinstance(arrays, Sized) else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, array in enumerate(self._arrays):
+            yield array if isinstance(array, Frame) else Frame(array, f"frame {index}", index)

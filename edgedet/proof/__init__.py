@@ -1,0 +1,1 @@
+"""Evidence that an artifact computes what it should: the golden input, and agreement of two detectors."""

@@ -1,0 +1,1 @@
+"""``edgedet check``: settings a checkpoint leaves unsaid, judged by labelled pictures."""

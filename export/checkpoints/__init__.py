@@ -1,0 +1,1 @@
+"""Checkpoint files to tensors and settings, without running code that they carry."""

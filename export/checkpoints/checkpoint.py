@@ -1,0 +1,285 @@
+"""Checkpoints from training frameworks: which detector they are of, how many classes it has and their names."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.ssd import SSD
+
+from edgedet.errors import CheckpointError, UntrustedCheckpointError
+
+from ..families.architectures import ARCHITECTURES, class_count, guess_architecture, module_class_count
+from .file import read_content
+from .foreign import recognise
+from .inert_objects import Inert, array_values
+from .module_tree import class_path
+from .state_dict import entries_of, find_weights, is_detector
+
+BACKGROUND = {"__background__", "background", "bg", "_background_"}
+
+SETTINGS = ("args", "hyper_parameters", "hparams", "config", "cfg")
+"""Where training scripts keep what they were called with, the architecture's name among it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A torchvision-style detector's tensors and what is known about them.
+
+    ``num_classes`` counts the background, as torchvision does; ``names`` does not hold it. ``notes``: what was
+    chosen among several, or left out, in words. ``background``: where the class list itself has it, None where it
+    does not say. ``named_by``: who named the classes. ``module``: torchvision's detector itself, where it was saved
+    whole and its code was trusted; where it was not, ``inert`` stands for it.
+    """
+
+    path: Path
+    arch: str
+    num_classes: int
+    names: tuple[str, ...]
+    state_dict: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
+    background: Literal["first", "last"] | None = None
+    named_by: Literal["stated", "coco", "nobody"] = "stated"
+    module: nn.Module | None = None
+    inert: Inert | None = None
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    trust: Literal["weights", "code"] = "weights",
+) -> Checkpoint:
+    """Read a torchvision-style checkpoint: a dict (``arch``, ``num_classes``, ``classes``, ``state_dict``), a bare
+    state_dict, or one that a training framework wrapped (:mod:`edgedet.export.checkpoints.state_dict`). The
+    architecture is recognised by the tensors where only one can have them.
+
+    ``arch`` and ``classes`` (without background) override what the file says. ``trust="code"`` unpickles a file
+    that carries code, which runs it; otherwise only tensors and plain values are read from it.
+
+    Raises:
+        CheckpointError: unreadable file, unknown architecture, or a class count that does not fit the tensors.
+        UntrustedCheckpointError: the file cannot be read without its code and ``trust`` is ``"weights"``.
+        MissingDependencyError: a safetensors file, and no package to read it.
+    """
+    path = Path(path)
+    return interpret(path, read_content(path, trust=trust), arch=arch, classes=classes)
+
+
+def interpret(
+    path: Path,
+    content: Any,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    background: Literal["first", "last"] | None = None,
+) -> Checkpoint:
+    """Find architecture, class count and tensors in what a file holds; as :func:`load_checkpoint`."""
+    if is_ultralytics(content):
+        raise CheckpointError(f"{path} is an Ultralytics checkpoint; it has no torchvision architecture")
+    described = entries_of(content)
+    weights = find_weights(content, path)
+    state = weights.tensors
+    holder = class_path(weights.holder)
+    module = weights.holder if isinstance(weights.holder, FasterRCNN | SSD) else None
+    if module is not None:
+        arch = guess_architecture(state) or type(module).__name__
+    arch = arch or _stated_architecture(described)
+    if arch is None:
+        arch = guess_architecture(state) if recognise(state, holder) is None else None
+    if arch is None:
+        raise _no_architecture(path, state, holder)
+    if arch not in ARCHITECTURES and module is None:
+        raise CheckpointError(
+            f"{path}: unknown architecture {arch!r}; edgedet knows {', '.join(sorted(ARCHITECTURES))}, "
+            "YOLOX from ONNX and Ultralytics models"
+        )
+    broken = next((name for name, value in state.items() if not bool(torch.isfinite(value).all())), None)
+    if broken is not None:
+        raise CheckpointError(
+            f"{path}: {broken} holds NaN or infinite numbers, so what it finds means nothing; the training "
+            "diverged, or float16 overflowed when it was saved: use an earlier checkpoint"
+        )
+    num_classes = class_count(arch, state) if module is None else module_class_count(module)
+    stated = described.get("num_classes")
+    if stated is not None and (isinstance(stated, bool) or not isinstance(stated, int | float)):
+        raise CheckpointError(
+            f"{path} says num_classes is {short(stated)}, a {type(stated).__name__}; expected a number: save it "
+            "again, or without it"
+        )
+    if stated is not None and stated != num_classes:
+        raise CheckpointError(
+            f"{path} says num_classes is {stated}, but its class layer has {num_classes} outputs (background "
+            "included); the file was put together from two trainings: save it again"
+        )
+    own = _class_names(described, path)
+    names = tuple(classes) if classes else own
+    require_same_order(names, own, path)
+    place = background_place(names, num_classes, path)
+    if place is not None and background not in (None, place):
+        raise CheckpointError(
+            f"{path}: its class list has the background {place}, but background is stated to be {background}; one "
+            "of the two is wrong"
+        )
+    return Checkpoint(
+        path,
+        arch,
+        num_classes,
+        _check_names(names, num_classes, path, place),
+        state,
+        weights.notes,
+        background=place,
+        named_by="stated" if names else "coco" if num_classes == 91 else "nobody",
+        module=module,
+        inert=weights.holder if isinstance(weights.holder, Inert) else None,
+    )
+
+
+def is_ultralytics(content: Any) -> bool:
+    """Whether this is what Ultralytics saves, with its code: a dict with whole modules of its own."""
+    if not isinstance(content, Mapping):
+        return False
+    model = content.get("ema") or content.get("model")
+    return isinstance(model, nn.Module) and type(model).__module__.startswith("ultralytics.")
+
+
+def _no_architecture(path: Path, state: Mapping[str, Tensor], holder: str | None) -> CheckpointError:
+    if holder is not None and holder.startswith("ultralytics."):
+        return UntrustedCheckpointError(
+            f"{path} is a pickle that carries code ({holder}), and loading it would run that code; Ultralytics "
+            "saves whole modules, so export it to ONNX with that package, or add --trust-checkpoint if you trust "
+            "whoever made the file"
+        )
+    known = recognise(state, holder)
+    if known is not None:
+        what, cure = known
+        return CheckpointError(f"{path} is {what}, not one of torchvision's detectors; {cure}")
+    if "backbone.28.weight" in state and "backbone.0.weight" in state:
+        return CheckpointError(
+            f"{path} has VGG16's layers as backbone; whether its last pooling is among them, tensors do not tell: "
+            "add --arch fasterrcnn_vgg16_features (vgg16().features whole, stride 32) or --arch "
+            "fasterrcnn_vgg16_features_conv5 (without the last pooling, stride 16)"
+        )
+    if is_detector(state):
+        return CheckpointError(
+            f"{path} does not say which architecture it is, and its tensors fit several or none; "
+            f"add --arch, one of: {', '.join(sorted(ARCHITECTURES))}"
+        )
+    first = ", ".join(list(state)[:3])
+    return CheckpointError(
+        f"{path} holds the tensors of no detector that edgedet knows ({len(state)} tensors: {first:.120}, ...); "
+        f"expected those of one of {', '.join(sorted(ARCHITECTURES))}"
+    )
+
+
+def _stated_architecture(described: Mapping[str, Any]) -> str | None:
+    """From the file itself, or from what its training script was called with, where that is a name known here."""
+    stated = described.get("arch")
+    if isinstance(stated, str) and stated:
+        return stated
+    for key in SETTINGS:
+        settings = described.get(key)
+        entries = vars(settings) if isinstance(settings, argparse.Namespace) else entries_of(settings)
+        for name in ("arch", "model", "model_name", "architecture"):
+            value = entries.get(name)
+            if isinstance(value, str) and value in ARCHITECTURES:
+                return value
+    return None
+
+
+def _class_names(described: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """Names in the order of their numbers: from a list, from number to name, or from name to number."""
+    for key in ("classes", "names", "class_names", "labels"):
+        value = array_values(described.get(key))
+        if isinstance(value, Mapping) and value and all(_number(index) is not None for index in value):
+            value = [value[index] for index in sorted(value, key=lambda index: _number(index) or 0)]
+        elif isinstance(value, Mapping) and all(isinstance(index, int) for index in value.values()):
+            value = sorted(value, key=value.__getitem__)
+        if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
+            return tuple(value)
+        if key == "classes" and value:
+            raise CheckpointError(
+                f"{path}: its classes are a {type(value).__name__} ({short(value)}); expected a list of names, or "
+                "give them with --classes"
+            )
+    return ()
+
+
+def _number(index: Any) -> int | None:
+    """A class's number as it is a key: JSON makes texts of them."""
+    if isinstance(index, str) and index.isdecimal() and len(index) < 9:
+        return int(index)
+    return index if isinstance(index, int) else None
+
+
+def require_same_order(given: Sequence[str], own: Sequence[str], path: Path) -> None:
+    """Names may be replaced by others; the same ones in another order would only swap the labels of boxes.
+
+    Raises:
+        CheckpointError: ``given`` is a rearrangement of ``own``.
+    """
+    first, second = (tuple(name for name in names if name.lower() not in BACKGROUND) for names in (given, own))
+    # As evaluation matches names: cell_phone and Cell Phone are one class.
+    spelt, known = (
+        [" ".join(name.replace("_", " ").casefold().split()) for name in names] for names in (first, second)
+    )
+    if spelt != known and sorted(spelt) == sorted(known):
+        where = next(index for index, pair in enumerate(zip(spelt, known, strict=True)) if pair[0] != pair[1])
+        raise CheckpointError(
+            f"{path} has its classes in another order than they were given: number {where} is {second[where]!r} "
+            f"in the file and {first[where]!r} in what was given; leave the names out, or save the checkpoint with "
+            "the right ones"
+        )
+
+
+def background_place(names: Sequence[str], num_classes: int, path: Path) -> Literal["first", "last"] | None:
+    """Where a class list has the background, None where it leaves it out.
+
+    Raises:
+        CheckpointError: it is in the middle, or there twice.
+    """
+    places = [index for index, name in enumerate(names) if name.lower() in BACKGROUND]
+    if not places or len(names) != num_classes:
+        return None
+    if places == [0]:
+        return "first"
+    if places == [len(names) - 1]:
+        return "last"
+    raise CheckpointError(
+        f"{path}: its class list has the background as number {', '.join(map(str, places))} of {len(names)}; "
+        "expected it once, first or last"
+    )
+
+
+def _check_names(
+    names: tuple[str, ...], num_classes: int, path: Path, background: Literal["first", "last"] | None
+) -> tuple[str, ...]:
+    """Names for every class but the background."""
+    if not names:
+        if num_classes == 91:
+            return coco_names()
+        return tuple(f"class_{index}" for index in range(1, num_classes))
+    if background is not None:
+        names = names[1:] if background == "first" else names[:-1]
+    if len(names) != num_classes - 1:
+        raise CheckpointError(
+            f"{path} has {num_classes - 1} classes (and background), but {len(names)} names were given "
+            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}); give one per class, background left out"
+        )
+    return names
+
+
+def coco_names() -> tuple[str, ...]:
+    """The 90 categories of torchvision's COCO models, unused ids included."""
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+    categories: Sequence[str] = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    return tuple(categories[1:])

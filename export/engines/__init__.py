@@ -1,0 +1,1 @@
+"""Graphs to TensorRT engines: what the parser takes, the build, the proof, the precision."""

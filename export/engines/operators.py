@@ -1,0 +1,194 @@
+"""Whether TensorRT 10.3, 10.16 or 11.4 can parse a graph and replay its engine as one CUDA graph, and why not.
+
+An engine build takes minutes on a Jetson, and the parser's own message names an operator, not a remedy. This check
+takes milliseconds on any machine, without TensorRT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from edgedet.errors import ArtifactError
+
+from .operator_limits import (
+    DATA_DEPENDENT,
+    LARGEST_RANK,
+    LIMITS,
+    OPERATORS,
+    UNSUPPORTED,
+    VERSIONS,
+    GraphFacts,
+    ParserVersion,
+)
+
+NOT_CHECKED: dict[str, frozenset[int]] = {
+    # Operator to the inputs whose type is fixed by ONNX and unlike the data's.
+    "Where": frozenset([0]),
+    "Gather": frozenset([1]),
+    "GatherElements": frozenset([1]),
+    "GatherND": frozenset([1]),
+    "ScatterND": frozenset([1]),
+    "ScatterElements": frozenset([1]),
+    "TopK": frozenset([1]),
+    "RoiAlign": frozenset([2]),
+    "Resize": frozenset([1, 2, 3]),
+    "Pad": frozenset([1, 3]),
+    "CumSum": frozenset([1]),
+    "ReduceSum": frozenset([1]),
+    "ReduceL2": frozenset([1]),
+    "ReduceL1": frozenset([1]),
+    "QuantizeLinear": frozenset([1, 2]),
+    "DequantizeLinear": frozenset([0, 1, 2]),
+    "OneHot": frozenset([0, 1]),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why one node keeps a graph from becoming an engine with one TensorRT version."""
+
+    version: str
+    node: str
+    operator: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"TensorRT {self.version}: {self.operator} {self.node}: {self.reason}"
+
+
+def check_operators(model: onnx.ModelProto, versions: Iterable[str] = tuple(VERSIONS)) -> list[Finding]:
+    """Everything in ``model`` that TensorRT cannot parse, or cannot run with fixed shapes; empty if it can.
+
+    ``versions``: keys of :data:`edgedet.export.engines.operator_limits.VERSIONS`.
+    """
+    facts = _facts(model)
+    findings = []
+    for name in versions:
+        version = VERSIONS[name]
+        findings += [Finding(name, *found) for found in _inspect(model, facts, version)]
+    return findings
+
+
+def require_parsable(model: onnx.ModelProto, versions: Iterable[str] = tuple(VERSIONS), *, where: str) -> None:
+    """Insist on a graph that becomes an engine; ``where`` names it.
+
+    Raises:
+        ArtifactError: naming the nodes and what to do about them.
+    """
+    findings = check_operators(model, versions)
+    if not findings:
+        return
+    by_node: dict[tuple[str, str, str], list[str]] = {}
+    for finding in findings:
+        by_node.setdefault((finding.operator, finding.node, finding.reason), []).append(finding.version)
+    said = [
+        f"{operator} {node} (TensorRT {', '.join(names)}): {reason}"
+        for (operator, node, reason), names in list(by_node.items())[:4]
+    ]
+    more = f"; and {len(by_node) - 4} more" if len(by_node) > 4 else ""
+    raise ArtifactError(f"{where} cannot become a TensorRT engine: {'; '.join(said)}{more}")
+
+
+def _inspect(model: onnx.ModelProto, facts: GraphFacts, version: ParserVersion) -> Iterator[tuple[str, str, str]]:
+    if not version.first_opset <= facts.opset <= version.last_opset:
+        yield "graph", "opset", f"{facts.opset}, expected {version.first_opset} to {version.last_opset}"
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in constants and not _static(facts.shapes.get(value.name)):
+            yield value.name, "input", "a dynamic shape; engines of edgedet have fixed ones: export it again"
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    inputs = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        name = node.name or (node.output[0] if node.output else "")
+        for reason in _node(node, facts, version, inputs, readers):
+            yield name, node.op_type, reason
+
+
+def _node(
+    node: onnx.NodeProto,
+    facts: GraphFacts,
+    version: ParserVersion,
+    inputs: set[str],
+    readers: dict[str, list[onnx.NodeProto]],
+) -> Iterator[str]:
+    if node.op_type in DATA_DEPENDENT:
+        yield DATA_DEPENDENT[node.op_type]
+        return
+    if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
+        domain = f" of domain {node.domain}" if node.domain not in ("", "ai.onnx") else ""
+        yield f"not an operator{domain} that TensorRT is known to parse" + (
+            f"; {UNSUPPORTED[node.op_type]}" if node.op_type in UNSUPPORTED else ""
+        )
+        return
+    yield from _types(node, facts, inputs, readers)
+    for name in node.output:
+        shape = facts.shapes.get(name)
+        # Only where it begins: everything behind has no fixed shape either.
+        fixed_before = all(_static(facts.shapes.get(source)) for source in node.input if source)
+        if name and not _static(shape) and fixed_before:
+            yield f"{name} has no fixed shape; export it again"
+        elif shape is not None and len(shape) > LARGEST_RANK:
+            yield f"{name} has rank {len(shape)}, TensorRT takes at most {LARGEST_RANK}"
+    if node.op_type in LIMITS:
+        yield from LIMITS[node.op_type](node, facts, version)
+
+
+def _types(
+    node: onnx.NodeProto, facts: GraphFacts, inputs: set[str], readers: dict[str, list[onnx.NodeProto]]
+) -> Iterator[str]:
+    """uint8 exists at the network's edge only: an input read by Cast, or an output written by one."""
+    allowed = OPERATORS[node.op_type]
+    unlike = NOT_CHECKED.get(node.op_type, frozenset())
+    for index, name in enumerate(node.input):
+        kind = facts.types.get(name)
+        if not name or kind is None or index in unlike or kind in allowed:
+            continue
+        if node.op_type == "Cast" and kind == TensorProto.UINT8 and name in inputs:
+            continue
+        yield f"{name} is {_type_name(kind)}, expected {', '.join(sorted(map(_type_name, allowed)))}"
+    if node.op_type == "Cast":
+        kind = facts.types.get(node.output[0], TensorProto.UNDEFINED)
+        if kind == TensorProto.UINT8 and not readers.get(node.output[0]):
+            return
+        if kind not in allowed:
+            yield f"casts to {_type_name(kind)}, expected {', '.join(sorted(map(_type_name, allowed)))}"
+
+
+def _facts(model: onnx.ModelProto) -> GraphFacts:
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    types: dict[str, int] = {}
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        kind = value.type.tensor_type
+        types[value.name] = kind.elem_type
+        if kind.HasField("shape"):
+            shapes[value.name] = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    constants = {}
+    tensors = list(model.graph.initializer)
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            tensor = TensorProto()
+            tensor.CopyFrom(node.attribute[0].t)
+            tensor.name = node.output[0]
+            tensors.append(tensor)
+    for tensor in tensors:
+        types[tensor.name] = tensor.data_type
+        shapes[tensor.name] = tuple(tensor.dims)
+        constants[tensor.name] = numpy_helper.to_array(tensor)
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    return GraphFacts(types, shapes, constants, opset)
+
+
+def _static(shape: tuple[int | None, ...] | None) -> bool:
+    return shape is not None and all(size is not None and size > 0 for size in shape)
+
+
+def _type_name(kind: int) -> str:
+    return str(TensorProto.DataType.Name(kind)).lower() if kind in TensorProto.DataType.values() else str(kind)

@@ -1,0 +1,367 @@
+"""Faster R-CNN (arXiv:1506.01497) from torchvision's modules to a static graph."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from onnx import ModelProto
+from torch import Tensor, nn
+from torchvision.models.detection import faster_rcnn
+from torchvision.models.detection.image_list import ImageList
+
+from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.geometry import shortest_side_size
+from edgedet.onnx_graph.builder import GraphBuilder
+
+from . import boxes as box_ops
+from .base import Exported, GraphOptions, output_spec
+from .image_input import add_image_input, pixel_factor
+from .nms import add_all_labels_nms, add_per_class_nms, keep_above
+from .proposals import Level, ProposalRule, add_proposals, proposal_count
+from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
+from .roi_products import ProductsHead, add_roi_products, columns_first, products_pay
+from .torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_onnx
+
+SIZE_DIVISIBLE = 32
+
+
+class Network(nn.Module):
+    """Backbone and RPN head: padded, normalised images [N, 3, H, W] to the pooled feature levels, then each level's
+    objectness [N, A] and deltas [N, A, 4]."""
+
+    def __init__(self, model: faster_rcnn.FasterRCNN, pooled: tuple[str, ...]) -> None:
+        super().__init__()
+        self.backbone = model.backbone
+        self.head = model.rpn.head
+        self.pooled = pooled
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = feature_levels(self.backbone, images)
+        objectness, deltas = self.head(list(features.values()))
+        return (
+            *(features[name] for name in self.pooled),
+            *(anchor_rows(level, 1).flatten(1) for level in objectness),
+            *(anchor_rows(level, 4) for level in deltas),
+        )
+
+
+class BoxHead(nn.Module):
+    """Pooled features [P, K, h, w] to class logits [P, 1 + C] and box deltas [P, C * 4]."""
+
+    def __init__(self, model: faster_rcnn.FasterRCNN) -> None:
+        super().__init__()
+        self.head = model.roi_heads.box_head
+        self.predictor = without_background_box(model.roi_heads.box_predictor)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = self.predictor(self.head(pooled))
+        return logits, deltas
+
+
+def without_background_box(predictor: faster_rcnn.FastRCNNPredictor) -> nn.Module:
+    """A copy of ``predictor`` that gives no box deltas for class 0, the background: nobody reads them."""
+    copied = copy.deepcopy(predictor)
+    copied.bbox_pred.weight.data = predictor.bbox_pred.weight.data[4:].contiguous()
+    copied.bbox_pred.bias.data = predictor.bbox_pred.bias.data[4:].contiguous()
+    return copied
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The two networks of a Faster R-CNN as ONNX, and what joins them.
+
+    ``backbone`` takes BGR images on the padded canvas; ``anchors`` float32 [A, 4] per level, in its pixels.
+    ``box_head`` takes as many proposals per image as ``proposals`` says. ``content`` and ``padded`` are
+    (height, width) without and with the padding. ``grid``: (height, width) of the one level where ``box_head``
+    wants it pooled by products (:mod:`edgedet.export.families.roi_products`), None where by RoIAlign.
+    """
+
+    backbone: ModelProto
+    box_head: ModelProto
+    anchors: tuple[np.ndarray, ...]
+    levels: tuple[PooledLevel, ...]
+    proposals: int
+    content: tuple[int, int]
+    padded: tuple[int, int]
+    grid: tuple[int, int] | None = None
+
+
+def feature_levels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """The backbone's levels by name; a single one is called "0"."""
+    features = backbone(images)
+    return {"0": features} if isinstance(features, Tensor) else dict(features)
+
+
+def resize_rule(model: faster_rcnn.FasterRCNN) -> ResizeRule:
+    """torchvision's rule; where a frame does not fill the canvas it is surrounded by the mean colour, which the
+    network sees as zero, as it sees torchvision's own padding."""
+    red, green, blue = (255.0 * value for value in model.transform.image_mean)
+    return ResizeRule(
+        "shortest_side",
+        pad=(blue, green, red),
+        min_size=model.transform.min_size[-1],
+        max_size=model.transform.max_size,
+    )
+
+
+def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: tuple[int, int]) -> Exported:
+    """Build the graph of a Faster R-CNN in evaluation mode, for frames shaped like ``frame_size`` (width, height).
+
+    The input holds exactly the pixels torchvision would resize such a frame to; padding to a multiple of 32 is
+    part of the graph, and boxes are clipped to the content, as torchvision does.
+    """
+    rule = resize_rule(model)
+    content = shortest_side_size(rule, frame_size[1], frame_size[0])
+    parts = export_parts(model, content, batch=options.batch, pooling=options.pooling)
+    heads = model.roi_heads
+    spec = InputSpec(
+        height=content[0],
+        width=content[1],
+        batch=options.batch,
+        dtype=options.input_dtype or "float32",
+        scale=1 / 255,
+        mean=tuple(model.transform.image_mean),
+        std=tuple(model.transform.image_std),
+    )
+    output = output_spec(
+        options,
+        heads.score_thresh,
+        heads.nms_thresh,
+        heads.detections_per_img,
+        box_layout="per_class",
+        min_box_side=1e-2,
+    )
+    graph = GraphBuilder("faster_rcnn")
+    images = add_image_input(graph, spec)
+    below, right = parts.padded[0] - content[0], parts.padded[1] - content[1]
+    if below or right:
+        images = graph.op("Pad", images, graph.ints(0, 0, 0, 0, 0, 0, below, right), name="input/pad")
+    network = scale_first_convolution(parts.backbone, pixel_factor(spec))
+    outputs = graph.inline(network, {"images": images}, prefix="network")
+    pooled, rest = outputs[: len(parts.levels)], outputs[len(parts.levels) :]
+    half, count = len(rest) // 2, parts.proposals
+    proposals, valid = add_proposals(
+        graph,
+        [Level(*level) for level in zip(rest[:half], rest[half:], parts.anchors, strict=True)],
+        proposal_rule(model),
+        batch=options.batch,
+        canvas=content,
+    )
+    sampling: dict[str, Any] = {
+        "batch": options.batch,
+        "count": count,
+        "size": tuple(heads.box_roi_pool.output_size),
+        "sampling_ratio": heads.box_roi_pool.sampling_ratio,
+    }
+    if parts.grid is None:
+        features = add_roi_align(graph, pooled, parts.levels, proposals, **sampling)
+    else:
+        channels = model.backbone.out_channels
+        features = add_roi_products(
+            graph, pooled[0], parts.levels[0], proposals, grid=parts.grid, channels=channels, **sampling
+        )
+    logits, deltas = graph.inline(parts.box_head, {"pooled": features}, prefix="box_head")
+    classes = heads.box_predictor.cls_score.out_features - 1
+    scores, deltas = _add_scores(graph, (logits, deltas), valid, batch=options.batch, count=count, classes=classes)
+    labels = None
+    if options.nms == "graph" and (most := _possible_classes(output.score_threshold, classes)) * 2 <= classes:
+        scores, labels, deltas = _add_likely_classes(graph, scores, deltas, most)
+    boxes = _add_boxes(graph, model, deltas, proposals, parts.content)
+    if options.nms == "runtime":
+        total = count * classes
+        boxes = graph.op("Reshape", boxes, graph.ints(options.batch, total, 4), name="candidates/boxes")
+        scores = graph.op("Reshape", scores, graph.ints(options.batch, total, 1), name="candidates/scores")
+        graph.output(boxes, "boxes", "float32", (options.batch, total, 4))
+        graph.output(scores, "scores", "float32", (options.batch, total, 1))
+    elif labels is None:
+        _add_nms(graph, boxes, scores, output, batch=options.batch, count=count, classes=classes)
+    else:
+        _add_labelled_nms(
+            graph, (boxes, scores, labels), output, batch=options.batch, count=count * most, classes=classes
+        )
+    return Exported(graph.model(), spec, rule, output)
+
+
+def proposal_rule(model: faster_rcnn.FasterRCNN) -> ProposalRule:
+    """The settings of ``model``'s region proposal network in evaluation mode."""
+    rpn = model.rpn
+    return ProposalRule(
+        candidates_per_level=rpn.pre_nms_top_n(),
+        count=rpn.post_nms_top_n(),
+        iou=rpn.nms_thresh,
+        min_score=rpn.score_thresh,
+        min_side=rpn.min_size,
+        box_weights=rpn.box_coder.weights,
+    )
+
+
+def export_parts(
+    model: faster_rcnn.FasterRCNN,
+    content: tuple[int, int],
+    *,
+    batch: int,
+    pooling: Literal["operator", "products"] = "operator",
+) -> Parts:
+    """Export the networks of ``model`` for images whose content is ``content`` (height, width)."""
+    height, width = (-(-side // SIZE_DIVISIBLE) * SIZE_DIVISIBLE for side in content)
+    example = torch.zeros(batch, 3, height, width)
+    with torch.no_grad():
+        features = feature_levels(model.backbone, example[:1])
+        images = ImageList(example[:1], [content])
+        anchors = model.rpn.anchor_generator(images, list(features.values()))[0]
+    grids = [level.shape[-2] * level.shape[-1] for level in features.values()]
+    per_place = model.rpn.anchor_generator.num_anchors_per_location()
+    by_level = tuple(
+        part.numpy()
+        for part in anchors.split([grid * number for grid, number in zip(grids, per_place, strict=True)])
+    )
+    pool = model.roi_heads.box_roi_pool
+    levels = pooled_levels(pool, features, content)
+    names = tuple(level.name for level in levels)
+    outputs = [
+        *(f"features_{name}" for name in names),
+        *(f"{what}_{level}" for what in ("objectness", "deltas") for level in range(len(grids))),
+    ]
+    backbone = to_onnx(Network(model, names), example, inputs=["images"], outputs=outputs)
+    count = proposal_count(by_level, proposal_rule(model))
+    channels, *sides = features[names[0]].shape[1:]
+    grid = (sides[0], sides[1])
+    heads = model.roi_heads
+    head: nn.Module
+    by_products = pooling == "products" and products_pay(pool, heads.box_head, levels, grid)
+    if by_products:
+        order = columns_first(grid)
+        head = ProductsHead(
+            heads.box_head,
+            without_background_box(heads.box_predictor),
+            tuple(pool.output_size),
+            columns_first=order,
+        )
+        pooled = torch.zeros(batch * count, pool.output_size[0] * channels, pool.output_size[1])
+    else:
+        head = BoxHead(model)
+        pooled = torch.zeros(batch * count, channels, *pool.output_size)
+    box_head = to_onnx(head, pooled, inputs=["pooled"], outputs=["logits", "deltas"])
+    return Parts(
+        swap_colours(backbone),
+        box_head,
+        by_level,
+        levels,
+        count,
+        content,
+        (height, width),
+        grid if by_products else None,
+    )
+
+
+def _possible_classes(threshold: float, classes: int) -> int:
+    """How many of ``classes`` in one softmax can score above ``threshold``: they sum to 1.
+
+    >>> _possible_classes(0.25, 90), _possible_classes(0.001, 300), _possible_classes(0.0, 90)
+    (4, 300, 90)
+    """
+    return min(int(1 / threshold), classes) if threshold > 0 else classes
+
+
+def _add_scores(
+    graph: GraphBuilder, predicted: tuple[str, str], valid: str, *, batch: int, count: int, classes: int
+) -> tuple[str, str]:
+    """Scores [N, P, C] and box deltas [N, P, C, 4] of every proposal and class; 0 where not ``valid``."""
+    logits, deltas = predicted
+    scores = graph.op("Softmax", logits, name="scores/softmax", axis=-1)
+    # Class 0 is the background.
+    scores = graph.op(
+        "Slice", scores, graph.ints(1), graph.ints(classes + 1), graph.ints(-1), name="scores/objects"
+    )
+    scores = graph.op("Reshape", scores, graph.ints(batch, count, classes), name="scores/by_proposal")
+    scores = graph.op("Mul", scores, valid, name="scores/of_valid")
+    return scores, graph.op("Reshape", deltas, graph.ints(batch, count, classes, 4), name="decode/by_class")
+
+
+def _add_likely_classes(graph: GraphBuilder, scores: str, deltas: str, most: int) -> tuple[str, str, str]:
+    """The ``most`` = K likely classes of each proposal: scores and int64 labels [N, P, K], deltas [N, P, K, 4].
+
+    With 91 classes and a threshold of 0.25 a twentieth of the boxes is left to decode, and none is lost.
+    """
+    scores, labels = graph.ops("TopK", scores, graph.ints(most), name="scores/likely", outputs=2, axis=-1)
+    column = graph.op("Unsqueeze", labels, graph.ints(-1), name="decode/likely_column")
+    return scores, labels, graph.op("GatherND", deltas, column, name="decode/likely", batch_dims=2)
+
+
+def _add_boxes(
+    graph: GraphBuilder, model: faster_rcnn.FasterRCNN, deltas: str, proposals: str, content: tuple[int, int]
+) -> str:
+    """Boxes [N, P, K, 4] that ``deltas`` [N, P, K, 4] make of ``proposals`` [N, P, 4], clipped to the content."""
+    rois = graph.op("Unsqueeze", proposals, graph.ints(2), name="decode/proposals")
+    low, high = graph.ops("Split", rois, name="decode/corners", outputs=2, axis=-1)
+    sizes = graph.op("Sub", high, low, name="decode/sizes")
+    half = graph.op("Mul", sizes, graph.constant(0.5), name="decode/half_sizes")
+    centres = graph.op("Add", low, half, name="decode/centres")
+    weights = model.roi_heads.box_coder.weights
+    boxes = box_ops.decode_boxes(graph, deltas, centres, sizes, weights=weights, name="decode")
+    return box_ops.clip_boxes(graph, boxes, height=content[0], width=content[1], name="clip")
+
+
+def _add_candidates(
+    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, shape: tuple[int, ...]
+) -> str:
+    """Scores ``shape`` of boxes [*shape, 4] that are large enough and above the threshold, 0 for others."""
+    side = box_ops.shortest_box_side(graph, boxes, name="nms/side")
+    large = graph.op("GreaterOrEqual", side, graph.constant(output.min_box_side), name="nms/large")
+    large = graph.op("Reshape", large, graph.ints(*shape), name="nms/large_row")
+    scores = graph.op("Where", large, scores, graph.constant(0.0), name="nms/large_scores")
+    return keep_above(graph, scores, output.score_threshold, name="nms/threshold")
+
+
+def _add_nms(
+    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, count: int, classes: int
+) -> None:
+    scores = _add_candidates(graph, boxes, scores, output, (batch, count, classes))
+    scores = graph.op("Transpose", scores, name="nms/scores_transposed", perm=[0, 2, 1])
+    boxes = graph.op("Transpose", boxes, name="nms/boxes_transposed", perm=[0, 2, 1, 3])
+    add_per_class_nms(
+        graph,
+        graph.op("Reshape", boxes, graph.ints(batch * classes, count, 4), name="nms/boxes_by_class"),
+        graph.op("Reshape", scores, graph.ints(batch * classes, 1, count), name="nms/scores_by_class"),
+        batch=batch,
+        classes=classes,
+        candidates=count,
+        iou=output.iou_threshold,
+        max_detections=output.max_detections,
+    )
+
+
+def _add_labelled_nms(
+    graph: GraphBuilder,
+    candidates: tuple[str, str, str],
+    output: OutputSpec,
+    *,
+    batch: int,
+    count: int,
+    classes: int,
+) -> None:
+    """``candidates``: boxes [N, P, K, 4], scores [N, P, K] and labels of ``count`` = P * K boxes."""
+    boxes, scores, labels = candidates
+    boxes = graph.op("Reshape", boxes, graph.ints(batch, count, 4), name="nms/candidates")
+    scores = graph.op("Reshape", scores, graph.ints(batch, 1, count), name="nms/candidate_scores")
+    labels = graph.op("Reshape", labels, graph.ints(batch, 1, count), name="nms/candidate_labels")
+    flat = graph.op("Reshape", boxes, graph.ints(batch, 1, count, 4), name="nms/candidate_row")
+    scores = _add_candidates(graph, flat, scores, output, (batch, 1, count))
+    own = graph.op(
+        "Equal", labels, graph.constant(np.arange(classes).reshape(-1, 1), np.int64), name="nms/own_class"
+    )
+    add_all_labels_nms(
+        graph,
+        boxes,
+        graph.op("Where", own, scores, graph.constant(0.0), name="nms/scores_by_class"),
+        batch=batch,
+        classes=classes,
+        anchors=count,
+        conf=0.0,
+        iou=output.iou_threshold,
+        max_detections=output.max_detections,
+    )

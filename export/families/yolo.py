@@ -1,0 +1,210 @@
+"""YOLO heads that give decoded boxes (Ultralytics, YOLOv5, YOLOv7), and RT-DETR from Ultralytics' exporter."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.foreign_cards import CENTRED, RTDETR_HEAD, YOLOV5_DETECTIONS, YOLOV5_IOU
+from edgedet.errors import ArtifactError, CheckpointError, UsageError
+from edgedet.onnx_graph.builder import GraphBuilder
+from edgedet.plausible import anchor_places
+
+from ..foreign import ForeignGraph, literal, only_output
+from ..training.assumptions import Assumption
+from .base import Exported, GraphOptions, output_spec
+from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
+from .image_input import add_image_input
+from .nms import add_all_labels_nms, add_best_label_nms
+from .torch_graph import begins_with_convolution, scale_first_convolution, swap_colours
+from .trial import judged, observe
+
+SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.7, 300
+"""What Ultralytics' predict uses when nothing is said."""
+
+CLASS_STEP = 7680.0
+"""Pixels by which Ultralytics moves boxes of different classes apart before its one NMS. float32 keeps 0.06 px
+there, at 80 classes, which can decide which of two boxes survives: only the same step gives always the same."""
+
+
+METADATA = "metadata such as Ultralytics' exporter writes"
+UNSAID = (
+    Assumption(
+        "pixels",
+        "RGB, 0 to 1, as Ultralytics, YOLOv5, YOLOv6 and YOLOv7 train",
+        METADATA,
+    ),
+    Assumption(
+        "resizing",
+        "letterbox, the picture in the middle, padded with 114",
+        METADATA,
+    ),
+)
+"""What a file without metadata does not say, and all of these do alike."""
+
+
+def is_known(foreign: ForeignGraph) -> bool:
+    """Whether Ultralytics or YOLOv5 wrote the graph, by its metadata."""
+    return isinstance(literal(foreign.metadata.get("names")), dict | list) and "stride" in foreign.metadata
+
+
+def class_names(foreign: ForeignGraph) -> tuple[str, ...]:
+    """The class names in the metadata, empty when there are none."""
+    names = literal(foreign.metadata.get("names"))
+    if isinstance(names, list | tuple):
+        return tuple(map(str, names))
+    return tuple(str(names[index]) for index in sorted(names)) if isinstance(names, dict) else ()
+
+
+def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = False) -> tuple[str, Layout]:
+    """Which output holds the boxes, and how, where ``classes`` is known from names or metadata.
+
+    Raises:
+        ArtifactError: no output of a known layout.
+        CheckpointError: the outputs are of another number of classes.
+        UsageError: the number of classes cannot be told.
+    """
+    if foreign.metadata.get("head") == RTDETR_HEAD:
+        return _rtdetr_layout(foreign, classes)
+    for name, shape in foreign.outputs.items():
+        count = _count_by_shape(shape, yolov5) if classes is None else classes
+        if count is None:
+            continue
+        for layout in layouts_of(shape, count):
+            if yolov5 and not layout.objectness:
+                continue
+            if layout.order == "ranked" and _are_anchors(foreign, shape, count):
+                continue
+            return name, layout
+    shape = next(iter(foreign.outputs.values()))
+    implied = _count_by_shape(shape, yolov5)
+    if classes is not None and implied is not None:
+        raise CheckpointError(
+            f"{foreign.path} has {implied} classes, but {classes} names were given; one name per class"
+        )
+    if classes is None and len(shape) == 3 and shape[2] == 6:
+        raise UsageError(
+            f"{foreign.path} gives class numbers without saying how many there are; add --classes NAMES"
+        )
+    wanted = (
+        "[N, anchors, 5 + classes]" if yolov5 else "[N, 4 + classes, anchors], [N, anchors, 5 + classes] (YOLOv5)"
+    )
+    wanted += "" if yolov5 else " or [N, boxes, 6]"
+    raise ArtifactError(f"{foreign.path}: outputs {foreign.outputs} are not of shape {wanted}")
+
+
+def export(
+    foreign: ForeignGraph, options: GraphOptions, *, classes: int | None, yolov5: bool = False
+) -> tuple[Exported, Layout, tuple[Assumption, ...]]:
+    """Put pixels in front of the graph, and what turns its numbers into detections behind it.
+
+    ``classes``: by names or metadata. ``yolov5``: the user says so. Also returns what the output turned out to be,
+    and what of it was said nowhere.
+
+    Raises:
+        ArtifactError: a head edgedet does not know, or numbers that contradict what the file says.
+        CheckpointError: another number of classes than names.
+        UsageError: options that a head without NMS has no use for.
+    """
+    name, layout = find_layout(foreign, classes, yolov5=yolov5)
+    shape = foreign.outputs[name]
+    layout, assumed = judged(foreign, layout, observe(foreign, scale=1 / 255, colour="RGB")[name])
+    spec = InputSpec(
+        height=foreign.height,
+        width=foreign.width,
+        batch=foreign.batch,
+        dtype=options.input_dtype or "uint8",
+        # Scale and channel order are in the graph, mostly in the first convolution's weights.
+        trained_colour="BGR",
+    )
+    iou, most = (YOLOV5_IOU, YOLOV5_DETECTIONS) if layout.objectness else (IOU_THRESHOLD, MAX_DETECTIONS)
+    output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best")
+    network = only_output(foreign.model, name)
+    graph = GraphBuilder("yolo")
+    image = add_image_input(graph, spec)
+    if begins_with_convolution(network):
+        network = swap_colours(scale_first_convolution(network, 1 / 255))
+    else:
+        # Space to depth by slices (YOLOv5 before 6.0), or a normalisation of its own.
+        image = graph.op("Gather", image, graph.ints(2, 1, 0), name="input/rgb", axis=1)
+        image = graph.op("Mul", image, graph.constant(1 / 255), name="input/scale")
+    (raw,) = graph.inline(network, {"images": image}, prefix="network")
+    size = {"height": foreign.height, "width": foreign.width}
+    resize = CENTRED
+    if layout.order == "ranked":
+        if options.iou is not None:
+            raise UsageError("--iou is for NMS, which this detector does without; leave it out")
+        output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best", format="detections")
+        conf, most = output.score_threshold, output.max_detections
+        add_chosen(graph, raw, layout, shape=shape, conf=conf, max_detections=most, **size)
+        if foreign.metadata.get("head") == RTDETR_HEAD:
+            resize = ResizeRule("stretch")
+    else:
+        boxes, scores = add_boxes_and_scores(graph, raw, layout, **size)
+        add_candidates_or_nms(
+            graph,
+            boxes,
+            scores,
+            output,
+            spec=spec,
+            anchors=layout.anchors(shape),
+            classes=layout.classes,
+            nms=options.nms,
+        )
+    return Exported(graph.model(), spec, resize, output), layout, assumed
+
+
+def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
+    name, shape = next(iter(foreign.outputs.items()))
+    if len(foreign.outputs) == 1 and len(shape) == 3 and shape[2] == 6 and classes is not None:
+        return name, Layout("ranked", classes, form="centre", unit="shares")
+    raise ArtifactError(
+        f"{foreign.path} has the head {RTDETR_HEAD}, which gives [N, boxes, 6], but its output is {list(shape)}; "
+        "export it again with a current Ultralytics"
+    )
+
+
+def _are_anchors(foreign: ForeignGraph, shape: tuple[int, ...], classes: int) -> bool:
+    """Whether [N, A, 6] are all anchors with one class and objectness, or two classes, not a choice among them."""
+    if classes > 2 or foreign.metadata.get("end2end") == "True":
+        return False
+    return anchor_places(foreign.height, foreign.width, shape[1]) is not None
+
+
+def _count_by_shape(shape: tuple[int, ...], yolov5: bool) -> int | None:
+    """How many classes an output has where only its shape tells: there are more anchors than classes."""
+    if len(shape) != 3:
+        return None
+    if yolov5:
+        return shape[2] - 5 if shape[2] > 5 else None
+    return shape[1] - 4 if 4 < shape[1] < shape[2] else None
+
+
+def add_candidates_or_nms(
+    graph: GraphBuilder,
+    boxes: str,
+    scores: str,
+    output: OutputSpec,
+    *,
+    spec: InputSpec,
+    anchors: int,
+    classes: int,
+    nms: Literal["graph", "runtime"],
+) -> None:
+    """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names."""
+    if nms == "runtime":
+        rows = graph.op("Transpose", scores, name="candidates/scores", perm=[0, 2, 1])
+        graph.output(boxes, "boxes", "float32", (spec.batch, anchors, 4))
+        graph.output(rows, "scores", "float32", (spec.batch, anchors, classes))
+        return
+    common: dict[str, Any] = {
+        "batch": spec.batch,
+        "anchors": anchors,
+        "conf": output.score_threshold,
+        "iou": output.iou_threshold,
+        "max_detections": output.max_detections,
+    }
+    if output.label_mode == "best":
+        add_best_label_nms(graph, boxes, scores, class_step=CLASS_STEP, **common)
+    else:
+        add_all_labels_nms(graph, boxes, scores, classes=classes, **common)

@@ -1,0 +1,102 @@
+"""YOLOX (arXiv:2107.08430) from its authors' ONNX export, decoded inside (``--decode_in_inference``) or not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgedet.artifacts.card import InputSpec, ResizeRule
+from edgedet.artifacts.foreign_outputs import STRIDES, cell_count
+from edgedet.errors import ArtifactError
+from edgedet.onnx_graph.builder import GraphBuilder
+
+from ..foreign import ForeignGraph
+from ..training.assumptions import Assumption
+from .base import Exported, GraphOptions, output_spec
+from .head_layout import Layout, add_boxes_and_scores, add_product, centred_corners
+from .image_input import add_image_input
+from .trial import is_decoded, judged, judged_scores, observe
+from .yolo import add_candidates_or_nms
+
+SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.65, 300
+"""YOLOX's own for its demo and its evaluation."""
+
+UNSAID = (
+    Assumption("pixels", "BGR, 0 to 255, as YOLOX trains since 0.1.1", "nothing, for YOLOX"),
+    Assumption("resizing", "letterbox, the picture at the top left, padded with 114", "nothing, for YOLOX"),
+)
+"""No YOLOX file says these, so that they are taken from its authors' code."""
+
+
+def num_classes(foreign: ForeignGraph) -> int | None:
+    """How many classes a YOLOX graph has, or None when the outputs are not YOLOX's."""
+    shapes = list(foreign.outputs.values())
+    cells = cell_count(foreign.height, foreign.width)
+    if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][1] == cells and shapes[0][2] > 5:
+        return shapes[0][2] - 5
+    return None
+
+
+def export(
+    foreign: ForeignGraph, options: GraphOptions
+) -> tuple[Exported, Layout, tuple[Assumption, ...], tuple[str, ...]]:
+    """Put pixels in front of a YOLOX graph, and what is missing of decoding and NMS behind it.
+
+    The network's output [N, A, 5 + C] holds grid offsets and log sizes, or centres and sizes, then objectness and
+    class scores. Also returns what it turned out to be, what was said nowhere, and notes for the report.
+
+    Raises:
+        ArtifactError: the outputs are not YOLOX's, or cannot be told.
+    """
+    classes = num_classes(foreign)
+    if classes is None:
+        raise ArtifactError(
+            f"{foreign.path}: outputs {foreign.outputs} are not YOLOX's; expected one of shape [N, A, 5 + classes] "
+            f"with A the grid cells at strides {STRIDES}, {cell_count(foreign.height, foreign.width)} here"
+        )
+    (seen,) = observe(foreign, scale=1.0, colour="BGR").values()
+    if seen[..., 4].min() == seen[..., 4].max() == 1:
+        raise ArtifactError(
+            f"{foreign.path}: objectness is 1 everywhere, as YOLOv6 writes it, not YOLOX; say --family yolov5"
+        )
+    decoded = is_decoded(foreign, seen)
+    grid, stride = _grid(foreign.height, foreign.width)
+    judge = judged if decoded else judged_scores
+    layout, assumed = judge(foreign, Layout("rows", classes, objectness=True), seen)
+    spec = InputSpec(
+        height=foreign.height,
+        width=foreign.width,
+        batch=foreign.batch,
+        dtype=options.input_dtype or "uint8",
+        trained_colour="BGR",
+    )
+    output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS)
+    graph = GraphBuilder("yolox")
+    (raw,) = graph.inline(foreign.model, {"images": add_image_input(graph, spec)}, prefix="network")
+    if decoded:
+        boxes, scores = add_boxes_and_scores(graph, raw, layout, height=foreign.height, width=foreign.width)
+    else:
+        parts = graph.ints(2, 2, 1, classes)
+        offset, log_size, sure, likely = graph.ops("Split", raw, parts, name="decode/parts", outputs=4, axis=-1)
+        strides = graph.constant(stride)
+        centre = graph.op("Add", offset, graph.constant(grid), name="decode/cell")
+        centre = graph.op("Mul", centre, strides, name="decode/centre")
+        size = graph.op("Exp", log_size, name="decode/scale")
+        size = graph.op("Mul", size, strides, name="decode/size")
+        boxes, scores = centred_corners(graph, centre, size), add_product(graph, sure, likely, layout)
+    add_candidates_or_nms(
+        graph, boxes, scores, output, spec=spec, anchors=len(stride), classes=classes, nms=options.nms
+    )
+    resize = ResizeRule("letterbox", pad=(114.0, 114.0, 114.0), place="top_left")
+    notes = ("its boxes are decoded inside (--decode_in_inference), as a trial run shows",) if decoded else ()
+    return Exported(graph.model(), spec, resize, output), layout, (*UNSAID, *assumed), notes
+
+
+def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cell indices (x, y) [A, 2] and strides [A, 1], in the order of the network's rows."""
+    cells, strides = [], []
+    for stride in STRIDES:
+        rows, columns = height // stride, width // stride
+        y, x = np.mgrid[:rows, :columns]
+        cells.append(np.stack([x, y], -1).reshape(-1, 2))
+        strides.append(np.full((rows * columns, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Detectors that transformers saved: from the folder to a graph."""

@@ -1,0 +1,118 @@
+"""PyTorch: checkpoints through torchvision's own inference, the reference everything else is compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from edgedet.artifacts.card import ASSUMED_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.errors import UsageError
+
+from ..runtimes.base import Array, Runtime, TensorSpec, detection_outputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card of a torchvision-style checkpoint, or a folder of transformers: frames go in at their own size, the
+    framework does the rest.
+
+    Raises:
+        CheckpointError: see :func:`edgedet.export.checkpoints.checkpoint.load_checkpoint` and
+            :func:`edgedet.export.hugging_face.graph.load`.
+    """
+    if path.is_dir():
+        from .hugging_face import graph as hugging_face
+
+        return hugging_face.load(path).card()
+    return _load(path)[0]
+
+
+def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> Runtime:
+    """Open a checkpoint or a folder. ``threads`` sets torch's CPU threads for the whole process; ``device``:
+    ``cpu`` (default) or ``cuda``.
+
+    Raises:
+        CheckpointError: see :func:`read_card`.
+        UsageError: a device that is not there.
+    """
+    import torch
+
+    if device not in (None, "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(f"device {device!r} is not there for torch; expected cpu, or cuda on a machine with a GPU")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if path.is_dir():
+        from .hugging_face import graph as hugging_face
+        from .hugging_face.runtime import HuggingFaceRuntime
+
+        loaded = hugging_face.load(path)
+        return HuggingFaceRuntime(card, loaded.model, loaded.processor, loaded.classes, device or "cpu")
+    return TorchRuntime(card, _load(path)[1], device or "cpu")
+
+
+class TorchRuntime:
+    """A torchvision detector in evaluation mode. See :class:`edgedet.runtimes.base.Runtime`."""
+
+    def __init__(self, card: ModelCard, model: nn.Module, device: str) -> None:
+        import torch
+        import torchvision
+
+        self.card = card
+        self._model: Any = model.to(device)
+        self._device = device
+        self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
+        self.outputs = detection_outputs(card.output.max_detections)
+        self.description = (
+            f"torch {torch.__version__}, torchvision {torchvision.__version__} {device}, "
+            f"{torch.get_num_threads()} threads"
+        )
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Detect in one BGR frame [1, H, W, 3], 0..255; see :class:`edgedet.runtimes.base.Runtime`."""
+        import torch
+
+        # RGB float [3, H, W] in 0..1, as torchvision's ToTensor gives it.
+        frame = torch.from_numpy(inputs["images"][0])
+        image = frame.flip(-1).permute(2, 0, 1).to(self._device).float().div(255)
+        with torch.inference_mode():
+            (found,) = self._model([image])
+        count = len(found["scores"])
+        outputs = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.outputs}
+        outputs["boxes"][0, :count] = found["boxes"].cpu().numpy()
+        outputs["scores"][0, :count] = found["scores"].cpu().numpy()
+        # torchvision counts the background as class 0.
+        outputs["labels"][0, :count] = found["labels"].cpu().numpy() - 1
+        outputs["count"][0] = count
+        return outputs
+
+    def close(self) -> None:
+        """Drop the model; calling twice is harmless."""
+        self._model = None
+
+
+def _load(path: Path) -> tuple[ModelCard, nn.Module]:
+    from .checkpoints.trained import load_trained
+
+    trained = load_trained(path)
+    checkpoint, family, model = trained.checkpoint, trained.family, cast("Any", trained.module)
+    assumed = [assumption.text() for assumption in trained.assumed]
+    settings = model if family == "ssd" else model.roi_heads
+    card = ModelCard(
+        family=family,
+        architecture=checkpoint.arch,
+        names=checkpoint.names,
+        input=InputSpec(height=0, width=0, dtype="uint8"),
+        resize=ResizeRule("none"),
+        output=OutputSpec(
+            format="detections",
+            score_threshold=settings.score_thresh,
+            iou_threshold=settings.nms_thresh,
+            max_detections=settings.detections_per_img,
+        ),
+        provenance={"checkpoint": path.name} | ({ASSUMED_KEY: assumed} if assumed else {}),
+    )
+    return card, model

@@ -1,0 +1,1 @@
+"""What training knew of a detector: stated, read from a checkpoint, or assumed and said."""

@@ -1,0 +1,160 @@
+"""Engines on disk: written and read back, matched with the machine, and whatever is done to the file, an error."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.engine_file import plan_version, read_engine_header, read_plan, write_engine
+from edgedet.artifacts.engine_match import Host, require_match
+from edgedet.cli import main
+from edgedet.errors import ArtifactError, EngineMismatchError
+from edgedet.opening import artifact_kind, read_card
+from tests.rectangle_detector import save_rectangle_graph, ultralytics_metadata
+
+ORIN = Host("10.3.0", "8.7", "Orin", "aarch64")
+PLAN = b"ptrt" + bytes(20) + bytes([10, 3, 0, 0]) + np.random.default_rng(0).bytes(500)
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    facts = {"tensorrt": "10.3.0", "compute_capability": "8.7", "device": "Orin", "architecture": "aarch64"}
+    return replace(save_rectangle_graph(tmp_path / "graph.onnx"), engine=facts)
+
+
+def load(path: Path, host: Host = ORIN) -> bytes:
+    """Everything that happens before TensorRT sees the plan."""
+    read_card(path)
+    engine = read_engine_header(path)
+    plan = read_plan(engine)
+    require_match(engine, plan, host)
+    return plan
+
+
+def ultralytics_engine(path: Path, plan: bytes = PLAN) -> Path:
+    text = json.dumps(ultralytics_metadata() | {"batch": 1, "imgsz": [64, 64], "names": {"0": "cat"}}).encode()
+    path.write_bytes(len(text).to_bytes(4, "little") + text + plan)
+    return path
+
+
+@pytest.mark.parametrize("container", ["file", "plan"])
+def test_an_engine_comes_back_as_it_was_written(tmp_path: Path, card: ModelCard, container: Any) -> None:
+    path = tmp_path / "model.trt"
+    written = write_engine(path, card, PLAN, container=container)
+    assert artifact_kind(path) == "engine"
+    assert read_card(path) == written
+    assert load(path) == PLAN
+    assert path.read_bytes().startswith(PLAN[:4]) == (container == "plan")
+
+
+def test_the_container_is_the_one_other_tools_read(tmp_path: Path, card: ModelCard) -> None:
+    """Ultralytics' loader: four bytes of length, the JSON object, and the plan from there to the end."""
+    write_engine(tmp_path / "model.engine", card, PLAN)
+    with (tmp_path / "model.engine").open("rb") as file:
+        metadata = json.loads(file.read(int.from_bytes(file.read(4), "little")).decode("utf-8"))
+        assert file.read() == PLAN
+    assert metadata["names"] == list(card.names)
+
+
+def test_the_plan_can_be_taken_out(tmp_path: Path, card: ModelCard) -> None:
+    write_engine(tmp_path / "model.trt", card, PLAN)
+    assert main(["inspect", str(tmp_path / "model.trt"), "--plan", str(tmp_path / "bare.plan")]) == 0
+    assert (tmp_path / "bare.plan").read_bytes() == PLAN
+
+
+def test_ultralytics_engines_open_too(tmp_path: Path) -> None:
+    assert load(ultralytics_engine(tmp_path / "yolo.engine")) == PLAN
+
+
+MISMATCHES: dict[str, tuple[Host, str]] = {
+    "version": (
+        replace(ORIN, tensorrt="10.16.2.10"),
+        r"built by TensorRT 10\.3\.0, this machine has TensorRT 10\.16",
+    ),
+    "capability": (
+        replace(ORIN, compute_capability="11.0", device="Thor"),
+        r"compute capability 8\.7 \(Orin\), this machine has 11\.0 \(Thor\)",
+    ),
+    "architecture": (replace(ORIN, architecture="x86_64"), "built on aarch64, this machine is x86_64"),
+}
+
+
+@pytest.mark.parametrize("what", MISMATCHES)
+def test_an_engine_for_another_machine_names_both_sides(tmp_path: Path, card: ModelCard, what: str) -> None:
+    write_engine(tmp_path / "model.trt", card, PLAN)
+    host, said = MISMATCHES[what]
+    with pytest.raises(EngineMismatchError, match=said) as caught:
+        load(tmp_path / "model.trt", host)
+    assert "edgedet export" in str(caught.value)
+
+
+def test_a_foreign_engines_version_is_read_off_its_plan(tmp_path: Path) -> None:
+    path = ultralytics_engine(tmp_path / "yolo.engine")
+    with pytest.raises(EngineMismatchError, match=r"10\.3\.0.*11\.4\.0"):
+        load(path, replace(ORIN, tensorrt="11.4.0.106"))
+    assert plan_version(b"something else" * 10) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "host", "fits"),
+    [
+        ({"version_compatible": True}, replace(ORIN, tensorrt="10.16.1"), True),
+        ({"version_compatible": True}, replace(ORIN, tensorrt="11.4.0"), True),
+        ({"version_compatible": True}, replace(ORIN, tensorrt="10.2.0"), False),
+        ({"hardware_compatibility": "ampere_plus"}, replace(ORIN, compute_capability="9.0"), True),
+        ({"hardware_compatibility": "ampere_plus"}, replace(ORIN, compute_capability="7.5"), False),
+        ({"hardware_compatibility": "same_compute_capability"}, replace(ORIN, compute_capability="8.6"), False),
+        ({}, Host(None, None), True),
+        ({}, replace(ORIN, tensorrt="10.3.0.30"), True),
+    ],
+)
+def test_compatible_engines_fit_more_machines(
+    tmp_path: Path, card: ModelCard, options: dict[str, Any], host: Host, fits: bool
+) -> None:
+    write_engine(tmp_path / "model.trt", replace(card, engine={**(card.engine or {}), "options": options}), PLAN)
+    if fits:
+        assert load(tmp_path / "model.trt", host) == PLAN
+    else:
+        with pytest.raises(EngineMismatchError):
+            load(tmp_path / "model.trt", host)
+
+
+def test_two_thousand_damaged_files_give_our_errors_or_the_whole_plan(tmp_path: Path, card: ModelCard) -> None:
+    """Truncated, flipped, overwritten, grown: what reaches TensorRT is the plan that was written, or nothing."""
+    write_engine(tmp_path / "ours.trt", card, PLAN)
+    whole = (tmp_path / "ours.trt").read_bytes()
+    foreign = ultralytics_engine(tmp_path / "foreign.engine").read_bytes()
+    random = np.random.default_rng(1)
+    path = tmp_path / "damaged.trt"
+    refused = 0
+    for index in range(2000):
+        original = foreign if index % 4 == 0 else whole
+        damaged = bytearray(original)
+        place = int(random.integers(len(damaged)))
+        match index % 5:
+            case 0:
+                del damaged[place:]
+            case 1:
+                damaged[place] ^= 1 << int(random.integers(8))
+            case 2:
+                damaged[place : place + 16] = random.bytes(16)
+            case 3:
+                damaged[: int(random.integers(1, 12))] = random.bytes(5)
+            case _:
+                damaged[place:place] = random.bytes(int(random.integers(1, 40)))
+        path.write_bytes(damaged)
+        try:
+            plan = load(path)
+        except ArtifactError as error:
+            assert str(path) in str(error) or "card" in str(error)
+            refused += 1
+        else:
+            # A foreign container has no hash: there only the header can be checked.
+            assert plan == PLAN or original is foreign
+    assert refused > 1400
