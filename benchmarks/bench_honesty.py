@@ -184,7 +184,7 @@ def main() -> int:
     frames = load_frames(arguments.frames).frames
     with Detector(arguments.artifact) as detector:
         detector.warmup(10)
-        reference = reference_for([detector.description], None)
+        reference = reference_for([detector.device], None)
         result = {
             "artifact": arguments.artifact.name,
             "runtime": detector.description,

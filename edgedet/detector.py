@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from edgedet.pictures.frames import Frame, Unreadable, is_on_gpu
 from edgedet.pictures.sources import Source, open_source
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
+from edgedet.runtimes.base import SuppressesOnDevice, TakesGpuFrames
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,8 @@ class Detector:
         try:
             thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
             self._preprocess = Preprocessor(self.card.input, self.card.resize, threads=threads or available_cores())
-            # A runtime may finish on its own device what the graph leaves to it.
-            suppress = getattr(self._runtime, "suppress", None)
-            described = suppress(thresholds) if suppress is not None else self.card
+            opened = self._runtime
+            described = opened.suppress(thresholds) if isinstance(opened, SuppressesOnDevice) else self.card
             names = tuple(tensor.name for tensor in self._runtime.outputs)
             self._postprocess = Postprocessor(described, thresholds, names)
         except Exception:
@@ -102,6 +102,11 @@ class Detector:
     def names(self) -> tuple[str, ...]:
         """Class names, by label."""
         return self.card.names
+
+    @property
+    def device(self) -> Literal["cpu", "gpu"]:
+        """Where the network runs."""
+        return self._runtime.device
 
     @property
     def description(self) -> str:
@@ -207,12 +212,12 @@ class Detector:
             return found
 
     def _place_on_gpu(self, frames: Sequence[Any]) -> list[ResizeGeometry]:
-        place = getattr(self._runtime, "place_frame", None)
-        if place is None:
+        runtime = self._runtime
+        if not isinstance(runtime, TakesGpuFrames):
             raise UsageError(
                 f"frames on the GPU need an engine, and {self.path.name} runs by {self.description}; copy them "
                 "to the host, or build an engine: edgedet export -o model.trt"
             )
         if not all(map(is_on_gpu, frames)):
             raise UsageError("some frames are on the GPU and some are not; pass all of a batch from one place")
-        return [place(frame, slot) for slot, frame in enumerate(frames)]
+        return [runtime.place_frame(frame, slot) for slot, frame in enumerate(frames)]

@@ -6,14 +6,16 @@ import contextlib
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from edgedet.errors import EdgedetError
+from edgedet.runtimes import RUNTIMES, RuntimeInfo
 
 SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
 """Where JetPack puts its Python packages (TensorRT among them); virtual environments do not look there."""
@@ -119,11 +121,11 @@ def describe_environment() -> Environment:
     """Look at the Python environment. Imports what is light; torch is only looked up, since it takes seconds."""
     packages = tuple(look_up(package) for package in PACKAGES)
     by_module = {found.package.module: found for found in packages}
-    runtimes = (
-        _onnxruntime(by_module["onnxruntime"]),
-        _tensorrt(by_module["tensorrt"], by_module["cuda.bindings"]),
-        _plain("torch", by_module["torch"]),
-    )
+    probes = {
+        "onnxruntime": lambda: _onnxruntime(by_module["onnxruntime"]),
+        "tensorrt": lambda: _tensorrt(by_module["tensorrt"], by_module["cuda.bindings"]),
+    }
+    runtimes = tuple(probes.get(info.name, partial(_looked_up, info, by_module))() for info in RUNTIMES)
     cuda = _cuda_versions(by_module["cuda.bindings"])
     return Environment(
         python=platform.python_version(),
@@ -157,6 +159,11 @@ def look_up(package: Package) -> Installed:
         if not distributions and hasattr(module, "__version__"):
             distributions = {package.distributions[0]: str(module.__version__)}
     return Installed(package, "ok", distributions)
+
+
+def _looked_up(info: RuntimeInfo, known: Mapping[str, Installed]) -> Runtime:
+    found = known.get(info.needs) or look_up(Package(info.needs, (info.needs,), info.name, info.install))
+    return _plain(info.name, found)
 
 
 def _plain(name: str, found: Installed) -> Runtime:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.engine_file import PLAN_STARTS, read_engine_header
@@ -16,24 +16,9 @@ from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, ultralyti
 from edgedet.artifacts.foreign_outputs import recognise
 from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
-from edgedet.runtimes import RUNTIMES, SUFFIXES
+from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
 from edgedet.runtimes.base import Runtime
 from edgedet.settings import require_count
-
-Kind = Literal["graph", "engine", "checkpoint"]
-
-KIND_OF_RUNTIME: dict[str, Kind] = {"onnxruntime": "graph", "tensorrt": "engine", "torch": "checkpoint"}
-
-NEEDS: dict[str, tuple[str, str]] = {
-    "onnxruntime": ("onnxruntime", "pip install onnxruntime"),
-    "tensorrt": (
-        "tensorrt",
-        "on a Jetson it comes with JetPack (apt install tensorrt python3-libnvinfer), on a PC with an NVIDIA GPU: "
-        "pip install tensorrt 'edgedet[tensorrt]'; without a GPU run the .onnx file instead",
-    ),
-    "torch": ("torchvision", "pip install 'edgedet[export]', or export the checkpoint and run the .onnx file"),
-}
-"""Runtime to the package it needs and how to get it."""
 
 MOST_THREADS = 1024
 """More CPU threads than any machine for this has cores; starting 100,000 of them takes minutes."""
@@ -65,28 +50,42 @@ def open_artifact(
         UsageError: a runtime that does not exist or cannot run this kind of artifact.
     """
     if not isinstance(path, str | os.PathLike) or path == "":
-        raise UsageError(f"the artifact is {path!r}, expected the path of a file ({', '.join(SUFFIXES)})")
+        raise UsageError(f"the artifact is {path!r}, expected the path of a file ({', '.join(suffixes())})")
     if not isinstance(runtime, str):
-        raise UsageError(f"runtime is {runtime!r}, expected auto, {', '.join(RUNTIMES)}")
+        raise UsageError(f"runtime is {runtime!r}, expected {spellings()}")
     path = Path(path)
     name, _, device = runtime.partition(":")
-    if name != "auto" and name not in RUNTIMES:
-        raise UsageError(f"unknown runtime {name!r}; expected auto, {', '.join(RUNTIMES)}")
+    if name != "auto" and name not in (info.name for info in RUNTIMES):
+        raise UsageError(f"unknown runtime {name!r}; expected {spellings()}")
     require_count("threads", threads, most=MOST_THREADS)
     kind = artifact_kind(path)
-    fitting = next(key for key, value in KIND_OF_RUNTIME.items() if value == kind)
-    if name not in ("auto", fitting):
-        hint = (
-            f"edgedet export {path} -o {path.with_suffix('.trt').name} builds an engine"
-            if name == "tensorrt"
-            else f"leave the runtime on auto or say {fitting}"
-        )
-        raise UsageError(f"{name} cannot run {path}, which is a {kind}; {hint}")
+    info = runtime_of(kind, None if name == "auto" else name, path=path)
     # The card first: a foreign or broken file is told from a missing runtime on any machine.
     card = _read_card(path, kind)
-    _require_runtime(fitting, path)
-    module = import_module(RUNTIMES[fitting])
+    _require_installed(info, path)
+    module = import_module(info.module)
     return card, cast(Runtime, module.open(path, card=card, threads=threads, device=device or None))
+
+
+def runtime_of(kind: Kind, name: str | None = None, *, path: Path) -> RuntimeInfo:
+    """The runtime called ``name`` for an artifact of this kind; None: the first that is installed, else the first.
+
+    Raises:
+        UsageError: ``name`` runs other kinds of artifact.
+    """
+    fitting = [info for info in RUNTIMES if kind in info.kinds]
+    if name is None:
+        return next((info for info in fitting if find_spec(info.needs) is not None), fitting[0])
+    for info in fitting:
+        if info.name == name:
+            return info
+    asked = next(info for info in RUNTIMES if info.name == name)
+    hint = (
+        f"edgedet export {path} -o {path.with_suffix('.trt').name} builds an engine"
+        if "engine" in asked.kinds
+        else f"leave the runtime on auto or say {' or '.join(info.name for info in fitting)}"
+    )
+    raise UsageError(f"{name} cannot run {path}, which is a {kind}; {hint}")
 
 
 def artifact_kind(path: str | Path) -> Kind:
@@ -102,7 +101,7 @@ def artifact_kind(path: str | Path) -> Kind:
 
             if is_model_folder(path):
                 return "checkpoint"
-            raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(SUFFIXES)})")
+            raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(suffixes())})")
         with path.open("rb") as file:
             start = file.read(START)
             size = os.fstat(file.fileno()).st_size
@@ -125,10 +124,10 @@ def artifact_kind(path: str | Path) -> Kind:
             f"{path} is {what}, not a model that edgedet can run; expected a graph (.onnx), engine (.trt) or "
             "checkpoint (.pt)"
         )
-    named = SUFFIXES.get(path.suffix.lower())
-    if named == "torch":
+    named = suffixes().get(path.suffix.lower())
+    if named == "checkpoint":
         return "checkpoint"
-    if named == "tensorrt":
+    if named == "engine":
         raise ArtifactError(f"{path} is not a TensorRT engine (it starts with {start[:8]!r}); build it again")
     # Protobuf has no magic number: reading it tells.
     return "graph"
@@ -148,8 +147,9 @@ def _read_card(path: Path, kind: Kind) -> ModelCard:
         raise ArtifactError(
             f"{path} carries no model card and no Ultralytics metadata; build it with edgedet export"
         )
-    _require_runtime("torch", path)
-    return cast(ModelCard, import_module(RUNTIMES["torch"]).read_card(path))
+    info = runtime_of(kind, path=path)
+    _require_installed(info, path)
+    return cast(ModelCard, import_module(info.module).read_card(path))
 
 
 def _graph_card(path: Path) -> ModelCard:
@@ -189,7 +189,8 @@ def _shapes(outputs: Mapping[str, Sequence[int | None]]) -> str:
     return ", ".join(f"{name} {list(shape)}" for name, shape in list(outputs.items())[:4])
 
 
-def _require_runtime(name: str, path: Path) -> None:
-    package, hint = NEEDS[name]
-    if find_spec(package) is None:
-        raise RuntimeUnavailableError(f"{path} needs the package {package!r}, which is not installed: {hint}")
+def _require_installed(info: RuntimeInfo, path: Path) -> None:
+    if find_spec(info.needs) is None:
+        raise RuntimeUnavailableError(
+            f"{path} needs the package {info.needs!r}, which is not installed: {info.install}"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -64,6 +64,7 @@ class TorchRuntime:
         self.card = card
         self._model: Any = model.to(device)
         self._device = device
+        self.device: Literal["cpu", "gpu"] = "cpu" if device == "cpu" else "gpu"
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
         self.outputs = detection_outputs(card.output.max_detections)
         self.description = (

@@ -1,22 +1,82 @@
-"""Runtimes: one module each behind the protocol in :mod:`edgedet.runtimes.base`, found by this table."""
+"""Runtimes: one module each behind the protocol in :mod:`edgedet.runtimes.base`, found by this table.
+
+A new runtime is a module and an entry here: commands, ``--help``, ``edgedet doctor`` and messages follow the table.
+"""
 
 from __future__ import annotations
 
-RUNTIMES: dict[str, str] = {
-    "onnxruntime": "edgedet.runtimes.onnxruntime",
-    "tensorrt": "edgedet.runtimes.tensorrt",
-    "torch": "edgedet.export.torch_runtime",
-}
-"""Runtime name to module. Each module has ``open(path, **options) -> Runtime``."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
-SUFFIXES: dict[str, str] = {
-    ".onnx": "onnxruntime",
-    ".trt": "tensorrt",
-    ".engine": "tensorrt",
-    ".plan": "tensorrt",
-    ".pt": "torch",
-    ".pth": "torch",
-    ".ckpt": "torch",
-    ".safetensors": "torch",
-}
-"""File suffix to runtime name."""
+Kind = Literal["graph", "engine", "checkpoint"]
+
+
+@dataclass(frozen=True)
+class RuntimeInfo:
+    """What is known of a runtime without importing it.
+
+    Args:
+        name: what users call it (``runtime="onnxruntime"``).
+        module: dotted name; it has ``open(path, *, card, threads, device) -> Runtime``.
+        suffixes: file suffix to the kind of artifact it runs under that suffix. Several runtimes may run one kind;
+            the first of the table that is installed is the choice of ``auto``.
+        needs: the module that must be installed.
+        install: how to get it.
+        devices: what may follow the name after a colon (``onnxruntime:cuda``).
+    """
+
+    name: str
+    module: str
+    suffixes: Mapping[str, Kind]
+    needs: str
+    install: str
+    devices: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """Kinds of artifact it runs."""
+        return frozenset(self.suffixes.values())
+
+    @property
+    def spelling(self) -> str:
+        """Name and devices as ``--help`` shows them: ``onnxruntime[:cpu|:cuda]``."""
+        return self.name + (f"[{'|'.join(f':{device}' for device in self.devices)}]" if self.devices else "")
+
+
+RUNTIMES: tuple[RuntimeInfo, ...] = (
+    RuntimeInfo(
+        "onnxruntime",
+        "edgedet.runtimes.onnxruntime",
+        {".onnx": "graph"},
+        needs="onnxruntime",
+        install="pip install onnxruntime",
+        devices=("cpu", "cuda"),
+    ),
+    RuntimeInfo(
+        "tensorrt",
+        "edgedet.runtimes.tensorrt",
+        {".trt": "engine", ".engine": "engine", ".plan": "engine"},
+        needs="tensorrt",
+        install="on a Jetson it comes with JetPack (apt install tensorrt python3-libnvinfer), on a PC with an "
+        "NVIDIA GPU: pip install tensorrt 'edgedet[tensorrt]'; without a GPU run the .onnx file instead",
+    ),
+    RuntimeInfo(
+        "torch",
+        "edgedet.export.torch_runtime",
+        {".pt": "checkpoint", ".pth": "checkpoint", ".ckpt": "checkpoint", ".safetensors": "checkpoint"},
+        needs="torchvision",
+        install="pip install 'edgedet[export]', or export the checkpoint and run the .onnx file",
+    ),
+)
+"""In the order of preference."""
+
+
+def suffixes() -> dict[str, Kind]:
+    """File suffix to kind of artifact, of all runtimes."""
+    return {suffix: kind for info in reversed(RUNTIMES) for suffix, kind in info.suffixes.items()}
+
+
+def spellings() -> str:
+    """What ``--runtime`` takes, for help texts: ``auto, onnxruntime[:cpu|:cuda], tensorrt, torch``."""
+    return ", ".join(["auto", *(info.spelling for info in RUNTIMES)])

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.card import InputSpec, ModelCard
+from edgedet.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from edgedet.geometry import ResizeGeometry
+    from edgedet.postprocess import Thresholds
 
 Array = NDArray[Any]
 
@@ -42,6 +49,8 @@ class Runtime(Protocol):
     card: ModelCard
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    device: Literal["cpu", "gpu"]
+    """Where the network runs."""
     description: str
     """What runs it and where, e.g. ``onnxruntime 1.31.0 CPUExecutionProvider, 2 threads``."""
 
@@ -50,3 +59,55 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Release everything; calling twice is harmless."""
+
+
+@runtime_checkable
+class SuppressesOnDevice(Protocol):
+    """A runtime that can do non-maximum suppression where the network runs."""
+
+    def suppress(self, thresholds: Thresholds) -> ModelCard:
+        """Finish on the device what the artifact leaves open. Comes before the first ``run``.
+
+        Returns:
+            The card of what ``run`` gives from now on; the artifact's own where nothing changes.
+        """
+
+
+@runtime_checkable
+class TakesGpuFrames(Protocol):
+    """A runtime that resizes frames on the GPU, so that they never visit the host."""
+
+    def place_frame(self, frame: Any, slot: int) -> ResizeGeometry:
+        """Resize a frame that is on the GPU, uint8 [H, W, 3] BGR, into batch place ``slot`` of the input.
+
+        ``run({})`` follows.
+
+        Raises:
+            FrameError: not a frame.
+        """
+
+
+def input_shape(spec: InputSpec) -> tuple[int, int, int, int]:
+    """The input tensor's shape, as the card describes it."""
+    if spec.layout == "NCHW":
+        return spec.batch, 3, spec.height, spec.width
+    return spec.batch, spec.height, spec.width, 3
+
+
+def require_input(path: Path, spec: InputSpec, inputs: Sequence[TensorSpec], *, remedy: str) -> None:
+    """Hold an artifact's only input against its card. Sizes of -1 fit any.
+
+    Raises:
+        ArtifactError: other inputs, another shape or dtype.
+    """
+    shape = input_shape(spec)
+    own = inputs[0] if len(inputs) == 1 else None
+    if (
+        own is None
+        or own.name != spec.name
+        or own.dtype != np.dtype(spec.dtype)
+        or len(own.shape) != len(shape)
+        or any(size not in (-1, wanted) for size, wanted in zip(own.shape, shape, strict=True))
+    ):
+        found = ", ".join(f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in inputs) or "nothing"
+        raise ArtifactError(f"{path} takes {found}, its card says {spec.name} {spec.dtype} {list(shape)}; {remedy}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.onnx_runtime import onnxruntime, session_options
 
-from .base import Array, TensorSpec
+from .base import Array, TensorSpec, require_input
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -75,7 +75,8 @@ class OnnxRuntime:
             )
         self.inputs = tuple(_spec(tensor) for tensor in self._session.get_inputs())
         self.outputs = tuple(_spec(tensor) for tensor in self._session.get_outputs())
-        self._check_input(path)
+        require_input(path, card.input, self.inputs, remedy="export it again")
+        self.device: Literal["cpu", "gpu"] = "cpu" if used == "CPUExecutionProvider" else "gpu"
         count = "default" if threads is None else threads
         self.description = f"onnxruntime {onnxruntime.__version__} {used}, {count} threads"
         self._names = [tensor.name for tensor in self.outputs]
@@ -88,22 +89,6 @@ class OnnxRuntime:
                 self._binding.bind_output(tensor.name, "cpu", 0, tensor.dtype, tensor.shape, buffer.ctypes.data)
             else:
                 self._binding.bind_output(tensor.name, "cpu")
-
-    def _check_input(self, path: Path) -> None:
-        spec = self.card.input
-        own = {tensor.name: tensor for tensor in self.inputs}
-        if spec.name not in own or len(own) != 1:
-            raise ArtifactError(f"{path} takes {', '.join(own)}, its card says {spec.name}; export it again")
-        shape = (spec.batch, spec.height, spec.width, 3)
-        if spec.layout == "NCHW":
-            shape = (spec.batch, 3, spec.height, spec.width)
-        tensor = own[spec.name]
-        fits = len(tensor.shape) == 4 and all(a in (-1, b) for a, b in zip(tensor.shape, shape, strict=True))
-        if not fits or tensor.dtype != np.dtype(spec.dtype):
-            raise ArtifactError(
-                f"{path} takes {tensor.dtype} {list(tensor.shape)}, its card says {spec.dtype} {list(shape)}; "
-                "export it again"
-            )
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         """Execute once; see :class:`edgedet.runtimes.base.Runtime`.

@@ -11,7 +11,7 @@ import logging
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from edgedet.geometry import ResizeGeometry
 from edgedet.pictures.frames import is_on_gpu
 from edgedet.postprocess import Thresholds
 
-from .base import Array, TensorSpec
+from .base import Array, TensorSpec, require_input
 from .cuda.device import Cuda, CudaError
 from .cuda.gpu_arrays import GpuArray, take
 from .cuda.gpu_frames import GpuFrames, require_fit
@@ -69,6 +69,8 @@ class TensorRTRuntime:
     ``__cuda_array_interface__`` (PyTorch, CuPy, JAX, PyCUDA, Numba) of the input's shape and dtype.
     """
 
+    device: Literal["gpu"] = "gpu"
+
     def __init__(self, path: Path, card: ModelCard, *, device: int = 0) -> None:
         self.card = card
         self._engine: Any = None
@@ -102,7 +104,7 @@ class TensorRTRuntime:
                 raise explain_refusal(path, self._log)
             self.inputs, self.outputs = _tensors(trt, self._engine, path)
             self._engine_outputs = self.outputs
-            self._check_input(path)
+            require_input(path, card.input, self.inputs, remedy="build it again")
             self._allocate()
         except BaseException:
             self.close()
@@ -110,19 +112,6 @@ class TensorRTRuntime:
         way = "mapped memory" if self._cuda.integrated else "pinned memory"
         device_name = f"{self._cuda.name} (compute capability {self._cuda.compute_capability})"
         self.description = f"tensorrt {trt.__version__} {device_name}, {way}"
-
-    def _check_input(self, path: Path) -> None:
-        spec = self.card.input
-        shape = (spec.batch, spec.height, spec.width, 3)
-        if spec.layout == "NCHW":
-            shape = (spec.batch, 3, spec.height, spec.width)
-        found = {tensor.name: tensor for tensor in self.inputs}
-        own = found.get(spec.name)
-        if len(found) != 1 or own is None or own.shape != shape or own.dtype != np.dtype(spec.dtype):
-            said = ", ".join(f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in self.inputs)
-            raise ArtifactError(
-                f"{path} takes {said}, its card says {spec.name} {spec.dtype} {list(shape)}; build it again"
-            )
 
     def _allocate(self) -> None:
         """Addresses never change again: that is what lets a CUDA graph be replayed."""

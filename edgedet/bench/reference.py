@@ -68,6 +68,6 @@ def network(threads: int | None) -> Reference:
     return Reference(name, lambda: session.run(None, feeds), warmup=1, repeats=5)
 
 
-def reference_for(runtimes: Sequence[str], threads: int | None) -> Reference:
-    """The work that is most like what the runtimes do, by their descriptions."""
-    return network(threads) if all("CPUExecutionProvider" in each for each in runtimes) else sorting()
+def reference_for(devices: Sequence[str], threads: int | None) -> Reference:
+    """The work that is most like what runs on the ``devices`` (``cpu`` or ``gpu``) of the detectors measured."""
+    return network(threads) if all(device == "cpu" for device in devices) else sorting()

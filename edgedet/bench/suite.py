@@ -77,7 +77,7 @@ def run_bench(
         cold.append(_cold(path, frames, settings, options.cold_starts))
     with ExitStack() as stack:
         detectors = [stack.enter_context(Detector(path, **settings)) for path in paths]
-        reference = reference_for([detector.description for detector in detectors], options.threads)
+        reference = reference_for([detector.device for detector in detectors], options.threads)
         series, states, energy = _latency(
             detectors, frames, options.rules, reference=reference, progress=progress, root=root
         )

@@ -10,6 +10,7 @@ import json
 import sys
 
 from edgedet.cli.values import list_of, positive_integer, positive_number, whole_number
+from edgedet.runtimes import spellings
 
 EXAMPLES = """\
 examples:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frame-count", type=positive_integer, default=32, metavar="N", help="frames held in memory (32)"
     )
-    parser.add_argument("--runtime", default="auto", help="onnxruntime, tensorrt or torch (by the file's suffix)")
+    parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     parser.add_argument(
         "--threads", type=positive_integer, metavar="N", help="CPU threads (the runtime's own choice)"
     )

@@ -26,6 +26,7 @@ import numpy as np
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
+from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")
     parser.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
-    parser.add_argument("--runtime", default="auto", help="auto, onnxruntime[:cpu|:cuda], tensorrt, torch (auto)")
+    parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
     parser.add_argument("--save", metavar="DIR", type=Path, help="write annotated pictures, or a video, into DIR")
     parser.add_argument("--show", action="store_true", help="show them in a window; q ends")

@@ -89,11 +89,11 @@ def problem(path: Path, machine: Machine, environment: Environment) -> str:
     """Why an artifact will not run here, as far as that can be told without running it; empty if it will."""
     from edgedet.artifacts.engine_file import read_engine_header, read_plan
     from edgedet.artifacts.engine_match import Host, require_match
-    from edgedet.opening import KIND_OF_RUNTIME, artifact_kind, read_card
+    from edgedet.opening import artifact_kind, read_card, runtime_of
 
     try:
         kind = artifact_kind(path)
-        needed = next(name for name, of in KIND_OF_RUNTIME.items() if of == kind)
+        needed = runtime_of(kind, path=path).name
         read_card(path)
         if kind == "engine":
             engine = read_engine_header(path)

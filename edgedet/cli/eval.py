@@ -24,6 +24,7 @@ from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, fraction, positive_integer
 from edgedet.errors import UnreadableFramesError, UsageError
 from edgedet.files import atomic_path, require_writable_parent
+from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
     from edgedet.datasets.dataset import Problem
@@ -68,9 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_group.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
     run_group.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")
     run_group.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
-    run_group.add_argument(
-        "--runtime", default="auto", help="auto, onnxruntime[:cpu|:cuda], tensorrt, torch (auto)"
-    )
+    run_group.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     run_group.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
     point = parser.add_argument_group("the working point")
     point.add_argument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class HuggingFaceRuntime:
         self._model = model.to(device).eval()
         self._processor = processor
         self._device = device
+        self.device: Literal["cpu", "gpu"] = "cpu" if device == "cpu" else "gpu"
         self._label = {column: label for label, column in enumerate(classes)}
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(np.uint8)),)
         self.outputs = detection_outputs(card.output.max_detections)
