@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -14,6 +14,9 @@ from edgedet.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import supervision
+
+TAKEN = {"image_id", "category_id", "bbox", "box", "score", "label", "name", "class_name"}
+"""Names of what a row of :meth:`Detections.to_dict`, ``to_coco`` or ``to_supervision`` has anyway."""
 
 Index = slice | Sequence[int] | NDArray[np.bool_] | NDArray[np.integer[Any]]
 
@@ -33,6 +36,8 @@ class Detections:
 
     ``boxes``: float32 [N, 4], x1, y1, x2, y2, absolute pixels of the frame that was passed in. ``scores``:
     float32 [N] in [0, 1]. ``labels``: int32 [N], indices into ``names``. ``frame_size``: (height, width).
+    ``data``: further arrays by name, [N, ...] each (track ids, keypoints): they follow every selection and are in
+    :meth:`to_dict`, :meth:`to_coco` and :meth:`to_supervision` under their names.
 
     >>> found = Detections([[0, 0, 4, 4], [2, 2, 8, 8]], [0.9, 0.4], [1, 0], ("cup", "phone"), (10, 10))
     >>> len(found), found[0].name, found[found.scores < 0.5].labels.tolist()
@@ -47,6 +52,7 @@ class Detections:
     labels: NDArray[np.int32]
     names: tuple[str, ...]
     frame_size: tuple[int, int]
+    data: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, np.float32)
@@ -71,8 +77,14 @@ class Detections:
                 raise ValueError(
                     f"labels lie in [{labels.min()}, {labels.max()}], but there are {len(self.names)} names"
                 )
-        for field, value in (("boxes", boxes), ("scores", scores), ("labels", labels)):
-            object.__setattr__(self, field, value)
+        data = {name: np.asarray(values) for name, values in self.data.items()}
+        for name, values in data.items():
+            if values.shape[:1] != scores.shape:
+                raise ValueError(f"data {name!r} is {list(values.shape)}, expected {len(scores)} rows")
+            if name in TAKEN:
+                raise ValueError(f"data cannot be called {name!r}; rows of to_dict or to_coco have that already")
+        for name, value in (("boxes", boxes), ("scores", scores), ("labels", labels), ("data", data)):
+            object.__setattr__(self, name, value)
 
     @staticmethod
     def empty(names: Sequence[str] = (), frame_size: tuple[int, int] = (0, 0)) -> Detections:
@@ -105,7 +117,10 @@ class Detections:
             index = np.asarray(index)
             if index.dtype != np.bool_:
                 index = index.astype(np.intp)
-        return Detections(self.boxes[index], self.scores[index], self.labels[index], self.names, self.frame_size)
+        data = {name: values[index] for name, values in self.data.items()}
+        return Detections(
+            self.boxes[index], self.scores[index], self.labels[index], self.names, self.frame_size, data
+        )
 
     def plot(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A copy of ``frame`` (uint8 [H, W, 3] or [H, W], BGR) with the boxes drawn on it, uint8 [H, W, 3]."""
@@ -125,14 +140,21 @@ class Detections:
                 "category_id": label if category_ids is None else int(category_ids[label]),
                 "bbox": [*corner, *size],
                 "score": score,
+                **more,
             }
-            for corner, size, score, label in zip(
-                self.boxes[:, :2].tolist(), sizes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
+            for corner, size, score, label, more in zip(
+                self.boxes[:, :2].tolist(),
+                sizes.tolist(),
+                self.scores.tolist(),
+                self.labels.tolist(),
+                self._data_rows(),
+                strict=True,
             )
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: ``frame_size`` [height, width] and ``detections`` (box, score, label, name), rounded."""
+        """Plain values: ``frame_size`` [height, width] and ``detections`` (box, score, label, name), rounded; then
+        what ``data`` holds."""
         return {
             "frame_size": list(self.frame_size),
             "detections": [
@@ -141,12 +163,18 @@ class Detections:
                     "score": round(score, 5),
                     "label": label,
                     "name": self.names[label],
+                    **more,
                 }
-                for box, score, label in zip(
-                    self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
+                for box, score, label, more in zip(
+                    self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), self._data_rows(), strict=True
                 )
             ],
         }
+
+    def _data_rows(self) -> list[dict[str, Any]]:
+        """``data`` as plain values, one dict for every detection."""
+        plain = {name: values.tolist() for name, values in self.data.items()}
+        return [{name: values[row] for name, values in plain.items()} for row in range(len(self))]
 
     def to_json(self) -> str:
         """:meth:`to_dict` on one line."""
@@ -168,7 +196,10 @@ class Detections:
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
             class_id=self.labels.astype(int),
-            data={"class_name": np.array([self.names[label] for label in self.labels], dtype=object).astype(str)},
+            data={
+                "class_name": np.array([self.names[label] for label in self.labels], dtype=object).astype(str),
+                **self.data,
+            },
         )
 
     def __repr__(self) -> str:

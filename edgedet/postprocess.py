@@ -31,11 +31,22 @@ CONFIDENT = 0.25
 
 
 class Found(NamedTuple):
-    """Boxes float32 [N, 4] in canvas pixels, scores float32 [N], labels int [N]; best first."""
+    """Boxes float32 [N, 4] in canvas pixels, scores float32 [N], labels int [N]; best first. ``data``: further
+    arrays [N, ...] by name."""
 
     boxes: Array
     scores: Array
     labels: Array
+    data: dict[str, Array] = {}  # noqa: RUF012 - a tuple's default, which nothing writes to
+
+    def take(self, index: slice | NDArray[Any]) -> Found:
+        """The same of some rows, in the order of ``index``: a slice, a mask or numbers."""
+        return Found(
+            self.boxes[index],
+            self.scores[index],
+            self.labels[index],
+            {name: values[index] for name, values in self.data.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,12 @@ class Postprocessor:
             "detections": ("boxes", "scores", "labels", "count"),
             "candidates": ("boxes", "scores"),
         }.get(card.output.format, outputs[:1])
+        if card.output.data and card.output.format not in ("detections", "candidates"):
+            raise ArtifactError(
+                f"the card has further outputs ({', '.join(card.output.data)}) of the format {card.output.format}, "
+                "which holds none; export it again"
+            )
+        wanted = (*wanted, *card.output.data)
         missing = [name for name in wanted if name not in outputs]
         if missing:
             raise ArtifactError(
@@ -133,36 +150,43 @@ class Postprocessor:
     def __call__(self, outputs: dict[str, Array], geometry: ResizeGeometry, slot: int = 0) -> Detections:
         """Detections of the frame in batch place ``slot``, in frame pixels, clipped to the frame, best first."""
         found = self.decode([outputs[name][slot] for name in self._outputs])
-        boxes = geometry.to_frame(found.boxes)
+        found = found._replace(boxes=geometry.to_frame(found.boxes))
         # What lies wholly in the padding, or has no extent, is no box of this frame.
-        real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        scores, labels = found.scores, found.labels
+        real = (found.boxes[:, 2] > found.boxes[:, 0]) & (found.boxes[:, 3] > found.boxes[:, 1])
         if not real.all():
-            boxes, scores, labels = boxes[real], scores[real], labels[real]
+            found = found.take(real)
+        labels = found.labels
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self._card.names):
             raise ArtifactError(
                 f"the network gave the class number {labels.max()}, the card names {len(self._card.names)} classes "
                 "(counted from 0): it is not this network's card; export it again"
             )
         return Detections(
-            boxes,
-            np.clip(scores, 0, 1),
+            found.boxes,
+            np.clip(found.scores, 0, 1),
             labels.astype(np.int32),
             self._card.names,
             (geometry.frame_height, geometry.frame_width),
+            # The runtime's buffers are filled anew at the next run.
+            {name: values.copy() for name, values in found.data.items()},
         )
 
+    def _data(self, values: list[Array]) -> dict[str, Array]:
+        """Further arrays by name: the last of the outputs."""
+        names = self._card.output.data
+        return dict(zip(names, values[len(values) - len(names) :], strict=True))
+
     def _detections(self, values: list[Array]) -> Found:
-        boxes, scores, labels, count = values
+        boxes, scores, labels, count = values[:4]
         size = int(count)
         if size and self._thresholds.score > self._card.output.score_threshold:
             # Best first, so those above the threshold are a prefix.
             size = int(np.count_nonzero(scores[:size] > self._thresholds.score))
         size = min(size, self._thresholds.max_detections)
-        return Found(boxes[:size], scores[:size], labels[:size])
+        return Found(boxes, scores, labels, self._data(values)).take(slice(size))
 
     def _candidates(self, values: list[Array]) -> Found:
-        boxes, scores = values
+        boxes, scores = values[:2]
         output = self._card.output
         threshold = self._thresholds.score
         if output.box_layout == "per_class":
@@ -175,7 +199,8 @@ class Postprocessor:
         else:
             rows, labels = np.nonzero(scores > threshold)
             chosen = scores[rows, labels]
-        return self._suppress(boxes[rows], chosen, labels)
+        data = {name: array[rows] for name, array in self._data(values).items()}
+        return self._suppress(Found(boxes[rows], chosen, labels, data))
 
     def _decode_unproved(self, values: list[Array]) -> Found:
         (prediction,) = values
@@ -247,7 +272,7 @@ class Postprocessor:
         columns = scores[:, rows]
         labels = columns.argmax(axis=0)
         chosen = columns[labels, np.arange(len(rows))]
-        return self._suppress(_corners(prediction[:4, rows].T), chosen, labels)
+        return self._suppress(Found(_corners(prediction[:4, rows].T), chosen, labels))
 
     def _yolo_objectness(self, values: list[Array]) -> Found:
         (prediction,) = values
@@ -257,7 +282,7 @@ class Postprocessor:
         labels = scores.argmax(axis=1)
         chosen = scores[np.arange(len(rows)), labels]
         kept = chosen > self._thresholds.score
-        return self._suppress(_corners(rows[kept, :4]), chosen[kept], labels[kept])
+        return self._suppress(Found(_corners(rows[kept, :4]), chosen[kept], labels[kept]))
 
     def _ranked(self, values: list[Array]) -> Found:
         (rows,) = values
@@ -269,25 +294,23 @@ class Postprocessor:
             boxes = _corners(boxes) * np.array([canvas.width, canvas.height] * 2, np.float32)
         return Found(boxes, rows[:, 4], rows[:, 5].astype(np.int32))
 
-    def _suppress(self, boxes: Array, scores: Array, labels: Array) -> Found:
+    def _suppress(self, found: Found) -> Found:
         output = self._card.output
-        if output.min_box_side > 0 and len(boxes):
-            large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= output.min_box_side
-            boxes, scores, labels = boxes[large], scores[large], labels[large]
-        if output.candidates_per_class is not None and len(boxes) > output.candidates_per_class:
-            best = _best_of_each_class(scores, labels, output.candidates_per_class)
-            boxes, scores, labels = boxes[best], scores[best], labels[best]
-        apart = boxes
+        if output.min_box_side > 0 and len(found.boxes):
+            found = found.take((found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1) >= output.min_box_side)
+        if output.candidates_per_class is not None and len(found.boxes) > output.candidates_per_class:
+            found = found.take(_best_of_each_class(found.scores, found.labels, output.candidates_per_class))
+        apart = found.boxes
         if self._card.family == "yolo":
-            apart = boxes + (labels * ULTRALYTICS_CLASS_STEP).astype(np.float32)[:, None]
+            apart = apart + (found.labels * ULTRALYTICS_CLASS_STEP).astype(np.float32)[:, None]
         keep = nms(
             apart,
-            scores,
-            labels,
+            found.scores,
+            found.labels,
             iou_threshold=self._thresholds.iou,
             max_detections=self._thresholds.max_detections,
         )
-        return Found(boxes[keep], scores[keep], labels[keep])
+        return found.take(keep)
 
 
 def _corners(boxes: Array) -> Array:

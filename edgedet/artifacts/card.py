@@ -95,6 +95,9 @@ class OutputSpec:
     box_layout: Literal["shared", "per_class"] = "shared"
     min_box_side: float = 0.0
     """Boxes whose width or height is below this many canvas pixels are dropped before NMS."""
+    data: tuple[str, ...] = ()
+    """Further outputs with a row for every row of ``boxes`` ([N, K, ...] or [N, A, ...], one per detection or
+    candidate), which follow the detections under their names; only of ``detections`` and ``candidates``."""
 
 
 @dataclass(frozen=True)

@@ -140,9 +140,12 @@ class Suppression:
 def sources(card: ModelCard, outputs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
     """The outputs the kernels can finish: ``boxes`` and ``scores``, or the one foreign tensor; empty if none.
 
-    Detections that are final already, and types or sizes the kernels do not read, stay with the host.
+    Detections that are final already, further arrays of theirs, and types or sizes the kernels do not read, stay
+    with the host.
     """
     found = {tensor.name: tensor for tensor in outputs}
+    if card.output.data:
+        return ()
     if card.output.format == "candidates":
         names: tuple[str, ...] = ("boxes", "scores")
     elif card.output.format == "yolo_xywh":

@@ -156,3 +156,20 @@ class TestPlot:
 
     def test_nothing_found_gives_the_plain_frame(self) -> None:
         np.testing.assert_array_equal(Detections.empty().plot(self.frame), self.frame)
+
+
+def test_further_arrays_follow_selections_and_are_written() -> None:
+    found = Detections([[0, 0, 4, 4], [2, 2, 8, 8]], [0.9, 0.4], [1, 0], ("a", "b"), (10, 10), {"track_id": [7, 8]})
+    assert found[[1]].data["track_id"].tolist() == [8]
+    assert found[found.scores > 0.5].to_dict()["detections"][0]["track_id"] == 7
+    assert [row["track_id"] for row in found.to_coco(1)] == [7, 8]
+    assert json.loads(found.to_json())["detections"][1]["track_id"] == 8
+    assert Detections.empty(("a",)).data == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [({"track_id": [1]}, "expected 2 rows"), ({"score": [1, 2]}, "cannot be called 'score'")]
+)
+def test_further_arrays_that_do_not_fit_are_refused(data: dict[str, list[int]], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Detections([[0, 0, 4, 4], [2, 2, 8, 8]], [0.9, 0.4], [1, 0], ("a", "b"), (10, 10), data)  # type: ignore[arg-type]

@@ -57,6 +57,46 @@ class TestDetections:
         assert found.boxes.tolist() == [[0, 0, 200, 100]]
 
 
+class TestData:
+    """Further arrays follow their detections."""
+
+    def test_through_limits_and_borders(self) -> None:
+        arrays = TestDetections.arrays | {
+            "boxes": [[10, 0, 20, 20], [0, 25, 100, 75], [10, 35, 20, 45]],
+            "scores": [0.9, 0.4, 0.35],
+            "labels": [2, 0, 1],
+            "count": 3,
+            "track_id": [7, 8, 9],
+        }
+        assert run(card("detections", data=("track_id",)), arrays).data["track_id"].tolist() == [8, 9]
+        assert run(card("detections", data=("track_id",)), arrays, max_detections=2).data["track_id"].tolist() == [
+            8
+        ]
+
+    def test_through_suppression(self) -> None:
+        scores = [[0.8, 0.1, 0.5], [0.9, 0.2, 0.1], [0.1, 0.7, 0.2]]
+        arrays = {"boxes": TestCandidates.boxes, "scores": scores, "keypoints": [[[1, 1]], [[2, 2]], [[3, 3]]]}
+        found = run(card(data=("keypoints",), label_mode="best"), arrays)
+        assert found.scores.tolist() == np.float32([0.9, 0.7]).tolist()
+        assert found.data["keypoints"].tolist() == [[[2, 2]], [[3, 3]]]
+
+    def test_they_outlive_the_runtimes_buffers(self) -> None:
+        of = card("detections", data=("track_id",))
+        outputs = {
+            name: np.asarray(value, np.float32)[None]
+            for name, value in (TestDetections.arrays | {"track_id": [7, 8, 0]}).items()
+        }
+        found = Postprocessor(of, settle_thresholds(of), tuple(outputs))(outputs, HALVED)
+        outputs["track_id"][:] = -1
+        assert found.data["track_id"].tolist() == [7, 8]
+
+    def test_a_missing_output_and_a_format_without_rows_are_refused(self) -> None:
+        with pytest.raises(ArtifactError, match="promises outputs boxes, scores, labels, count, track_id"):
+            run(card("detections", data=("track_id",)), TestDetections.arrays)
+        with pytest.raises(ArtifactError, match=r"track_id.*yolo_xywh"):
+            run(card("yolo_xywh", data=("track_id",)), {"output0": np.zeros((7, 4)), "track_id": [1]})
+
+
 class TestCandidates:
     boxes: ClassVar = [[10, 30, 30, 50], [11, 30, 31, 50], [60, 30, 90, 60]]
 
