@@ -33,7 +33,7 @@ class ExportOptions:
 
     Attributes:
         arch: architecture of a bare state_dict (``edgedet.export.families.architectures.ARCHITECTURES``).
-        family: of a foreign ONNX file that does not say.
+        family: of a foreign ONNX file that does not say; a name of :data:`edgedet.export.families.FOREIGN`.
         classes: class names without background.
         imgsz: (height, width) of the network's input. For Faster R-CNN equal numbers mean the shortest side,
             and the longest side's limit scales with it.
@@ -64,7 +64,7 @@ class ExportOptions:
     """
 
     arch: str | None = None
-    family: Literal["yolo", "yolov5", "yolox"] | None = None
+    family: str | None = None
     classes: tuple[str, ...] | None = None
     imgsz: tuple[int, int] | None = None
     frame_size: tuple[int, int] | None = None

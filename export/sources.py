@@ -21,8 +21,8 @@ from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from .checkpoints.checkpoint import is_ultralytics, require_same_order
 from .checkpoints.file import read_content
 from .checkpoints.trained import TrainedDetector, load_trained
-from .families import faster_rcnn, ssd, yolo, yolox
-from .families.base import Exported, FrameworkReference, GraphOptions
+from .families import foreign_family, trained_family, yolo
+from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions
 from .for_cpu.interleaved import read_planes
 from .for_cpu.winograd import remove_winograd
 from .foreign import ForeignGraph, open_foreign, read_graph
@@ -50,7 +50,7 @@ class Reference:
             replace(card, input=InputSpec(height=0, width=0), output=output), model.eval(), "cpu"
         )
         self._names = card.names
-        self._settings = final_nms(model)
+        self._settings = trained_family(card.family).final_nms(model)
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
         """What torchvision finds."""
@@ -67,11 +67,6 @@ class Reference:
             return self(frame)
         finally:
             self._settings.score_thresh = threshold
-
-
-def final_nms(model: nn.Module) -> Any:
-    """The part of a torchvision detector that holds ``score_thresh``, ``nms_thresh`` and ``detections_per_img``."""
-    return getattr(model, "roi_heads", model)
 
 
 @dataclass(frozen=True)
@@ -158,13 +153,15 @@ def _is_onnx(source: Path) -> bool:
 
 
 def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: tuple[int, int]) -> BuiltGraph:
-    family, checkpoint = trained.family, trained.checkpoint
+    family, checkpoint = trained_family(trained.family), trained.checkpoint
     if options.family is not None:
         raise UsageError(f"--family {options.family} is for foreign ONNX files; {checkpoint.path} is a checkpoint")
     model: Any = trained.module
-    OVERRIDES[family](model, options)
+    family.override(model, options.imgsz, options.proposals)
+    if family.shaped_by_frames and options.imgsz is not None and options.imgsz[0] != options.imgsz[1]:
+        frame_size = (options.imgsz[1], options.imgsz[0])
     # The framework is told the same, so that it can be compared with.
-    settings = final_nms(model)
+    settings = family.final_nms(model)
     for name, value in (
         ("score_thresh", options.conf),
         ("nms_thresh", options.iou),
@@ -172,12 +169,12 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     ):
         if value is not None:
             setattr(settings, name, value)
-    exported = EXPORTERS[family](model, options, frame_size)
-    card = _card(exported, family, checkpoint.arch, checkpoint.names)
+    exported = family.export(model, graph_options(options), frame_size)
+    card = _card(exported, family.name, checkpoint.arch, checkpoint.names)
     notes = trained.notes
     if checkpoint.notes:
         card = replace(card, provenance=card.provenance | {"weights": list(checkpoint.notes)})
-    if family == "faster_rcnn" and options.imgsz is None:
+    if family.shaped_by_frames and options.imgsz is None:
         notes = (
             *notes,
             f"made for frames shaped like {frame_size[0]}x{frame_size[1]}; others are shrunk and lose detail: "
@@ -185,7 +182,7 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
         )
 
     def graph_from(conf: float) -> onnx.ModelProto:
-        return EXPORTERS[family](model, replace(options, conf=conf), frame_size).model
+        return family.export(model, graph_options(replace(options, conf=conf)), frame_size).model
 
     assumed = trained.assumed
     if options.imgsz is not None and (trained.stated.input_size or trained.stated.min_size) is not None:
@@ -214,44 +211,6 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
     return BuiltGraph(exported.model, card, reference, assumed=loaded.assumed)
 
 
-def _export_ssd(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
-    return ssd.export(model, graph_options(options))
-
-
-def _export_faster_rcnn(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
-    if options.imgsz is not None and options.imgsz[0] != options.imgsz[1]:
-        frame_size = (options.imgsz[1], options.imgsz[0])
-    return faster_rcnn.export(model, graph_options(options), frame_size=frame_size)
-
-
-def _override_ssd(model: Any, options: ExportOptions) -> None:
-    if options.proposals is not None:
-        raise UsageError("--proposals is for Faster R-CNN; SSD has no region proposals")
-    if options.imgsz is not None:
-        height, width = options.imgsz
-        model.transform.fixed_size = (width, height)
-        model.transform.min_size, model.transform.max_size = (min(options.imgsz),), max(options.imgsz)
-
-
-def _override_faster_rcnn(model: Any, options: ExportOptions) -> None:
-    if options.proposals is not None:
-        model.rpn._post_nms_top_n["testing"] = options.proposals
-    if options.imgsz is not None:
-        shortest, longest = min(options.imgsz), max(options.imgsz)
-        model.transform.min_size = (shortest,)
-        model.transform.max_size = longest * 2 if shortest == longest else longest
-
-
-EXPORTERS: dict[str, Callable[[nn.Module, ExportOptions, tuple[int, int]], Exported]] = {
-    "ssd": _export_ssd,
-    "faster_rcnn": _export_faster_rcnn,
-}
-OVERRIDES: dict[str, Callable[[Any, ExportOptions], None]] = {
-    "ssd": _override_ssd,
-    "faster_rcnn": _override_faster_rcnn,
-}
-
-
 def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -> BuiltGraph:
     if options.proposals is not None:
         raise UsageError("--proposals is for Faster R-CNN; one-stage detectors have no region proposals")
@@ -265,51 +224,40 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
         )
     require_same_order(options.classes or (), yolo.class_names(foreign), source)
     names = options.classes or yolo.class_names(foreign)
-    notes: tuple[str, ...] = ()
-    family = _foreign_family(foreign, options)
-    if family == "yolox":
-        exported, layout, assumed, notes = yolox.export(foreign, graph_options(options))
-        if names and len(names) != layout.classes:
-            raise CheckpointError(
-                f"{source} has {layout.classes} classes, but {len(names)} names were given; one name per class"
-            )
-    else:
-        exported, layout, assumed = yolo.export(
-            foreign, graph_options(options), classes=len(names) or None, yolov5=family == "yolov5"
-        )
-        if not yolo.is_known(foreign):
-            assumed = (*yolo.UNSAID, *assumed)
+    found = _foreign_family(foreign, options).export(foreign, graph_options(options), len(names) or None)
+    assumed = found.assumed
     if not names:
-        names, invented = _invented_names(layout.classes)
+        names, invented = _invented_names(found.classes)
         assumed = (*assumed, invented)
-    kind: Family = "yolox" if family == "yolox" else "detr" if exported.resize.rule == "stretch" else "yolo"
-    usual = "YOLOv5" if kind != "yolox" and layout.objectness else family
-    card = _card(exported, kind, (foreign.metadata.get("description") or usual).strip(), names)
-    said: dict[str, Any] = {"nms": "none"} if layout.order == "ranked" else {}
+    architecture = (foreign.metadata.get("description") or found.architecture).strip()
+    card = _card(found.exported, found.family, architecture, names)
+    said: dict[str, Any] = {"nms": "none"} if found.chosen else {}
     licence = foreign.metadata.get("license")
     if licence:
         said |= {"licence": licence, "author": foreign.metadata.get("author", "")}
     return BuiltGraph(
-        exported.model,
+        found.exported.model,
         replace(card, provenance=said),
         "an ONNX graph is all that comes from it; edgedet eval judges the result on labelled images",
-        notes=notes,
+        notes=found.notes,
         assumed=assumed,
     )
 
 
-def _foreign_family(foreign: ForeignGraph, options: ExportOptions) -> str:
-    if not yolo.is_known(foreign):
-        if options.family is None:
-            found = recognise(foreign.outputs, size=(foreign.height, foreign.width))
-            hint = found.hint(foreign.path) if found else f"its outputs {foreign.outputs} are of no known family"
-            raise UsageError(f"{foreign.path} does not say what its outputs mean; add --family ({hint})")
-        return options.family
-    if options.family == "yolox":
-        raise UsageError(
-            f"{foreign.path} carries the metadata of Ultralytics or YOLOv5, --family says yolox; leave --family out"
-        )
-    return options.family or "yolo"
+def _foreign_family(foreign: ForeignGraph, options: ExportOptions) -> ForeignFamily:
+    if yolo.is_known(foreign):
+        family = foreign_family(options.family or yolo.YOLO.name)
+        if not family.with_metadata:
+            raise UsageError(
+                f"{foreign.path} carries the metadata of Ultralytics or YOLOv5, --family says {family.name}; leave "
+                "--family out"
+            )
+        return family
+    if options.family is None:
+        found = recognise(foreign.outputs, size=(foreign.height, foreign.width))
+        hint = found.hint(foreign.path) if found else f"its outputs {foreign.outputs} are of no known family"
+        raise UsageError(f"{foreign.path} does not say what its outputs mean; add --family ({hint})")
+    return foreign_family(options.family)
 
 
 def _invented_names(classes: int) -> tuple[tuple[str, ...], Assumption]:

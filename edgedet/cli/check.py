@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from edgedet.cli.export import detector_settings, packages_named
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, positive_integer
+from edgedet.export.families import FOREIGN, FOREIGN_HELP
 from edgedet.files import require_writable_parent
 from edgedet.opening import artifact_kind
 
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("what is known of the checkpoint; it is not doubted")
     model.add_argument("--arch", help="torchvision architecture of a bare state_dict")
-    model.add_argument("--family", choices=("yolo", "yolox"), help="of an ONNX file without metadata")
+    model.add_argument("--family", choices=tuple(FOREIGN), help=FOREIGN_HELP)
     model.add_argument(
         "--classes",
         metavar="NAMES",

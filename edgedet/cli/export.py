@@ -19,6 +19,7 @@ from pathlib import Path
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, human_bytes, positive_integer
 from edgedet.errors import MissingDependencyError, UsageError
+from edgedet.export.families import FOREIGN, FOREIGN_HELP
 from edgedet.export.options import ENGINE_SUFFIXES, EngineOptions, ExportOptions, ExportReport, default_output
 from edgedet.export.request import require_int8
 from edgedet.export.training.settings import NOTHING_STATED, TrainingSettings, parse_settings
@@ -63,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--arch", help="torchvision architecture of a bare state_dict")
     model.add_argument(
         "--family",
-        choices=("yolo", "yolov5", "yolox"),
-        help="of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6, YOLOv7 (yolov5); YOLOX",
+        choices=tuple(FOREIGN),
+        help=FOREIGN_HELP,
     )
     model.add_argument(
         "--classes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -9,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.card import Family, InputSpec, OutputSpec, ResizeRule
 from edgedet.detections import Detections
+
+from ..foreign import ForeignGraph
+from ..training.assumptions import Assumption
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,64 @@ class Exported:
     input: InputSpec
     resize: ResizeRule
     output: OutputSpec
+
+
+@dataclass(frozen=True)
+class TrainedFamily:
+    """A family whose detectors come as modules of torchvision's kind.
+
+    Args:
+        name: on the card.
+        override: (module, input size (height, width) or None, proposals or None) sets what the user asked for in
+            the module; raises UsageError for what the family has no use for.
+        export: (module, options, shape of frames (width, height)) builds the graph.
+        final_nms: the part of the module that holds ``score_thresh``, ``nms_thresh`` and ``detections_per_img``.
+        shaped_by_frames: whether the canvas takes its shape from the frames, in place of a size of training.
+    """
+
+    name: Family
+    override: Callable[[Any, tuple[int, int] | None, int | None], None]
+    export: Callable[[Any, GraphOptions, tuple[int, int]], Exported]
+    final_nms: Callable[[Any], Any]
+    shaped_by_frames: bool = False
+
+
+@dataclass(frozen=True)
+class ForeignExport:
+    """A graph made of another tool's, and what it turned out to be.
+
+    Args:
+        exported: the graph.
+        family: on the card.
+        architecture: where the file names none.
+        classes: how many.
+        chosen: whether the head makes its choice itself, so that there is no NMS.
+        assumed: what was said nowhere.
+        notes: for the report.
+    """
+
+    exported: Exported
+    family: Family
+    architecture: str
+    classes: int
+    chosen: bool = False
+    assumed: tuple[Assumption, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ForeignFamily:
+    """A family whose detectors come as ONNX files of another tool's.
+
+    Args:
+        name: what ``--family`` calls it.
+        export: (graph, options, number of classes where names say it) makes the graph.
+        with_metadata: whether files that carry metadata of a known tool can be of it.
+    """
+
+    name: str
+    export: Callable[[ForeignGraph, GraphOptions, int | None], ForeignExport]
+    with_metadata: bool = False
 
 
 class FrameworkReference(Protocol):

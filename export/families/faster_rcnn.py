@@ -18,7 +18,7 @@ from edgedet.geometry import shortest_side_size
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
-from .base import Exported, GraphOptions, output_spec
+from .base import Exported, GraphOptions, TrainedFamily, output_spec
 from .image_input import add_image_input, pixel_factor
 from .nms import add_all_labels_nms, add_per_class_nms, keep_above
 from .proposals import Level, ProposalRule, add_proposals, proposal_count
@@ -365,3 +365,21 @@ def _add_labelled_nms(
         iou=output.iou_threshold,
         max_detections=output.max_detections,
     )
+
+
+def _override(model: Any, imgsz: tuple[int, int] | None, proposals: int | None) -> None:
+    if proposals is not None:
+        model.rpn._post_nms_top_n["testing"] = proposals
+    if imgsz is not None:
+        shortest, longest = min(imgsz), max(imgsz)
+        model.transform.min_size = (shortest,)
+        model.transform.max_size = longest * 2 if shortest == longest else longest
+
+
+def _export(model: Any, options: GraphOptions, frame_size: tuple[int, int]) -> Exported:
+    return export(model, options, frame_size=frame_size)
+
+
+FASTER_RCNN = TrainedFamily(
+    "faster_rcnn", _override, _export, final_nms=lambda model: model.roi_heads, shaped_by_frames=True
+)

@@ -9,10 +9,11 @@ from torchvision.models.detection import ssd
 from torchvision.models.detection.image_list import ImageList
 
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.errors import UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
-from .base import Exported, GraphOptions, output_spec
+from .base import Exported, GraphOptions, TrainedFamily, output_spec
 from .image_input import add_image_input, pixel_factor
 from .nms import add_per_class_nms, keep_above
 from .torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_onnx
@@ -121,3 +122,19 @@ def _add_nms(graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *
         iou=output.iou_threshold,
         max_detections=output.max_detections,
     )
+
+
+def _override(model: ssd.SSD, imgsz: tuple[int, int] | None, proposals: int | None) -> None:
+    if proposals is not None:
+        raise UsageError("--proposals is for Faster R-CNN; SSD has no region proposals")
+    if imgsz is not None:
+        height, width = imgsz
+        model.transform.fixed_size = (width, height)
+        model.transform.min_size, model.transform.max_size = (min(imgsz),), max(imgsz)
+
+
+def _export(model: ssd.SSD, options: GraphOptions, frame_size: tuple[int, int]) -> Exported:
+    return export(model, options)
+
+
+SSD = TrainedFamily("ssd", _override, _export, final_nms=lambda model: model)

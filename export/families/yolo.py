@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
@@ -12,7 +13,7 @@ from edgedet.plausible import anchor_places
 
 from ..foreign import ForeignGraph, literal, only_output
 from ..training.assumptions import Assumption
-from .base import Exported, GraphOptions, output_spec
+from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
 from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
 from .image_input import add_image_input
 from .nms import add_all_labels_nms, add_best_label_nms
@@ -208,3 +209,23 @@ def add_candidates_or_nms(
         add_best_label_nms(graph, boxes, scores, class_step=CLASS_STEP, **common)
     else:
         add_all_labels_nms(graph, boxes, scores, classes=classes, **common)
+
+
+def _export_foreign(
+    foreign: ForeignGraph, options: GraphOptions, classes: int | None, *, yolov5: bool = False
+) -> ForeignExport:
+    exported, layout, assumed = export(foreign, options, classes=classes, yolov5=yolov5)
+    if not is_known(foreign):
+        assumed = (*UNSAID, *assumed)
+    return ForeignExport(
+        exported,
+        family="detr" if exported.resize.rule == "stretch" else "yolo",
+        architecture="YOLOv5" if layout.objectness else "yolov5" if yolov5 else "yolo",
+        classes=layout.classes,
+        chosen=layout.order == "ranked",
+        assumed=assumed,
+    )
+
+
+YOLO = ForeignFamily("yolo", _export_foreign, with_metadata=True)
+YOLOV5 = ForeignFamily("yolov5", partial(_export_foreign, yolov5=True), with_metadata=True)

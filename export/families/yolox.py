@@ -6,12 +6,12 @@ import numpy as np
 
 from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.artifacts.foreign_outputs import STRIDES, cell_count
-from edgedet.errors import ArtifactError
+from edgedet.errors import ArtifactError, CheckpointError
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
-from .base import Exported, GraphOptions, output_spec
+from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
 from .head_layout import Layout, add_boxes_and_scores, add_product, centred_corners
 from .image_input import add_image_input
 from .trial import is_decoded, judged, judged_scores, observe
@@ -100,3 +100,15 @@ def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         cells.append(np.stack([x, y], -1).reshape(-1, 2))
         strides.append(np.full((rows * columns, 1), stride))
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def _export_foreign(foreign: ForeignGraph, options: GraphOptions, classes: int | None) -> ForeignExport:
+    exported, layout, assumed, notes = export(foreign, options)
+    if classes is not None and classes != layout.classes:
+        raise CheckpointError(
+            f"{foreign.path} has {layout.classes} classes, but {classes} names were given; one name per class"
+        )
+    return ForeignExport(exported, "yolox", "yolox", layout.classes, assumed=assumed, notes=notes)
+
+
+YOLOX = ForeignFamily("yolox", _export_foreign)

@@ -24,10 +24,11 @@ from edgedet.calibration.tensorrt import TensorRT
 from edgedet.errors import ArtifactError
 from edgedet.export.engines.operator_limits import VERSIONS
 from edgedet.export.engines.operators import check_operators, require_parsable
+from edgedet.export.families import trained_family
 from edgedet.export.families.architectures import ARCHITECTURES, build
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions
-from edgedet.export.sources import EXPORTERS, build_graph
+from edgedet.export.sources import build_graph, graph_options
 from edgedet.onnx_graph.network import prepare
 from tests.export.one_stage import save_one_stage
 from tests.export.test_families import SMALL
@@ -39,7 +40,7 @@ def graph(arch: str) -> onnx.ModelProto:
     """The graph an engine of ``arch`` is built from, with random weights."""
     torch.manual_seed(0)
     model: Any = build(arch, 4, **SMALL[arch]).eval()
-    exported = EXPORTERS[ARCHITECTURES[arch].family](model, ENGINE, (320, 240))
+    exported = trained_family(ARCHITECTURES[arch].family).export(model, graph_options(ENGINE), (320, 240))
     return checked(exported.model, nms="runtime")
 
 
