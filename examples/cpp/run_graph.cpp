@@ -130,11 +130,11 @@ int main(int argc, char** argv) try {
   const std::string name = input.at("name"), dtype = input.at("dtype");
   const auto run_as = dtype == "uint8" ? run<uint8_t> : run<float>;  // ONNX Runtime refuses the wrong one
   const auto found = run_as(session, name.c_str(), shape, resize.at("pad"), picture, at);
-  const int64_t n = shape[0], k = card.at("output").at("max_detections");
+  const int64_t n = shape[0], k = int64_t(found[1].GetTensorTypeAndShapeInfo().GetElementCount()) / n;
   const float *boxes = values<float>(found[0], {n, k, 4}), *scores = values<float>(found[1], {n, k});
   const int32_t *labels = values<int32_t>(found[2], {n, k}), count = *values<int32_t>(found[3], {n});
   require(count >= 0 && count <= k, "the graph counts more detections than it has room for");
-  for (int i = 0; i < count; ++i, boxes += 4) {
+  for (int i = 0, most = card.at("output").at("max_detections"); i < std::min(count, most); ++i, boxes += 4) {
     const auto x = [&](double v) { return std::clamp((v - at.left) / at.scale_x, 0.0, double(picture.width)); };
     const auto y = [&](double v) { return std::clamp((v - at.top) / at.scale_y, 0.0, double(picture.height)); };
     const double box[] = {x(boxes[0]), y(boxes[1]), x(boxes[2]), y(boxes[3])};
