@@ -158,8 +158,8 @@ def test_letterboxed_bytes(program: Run, shared: Path, tmp_path: Path) -> None:
 def test_the_shortest_side_decides(program: Run, shared: Path, tmp_path: Path) -> None:
     graph = exported(shared / "models/fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt", tmp_path, proposals=30)
     pictures = photographs(shared / "data/bccd/JPEGImages", 2)
-    # Taller than the canvas has room for.
-    pictures.append(np.ascontiguousarray(pictures[0][:, 200:400]))
+    # Taller and wider than the canvas has room for.
+    pictures += [np.ascontiguousarray(pictures[0][:, 200:400]), pictures[0][100:240]]
     assert require_equal(program, graph, pictures, tmp_path) > 30
 
 
