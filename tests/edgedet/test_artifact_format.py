@@ -11,12 +11,14 @@ import struct
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 
 from edgedet.artifact import read_card
 from edgedet.card import CARD_VERSION, METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.engine_file import MAX_HEADER, PLAN_STARTS, SMALLEST_PLAN, sidecars, write_engine
 from edgedet.errors import ArtifactError
+from edgedet.preprocess import Preprocessor
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "artifact-format.md").read_text("utf-8")
@@ -120,6 +122,57 @@ def test_the_reader_of_the_page_reads_an_engine(tmp_path: Path, container: Liter
     path.write_bytes(content[:200])
     with pytest.raises(ValueError, match="not an engine" if container == "file" else "damaged"):
         engine_card(path)
+
+
+SIZES = [(48, 64, 31, 40), (48, 64, 24, 32), (33, 51, 90, 77), (40, 40, 40, 17), (1, 7, 5, 9)]
+
+
+@pytest.mark.parametrize(("height", "width", "rows", "columns"), SIZES)
+def test_the_words_of_the_page_resize_as_the_code_does(height: int, width: int, rows: int, columns: int) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+    def resized(dtype: Literal["uint8", "float32"], *, antialias: bool = False) -> Any:
+        rule = ResizeRule("stretch", antialias=antialias)
+        preprocessor = Preprocessor(InputSpec(rows, columns, dtype=dtype), rule)
+        preprocessor.prepare(frame)
+        return preprocessor.tensor[0]
+
+    (y0, y1, v), (x0, x1, u) = taps(height, rows), taps(width, columns)
+    v, u = v[:, None, None], u[:, None]
+    lines = (1 - u) * frame[:, x0] + u * frame[:, x1]
+    np.testing.assert_allclose(resized("float32"), (1 - v) * lines[y0] + v * lines[y1], atol=1e-3)
+
+    whole = frame.astype(np.int64)
+    lines = whole[:, x0] * fixed(1 - u) + whole[:, x1] * fixed(u)
+    mixed = ((fixed(1 - v) * (lines[y0] >> 4) >> 16) + (fixed(v) * (lines[y1] >> 4) >> 16) + 2) >> 2
+    # Equal with OpenCV's own kernels; the vendor's that some builds call may round the other way.
+    np.testing.assert_allclose(resized("uint8").astype(int), mixed, atol=1)
+
+    wide = np.floor(np.einsum("xj,yjc->yxc", triangles(width, columns), frame.astype(float)) + 0.5)
+    both = np.floor(np.einsum("yj,jxc->yxc", triangles(height, rows), wide) + 0.5)
+    np.testing.assert_array_equal(resized("uint8", antialias=True), both)
+
+
+def taps(n: int, m: int) -> tuple[Any, Any, Any]:
+    place = np.float32((np.arange(m) + 0.5) * (1 / (m / n)) - 0.5)
+    low = np.floor(place).astype(int)
+    return np.clip(low, 0, n - 1), np.clip(low + 1, 0, n - 1), place - low.astype(np.float32)
+
+
+def fixed(weights: Any) -> Any:
+    return np.rint(2048 * weights).astype(np.int64)
+
+
+def triangles(n: int, m: int) -> Any:
+    weights = np.zeros((m, n))
+    reach = max(n / m, 1)
+    for i in range(m):
+        centre = (i + 0.5) * n / m
+        for j in range(max(int(np.floor(centre - reach + 0.5)), 0), min(int(np.floor(centre + reach + 0.5)), n)):
+            weights[i, j] = max(0, 1 - abs(j + 0.5 - centre) / reach)
+    weights /= weights.sum(axis=1, keepdims=True)
+    bits = max(bits for bits in range(23) if np.floor(weights.max() * 2**bits + 0.5) < 2**15)
+    return np.floor(weights * 2**bits + 0.5) / 2**bits
 
 
 @pytest.mark.parametrize("title", OBJECTS)
