@@ -14,15 +14,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 
-from edgedet.artifact import read_card
-from edgedet.card import CARD_VERSION, METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
-from edgedet.engine_file import MAX_HEADER, PLAN_STARTS, SMALLEST_PLAN, sidecars, write_engine
+from edgedet.artifacts.card import CARD_VERSION, METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.engine_file import MAX_HEADER, PLAN_STARTS, SMALLEST_PLAN, sidecars, write_engine
 from edgedet.errors import ArtifactError
+from edgedet.opening import read_card
 from edgedet.preprocess import Preprocessor
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "artifact-format.md").read_text("utf-8")
-SELFTEST = ROOT / "edgedet" / "cli" / "selftest.onnx"
+SELFTEST = ROOT / "edgedet" / "selftest.onnx"
 PLAN = b"ptrt" + bytes(4092)
 OBJECTS = {"card": ModelCard, "input": InputSpec, "resize": ResizeRule, "output": OutputSpec}
 TYPES = {
@@ -260,7 +260,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
 
 
 def test_what_the_page_says_of_engines_is_what_the_builder_writes() -> None:
-    tensorrt = pytest.importorskip("edgedet.export.tensorrt")
+    tensorrt = pytest.importorskip("edgedet.export.engines.build")
     listed = table("engine")
     written = Path(tensorrt.__file__).read_text("utf-8")
     body = re.search(r"facts: dict\[str, Any\] = \{\n(.*?)\n    \}", written, re.DOTALL)
@@ -273,8 +273,8 @@ def test_what_the_page_says_of_engines_is_what_the_builder_writes() -> None:
 
 def test_the_bytes_the_page_shows_are_in_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "edgedet/cli").mkdir(parents=True)
-    (tmp_path / "edgedet/cli/selftest.onnx").write_bytes(SELFTEST.read_bytes())
+    (tmp_path / "edgedet").mkdir()
+    (tmp_path / "edgedet/selftest.onnx").write_bytes(SELFTEST.read_bytes())
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "artifact-format.md", "exec"), {})
     dumps = re.findall(r"^\$ xxd.* (\S+)\n((?:[0-9a-f]{8}: .*\n)+)", PAGE, re.MULTILINE)
