@@ -22,6 +22,7 @@ def overlap(
         float64 [N, M], 0 where that has no area. At IoU 0.99 of small boxes float32's rounding is not far from
         the tolerances in use.
 
+    >>> import numpy as np
     >>> overlap(np.array([[0, 0, 2, 2.0]]), np.array([[0, 0, 2, 4.0]]), over="union")
     array([[0.5]])
     """

@@ -13,7 +13,7 @@ from tests.tensorrt_api.double import VERSIONS, make_tensorrt, surface
 
 
 def test_every_module_is_read_and_those_that_touch_tensorrt_are_understood() -> None:
-    assert {"tensorrt.py", "tensorrt_log.py", "build_watch.py", "detector.py"} <= {path.name for path in sources()}
+    assert {"tensorrt.py", "tensorrt_log.py", "watch.py", "detector.py"} <= {path.name for path in sources()}
     assert {"import_tensorrt": "trt", "make_builder": "Builder", "open_plan": "ICudaEngine"}.items() <= (
         our_functions().items()
     )
@@ -104,7 +104,7 @@ def test_what_is_right_or_nobody_elses_business_is_left_alone(text: str) -> None
 
 
 def test_removing_a_guard_from_the_builder_is_noticed() -> None:
-    source = (ROOT / "export" / "tensorrt.py").read_text("utf-8")
+    source = (ROOT / "export" / "engines" / "build.py").read_text("utf-8")
     guarded = "getattr(trt.HardwareCompatibilityLevel, wanted.upper(), None)"
     assert guarded in source
     assert complaints(source.replace(guarded, "trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY"))

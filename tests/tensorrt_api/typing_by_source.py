@@ -129,8 +129,9 @@ class Source:
                 known = alias.name in MODULES
                 scope.bind(alias.asname or alias.name.partition(".")[0], MODULE if known else None)
         elif isinstance(node, ast.ImportFrom):
+            theirs = node.module in MODULES and node.level == 0
             for alias in node.names:
-                imported = f"type {alias.name}" if node.module in MODULES else f"ours {alias.name}"
+                imported = f"type {alias.name}" if theirs else f"ours {alias.name}"
                 scope.bind(alias.asname or alias.name, imported)
         elif isinstance(node, ast.Return) and node.value is not None:
             scope.returned.append(node.value)

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.export.test_engine import save_candidates_graph
 
 from edgedet.artifacts.engine_facts import summary
 from edgedet.artifacts.engine_match import Host
@@ -33,6 +32,7 @@ from edgedet.export.engines.memory import (
 from edgedet.export.options import EngineOptions
 from edgedet.opening import read_card
 from edgedet.runtimes.cuda.device import Cuda
+from tests.export.engines.test_prove import save_candidates_graph
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.installed import install
