@@ -11,12 +11,13 @@ GPU_PY := $(if $(wildcard $(PY)),$(PY),$(PYTHON))
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck format bench test-gpu bench-gpu clean
+.PHONY: help setup demo test lint typecheck docs format bench test-gpu bench-gpu clean
 
 help:
 	@echo 'make demo       export the sample detector (fp32, int8), run it on a rendered clip, print what was kept'
 	@echo 'make test       the whole test suite'
 	@echo 'make lint       style, formatting and types (typecheck alone: make typecheck; to reformat: make format)'
+	@echo 'make docs       the documentation and the API reference as HTML, in build/docs'
 	@echo 'make bench      measure what the SDK adds to the bare network'
 	@echo 'make test-gpu   the tests that need an NVIDIA GPU (and TensorRT); they say what is missing and skip'
 	@echo 'make bench-gpu  preprocessing, NMS and engines on the GPU: make bench-gpu ENGINES="a.trt b.trt"'
@@ -52,6 +53,10 @@ lint: setup typecheck
 
 typecheck: setup
 	@$(PY) -m mypy
+
+docs: setup
+	@$(PY) -c 'import sphinx, myst_parser, furo' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev,docs]'
+	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs && echo build/docs/index.html
 
 format: setup
 	@$(PY) -m ruff check --fix .

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os.path as _path
+from typing import TYPE_CHECKING
+
+from edgedet.doors import lazy_names
 
 __version__ = "0.1.0"
 __all__ = ["Detections", "Detector", "EdgedetError", "ModelCard", "__version__"]
@@ -13,18 +16,16 @@ if TYPE_CHECKING:
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
 
-_HOMES = {
-    "Detections": "edgedet.detections",
-    "Detector": "edgedet.detector",
-    "EdgedetError": "edgedet.errors",
-    "ModelCard": "edgedet.artifacts.card",
-}
+if not _path.isdir(_path.join(__path__[0], "runtimes")):
+    # A checkout in which git left out links (Windows): the rooms of the repository lie beside this folder.
+    __path__.append(_path.dirname(__path__[0]))
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that `import edgedet` costs neither OpenCV nor NumPy.
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgedet' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Detections": "edgedet.detections",
+        "Detector": "edgedet.detector",
+        "EdgedetError": "edgedet.errors",
+        "ModelCard": "edgedet.artifacts.card",
+    },
+)

@@ -1,1 +1,39 @@
-"""export."""
+"""Checkpoints and foreign ONNX files to graphs and engines, in fp32, fp16 and int8.
+
+:func:`export_model` is the one way in; the command ``edgedet export`` calls it. What a checkpoint leaves unsaid is
+judged by :func:`check_source`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgedet.doors import lazy_names
+
+if TYPE_CHECKING:
+    from .check.source import CheckReport, check_source
+    from .options import EngineOptions, ExportOptions, ExportReport
+    from .pipeline import export_model
+    from .training.settings import TrainingSettings
+
+__all__ = [
+    "CheckReport",
+    "EngineOptions",
+    "ExportOptions",
+    "ExportReport",
+    "TrainingSettings",
+    "check_source",
+    "export_model",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CheckReport": "edgedet.export.check.source",
+        "EngineOptions": "edgedet.export.options",
+        "ExportOptions": "edgedet.export.options",
+        "ExportReport": "edgedet.export.options",
+        "TrainingSettings": "edgedet.export.training.settings",
+        "check_source": "edgedet.export.check.source",
+        "export_model": "edgedet.export.pipeline",
+    },
+)

@@ -50,6 +50,7 @@ LAYERS = [
     "settings",
     "absent",
     "errors",
+    "doors",
 ]
 """From top to bottom."""
 
