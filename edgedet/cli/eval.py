@@ -48,6 +48,7 @@ DEFAULT_WORST = 10
 CURVES_NAME = "curves.png"
 CLASSES_SHOWN = 25
 PROBLEMS_SHOWN = 5
+HINTS_SHOWN = 3
 NO_PICTURE = "unreadable image"
 """The reason of a reader's problem with a file that is no picture."""
 
@@ -195,6 +196,9 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
             yield f"  and {len(evaluation.problems) - PROBLEMS_SHOWN} more (--json has them all)"
     if coco.left_out:
         yield f"left out, the detector does not know them: {', '.join(coco.left_out)}"
+    if evaluation.hints:
+        more = f"; and {len(evaluation.hints) - HINTS_SHOWN} more classes" * (len(evaluation.hints) > HINTS_SHOWN)
+        yield f"names that have changed places? {'; '.join(evaluation.hints[:HINTS_SHOWN])}{more}"
     yield ""
     yield (
         f"COCO    mAP {_figure(coco.map)}   AP50 {_figure(coco.ap50)}   AP75 {_figure(coco.ap75)}   "

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.coco_categories import Categories, categories_of, number_categories, read_categories
 from edgedet.datasets.coco_files import coco_files, file_split, files_beside, is_coco, other_splits
 from edgedet.datasets.dataset import Dataset, ImageRecord
@@ -27,8 +28,7 @@ from edgedet.datasets.unread import format_of
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 
-SMALL_PICTURE = 32
-"""Pixels a side."""
+FORM = BoxForm("x, y, width, height", "pixels")
 
 
 def find(path: Path) -> Layout | None:
@@ -38,7 +38,7 @@ def find(path: Path) -> Layout | None:
     if path.is_file() and not is_coco(path) and not (format_of(path) or "COCO").startswith("COCO"):
         return None
     files = coco_files(path)
-    return Layout("coco", tuple(files), partial(_read, files)) if files else None
+    return Layout("coco", tuple(files), partial(_read, files), FORM) if files else None
 
 
 def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> Content:
@@ -92,7 +92,6 @@ def read_coco(
             log.add(where, "image id used twice", "image dropped")
         else:
             entries[entry["id"]] = (where, entry)
-    _require_pixels(data, path)
     rows: dict[Any, list[Row]] = {image_id: [] for image_id in entries}
     for index, annotation in enumerate(data["annotations"]):
         where = f"{path.name}:annotations[{index}]"
@@ -133,25 +132,6 @@ def _records(
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str)
-
-
-def _require_pixels(data: dict[str, Any], path: Path) -> None:
-    """Boxes all of whose numbers are 1 at most are shares of the picture, which COCO does not know; on pictures of
-    a few pixels they may be what they say.
-
-    Raises:
-        DatasetError: they are, and not all whole.
-    """
-    pictures = [entry for entry in data["images"] if isinstance(entry, dict)]
-    if any(to_number(entry.get(key)) < SMALL_PICTURE for entry in pictures for key in ("width", "height")):
-        return
-    boxes = [entry.get("bbox") for entry in data["annotations"] if isinstance(entry, dict)]
-    numbers = [to_number(value) for box in boxes if isinstance(box, list) and len(box) == 4 for value in box]
-    if numbers and all(0 <= number <= 1 for number in numbers) and any(number % 1 for number in numbers):
-        raise DatasetError(
-            f"{path}: its boxes, such as {next(box for box in boxes if isinstance(box, list))}, are shares of the "
-            "picture; expected x, y, width, height in pixels: multiply by its width and height"
-        )
 
 
 def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -> Row | None:

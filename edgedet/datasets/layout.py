@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edgedet.datasets.box_form import PIXEL_CORNERS, BoxForm
 from edgedet.datasets.dataset import PLACES_SHOWN, Format, ImageRecord
 from edgedet.datasets.rows import ProblemLog
 
@@ -40,12 +41,13 @@ class Layout:
     """A dataset as it was found. ``splits``: those that can be read; empty where there are none.
 
     ``read``: the named splits. Class names and their numbers are those of the whole dataset, whichever splits are
-    read: what was converted split by split must fit together.
+    read: what was converted split by split must fit together. ``form``: how boxes are written.
     """
 
     format: Format
     splits: tuple[str, ...]
     read: Callable[[tuple[str, ...], Request], Content]
+    form: BoxForm = PIXEL_CORNERS
 
 
 def split_of_folder(path: Path, root: Path) -> str:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from edgedet.datasets.box_form import CORNERS, BoxForm
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.layout import Content, Layout, Request, by_split, elsewhere_note, joined
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
@@ -24,6 +25,7 @@ from edgedet.datasets.text import read_text
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 
+FORM = BoxForm(CORNERS, "shares")
 Mark = Literal["occluded", "truncated", "group", "depiction", "inside"]
 MARKS: tuple[Mark, ...] = get_args(Mark)
 _COLUMN_OF_MARK = {
@@ -62,7 +64,7 @@ def find(path: Path) -> Layout | None:
     """The box CSVs of a folder, or the one that is named; None where there is none."""
     places = sorted(path.glob("*.csv")) if path.is_dir() else [path] if path.suffix.lower() == ".csv" else []
     files = by_split([file for file in places if is_open_images(file)], split_of, path)
-    return Layout("openimages", tuple(files), partial(_read, files)) if files else None
+    return Layout("openimages", tuple(files), partial(_read, files), FORM) if files else None
 
 
 def split_of(path: Path) -> str:

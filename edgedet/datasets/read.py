@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgedet.datasets import annotation, box_csv, coco, labelme, open_images, voc, yolo
+from edgedet.datasets.box_form import complaint, hints
 from edgedet.datasets.dataset import Dataset, Format
 from edgedet.datasets.folder import read_folder
 from edgedet.datasets.layout import Content, Layout, Request
@@ -64,7 +65,8 @@ def read_dataset(
 
     Raises:
         DatasetError: nothing there, not a dataset, labels of a format that is not read, no or an unknown split,
-            nothing usable in it, or a bad annotation with ``problems="stop"``.
+            nothing usable in it, boxes that are written otherwise than the format says or are mostly unusable, or
+            a bad annotation with ``problems="stop"``.
         MissingDependencyError: a YOLO dataset without PyYAML.
     """
     path, split = split_argument(str(source))
@@ -111,7 +113,7 @@ def _read(path: Path, split: str | None, needs: Needs, request: Request) -> tupl
             continue
         splits = _choose(path, split, layout.splits)
         try:
-            content = layout.read(splits, request)
+            content = _trusted(layout.read(splits, request), layout, path, needs, request.log)
         except DatasetError as error:
             # Pictures are pictures, however their labels are kept.
             if needs == "labels" or find not in _BESIDE:
@@ -134,6 +136,21 @@ def _read(path: Path, split: str | None, needs: Needs, request: Request) -> tupl
         raise DatasetError(f"{path} is a plain folder of pictures and has no split {split!r}; drop ':{split}'")
     notes = notes or ((unread.note,) if unread.note else ())
     return "folder", Content((), read_folder(path, request.log), notes)
+
+
+def _trusted(content: Content, layout: Layout, path: Path, needs: Needs, log: ProblemLog) -> Content:
+    """The content, and what is to be said of its boxes as a whole.
+
+    Raises:
+        DatasetError: they cannot be what they are read as, or most of them are dropped, and labels are needed.
+    """
+    reason = complaint(log.seen, layout.form)
+    if reason is None:
+        reason = log.complaint(sum(map(len, content.records)))
+    if reason is not None and needs == "labels":
+        raise DatasetError(f"{path}: {reason}")
+    notes = (f"labels not to be trusted: {reason}",) if reason is not None else tuple(hints(log.seen, layout.form))
+    return content._replace(notes=(*content.notes, *notes))
 
 
 def _not_a_dataset(path: Path) -> str:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.folder import find_pictures
 from edgedet.datasets.layout import (
@@ -31,6 +32,7 @@ from edgedet.datasets.yolo_yaml import find_yaml, read_settings
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 
+FORM = BoxForm("cx, cy, width, height", "shares")
 _HOLDERS = ("images", "labels", "obj_train_data")
 """Folders of pictures and labels inside a dataset's own folder."""
 
@@ -59,7 +61,7 @@ def find_with_yaml(path: Path) -> Layout | None:
         content = joined(parts, settings.names)
         return content._replace(notes=(*settings.notes, *content.notes))
 
-    return Layout("yolo", settings.splits, read)
+    return Layout("yolo", settings.splits, read, FORM)
 
 
 def find_without_yaml(path: Path) -> Layout | None:
@@ -90,7 +92,7 @@ def find_without_yaml(path: Path) -> Layout | None:
         ]
         return joined(parts, names)
 
-    return Layout("yolo", splits, read)
+    return Layout("yolo", splits, read, FORM)
 
 
 def _labelled(pictures: Sequence[Path]) -> bool:
