@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgedet.datasets.box_form import PIXEL_CORNERS, BoxForm
-from edgedet.datasets.dataset import PLACES_SHOWN, Format, ImageRecord
+from edgedet.datasets.dataset import PLACES_SHOWN, ImageRecord
 from edgedet.datasets.rows import ProblemLog
 
 SPLIT_NAMES = frozenset(
@@ -20,12 +19,12 @@ SPLIT_NAMES = frozenset(
 
 
 class Request(NamedTuple):
-    """What :func:`edgedet.datasets.read_dataset` was asked for; see there."""
+    """What :func:`edgedet.datasets.read_dataset` was asked for; see there. ``options``: of one format alone."""
 
     log: ProblemLog
     images: Path | None
     classes: Sequence[str] | None
-    exclude: Collection[str]
+    options: Mapping[str, Any]
 
 
 class Content(NamedTuple):
@@ -41,13 +40,11 @@ class Layout:
     """A dataset as it was found. ``splits``: those that can be read; empty where there are none.
 
     ``read``: the named splits. Class names and their numbers are those of the whole dataset, whichever splits are
-    read: what was converted split by split must fit together. ``form``: how boxes are written.
+    read: what was converted split by split must fit together.
     """
 
-    format: Format
     splits: tuple[str, ...]
     read: Callable[[tuple[str, ...], Request], Content]
-    form: BoxForm = PIXEL_CORNERS
 
 
 def split_of_folder(path: Path, root: Path) -> str:
