@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from edgedet.datasets import formats
 from edgedet.datasets.box_form import BoxForm, complaint, hints
-from edgedet.datasets.dataset import Dataset
+from edgedet.datasets.dataset import PLACES_SHOWN, Dataset
 from edgedet.datasets.folder import read_folder
 from edgedet.datasets.format import Find, Format, Sign
 from edgedet.datasets.layout import Content, Request
@@ -177,6 +177,9 @@ def _trusted(content: Content, form: BoxForm, path: Path, needs: Needs, log: Pro
         DatasetError: they cannot be what they are read as, or most of them are dropped, and labels are needed.
     """
     reason = complaint(log.seen, form)
+    places = [p.where for p in log.found if p.done in ("box dropped", "box clipped")][:PLACES_SHOWN]
+    if reason is not None and places:
+        reason += f" (first {', '.join(places)})"
     if reason is None:
         reason = log.complaint(sum(map(len, content.records)))
     if reason is not None and needs == "labels":
