@@ -1,10 +1,8 @@
 """Convert a dataset into another format, pictures included, or split it into train and validation by seed.
 
-Read: COCO JSON, YOLO (data.yaml, or classes.txt and label files), Pascal VOC, labelme JSON, box CSVs of Open Images
-and TensorFlow, annotation.txt. Classes are numbered over the whole dataset, whichever split is converted. Bad
-annotations are dropped and named (--strict stops at the first). Pascal VOC's own files count pixels from 1 and are
-read so; all other VOC files are read as written, and files written here give box edges as they are, with decimals
-where needed.
+Classes are numbered over the whole dataset, whichever split is converted. Bad annotations are dropped and named
+(--strict stops at the first). Pascal VOC's own files count pixels from 1 and are read so; all other VOC files are
+read as written, and files written here give box edges as they are, with decimals where needed.
 """
 
 from __future__ import annotations
@@ -12,20 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from textwrap import fill
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, share, whole_number
+from edgedet.datasets import formats
 from edgedet.errors import UsageError
 
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples:
   edgedet convert instances_val2017.json voc/ --to voc
   edgedet convert VOC2007:all yolo/ --to yolo --link
   edgedet convert annotation.txt coco/ --to coco --split 0.8 --seed 0
   edgedet convert train-annotations-bbox.csv cats/ --to yolo --classes Cat --exclude group,depiction
+
+{fill(f"datasets: {formats.looks()}", 110)}
 """
 
-FORMATS = ("coco", "yolo", "voc", "openimages", "annotation")
 MARKS = ("occluded", "truncated", "group", "depiction", "inside")
 
 
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet convert``."""
     parser.add_argument("source", metavar="SRC", help="dataset, PATH[:SPLIT]; PATH:all for every split")
     parser.add_argument("folder", metavar="DST", type=Path, help="a new folder")
-    parser.add_argument("--to", choices=FORMATS, required=True, help="format to write")
+    parser.add_argument("--to", choices=formats.writable(), required=True, help="format to write")
     parser.add_argument(
         "--images", metavar="DIR", type=Path, help="where the pictures are, if not at a usual place"
     )
@@ -65,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.source,
             images=arguments.images,
             classes=arguments.classes,
-            exclude=arguments.exclude,
             problems="stop" if arguments.strict else "drop",
+            **({"exclude": arguments.exclude} if arguments.exclude else {}),
         )
         if arguments.split is not None:
             dataset = split_dataset(dataset, arguments.split, seed=arguments.seed or 0)

@@ -18,10 +18,12 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, fraction, positive_integer
+from edgedet.datasets import formats
 from edgedet.errors import UnreadableFramesError, UsageError
 from edgedet.files import atomic_path, require_writable_parent
 from edgedet.runtimes import spellings
@@ -33,14 +35,13 @@ if TYPE_CHECKING:
     from edgedet.evaluate.evaluation import Evaluation
     from edgedet.evaluate.working_point import WorkingPoint
 
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples:
   edgedet eval model.onnx bccd:test
   edgedet eval model.onnx instances_val2017.json --json accuracy.json --save worst/
   edgedet eval engine.trt data.yaml:val --negatives empty_rooms/ --false-alarm-rate 0.01
 
-datasets: COCO JSON, YOLO (data.yaml, or classes.txt and label files), Pascal VOC XML, labelme JSON, box CSVs of
-Open Images and TensorFlow, annotation.txt; PATH:SPLIT names a split
+{fill(f"datasets: {formats.looks()}; PATH:SPLIT names a split", 110)}
 """
 
 LOW_ENOUGH = 0.05
@@ -49,6 +50,7 @@ DEFAULT_WORST = 10
 CURVES_NAME = "curves.png"
 CLASSES_SHOWN = 25
 PROBLEMS_SHOWN = 5
+HINTS_SHOWN = 3
 NO_PICTURE = "unreadable image"
 """The reason of a reader's problem with a file that is no picture."""
 
@@ -194,6 +196,9 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
             yield f"  and {len(evaluation.problems) - PROBLEMS_SHOWN} more (--json has them all)"
     if coco.left_out:
         yield f"left out, the detector does not know them: {', '.join(coco.left_out)}"
+    if evaluation.hints:
+        more = f"; and {len(evaluation.hints) - HINTS_SHOWN} more classes" * (len(evaluation.hints) > HINTS_SHOWN)
+        yield f"names that have changed places? {'; '.join(evaluation.hints[:HINTS_SHOWN])}{more}"
     yield ""
     yield (
         f"COCO    mAP {_figure(coco.map)}   AP50 {_figure(coco.ap50)}   AP75 {_figure(coco.ap75)}   "

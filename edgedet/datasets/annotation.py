@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note, pattern_of
 from edgedet.datasets.locate import Located, locate_pictures
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
@@ -58,7 +59,7 @@ def find(path: Path) -> Layout | None:
         files = {split_of(path): path}
     else:
         return None
-    return Layout("annotation", tuple(files), partial(_read, files)) if files else None
+    return Layout(tuple(files), partial(_read, files)) if files else None
 
 
 def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> Content:
@@ -169,8 +170,8 @@ def _is_number(text: str) -> bool:
     return math.isfinite(to_number(text))
 
 
-def write_annotation(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
-    """One file per split and ``classes.txt``. ``placed``: index of an image to its path below ``root``.
+def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
+    """One file per split and ``classes.txt``.
 
     The format knows neither crowds nor difficult objects.
     """
@@ -191,3 +192,10 @@ def write_annotation(dataset: Dataset, root: Path, placed: dict[int, str]) -> No
                     writer.writerow([name, "", "", "", "", ""])
     with atomic_path(root / "classes.txt") as temporary:
         temporary.write_text("".join(f"{name}\n" for name in dataset.names), encoding="utf-8")
+
+
+FORMAT = Format(
+    title="annotation.txt",
+    signs=((Sign.TABLE, find),),
+    writer=Writer(_write, folder=lambda split: "images", carries=frozenset({"empty"})),
+)

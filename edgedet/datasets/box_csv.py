@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgedet.datasets.folder import find_files, find_pictures
+from edgedet.datasets.format import Format, Sign
 from edgedet.datasets.layout import (
     Content,
     Layout,
@@ -57,7 +58,7 @@ def find(path: Path) -> Layout | None:
     places = find_files(path, (".csv",)) if path.is_dir() else [path] if path.suffix.lower() == ".csv" else []
     files = by_split([file for file in places if is_box_csv(file)], _split_of, path)
     splits = tuple(name for name in files if name or len(files) > 1)
-    return Layout("csv", splits, partial(_read, files)) if files else None
+    return Layout(splits, partial(_read, files)) if files else None
 
 
 def _split_of(path: Path) -> str:
@@ -192,3 +193,6 @@ def _alone(path: Path) -> bool:
 
 def _titles(line: str) -> list[str]:
     return [title.strip().casefold() for title in next(csv.reader([line]), [])]
+
+
+FORMAT = Format(title="TensorFlow CSV", signs=((Sign.TABLE, find),))

@@ -16,9 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.coco_categories import Categories, categories_of, number_categories, read_categories
-from edgedet.datasets.coco_files import coco_files, file_split, files_beside, is_coco, other_splits
+from edgedet.datasets.coco_files import PREFIX, coco_files, file_split, files_beside, is_coco, other_splits
 from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note
 from edgedet.datasets.locate import Located, locate_pictures
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
@@ -26,9 +28,6 @@ from edgedet.datasets.text import read_text
 from edgedet.datasets.unread import format_of
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
-
-SMALL_PICTURE = 32
-"""Pixels a side."""
 
 
 def find(path: Path) -> Layout | None:
@@ -38,7 +37,7 @@ def find(path: Path) -> Layout | None:
     if path.is_file() and not is_coco(path) and not (format_of(path) or "COCO").startswith("COCO"):
         return None
     files = coco_files(path)
-    return Layout("coco", tuple(files), partial(_read, files)) if files else None
+    return Layout(tuple(files), partial(_read, files)) if files else None
 
 
 def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> Content:
@@ -92,7 +91,6 @@ def read_coco(
             log.add(where, "image id used twice", "image dropped")
         else:
             entries[entry["id"]] = (where, entry)
-    _require_pixels(data, path)
     rows: dict[Any, list[Row]] = {image_id: [] for image_id in entries}
     for index, annotation in enumerate(data["annotations"]):
         where = f"{path.name}:annotations[{index}]"
@@ -133,25 +131,6 @@ def _records(
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str)
-
-
-def _require_pixels(data: dict[str, Any], path: Path) -> None:
-    """Boxes all of whose numbers are 1 at most are shares of the picture, which COCO does not know; on pictures of
-    a few pixels they may be what they say.
-
-    Raises:
-        DatasetError: they are, and not all whole.
-    """
-    pictures = [entry for entry in data["images"] if isinstance(entry, dict)]
-    if any(to_number(entry.get(key)) < SMALL_PICTURE for entry in pictures for key in ("width", "height")):
-        return
-    boxes = [entry.get("bbox") for entry in data["annotations"] if isinstance(entry, dict)]
-    numbers = [to_number(value) for box in boxes if isinstance(box, list) and len(box) == 4 for value in box]
-    if numbers and all(0 <= number <= 1 for number in numbers) and any(number % 1 for number in numbers):
-        raise DatasetError(
-            f"{path}: its boxes, such as {next(box for box in boxes if isinstance(box, list))}, are shares of the "
-            "picture; expected x, y, width, height in pixels: multiply by its width and height"
-        )
 
 
 def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -> Row | None:
@@ -197,7 +176,14 @@ def _locate(path: Path, file_names: list[str], images: Path | None) -> Located:
     raise DatasetError(f"{path}: no folder holds its pictures (tried {tried}); name it with --images DIR")
 
 
-def write_coco(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
+def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
+    """One COCO file per split."""
+    for split in dataset.splits:
+        chosen = {index: Path(name).name for index, name in placed.items() if dataset.images[index].split == split}
+        _write_split(dataset, root / f"{PREFIX}{split}.json", chosen)
+
+
+def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
     """One COCO file. ``placed``: index of an image to its ``file_name``. Ids count from 1."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -222,3 +208,11 @@ def write_coco(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
     with atomic_path(path) as temporary:
         text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
         temporary.write_text(text, encoding="utf-8")
+
+
+FORMAT = Format(
+    title="COCO",
+    signs=((Sign.TABLE, find),),
+    form=BoxForm("x, y, width, height", "pixels"),
+    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty"})),
+)

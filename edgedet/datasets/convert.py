@@ -10,33 +10,20 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from edgedet.datasets.annotation import write_annotation
-from edgedet.datasets.coco import write_coco
-from edgedet.datasets.coco_files import PREFIX
 from edgedet.datasets.dataset import Dataset
-from edgedet.datasets.open_images import write_open_images
-from edgedet.datasets.voc import write_voc
-from edgedet.datasets.yolo import write_yolo
+from edgedet.datasets.format import Writer
+from edgedet.datasets.formats import load_format, writable
 from edgedet.errors import DatasetError, OutputError
 from edgedet.files import require_writable_parent
 
-Target = Literal["coco", "yolo", "voc", "openimages", "annotation"]
 Pictures = Literal["copy", "link"]
 DEFAULT_SPLIT = "train"
-_CARRIED: dict[Target, frozenset[str]] = {
-    "coco": frozenset({"crowd", "area", "empty"}),
-    "yolo": frozenset({"empty"}),
-    "voc": frozenset({"crowd", "difficult", "empty"}),
-    "openimages": frozenset({"crowd"}),
-    "annotation": frozenset({"empty"}),
-}
 
 
 @dataclass(frozen=True)
@@ -44,7 +31,7 @@ class Conversion:
     """What was written: splits with their numbers of images, boxes, and what the format could not carry."""
 
     folder: Path
-    format: Target
+    format: str
     images: dict[str, int]
     boxes: int
     classes: int
@@ -79,16 +66,19 @@ def split_dataset(dataset: Dataset, fraction: float, *, seed: int = 0) -> Datase
     return replace(dataset, images=images)
 
 
-def convert(dataset: Dataset, folder: Path, *, to: Target, pictures: Pictures = "copy") -> Conversion:
+def convert(dataset: Dataset, folder: Path, *, to: str, pictures: Pictures = "copy") -> Conversion:
     """Write a dataset in another format, pictures included, into a new folder; whole or not at all.
 
-    ``pictures``: copies, or symbolic links to where they are. Pictures of one name are told apart by the folder
-    they come from.
+    ``to``: the name of a format that can be written. ``pictures``: copies, or symbolic links to where they are.
+    Pictures of one name are told apart by the folder they come from.
 
     Raises:
-        DatasetError: nothing to convert: a plain folder of pictures.
+        DatasetError: nothing to convert: a plain folder of pictures; or no such format to write.
         OutputError: the folder exists and holds something, or cannot be written.
     """
+    writer = load_format(to).writer if to in writable() else None
+    if writer is None:
+        raise DatasetError(f"{to!r} is no format that is written; expected one of {', '.join(writable())}")
     if not dataset.labelled:
         why = "; ".join([f"{dataset.source} is a plain folder of pictures", *dataset.notes])
         raise DatasetError(f"{why}: there are no boxes to convert")
@@ -96,15 +86,12 @@ def convert(dataset: Dataset, folder: Path, *, to: Target, pictures: Pictures = 
         raise OutputError(f"{folder} exists already; name a new folder")
     dataset = replace(
         dataset,
-        images=tuple(replace(record, split=record.split or DEFAULT_SPLIT) for record in dataset.images),
+        images=tuple(replace(r, split=writer.split(r.split or DEFAULT_SPLIT)) for r in dataset.images),
     )
-    if to == "yolo":
-        # data.yaml knows these three names only; COCO's val2017 and Open Images' validation mean the same.
-        dataset = replace(dataset, images=tuple(replace(r, split=yolo_split(r.split)) for r in dataset.images))
     require_writable_parent(folder.parent / f"{folder.name}.check")
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _write(dataset, work, to, pictures)
+        _write(dataset, work, writer, pictures)
         work.chmod(0o777 & ~_umask())
         if folder.exists():
             folder.rmdir()
@@ -114,42 +101,15 @@ def convert(dataset: Dataset, folder: Path, *, to: Target, pictures: Pictures = 
     finally:
         shutil.rmtree(work, ignore_errors=True)
     splits = {split: sum(r.split == split for r in dataset.images) for split in dataset.splits}
-    return Conversion(folder, to, splits, dataset.box_count, len(dataset.names), _lost(dataset, to))
+    return Conversion(folder, to, splits, dataset.box_count, len(dataset.names), _lost(dataset, writer))
 
 
-def yolo_split(split: str) -> str:
-    """The name a split has in a data.yaml.
-
-    >>> [yolo_split(name) for name in ("val2017", "validation", "testdev", "extra")]
-    ['val', 'val', 'test', 'train']
-    """
-    return next((name for name in ("train", "val", "test") if name in split.casefold()), DEFAULT_SPLIT)
-
-
-def _write(dataset: Dataset, root: Path, to: Target, pictures: Pictures) -> None:
+def _write(dataset: Dataset, root: Path, writer: Writer, pictures: Pictures) -> None:
     names = _unique_names(dataset)
-    folders: dict[Target, Callable[[str], str]] = {
-        "coco": lambda split: split,
-        "yolo": lambda split: f"images/{split}",
-        "voc": lambda split: "JPEGImages",
-        "openimages": lambda split: split,
-        "annotation": lambda split: "images",
-    }
-    below = {i: f"{folders[to](record.split)}/{names[i]}" for i, record in enumerate(dataset.images)}
-    for index, name in below.items():
+    placed = {i: f"{writer.folder(record.split)}/{names[i]}" for i, record in enumerate(dataset.images)}
+    for index, name in placed.items():
         _place(dataset.images[index].path, root / name, pictures)
-    if to == "coco":
-        for split in dataset.splits:
-            placed = {i: names[i] for i, record in enumerate(dataset.images) if record.split == split}
-            write_coco(dataset, root / f"{PREFIX}{split}.json", placed)
-    elif to == "yolo":
-        write_yolo(dataset, root, below)
-    elif to == "voc":
-        write_voc(dataset, root, names)
-    elif to == "openimages":
-        write_open_images(dataset, root, {i: Path(name).stem for i, name in names.items()})
-    else:
-        write_annotation(dataset, root, below)
+    writer.write(dataset, root, placed)
 
 
 def _unique_names(dataset: Dataset) -> dict[int, str]:
@@ -176,7 +136,7 @@ def _place(source: Path, target: Path, pictures: Pictures) -> None:
         shutil.copyfile(source, target)
 
 
-def _lost(dataset: Dataset, to: Target) -> tuple[str, ...]:
+def _lost(dataset: Dataset, writer: Writer) -> tuple[str, ...]:
     records = dataset.images
     own_area = sum(
         int((abs(r.area - (r.boxes[:, 2] - r.boxes[:, 0]) * (r.boxes[:, 3] - r.boxes[:, 1])) > 1).sum())
@@ -188,7 +148,9 @@ def _lost(dataset: Dataset, to: Target) -> tuple[str, ...]:
         "area": (own_area, "areas that differ from the box's"),
         "empty": (sum(not len(r) for r in records), "pictures without objects"),
     }
-    return tuple(f"{count:,} {what}" for key, (count, what) in counts.items() if count and key not in _CARRIED[to])
+    return tuple(
+        f"{count:,} {what}" for key, (count, what) in counts.items() if count and key not in writer.carries
+    )
 
 
 def _umask() -> int:

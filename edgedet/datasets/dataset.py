@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from edgedet.errors import DatasetError
 
-Format = Literal["coco", "yolo", "voc", "openimages", "annotation", "csv", "labelme", "folder"]
 PLACES_SHOWN = 3
 
 
@@ -63,13 +62,14 @@ class Problem:
 class Dataset:
     """What was read.
 
+    ``format``: a name of :data:`edgedet.datasets.formats.FORMATS`, or ``folder``.
     ``names``: class names, indexed by label. ``images``: in the order of the annotation files. ``problems``: what
     was dropped or mended and why. ``notes``: what was left out, taken from elsewhere or not read, as text.
     """
 
     names: tuple[str, ...]
     images: tuple[ImageRecord, ...]
-    format: Format
+    format: str
     source: str
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.datasets.folder import find_files
+from edgedet.datasets.format import Format, Sign
 from edgedet.datasets.layout import (
     Content,
     Layout,
@@ -63,7 +64,7 @@ def find(path: Path) -> Layout | None:
     root, only = whole_of(path)
     groups = {only: files} if only else grouped(files, path)
     splits = tuple(split for split in groups if split or len(groups) > 1)
-    return Layout("labelme", splits, partial(_read, path, root, groups))
+    return Layout(splits, partial(_read, path, root, groups))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -164,3 +165,6 @@ def _point(value: Any) -> tuple[float, float] | None:
         return None
     x, y = to_number(value[0]), to_number(value[1])
     return (x, y) if math.isfinite(x) and math.isfinite(y) else None
+
+
+FORMAT = Format(title="labelme", signs=((Sign.PER_PICTURE, find),))

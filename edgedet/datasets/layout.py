@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgedet.datasets.dataset import PLACES_SHOWN, Format, ImageRecord
+from edgedet.datasets.dataset import PLACES_SHOWN, ImageRecord
 from edgedet.datasets.rows import ProblemLog
 
 SPLIT_NAMES = frozenset(
@@ -19,12 +19,12 @@ SPLIT_NAMES = frozenset(
 
 
 class Request(NamedTuple):
-    """What :func:`edgedet.datasets.read_dataset` was asked for; see there."""
+    """What :func:`edgedet.datasets.read_dataset` was asked for; see there. ``options``: of one format alone."""
 
     log: ProblemLog
     images: Path | None
     classes: Sequence[str] | None
-    exclude: Collection[str]
+    options: Mapping[str, Any]
 
 
 class Content(NamedTuple):
@@ -43,7 +43,6 @@ class Layout:
     read: what was converted split by split must fit together.
     """
 
-    format: Format
     splits: tuple[str, ...]
     read: Callable[[tuple[str, ...], Request], Content]
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from edgedet.datasets.box_form import CORNERS, BoxForm
 from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import Content, Layout, Request, by_split, elsewhere_note, joined
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_text
@@ -62,7 +64,7 @@ def find(path: Path) -> Layout | None:
     """The box CSVs of a folder, or the one that is named; None where there is none."""
     places = sorted(path.glob("*.csv")) if path.is_dir() else [path] if path.suffix.lower() == ".csv" else []
     files = by_split([file for file in places if is_open_images(file)], split_of, path)
-    return Layout("openimages", tuple(files), partial(_read, files)) if files else None
+    return Layout(tuple(files), partial(_read, files)) if files else None
 
 
 def split_of(path: Path) -> str:
@@ -116,7 +118,7 @@ def _occurring(path: Path, described: dict[str, str], request: Request) -> set[s
         columns = [column.strip() for column in next(reader)]
         image_id, label = columns.index("ImageID"), columns.index("LabelName")
         marks = [
-            columns.index(_COLUMN_OF_MARK[mark]) for mark in request.exclude if _COLUMN_OF_MARK[mark] in columns
+            columns.index(_COLUMN_OF_MARK[mark]) for mark in _excluded(request) if _COLUMN_OF_MARK[mark] in columns
         ]
         try:
             for fields in reader:
@@ -132,6 +134,12 @@ def _occurring(path: Path, described: dict[str, str], request: Request) -> set[s
     return {described[label] for label in found[best] if label in described}
 
 
+def _excluded(request: Request) -> Collection[Mark]:
+    """Boxes with any of these marks are left out: the option ``exclude``."""
+    marks: Collection[Mark] = request.options.get("exclude", ())
+    return marks
+
+
 def _stems(folder: Path) -> set[str]:
     return {picture.stem for picture in folder.glob("*") if picture.suffix in SUFFIXES}
 
@@ -139,7 +147,7 @@ def _stems(folder: Path) -> set[str]:
 def _read_file(
     path: Path, described: dict[str, str], names: tuple[str, ...], split: str, request: Request
 ) -> Content:
-    log = request.log
+    log, excluded = request.log, _excluded(request)
     labels = {name: label for label, name in enumerate(names)}
     rows: dict[str, list[Row]] = {}
     first_line: dict[str, str] = {}
@@ -152,7 +160,7 @@ def _read_file(
             log.add(f"{where} ({fields['LabelName']})", "unknown class")
             continue
         marks = _marks(fields)
-        unwanted = "other class" if name not in labels else next((m for m in request.exclude if m in marks), None)
+        unwanted = "other class" if name not in labels else next((m for m in excluded if m in marks), None)
         if unwanted is not None:
             left_out[unwanted] += 1
             continue
@@ -258,8 +266,8 @@ def _picture_folder(path: Path, image_ids: list[str], images: Path | None) -> Pa
     raise DatasetError(f"{path}: no folder holds its pictures (tried {tried}); name it with --images DIR")
 
 
-def write_open_images(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
-    """One box CSV per split and the class descriptions. ``placed``: index of an image to its ``ImageID``.
+def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
+    """One box CSV per split and the class descriptions.
 
     Pictures without boxes cannot be expressed: the format lists boxes only.
     """
@@ -269,8 +277,8 @@ def write_open_images(dataset: Dataset, root: Path, placed: dict[int, str]) -> N
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
-            for index, name in placed.items():
-                record = dataset.images[index]
+            for index, place in placed.items():
+                name, record = Path(place).stem, dataset.images[index]
                 if record.split not in (split, ""):
                     continue
                 for box, label, crowd in zip(
@@ -284,3 +292,13 @@ def write_open_images(dataset: Dataset, root: Path, placed: dict[int, str]) -> N
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         csv.writer(file).writerows(zip(ids, dataset.names, strict=True))
+
+
+FORMAT = Format(
+    title="Open Images",
+    signs=((Sign.TABLE, find),),
+    form=BoxForm(CORNERS, "shares"),
+    writer=Writer(_write, folder=str, carries=frozenset({"crowd"})),
+    options=frozenset({"exclude"}),
+    chooses_classes=True,
+)

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-from edgedet.datasets import annotation, box_csv, coco, labelme, open_images, voc, yolo
-from edgedet.datasets.dataset import Dataset, Format
+from edgedet.datasets import formats
+from edgedet.datasets.box_form import BoxForm, complaint, hints
+from edgedet.datasets.dataset import PLACES_SHOWN, Dataset
 from edgedet.datasets.folder import read_folder
-from edgedet.datasets.layout import Content, Layout, Request
-from edgedet.datasets.open_images import Mark
+from edgedet.datasets.format import Find, Format, Sign
+from edgedet.datasets.layout import Content, Request
 from edgedet.datasets.rows import ProblemLog, Strictness
 from edgedet.datasets.unread import find_unread, format_of
 from edgedet.errors import DatasetError
 
 Needs = Literal["labels", "pictures"]
 
-_BESIDE: dict[Callable[[Path], Layout | None], str] = {
-    voc.find_beside: "Pascal VOC",
-    labelme.find: "labelme",
-    yolo.find_without_yaml: "YOLO",
-}
-"""Layouts with a file of labels per picture, of which a folder may hold several."""
-_FINDERS = (
-    yolo.find_with_yaml,
-    voc.find_root,
-    coco.find,
-    open_images.find,
-    annotation.find,
-    box_csv.find,
-    *_BESIDE,
-)
-
 ALL = "all"
-EXPECTED = (
-    "COCO JSON, a YOLO data.yaml or label files with classes.txt, Pascal VOC XML, labelme JSON, an Open Images or "
-    "TensorFlow box CSV, annotation.txt, or a folder of pictures"
-)
+FOLDER = Format(title="plain folder", signs=())
+
+
+class _Way(NamedTuple):
+    """One sign of one format."""
+
+    sign: Sign
+    name: str
+    format: Format
+    find: Find
 
 
 def read_dataset(
@@ -45,26 +36,29 @@ def read_dataset(
     *,
     images: str | Path | None = None,
     classes: Sequence[str] | None = None,
-    exclude: Collection[Mark] = (),
     problems: Strictness = "drop",
     needs: Needs = "labels",
+    **options: Any,
 ) -> Dataset:
     """Read a dataset, whatever its format.
 
     ``source``: ``PATH`` or ``PATH:SPLIT``. Where a dataset has several splits one must be named, or ``all`` for
     everything: calibrating on the pictures that judge must not happen by accident. ``images``: folder of the
     pictures where they do not lie at a usual place. ``classes``: only these, labelled in this order.
-    ``exclude``: Open Images boxes with any of these marks are left out. ``problems``: drop bad annotations and
+    ``problems``: drop bad annotations and
     name them in ``Dataset.problems``, or stop at the first. ``needs``: ``pictures`` takes a folder whose labels
-    nobody can read for what it is to the asker, pictures; they are named in ``Dataset.notes``.
+    nobody can read for what it is to the asker, pictures; they are named in ``Dataset.notes``. ``options``: of one
+    format alone; Open Images has ``exclude``, marks (:data:`edgedet.datasets.open_images.MARKS`) whose boxes are
+    left out.
 
     >>> read_dataset("nothing/here")
     Traceback (most recent call last):
     edgedet.errors.DatasetError: nothing/here: no such file or folder
 
     Raises:
-        DatasetError: nothing there, not a dataset, labels of a format that is not read, no or an unknown split,
-            nothing usable in it, or a bad annotation with ``problems="stop"``.
+        DatasetError: nothing there, not a dataset, labels of a format that is not read, no or an unknown split, an
+            option of another format, nothing usable in it, boxes that are written otherwise than the format says or
+            are mostly unusable, or a bad annotation with ``problems="stop"``.
         MissingDependencyError: a YOLO dataset without PyYAML.
     """
     path, split = split_argument(str(source))
@@ -72,19 +66,19 @@ def read_dataset(
     if folder is not None and not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; expected the folder with the dataset's pictures")
     log = ProblemLog(problems)
-    format_name, content = _read(path, split, needs, Request(log, folder, classes, exclude))
+    name, chosen, content = _read(path, split, needs, Request(log, folder, classes, options))
     notes = content.notes
     if log.repeats:
         notes += (f"{log.repeats:,} boxes repeat another exactly; kept, as pycocotools keeps them",)
-    if format_name != "folder" and content.records and not any(map(len, content.records)):
+    if chosen is not FOLDER and content.records and not any(map(len, content.records)):
         notes += ("nothing in it is labelled",)
-    dataset = Dataset(content.names, content.records, format_name, str(source), tuple(log.found), notes)
-    if classes is not None and format_name != "openimages":
-        if format_name == "folder":
+    dataset = Dataset(content.names, content.records, name, str(source), tuple(log.found), notes)
+    if classes is not None and not chosen.chooses_classes:
+        if chosen is FOLDER:
             raise DatasetError(f"{source} is a plain folder of pictures: there are no classes to choose from")
         dataset = dataset.select_classes(classes)
     if not dataset.images:
-        raise DatasetError(f"nothing usable in it; {dataset.describe()}. Expected {EXPECTED}")
+        raise DatasetError(f"nothing usable in it; {dataset.describe()}. Expected {formats.expected()}")
     return dataset
 
 
@@ -102,38 +96,96 @@ def split_argument(source: str) -> tuple[Path, str | None]:
     raise DatasetError(f"{source}: no such file or folder")
 
 
-def _read(path: Path, split: str | None, needs: Needs, request: Request) -> tuple[Format, Content]:
+def _ways() -> list[_Way]:
+    """Every sign of every format, the surest first."""
+    loaded = [(listed.name, listed.load()) for listed in formats.FORMATS]
+    ways = [_Way(sign, name, one, find) for name, one in loaded for sign, find in one.signs]
+    return sorted(ways, key=lambda way: way.sign)
+
+
+def _read(path: Path, split: str | None, needs: Needs, request: Request) -> tuple[str, Format, Content]:
     """Recognise what is there and read it."""
     notes: tuple[str, ...] = ()
-    for find in _FINDERS:
-        layout = find(path)
+    ways = _ways()
+    for way in ways:
+        layout = way.find(path)
         if layout is None:
             continue
+        _require_own_options(path, way.name, way.format, ways, request.options)
         splits = _choose(path, split, layout.splits)
         try:
-            content = layout.read(splits, request)
+            content = _trusted(layout.read(splits, request), way.format.form, path, needs, request.log)
         except DatasetError as error:
             # Pictures are pictures, however their labels are kept.
-            if needs == "labels" or find not in _BESIDE:
+            if needs == "labels" or not way.sign.of_one_picture:
                 raise
             notes = (f"labels not read: {error}",)
+            request.log.seen.clear()
             continue
         missing = [name for name in splits if not any(record.split == name for record in content.records)]
         empty = (f"no picture in {', '.join(name or 'no split' for name in missing)}",) if missing else ()
-        also = [other for other in _BESIDE if other is not find and find in _BESIDE and other(path) is not None]
-        more = tuple(f"{_BESIDE[other]} labels lie there too and are not read" for other in also)
-        return layout.format, content._replace(notes=(*content.notes, *empty, *more))
+        more = tuple(f"{title} labels lie there too and are not read" for title in _others(path, way, ways))
+        return way.name, way.format, content._replace(notes=(*content.notes, *empty, *more))
+    _require_own_options(path, "folder", FOLDER, ways, request.options)
     if path.is_file():
         raise DatasetError(_not_a_dataset(path))
     unread = find_unread(path)
     if unread.formats and needs == "labels":
         raise DatasetError(
-            f"{path} holds labels that are not read: {', '.join(unread.formats)}; expected {EXPECTED}"
+            f"{path} holds labels that are not read: {', '.join(unread.formats)}; expected {formats.expected()}"
         )
     if split is not None:
         raise DatasetError(f"{path} is a plain folder of pictures and has no split {split!r}; drop ':{split}'")
     notes = notes or ((unread.note,) if unread.note else ())
-    return "folder", Content((), read_folder(path, request.log), notes)
+    return "folder", FOLDER, Content((), read_folder(path, request.log), notes)
+
+
+def _others(path: Path, taken: _Way, ways: Sequence[_Way]) -> Iterator[str]:
+    """Formats whose files lie beside the same pictures."""
+    for way in ways:
+        if (
+            way is not taken
+            and way.sign.of_one_picture
+            and taken.sign.of_one_picture
+            and way.find(path) is not None
+        ):
+            yield way.format.title
+
+
+def _require_own_options(
+    path: Path, name: str, chosen: Format, ways: Sequence[_Way], options: Mapping[str, Any]
+) -> None:
+    """Check that nothing was asked for that would be passed over.
+
+    Raises:
+        DatasetError: an option of another format.
+        TypeError: an option of none.
+    """
+    for option in options.keys() - chosen.options:
+        owners = dict.fromkeys(way.format.title for way in ways if option in way.format.options)
+        if not owners:
+            raise TypeError(f"read_dataset() got an unexpected keyword argument {option!r}")
+        raise DatasetError(
+            f"{path} is read as {name}, and {option!r} is for {', '.join(owners)} only; leave it out"
+        )
+
+
+def _trusted(content: Content, form: BoxForm, path: Path, needs: Needs, log: ProblemLog) -> Content:
+    """The content, and what is to be said of its boxes as a whole.
+
+    Raises:
+        DatasetError: they cannot be what they are read as, or most of them are dropped, and labels are needed.
+    """
+    reason = complaint(log.seen, form)
+    places = [p.where for p in log.found if p.done in ("box dropped", "box clipped")][:PLACES_SHOWN]
+    if reason is not None and places:
+        reason += f" (first {', '.join(places)})"
+    if reason is None:
+        reason = log.complaint(sum(map(len, content.records)))
+    if reason is not None and needs == "labels":
+        raise DatasetError(f"{path}: {reason}")
+    notes = (f"labels not to be trusted: {reason}",) if reason is not None else tuple(hints(log.seen, form))
+    return content._replace(notes=(*content.notes, *notes))
 
 
 def _not_a_dataset(path: Path) -> str:
@@ -141,7 +193,7 @@ def _not_a_dataset(path: Path) -> str:
     if name in ("labelme JSON", "Pascal VOC XML"):
         return f"{path} holds the labels of one picture ({name}); name the folder it is in"
     seen = f" but {name}" if name else ""
-    return f"{path} is not a dataset{seen}; expected {EXPECTED}"
+    return f"{path} is not a dataset{seen}; expected {formats.expected()}"
 
 
 def _choose(path: Path, wanted: str | None, there: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from edgedet.datasets.dataset import ImageRecord, Problem
+from edgedet.datasets.box_form import MIN_LOST, Seen
+from edgedet.datasets.dataset import PLACES_SHOWN, ImageRecord, Problem
 from edgedet.errors import DatasetError
 from edgedet.pictures.image_size import read_image_size
 
@@ -18,6 +20,9 @@ OVERRUN = 0.5
 """Pixels by which a box may leave the picture: annotation tools round, and COCO itself has 640.01 of 640."""
 
 Strictness = Literal["drop", "stop"]
+
+NO_LOSS = frozenset({"line repeats another", "shape without a box", "shape without a label"})
+"""Reasons for which something is dropped that is no box of an object, or is there once more."""
 
 
 class Row(NamedTuple):
@@ -36,7 +41,10 @@ class Row(NamedTuple):
 
 @dataclass
 class ProblemLog:
-    """Collects problems, or stops at the first one. ``repeats``: boxes that were kept although they repeat another.
+    """Collects problems, or stops at the first one.
+
+    ``repeats``: boxes that were kept although they repeat another. ``seen``: every box of the
+    pictures that can be used, good or bad, for what only many of them tell.
 
     Raises:
         DatasetError: from ``add``, with ``strictness="stop"``.
@@ -45,6 +53,7 @@ class ProblemLog:
     strictness: Strictness = "drop"
     found: list[Problem] = field(default_factory=list)
     repeats: int = 0
+    seen: list[Seen] = field(default_factory=list)
 
     def add(
         self,
@@ -56,6 +65,17 @@ class ProblemLog:
         if self.strictness == "stop":
             raise DatasetError(f"{where}: {reason}; mend the annotation, or read without strict mode to go on")
         self.found.append(Problem(where, reason, done))
+
+    def complaint(self, kept: int) -> str | None:
+        """That most boxes are dropped, and for what; None where most are ``kept``."""
+        lost = [p for p in self.found if p.done == "box dropped" and p.reason not in NO_LOSS]
+        counts = Counter(p.reason for p in lost).most_common(PLACES_SHOWN)
+        # A mistake that is everywhere has one reason; of many reasons, each is for somebody to look at.
+        if len(lost) <= kept or counts[0][1] < MIN_LOST:
+            return None
+        reasons = ", ".join(f"{count:,} × {reason}" for reason, count in counts)
+        places = ", ".join(p.where for p in lost[:PLACES_SHOWN])
+        return f"{len(lost):,} of its {len(lost) + kept:,} boxes cannot be used: {reasons}; first {places}"
 
 
 def picture_size(
@@ -89,6 +109,15 @@ def build_record(
     path: Path, size: tuple[int, int], rows: Iterable[Row], log: ProblemLog, split: str = ""
 ) -> ImageRecord:
     """Check every row against the picture and pack the good ones. ``size``: (width, height)."""
+    rows = list(rows)
+    log.seen.append(
+        Seen(
+            np.array([(row.x1, row.y1, row.x2, row.y2) for row in rows], np.float64).reshape(-1, 4),
+            np.array([math.nan if row.area is None else row.area for row in rows], np.float64),
+            size,
+            split,
+        )
+    )
     good = [checked for row in rows if (checked := _checked(row, size, log)) is not None]
     log.repeats += len(good) - len({(row.label, row.x1, row.y1, row.x2, row.y2) for row in good})
     boxes = np.array([(row.x1, row.y1, row.x2, row.y2) for row in good], np.float64).reshape(-1, 4)

@@ -24,6 +24,7 @@ from pathlib import Path
 from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.folder import find_files
+from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import (
     Content,
     Layout,
@@ -51,7 +52,7 @@ def find_root(path: Path) -> Layout | None:
     if home is None or not home.is_dir() or not _xml_files(home):
         return None
     splits = voc_splits(path)
-    return Layout("voc", splits, partial(_read_lists, path, home)) if splits else _tree(path)
+    return Layout(splits, partial(_read_lists, path, home)) if splits else _tree(path)
 
 
 def find_beside(path: Path) -> Layout | None:
@@ -63,7 +64,7 @@ def _tree(path: Path) -> Layout:
     root, only = whole_of(path)
     groups = {only: _xml_files(path)} if only else grouped(_xml_files(path), path)
     splits = tuple(split for split in groups if split or len(groups) > 1)
-    return Layout("voc", splits, partial(_read_tree, path, groups, root))
+    return Layout(splits, partial(_read_tree, path, groups, root))
 
 
 def voc_splits(root: Path) -> tuple[str, ...]:
@@ -201,10 +202,10 @@ def _xml_files(folder: Path) -> list[Path]:
     return find_files(folder, (".xml",))
 
 
-def write_voc(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
-    """Annotations and lists. ``placed``: index of an image to its file name in ``JPEGImages``."""
-    for index, name in placed.items():
-        record = dataset.images[index]
+def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
+    """Annotations and lists."""
+    for index, place in placed.items():
+        name, record = Path(place).name, dataset.images[index]
         tree = ET.Element("annotation")
         _text(tree, "folder", "JPEGImages")
         _text(tree, "filename", name)
@@ -241,3 +242,10 @@ def write_voc(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
 
 def _text(parent: ET.Element, tag: str, text: str) -> None:
     ET.SubElement(parent, tag).text = text
+
+
+FORMAT = Format(
+    title="Pascal VOC",
+    signs=((Sign.FOLDERS, find_root), (Sign.PER_PICTURE, find_beside)),
+    writer=Writer(_write, folder=lambda split: "JPEGImages", carries=frozenset({"crowd", "difficult", "empty"})),
+)

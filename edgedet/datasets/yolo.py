@@ -12,8 +12,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.folder import find_pictures
+from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import (
     Content,
     Layout,
@@ -59,7 +61,7 @@ def find_with_yaml(path: Path) -> Layout | None:
         content = joined(parts, settings.names)
         return content._replace(notes=(*settings.notes, *content.notes))
 
-    return Layout("yolo", settings.splits, read)
+    return Layout(settings.splits, read)
 
 
 def find_without_yaml(path: Path) -> Layout | None:
@@ -90,7 +92,7 @@ def find_without_yaml(path: Path) -> Layout | None:
         ]
         return joined(parts, names)
 
-    return Layout("yolo", splits, read)
+    return Layout(splits, read)
 
 
 def _labelled(pictures: Sequence[Path]) -> bool:
@@ -172,8 +174,17 @@ def _read(
     return Content(names, tuple(records), labels.notes(folders, complete=complete))
 
 
-def write_yolo(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
-    """Label files and data.yaml. ``placed``: index of an image to its path below ``root`` (``images/…``).
+def written_split(split: str) -> str:
+    """The name a split has in a data.yaml, which knows three; COCO's val2017 and Open Images' validation mean one.
+
+    >>> [written_split(name) for name in ("val2017", "validation", "testdev", "extra")]
+    ['val', 'val', 'test', 'train']
+    """
+    return next((name for name in ("train", "val", "test") if name in split.casefold()), "train")
+
+
+def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
+    """Label files and data.yaml.
 
     Boxes are clipped to the picture (trainers reject shares above 1). The format knows neither crowds nor
     difficult objects.
@@ -197,3 +208,13 @@ def write_yolo(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
     ]
     with atomic_path(root / "data.yaml") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
+
+
+FORMAT = Format(
+    title="YOLO",
+    signs=((Sign.INDEX, find_with_yaml), (Sign.BARE, find_without_yaml)),
+    form=BoxForm("cx, cy, width, height", "shares"),
+    writer=Writer(
+        _write, folder=lambda split: f"images/{split}", carries=frozenset({"empty"}), split=written_split
+    ),
+)

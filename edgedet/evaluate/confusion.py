@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from edgedet.box_overlap import overlap
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.detections import Detections
+from edgedet.evaluate.class_match import match_classes
 from edgedet.evaluate.matching import MIN_IOU, counted_objects
 
+NEARLY_ALL = 0.9
+"""Share of a class's found objects that have one other name, so that the name is wrong rather than the detector."""
 ENOUGH_OBJECTS = 5
 """Objects of a class that have to be found before it is said what they are called."""
 
@@ -91,6 +94,22 @@ def mistaken(table: NDArray[np.int64], own: Sequence[int | None]) -> tuple[tuple
         and own[kind] is not None
         and label in own
         and label != own[kind]
+    )
+
+
+def called_otherwise(
+    table: NDArray[np.int64], dataset_names: Sequence[str], detector_names: Sequence[str]
+) -> tuple[str, ...]:
+    """Of every class that is (nearly) always found under another's name, how many are.
+
+    ``table``: int64 [classes, labels], of :func:`confusion_table`.
+    """
+    match = match_classes(dataset_names, detector_names).labels
+    own = [match.index(kind) if kind in match else None for kind in range(len(dataset_names))]
+    return tuple(
+        f"{count:,} of {total:,} {dataset_names[kind]} that are found are called {detector_names[label]}"
+        for kind, label, count, total in mistaken(table, own)
+        if count >= NEARLY_ALL * total
     )
 
 

@@ -17,6 +17,7 @@ from edgedet.errors import DatasetError
 from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
 from edgedet.evaluate.coco import CocoEvaluator, CocoMetrics
+from edgedet.evaluate.confusion import called_otherwise, confusion_table
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.matching import State, counted_objects, match_image
@@ -78,7 +79,7 @@ class Evaluation:
     ``alarm_threshold``: the lowest threshold that keeps false alarms at ``alarm_rate``, None where not asked, NaN
     where there is none. ``images``: every picture's errors at the working point, worst first. ``problems``:
     pictures that could not be decoded. They have no part in any figure: their objects count neither as found nor
-    as missed.
+    as missed. ``hints``: classes whose objects are found, but under other names.
     """
 
     dataset: str
@@ -95,6 +96,7 @@ class Evaluation:
     alarm_rate: float | None = None
     alarm_threshold: float | None = None
     problems: tuple[Problem, ...] = ()
+    hints: tuple[str, ...] = ()
 
     def to_dict(self, drawn: Mapping[int, Path] | None = None) -> dict[str, Any]:
         """Plain values for JSON: COCO's figures at the top, everything else by its name.
@@ -122,6 +124,7 @@ class Evaluation:
                 "version": VERSION,
                 "dataset": self.dataset,
                 "problems": [str(problem) for problem in self.problems],
+                "hints": self.hints,
                 "names": self.names,
                 **coco,
                 "voc": explained(
@@ -228,6 +231,8 @@ def evaluate(
     collector: _Collector | None = None
     judged = dataset
     problems: list[Problem] = []
+    table = np.zeros((0, 0), np.int64)
+    names: tuple[str, ...] = ()
     drop = problems.append if unreadable == "drop" else None
     for index, _, detections in run_over(detector, dataset, unreadable=drop, progress=progress):
         if collector is None:
@@ -235,6 +240,11 @@ def evaluate(
             notes = match_classes(dataset.names, detections.names).notes
             dataset = replace(dataset, notes=(*dataset.notes, *notes))
             collector = _Collector(judged.names)
+            names = tuple(detections.names)
+            table = np.zeros((len(dataset.names), len(names)), np.int64)
+        table += confusion_table(
+            [dataset.images[index]], [detections], classes=len(dataset.names), labels=len(names)
+        )
         collector.add(index, judged.images[index], relabel(detections, judged.names))
     if collector is None:
         raise DatasetError(
@@ -249,7 +259,7 @@ def evaluate(
             collector.add_negative(relabel(detections, judged.names))
     left_out = tuple(name for name in dataset.names if name not in judged.names)
     evaluation = _conclude(collector, dataset, left_out, threshold, false_alarm_rate, lowest_score)
-    return replace(evaluation, problems=tuple(problems))
+    return replace(evaluation, problems=tuple(problems), hints=called_otherwise(table, dataset.names, names))
 
 
 def _require_object_free(negatives: Dataset, names: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.datasets.box_form import CORNERS, BoxForm, better_form
 from edgedet.datasets.coco import usual_folders
 from edgedet.detections import Detections
 from edgedet.errors import ReferenceBoxesError
@@ -20,8 +21,6 @@ from edgedet.reference.rows import read_boxes_file
 
 OVERRUN = 0.05
 """Share of a side, and 2 pixels, by which boxes may leave their picture: not every framework clips them."""
-SMALLEST = 1.5
-"""Boxes none of whose numbers is above this are shares of the picture, or of nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,30 +249,28 @@ def _require_pixels(file: BoxesFile, sizes: NDArray[np.float64]) -> None:
     """``sizes``: (width, height) of each box's picture.
 
     Raises:
-        ReferenceBoxesError: boxes that are shares, corners, or of pictures of another size.
+        ReferenceBoxesError: boxes that are shares, in another order, or of pictures of another size.
     """
-    boxes = file.boxes
-    as_written = boxes.copy()
-    if file.written.endswith("height"):
-        as_written[:, 2:] -= boxes[:, :2]
-    example = "[" + ", ".join(f"{value:g}" for value in as_written[0]) + "]"
-    if float(np.abs(as_written).max()) <= SMALLEST:
+    form = BoxForm(file.written, "pixels")
+    written = form.written(file.boxes, sizes)
+    example = "[" + ", ".join(f"{value:g}" for value in written[0]) + "]"
+    other = better_form(written, sizes, form)
+    if other is not None and other.unit == "shares":
         raise ReferenceBoxesError(
             f"{file.path}: its boxes, such as {example}, are shares of the picture; expected pixels: multiply by "
             "its width and height"
         )
-    room = sizes * (1 + OVERRUN) + 2
-    if np.mean((boxes[:, 2:] > room).any(axis=1)) <= 0.5:
-        return
-    ordered = (as_written[:, 2:] >= as_written[:, :2]).all(axis=1) & (as_written[:, 2:] <= room).all(axis=1)
-    if file.written.endswith("height") and ordered.mean() > 0.95:
+    if other is not None:
+        named = f"corners {CORNERS}" if other.order == CORNERS else other.order
         raise ReferenceBoxesError(
-            f"{file.path}: its boxes, such as {example}, are corners x1, y1, x2, y2; expected x, y, width, height"
+            f"{file.path}: its boxes, such as {example}, are {named}; expected {file.written}"
         )
-    raise ReferenceBoxesError(
-        f"{file.path}: most of its boxes, such as {example}, reach beyond their pictures; expected {file.written} "
-        "in pixels of the picture itself, not of the network's input"
-    )
+    room = sizes * (1 + OVERRUN) + 2
+    if np.mean((file.boxes[:, 2:] > room).any(axis=1)) > 0.5:
+        raise ReferenceBoxesError(
+            f"{file.path}: most of its boxes, such as {example}, reach beyond their pictures; expected "
+            f"{file.written} in pixels of the picture itself, not of the network's input"
+        )
 
 
 def _spelling(name: str) -> str:

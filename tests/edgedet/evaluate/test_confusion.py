@@ -8,7 +8,7 @@ import numpy as np
 
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.detections import Detections
-from edgedet.evaluate.confusion import confusion_table, mistaken, relabelling
+from edgedet.evaluate.confusion import called_otherwise, confusion_table, mistaken, relabelling
 
 
 def table_of(*rows: list[int]) -> np.ndarray:
@@ -96,3 +96,14 @@ def test_a_class_that_is_hardly_found_may_close_a_circle() -> None:
     rows = table_of([30, 0, 0], [0, 0, 22], [0, 1, 1])
     assert relabelling(rows, [0, 1, 2]) is None, "it has its own label as often"
     assert mistaken(rows, [0, 1, 2]) == ((1, 2, 22, 22),), "but that is said"
+
+
+def test_what_is_nearly_always_called_otherwise_is_said_by_name() -> None:
+    names, others = ("cat", "Dog", "ufo"), ("dog", "cat", "bird")
+    table = table_of([19, 1, 0], [0, 12, 0], [0, 0, 9])
+    assert called_otherwise(table, names, others) == (
+        "19 of 20 cat that are found are called dog",
+        "12 of 12 Dog that are found are called cat",
+    ), "ufo has no name at the detector's, so bird is not wrong for it"
+    assert called_otherwise(table_of([15, 5, 0], [12, 0, 0], [0, 0, 9]), names, others) == (), "a weak detector"
+    assert called_otherwise(table_of([4, 0, 0], [0, 4, 0], [0, 0, 0]), names, others) == (), "too few"

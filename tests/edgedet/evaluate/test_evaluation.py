@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgedet.cli.eval import report_lines
 from edgedet.datasets import Dataset, read_dataset
 from edgedet.errors import DatasetError
 from edgedet.evaluate.coco import evaluate_coco
@@ -197,3 +198,24 @@ def test_strictly_a_picture_that_breaks_on_the_way_stops(make_dataset: MakeDatas
         evaluate(rote(*ANSWERS), dataset, unreadable="stop")
     with pytest.raises(DatasetError, match=r"cannot decode the image .*1\.png.*take it out of made"):
         evaluate_coco(rote(*ANSWERS), dataset)
+
+
+def test_classes_found_under_other_names_are_hinted_at_and_right_ones_are_not(
+    make_dataset: MakeDataset, rote: Rote
+) -> None:
+    pictures = [[(0, CAT), (1, DOG)]] * 6
+    swapped = [[(1, 0.9, CAT), (0, 0.8, DOG)]] * 6
+    right = [[(0, 0.9, CAT), (1, 0.8, DOG)]] * 6
+    dataset = make_dataset(*pictures)
+    evaluation = evaluate(rote(*swapped), dataset)
+    assert evaluation.hints == (
+        "6 of 6 cat that are found are called dog",
+        "6 of 6 dog that are found are called cat",
+    )
+    assert json.loads(json.dumps(evaluation.to_dict()))["hints"] == list(evaluation.hints)
+    (line,) = [
+        line for line in report_lines(evaluation, 0.0) if line.startswith("names that have changed places? ")
+    ]
+    assert line.endswith("6 of 6 cat that are found are called dog; 6 of 6 dog that are found are called cat")
+    good = evaluate(rote(*right), dataset)
+    assert good.hints == () and not any("changed places" in line for line in report_lines(good, 0.0))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgedet.errors import ReferenceBoxesError
+from edgedet.pictures.image_size import read_image_size
 from edgedet.reference import open_reference, read_reference
 from tests.edgedet.reference.pictures_made import BOXES, CHANNELS, coco, save, save_pictures
 from tests.rectangle_detector import NAMES
@@ -247,3 +248,21 @@ def test_lines_of_edgedet_detect_name_their_pictures(folder: Path) -> None:
     path.write_text(json.dumps({**line, "frame_size": [32, 64]}) + "\n")
     with pytest.raises(ReferenceBoxesError, match="is 64x64, but"):
         open_reference(path)
+
+
+def test_every_order_that_fits_better_is_named(folder: Path) -> None:
+    content = coco(names_in(folder))
+    rows = []
+    for index, row in enumerate(content["results"]):
+        size = read_image_size(folder / content["images"][content_index(content, row)]["file_name"])
+        assert size is not None
+        # Half of the picture and all of it, as centres and sides, in numbers of their own.
+        for share in (0.5 - index / 100, 1.0):
+            width, height = size.width * share, size.height * share
+            rows.append({**row, "bbox": [size.width - width / 2, size.height - height / 2, width, height]})
+    with pytest.raises(ReferenceBoxesError, match="are cx, cy, width, height; expected x, y, width, height"):
+        open_reference(save(folder / "boxes.json", content | {"results": rows}))
+
+
+def content_index(content: dict[str, Any], row: dict[str, Any]) -> int:
+    return [image["id"] for image in content["images"]].index(row["image_id"])
