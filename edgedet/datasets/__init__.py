@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__all__ = ["Dataset", "ImageRecord", "Problem", "read_dataset"]
+from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
     from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
     from edgedet.datasets.read import read_dataset
 
-_HOMES = {
-    "Dataset": "edgedet.datasets.dataset",
-    "ImageRecord": "edgedet.datasets.dataset",
-    "Problem": "edgedet.datasets.dataset",
-    "read_dataset": "edgedet.datasets.read",
-}
+__all__ = ["Dataset", "ImageRecord", "Problem", "read_dataset"]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that help can list the formats without NumPy.
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgedet.datasets' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+# Lazy, so that help can list the formats without NumPy.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Dataset": "edgedet.datasets.dataset",
+        "ImageRecord": "edgedet.datasets.dataset",
+        "Problem": "edgedet.datasets.dataset",
+        "read_dataset": "edgedet.datasets.read",
+    },
+)

@@ -1,0 +1,11 @@
+"""Boxes from a camera: python examples/camera.py model.onnx [0 | street.mp4 | rtsp://…]; Ctrl-C ends it."""
+
+import sys
+
+from edgedet import Detector
+
+artifact, source = sys.argv[1], (sys.argv[2:] or ["0"])[0]
+with Detector(artifact, conf=0.4) as detector:
+    for frame, detections in detector.stream(source):
+        for box, score, _, name in detections:
+            print(frame.index, name, f"{score:.2f}", box.round().astype(int).tolist(), flush=True)
