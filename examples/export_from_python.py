@@ -21,7 +21,7 @@ def main() -> None:
     # The threshold under which precisions are published; the detector's own hides what they count.
     with Detector(report.path, conf=0.001) as detector:
         result = evaluate(detector, read_dataset(labelled))
-    print(f"{report.path}: mAP {result.coco.map:.3f}, AP50 {result.coco.map_50:.3f}")
+    print(f"{report.path}: mAP {result.coco.map:.3f}, AP50 {result.coco.ap50:.3f}")
 
 
 if __name__ == "__main__":
