@@ -19,6 +19,8 @@ Unit = Literal["pixels", "shares"]
 BoxForm = Literal["centre", "corners", "top_left"]
 """x, y, width and height of a centre; two corners; a corner with width and height."""
 
+ANCHOR_STRIDES = (STRIDES, (*STRIDES, 64), STRIDES[1:], STRIDES[:2], (4, *STRIDES), (*STRIDES, 64, 128))
+"""Of the feature maps of one-stage detectors, the commonest first."""
 ANCHORS_PER_PLACE = 3
 """In YOLOv3, YOLOv5 and YOLOv7."""
 SCORE_SLACK = 1e-3
@@ -30,6 +32,17 @@ LEAST_SPREAD = 0.5
 """Of the canvas's sides, between the first and the last of all anchors' boxes."""
 FEWEST_ROWS = 16
 """Below this many boxes their order says nothing."""
+ALL = 0.98
+"""Of the corner boxes of a network, so many have their far corner right of and below the near one: an untrained
+network turns some round."""
+CLEARER = 0.5
+"""By this factor one reading must explain the boxes better than any other before they show it."""
+MOST_UNEVEN = 0.15
+"""Share of the canvas by which the middles of all anchors' boxes may leave an even spread over it."""
+SUM_SLACK = 0.01
+"""By which the scores of a softmax may miss a sum of 1: float16 and rounded numbers do."""
+SAMPLE = 64
+"""Rows that settle at once, for nearly every network, that its scores are no softmax."""
 
 
 def score_range(scores: Array) -> tuple[float, float] | None:
@@ -61,6 +74,80 @@ def unit_of(boxes: Array, *, chosen: bool = False) -> Unit | None:
     return "shares" if largest > 0 and (chosen or covering) else None
 
 
+def sums_to_one(scores: Array) -> bool:
+    """Whether the ``scores`` [R, C] of every box sum to 1: those of a softmax, with the background among them.
+
+    Of a detector without one, no box could be nothing.
+    """
+    if scores.shape[1] < 2 or not len(scores):
+        return False
+    return all(
+        bool((np.abs(part.sum(axis=1, dtype=np.float32) - 1) <= SUM_SLACK).all())
+        for part in (scores[:SAMPLE], scores[SAMPLE:])
+    )
+
+
+def ordered_share(boxes: Array) -> float:
+    """Share of ``boxes`` [R, 4] whose last two numbers are not below the first two; of zeros alone nothing counts.
+
+    A corner box may have no extent: distances to its sides that pass a ReLU are often 0.
+    """
+    real = boxes.any(axis=1)
+    ordered = real & (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
+    return float(ordered.sum() / max(int(real.sum()), 1))
+
+
+def are_corners(boxes: Array) -> bool:
+    """Whether ``boxes`` [R, 4] show that they are corners, however they were chosen.
+
+    Far corners lie where the near ones do; sizes do not grow to the right and to the bottom alike.
+    """
+    if len(boxes) < FEWEST_ROWS or ordered_share(boxes) <= 0.5:
+        return False
+    return follows(boxes[:, 2:], boxes[:, :2]) >= 0.5
+
+
+def shown_form(boxes: Array, height: int, width: int, places: Array | None = None) -> BoxForm | None:
+    """The form that ``boxes`` of all anchors show; None where another explains them about as well.
+
+    Arguments as of :func:`form_of`, which gives the likeliest form, shown or not. The middles of all anchors' boxes
+    lie around the anchors' places, or, where those are not known, all over the canvas. Another reading moves them
+    by half their size, or more.
+    """
+    if len(boxes) < FEWEST_ROWS or not np.isfinite(boxes).all():
+        return None
+    ordered = ordered_share(boxes) >= ALL
+    if ordered and are_corners(boxes):
+        return "corners"
+    near, far = boxes[:, :2], boxes[:, 2:]
+    readings: dict[BoxForm, Array] = {"centre": near, "top_left": near + far / 2}
+    if ordered:
+        readings["corners"] = (near + far) / 2
+    if places is not None:
+        found = _clearest({form: _distance(places, middles) for form, middles in readings.items()})
+        if found is not None:
+            return found
+    uneven = {form: _unevenness(middles, height, width) for form, middles in readings.items()}
+    found = _clearest(uneven)
+    return found if found is not None and uneven[found] <= MOST_UNEVEN else None
+
+
+def _clearest(misses: dict[BoxForm, float]) -> BoxForm | None:
+    best, second = sorted(misses, key=lambda form: misses[form])[:2]
+    return best if misses[best] < CLEARER * misses[second] else None
+
+
+def _unevenness(points: Array, height: int, width: int) -> float:
+    """The largest difference between how ``points`` [R, 2] spread and an even spread, over both axes."""
+    even = (np.arange(len(points), dtype=np.float32) + 0.5) / len(points)
+    found = 0.0
+    for axis, side in enumerate((width, height)):
+        along = np.sort(points[:, axis]) / side
+        outside = float(np.maximum((along < 0).mean(), (along > 1).mean()))
+        found = max(found, outside, float(np.abs(np.clip(along, 0, 1) - even).max()))
+    return found
+
+
 def form_of(
     boxes: Array, height: int, width: int, places: Array | None = None, *, nearer: float = 0.5
 ) -> BoxForm | None:
@@ -72,16 +159,16 @@ def form_of(
     """
     if len(boxes) < FEWEST_ROWS or not np.isfinite(boxes).all():
         return None
-    ordered = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    ordered = ordered_share(boxes)
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     size = np.array([width, height], np.float32)
-    if ordered.mean() >= 0.98:
+    if ordered >= ALL:
         inside = (np.abs(middles / size - 0.5) <= 0.6).all(axis=1).mean()
         spread = (np.ptp(middles, axis=0) / size).min()
         if inside >= 0.95 and spread >= 0.3 and _nearer(places, middles, boxes[:, :2]):
             return "corners"
         return None
-    if ordered.mean() > 0.9:
+    if ordered > 0.9:
         return None
     tops = boxes[:, :2] + boxes[:, 2:] / 2
     if places is not None and _distance(places, tops) < nearer * _distance(places, boxes[:, :2]):
@@ -110,7 +197,7 @@ def _distance(places: Array, points: Array) -> float:
 
 def anchor_places(height: int, width: int, anchors: int) -> Array | None:
     """x, y of the middle of every anchor's cell [A, 2] in canvas pixels, where ``anchors`` is such a number."""
-    for strides in (STRIDES, (*STRIDES, 64), STRIDES[1:], STRIDES[:2]):
+    for strides in ANCHOR_STRIDES:
         for repeated in (1, ANCHORS_PER_PLACE):
             if repeated * cell_count(height, width, strides) != anchors:
                 continue

@@ -9,12 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.nms import nms
-from edgedet.plausible import anchor_places, form_of, score_range, unit_of
+from edgedet.plausible import (
+    FEWEST_ROWS,
+    anchor_places,
+    are_corners,
+    form_of,
+    score_range,
+    shown_form,
+    sums_to_one,
+    unit_of,
+)
 from edgedet.settings import require_count, require_fraction
 
 Array = NDArray[Any]
@@ -28,6 +37,7 @@ RANKED = ("yolo_end2end", "rtdetr_rows")
 
 CONFIDENT = 0.25
 """Rows of an NMS-free head below this are whatever was left over."""
+TURNED = "most boxes have x2 < x1 or y2 < y1, expected corners (x1, y1, x2, y2)"
 
 
 class Found(NamedTuple):
@@ -145,6 +155,10 @@ class Postprocessor:
             "rtdetr_rows": self._ranked,
         }[card.output.format]
         ours = card.output.format in ("detections", "candidates")
+        assumed = card.provenance.get(ASSUMED_KEY, ())
+        self._form_assumed = isinstance(assumed, list | tuple) and any(
+            str(value).startswith("boxes: ") for value in assumed
+        )
         self.decode: Callable[[list[Array]], Found] = self._decode if ours else self._decode_unproved
 
     def __call__(self, outputs: dict[str, Array], geometry: ResizeGeometry, slot: int = 0) -> Detections:
@@ -154,6 +168,11 @@ class Postprocessor:
         # What lies wholly in the padding, or has no extent, is no box of this frame.
         real = (found.boxes[:, 2] > found.boxes[:, 0]) & (found.boxes[:, 3] > found.boxes[:, 1])
         if not real.all():
+            if self._form_assumed and most_are_turned(found.boxes, found.scores):
+                raise ArtifactError(
+                    f"{TURNED}; it is not this network's card, or boxes were taken for corners that "
+                    "are none: export it again"
+                )
             found = found.take(real)
         labels = found.labels
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self._card.names):
@@ -234,8 +253,14 @@ class Postprocessor:
             return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected probabilities from 0 to 1"
         if unit_of(boxes) == "shares":
             return f"all boxes lie within {np.abs(boxes).max():.3g} pixels, so they are shares of the canvas"
-        # One frame of an untrained network shows less than a trial run of several.
-        form = form_of(boxes, canvas.height, canvas.width, places, nearer=0.25)
+        if sums_to_one(rows[:, 4:]):
+            return f"the {len(rows[0]) - 4} scores of every box sum to 1, so the background is among them"
+        size = (canvas.height, canvas.width)
+        # One frame of an untrained network shows less than a trial run of several. Where the number of anchors is
+        # not one of a YOLO head's, nothing but the numbers speaks for centres.
+        form = form_of(boxes, *size, places, nearer=0.25) if places is not None else shown_form(boxes, *size)
+        if form is None and places is None and "exporter" in self._card.provenance:
+            return f"the {len(boxes)} anchors are not a YOLO head's, and their boxes may be of any form"
         if form == "corners":
             return "boxes are corners (x1, y1, x2, y2), expected centres with widths and heights"
         if form == "top_left":
@@ -244,8 +269,8 @@ class Postprocessor:
 
     def _fault_of_rows(self, prediction: Array) -> tuple[str, bool]:
         """What is wrong with the rows of a head that has made its choice, and whether they told enough."""
-        rows = prediction[np.isfinite(prediction).all(axis=1)]
-        rows = rows[rows[:, :4].any(axis=1)]
+        finite = prediction[np.isfinite(prediction).all(axis=1)]
+        rows = finite[finite[:, :4].any(axis=1)]
         if not len(rows):
             return "", False
         boxes, scores, labels = rows[:, :4], rows[:, 4], rows[:, 5]
@@ -258,12 +283,15 @@ class Postprocessor:
         if shares != (unit_of(boxes, chosen=True) == "shares"):
             expected = ("pixels", "shares of the canvas")[shares]
             return f"boxes reach {np.abs(boxes).max():.4g}, expected {expected}", True
-        confident = boxes[scores > CONFIDENT]
-        if not shares and len(confident):
-            turned = (confident[:, 2] <= confident[:, 0]) | (confident[:, 3] <= confident[:, 1])
-            if turned.mean() > 0.5:
-                return "most boxes have x2 < x1 or y2 < y1, expected corners (x1, y1, x2, y2)", True
-        return "", bool(len(confident)) or shares
+        corners = are_corners(boxes)
+        if shares:
+            return "boxes are corners (x1, y1, x2, y2), expected centres and sizes" if corners else "", True
+        if most_are_turned(boxes, scores):
+            return TURNED, True
+        if self._card.provenance.get("nms") == "none" and len(rows) < len(finite):
+            return "rows are padded with zeros, which a head without NMS does not do", True
+        # Boxes of another form may be in order, too, but not many of them.
+        return "", corners or int(np.count_nonzero(scores > CONFIDENT)) >= FEWEST_ROWS
 
     def _yolo_xywh(self, values: list[Array]) -> Found:
         (prediction,) = values
@@ -311,6 +339,12 @@ class Postprocessor:
             max_detections=self._thresholds.max_detections,
         )
         return found.take(keep)
+
+
+def most_are_turned(boxes: Array, scores: Array) -> bool:
+    """Whether most of the ``boxes`` [N, 4] that are sure have a far corner left of or above the near one."""
+    sure = boxes[scores > CONFIDENT]
+    return bool(len(sure)) and bool(((sure[:, 2] <= sure[:, 0]) | (sure[:, 3] <= sure[:, 1])).mean() > 0.5)
 
 
 def _corners(boxes: Array) -> Array:

@@ -22,6 +22,7 @@ class Layout:
     ``columns``: [N, 4 + C, A], an anchor's numbers along the second axis (Ultralytics).
     ``rows``: [N, A, 4 + C], or [N, A, 5 + C] with ``objectness`` (YOLOv5, YOLOv7, YOLOX).
     ``ranked``: [N, K, 6], box, score and label of the few boxes the head chose (no NMS).
+    ``background``: which of the 1 + C scores of ``rows`` is that of nothing.
     """
 
     order: Literal["columns", "rows", "ranked"]
@@ -30,6 +31,7 @@ class Layout:
     form: BoxForm = "centre"
     unit: Unit = "pixels"
     scores: Literal["probabilities", "logits"] = "probabilities"
+    background: Literal["first", "last"] | None = None
 
     def anchors(self, shape: Sequence[int]) -> int:
         """Of an output of ``shape`` [N, ., .]."""
@@ -68,12 +70,23 @@ def add_boxes_and_scores(
         parts = graph.ints(4, 1, layout.classes)
         shape, sure, classes = graph.ops("Split", raw, parts, name="decode/parts", outputs=3, axis=-1)
         scores = add_product(graph, sure, classes, layout)
+    elif layout.background is not None:
+        shape, scores = _without_background(graph, raw, layout)
     else:
         parts = graph.ints(4, layout.classes)
         shape, classes = graph.ops("Split", raw, parts, name="decode/parts", outputs=2, axis=-1)
         classes = _probabilities(graph, classes, layout, "classes")
         scores = graph.op("Transpose", classes, name="scores/by_class", perm=[0, 2, 1])
     return add_corners(graph, shape, layout, height=height, width=width), scores
+
+
+def _without_background(graph: GraphBuilder, raw: str, layout: Layout) -> tuple[str, str]:
+    """Boxes [N, A, 4] as they are, and scores [N, C, A]."""
+    first = layout.background == "first"
+    parts = graph.ints(4, *((1, layout.classes) if first else (layout.classes, 1)))
+    shape, left, right = graph.ops("Split", raw, parts, name="decode/parts", outputs=3, axis=-1)
+    scores = graph.op("Transpose", right if first else left, name="scores/by_class", perm=[0, 2, 1])
+    return shape, scores
 
 
 def add_product(graph: GraphBuilder, objectness: str, classes: str, layout: Layout) -> str:

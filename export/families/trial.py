@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from edgedet.errors import ArtifactError
 from edgedet.onnx_runtime import onnxruntime, session_options
-from edgedet.plausible import FEWEST_ROWS, BoxForm, anchor_places, follows, form_of, score_range, unit_of
+from edgedet.plausible import (
+    BoxForm,
+    anchor_places,
+    follows,
+    form_of,
+    score_range,
+    shown_form,
+    sums_to_one,
+    unit_of,
+)
 from edgedet.proof.golden import golden_frame
 
 from ..foreign import ForeignGraph
@@ -35,6 +44,7 @@ FORMS: dict[BoxForm, str] = {
     "top_left": "top left corners and sizes",
     "centre": "centres and sizes",
 }
+UNSHOWN = "which a trial run does not show"
 EQUAL_SHARE = 0.98
 """Of a converted graph's numbers that must equal the file's: of boxes with equal scores, others may be chosen."""
 
@@ -70,16 +80,18 @@ def observe(foreign: ForeignGraph, *, scale: float, colour: Literal["RGB", "BGR"
     return {name: np.stack([run[index][0] for run in found]) for index, name in enumerate(names)}
 
 
-def judged(foreign: ForeignGraph, layout: Layout, seen: Array) -> tuple[Layout, tuple[Assumption, ...]]:
-    """``layout`` put right by what was ``seen`` [F, ., .] of the output, and what of it was nowhere said.
+def judged(
+    foreign: ForeignGraph, layout: Layout, seen: Array, *, known: bool
+) -> tuple[Layout, tuple[Assumption, ...]]:
+    """``layout`` of all anchors put right by what was ``seen`` [F, ., .] of it, and what of it was nowhere said.
+
+    ``known``: the file, or the user, says whose head it is.
 
     Raises:
         ArtifactError: numbers that no layout explains.
     """
-    if layout.order == "ranked":
-        return _judged_ranked(foreign, layout, _rows(foreign, layout, seen))
     layout, of_scores = judged_scores(foreign, layout, seen)
-    layout, of_boxes = _judged_boxes(foreign, layout, seen)
+    layout, of_boxes = _judged_boxes(foreign, layout, seen, known=known)
     return layout, (*of_scores, *of_boxes)
 
 
@@ -87,11 +99,12 @@ def judged_scores(foreign: ForeignGraph, layout: Layout, seen: Array) -> tuple[L
     """The part of :func:`judged` that knows nothing of boxes.
 
     Raises:
-        ArtifactError: neither probabilities nor logits.
+        ArtifactError: neither probabilities nor logits, or a softmax whose background nothing tells.
     """
-    beyond = score_range(_rows(foreign, layout, seen)[:, 4:])
+    scores = rows_of(foreign, layout, seen)[:, 4:]
+    beyond = score_range(scores)
     if beyond is None:
-        return layout, ()
+        return _judged_sums(foreign, layout, scores)
     if beyond[0] >= 0:
         raise ArtifactError(
             f"{foreign.path} gives scores from {beyond[0]:.3g} to {beyond[1]:.3g}: neither probabilities (0 to 1) "
@@ -101,9 +114,38 @@ def judged_scores(foreign: ForeignGraph, layout: Layout, seen: Array) -> tuple[L
     return replace(layout, scores="logits"), (Assumption("scores", seen_as, "an export that gives probabilities"),)
 
 
-def _judged_boxes(foreign: ForeignGraph, layout: Layout, seen: Array) -> tuple[Layout, tuple[Assumption, ...]]:
+def _judged_sums(foreign: ForeignGraph, layout: Layout, scores: Array) -> tuple[Layout, tuple[Assumption, ...]]:
+    if not sums_to_one(scores):
+        return layout, ()
+    count = scores.shape[1]
+    of_softmax = f"{foreign.path} gives {count} scores for every box, which sum to 1: a softmax over classes and "
+    if not layout.objectness:
+        raise ArtifactError(
+            f"{of_softmax}background, yet all {count} are named as classes; export it again without the background, "
+            "or as [N, anchors, 5 + classes] with only the classes named"
+        )
+    means = scores.mean(axis=0)
+    background = int(means.argmax())
+    # Most anchors hold nothing, which only a trained network knows.
+    if background not in (0, count - 1) or means[background] <= 0.5:
+        raise ArtifactError(
+            f"{of_softmax}background, which a trial run does not tell from the classes; export it again "
+            "without the background"
+        )
+    place: Literal["first", "last"] = "last" if background else "first"
+    said = Assumption(
+        "background",
+        f"the {place} of {count} scores, which sum to 1 (no objectness)",
+        "an export that leaves the background out",
+    )
+    return replace(layout, objectness=False, background=place), (said,)
+
+
+def _judged_boxes(
+    foreign: ForeignGraph, layout: Layout, seen: Array, *, known: bool
+) -> tuple[Layout, tuple[Assumption, ...]]:
     assumed = []
-    boxes = _rows(foreign, layout, seen)[:, :4]
+    boxes = rows_of(foreign, layout, seen)[:, :4]
     unit = unit_of(boxes)
     if unit != "pixels" and layout.unit == "pixels":
         largest = f"{np.abs(boxes).max():.3g}"
@@ -121,16 +163,18 @@ def _judged_boxes(foreign: ForeignGraph, layout: Layout, seen: Array) -> tuple[L
             f"{foreign.path} gives boxes that know nothing of their anchors' places: offsets within cells, which "
             "nothing in the file says how to decode; export it again with decoded boxes"
         )
-    form = form_of(boxes, foreign.height, foreign.width, tiled)
-    if form is not None and form != layout.form:
-        layout = replace(layout, form=form)
-        assumed.append(
-            Assumption("boxes", f"{FORMS[form]}, as a trial run shows", "an export that gives cx, cy, w, h")
-        )
-    return layout, tuple(assumed)
+    size = (foreign.height, foreign.width)
+    shown = shown_form(boxes, *size, tiled)
+    form = shown or form_of(boxes, *size, tiled) or layout.form
+    # What is known to write centres at these places says so, unless they contradict it.
+    stated = shown is not None or (known and places is not None)
+    if form != layout.form or not stated:
+        seen_as = f"{FORMS[form]}, {'as a trial run shows' if shown else UNSHOWN}"
+        assumed.append(Assumption("boxes", seen_as, "an export that gives cx, cy, w, h"))
+    return replace(layout, form=form), tuple(assumed)
 
 
-def _rows(foreign: ForeignGraph, layout: Layout, seen: Array) -> Array:
+def rows_of(foreign: ForeignGraph, layout: Layout, seen: Array) -> Array:
     """Every anchor's numbers, of all frames: float32 [R, D]."""
     rows = seen.transpose(0, 2, 1) if layout.order == "columns" else seen
     rows = rows.reshape(-1, rows.shape[-1]).astype(np.float32)
@@ -162,44 +206,6 @@ def is_decoded(foreign: ForeignGraph, seen: Array) -> bool:
         f"follow their cells by {min(follow):.2f} to {max(follow):.2f}, expected below {UNRELATED} or above "
         f"{FOLLOWING}); export it again without --decode_in_inference, or, if it is YOLOv6, say --family yolov5"
     )
-
-
-def _judged_ranked(foreign: ForeignGraph, layout: Layout, rows: Array) -> tuple[Layout, tuple[Assumption, ...]]:
-    rows = rows[rows[:, :4].any(axis=1)]
-    beyond = score_range(rows[:, 4])
-    labels = rows[:, 5]
-    if beyond is not None or np.abs(labels - np.round(labels)).max(initial=0.0) > 1e-3:
-        first = ", ".join(f"{value:.4g}" for value in rows[0])
-        raise ArtifactError(
-            f"{foreign.path} gives six numbers per box, such as {first}, expected box, score from 0 to 1 and class "
-            "number in this order; export it again that way, or without NMS"
-        )
-    if labels.max(initial=0.0) >= layout.classes or labels.min(initial=0.0) < 0:
-        raise ArtifactError(
-            f"{foreign.path} gives the class number {labels.max():g}, but names {layout.classes} classes (counted "
-            "from 0); give all names with --classes"
-        )
-    assumed = []
-    unit = unit_of(rows[:, :4], chosen=True)
-    if unit is not None and unit != layout.unit:
-        layout = replace(layout, unit=unit)
-        seen_as = f"{unit if unit == 'pixels' else 'shares of the canvas'} (up to {np.abs(rows[:, :4]).max():.4g})"
-        assumed.append(Assumption("boxes", seen_as, "metadata that names the head"))
-    if len(rows) >= FEWEST_ROWS:
-        ordered = ((rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])).mean()
-        # All corners are in order; of centres and sizes, few are.
-        if 0.5 < ordered < 0.98 and layout.form == "corners":
-            raise ArtifactError(
-                f"{foreign.path} gives boxes of which {ordered:.0%} have x1 < x2 and y1 < y2: too few for corners, "
-                "too many for centres with sizes; export it again with corners (x1, y1, x2, y2), or without NMS"
-            )
-        form: BoxForm = "centre" if ordered <= 0.5 else "corners" if ordered >= 0.98 else layout.form
-        if form != layout.form:
-            layout = replace(layout, form=form)
-            assumed.append(
-                Assumption("boxes", f"{FORMS[form]}, as a trial run shows", "metadata that names the head")
-            )
-    return layout, tuple(assumed)
 
 
 def _session(model: onnx.ModelProto) -> Any:

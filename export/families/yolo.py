@@ -6,7 +6,14 @@ from functools import partial
 from typing import Any, Literal
 
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
-from edgedet.artifacts.foreign_cards import CENTRED, RTDETR_HEAD, YOLOV5_DETECTIONS, YOLOV5_IOU
+from edgedet.artifacts.foreign_cards import (
+    CENTRED,
+    RTDETR_HEAD,
+    YOLOV5_DETECTIONS,
+    YOLOV5_IOU,
+    is_ultralytics,
+    is_yolov5,
+)
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.plausible import anchor_places
@@ -14,6 +21,7 @@ from edgedet.plausible import anchor_places
 from ..foreign import ForeignGraph, literal, only_output
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
+from .chosen_boxes import judged_chosen
 from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
 from .image_input import add_image_input
 from .nms import add_all_labels_nms, add_best_label_nms
@@ -109,7 +117,12 @@ def export(
     """
     name, layout = find_layout(foreign, classes, yolov5=yolov5)
     shape = foreign.outputs[name]
-    layout, assumed = judged(foreign, layout, observe(foreign, scale=1 / 255, colour="RGB")[name])
+    seen = observe(foreign, scale=1 / 255, colour="RGB")[name]
+    if layout.order == "ranked":
+        layout, assumed = judged_chosen(foreign, layout, seen, name)
+    else:
+        layout, assumed = judged(foreign, layout, seen, known=yolov5 or is_known(foreign))
+        assumed = (*assumed, *_of_shape(foreign, layout, yolov5))
     spec = InputSpec(
         height=foreign.height,
         width=foreign.width,
@@ -163,6 +176,19 @@ def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Lay
         f"{foreign.path} has the head {RTDETR_HEAD}, which gives [N, boxes, 6], but its output is {list(shape)}; "
         "export it again with a current Ultralytics"
     )
+
+
+def _of_shape(foreign: ForeignGraph, layout: Layout, yolov5: bool) -> tuple[Assumption, ...]:
+    """What nothing but the number of columns and of names decided."""
+    if layout.background is not None:
+        return ()
+    if layout.objectness:
+        stated = yolov5 or is_yolov5(foreign.metadata)
+        value = "the fifth number of every box, times its class scores"
+    else:
+        stated = is_ultralytics(foreign.metadata)
+        value = "none, every number after a box is the score of a class"
+    return () if stated else (Assumption("objectness", value, f"{METADATA}, or --family yolov5"),)
 
 
 def _are_anchors(foreign: ForeignGraph, shape: tuple[int, ...], classes: int) -> bool:

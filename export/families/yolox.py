@@ -60,8 +60,13 @@ def export(
         )
     decoded = is_decoded(foreign, seen)
     grid, stride = _grid(foreign.height, foreign.width)
-    judge = judged if decoded else judged_scores
-    layout, assumed = judge(foreign, Layout("rows", classes, objectness=True), seen)
+    layout = Layout("rows", classes, objectness=True)
+    layout, assumed = judged(foreign, layout, seen, known=True) if decoded else judged_scores(foreign, layout, seen)
+    if layout.background is not None:
+        raise ArtifactError(
+            f"{foreign.path}: objectness and class scores sum to 1 in every box, as the softmax of another head "
+            "than YOLOX's; say --family yolo"
+        )
     spec = InputSpec(
         height=foreign.height,
         width=foreign.width,
