@@ -44,8 +44,9 @@ $(READY): pyproject.toml
 demo: setup
 	@$(PY) examples/demo.py
 
+# Files are shared out between the cores, each whole, since their tests share what they export.
 test: setup
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --dist loadfile
 
 lint: setup typecheck
 	@$(PY) -m ruff check .
