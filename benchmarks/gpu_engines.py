@@ -16,7 +16,7 @@ from edgedet import Detector
 from edgedet.artifacts.card import Precision
 from edgedet.errors import ArtifactError, SourceError, UsageError
 from edgedet.pictures.image_file import read_image
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.runtimes.base import Array
 from edgedet.runtimes.tensorrt import TensorRTRuntime
 from edgedet.runtimes.tensorrt_library import import_tensorrt

@@ -16,7 +16,7 @@ from edgedet.geometry import ResizeGeometry, plan_resize
 from edgedet.machine.hardware import available_cores
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.runtimes.base import Array, TensorSpec
 from edgedet.runtimes.cuda.check import upload
 from edgedet.runtimes.cuda.device import Cuda

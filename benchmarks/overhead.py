@@ -138,7 +138,7 @@ def photograph() -> np.ndarray[Any, Any]:
     import cv2
 
     from edgedet.pictures.image_file import read_image
-    from edgedet.proof.golden import golden_frame
+    from edgedet.proof.golden_scene import golden_frame
 
     for path in sorted((SHARED / "data/coco128/val2017").glob("*.jpg")):
         image = read_image(path)

@@ -25,7 +25,7 @@ from edgedet import Detections, Detector
 from edgedet.errors import EdgedetError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -14,7 +14,8 @@ import numpy as np
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.detector import Detector
 from edgedet.errors import EdgedetError, RuntimeUnavailableError
-from edgedet.proof.golden import golden_frame, require_golden
+from edgedet.proof.golden import require_golden
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections, summarise
 
 TINY = Path(__file__).with_name("selftest.onnx")

@@ -15,7 +15,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import SourceError
 from edgedet.pictures.sources import is_dataset_name
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 
 from .families.base import FrameworkReference

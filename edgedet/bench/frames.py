@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import DatasetError, SourceError
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 
 Frame = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ frame whether the whole path (resize, network, NMS) still gives what it gave at 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,30 +16,30 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard, Precision
 from edgedet.errors import ArtifactError, SelftestError
+from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame, splitmix64
 from edgedet.proof.parity import FrameParity, Tolerance, match_detections, summarise
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
 
-FRAME_HEIGHT, FRAME_WIDTH = 480, 640
-LARGEST_SIDE = 8192
-"""Of a golden frame: a card that says more is damaged."""
+MAX_SIDE = 8192
+"""Longest side of a golden frame; a card that says more is damaged."""
 KEPT_DETECTIONS = 50
 """Detections kept on the card: enough to notice a fault, few enough to read."""
 
-FINALISTS, NUDGES = 4, 3
-"""Scenes whose steadiness is tried, and how often each."""
+STEADINESS_SCENES, STEADINESS_TRIALS = 4, 3
+"""Number of scenes whose steadiness is measured, and trials of each."""
 
-TELLING = 0.7
-"""Shares below this are worth a word."""
+WEAK_EVIDENCE = 0.7
+"""Below this required share, the report says that the scene proves little."""
 
-LEAST = 0.1
-"""Asked of the unsteadiest scene: what computes something else agrees on next to nothing."""
+MIN_REQUIRED = 0.1
+"""Minimum share of detections that must match, even for an unstable scene."""
 
 NOTHING_COMPARED = "no detection of this scene can be compared: there is none, or only the last that was kept"
 
-STEADY_ENOUGH = 0.3
-"""Below this a scene proves less than one where nothing is to be found."""
+MIN_STEADINESS = 0.3
+"""Below this steadiness, a scene proves less than one in which nothing is found."""
 
 TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
     "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01), 0.95),
@@ -85,39 +85,9 @@ class GoldenReport:
             said += f" (scores within {worst:.4f}, IoU at least {self.parity.ious.min():.3f})"
         if not self.telling:
             return f"{said}: it ran, which is all this shows; see edgedet parity"
-        if self.required < TELLING:
+        if self.required < WEAK_EVIDENCE:
             said += f"; {self.required:.0%} would do, the scene being an unsteady one"
         return said
-
-
-def golden_frame(seed: int, height: int = FRAME_HEIGHT, width: int = FRAME_WIDTH) -> NDArray[np.uint8]:
-    """A synthetic scene, ``uint8 [height, width, 3]`` BGR, the same on every machine and NumPy version.
-
-    Integer arithmetic only, and no random generator but a hash (splitmix64, Steele et al. 2014): smooth ground,
-    figures with a head and legs, boxes with wheels, discs with a nucleus, and a grain over all of it.
-
-    >>> golden_frame(1, 2, 3).tolist() == golden_frame(1, 2, 3).tolist()
-    True
-    """
-    draws = _draws(seed)
-    y, x = np.mgrid[0:height, 0:width].astype(np.int64)
-    frame = np.empty((height, width, 3), np.int64)
-    for channel in range(3):
-        top, bottom, tilt = (next(draws) % 256 for _ in range(3))
-        frame[..., channel] = (top * (height - y) + bottom * y) // height + (tilt - 128) * x // (4 * width)
-    shapes = (_figure, _vehicle, _disc)
-    for index in range(6 + next(draws) % 8):
-        size = max(min(height, width) * (12 + next(draws) % 45) // 100, 2)
-        left, top = next(draws) % max(width - size // 2, 1), next(draws) % max(height - size // 2, 1)
-        colours = [[next(draws) % 256 for _ in range(3)] for _ in range(3)]
-        # Every third seed keeps to one kind of thing, as microscope or street pictures do.
-        kind = shapes[(seed + index) % 3] if seed % 3 == 0 else shapes[seed % 3]
-        for mask, colour in zip(kind(y - top, x - left, size), colours, strict=False):
-            frame[mask] = colour
-    grain = _hash((y * width + x).astype(np.uint64) + np.uint64(seed % 2**32 << 32))
-    for channel in range(3):
-        frame[..., channel] += ((grain >> np.uint64(8 * channel)) & np.uint64(15)).astype(np.int64) - 8
-    return np.clip(frame, 0, 255).astype(np.uint8)
 
 
 def record(
@@ -141,15 +111,15 @@ def record(
         return [_steadied(detector, _described(seed, some, detector.card)) for seed, some in scenes]
 
     heaviest = sorted((each for each in found if len(each[1])), key=lambda each: _weight(each[1]), reverse=True)
-    heaviest = heaviest[:FINALISTS]
+    heaviest = heaviest[:STEADINESS_SCENES]
     telling = steadied(heaviest)
     weights = [
         _weight(some) * (golden["steadiness"] or 0.0) for (_, some), golden in zip(heaviest, telling, strict=True)
     ]
     best = telling[int(np.argmax(weights))] if telling else None
-    if best is not None and (best["steadiness"] or 0.0) >= STEADY_ENOUGH:
+    if best is not None and (best["steadiness"] or 0.0) >= MIN_STEADINESS:
         return best
-    empty = steadied([each for each in found if not len(each[1])][:FINALISTS])
+    empty = steadied([each for each in found if not len(each[1])][:STEADINESS_SCENES])
     return max((*empty, *([best] if best else [])), key=_kept)
 
 
@@ -181,9 +151,9 @@ def _steadied(detector: GoldenSource, golden: dict[str, Any]) -> dict[str, Any]:
     """``golden`` with the share of its detections that a change of every pixel by at most one leaves as it is."""
     frame = golden_frame(int(golden["seed"]))
     shares = []
-    for number in range(NUDGES):
+    for number in range(STEADINESS_TRIALS):
         positions = np.arange(frame.size, dtype=np.uint64).reshape(frame.shape) + np.uint64(number << 40)
-        nudged = frame.astype(np.int16) + (_hash(positions) % np.uint64(3)).astype(np.int16) - 1
+        nudged = frame.astype(np.int16) + (splitmix64(positions) % np.uint64(3)).astype(np.int16) - 1
         found = detector.detect(np.clip(nudged, 0, 255).astype(np.uint8))
         shares.append(_share(_compare(golden, found, detector.card, None)[0]))
     known = [share for share in shares if share is not None]
@@ -207,7 +177,7 @@ def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport
     frame, steadiness = _scene(golden)
     parity, tolerance = _compare(golden, detector.detect(frame), detector.card, conf)
     share = _share(parity)
-    required = max(min(TOLERANCES[detector.card.precision][1], steadiness), LEAST)
+    required = max(min(TOLERANCES[detector.card.precision][1], steadiness), MIN_REQUIRED)
     return GoldenReport(
         seed=int(golden["seed"]),
         expected=parity.reference_count,
@@ -244,7 +214,7 @@ def _scene(golden: dict[str, Any]) -> tuple[NDArray[np.uint8], float]:
     try:
         seed, height, width = (int(golden[key]) for key in ("seed", "height", "width"))
         steadiness = _kept(golden)
-        if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE and 0 <= steadiness <= 1):
+        if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and 0 <= steadiness <= 1):
             raise ValueError(f"{width} x {height} pixels, steadiness {steadiness}")
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error
@@ -293,66 +263,3 @@ def _expected(golden: dict[str, Any], card: ModelCard) -> Detections:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error
-
-
-def _hash(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """splitmix64's mixing of each value; unsigned array arithmetic wraps silently."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def _draws(seed: int) -> Iterator[int]:
-    count = 0
-    while True:
-        block = _hash(np.arange(count, count + 64, dtype=np.uint64) + np.uint64(seed % 2**32 << 20))
-        yield from (int(value >> np.uint64(16)) for value in block)
-        count += 64
-
-
-Offsets = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-
-
-def _ellipse(  # noqa: PLR0917
-    y: Offsets, x: Offsets, centre_y: int, centre_x: int, radius_y: int, radius_x: int
-) -> Mask:
-    radius_y, radius_x = max(radius_y, 1), max(radius_x, 1)
-    inside = ((y - centre_y) * radius_x) ** 2 + ((x - centre_x) * radius_y) ** 2
-    return np.asarray(inside <= (radius_y * radius_x) ** 2)
-
-
-def _rectangle(  # noqa: PLR0917
-    y: Offsets, x: Offsets, top: int, left: int, bottom: int, right: int
-) -> Mask:
-    return np.asarray((y >= top) & (y < bottom) & (x >= left) & (x < right))
-
-
-def _figure(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
-    """Trunk and arms, legs, head: upright, two and a half times as tall as wide."""
-    unit = max(size // 10, 1)
-    trunk = _rectangle(y, x, 2 * unit, unit, 6 * unit, 4 * unit)
-    legs = _rectangle(y, x, 6 * unit, unit, 10 * unit, 4 * unit) & ~_rectangle(
-        y, x, 7 * unit, 2 * unit + unit // 3, 10 * unit, 3 * unit - unit // 3
-    )
-    return trunk, legs, _ellipse(y, x, unit, 5 * unit // 2, unit, unit)
-
-
-def _vehicle(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
-    """Body and cabin, windows, two wheels."""
-    unit = max(size // 10, 1)
-    body = _rectangle(y, x, 3 * unit, 0, 6 * unit, 12 * unit) | _rectangle(y, x, unit, 3 * unit, 3 * unit, 9 * unit)
-    windows = _rectangle(y, x, unit + unit // 2, 4 * unit, 3 * unit, 8 * unit)
-    wheels = _ellipse(y, x, 6 * unit, 3 * unit, unit, unit) | _ellipse(y, x, 6 * unit, 9 * unit, unit, unit)
-    return body, windows, wheels
-
-
-def _disc(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
-    """A cell: rim, inside, nucleus."""
-    radius = max(size // 2, 1)
-    return (
-        _ellipse(y, x, radius, radius, radius, radius),
-        _ellipse(y, x, radius, radius, radius * 3 // 4, radius * 3 // 4),
-        _ellipse(y, x, radius, radius + radius // 8, radius // 3, radius // 4),
-    )

@@ -27,7 +27,7 @@ from edgedet.plausible import (
     sums_to_one,
     unit_of,
 )
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption

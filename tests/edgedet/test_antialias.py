@@ -8,7 +8,7 @@ import pytest
 from edgedet.antialias import AntialiasedResize
 from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.preprocess import Preprocessor
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 
 SIZES = [
     ((480, 640), (128, 128)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgedet import Detections, Detector
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 
 transformers = pytest.importorskip("transformers", minversion="5")
 

@@ -19,7 +19,7 @@ from edgedet.export.families.architectures import ARCHITECTURES, build
 from edgedet.export.families.base import Exported, GraphOptions
 from edgedet.export.finished_graph import checked
 from edgedet.geometry import plan_resize
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 
 CLASSES = 6

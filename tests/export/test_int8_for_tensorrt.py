@@ -9,7 +9,7 @@ from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.export.engines.operators import check_operators
 from edgedet.export.selftest_graph import selftest_graph
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 
 
 @pytest.fixture(scope="module")

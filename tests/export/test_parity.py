@@ -15,7 +15,7 @@ from edgedet.export.families.architectures import build
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
 from edgedet.export.sources import BuiltGraph, Reference, build_graph
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from tests.rectangle_detector import save_rectangle_graph
 
 SSDLITE = Path(__file__).resolve().parents[2] / "examples/sample/camera_phone_ssdlite320.pt"

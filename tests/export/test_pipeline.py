@@ -26,7 +26,8 @@ from edgedet.export.families.architectures import build
 from edgedet.export.options import ExportOptions, default_output
 from edgedet.export.pipeline import export_model
 from edgedet.opening import read_card
-from edgedet.proof.golden import golden_frame, replay
+from edgedet.proof.golden import replay
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import match_detections
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"

@@ -22,7 +22,7 @@ from edgedet.export.reference_parity import fits, refusal
 from edgedet.export.training.assumptions import Assumption
 from edgedet.export.training.settings import TrainingSettings
 from edgedet.opening import read_card
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.reference.compare import Comparison
 from edgedet.reference.diagnosis import Finding
 

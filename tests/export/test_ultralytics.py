@@ -18,7 +18,7 @@ from edgedet import Detector
 from edgedet.errors import UsageError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 
 os.environ["YOLO_OFFLINE"], os.environ["YOLO_AUTOINSTALL"] = "true", "false"

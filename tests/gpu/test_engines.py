@@ -15,7 +15,7 @@ from edgedet import Detector
 from edgedet.errors import ArtifactError
 from edgedet.export.options import EngineOptions, ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.selftest import TINY, TOLERANCE

@@ -14,7 +14,8 @@ from edgedet import Detector
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, SelftestError
-from edgedet.proof.golden import golden_frame, record, replay, require_golden
+from edgedet.proof.golden import record, replay, require_golden
+from edgedet.proof.golden_scene import golden_frame
 from tests.rectangle_detector import save_rectangle_graph
 
 

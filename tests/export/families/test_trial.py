@@ -16,7 +16,7 @@ from edgedet.export.engines.operators import check_operators
 from edgedet.export.engines.prove import is_ready_for_engine
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 from tests.export.foreign_heads import METADATA, ULTRALYTICS, Head, save_head
 

@@ -32,7 +32,7 @@ from edgedet.errors import (
 from edgedet.export.options import ExportOptions, default_output
 from edgedet.export.pipeline import export_model
 from edgedet.opening import artifact_kind, read_card
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections, summarise
 from tests.export.hugging_face_models import KINDS, save, transformers
 

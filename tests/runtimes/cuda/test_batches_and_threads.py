@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from edgedet import Detections, Detector
 from edgedet.artifacts.engine_file import write_engine
 from edgedet.opening import read_card
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.runtimes.cuda import launcher as launcher_module
 from edgedet.runtimes.cuda.kernels import NmsKernels
 from edgedet.selftest import TINY

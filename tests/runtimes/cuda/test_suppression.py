@@ -19,7 +19,7 @@ from edgedet import Detector
 from edgedet.artifacts.engine_file import write_engine
 from edgedet.errors import FrameError, RuntimeUnavailableError, UsageError
 from edgedet.opening import read_card
-from edgedet.proof.golden import golden_frame
+from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections, summarise
 from edgedet.runtimes import tensorrt as runtime_module
 from edgedet.runtimes.base import TensorSpec
