@@ -140,7 +140,7 @@ def agreement(path: Path, artifact: Path, precision: str) -> str:
             expected += report.reference_count
             found += report.reference_count - len(report.missing)
             wanted += report.candidate_count
-            confirmed += report.candidate_count - len(report.invented)
+            confirmed += report.candidate_count - len(report.extra)
     return f"{found}/{expected} found, {confirmed}/{wanted} confirmed"
 
 

@@ -108,8 +108,8 @@ class Environment:
     runtimes: tuple[Runtime, ...]
     advice: tuple[str, ...]
     cuda: dict[str, str] = field(default_factory=dict)
-    """Versions: ``cuda`` of the runtime, ``driver`` for the newest that the driver takes, ``nvrtc``; what is not
-    here is empty. None of them without ``cuda.bindings``."""
+    """Versions: ``cuda``: the CUDA runtime's; ``driver``: the newest CUDA that the driver supports; ``nvrtc``. An
+    empty string where it is not installed; no entries at all without ``cuda.bindings``."""
 
     @property
     def can_detect(self) -> bool:

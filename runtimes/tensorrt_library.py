@@ -16,7 +16,7 @@ from edgedet.errors import RuntimeUnavailableError
 from .tensorrt_log import CapturedLog, errors_of
 
 NO_CUDA = re.compile(r"CUDA initialization failure|createInfer(Runtime|Builder): Error Code")
-"""In the errors of a factory that gave nothing."""
+"""Log lines that mean that CUDA failed to initialise when a Builder or Runtime could not be created."""
 
 
 def import_tensorrt() -> Any:

@@ -113,7 +113,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the camera's frames, so that a network that keeps proportions gets no larger input than it needs",
     )
     graph.add_argument("--batch", metavar="N", type=positive_integer, help="frames per run (1)")
-    graph.add_argument("--proposals", metavar="N", type=positive_integer, help="two-stage: regions looked at twice")
+    graph.add_argument(
+        "--proposals", metavar="N", type=positive_integer, help="two-stage: region proposals per image"
+    )
     graph.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
     graph.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
     graph.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")

@@ -1,4 +1,4 @@
-"""Check that two artifacts of one detector agree: every detection of A has its partner in B, and none is invented.
+"""Check that two artifacts of one detector agree: each detection of A has a partner in B, and B has no extra ones.
 
 A is the reference: often the checkpoint itself, which runs through PyTorch. Exit code 0 when they agree, else 1,
 also where neither finds anything.
@@ -60,15 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
     for option, value, made_elsewhere, what in (
-        ("--min-score", default.min_score, ELSEWHERE.min_score, "least score looked at"),
-        ("--min-iou", default.min_iou, ELSEWHERE.min_iou, "boxes must overlap so"),
+        ("--min-score", default.min_score, ELSEWHERE.min_score, "ignore detections that score below this"),
+        ("--min-iou", default.min_iou, ELSEWHERE.min_iou, "minimum IoU of a matched pair"),
         (
             "--max-score-difference",
             default.max_score_difference,
             ELSEWHERE.max_score_difference,
-            "scores may differ by so much",
+            "maximum difference of their scores",
         ),
-        ("--required", REQUIRED_OF_ARTIFACTS, ELSEWHERE_REQUIRED, "share that must agree both ways"),
+        ("--required", REQUIRED_OF_ARTIFACTS, ELSEWHERE_REQUIRED, "minimum share that must agree, both ways"),
     ):
         other = f"; with --reference {made_elsewhere:g}" if made_elsewhere != value else ""
         parser.add_argument(option, metavar="X", type=fraction, help=f"{what} ({value:g}{other})")

@@ -25,7 +25,7 @@ def report_lines(
     yield f"{report.frames} frames: {report.reference_count} detections in A, {report.candidate_count} in B"
     for title, share, first, second, lacking in (
         ("found", report.found, "A", "B", f"{report.missing} missing"),
-        ("confirmed", report.confirmed, "B", "A", f"{report.invented} invented"),
+        ("confirmed", report.confirmed, "B", "A", f"{report.extra} extra"),
     ):
         if share is None:
             yield f"{title:<12}not measured: {first} finds nothing"
@@ -36,11 +36,11 @@ def report_lines(
             f"differences among the {report.matched} pairs, at most: score {report.worst_score_difference:.2g}, "
             f"corner {report.worst_corner_difference:.2g} pixels, IoU {report.worst_iou:.5f}"
         )
-    order = sorted(range(len(frames)), key=lambda i: -(len(frames[i].missing) + len(frames[i].invented)))
+    order = sorted(range(len(frames)), key=lambda i: -(len(frames[i].missing) + len(frames[i].extra)))
     for index in order[:WORST_SHOWN]:
-        missing, invented = len(frames[index].missing), len(frames[index].invented)
-        if missing or invented:
-            yield f"  {names[index]}: {missing} missing, {invented} invented"
+        missing, extra = len(frames[index].missing), len(frames[index].extra)
+        if missing or extra:
+            yield f"  {names[index]}: {missing} missing, {extra} extra"
     if report.reference_count == report.candidate_count == 0:
         yield "neither found anything, so nothing was compared: give frames with something in them"
     yield (
@@ -53,8 +53,11 @@ def report_lines(
 def as_dict(
     report: ParityReport, tolerance: Tolerance, required: float, names: list[str], frames: list[FrameParity]
 ) -> dict[str, object]:
+    figures = dataclasses.asdict(report)
+    # The name in the JSON is older than the one in the code.
+    figures["invented"] = figures.pop("extra")
     return {
-        **dataclasses.asdict(report),
+        **figures,
         "found": report.found,
         "confirmed": report.confirmed,
         "required": required,
@@ -67,7 +70,7 @@ def as_dict(
                 "reference": frame.reference_count,
                 "candidate": frame.candidate_count,
                 "missing": len(frame.missing),
-                "invented": len(frame.invented),
+                "invented": len(frame.extra),
             }
             for name, frame in zip(names, frames, strict=True)
         ],

@@ -41,7 +41,7 @@ class FrameParity:
 
     ``pairs``: int [M, 2], index into the reference and into the candidate; every index at most once.
     ``ious``, ``score_differences`` (absolute), ``corner_differences`` (largest of the four coordinates, frame
-    pixels): float [M], one per pair. ``missing``: reference detections without a partner; ``invented``:
+    pixels): float [M], one per pair. ``missing``: reference detections without a partner; ``extra``:
     candidate detections without one. ``reference_count`` and ``candidate_count`` are those at or above the
     tolerance's ``min_score``; pairs in which neither reaches it are left out.
     """
@@ -50,7 +50,7 @@ class FrameParity:
     candidate_count: int
     pairs: NDArray[np.intp]
     missing: NDArray[np.intp]
-    invented: NDArray[np.intp]
+    extra: NDArray[np.intp]
     ious: NDArray[np.float64]
     score_differences: NDArray[np.float64]
     corner_differences: NDArray[np.float64]
@@ -61,7 +61,7 @@ class ParityReport:
     """Agreement over many frames.
 
     ``found``: share of the reference's detections that the candidate has too. ``confirmed``: share of the
-    candidate's detections that the reference has too (less than 1 means some were invented). The worst differences
+    candidate's detections that the reference has too (less than 1 means some are extra). The worst differences
     are those among matched pairs. Each is None where there is nothing that it could be a figure of; ``absent`` says
     why.
     """
@@ -71,7 +71,7 @@ class ParityReport:
     candidate_count: int
     matched: int
     missing: int
-    invented: int
+    extra: int
     worst_iou: float | None
     worst_score_difference: float | None
     worst_corner_difference: float | None
@@ -84,7 +84,7 @@ class ParityReport:
     @property
     def confirmed(self) -> float | None:
         """Share of the candidate's detections with a partner; None where the candidate has none."""
-        return 1 - self.invented / self.candidate_count if self.candidate_count else None
+        return 1 - self.extra / self.candidate_count if self.candidate_count else None
 
     @property
     def share(self) -> float | None:
@@ -142,7 +142,7 @@ def match_detections(
         candidate_count=int(wanted_of_candidate.sum()),
         pairs=pairs,
         missing=np.setdiff1d(np.flatnonzero(wanted), rows),
-        invented=np.setdiff1d(np.flatnonzero(wanted_of_candidate), columns),
+        extra=np.setdiff1d(np.flatnonzero(wanted_of_candidate), columns),
         ious=iou[rows, columns],
         score_differences=difference[rows, columns],
         corner_differences=corners.max(axis=1, initial=0.0),
@@ -176,7 +176,7 @@ def summarise(frames: Sequence[FrameParity]) -> ParityReport:
         candidate_count=sum(frame.candidate_count for frame in frames),
         matched=sum(len(frame.pairs) for frame in frames),
         missing=sum(len(frame.missing) for frame in frames),
-        invented=sum(len(frame.invented) for frame in frames),
+        extra=sum(len(frame.extra) for frame in frames),
         worst_iou=min((float(frame.ious.min()) for frame in frames if len(frame.ious)), default=None),
         worst_score_difference=max(
             (float(frame.score_differences.max()) for frame in frames if len(frame.pairs)), default=None

@@ -274,13 +274,13 @@ def match_within(there: Detections, here: Detections, tolerance: Tolerance, limi
     """As :func:`edgedet.proof.parity.match_detections`, without what is alone and below the other's limit."""
     agreement = match_detections(there, here, replace(tolerance, min_score=limits.least))
     missing = agreement.missing[there.scores[agreement.missing] >= limits.here]
-    invented = agreement.invented[here.scores[agreement.invented] >= limits.there]
+    extra = agreement.extra[here.scores[agreement.extra] >= limits.there]
     return replace(
         agreement,
         missing=missing,
-        invented=invented,
+        extra=extra,
         reference_count=agreement.reference_count - len(agreement.missing) + len(missing),
-        candidate_count=agreement.candidate_count - len(agreement.invented) + len(invented),
+        candidate_count=agreement.candidate_count - len(agreement.extra) + len(extra),
     )
 
 

@@ -244,7 +244,7 @@ def _colour(comparison: Comparison, detect: Detect) -> Iterator[Finding]:
 def _unexplained(comparison: Comparison, pairs: Pairs) -> Finding:
     """How far apart what is at the same places lies."""
     tolerance = Tolerance(min_iou=SAME_PLACE, max_score_difference=1.0)
-    differences, ious, there_count, missing, invented = [np.zeros(0)], [np.zeros(0)], 0, 0, 0
+    differences, ious, there_count, missing, extra = [np.zeros(0)], [np.zeros(0)], 0, 0, 0
     for there, here, limits in pairs:
         agreement = match_within(there, here, tolerance, limits)
         same = agreement.pairs
@@ -252,9 +252,9 @@ def _unexplained(comparison: Comparison, pairs: Pairs) -> Finding:
         ious.append(agreement.ious)
         there_count += agreement.reference_count
         missing += len(agreement.missing)
-        invented += len(agreement.invented)
+        extra += len(agreement.extra)
     gap, overlap = np.concatenate(differences), np.concatenate(ious)
-    counts = f"{missing} of {there_count} are missing here, {invented} are here alone"
+    counts = f"{missing} of {there_count} are missing here, {extra} are here alone"
     if not len(gap):
         return Finding(f"no box is at the place of another: {counts}", 0.0, EVERYTHING)
     same_scores = float(np.median(np.abs(gap))) < SAME_SCORE

@@ -40,10 +40,10 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ("workspace", "give it more --workspace"),
     ("lugin", "the graph uses a plugin; export it with this edgedet, whose graphs need none"),
 )
-"""Words in TensorRT's log, in small letters, and what to do."""
+"""Words in TensorRT's log, in lower case, and the advice for each."""
 
 REMEDY = "update TensorRT, try another --precision or a lower --optimization-level, or run the .onnx file"
-"""Where none of them is there."""
+"""Advice where no entry of REMEDIES matches the log."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ WEIGHTED = ("conv", "gemm", "matrixmultiply", "matmul", "fullyconnected", "decon
 """Words in the types of layers that do the work."""
 CONVERSIONS = re.compile(r"reformat|(?<![a-z])cast")
 OPAQUE = ("myelin", "foreignnode")
-"""Many layers in one: only what goes in and comes out is told, and a type of low precision there is a proof of
-one, while float is none of the opposite."""
+"""Types of fused nodes, which the inspector shows from outside only. Low-precision inputs or outputs prove that the
+node runs in low precision; float ones prove nothing."""
 LEAST_SHARE = 0.5
-"""Of the share of layers that the graph wants in a precision, what the engine must have: TensorRT may leave some
-quantised layers alone, such as depthwise convolutions, for which it has no INT8 kernel."""
+"""Minimum part of the share of layers that the graph wants in a precision. TensorRT may leave some quantised layers
+alone, such as depthwise convolutions, for which it has no INT8 kernel."""
 OVERHEAD = ("noop", "signal", "wait", "shape", "constant", "identity")
 
 TYPE_KEYS = ("datatype", "format/datatype")

@@ -48,4 +48,4 @@ def test_its_boxes_are_ours(exported: Any, size: tuple[int, int]) -> None:
     report = match_detections(reference, ours, Tolerance(min_score=0, min_iou=0.999, max_score_difference=1e-5))
     assert report.reference_count > 10
     assert np.unique(reference.labels).size > 1
-    assert (len(report.missing), len(report.invented)) == (0, 0)
+    assert (len(report.missing), len(report.extra)) == (0, 0)

@@ -162,7 +162,7 @@ def assert_same(model: Any, frame: np.ndarray, candidate: Detections) -> None:
     ):
         report = match_detections(reference, candidate, Tolerance(min_score=0.0))
         assert report.reference_count > 20, "the untrained detector finds too little to compare"
-        disagreements.append(max(len(report.missing), len(report.invented)) / report.reference_count)
+        disagreements.append(max(len(report.missing), len(report.extra)) / report.reference_count)
     assert min(disagreements) <= 0.05
 
 

@@ -78,7 +78,7 @@ def test_runtime_nms_gives_the_same_detections(checkpoint: Path, graph: Path, tm
     frame = golden_frame(3)
     with Detector(graph) as first, Detector(report.path) as second:
         parity = match_detections(first.detect(frame), second.detect(frame))
-    assert parity.reference_count > 0 and not len(parity.missing) and not len(parity.invented)
+    assert parity.reference_count > 0 and not len(parity.missing) and not len(parity.extra)
 
 
 def test_fp16_keeps_inputs_and_outputs(graph: Path, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_ultralytics_metadata_is_read(tmp_path: Path) -> None:
     with Detector(report.path) as ours, Detector(source, conf=0.0) as theirs:
         expected, found = theirs.detect(frame), ours.detect(frame)
     parity = match_detections(expected, found)
-    assert parity.reference_count > 5 and not len(parity.missing) and not len(parity.invented)
+    assert parity.reference_count > 5 and not len(parity.missing) and not len(parity.extra)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_trained_detectors_keep_their_accuracy(shared: Path, tmp_path: Path) -> 
         with Detector(checkpoint) as reference, Detector(graph) as ours:
             for frame in frames:
                 parity = match_detections(reference.detect(frame), ours.detect(frame))
-                assert parity.reference_count > 0 and not len(parity.missing) and not len(parity.invented)
+                assert parity.reference_count > 0 and not len(parity.missing) and not len(parity.extra)
 
 
 def test_what_is_quicker_on_a_cpu_is_undone_for_other_precisions(tmp_path: Path) -> None:

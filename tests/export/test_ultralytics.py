@@ -50,7 +50,7 @@ def test_default_exports_are_theirs_box_for_box(table: Any, tmp_path: Path, name
             reference = table.theirs(path, frame, ours.names, SIDE)
             for detector in (theirs, ours):
                 found = match_detections(reference, detector.detect(frame), Tolerance(min_score=0.26))
-                assert (len(found.missing), len(found.invented)) == (0, 0)
+                assert (len(found.missing), len(found.extra)) == (0, 0)
             expected += found.reference_count
     assert expected > 10
 

@@ -34,7 +34,7 @@ def test_a_detector_agrees_with_itself() -> None:
     parity = match(found, found)
     assert parity.pairs.tolist() == [[0, 0], [1, 1], [2, 2]]
     assert not len(parity.missing)
-    assert not len(parity.invented)
+    assert not len(parity.extra)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_is_outside_the_tolerance_is_missing_on_one_side_and_invented_on_th
 ) -> None:
     parity = match(Found((BOX, 0.9, 0)), Found(other))
     assert parity.missing.tolist() == [0], why
-    assert parity.invented.tolist() == [0], why
+    assert parity.extra.tolist() == [0], why
 
 
 def test_a_score_at_the_limit_counts_as_equal() -> None:
@@ -114,7 +114,7 @@ def test_frames_add_up_and_the_worst_differences_are_kept() -> None:
     ]
     report = summarise(frames)
     assert (report.frames, report.reference_count, report.candidate_count, report.matched) == (3, 3, 2, 2)
-    assert (report.missing, report.invented) == (1, 0)
+    assert (report.missing, report.extra) == (1, 0)
     assert report.found == pytest.approx(2 / 3)
     assert report.worst_score_difference == pytest.approx(0.0004, abs=1e-6)
     assert report.worst_corner_difference == pytest.approx(0.25)
@@ -138,4 +138,4 @@ def test_matching_is_one_to_one_and_as_large_in_either_direction(
     assert len(there.pairs) == len(back.pairs)
     assert len(set(there.pairs[:, 0])) == len(set(there.pairs[:, 1])) == len(there.pairs)
     assert len(there.pairs) + len(there.missing) == len(first)
-    assert len(there.pairs) + len(there.invented) == len(second)
+    assert len(there.pairs) + len(there.extra) == len(second)

@@ -38,7 +38,7 @@ def assert_same(expected: list[Detections], ours: list[Detections]) -> None:
     for wanted, got in zip(expected, ours, strict=True):
         report = match_detections(wanted, got, Tolerance(min_score=0, max_score_difference=1e-4))
         assert report.reference_count > 3
-        assert (len(report.missing), len(report.invented)) == (0, 0)
+        assert (len(report.missing), len(report.extra)) == (0, 0)
 
 
 def assumed(report: ExportReport) -> str:
