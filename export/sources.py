@@ -18,7 +18,8 @@ from edgedet.artifacts.foreign_outputs import recognise
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 
-from .checkpoints.checkpoint import is_ultralytics, require_same_order
+from .checkpoints.checkpoint import is_ultralytics
+from .checkpoints.class_names import renamed_note, require_same_order
 from .checkpoints.file import read_content
 from .checkpoints.trained import TrainedDetector, load_trained
 from .families import faster_rcnn, ssd, yolo, yolox
@@ -175,6 +176,9 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     exported = EXPORTERS[family](model, options, frame_size)
     card = _card(exported, family, checkpoint.arch, checkpoint.names)
     notes = trained.notes
+    kept = [words for option, words in trained.selection if not option or getattr(options, option) is None]
+    if kept:
+        notes = (*notes, f"thresholds and counts as the file has them: {', '.join(kept)}")
     if checkpoint.notes:
         card = replace(card, provenance=card.provenance | {"weights": list(checkpoint.notes)})
     if family == "faster_rcnn" and options.imgsz is None:
@@ -211,7 +215,9 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
     exported, reference = hugging_face.export(loaded, graph_options(options))
     card = _card(exported, "detr", loaded.folder.architecture, loaded.names)
     card = replace(card, provenance=hugging_face.provenance(loaded.folder))
-    return BuiltGraph(exported.model, card, reference, assumed=loaded.assumed)
+    labels: Any = loaded.model.config.id2label
+    notes = renamed_note(loaded.names, [str(labels[column]) for column in loaded.classes])
+    return BuiltGraph(exported.model, card, reference, notes, loaded.assumed)
 
 
 def _export_ssd(model: nn.Module, options: ExportOptions, frame_size: tuple[int, int]) -> Exported:
@@ -266,6 +272,7 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     require_same_order(options.classes or (), yolo.class_names(foreign), source)
     names = options.classes or yolo.class_names(foreign)
     notes: tuple[str, ...] = ()
+    renamed = renamed_note(names, yolo.class_names(foreign))
     family = _foreign_family(foreign, options)
     if family == "yolox":
         exported, layout, assumed, notes = yolox.export(foreign, graph_options(options))
@@ -293,7 +300,7 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
         exported.model,
         replace(card, provenance=said),
         "an ONNX graph is all that comes from it; edgedet eval judges the result on labelled images",
-        notes=notes,
+        notes=(*notes, *renamed),
         assumed=assumed,
     )
 
@@ -355,6 +362,7 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
         model,
         replace(card, names=names),
         f"{source.name} was when it was made; edgedet parity compares this graph with it, on frames of your own",
+        notes=renamed_note(names, card.names),
         assumed=assumptions_on(card),
     )
 
@@ -372,7 +380,7 @@ def _card(exported: Exported, family: Family, architecture: str, names: tuple[st
 
 def coco80_names() -> tuple[str, ...]:
     """The 80 COCO classes in the order one-stage detectors number them."""
-    from .checkpoints.checkpoint import coco_names
+    from .checkpoints.class_names import coco_names
 
     # Ten of COCO's 90 ids were never given to anything.
     return tuple(name for name in coco_names() if name != "N/A")

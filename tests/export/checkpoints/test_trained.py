@@ -224,7 +224,7 @@ def test_arguments_kept_beside_the_tensors_are_read_and_said(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("arch", [SSDLITE, RCNN])
 def test_the_documents_example_leaves_nothing_unsaid(tmp_path: Path, arch: str) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "checkpoints.md").read_text("utf-8")
     (block,) = (block for block in page.split("```toml\n")[1:] if f"# {arch}\n" in block)
     model = build(arch, 3).eval()
     torch.save({"state_dict": model.state_dict()}, tmp_path / "m.pt")
