@@ -21,7 +21,7 @@ from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from .checkpoints.checkpoint import is_ultralytics
 from .checkpoints.class_names import renamed_note, require_same_order
 from .checkpoints.file import read_content
-from .checkpoints.trained import TrainedDetector, load_trained
+from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
 from .families import faster_rcnn, ssd, yolo, yolox
 from .families.base import Exported, FrameworkReference, GraphOptions
 from .for_cpu.interleaved import read_planes
@@ -44,6 +44,7 @@ class Reference:
 
     def __init__(self, model: nn.Module, card: ModelCard, graph_from: Callable[[float], onnx.ModelProto]) -> None:
         self.graph_from = graph_from
+        self.module = model
         from .torch_runtime import TorchRuntime
 
         output = OutputSpec("detections", 0.0, card.output.iou_threshold, card.output.max_detections)
@@ -164,6 +165,7 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
         raise UsageError(f"--family {options.family} is for foreign ONNX files; {checkpoint.path} is a checkpoint")
     model: Any = trained.module
     OVERRIDES[family](model, options)
+    require_sizes(model, checkpoint.path)
     # The framework is told the same, so that it can be compared with.
     settings = final_nms(model)
     for name, value in (

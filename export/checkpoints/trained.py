@@ -131,6 +131,7 @@ def load_trained(
         module = rebuilt(checkpoint, settings)
     if checkpoint.inert is not None:
         notes.extend(require_alike(checkpoint.inert, module, overruled, path=path))
+    require_sizes(module, path)
     if family == "ssd" and stated.input_size is None and said.sizes == {settings_of(module).input_size}:
         stated = replace(stated, input_size=settings_of(module).input_size)
         notes.append(f"input_size as the checkpoint says: {said.unread['input_size']}")
@@ -193,6 +194,7 @@ def _whole_module(checkpoint: Checkpoint, given: TrainingSettings, notes: tuple[
     module = checkpoint.module
     assert module is not None
     family = require_exportable(module, checkpoint.path)
+    require_sizes(module, checkpoint.path)
     require_settings_of(family, given, checkpoint.arch)
     own = settings_of(module)
     changed = [name for name in given.contradictions(own) if name not in ("arch", "classes")]
@@ -244,7 +246,43 @@ def require_exportable(module: nn.Module, path: Path) -> Family:
                 f"{path}: its {kind.__name__} is a {type(part).__name__}, whose arithmetic edgedet does not know; "
                 "expected torchvision's own"
             )
+    coders = (heads.box_coder, model.rpn.box_coder) if family == "faster_rcnn" else (model.box_coder,)
+    strange = next((coder for coder in coders if type(coder) is not detection._utils.BoxCoder), None)
+    if strange is not None:
+        raise CheckpointError(
+            f"{path}: its BoxCoder is a {type(strange).__name__}, whose arithmetic edgedet does not know; expected "
+            "torchvision's own"
+        )
+    for part in (module, *(part for part, _ in wanted if isinstance(part, nn.Module))):
+        changed = [name for name in vars(part) if callable(getattr(type(part), name, None))]
+        if part._forward_hooks or part._forward_pre_hooks or changed:
+            what = f"a {changed[0]} of its own" if changed else "a hook"
+            raise CheckpointError(
+                f"{path}: its {type(part).__name__} has {what}, which a graph does not have; save it without"
+            )
     return family
+
+
+def require_sizes(module: nn.Module, path: Path) -> None:
+    """What a torchvision detector makes of a picture must be what its family's graph does.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    transform: Any = module.transform
+    size, divisor = transform.fixed_size, transform.size_divisible
+    if isinstance(module, faster_rcnn.FasterRCNN):
+        if size is not None:
+            raise CheckpointError(
+                f"{path}: its transform stretches every picture to {tuple(size)} (fixed_size); a graph of Faster "
+                "R-CNN keeps their shape: set fixed_size to None, or save its state_dict and state min_size and "
+                "max_size"
+            )
+    elif size is None or any(side % divisor for side in size):
+        raise CheckpointError(
+            f"{path}: its transform has fixed_size {size} and size_divisible {divisor}; a graph of SSD takes "
+            "pictures of one size that is not padded: expected a size that can be divided so"
+        )
 
 
 def known_weights(path: Path, checkpoint: Checkpoint) -> str | None:

@@ -150,6 +150,7 @@ class Reference:
 
     def __init__(self, loaded: Loaded, output: OutputSpec, graph_from: Any) -> None:
         self.graph_from = graph_from
+        self.module: nn.Module = loaded.model
         card = replace(loaded.card(), output=output)
         self._card = card
         self._runtime = HuggingFaceRuntime(card, loaded.model, loaded.processor, loaded.classes, "cpu")
