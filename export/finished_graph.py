@@ -89,7 +89,10 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
         notes.append(f"not compared with its framework: {built.reference}")
     else:
         progress("comparing with the framework", 0, 0)
-        agreement = parity.measure(model, card, built.reference, parity.parity_frames(options))
+        frames = parity.parity_frames(options)
+        agreement = parity.measure(model, card, built.reference, frames)
+        if confirmed is None or not confirmed.thorough:
+            parity.require_agreement(agreement, built.reference, frames, source=source)
         card = replace(card, measured=card.measured | {"parity": agreement})
         notes.append(parity.note(agreement, precision=options.precision or "fp32"))
     if options.precision == "fp32" and options.calib is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
-from edgedet.errors import SourceError
+from edgedet.errors import ExportError, SourceError
 from edgedet.pictures.sources import is_dataset_name
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
@@ -22,6 +23,9 @@ from .families.base import FrameworkReference
 from .options import ExportOptions
 from .self_describing import embed, opened
 from .sources import DEFAULT_FRAME
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SCENES = (1, 3, 5)
 """Seeds of the synthetic frames on which a graph is compared with its framework at export."""
@@ -38,6 +42,13 @@ MORE_SCENES = (0, 2, 4, 6, 7, 8, 9, 10, 11)
 """Further seeds, for where no detection reaches the threshold on the frames above."""
 CANDIDATES_PER_FRAME = 20
 """How many of the best candidates are compared there."""
+DISAGREES = 0.8
+"""Below this share of what rounding leaves equal, a graph is another detector."""
+FEWEST_UNEQUAL = 3
+"""Boxes that must differ: of two or three that are compared, one says nothing."""
+ROUNDING = 1e-5
+"""Of a weight: more than ONNX Runtime and PyTorch differ by."""
+
 TELLING_SCORE = 1e-4
 """Of a candidate, if there are such: scores of 1e-30 agree whatever is wrong, only their boxes tell."""
 
@@ -109,6 +120,80 @@ def measure(
         "below_threshold": below,
         "absent": report.absent,
     }
+
+
+def require_agreement(
+    agreement: dict[str, Any], reference: FrameworkReference, frames: Sequence[NDArray[np.uint8]], *, source: Path
+) -> None:
+    """Refuse a graph that gives other boxes than its framework for another reason than rounding.
+
+    Where many boxes score alike, rounding decides which stay, and the framework does not agree with itself either
+    once its weights are disturbed by as much: there a low figure is told, and nothing follows from it.
+
+    Args:
+        agreement: what :func:`measure` found.
+        reference: the framework.
+        frames: those that were given to :func:`measure`.
+        source: what the graph was made of, for the message.
+
+    Raises:
+        ExportError: the graph agrees by far less than that.
+    """
+    shares = [agreement[name] for name in ("found", "confirmed") if agreement[name] is not None]
+    share = min(shares, default=1.0)
+    count = max(agreement["detections"], agreement["graph_detections"])
+    if share >= DISAGREES or round((1 - share) * count) < FEWEST_UNEQUAL:
+        return
+    steady = _steadiness(agreement, reference, frames)
+    if share < DISAGREES * steady:
+        raise ExportError(
+            f"the graph of {source} does not give the boxes of its framework: {share:.1%} of {count} are equal, "
+            f"where the framework gives {steady:.1%} of its own again when its weights are disturbed by as much as "
+            "rounding does; something in this detector is not as torchvision has it (a hook, a forward of its own, "
+            "a value changed after it was made): save its state_dict and state its settings, or prove the graph with "
+            "boxes of the training framework (--reference)"
+        )
+
+
+def _steadiness(
+    agreement: dict[str, Any], reference: FrameworkReference, frames: Sequence[NDArray[np.uint8]]
+) -> float:
+    """Share of its boxes that the framework gives again after a disturbance; 0 where most scores are the same."""
+    found: Callable[[NDArray[np.uint8]], Detections] = reference
+    if agreement["below_threshold"]:
+        found = reference.candidates
+        frames = [*frames, *(golden_frame(seed, *frames[0].shape[:2]) for seed in MORE_SCENES)]
+    tolerance = Tolerance(agreement["least_score"], max_score_difference=agreement["max_score_difference"])
+    before = [found(frame) for frame in frames]
+    scores = np.concatenate([each.scores[each.scores >= tolerance.min_score] for each in before])
+    if len(np.unique(np.round(scores, 6))) * 2 < len(scores):
+        return 0.0
+    worst = 1.0
+    for seed in range(2):
+        with disturbed(reference.module, seed):
+            after = [found(frame) for frame in frames]
+        pairs = zip(before, after, strict=True)
+        again = summarise([match_detections(first, second, tolerance) for first, second in pairs])
+        worst = min(worst, 1.0 if again.share is None else again.share)
+    return worst
+
+
+@contextmanager
+def disturbed(module: nn.Module, seed: int) -> Iterator[None]:
+    """``module`` with every parameter off by about :data:`ROUNDING` of itself, and afterwards as it was."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    kept = [(parameter, parameter.detach().clone()) for parameter in module.parameters()]
+    with torch.no_grad():
+        try:
+            for parameter, _ in kept:
+                noise = torch.randn(parameter.shape, generator=generator).to(parameter)
+                parameter.mul_(1 + ROUNDING * noise)
+            yield
+        finally:
+            for parameter, value in kept:
+                parameter.copy_(value)
 
 
 def _compare(

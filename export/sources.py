@@ -18,9 +18,10 @@ from edgedet.artifacts.foreign_outputs import recognise
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 
-from .checkpoints.checkpoint import is_ultralytics, require_same_order
+from .checkpoints.checkpoint import is_ultralytics
+from .checkpoints.class_names import renamed_note, require_same_order
 from .checkpoints.file import read_content
-from .checkpoints.trained import TrainedDetector, load_trained
+from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
 from .families import foreign_family, trained_family, yolo
 from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions
 from .for_cpu.interleaved import read_planes
@@ -43,6 +44,7 @@ class Reference:
 
     def __init__(self, model: nn.Module, card: ModelCard, graph_from: Callable[[float], onnx.ModelProto]) -> None:
         self.graph_from = graph_from
+        self.module = model
         from .torch_runtime import TorchRuntime
 
         output = OutputSpec("detections", 0.0, card.output.iou_threshold, card.output.max_detections)
@@ -158,6 +160,7 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
         raise UsageError(f"--family {options.family} is for foreign ONNX files; {checkpoint.path} is a checkpoint")
     model: Any = trained.module
     family.override(model, options.imgsz, options.proposals)
+    require_sizes(model, checkpoint.path)
     if family.shaped_by_frames and options.imgsz is not None and options.imgsz[0] != options.imgsz[1]:
         frame_size = (options.imgsz[1], options.imgsz[0])
     # The framework is told the same, so that it can be compared with.
@@ -172,6 +175,9 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     exported = family.export(model, graph_options(options), frame_size)
     card = _card(exported, family.name, checkpoint.arch, checkpoint.names)
     notes = trained.notes
+    kept = [words for option, words in trained.selection if not option or getattr(options, option) is None]
+    if kept:
+        notes = (*notes, f"thresholds and counts as the file has them: {', '.join(kept)}")
     if checkpoint.notes:
         card = replace(card, provenance=card.provenance | {"weights": list(checkpoint.notes)})
     if family.shaped_by_frames and options.imgsz is None:
@@ -208,7 +214,9 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
     exported, reference = hugging_face.export(loaded, graph_options(options))
     card = _card(exported, "detr", loaded.folder.architecture, loaded.names)
     card = replace(card, provenance=hugging_face.provenance(loaded.folder))
-    return BuiltGraph(exported.model, card, reference, assumed=loaded.assumed)
+    labels: Any = loaded.model.config.id2label
+    notes = renamed_note(loaded.names, [str(labels[column]) for column in loaded.classes])
+    return BuiltGraph(exported.model, card, reference, notes, loaded.assumed)
 
 
 def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -> BuiltGraph:
@@ -224,6 +232,7 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
         )
     require_same_order(options.classes or (), yolo.class_names(foreign), source)
     names = options.classes or yolo.class_names(foreign)
+    renamed = renamed_note(names, yolo.class_names(foreign))
     found = _foreign_family(foreign, options).export(foreign, graph_options(options), len(names) or None)
     assumed = found.assumed
     if not names:
@@ -239,7 +248,7 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
         found.exported.model,
         replace(card, provenance=said),
         "an ONNX graph is all that comes from it; edgedet eval judges the result on labelled images",
-        notes=found.notes,
+        notes=(*found.notes, *renamed),
         assumed=assumed,
     )
 
@@ -303,6 +312,7 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
         model,
         replace(card, names=names),
         f"{source.name} was when it was made; edgedet parity compares this graph with it, on frames of your own",
+        notes=renamed_note(names, card.names),
         assumed=assumptions_on(card),
     )
 
@@ -320,7 +330,7 @@ def _card(exported: Exported, family: Family, architecture: str, names: tuple[st
 
 def coco80_names() -> tuple[str, ...]:
     """The 80 COCO classes in the order one-stage detectors number them."""
-    from .checkpoints.checkpoint import coco_names
+    from .checkpoints.class_names import coco_names
 
     # Ten of COCO's 90 ids were never given to anything.
     return tuple(name for name in coco_names() if name != "N/A")

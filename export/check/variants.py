@@ -20,8 +20,7 @@ from edgedet.detector import Detector
 from edgedet.errors import DatasetError, SourceError
 from edgedet.pictures.image_file import read_image
 
-from ..checkpoints.trained import TrainedDetector
-from ..families.architectures import build
+from ..checkpoints.trained import TrainedDetector, rebuilt
 from ..training.settings import NOTHING_STATED, TrainingSettings
 from ..training.torchvision import settings_of
 
@@ -100,7 +99,7 @@ class TrainedVariants:
         if stated.norm_eps is None:
             # Frozen norms are given one that torchvision's own constructor does not have.
             stated = replace(stated, norm_eps=self.own.norm_eps)
-        return build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, settings=settings.over(stated))
+        return rebuilt(checkpoint, settings.over(stated))
 
     def _one(self, module: nn.Module, frame: NDArray[np.uint8], swapped: bool) -> Detections:
         image = torch.from_numpy(frame if swapped else np.ascontiguousarray(frame[..., ::-1]))

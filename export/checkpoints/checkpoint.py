@@ -17,13 +17,19 @@ from torchvision.models.detection.ssd import SSD
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 
 from ..families.architectures import ARCHITECTURES, class_count, guess_architecture, module_class_count
+from .class_names import (
+    background_place,
+    complete_names,
+    renamed_note,
+    require_same_order,
+    stated_names,
+    without_background,
+)
 from .file import read_content
 from .foreign import recognise
-from .inert_objects import Inert, array_values
+from .inert_objects import Inert
 from .module_tree import class_path
 from .state_dict import entries_of, find_weights, is_detector
-
-BACKGROUND = {"__background__", "background", "bg", "_background_"}
 
 SETTINGS = ("args", "hyper_parameters", "hparams", "config", "cfg")
 """Where training scripts keep what they were called with, the architecture's name among it."""
@@ -81,8 +87,12 @@ def interpret(
     arch: str | None = None,
     classes: Sequence[str] | None = None,
     background: Literal["first", "last"] | None = None,
+    section_classes: Sequence[str] = (),
 ) -> Checkpoint:
-    """Find architecture, class count and tensors in what a file holds; as :func:`load_checkpoint`."""
+    """Find architecture, class count and tensors in what a file holds; as :func:`load_checkpoint`.
+
+    ``section_classes``: what its ``detector`` section names, which comes before its other lists.
+    """
     if is_ultralytics(content):
         raise CheckpointError(f"{path} is an Ultralytics checkpoint; it has no torchvision architecture")
     described = entries_of(content)
@@ -120,9 +130,12 @@ def interpret(
             f"{path} says num_classes is {stated}, but its class layer has {num_classes} outputs (background "
             "included); the file was put together from two trainings: save it again"
         )
-    own = _class_names(described, path)
+    listed = stated_names(described, path) or _names_in_arguments(described, path, num_classes)
+    require_same_order(section_classes, listed, path)
+    own = tuple(section_classes) or listed
     names = tuple(classes) if classes else own
     require_same_order(names, own, path)
+    renamed = renamed_note(names, own)
     place = background_place(names, num_classes, path)
     if place is not None and background not in (None, place):
         raise CheckpointError(
@@ -133,9 +146,9 @@ def interpret(
         path,
         arch,
         num_classes,
-        _check_names(names, num_classes, path, place),
+        complete_names(names, num_classes, path, place),
         state,
-        weights.notes,
+        (*weights.notes, *renamed),
         background=place,
         named_by="stated" if names else "coco" if num_classes == 91 else "nobody",
         module=module,
@@ -195,91 +208,15 @@ def _stated_architecture(described: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _class_names(described: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    """Names in the order of their numbers: from a list, from number to name, or from name to number."""
-    for key in ("classes", "names", "class_names", "labels"):
-        value = array_values(described.get(key))
-        if isinstance(value, Mapping) and value and all(_number(index) is not None for index in value):
-            value = [value[index] for index in sorted(value, key=lambda index: _number(index) or 0)]
-        elif isinstance(value, Mapping) and all(isinstance(index, int) for index in value.values()):
-            value = sorted(value, key=value.__getitem__)
-        if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
-            return tuple(value)
-        if key == "classes" and value:
-            raise CheckpointError(
-                f"{path}: its classes are a {type(value).__name__} ({short(value)}); expected a list of names, or "
-                "give them with --classes"
-            )
+def _names_in_arguments(described: Mapping[str, Any], path: Path, num_classes: int) -> tuple[str, ...]:
+    """What a training script was told, where it is a name for each class, with the background or without."""
+    for key in SETTINGS:
+        values = described.get(key)
+        entries = vars(values) if isinstance(values, argparse.Namespace) else entries_of(values)
+        try:
+            names = stated_names({name: each for name, each in entries.items() if not isinstance(each, str)}, path)
+        except CheckpointError:
+            continue  # the name means something else there
+        if len(names) == num_classes or len(without_background(names)) == len(names) == num_classes - 1:
+            return names
     return ()
-
-
-def _number(index: Any) -> int | None:
-    """A class's number as it is a key: JSON makes texts of them."""
-    if isinstance(index, str) and index.isdecimal() and len(index) < 9:
-        return int(index)
-    return index if isinstance(index, int) else None
-
-
-def require_same_order(given: Sequence[str], own: Sequence[str], path: Path) -> None:
-    """Names may be replaced by others; the same ones in another order would only swap the labels of boxes.
-
-    Raises:
-        CheckpointError: ``given`` is a rearrangement of ``own``.
-    """
-    first, second = (tuple(name for name in names if name.lower() not in BACKGROUND) for names in (given, own))
-    # As evaluation matches names: cell_phone and Cell Phone are one class.
-    spelt, known = (
-        [" ".join(name.replace("_", " ").casefold().split()) for name in names] for names in (first, second)
-    )
-    if spelt != known and sorted(spelt) == sorted(known):
-        where = next(index for index, pair in enumerate(zip(spelt, known, strict=True)) if pair[0] != pair[1])
-        raise CheckpointError(
-            f"{path} has its classes in another order than they were given: number {where} is {second[where]!r} "
-            f"in the file and {first[where]!r} in what was given; leave the names out, or save the checkpoint with "
-            "the right ones"
-        )
-
-
-def background_place(names: Sequence[str], num_classes: int, path: Path) -> Literal["first", "last"] | None:
-    """Where a class list has the background, None where it leaves it out.
-
-    Raises:
-        CheckpointError: it is in the middle, or there twice.
-    """
-    places = [index for index, name in enumerate(names) if name.lower() in BACKGROUND]
-    if not places or len(names) != num_classes:
-        return None
-    if places == [0]:
-        return "first"
-    if places == [len(names) - 1]:
-        return "last"
-    raise CheckpointError(
-        f"{path}: its class list has the background as number {', '.join(map(str, places))} of {len(names)}; "
-        "expected it once, first or last"
-    )
-
-
-def _check_names(
-    names: tuple[str, ...], num_classes: int, path: Path, background: Literal["first", "last"] | None
-) -> tuple[str, ...]:
-    """Names for every class but the background."""
-    if not names:
-        if num_classes == 91:
-            return coco_names()
-        return tuple(f"class_{index}" for index in range(1, num_classes))
-    if background is not None:
-        names = names[1:] if background == "first" else names[:-1]
-    if len(names) != num_classes - 1:
-        raise CheckpointError(
-            f"{path} has {num_classes - 1} classes (and background), but {len(names)} names were given "
-            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}); give one per class, background left out"
-        )
-    return names
-
-
-def coco_names() -> tuple[str, ...]:
-    """The 90 categories of torchvision's COCO models, unused ids included."""
-    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
-
-    categories: Sequence[str] = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
-    return tuple(categories[1:])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torchvision
@@ -18,11 +20,11 @@ from torchvision.ops import MultiScaleRoIAlign
 from edgedet.errors import CheckpointError
 
 from ..families.architectures import ARCHITECTURES, build
+from ..training.arguments import arguments_of_checkpoint
 from ..training.assumptions import Assumption
 from ..training.settings import (
     NOTHING_STATED,
     TrainingSettings,
-    arguments_of_checkpoint,
     beside,
     read_toml,
     section_of_checkpoint,
@@ -37,8 +39,10 @@ from ..training.torchvision import (
 )
 from .checkpoint import Checkpoint, interpret
 from .file import read_content
-from .inert_objects import Inert
+from .inert_objects import Inert, array_values
 from .inert_settings import inert_settings
+from .module_tree import is_module
+from .saved_whole import require_alike, take_over
 from .state_dict import entries_of
 
 Family = Literal["ssd", "faster_rcnn"]
@@ -47,7 +51,8 @@ Family = Literal["ssd", "faster_rcnn"]
 @dataclass(frozen=True)
 class TrainedDetector:
     """``module`` is in evaluation mode, takes RGB and has the background as class 0. ``stated``: what was said of
-    it; ``assumed``: what nothing said."""
+    it; ``assumed``: what nothing said. ``selection``: of a module that was saved whole, the thresholds and counts
+    it came with, by the option that overrules each ("" where none does), in words."""
 
     checkpoint: Checkpoint
     family: Family
@@ -55,6 +60,7 @@ class TrainedDetector:
     stated: TrainingSettings
     assumed: tuple[Assumption, ...]
     notes: tuple[str, ...] = ()
+    selection: tuple[tuple[str, str], ...] = ()
 
 
 def load_trained(
@@ -92,7 +98,8 @@ def load_trained(
         path,
         content,
         arch=arch or stated.arch,
-        classes=classes or stated.classes,
+        classes=classes or described.classes,
+        section_classes=own.classes or (),
         background=stated.background,
     )
     notes.extend(checkpoint.notes)
@@ -100,28 +107,86 @@ def load_trained(
     if checkpoint.module is not None:
         return _whole_module(checkpoint, stated, tuple(notes))
     family = ARCHITECTURES[checkpoint.arch].family
+    overruled = stated
     if checkpoint.inert is not None:
-        stated = stated.over(inert_settings(checkpoint.inert))
-    for key, settings in arguments_of_checkpoint(described_inside, settings_of_family(family)).items():
+        inside = inert_settings(checkpoint.inert)
+        changed = [name for name in stated.contradictions(inside) if name in settings_of_family(family)]
+        if changed:
+            notes.append(f"the module in the checkpoint says otherwise, and was overruled: {', '.join(changed)}")
+        stated = stated.over(inside)
+    said = arguments_of_checkpoint(described_inside, settings_of_family(family))
+    for key, settings in said.settings.items():
         new = [name for name in settings.stated() if getattr(stated, name) is None]
         if new:
-            notes.append(f"read from the checkpoint's {key}: {', '.join(new)}")
+            place = f"the checkpoint's {key}" if key else "the checkpoint"
+            notes.append(f"read from {place}: {said.names(key, new)}")
             stated = stated.over(settings)
     known = known_weights(path, checkpoint)
     if known is not None:
         notes.append(f"these are torchvision's own weights {known}: everything about them is known")
     settings = stated
-    module = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, settings=settings)
-    if settings.norm_eps is None and has_frozen_norms(module):
+    module = rebuilt(checkpoint, settings)
+    if settings.norm_eps is None and has_frozen_norms(module) and checkpoint.inert is None:
         settings = replace(settings, norm_eps=_frozen_eps(checkpoint))
-        module = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, settings=settings)
-    assumed = () if known is not None else tuple(_assumed(family, module, stated, checkpoint))
-    return TrainedDetector(checkpoint, family, module, stated, assumed, tuple(notes))
+        module = rebuilt(checkpoint, settings)
+    if checkpoint.inert is not None:
+        notes.extend(require_alike(checkpoint.inert, module, overruled, path=path))
+    require_sizes(module, path)
+    if family == "ssd" and stated.input_size is None and said.sizes == {settings_of(module).input_size}:
+        stated = replace(stated, input_size=settings_of(module).input_size)
+        notes.append(f"input_size as the checkpoint says: {said.unread['input_size']}")
+    assumed = () if known is not None else tuple(_assumed(family, module, stated, checkpoint, said.unread))
+    selection = selection_of(module) if checkpoint.inert is not None else ()
+    return TrainedDetector(checkpoint, family, module, stated, assumed, tuple(notes), selection)
 
 
-def _entries(value: Any) -> Any:
-    """What is kept by name in an object whose class was not imported (Lightning's ``AttributeDict``), as a dict."""
-    return entries_of(value) if isinstance(value, Inert) else value
+def rebuilt(checkpoint: Checkpoint, settings: TrainingSettings) -> nn.Module:
+    """The detector as edgedet builds it, with the thresholds and counts of a module that was saved whole, and where
+    ``settings`` have no ``norm_eps`` the epsilon of each of its norms.
+
+    Raises:
+        CheckpointError: tensors, settings or thresholds that do not fit.
+    """
+    module = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict, settings=settings)
+    if checkpoint.inert is not None:
+        take_over(checkpoint.inert, module, eps=settings.norm_eps is None, path=checkpoint.path)
+    return module
+
+
+def selection_of(module: nn.Module) -> tuple[tuple[str, str], ...]:
+    """What chooses among the boxes of ``module``, as :class:`TrainedDetector` has it."""
+    model: Any = module
+    final = getattr(model, "roi_heads", model)
+    words = [
+        ("conf", f"score_thresh {final.score_thresh:g}"),
+        ("iou", f"nms_thresh {final.nms_thresh:g}"),
+        ("max_detections", f"detections_per_img {final.detections_per_img}"),
+    ]
+    if final is model:
+        return (*words, ("", f"topk_candidates {model.topk_candidates}"))
+    return (
+        *words,
+        ("", f"rpn score_thresh {model.rpn.score_thresh:g}, nms_thresh {model.rpn.nms_thresh:g}"),
+        ("", f"rpn_pre_nms_top_n_test {model.rpn._pre_nms_top_n['testing']}"),
+        ("proposals", f"rpn_post_nms_top_n_test {model.rpn._post_nms_top_n['testing']}"),
+    )
+
+
+def _entries(value: Any, depth: int = 4) -> Any:
+    """What is kept by name in an object whose class was not imported (Lightning's ``AttributeDict``), as a dict;
+    OmegaConf's boxes by what is in them."""
+    if is_module(value):
+        return value
+    if isinstance(value, Inert):
+        kept = value.attributes
+        value = kept["_content"] if "_content" in kept else kept["_val"] if "_val" in kept else entries_of(value)
+    if isinstance(value, argparse.Namespace):
+        value = vars(value)
+    if depth and isinstance(value, Mapping):
+        return {key: _entries(each, depth - 1) for key, each in value.items() if isinstance(key, str)}
+    if depth and isinstance(value, list) and any(isinstance(each, Inert) for each in value):
+        return [_entries(each, depth - 1) for each in value]
+    return array_values(value)
 
 
 def _whole_module(checkpoint: Checkpoint, given: TrainingSettings, notes: tuple[str, ...]) -> TrainedDetector:
@@ -129,6 +194,7 @@ def _whole_module(checkpoint: Checkpoint, given: TrainingSettings, notes: tuple[
     module = checkpoint.module
     assert module is not None
     family = require_exportable(module, checkpoint.path)
+    require_sizes(module, checkpoint.path)
     require_settings_of(family, given, checkpoint.arch)
     own = settings_of(module)
     changed = [name for name in given.contradictions(own) if name not in ("arch", "classes")]
@@ -140,7 +206,7 @@ def _whole_module(checkpoint: Checkpoint, given: TrainingSettings, notes: tuple[
         )
     stated = given.over(own)
     assumed = tuple(_assumed(family, module, stated, checkpoint))
-    return TrainedDetector(checkpoint, family, module.eval(), stated, assumed, notes)
+    return TrainedDetector(checkpoint, family, module.eval(), stated, assumed, notes, selection_of(module))
 
 
 def require_exportable(module: nn.Module, path: Path) -> Family:
@@ -180,7 +246,43 @@ def require_exportable(module: nn.Module, path: Path) -> Family:
                 f"{path}: its {kind.__name__} is a {type(part).__name__}, whose arithmetic edgedet does not know; "
                 "expected torchvision's own"
             )
+    coders = (heads.box_coder, model.rpn.box_coder) if family == "faster_rcnn" else (model.box_coder,)
+    strange = next((coder for coder in coders if type(coder) is not detection._utils.BoxCoder), None)
+    if strange is not None:
+        raise CheckpointError(
+            f"{path}: its BoxCoder is a {type(strange).__name__}, whose arithmetic edgedet does not know; expected "
+            "torchvision's own"
+        )
+    for part in (module, *(part for part, _ in wanted if isinstance(part, nn.Module))):
+        changed = [name for name in vars(part) if callable(getattr(type(part), name, None))]
+        if part._forward_hooks or part._forward_pre_hooks or changed:
+            what = f"a {changed[0]} of its own" if changed else "a hook"
+            raise CheckpointError(
+                f"{path}: its {type(part).__name__} has {what}, which a graph does not have; save it without"
+            )
     return family
+
+
+def require_sizes(module: nn.Module, path: Path) -> None:
+    """What a torchvision detector makes of a picture must be what its family's graph does.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    transform: Any = module.transform
+    size, divisor = transform.fixed_size, transform.size_divisible
+    if isinstance(module, faster_rcnn.FasterRCNN):
+        if size is not None:
+            raise CheckpointError(
+                f"{path}: its transform stretches every picture to {tuple(size)} (fixed_size); a graph of Faster "
+                "R-CNN keeps their shape: set fixed_size to None, or save its state_dict and state min_size and "
+                "max_size"
+            )
+    elif size is None or any(side % divisor for side in size):
+        raise CheckpointError(
+            f"{path}: its transform has fixed_size {size} and size_divisible {divisor}; a graph of SSD takes "
+            "pictures of one size that is not padded: expected a size that can be divided so"
+        )
 
 
 def known_weights(path: Path, checkpoint: Checkpoint) -> str | None:
@@ -206,9 +308,14 @@ def _frozen_eps(checkpoint: Checkpoint) -> float:
 
 
 def _assumed(
-    family: Family, module: nn.Module, stated: TrainingSettings, checkpoint: Checkpoint
+    family: Family,
+    module: nn.Module,
+    stated: TrainingSettings,
+    checkpoint: Checkpoint,
+    unread: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Assumption]:
-    """What ``stated`` leaves out, with the values ``module`` has."""
+    """What ``stated`` leaves out, with the values ``module`` has. ``unread``: words of the file about a setting, by
+    its name, that could not be taken for its value."""
     has = settings_of(module)
 
     def unstated(*names: str) -> str | None:
@@ -245,13 +352,14 @@ def _assumed(
     )
     groups.append(("colour", ("colour",), "RGB"))
     groups.append(("background", ("background",), "the first class"))
-    if has_frozen_norms(module):
+    if has_frozen_norms(module) and has.norm_eps is not None:
         groups.append(("BatchNorm's eps", ("norm_eps",), f"{has.norm_eps:g}"))
     for what, names, value in groups:
         missing = unstated(*names)
         if missing is not None:
             partly = missing != ", ".join(names)
-            yield Assumption(what, f"{missing} as torchvision has it" if partly else value, missing)
+            words = ", ".join(dict.fromkeys(unread[name] for name in missing.split(", ") if name in unread))
+            yield Assumption(what, f"{missing} as torchvision has it" if partly else value, missing, words)
     if checkpoint.named_by != "stated":
         value = "torchvision's COCO list" if checkpoint.named_by == "coco" else ", ".join(checkpoint.names[:3])
         yield Assumption("class names", value + (", ..." if len(checkpoint.names) > 3 else ""), "classes")

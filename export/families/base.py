@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
+from torch import nn
 
 from edgedet.artifacts.card import Family, InputSpec, OutputSpec, ResizeRule
 from edgedet.detections import Detections
@@ -116,7 +117,12 @@ class ForeignFamily:
 
 
 class FrameworkReference(Protocol):
-    """The framework's own inference with the model a graph was made of: what the graph is compared with."""
+    """The framework's own inference with the model a graph was made of: what the graph is compared with.
+
+    ``module``: that model.
+    """
+
+    module: nn.Module
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
         """What it finds in a BGR frame, in pixels of the frame."""

@@ -31,21 +31,19 @@ def decode_boxes(
     sizes: str,
     *,
     weights: tuple[float, float, float, float],
+    largest: float = LARGEST_LOG_SCALE,
     name: str,
 ) -> str:
     """Regression outputs to corner boxes (R-CNN parameterisation, arXiv:1311.2524, appendix C).
 
     ``deltas`` [..., 4] holds dx, dy, dw, dh; ``centres`` and ``sizes`` [..., 2] are those of the reference boxes.
-    Returns [..., 4] corners in the reference boxes' pixels. ``weights`` divide the deltas; dw, dh are clamped.
+    Returns [..., 4] corners in the reference boxes' pixels. ``weights`` divide the deltas; dw, dh are clamped to
+    ``largest``.
     """
     shift, log_scale = split_last(graph, deltas, 2, name=f"{name}/deltas")
-    if weights[0] != weights[1] or weights[2] != weights[3]:
-        raise ValueError(f"box weights {weights} differ between x and y")
-    if weights[0] != 1:
-        shift = graph.op("Div", shift, graph.constant(weights[0]), name=f"{name}/shift")
-    if weights[2] != 1:
-        log_scale = graph.op("Div", log_scale, graph.constant(weights[2]), name=f"{name}/log_scale")
-    log_scale = graph.op("Min", log_scale, graph.constant(LARGEST_LOG_SCALE), name=f"{name}/clamp")
+    shift = _divided(graph, shift, weights[:2], name=f"{name}/shift")
+    log_scale = _divided(graph, log_scale, weights[2:], name=f"{name}/log_scale")
+    log_scale = graph.op("Min", log_scale, graph.constant(largest), name=f"{name}/clamp")
     moved = graph.op("Mul", shift, sizes, name=f"{name}/move")
     centre = graph.op("Add", moved, centres, name=f"{name}/centre")
     scale = graph.op("Exp", log_scale, name=f"{name}/scale")
@@ -54,6 +52,14 @@ def decode_boxes(
     low = graph.op("Sub", centre, half, name=f"{name}/low")
     high = graph.op("Add", centre, half, name=f"{name}/high")
     return graph.op("Concat", low, high, name=f"{name}/corners", axis=-1)
+
+
+def _divided(graph: GraphBuilder, values: str, by: tuple[float, ...], *, name: str) -> str:
+    """``values`` [..., 2] over ``by``, where that is not 1; one number where both are the same."""
+    if all(each == 1 for each in by):
+        return values
+    divisor = by[0] if by[0] == by[1] else np.array(by, np.float32)
+    return graph.op("Div", values, graph.constant(divisor), name=name)
 
 
 def clip_boxes(graph: GraphBuilder, boxes: str, *, height: int, width: int, name: str) -> str:

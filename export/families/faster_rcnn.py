@@ -26,8 +26,6 @@ from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
 from .roi_products import ProductsHead, add_roi_products, columns_first, products_pay
 from .torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_onnx
 
-SIZE_DIVISIBLE = 32
-
 
 class Network(nn.Module):
     """Backbone and RPN head: padded, normalised images [N, 3, H, W] to the pooled feature levels, then each level's
@@ -111,8 +109,9 @@ def resize_rule(model: faster_rcnn.FasterRCNN) -> ResizeRule:
 def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: tuple[int, int]) -> Exported:
     """Build the graph of a Faster R-CNN in evaluation mode, for frames shaped like ``frame_size`` (width, height).
 
-    The input holds exactly the pixels torchvision would resize such a frame to; padding to a multiple of 32 is
-    part of the graph, and boxes are clipped to the content, as torchvision does.
+    The input holds exactly the pixels torchvision would resize such a frame to; padding to a multiple of
+    the transform's ``size_divisible`` is part of the graph, and boxes are clipped to the content, as torchvision
+    does.
     """
     rule = resize_rule(model)
     content = shortest_side_size(rule, frame_size[1], frame_size[0])
@@ -196,6 +195,7 @@ def proposal_rule(model: faster_rcnn.FasterRCNN) -> ProposalRule:
         min_score=rpn.score_thresh,
         min_side=rpn.min_size,
         box_weights=rpn.box_coder.weights,
+        largest_log_scale=rpn.box_coder.bbox_xform_clip,
     )
 
 
@@ -207,7 +207,8 @@ def export_parts(
     pooling: Literal["operator", "products"] = "operator",
 ) -> Parts:
     """Export the networks of ``model`` for images whose content is ``content`` (height, width)."""
-    height, width = (-(-side // SIZE_DIVISIBLE) * SIZE_DIVISIBLE for side in content)
+    divisor = int(model.transform.size_divisible)
+    height, width = (-(-side // divisor) * divisor for side in content)
     example = torch.zeros(batch, 3, height, width)
     with torch.no_grad():
         features = feature_levels(model.backbone, example[:1])
@@ -301,8 +302,10 @@ def _add_boxes(
     sizes = graph.op("Sub", high, low, name="decode/sizes")
     half = graph.op("Mul", sizes, graph.constant(0.5), name="decode/half_sizes")
     centres = graph.op("Add", low, half, name="decode/centres")
-    weights = model.roi_heads.box_coder.weights
-    boxes = box_ops.decode_boxes(graph, deltas, centres, sizes, weights=weights, name="decode")
+    coder = model.roi_heads.box_coder
+    boxes = box_ops.decode_boxes(
+        graph, deltas, centres, sizes, weights=coder.weights, largest=coder.bbox_xform_clip, name="decode"
+    )
     return box_ops.clip_boxes(graph, boxes, height=content[0], width=content[1], name="clip")
 
 

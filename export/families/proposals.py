@@ -37,6 +37,7 @@ class ProposalRule:
     min_score: float
     min_side: float
     box_weights: tuple[float, float, float, float]
+    largest_log_scale: float = box_ops.LARGEST_LOG_SCALE
 
 
 def proposal_count(anchors: Sequence[NDArray[np.float32]], rule: ProposalRule) -> int:
@@ -65,7 +66,15 @@ def add_proposals(
     per_level = _per_level([level.anchors for level in levels], rule)
     rows = len(levels) * per_level
     logits, deltas, centres, sizes, real = _best_of_levels(graph, levels, per_level)
-    boxes = box_ops.decode_boxes(graph, deltas, centres, sizes, weights=rule.box_weights, name="rpn/decode")
+    boxes = box_ops.decode_boxes(
+        graph,
+        deltas,
+        centres,
+        sizes,
+        weights=rule.box_weights,
+        largest=rule.largest_log_scale,
+        name="rpn/decode",
+    )
     boxes = box_ops.clip_boxes(graph, boxes, height=canvas[0], width=canvas[1], name="rpn/clip")
     scores = graph.op("Sigmoid", logits, name="rpn/scores")
 

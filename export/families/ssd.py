@@ -75,6 +75,7 @@ def export(model: ssd.SSD, options: GraphOptions) -> Exported:
         graph.constant(centres),
         graph.constant(sizes),
         weights=model.box_coder.weights,
+        largest=model.box_coder.bbox_xform_clip,
         name="decode",
     )
     boxes = box_ops.clip_boxes(graph, boxes, height=height, width=width, name="clip")

@@ -23,6 +23,7 @@ from edgedet.errors import CheckpointError, MissingDependencyError, UsageError
 from edgedet.geometry import plan_resize
 from edgedet.postprocess import Postprocessor, settle_thresholds
 
+from ..checkpoints.class_names import require_same_order
 from ..families import detr
 from ..families.base import Exported, GraphOptions
 from ..families.torch_graph import to_onnx
@@ -85,7 +86,8 @@ def load(
 
     Raises:
         MissingDependencyError: transformers is not installed, or too old.
-        CheckpointError: not a whole folder of a known detector, or weights that do not fit its description.
+        CheckpointError: not a whole folder of a known detector, weights that do not fit its description, or its own
+            class names in another order.
         UsageError: class names in another number, or a size that the network cannot take.
     """
     folder = open_folder(path, trust=trust)
@@ -148,6 +150,7 @@ class Reference:
 
     def __init__(self, loaded: Loaded, output: OutputSpec, graph_from: Any) -> None:
         self.graph_from = graph_from
+        self.module: nn.Module = loaded.model
         card = replace(loaded.card(), output=output)
         self._card = card
         self._runtime = HuggingFaceRuntime(card, loaded.model, loaded.processor, loaded.classes, "cpu")
@@ -269,6 +272,7 @@ def _names(folder: Folder, settings: Any, given: tuple[str, ...] | None) -> tupl
             f"{folder.path} has {len(columns)} classes, but {len(given)} names were given; one name per class, "
             "also for those that never come out (as ids of COCO that nothing has)"
         )
+    require_same_order(given, [str(labels[column]) for column in columns], folder.path)
     return given, columns
 
 

@@ -20,19 +20,26 @@ from .settings import TrainingSettings
 @dataclass(frozen=True)
 class Assumption:
     """One value nothing stated: ``what`` it is (``"anchors"``), the ``value`` that was taken, in words, and the
-    option or key that states it (``"detector.anchor_sizes"``)."""
+    option or key that states it (``"detector.anchor_sizes"``). ``unread``: what the source says of it in words that
+    could not be taken for a value."""
 
     what: str
     value: str
     stated_by: str
+    unread: str = ""
 
     def text(self) -> str:
         """As it stands on the card and in reports.
 
         >>> Assumption("mean/std", "ImageNet's", "detector.image_mean").text()
         "mean/std: ImageNet's"
+        >>> Assumption("input size", "320x320", "input_size", "args.img_size = 512").text()
+        'input size: 320x320, while the file has args.img_size = 512'
         """
-        return f"{self.what}: {self.value}"
+        return f"{self.what}: {self.value}{WHILE + self.unread if self.unread else ''}"
+
+
+WHILE = ", while the file has "
 
 
 def assumptions_on(card: ModelCard) -> tuple[Assumption, ...]:
@@ -40,12 +47,19 @@ def assumptions_on(card: ModelCard) -> tuple[Assumption, ...]:
     listed = card.provenance.get(ASSUMED_KEY)
     texts = [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
     parts = (text.partition(": ") for text in texts)
-    return tuple(Assumption(what, value, "when exporting the checkpoint") for what, _, value in parts)
+    return tuple(
+        Assumption(what, value.partition(WHILE)[0], "when exporting the checkpoint", value.partition(WHILE)[2])
+        for what, _, value in parts
+    )
 
 
 def assumption_note(assumed: Sequence[Assumption], *, confirmed_by: str | None = None) -> str:
     """One line for the report of an export. ``confirmed_by``: whose boxes agree with what was assumed."""
-    said = f"assumed, since nothing says: {'; '.join(entry.text() for entry in assumed)}."
+    unsaid = "; ".join(entry.text() for entry in assumed if not entry.unread)
+    unread = "; ".join(entry.text() for entry in assumed if entry.unread)
+    parts = [f"assumed, since nothing says: {unsaid}." if unsaid else ""]
+    parts.append(f"assumed, since what the file says is not understood: {unread}." if unread else "")
+    said = " ".join(part for part in parts if part)
     if confirmed_by is not None:
         return f"{said} Confirmed by the boxes of {confirmed_by}"
     if any(_is_setting(entry) for entry in assumed):

@@ -5,7 +5,6 @@ The same keys are read from a TOML file and from the command line; docs/checkpoi
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import difflib
 import json
@@ -18,16 +17,6 @@ from edgedet.errors import CheckpointError, UsageError
 
 SECTION = "detector"
 """Key of a checkpoint, and table of a TOML file, that holds the settings."""
-
-ARGUMENTS = ("hyper_parameters", "hparams", "config", "cfg", "args")
-"""Where training scripts keep what they were told, beside the tensors; Lightning's is ``hyper_parameters``."""
-
-TOGETHER = (
-    ("image_mean", "image_std"),
-    ("anchor_sizes", "anchor_ratios"),
-    ("default_box_ratios", "default_box_scales"),
-)
-"""Settings that say something only with one another."""
 
 Triple = tuple[float, float, float]
 Weights = tuple[float, float, float, float]
@@ -139,34 +128,6 @@ def section_of_checkpoint(content: Any, *, where: str) -> TrainingSettings:
             f"{where}: its {SECTION!r} section is a {type(values).__name__}, expected a dict of settings"
         )
     return read_settings(values, where=f"{where}, section {SECTION!r}")
-
-
-def arguments_of_checkpoint(content: Any, names: Sequence[str]) -> dict[str, TrainingSettings]:
-    """What a training script kept of its own arguments beside the tensors, where one has the name of a setting and
-    a value that can be meant: the key of :data:`ARGUMENTS` to what was found there. Only ``names`` are looked for.
-    """
-    found: dict[str, TrainingSettings] = {}
-    if not isinstance(content, Mapping):
-        return found
-    for key in ARGUMENTS:
-        values = content.get(key)
-        values = vars(values) if isinstance(values, argparse.Namespace) else values
-        if not isinstance(values, Mapping):
-            continue
-        for name in names:
-            try:
-                settings = read_settings({name: values.get(name)}, where=key)
-            except CheckpointError:
-                continue  # the name means something else there
-            if settings.stated():
-                found[key] = found.get(key, NOTHING_STATED).over(settings)
-        # Of those that belong together, some alone are neither training's nor the framework's.
-        kept = found.get(key, NOTHING_STATED)
-        for together in TOGETHER:
-            if any(getattr(kept, name) is None for name in together):
-                kept = dataclasses.replace(kept, **dict.fromkeys(together))
-        found[key] = kept
-    return {key: settings for key, settings in found.items() if settings.stated()}
 
 
 def read_toml(path: Path) -> TrainingSettings:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from edgedet.detections import Detections
+from edgedet.errors import ExportError
 from edgedet.export import parity
 from edgedet.export.families.architectures import build
 from edgedet.export.options import ExportOptions, ExportReport
@@ -132,3 +133,50 @@ def test_what_has_no_framework_says_so(tmp_path: Path) -> None:
 def test_a_figure_of_the_float_graph_says_so(tmp_path: Path) -> None:
     report = export_model(SSDLITE, tmp_path / "out.onnx", ExportOptions(precision="fp16"))
     assert "in fp32, before fp16" in said(report)
+
+
+def test_a_graph_of_another_detector_is_refused() -> None:
+    """Thirty pixels beside the framework's, on a trained detector: no rounding does that."""
+    ours = build_graph(SSDLITE, ExportOptions(conf=0.1, nms="runtime"), frame_size=None)
+
+    class Beside(Reference):
+        def __call__(self, frame: Any) -> Detections:
+            found = super().__call__(frame)
+            return Detections(
+                found.boxes + np.float32(30),
+                found.scores,
+                found.labels,
+                names=found.names,
+                frame_size=frame.shape[:2],
+            )
+
+    assert isinstance(ours.reference, Reference)
+    frames = [golden_frame(seed) for seed in parity.SCENES]
+    right = parity.measure(ours.model, ours.card, ours.reference, frames)
+    parity.require_agreement(right, ours.reference, frames, source=SSDLITE)
+    ours.reference.__class__ = Beside
+    wrong = parity.measure(ours.model, ours.card, ours.reference, frames)
+    with pytest.raises(
+        ExportError, match=r"0\.0% of \d+ are equal, where the framework gives 100\.0% of its own again"
+    ):
+        parity.require_agreement(wrong, ours.reference, frames, source=SSDLITE)
+
+
+def test_boxes_that_score_alike_are_chance_and_no_fault(tmp_path: Path) -> None:
+    """An untrained SSDLite: one score everywhere, and each library keeps the boxes that come first to it."""
+    torch.manual_seed(0)
+    arch = "ssdlite320_mobilenet_v3_large"
+    torch.save({"arch": arch, "state_dict": build(arch, 4).state_dict()}, tmp_path / "model.pt")
+    report = export_model(tmp_path / "model.pt", tmp_path / "out.onnx")
+    assert report.card.measured["parity"]["found"] < parity.DISAGREES
+    assert said(report).startswith("only ")
+
+
+def test_a_disturbed_module_is_as_before_afterwards() -> None:
+    reference = built().reference
+    assert isinstance(reference, Reference)
+    before = {name: value.clone() for name, value in reference.module.state_dict().items()}
+    with parity.disturbed(reference.module, 0):
+        changed = reference.module.state_dict()
+        assert any(not torch.equal(value, changed[name]) for name, value in before.items())
+    assert all(torch.equal(value, reference.module.state_dict()[name]) for name, value in before.items())

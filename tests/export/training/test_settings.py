@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from edgedet.errors import CheckpointError, UsageError
+from edgedet.export.training.arguments import arguments_of_checkpoint
 from edgedet.export.training.settings import (
     NOTHING_STATED,
     TrainingSettings,
-    arguments_of_checkpoint,
     beside,
     parse_settings,
     read_settings,
@@ -115,10 +115,10 @@ def test_arguments_of_training_scripts_are_read_where_they_have_a_settings_name(
     kept = argparse.Namespace(**values) if key == "args" else values
     found = arguments_of_checkpoint({key: kept}, ("min_size", "image_mean", "image_std", "box_weights"))
     expected = TrainingSettings(min_size=512, image_mean=(0.5, 0.5, 0.5), image_std=(1.0, 1.0, 1.0))
-    assert found == {key: expected}
-    assert arguments_of_checkpoint({key: {"min_size": -1}}, ("min_size",)) == {}
+    assert found.settings == {key: expected}
+    assert arguments_of_checkpoint({key: {"min_size": -1}}, ("min_size",)).settings == {}
     caffe = {"image_mean": [103.53, 116.28, 123.675], "image_std": [1, 1, 1]}
-    assert arguments_of_checkpoint({key: caffe}, ("image_mean", "image_std")) == {}
+    assert arguments_of_checkpoint({key: caffe}, ("image_mean", "image_std")).settings == {}
 
 
 def test_the_detector_section_is_checked() -> None:
