@@ -14,7 +14,8 @@ import onnx
 from edgedet.artifacts.card import ModelCard
 from edgedet.errors import CalibrationError
 from edgedet.machine.hardware import available_cores
-from edgedet.onnx_graph.network import Array, Layer, Network, prepare
+from edgedet.onnx_graph.network import Array, Layer, Network
+from edgedet.onnx_graph.preparing import prepare
 
 from .budget import Found, OverBudget, search
 from .cpu import Cpu

@@ -18,7 +18,8 @@ from edgedet.calibration.fitting import rough_fit
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
-from edgedet.onnx_graph.network import Network, prepare
+from edgedet.onnx_graph.network import Network
+from edgedet.onnx_graph.preparing import prepare
 
 FRAME = np.random.default_rng(5).normal(size=(1, 4, 16, 16)).astype(np.float32)
 
