@@ -9,7 +9,7 @@ import numpy as np
 from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
 
-LEAST_SCORE = 0.05
+MIN_SCORE = 0.05
 """Detections below this do not count on either side."""
 
 
@@ -22,7 +22,7 @@ def agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) 
     """
     earned = worth = 0.0
     for ours, theirs in zip(reference, candidate, strict=True):
-        first, second = ours[ours.scores >= LEAST_SCORE], theirs[theirs.scores >= LEAST_SCORE]
+        first, second = ours[ours.scores >= MIN_SCORE], theirs[theirs.scores >= MIN_SCORE]
         worth += float(first.scores.sum() + second.scores.sum())
         if len(first) and len(second):
             likeness = pairwise_iou(first.boxes, second.boxes)

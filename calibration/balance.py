@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper
 
-from edgedet.onnx_graph.insertion import insert
-from edgedet.onnx_graph.network import Array, Layer, Network
+from edgedet.onnx_graph.network import Array, Layer, Network, attributes
+from edgedet.onnx_graph.rewriting import insert
 
 from . import rounding
 from .executor import in_chunks, stream
@@ -95,8 +95,8 @@ def _groups(network: Network, layers: Sequence[Layer]) -> list[list[Layer]]:
 
 def _pointwise(network: Network, layer: Layer) -> bool:
     """Whether every output is made of all of one position's channels, never of padding."""
-    attributes = {a.name: helper.get_attribute_value(a) for a in network.nodes[layer.name].attribute}
-    padded = any(attributes.get("pads", [0])) or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+    settings = attributes(network.nodes[layer.name])
+    padded = any(settings.get("pads", [0])) or settings.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
     return not padded and list(network.constants[layer.weight].dims[2:]) == [1, 1]
 
 

@@ -9,16 +9,21 @@ activation function where ONNX Runtime folds it into the convolution (Relu, Clip
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
-from onnx import NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from edgedet.onnx_graph.network import Layer, Network
+from edgedet.onnx_graph.network import Array, Layer, Network
 
-from .dialect import Unit
+from .dialect import Build, Trial, Unit
+from .executor import Fusion
 from .fitting import Fit
 from .grid import Grid, GridKind, grid_for
+from .observe import Progress
 from .qdq import Writer
 from .regions import decoding
+from .speed import fastest, fastest_roughly
+from .stopwatch import wall_times
 
 FOLDED = ("Relu", "Clip")
 """Activations ONNX Runtime folds into an integer convolution, since clamping to 0..255 does their work."""
@@ -36,6 +41,8 @@ class Cpu:
 
     name = "cpu"
     kind: GridKind = "u8"
+    fusion: Fusion = "fused"
+    min_share = 0.0
 
     def __init__(self) -> None:
         self.weight_bits = usable_weight_bits()
@@ -75,6 +82,31 @@ class Cpu:
         ]
         return units, {}
 
+    def paying(
+        self,
+        network: Network,
+        units: Sequence[Unit],
+        frame: Array,
+        *,
+        cache: Path | None,
+        threads: int | None,
+        progress: Progress,
+    ) -> list[Unit]:
+        """Those that a race on this machine finds quicker in INT8."""
+        return fastest_roughly(self, network, units, frame, cache=cache, threads=threads, progress=progress)
+
+    def balance(
+        self,
+        network: Network,
+        layers: Sequence[Layer],
+        frames: Sequence[Array],
+        *,
+        threads: int | None,
+        progress: Progress,
+    ) -> dict[str, float]:
+        """None: a zero point does most of its work, and each product costs time."""
+        return {}
+
     def tensors(self, network: Network, units: Collection[Unit]) -> list[str]:
         """Inputs and outputs of every node."""
         names = (
@@ -112,6 +144,15 @@ class Cpu:
                     if name == tensor:
                         result.nodes[reader.name].input[index] = writer.activation(tensor, grids[tensor], unit)
         return writer.finish()
+
+    def still_paying(self, units: Sequence[Unit], build: Build, frame: Array, *, progress: Progress) -> list[Unit]:
+        """What the guard left may be pieces, each with a pair at either end; those too small to pay go."""
+        return fastest(units, build, frame, progress=progress)
+
+    def try_out(self, before: ModelProto, finished: ModelProto, frame: Array, *, threads: int | None) -> Trial:
+        """Race it against the float graph, as a user waits for them."""
+        times = wall_times({"fp32": before, "int8": finished}, frame, threads=threads)
+        return Trial(times["int8"] <= times["fp32"], times)
 
 
 def _activations(network: Network, node: NodeProto) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import overload
 
+import onnx
+
 from edgedet.artifacts.card import ModelCard
 from edgedet.datasets import Dataset
 from edgedet.errors import CalibrationError, SourceError
@@ -14,9 +16,9 @@ from edgedet.preprocess import Preprocessor
 
 from .pictures import Picture, Pictures, different, of_dataset
 
-MOST_IMAGES = 500
+MAX_IMAGES = 500
 """Of larger sets, so many images evenly spaced are used: ranges settle long before."""
-FEWEST_IMAGES = 2
+MIN_IMAGES = 2
 FEW_IMAGES = 16
 KEPT_BYTES = 512 * 2**20
 """Prepared frames are kept in memory up to here, and prepared anew at every pass beyond."""
@@ -40,9 +42,9 @@ class CalibrationFrames(Sequence[Array]):
         self._preprocess = Preprocessor(card.input, card.resize)
         self._batch = card.input.batch
         chosen = list(pictures.pictures)
-        if len(chosen) > MOST_IMAGES:
-            step = len(chosen) / MOST_IMAGES
-            chosen = [chosen[int(i * step)] for i in range(MOST_IMAGES)]
+        if len(chosen) > MAX_IMAGES:
+            step = len(chosen) / MAX_IMAGES
+            chosen = [chosen[int(i * step)] for i in range(MAX_IMAGES)]
         self._pictures: list[Picture] = []
         self._kept: dict[int, Array] = {}
         self._bytes = 0
@@ -68,14 +70,14 @@ class CalibrationFrames(Sequence[Array]):
 
     def _check(self, source: str, seen: int, card: ModelCard) -> None:
         count = len(self._pictures)
-        if count < FEWEST_IMAGES:
+        if count < MIN_IMAGES:
             left_out = f"; {self.warnings[-1]}" if self.warnings and not count else ""
             raise CalibrationError(
                 f"{source} has {count} usable calibration image{'s' * (count != 1)}: ranges taken from a "
                 f"single image clip every other one; give at least {FEW_IMAGES}, better 100 or more, like those "
                 f"the device will see{left_out}"
             )
-        if seen < FEWEST_IMAGES:
+        if seen < MIN_IMAGES:
             raise CalibrationError(
                 f"{source}: the calibration images are all one picture; give different ones, like those "
                 "the device will see"
@@ -132,3 +134,24 @@ class CalibrationFrames(Sequence[Array]):
                 raise CalibrationError(f"a calibration image can no longer be read: {error}") from error
             self._preprocess.prepare(frame, slot)
         return self._preprocess.tensor.copy()
+
+
+def check_frames(model: onnx.ModelProto, frames: Sequence[Array]) -> None:
+    """Compare the first frame with the graph's input.
+
+    Raises:
+        CalibrationError: no frames, or shape or dtype differ.
+    """
+    if not len(frames):
+        raise CalibrationError("no calibration frames; give images like those the device will see")
+    constants = {constant.name for constant in model.graph.initializer}
+    value = next(value for value in model.graph.input if value.name not in constants)
+    shape = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    first = frames[0]
+    agrees = len(shape) == first.ndim and all(s in (0, n) for s, n in zip(shape, first.shape, strict=True))
+    if not agrees or first.dtype != dtype:
+        raise CalibrationError(
+            f"calibration frames are {first.dtype} {list(first.shape)}, the graph takes {dtype} {list(shape)}; "
+            "prepare them with the model card's own pre-processing"
+        )

@@ -1,15 +1,20 @@
-"""What the two dialects have in common: units that are INT8 or not, and a way to write them into a graph."""
+"""The contract of a dialect: what INT8 is for one kind of runtime, and every step that differs between two."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
-from edgedet.onnx_graph.network import Layer, Network
+import onnx
 
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from .executor import Fusion
 from .fitting import Fit
 from .grid import GridKind
+from .observe import Progress
 from .qdq import Writer
 
 LayerChoice = Literal["dense", "all"]
@@ -34,12 +39,34 @@ class Unit:
         return sum(layer.multiply_adds for layer in self.layers)
 
 
+Build = Callable[[Sequence[Unit]], onnx.ModelProto]
+"""Makes the finished graph with the given units in INT8."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of a finished graph on its target, as far as this machine can tell.
+
+    Attributes:
+        pays: False where the float graph is the better one to ship.
+        latency_ms: milliseconds per run of the float graph (``fp32``) and the finished one (``int8``); None
+            where this machine is not the target.
+    """
+
+    pays: bool = True
+    latency_ms: dict[str, float] | None = None
+
+
 class Dialect(Protocol):
-    """How INT8 is written for one kind of runtime."""
+    """How INT8 is written for one kind of runtime, in the order in which a quantisation asks."""
 
     name: str
     kind: GridKind
     weight_bits: int
+    fusion: Fusion
+    """How ONNX Runtime has to run a finished graph to compute what the target computes."""
+    min_share: float
+    """Share of the multiply-adds that a graph must have in INT8 to be what was asked for."""
 
     def adapt(self, network: Network) -> Network:
         """Rewrite operators the runtime would only run in float; the result computes the same."""
@@ -47,8 +74,61 @@ class Dialect(Protocol):
     def units(self, network: Network, layers: Sequence[Layer]) -> tuple[list[Unit], dict[str, str]]:
         """Units worth quantising, and the layers that are not, by name, with the reason."""
 
+    def paying(
+        self,
+        network: Network,
+        units: Sequence[Unit],
+        frame: Array,
+        *,
+        cache: Path | None,
+        threads: int | None,
+        progress: Progress,
+    ) -> list[Unit]:
+        """The units that gain time, told before anything is fitted, which takes minutes.
+
+        Args:
+            network: the adapted float graph.
+            units: those to choose from.
+            frame: one prepared input of the graph.
+            cache: folder for what was measured; None keeps nothing.
+            threads: of a run; None takes every core.
+            progress: called with (what, done, of).
+        """
+
+    def balance(
+        self,
+        network: Network,
+        layers: Sequence[Layer],
+        frames: Sequence[Array],
+        *,
+        threads: int | None,
+        progress: Progress,
+    ) -> dict[str, float]:
+        """Balance channels in place (:mod:`edgedet.calibration.balance`) where the dialect has a use for it.
+
+        Returns:
+            The factor that remains of the error variance, by layer; empty where nothing was changed.
+        """
+
     def tensors(self, network: Network, units: Collection[Unit]) -> list[str]:
         """Activations that need a grid when ``units`` are INT8."""
 
     def place(self, network: Network, fit: Fit, units: Collection[Unit], writer: Writer) -> Network:
         """Write ``units`` in INT8 into the writer's network (a copy of ``network``) and return it."""
+
+    def still_paying(self, units: Sequence[Unit], build: Build, frame: Array, *, progress: Progress) -> list[Unit]:
+        """Those of ``units`` that gain time now that the guard has given others back."""
+
+    def try_out(
+        self,
+        before: onnx.ModelProto,
+        finished: onnx.ModelProto,
+        frame: Array,
+        *,
+        threads: int | None,
+    ) -> Trial:
+        """Hold a finished graph to what its target asks for; ``before``: the float graph.
+
+        Raises:
+            ExportError: the target would not run it as meant (a defect of edgedet).
+        """

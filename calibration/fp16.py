@@ -16,8 +16,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.onnx_graph.insertion import insert
-from edgedet.onnx_graph.network import WEIGHTED, Array, Network, prepare
+from edgedet.onnx_graph.network import WEIGHTED, Array, Network
+from edgedet.onnx_graph.preparing import prepare
+from edgedet.onnx_graph.rewriting import insert
 
 from .observe import Progress, observe, silent
 from .regions import decoding

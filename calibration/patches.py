@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import helper
+from onnx import NodeProto
 
-from edgedet.onnx_graph.network import Array, Layer, Network
+from edgedet.onnx_graph.network import Array, Layer, Network, attributes
 
 from .executor import in_chunks, stream
 
@@ -130,14 +130,14 @@ def _sample(network: Network, layer: Layer, value: Array, count: int, rng: np.ra
 
 
 def convolution_geometry(
-    node: object, kernel: Sequence[int], size: Sequence[int]
+    node: NodeProto, kernel: Sequence[int], size: Sequence[int]
 ) -> tuple[list[int], list[int], list[int]]:
     """Strides, dilations and pads (top, left, bottom, right) of a 2-D Conv node, ``auto_pad`` resolved."""
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}  # type: ignore[attr-defined]
-    stride = list(attributes.get("strides", [1, 1]))
-    dilation = list(attributes.get("dilations", [1, 1]))
-    pads = list(attributes.get("pads", [0, 0, 0, 0]))
-    auto = attributes.get("auto_pad", b"NOTSET").decode()
+    settings = attributes(node)
+    stride = list(settings.get("strides", [1, 1]))
+    dilation = list(settings.get("dilations", [1, 1]))
+    pads = list(settings.get("pads", [0, 0, 0, 0]))
+    auto = settings.get("auto_pad", b"NOTSET").decode()
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         for i in range(2):
             wanted = max(

@@ -17,7 +17,7 @@ from edgedet.pictures.image_file import read_image
 from edgedet.pictures.image_size import read_image_size
 from edgedet.pictures.sources import is_dataset_name, open_source
 
-MOST_FRAMES = 500
+MAX_FRAMES = 500
 """Of a video, so many at most are kept."""
 KEPT_BYTES = 512 * 2**20
 """Frames of a video are kept decoded, up to here: they cannot be gone back to."""
@@ -106,7 +106,7 @@ def _evenly(frames: Iterable[Frame]) -> tuple[list[Picture], int]:
     """In one pass, without believing what a video says of its length."""
     taken: list[Picture] = []
     step = 1
-    room = MOST_FRAMES
+    room = MAX_FRAMES
     for number, frame in enumerate(frames):
         if number % step:
             continue

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from edgedet.onnx_graph.insertion import insert
 from edgedet.onnx_graph.network import Array, Layer, Network
+from edgedet.onnx_graph.rewriting import insert
 
 from .fitting import FittedLayer
 from .grid import Grid

@@ -158,7 +158,12 @@ class Quantisation:
 
     def figure_of(self, model: onnx.ModelProto) -> float | None:
         """The judge's figure of a finished graph, in the arithmetic of its target."""
-        return self.judge(self.runner(model, "fused" if self.dialect.name == "cpu" else "separate"))
+        return self.judge(self.runner(model, self.dialect.fusion))
+
+    def share(self, units: Collection[Unit]) -> float:
+        """Share of the multiply-adds of all layers that ``units`` perform."""
+        total = sum(layer.multiply_adds for layer in self.layers)
+        return sum(unit.multiply_adds for unit in units) / max(total, 1)
 
 
 def spread(count: int, wanted: int) -> list[int]:

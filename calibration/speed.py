@@ -2,25 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import onnx
 
-from edgedet.onnx_graph.network import Array
+from edgedet.machine.hardware import describe_machine
+from edgedet.onnx_graph.network import Array, Network
 
-from .dialect import Unit
+from .dialect import Build, Dialect, Unit
+from .fitting import rough_fit
+from .ledger import Ledger, digest_of
 from .observe import Progress, silent
-from .stopwatch import cpu_times
+from .qdq import Writer
+from .stopwatch import cpu_times, wall_times
 
 SEGMENTS = 6
 """Runs of consecutive units that are tried in float; INT8 pays in stretches, since every border costs a pair."""
-WORTH = 0.985
+MAX_TIME_SHARE = 0.985
 """A change must save 1.5 %, or noise would decide."""
+MAX_ROUGH_TIME_SHARE = 0.95
+"""Share of fp32's time from which INT8 is not worth its loss of accuracy, nor the search for it."""
+
+
+def fastest_roughly(
+    dialect: Dialect,
+    network: Network,
+    units: Sequence[Unit],
+    frame: Array,
+    *,
+    cache: Path | None,
+    threads: int | None,
+    progress: Progress,
+) -> list[Unit]:
+    """The units that are quicker in INT8 on this machine, found on a roughly fitted graph.
+
+    What the race came to is kept in ``cache``, for this graph and this CPU.
+    """
+    layers = [layer for unit in units for layer in unit.layers]
+    tensors = dialect.tensors(network, units)
+
+    def race() -> list[str]:
+        rough = rough_fit(network, frame, layers, tensors, kind=dialect.kind, weight_bits=dialect.weight_bits)
+
+        def build(some: Sequence[Unit]) -> onnx.ModelProto:
+            return dialect.place(network, rough, some, Writer(network.copy())).model
+
+        chosen = fastest(units, build, frame, progress=progress)
+        if chosen:
+            # CPU time told them apart; what a user waits for is on all cores.
+            times = wall_times({"fp32": network.model, "int8": build(chosen)}, frame, threads=threads)
+            if times["int8"] > MAX_ROUGH_TIME_SHARE * times["fp32"]:
+                chosen = []
+        return [unit.name for unit in chosen]
+
+    graph = network.graph.SerializeToString(deterministic=True)
+    machine = asdict(describe_machine().cpu)
+    ledger = Ledger(cache, digest_of("race", graph, dialect.name, dialect.weight_bits, machine))
+    names = set(ledger.figure("paying units", race))
+    return [unit for unit in units if unit.name in names]
 
 
 def fastest(
     units: Sequence[Unit],
-    build: Callable[[Sequence[Unit]], onnx.ModelProto],
+    build: Build,
     frame: Array,
     *,
     progress: Progress = silent,
@@ -41,7 +87,7 @@ def fastest(
         distinct.setdefault(tuple(unit.name for unit in plan), name)
     times = cpu_times({name: build(plans[name]) for name in distinct.values()}, frame)
     progress("speed", 1, SEGMENTS + 1)
-    best = min(times, key=lambda name: times[name] if name != "float" else times[name] * WORTH)
+    best = min(times, key=lambda name: times[name] if name != "float" else times[name] * MAX_TIME_SHARE)
     chosen, time_of_chosen = plans[best], times[best]
     if not chosen:
         return []
@@ -49,10 +95,10 @@ def fastest(
         rest = [unit for unit in chosen if unit not in segment]
         if rest:
             pair = cpu_times({"with": build(chosen), "without": build(rest)}, frame)
-            if pair["without"] < WORTH * pair["with"]:
+            if pair["without"] < MAX_TIME_SHARE * pair["with"]:
                 chosen, time_of_chosen = rest, pair["without"]
         progress("speed", index + 2, SEGMENTS + 1)
-    return chosen if time_of_chosen < WORTH * times["float"] else []
+    return chosen if time_of_chosen < MAX_TIME_SHARE * times["float"] else []
 
 
 def segments(units: Sequence[Unit]) -> list[list[Unit]]:

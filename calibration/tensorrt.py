@@ -9,12 +9,19 @@ output is not; graph outputs are never quantised. :mod:`edgedet.calibration.rule
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
-from edgedet.onnx_graph.network import Layer, Network
+from onnx import ModelProto
 
-from .dialect import LayerChoice, Unit
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from . import rules
+from .balance import balance
+from .dialect import Build, LayerChoice, Trial, Unit
+from .executor import Fusion
 from .fitting import Fit
 from .grid import GridKind
+from .observe import Progress
 from .qdq import Writer
 
 TOO_SMALL = 5e-4
@@ -27,6 +34,8 @@ class TensorRT:
     name = "tensorrt"
     kind: GridKind = "s8"
     weight_bits = 8
+    fusion: Fusion = "separate"
+    min_share = 0.5
 
     def __init__(self, layers: LayerChoice = "dense") -> None:
         self._layers = layers
@@ -52,6 +61,34 @@ class TensorRT:
                 units.append(Unit(layer.name, (layer,), (layer.name,), share))
         return units, left
 
+    def paying(
+        self,
+        network: Network,
+        units: Sequence[Unit],
+        frame: Array,
+        *,
+        cache: Path | None,
+        threads: int | None,
+        progress: Progress,
+    ) -> list[Unit]:
+        """All of them: the target is another machine, and :meth:`units` has left out what gains nothing."""
+        return list(units)
+
+    def balance(
+        self,
+        network: Network,
+        layers: Sequence[Layer],
+        frames: Sequence[Array],
+        *,
+        threads: int | None,
+        progress: Progress,
+    ) -> dict[str, float]:
+        """Where every layer is to be INT8: depthwise ones lose most to one scale for all channels."""
+        if self._layers != "all":
+            return {}
+        progress("balancing channels", 0, 0)
+        return balance(network, layers, frames, threads=threads)
+
     def tensors(self, network: Network, units: Collection[Unit]) -> list[str]:
         """Inputs of the layers, and the other side of Adds behind them."""
         layers = [layer for unit in units for layer in unit.layers]
@@ -72,6 +109,15 @@ class TensorRT:
                 if operand == tensor:
                     node.input[index] = writer.activation(tensor, fit.grids[tensor], convolution)
         return writer.finish()
+
+    def still_paying(self, units: Sequence[Unit], build: Build, frame: Array, *, progress: Progress) -> list[Unit]:
+        """All of them: the target is another machine."""
+        return list(units)
+
+    def try_out(self, before: ModelProto, finished: ModelProto, frame: Array, *, threads: int | None) -> Trial:
+        """Check every rule of TensorRT's; how fast it is only the target can tell."""
+        rules.check(finished)
+        return Trial()
 
 
 def residual_adds(network: Network, layers: Collection[Layer]) -> dict[str, tuple[str, str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
+
+from edgedet.onnx_graph.network import Network
 
 UNFOLDED = ("QuantizeLinear", "DequantizeLinear")
 SHAPE_READERS = ("Shape", "Size")
@@ -31,16 +31,13 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     graph = model.graph
     _sort_nodes(graph)
-    _constants_to_initializers(graph)
-    constants = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in constants]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    _remove_identities(graph)
+    constants_to_initializers(graph)
+    unlist_constants(graph)
+    remove_identities(model)
     while _fold_constants(model):
         pass
     if _idle_resizes_to_identities(model):
-        _remove_identities(graph)
+        remove_identities(model)
     _share_constants(graph)
     _remove_dead(graph)
     return model
@@ -77,7 +74,16 @@ def _reads(node: onnx.NodeProto) -> list[str]:
     return names
 
 
-def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+def unlist_constants(graph: onnx.GraphProto) -> None:
+    """Take initialisers off the list of inputs, where exporters up to opset 11 put them."""
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    del graph.input[:]
+    graph.input.extend(inputs)
+
+
+def constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Turn ``Constant`` nodes that hold a tensor into initialisers."""
     kept = []
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -91,12 +97,10 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
-def _remove_identities(graph: onnx.GraphProto) -> None:
-    outputs = {value.name for value in graph.output}
-    inputs = {value.name for value in graph.input}
-    constants = {tensor.name for tensor in graph.initializer}
-    producer = {name: node for node in graph.node for name in node.output}
-    uses = Counter(name for node in graph.node for name in node.input)
+def remove_identities(model: onnx.ModelProto) -> None:
+    """Turn identities and dropouts into wires; those between an input or a constant and a graph output stay."""
+    graph, network = model.graph, Network(model)
+    outputs, fixed = set(network.outputs), {*network.outputs, *network.inputs, *network.constants}
     source: dict[str, str] = {}
 
     def resolve(name: str) -> str:
@@ -112,8 +116,8 @@ def _remove_identities(graph: onnx.GraphProto) -> None:
                 source[result] = origin
                 continue
             # An identity that names a graph output: let the producer write under that name instead.
-            maker = producer.get(origin)
-            if maker is not None and origin not in outputs | inputs | constants and uses[node.input[0]] == 1:
+            maker = network.producer.get(origin)
+            if maker is not None and origin not in fixed and len(network.consumers[node.input[0]]) == 1:
                 for index, name in enumerate(maker.output):
                     if name == origin:
                         maker.output[index] = result

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-Array = NDArray[Any]
+from edgedet.onnx_graph.network import Array, Network
 
 
-def fold_batch_norm(graph: onnx.GraphProto) -> None:
-    """Remove every inference-time BatchNormalization with constant statistics from ``graph``, in place.
+def fold_batch_norm(model: onnx.ModelProto) -> None:
+    """Remove every inference-time BatchNormalization with constant statistics from ``model``, in place.
 
     Behind a convolution that nothing else reads it is folded into weights and bias; elsewhere it becomes the
     multiplication and addition that it is.
     """
-    constants = {constant.name: constant for constant in graph.initializer}
-    producer = {name: node for node in graph.node for name in node.output}
-    uses: dict[str, int] = {output.name: 1 for output in graph.output}
-    for node in graph.node:
-        for name in node.input:
-            uses[name] = uses.get(name, 0) + 1
+    graph, network = model.graph, Network(model)
+    constants, producer = network.constants, network.producer
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type != "BatchNormalization" or any(name not in constants for name in node.input[1:5]):
@@ -31,7 +24,7 @@ def fold_batch_norm(graph: onnx.GraphProto) -> None:
             continue
         factor, offset = _line(node, [numpy_helper.to_array(constants[name]) for name in node.input[1:5]])
         before = producer.get(node.input[0])
-        if before is not None and uses[node.input[0]] == 1 and _foldable(before, constants):
+        if before is not None and network.only_reader(node.input[0]) is not None and _foldable(before, constants):
             _into_convolution(graph, before, constants, factor, offset)
             before.output[0] = node.output[0]
             producer[node.output[0]] = before

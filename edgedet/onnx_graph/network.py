@@ -1,27 +1,24 @@
-"""A float graph opened for quantisation: cleaned, indexed, and measured in multiply-adds."""
+"""A graph with its index: who makes a tensor, who reads it, what is constant, and which layers have weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgedet.errors import ArtifactError
-from edgedet.onnx_graph.folding import fold_batch_norm
-
 Array = NDArray[Any]
-
-MINIMUM_OPSET = 13
-"""Per-channel QuantizeLinear and DequantizeLinear begin here."""
-QDQ_OPSET = 19
-"""Quantised graphs are raised to this opset: from here on scales may be float16 too."""
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 WEIGHTED = (*CONVOLUTIONS, "Gemm", "MatMul")
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attributes as Python values: int, float, bytes, lists of them, tensors, graphs."""
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,18 @@ class Layer:
 
 
 class Network:
-    """A graph with unique node names, its constants as arrays, and indexes from tensors to nodes.
+    """A graph and the indexes from tensors to nodes, by name.
 
     The indexes describe the graph as it was when :meth:`refresh` last ran; call it after edits.
+
+    Attributes:
+        model: the graph itself, changed in place by those who rewrite it.
+        nodes: by name; of several with one name (:func:`edgedet.onnx_graph.preparing.prepare` makes them unique),
+            the last.
+        producer: the node that makes a tensor; not of graph inputs and constants.
+        consumers: the nodes that read a tensor, each once, in order; not those inside branches and loops.
+        constants: the initialisers.
+        inputs, outputs: names of the graph's own, in order.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -76,6 +82,11 @@ class Network:
         self.constants: dict[str, onnx.TensorProto] = {c.name: c for c in self.graph.initializer}
         self.outputs = [o.name for o in self.graph.output]
         self.inputs = [i.name for i in self.graph.input]
+
+    def only_reader(self, tensor: str) -> onnx.NodeProto | None:
+        """The one node that reads ``tensor``; None where several do, none does, or the graph gives it out."""
+        readers = self.consumers.get(tensor, [])
+        return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
 
     def constant(self, name: str) -> Array:
         """The value of a constant tensor."""
@@ -120,15 +131,13 @@ class Network:
             return None
         if len(weight.dims) != (2 if node.op_type in ("Gemm", "MatMul") else 4):
             return None
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        settings = attributes(node)
         if node.op_type == "Gemm" and (
-            attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0
+            settings.get("transA", 0) or settings.get("alpha", 1.0) != 1.0 or settings.get("beta", 1.0) != 1.0
         ):
             return None
-        group = int(attributes.get("group", 1))
-        axis = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}.get(
-            node.op_type, 0 if attributes.get("transB", 0) else 1
-        )
+        group = int(settings.get("group", 1))
+        axis = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}.get(node.op_type, 0 if settings.get("transB", 0) else 1)
         out = shapes.get(node.output[0], ())
         positions = int(
             np.prod(shapes.get(node.input[0], ()) if node.op_type == "ConvTranspose" else out, dtype=np.int64)
@@ -153,91 +162,3 @@ class Network:
         duplicate = onnx.ModelProto()
         duplicate.CopyFrom(self.model)
         return Network(duplicate)
-
-
-def prepare(model: onnx.ModelProto, *, quantised: Literal["refuse", "allow"] = "refuse") -> Network:
-    """Clean a float graph for quantisation; the argument is left untouched.
-
-    Constants leave the list of inputs (opset 11 exporters put them there), ``Constant`` and ``Identity`` nodes
-    become plain constants and wires, BatchNormalization is folded away, nodes get unique names. The operator set
-    is raised to ``QDQ_OPSET`` where the converter manages it and never left below ``MINIMUM_OPSET``.
-
-    Raises:
-        ArtifactError: already quantised, or of an operator set that cannot be raised far enough.
-    """
-    duplicate = onnx.ModelProto()
-    duplicate.CopyFrom(model)
-    graph = duplicate.graph
-    if quantised == "refuse" and any(
-        node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv") for node in graph.node
-    ):
-        raise ArtifactError(
-            "the graph is already quantised; calibration starts from a float graph: export it again"
-        )
-    constants = {c.name for c in graph.initializer}
-    inputs = [i for i in graph.input if i.name not in constants]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    _inline(graph)
-    fold_batch_norm(graph)
-    _name_nodes(graph)
-    version = next((o.version for o in duplicate.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if version < QDQ_OPSET:
-        duplicate = _raise_opset(duplicate, version)
-        _inline(duplicate.graph)
-        _name_nodes(duplicate.graph)
-    return Network(duplicate)
-
-
-def _raise_opset(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
-    metadata = list(model.metadata_props)
-    failure: Exception | None = None
-    for target in (QDQ_OPSET, 17, MINIMUM_OPSET):
-        if version >= target:
-            return model
-        try:
-            raised: onnx.ModelProto = onnx.version_converter.convert_version(model, target)
-            onnx.checker.check_model(raised)
-        except Exception as error:
-            failure = error
-            continue
-        if not raised.metadata_props:
-            raised.metadata_props.extend(metadata)
-        return raised
-    raise ArtifactError(
-        f"the graph uses opset {version}; INT8 needs {MINIMUM_OPSET} or later and raising it failed ({failure}); "
-        "export it again with a newer opset"
-    )
-
-
-def _inline(graph: onnx.GraphProto) -> None:
-    """Turn ``Constant`` nodes into initialisers and remove ``Identity`` wires (kept where they name an output)."""
-    outputs = {o.name for o in graph.output}
-    renamed: dict[str, str] = {}
-    kept = []
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name in renamed:
-                node.input[index] = renamed[name]
-        if node.op_type == "Constant" and node.output[0] not in outputs and node.attribute[0].name == "value":
-            tensor = graph.initializer.add()
-            tensor.CopyFrom(node.attribute[0].t)
-            tensor.name = node.output[0]
-        elif node.op_type == "Identity" and node.output[0] not in outputs:
-            renamed[node.output[0]] = node.input[0]
-        else:
-            kept.append(node)
-    del graph.node[:]
-    graph.node.extend(kept)
-
-
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    taken: set[str] = set()
-    for node in graph.node:
-        name = stem = node.name or f"{node.op_type}_{node.output[0]}"
-        count = 1
-        while name in taken:
-            count += 1
-            name = f"{stem}_{count}"
-        node.name = name
-        taken.add(name)

@@ -7,7 +7,7 @@ equivalents.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,30 @@ NESTED_BODIES = 8
 def opset_of(model: onnx.ModelProto) -> int:
     """Version of the main operator set, 0 where none is named."""
     return next((int(entry.version) for entry in model.opset_import if entry.domain in MAIN), 0)
+
+
+class UnraisableError(Exception):
+    """onnx's converter cannot bring a graph to any opset that would do; the message is its own."""
+
+
+def raise_opset(model: onnx.ModelProto, targets: Sequence[int]) -> onnx.ModelProto:
+    """``model`` in the first of ``targets`` that onnx's converter manages, metadata kept.
+
+    Raises:
+        UnraisableError: in none of them.
+    """
+    failure: Exception | None = None
+    for target in targets:
+        try:
+            raised: onnx.ModelProto = onnx.version_converter.convert_version(model, target)
+            onnx.checker.check_model(raised)
+        except Exception as error:  # the converter raises bare RuntimeErrors and its own ConvertError
+            failure = error
+            continue
+        if not raised.metadata_props:
+            raised.metadata_props.extend(model.metadata_props)
+        return raised
+    raise UnraisableError(str(failure)) from failure
 
 
 def to_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

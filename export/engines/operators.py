@@ -13,6 +13,8 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from edgedet.errors import ArtifactError
+from edgedet.onnx_graph.network import Network
+from edgedet.onnx_graph.opset import opset_of
 
 from .operator_limits import (
     DATA_DEPENDENT,
@@ -96,28 +98,17 @@ def require_parsable(model: onnx.ModelProto, versions: Iterable[str] = tuple(VER
 def _inspect(model: onnx.ModelProto, facts: GraphFacts, version: ParserVersion) -> Iterator[tuple[str, str, str]]:
     if not version.first_opset <= facts.opset <= version.last_opset:
         yield "graph", "opset", f"{facts.opset}, expected {version.first_opset} to {version.last_opset}"
-    constants = {tensor.name for tensor in model.graph.initializer}
-    for value in model.graph.input:
-        if value.name not in constants and not _static(facts.shapes.get(value.name)):
-            yield value.name, "input", "a dynamic shape; engines of edgedet have fixed ones: export it again"
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    inputs = {value.name for value in model.graph.input}
+    network = Network(model)
+    for name in network.inputs:
+        if name not in network.constants and not _static(facts.shapes.get(name)):
+            yield name, "input", "a dynamic shape; engines of edgedet have fixed ones: export it again"
     for node in model.graph.node:
         name = node.name or (node.output[0] if node.output else "")
-        for reason in _node(node, facts, version, inputs, readers):
+        for reason in _node(node, facts, version, network):
             yield name, node.op_type, reason
 
 
-def _node(
-    node: onnx.NodeProto,
-    facts: GraphFacts,
-    version: ParserVersion,
-    inputs: set[str],
-    readers: dict[str, list[onnx.NodeProto]],
-) -> Iterator[str]:
+def _node(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion, network: Network) -> Iterator[str]:
     if node.op_type in DATA_DEPENDENT:
         yield DATA_DEPENDENT[node.op_type]
         return
@@ -127,7 +118,7 @@ def _node(
             f"; {UNSUPPORTED[node.op_type]}" if node.op_type in UNSUPPORTED else ""
         )
         return
-    yield from _types(node, facts, inputs, readers)
+    yield from _types(node, facts, network)
     for name in node.output:
         shape = facts.shapes.get(name)
         # Only where it begins: everything behind has no fixed shape either.
@@ -140,9 +131,7 @@ def _node(
         yield from LIMITS[node.op_type](node, facts, version)
 
 
-def _types(
-    node: onnx.NodeProto, facts: GraphFacts, inputs: set[str], readers: dict[str, list[onnx.NodeProto]]
-) -> Iterator[str]:
+def _types(node: onnx.NodeProto, facts: GraphFacts, network: Network) -> Iterator[str]:
     """uint8 exists at the network's edge only: an input read by Cast, or an output written by one."""
     allowed = OPERATORS[node.op_type]
     unlike = NOT_CHECKED.get(node.op_type, frozenset())
@@ -150,12 +139,12 @@ def _types(
         kind = facts.types.get(name)
         if not name or kind is None or index in unlike or kind in allowed:
             continue
-        if node.op_type == "Cast" and kind == TensorProto.UINT8 and name in inputs:
+        if node.op_type == "Cast" and kind == TensorProto.UINT8 and name in network.inputs:
             continue
         yield f"{name} is {_type_name(kind)}, expected {', '.join(sorted(map(_type_name, allowed)))}"
     if node.op_type == "Cast":
         kind = facts.types.get(node.output[0], TensorProto.UNDEFINED)
-        if kind == TensorProto.UINT8 and not readers.get(node.output[0]):
+        if kind == TensorProto.UINT8 and not network.consumers.get(node.output[0]):
             return
         if kind not in allowed:
             yield f"casts to {_type_name(kind)}, expected {', '.join(sorted(map(_type_name, allowed)))}"
@@ -182,8 +171,7 @@ def _facts(model: onnx.ModelProto) -> GraphFacts:
         types[tensor.name] = tensor.data_type
         shapes[tensor.name] = tuple(tensor.dims)
         constants[tensor.name] = numpy_helper.to_array(tensor)
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    return GraphFacts(types, shapes, constants, opset)
+    return GraphFacts(types, shapes, constants, opset_of(model))
 
 
 def _static(shape: tuple[int | None, ...] | None) -> bool:

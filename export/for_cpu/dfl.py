@@ -17,27 +17,20 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgedet.onnx_graph.network import Network, attributes
 from edgedet.onnx_graph.rewriting import with_nodes
 
 
 def shorten_distributions(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace the decoding of box distributions in place; graphs without one stay as they are."""
-    graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    producer = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    for value in graph.output:
-        readers.setdefault(value.name, []).append(onnx.NodeProto())
+    graph, network = model.graph, Network(model)
     nodes = {node.output[0]: [node] for node in graph.node}
     for softmax in graph.node:
-        chain = _chain(softmax, producer, readers)
+        chain = _chain(softmax, network)
         if chain is None:
             continue
         moved, mean = chain
-        weight = numpy_helper.to_array(constants[mean.input[1]]) if mean.input[1] in constants else np.zeros(0)
+        weight = network.constant(mean.input[1]) if mean.input[1] in network.constants else np.zeros(0)
         if weight.shape[:1] != (1,) or weight.shape[2:] != (1, 1) or len(mean.input) > 2:
             continue
         replacement, initializers = _products(moved.input[0], mean, weight.reshape(-1))
@@ -48,22 +41,19 @@ def shorten_distributions(model: onnx.ModelProto) -> onnx.ModelProto:
     return with_nodes(model, [node for group in nodes.values() for node in group])
 
 
-def _chain(
-    softmax: onnx.NodeProto, producer: dict[str, onnx.NodeProto], readers: dict[str, list[onnx.NodeProto]]
-) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
+def _chain(softmax: onnx.NodeProto, network: Network) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
     """The transposition before and the convolution after a softmax over bins, where that is what they are."""
-    if softmax.op_type != "Softmax" or _attributes(softmax).get("axis", -1) != 1:
+    if softmax.op_type != "Softmax" or attributes(softmax).get("axis", -1) != 1:
         return None
-    moved = producer.get(softmax.input[0])
-    after = readers.get(softmax.output[0], [])
-    if moved is None or moved.op_type != "Transpose" or list(_attributes(moved).get("perm", [])) != [0, 2, 1, 3]:
+    moved, mean = network.producer.get(softmax.input[0]), network.only_reader(softmax.output[0])
+    if moved is None or moved.op_type != "Transpose" or list(attributes(moved).get("perm", [])) != [0, 2, 1, 3]:
         return None
-    if len(readers[moved.output[0]]) != 1 or len(after) != 1 or after[0].op_type != "Conv":
+    if network.only_reader(softmax.input[0]) is None or mean is None or mean.op_type != "Conv":
         return None
-    settings = _attributes(after[0])
+    settings = attributes(mean)
     if set(settings.get("strides", [1])) != {1} or set(settings.get("pads", [0])) != {0}:
         return None
-    return moved, after[0]
+    return moved, mean
 
 
 def _products(
@@ -78,9 +68,9 @@ def _products(
     ]
     halves = [f"{prefix}/up", f"{prefix}/down"]
 
-    def op(op_type: str, *inputs: str, step: str, to: Sequence[str] = (), **attributes: Any) -> onnx.NodeProto:
+    def op(op_type: str, *inputs: str, step: str, to: Sequence[str] = (), **settings: Any) -> onnx.NodeProto:
         name = f"{prefix}/{step}"
-        return helper.make_node(op_type, list(inputs), list(to) or [name], name=name, **attributes)
+        return helper.make_node(op_type, list(inputs), list(to) or [name], name=name, **settings)
 
     return [
         op("ReduceMax", bins, step="largest", axes=[2], keepdims=1),
@@ -91,7 +81,3 @@ def _products(
         op("Div", *halves, step="mean"),
         op("Transpose", f"{prefix}/mean", step="sides", to=mean.output, perm=[0, 2, 1, 3]),
     ], constants
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

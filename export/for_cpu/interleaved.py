@@ -10,13 +10,12 @@ keep them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgedet.onnx_graph.network import Array, Network, attributes
 from edgedet.onnx_graph.rewriting import with_nodes
 
 COLOURS = 3
@@ -24,8 +23,6 @@ PLANES, ROWS = "input/nchw", "input/interleaved"
 """The node that makes colour planes of the image, and the one that takes its place."""
 MARK = "/interleaved"
 """Constants of theirs have this behind their name."""
-
-Array = NDArray[Any]
 
 
 def read_interleaved(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -81,38 +78,31 @@ def _shape(model: onnx.ModelProto, name: str) -> tuple[int, ...]:
 
 def _path(model: onnx.ModelProto, first: str) -> list[onnx.NodeProto]:
     """The nodes from the one called ``first`` to the first convolution; none where another kind lies between."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    seen = {output.name for output in model.graph.output}
+    network = Network(model)
     path = [node for node in model.graph.node if node.name == first]
     while path and path[-1].op_type != "Conv":
-        following = readers.get(path[-1].output[0], [])
-        if len(following) != 1 or path[-1].output[0] in seen:
+        following = network.only_reader(path[-1].output[0])
+        if following is None or not _is_simple(following, path[-1].output[0], network.constants):
             return []
-        if not _is_simple(following[0], path[-1].output[0], weights):
-            return []
-        path += following
+        path.append(following)
     return path
 
 
 def _is_simple(node: onnx.NodeProto, source: str, weights: dict[str, onnx.TensorProto]) -> bool:
     """Whether ``node`` subtracts a constant from ``source``, pads it with zeros, or convolves it plainly."""
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    settings = attributes(node)
     if len(node.input) < 2 or node.input[0] != source or node.input[1] not in weights:
         return False
     if node.op_type == "Conv":
         return (
             weights[node.input[1]].data_type == onnx.TensorProto.FLOAT
-            and {"strides", "pads", "kernel_shape"} <= attributes.keys()
-            and attributes.get("group", 1) == 1
-            and list(attributes.get("dilations", [1, 1])) == [1, 1]
+            and {"strides", "pads", "kernel_shape"} <= settings.keys()
+            and settings.get("group", 1) == 1
+            and list(settings.get("dilations", [1, 1])) == [1, 1]
         )
     if node.op_type == "Pad":
         pads = numpy_helper.to_array(weights[node.input[1]])
-        zeros = len(node.input) == 2 and attributes.get("mode", b"constant") == b"constant"
+        zeros = len(node.input) == 2 and settings.get("mode", b"constant") == b"constant"
         return zeros and pads.size == 8 and not pads[[0, 1, 4, 5]].any()
     return node.op_type == "Sub"
 

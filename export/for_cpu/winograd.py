@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgedet.onnx_graph.network import Array, Network, attributes
 from edgedet.onnx_graph.rewriting import with_nodes
 
 SUFFIX = "/winograd/"
 """Nodes that stand for the convolution ``NAME`` are called ``NAME/winograd/STEP``."""
 
-FEWEST_CHANNELS = 128
-FEWEST_TILES = 24
-MOST_TILE_BYTES = 12 << 20
+MIN_CHANNELS = 128
+MIN_TILES = 24
+MAX_TILE_BYTES = 12 << 20
 """Where it pays, as measured: at least so many channels in and out and tiles of 2 x 2 outputs, and tiles that the
 caches still hold."""
 
@@ -34,8 +34,6 @@ INPUT_TRANSFORM = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0
 WEIGHT_TRANSFORM = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float64)
 OUTPUT_TRANSFORM = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float64)
 """B^T, G and A^T of the paper's equation 8."""
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def add_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     several share their weights, as a head over feature levels does, all their tiles go through one product.
     """
     graph = model.graph
-    groups = [group for group in _groups(graph) if _pays(group)]
+    groups = [group for group in _groups(model) if _pays(group)]
     if not groups:
         return model
     replaced = {node.output[0] for group in groups for use in group for node in (use.node, use.relu) if node}
@@ -76,8 +74,8 @@ def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     """Undo :func:`add_winograd` in place, weights exact up to rounding: for what must see the convolutions."""
     if not any(SUFFIX in node.name for node in model.graph.node):
         return model
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    producer = {name: node for node in model.graph.node for name in node.output}
+    network = Network(model)
+    weights, producer = network.constants, network.producer
     back = np.linalg.pinv(WEIGHT_TRANSFORM)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
@@ -110,29 +108,25 @@ def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     return with_nodes(model, nodes)
 
 
-def _groups(graph: onnx.GraphProto) -> list[list[_Convolution]]:
+def _groups(model: onnx.ModelProto) -> list[list[_Convolution]]:
     """The convolutions that could be replaced, those together that share their weights and need not wait for one
     another."""
+    graph, network = model.graph, Network(model)
     shapes = {
         value.name: tuple(size.dim_value for size in value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.input, *graph.output)
     }
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    readers: dict[str, list[onnx.NodeProto | None]] = {value.name: [None] for value in graph.output}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
     groups: dict[str, list[_Convolution]] = {}
     ancestors: dict[str, set[str]] = {}
     for node in graph.node:
         above = set().union(*(ancestors.get(name, set()) for name in node.input))
-        tensor = weights.get(node.input[1]) if node.op_type == "Conv" else None
+        tensor = network.constants.get(node.input[1]) if node.op_type == "Conv" else None
         source = shapes.get(node.input[0])
         if tensor is not None and source is not None and _is_plain(node, tensor):
             key = tensor.name
             while key in above:
                 key += "/later"
-            only = readers[node.output[0]][0] if len(readers.get(node.output[0], ())) == 1 else None
+            only = network.only_reader(node.output[0])
             relu = only if only is not None and only.op_type == "Relu" else None
             groups.setdefault(key, []).append(_Convolution(node, tensor, source, relu))
             above.add(key)
@@ -141,22 +135,22 @@ def _groups(graph: onnx.GraphProto) -> list[list[_Convolution]]:
 
 
 def _is_plain(node: onnx.NodeProto, weight: onnx.TensorProto) -> bool:
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    settings = attributes(node)
     return (
         weight.data_type == onnx.TensorProto.FLOAT
         and tuple(weight.dims[2:]) == (3, 3)
-        and attributes.get("group", 1) == 1
-        and list(attributes.get("pads", [0] * 4)) == [1] * 4
-        and list(attributes.get("strides", [1, 1])) == [1, 1]
-        and list(attributes.get("dilations", [1, 1])) == [1, 1]
-        and attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
+        and settings.get("group", 1) == 1
+        and list(settings.get("pads", [0] * 4)) == [1] * 4
+        and list(settings.get("strides", [1, 1])) == [1, 1]
+        and list(settings.get("dilations", [1, 1])) == [1, 1]
+        and settings.get("auto_pad", b"NOTSET") == b"NOTSET"
     )
 
 
 def _pays(group: list[_Convolution]) -> bool:
     least, most = sorted(group[0].weight.dims[:2])
     tiles = sum(convolution.tiles for convolution in group)
-    return least >= FEWEST_CHANNELS and tiles >= FEWEST_TILES and 16 * 4 * tiles * most <= MOST_TILE_BYTES
+    return least >= MIN_CHANNELS and tiles >= MIN_TILES and 16 * 4 * tiles * most <= MAX_TILE_BYTES
 
 
 class _Steps:
@@ -175,11 +169,11 @@ class _Steps:
             self._known.add(name)
         return name
 
-    def op(self, op_type: str, *inputs: str, step: str, to: Iterable[str] = (), **attributes: Any) -> str:
+    def op(self, op_type: str, *inputs: str, step: str, to: Iterable[str] = (), **settings: Any) -> str:
         """A node whose output is called as itself unless ``to`` says otherwise."""
         name = f"{self.prefix}{SUFFIX}{step}"
         outputs = list(to) or [name]
-        self.nodes.append(helper.make_node(op_type, list(inputs), outputs, name=name, **attributes))
+        self.nodes.append(helper.make_node(op_type, list(inputs), outputs, name=name, **settings))
         return outputs[0]
 
     def reshape(self, tensor: str, *sizes: int, step: str) -> str:

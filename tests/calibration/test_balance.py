@@ -14,7 +14,8 @@ from edgedet.calibration import rules
 from edgedet.calibration.balance import balance
 from edgedet.calibration.observe import observe
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
-from edgedet.onnx_graph.network import Network, prepare
+from edgedet.onnx_graph.network import Network
+from edgedet.onnx_graph.preparing import prepare
 
 CHANNELS = 8
 FRAMES = [np.random.default_rng(i).normal(size=(1, CHANNELS, 12, 12)).astype(np.float32) for i in range(4)]

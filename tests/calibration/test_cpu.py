@@ -18,7 +18,8 @@ from edgedet.calibration.fitting import rough_fit
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
-from edgedet.onnx_graph.network import Network, prepare
+from edgedet.onnx_graph.network import Network
+from edgedet.onnx_graph.preparing import prepare
 
 FRAME = np.random.default_rng(5).normal(size=(1, 4, 16, 16)).astype(np.float32)
 
@@ -156,7 +157,7 @@ def test_what_costs_too_much_accuracy_is_not_called_slow(tiny: ModuleType, monke
 
         figures = chain([1.0], repeat(0.0))
 
-    monkeypatch.setattr("edgedet.calibration.pipeline._paying", lambda network, dialect, units, frame, **_: units)
+    monkeypatch.setattr(Cpu, "paying", lambda dialect, network, units, frame, **_: list(units))
     options = QuantiseOptions(target="cpu", over_budget="keep_best")
     done = quantise(tiny.tiny_detector(), tiny.card(), tiny.frames(16), judge=Strict(), options=options)
     assert done.report["macs_int8"] == 0

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration.equalise import equalise, pairs
 from edgedet.calibration.observe import observe
-from edgedet.onnx_graph.network import prepare
+from edgedet.onnx_graph.preparing import prepare
 
 FRAMES = [np.random.default_rng(i).normal(size=(1, 4, 12, 12)).astype(np.float32) for i in range(4)]
 

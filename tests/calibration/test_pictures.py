@@ -64,7 +64,7 @@ def test_every_kind_of_source_gives_its_frames(photos: Path, tmp_path: Path, tin
 def test_a_long_video_is_sampled_evenly_in_one_pass(
     frames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "MOST_FRAMES", 8)
+    monkeypatch.setattr(pictures, "MAX_FRAMES", 8)
     found = pictures_of(str(clip(tmp_path / "x.avi", frames)))
     numbers = [int(one.name.rpartition("#")[2]) for one in found.pictures]
     steps = set(np.diff(numbers).tolist())

@@ -16,7 +16,8 @@ from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.errors import ExportError
-from edgedet.onnx_graph.network import Network, prepare
+from edgedet.onnx_graph.network import Network
+from edgedet.onnx_graph.preparing import prepare
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration.regions import decoding, feature_layers
-from edgedet.onnx_graph.network import QDQ_OPSET, prepare
+from edgedet.onnx_graph.preparing import QDQ_OPSET, prepare
 
 
 def test_old_opset_listed_initialisers_and_batch_norm_are_cleaned_away() -> None:

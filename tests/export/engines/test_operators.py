@@ -29,7 +29,7 @@ from edgedet.export.families.architectures import ARCHITECTURES, build
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions
 from edgedet.export.sources import build_graph, graph_options
-from edgedet.onnx_graph.network import prepare
+from edgedet.onnx_graph.preparing import prepare
 from tests.export.one_stage import save_one_stage
 from tests.export.test_families import SMALL
 
