@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from edgedet.bench.reference import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION, Result, not_measured
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
+from edgedet.files import file_sha256
 from edgedet.machine.hardware import describe_machine
 from edgedet.machine.power import PowerLog, energy_summary, find_meter, mean_watts
 from edgedet.machine.state import MachineState, describe_clocks, summarise_states
@@ -142,15 +142,6 @@ def _identity(path: str | Path, name: str, detector: Detector) -> dict[str, Any]
         "classes": len(card.names),
         "runtime": detector.description,
     }
-
-
-def file_sha256(path: str | Path) -> str:
-    """The file's digest, hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _cold(
