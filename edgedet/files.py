@@ -1,4 +1,4 @@
-"""Files by their place: outputs whole or not at all, the user's cache, and the digest that tells artifacts apart."""
+"""Outputs whole or not at all, the user's cache, and the digest by which files are told apart."""
 
 from __future__ import annotations
 

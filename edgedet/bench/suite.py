@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from edgedet import __version__
+from edgedet.absent import not_measured
 from edgedet.bench.cold import measure_cold_start
 from edgedet.bench.frames import FrameSet
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_batches, measure_streams
+from edgedet.bench.measurement import BenchResult
 from edgedet.bench.reference import Reference, reference_for
-from edgedet.bench.result import KIND, VERSION, Result, not_measured
+from edgedet.bench.result import KIND, VERSION
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
 from edgedet.files import file_sha256
@@ -54,7 +56,7 @@ def run_bench(
     names: Sequence[str] | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
     root: Path = Path("/"),
-) -> Result:
+) -> BenchResult:
     """Measure every artifact on the same frames; the result follows ``schema.json``.
 
     ``names``: what to call them; by default the file's name, with its place in the list where two are alike.
@@ -100,7 +102,7 @@ def run_bench(
             "streams": _streams(path, frames, options, machine.cpu.cores),
             "energy": energy[index],
         }
-    result: Result = {
+    result = {
         "kind": KIND,
         "version": VERSION,
         "edgedet": __version__,
@@ -111,9 +113,8 @@ def run_bench(
         "frames": frames.describe(),
         "artifacts": entries,
     }
-    # Tuples become lists now rather than in the file: the object and what is read back are equal.
-    plain: Result = json.loads(json.dumps(result, allow_nan=False))
-    return plain
+    # Through JSON, so that the object and what is read back are equal.
+    return BenchResult.from_json(json.loads(json.dumps(result, allow_nan=False)))
 
 
 def _names(paths: Sequence[str | Path]) -> list[str]:
