@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,7 +48,7 @@ class EvaluationResult:
             ap50=data.get("ap50"),
             reasons=reasons if isinstance(reasons, dict) else None,
             missing=reason_missing(data),
-            worst=tuple(DrawnImage(each["drawn"], each.get("caption")) for each in data.get("worst") or ()),
+            worst=tuple(_drawn(data.get("worst") or ())),
             artifact=None if artifact is None else str(artifact),
             sha256=None if sha256 is None else str(sha256),
             architecture=data.get("architecture"),
@@ -62,3 +62,10 @@ class EvaluationResult:
     def with_pictures(self, place: Callable[[str], str]) -> EvaluationResult:
         """With the pictures' names as ``place`` has them."""
         return replace(self, worst=tuple(replace(each, drawn=place(each.drawn)) for each in self.worst))
+
+
+def _drawn(entries: Iterable[Mapping[str, Any]]) -> Iterator[DrawnImage]:
+    for entry in entries:
+        if "drawn" in entry:
+            caption = entry.get("caption")
+            yield DrawnImage(str(entry["drawn"]), None if caption is None else str(caption))
