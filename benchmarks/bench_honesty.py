@@ -22,6 +22,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,24 @@ from edgedet import Detector
 from edgedet.bench.compare import MIN_EFFECT_APART, compare_artifacts
 from edgedet.bench.frames import Frame, load_frames
 from edgedet.bench.latency import FRAME_STRIDE, Rules, measure_latency
+from edgedet.bench.measurement import Latency
 from edgedet.bench.reference import Reference, reference_for
 from edgedet.bench.statistics import bootstrap_paired_ratio
 from edgedet.files import atomic_path
 
 SLOWDOWN = 0.10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One artifact of a run, as far as it is compared."""
+
+    name: str
+    latency: Latency
+
+    def to_json(self) -> dict[str, Any]:
+        """As a result has it."""
+        return {"name": self.name, "latency": self.latency.to_json()}
 
 
 class Slowed:
@@ -121,16 +135,16 @@ def verdicts(
         name: Counter[str]() for name in ("same, in turns", "slowed, in turns", "same, apart", "slowed, apart")
     }
     resolutions = []
-    runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    runs: list[tuple[Entry, Entry]] = []
     for repeat in range(repeats + 1):
         series, _ = measure_latency([detector, detector, Slowed(detector)], frames, rules, reference=reference)
-        entries: list[dict[str, Any]] = [
-            {"name": name, "latency": its.describe()} for name, its in zip("abs", series, strict=True)
-        ]
+        entries = [Entry(name, Latency.from_json(its.describe())) for name, its in zip("abs", series, strict=True)]
         first, same, slowed = entries
         if save is not None:
             with atomic_path(save / f"{repeat:02d}.json") as temporary:
-                temporary.write_text(json.dumps({"first": first, "same": same, "slowed": slowed}))
+                temporary.write_text(
+                    json.dumps({"first": first.to_json(), "same": same.to_json(), "slowed": slowed.to_json()})
+                )
         if repeat < repeats:
             for name, other in (("same, in turns", same), ("slowed, in turns", slowed)):
                 comparison = compare_artifacts(first, other, same_run=True)
@@ -140,10 +154,10 @@ def verdicts(
             for name, other in (("same, apart", first), ("slowed, apart", slowed)):
                 counts[name][compare_artifacts(runs[-1][0], other, same_run=False).verdict] += 1
         runs.append((first, slowed))
-        shares = [block["others_cpu_share"] or 0.0 for block in first["latency"]["blocks"]]
+        shares = [block.others_cpu_share or 0.0 for block in first.latency.blocks]
         print(
-            f"{repeat + 1}/{repeats + 1}: p50 {first['latency']['p50']:.2f}, {same['latency']['p50']:.2f}, "
-            f"slowed {slowed['latency']['p50']:.2f} ms; others used {np.median(shares):.0%} of the CPUs",
+            f"{repeat + 1}/{repeats + 1}: p50 {first.latency.p50:.2f}, {same.latency.p50:.2f}, "
+            f"slowed {slowed.latency.p50:.2f} ms; others used {np.median(shares):.0%} of the CPUs",
             flush=True,
         )
     return {
@@ -157,13 +171,13 @@ def verdicts(
     }
 
 
-def any_two(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, dict[str, int]]:
+def any_two(runs: Sequence[tuple[Entry, Entry]]) -> dict[str, dict[str, int]]:
     """Verdicts on all ordered pairs of runs (the artifact, itself slowed), and those of p50 alone."""
     counts = {name: Counter[str]() for name in ("same", "slowed", "same, p50 alone", "slowed, p50 alone")}
     for (before, _), (same, slowed) in itertools.permutations(runs, 2):
         for name, after in (("same", same), ("slowed", slowed)):
             counts[name][compare_artifacts(before, after, same_run=False).verdict] += 1
-            ratio = after["latency"]["p50"] / before["latency"]["p50"]
+            ratio = after.latency.p50 / before.latency.p50
             alone = "slower" if ratio >= 1 + MIN_EFFECT_APART else "faster"
             counts[f"{name}, p50 alone"][
                 alone if abs(np.log(ratio)) >= np.log1p(MIN_EFFECT_APART) else "no change"

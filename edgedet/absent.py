@@ -4,7 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    """What stands in the place of a figure, or of a group of them, that could not be had."""
+
+    reason: str
+
+    def to_json(self) -> dict[str, str]:
+        """As result files have it."""
+        return not_measured(self.reason)
+
+
+def not_measured(reason: str) -> dict[str, str]:
+    """What a result file has in the place of a figure that could not be had."""
+    return {"not_measured": reason}
+
+
+def reason_missing(value: Any) -> str | None:
+    """Why ``value``, read from a file or not yet written to one, was not measured; None when it was.
+
+    >>> reason_missing(not_measured("no power monitor")), reason_missing(NotMeasured("no GPU")), reason_missing(3.5)
+    ('no power monitor', 'no GPU', None)
+    """
+    if isinstance(value, NotMeasured):
+        return value.reason
+    return value["not_measured"] if isinstance(value, dict) and "not_measured" in value else None
 
 
 def explained(values: Mapping[str, Any], reasons: Mapping[str, str], *, otherwise: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Whole files or none: outputs are written beside their place and renamed when complete."""
+"""Outputs whole or not at all, the user's cache, and the digest by which files are told apart."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,15 @@ def require_writable_parent(path: str | Path) -> Path:
             f"the folder {path.parent} is not writable ({error.strerror or error}); choose another place with -o"
         ) from error
     return path
+
+
+def file_sha256(path: str | Path) -> str:
+    """The file's digest, hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def user_cache() -> Path:

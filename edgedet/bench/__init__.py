@@ -12,11 +12,13 @@ from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
     from edgedet.bench.compare import Comparison, compare_artifacts
+    from edgedet.bench.measurement import BenchResult
     from edgedet.bench.result import read_result, write_result
     from edgedet.bench.suite import BenchOptions, run_bench
 
 __all__ = [
     "BenchOptions",
+    "BenchResult",
     "Comparison",
     "compare_artifacts",
     "read_result",
@@ -28,6 +30,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "BenchOptions": "edgedet.bench.suite",
+        "BenchResult": "edgedet.bench.measurement",
         "Comparison": "edgedet.bench.compare",
         "compare_artifacts": "edgedet.bench.compare",
         "read_result": "edgedet.bench.result",

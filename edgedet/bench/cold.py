@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedet.absent import explained
+from edgedet.absent import explained, not_measured
 from edgedet.bench.frames import Frame
 
 NO_STATUS = "/proc/self/status is not there"
@@ -54,7 +54,7 @@ def _start(artifact: str | Path, frames: Path, options: dict[str, Any]) -> dict[
             command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False, env=dict(os.environ)
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return {"not_measured": f"the process for the cold start failed: {error}"}
+        return not_measured(f"the process for the cold start failed: {error}")
     lines = done.stdout.strip().splitlines() or ["{}"]
     try:
         answer: dict[str, Any] = json.loads(lines[-1])
@@ -62,7 +62,7 @@ def _start(artifact: str | Path, frames: Path, options: dict[str, Any]) -> dict[
         answer = {}
     if done.returncode != 0 or "moments" not in answer:
         reason = answer.get("error") or (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"not_measured": f"the process for the cold start ended with {done.returncode}: {reason}"}
+        return not_measured(f"the process for the cold start ended with {done.returncode}: {reason}")
     answer["moments"]["spawned"] = spawned
     return answer
 
@@ -84,7 +84,7 @@ def _summarise(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str
     if isinstance(device, int):
         device = max(run["device"] for run in runs)
     memory = {
-        "peak_rss": {"not_measured": NO_STATUS} if None in peaks else max(peaks),
+        "peak_rss": not_measured(NO_STATUS) if None in peaks else max(peaks),
         "rss_after_import": runs[0]["memory"]["imported"],
         "rss_after_open": runs[0]["memory"]["opened"],
         "device": device,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from edgedet.absent import explained
+from edgedet.bench.measurement import BenchResult, Block, Latency, MeasuredMachine
 from edgedet.bench.reference import SORTING
 from edgedet.bench.statistics import (
     CONFIDENCE,
@@ -93,16 +95,28 @@ class Comparison:
         return explained(figures, {"machine_ratio": machine}, otherwise=self.reason)
 
 
+class Timed(Protocol):
+    """What can be compared: an artifact of a result, or anything else that has a name and a latency."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def latency(self) -> Latency:
+        """Its blocks and its median."""
+
+
 def compare_artifacts(
-    before: dict[str, Any],
-    after: dict[str, Any],
+    before: Timed,
+    after: Timed,
     *,
     same_run: bool,
     elsewhere: str | None = None,
     min_effect: float | None = None,
     confidence: float = CONFIDENCE,
 ) -> Comparison:
-    """Compare two entries of ``artifacts``.
+    """Compare two artifacts of results.
 
     Measured in one run, the blocks of a round are divided by one another, so that a disturbed machine cancels.
     Measured apart, only blocks during which the machine was quiet count where there are enough of them. What the
@@ -116,11 +130,12 @@ def compare_artifacts(
     """
     if min_effect is None:
         min_effect = MIN_EFFECT if same_run else MIN_EFFECT_APART
-    first, second = before["latency"]["blocks"], after["latency"]["blocks"]
+    first: Sequence[Block] = before.latency.blocks
+    second: Sequence[Block] = after.latency.blocks
     machine, trouble, note = None, None, ""
     if same_run:
-        turns = sorted({block["turn"] for block in first} & {block["turn"] for block in second})
-        first_by, second_by = ({block["turn"]: block for block in blocks} for blocks in (first, second))
+        turns = sorted({block.turn for block in first} & {block.turn for block in second})
+        first_by, second_by = ({block.turn: block for block in blocks} for blocks in (first, second))
         ratio = _paired(
             [_median(first_by[turn]) for turn in turns], [_median(second_by[turn]) for turn in turns], confidence
         )
@@ -128,7 +143,7 @@ def compare_artifacts(
     else:
         first, second, note = _quiet(first, second)
         count = min(len(first), len(second))
-        works = before["latency"].get("reference", SORTING), after["latency"].get("reference", SORTING)
+        works = before.latency.reference_work, after.latency.reference_work
         ratio, machine, trouble = _apart(first, second, works, confidence)
         trouble = _disturbed(first, second) or trouble
         if machine is not None and works[0] != SORTING:
@@ -140,10 +155,10 @@ def compare_artifacts(
         trouble = f"only {count} blocks were measured, {LEAST_BLOCKS} are needed; bench for longer (--seconds)"
     verdict, reason = _judge(ratio, min_effect, trouble)
     return Comparison(
-        before=before["name"],
-        after=after["name"],
-        p50_before=before["latency"]["p50"],
-        p50_after=after["latency"]["p50"],
+        before=before.name,
+        after=after.name,
+        p50_before=before.latency.p50,
+        p50_after=after.latency.p50,
         ratio=ratio,
         min_effect=min_effect,
         verdict=verdict,
@@ -153,7 +168,7 @@ def compare_artifacts(
     )
 
 
-def other_machine(before: dict[str, Any], after: dict[str, Any]) -> str | None:
+def other_machine(before: BenchResult, after: BenchResult) -> str | None:
     """By what two results show that they are of two machines, or of one in another power mode; None if by nothing.
 
     A GPU's new driver makes no other machine: what it changes is to be seen.
@@ -161,15 +176,15 @@ def other_machine(before: dict[str, Any], after: dict[str, Any]) -> str | None:
     return "; ".join(_differing(_of_the_machine(before, after, drivers=False))) or None
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def differences(before: BenchResult, after: BenchResult) -> list[str]:
     """What besides the artifacts differs between two results, and could be the reason for a change."""
     return _differing(
         [
             *_of_the_machine(before, after, drivers=True),
-            ("the governor", before["machine"]["clocks"]["governor"], after["machine"]["clocks"]["governor"]),
-            ("the frames", before["frames"]["source"], after["frames"]["source"]),
-            ("--threads", before["rules"]["threads"], after["rules"]["threads"]),
-            ("throttling", before["during"]["throttled"], after["during"]["throttled"]),
+            ("the governor", before.machine.clocks.governor, after.machine.clocks.governor),
+            ("the frames", before.frames.source, after.frames.source),
+            ("--threads", before.rules.threads, after.rules.threads),
+            ("throttling", before.during.throttled, after.during.throttled),
         ]
     )
 
@@ -178,18 +193,22 @@ def _differing(rows: list[tuple[str, Any, Any]]) -> list[str]:
     return [f"{what}: {first} before, {second} after" for what, first, second in rows if first != second]
 
 
-def _of_the_machine(before: dict[str, Any], after: dict[str, Any], *, drivers: bool) -> list[tuple[str, Any, Any]]:
-    first, second = before["machine"], after["machine"]
+def _of_the_machine(before: BenchResult, after: BenchResult, *, drivers: bool) -> list[tuple[str, Any, Any]]:
+    first, second = before.machine, after.machine
     return [
-        ("the processor", first["cpu"]["model"], second["cpu"]["model"]),
-        ("the cores", first["cpu"]["cores"], second["cpu"]["cores"]),
+        ("the processor", first.cpu.model, second.cpu.model),
+        ("the cores", first.cpu.cores, second.cpu.cores),
         ("the GPUs", _gpus(first, drivers), _gpus(second, drivers)),
-        ("the power mode", (first["jetson"] or {}).get("power_mode"), (second["jetson"] or {}).get("power_mode")),
+        ("the power mode", _power_mode(first), _power_mode(second)),
     ]
 
 
-def _gpus(machine: dict[str, Any], drivers: bool) -> str:
-    named = (f"{gpu['name']} (driver {gpu['driver']})" if drivers else gpu["name"] for gpu in machine["gpus"])
+def _power_mode(machine: MeasuredMachine) -> str | None:
+    return None if machine.jetson is None else machine.jetson.power_mode
+
+
+def _gpus(machine: MeasuredMachine, drivers: bool) -> str:
+    named = (f"{gpu.name} (driver {gpu.driver})" if drivers else gpu.name for gpu in machine.gpus)
     return ", ".join(named) or "none"
 
 
@@ -206,8 +225,8 @@ def _judge(ratio: Interval | None, min_effect: float, trouble: str | None) -> tu
     return "no change", f"the {span} holds zero"
 
 
-def _median(block: dict[str, Any]) -> float:
-    return float(np.median(block["samples_ms"]))
+def _median(block: Block) -> float:
+    return float(np.median(block.samples_ms))
 
 
 def _paired(before: list[float], after: list[float], confidence: float) -> Interval | None:
@@ -217,7 +236,7 @@ def _paired(before: list[float], after: list[float], confidence: float) -> Inter
 
 
 def _apart(
-    before: list[dict[str, Any]], after: list[dict[str, Any]], works: tuple[str, str], confidence: float
+    before: Sequence[Block], after: Sequence[Block], works: tuple[str, str], confidence: float
 ) -> tuple[Interval | None, float | None, str | None]:
     """The ratio, that of the reference work, and why there is no verdict."""
     if min(len(before), len(after)) < LEAST_SERIES:
@@ -227,7 +246,7 @@ def _apart(
     if works[0] != works[1]:
         reason = f"the fixed work beside the frames differs ({works[0]} before, {works[1]} after); {ADVICE}"
         return bootstrap_ratio(*values, confidence=confidence), None, reason
-    fixed = [block["reference_ms"] for block in before], [block["reference_ms"] for block in after]
+    fixed = [block.reference_ms for block in before], [block.reference_ms for block in after]
     if works[0] == SORTING:
         ratio = bootstrap_ratio(*values, confidence=confidence)
         drift = bootstrap_ratio(*fixed, confidence=confidence)
@@ -242,14 +261,10 @@ def _apart(
     return ratio, machine, trouble if changed else None
 
 
-def _quiet(
-    before: list[dict[str, Any]], after: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
-    def undisturbed(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _quiet(before: Sequence[Block], after: Sequence[Block]) -> tuple[Sequence[Block], Sequence[Block], str]:
+    def undisturbed(blocks: Sequence[Block]) -> list[Block]:
         return [
-            block
-            for block in blocks
-            if block["others_cpu_share"] is None or block["others_cpu_share"] <= QUIET_SHARE
+            block for block in blocks if block.others_cpu_share is None or block.others_cpu_share <= QUIET_SHARE
         ]
 
     chosen = undisturbed(before), undisturbed(after)
@@ -258,17 +273,17 @@ def _quiet(
     return *chosen, f" (quiet blocks alone: {len(chosen[0])} of {len(before)}, {len(chosen[1])} of {len(after)})"
 
 
-def _unknown_load(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+def _unknown_load(before: Sequence[Block], after: Sequence[Block]) -> str:
     """A word on runs during which nobody counted what other processes did: unknown is not quiet."""
-    if all(block["others_cpu_share"] is not None for block in (*before, *after)):
+    if all(block.others_cpu_share is not None for block in (*before, *after)):
         return ""
     return " (what other processes used of the CPUs is not known for all of the time)"
 
 
-def _disturbed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str | None:
+def _disturbed(before: Sequence[Block], after: Sequence[Block]) -> str | None:
     shares = []
     for blocks in (before, after):
-        known = [block["others_cpu_share"] for block in blocks if block["others_cpu_share"] is not None]
+        known = [block.others_cpu_share for block in blocks if block.others_cpu_share is not None]
         shares.append(float(np.median(known)) if known else None)
     if all(share is None or share <= QUIET_SHARE for share in shares):
         return None

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from edgedet.absent import not_measured
 from edgedet.bench.frames import Frame
 from edgedet.bench.reference import Reference, sorting
 from edgedet.bench.statistics import (
@@ -118,7 +119,7 @@ class Series:
         stages["capture"] = (
             round(float(np.median(capture_ms)), 4)
             if capture_ms
-            else {"not_measured": "synthetic frames are not captured"}
+            else not_measured("synthetic frames are not captured")
         )
         return stages
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from edgedet.bench.measurement import BenchResult
 from edgedet.errors import UsageError
 from edgedet.files import atomic_path
 
@@ -14,34 +15,18 @@ KIND = "edgedet-bench"
 VERSION = 1
 SCHEMA_PATH = Path(__file__).with_name("schema.json")
 
-Result = dict[str, Any]
 
-
-def not_measured(reason: str) -> dict[str, str]:
-    """What stands in the place of a figure that could not be had."""
-    return {"not_measured": reason}
-
-
-def reason_missing(value: Any) -> str | None:
-    """Why ``value`` was not measured; None when it was.
-
-    >>> reason_missing(not_measured("no power monitor")), reason_missing(3.5)
-    ('no power monitor', None)
-    """
-    return value["not_measured"] if isinstance(value, dict) and "not_measured" in value else None
-
-
-def write_result(result: Result, path: str | Path) -> None:
+def write_result(result: BenchResult, path: str | Path) -> None:
     """Write the result as JSON, whole or not at all.
 
     Raises:
         OutputError: the place is not writable.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
 
 
-def read_result(path: str | Path) -> Result:
+def read_result(path: str | Path) -> BenchResult:
     """Read a benchmark's result.
 
     Raises:
@@ -53,6 +38,15 @@ def read_result(path: str | Path) -> Result:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON ({error}); expected what `edgedet bench --json` wrote") from error
+    return result_from_json(data, path)
+
+
+def result_from_json(data: Any, path: str | Path) -> BenchResult:
+    """Read what stands in a file already parsed; ``path``: named in complaints.
+
+    Raises:
+        UsageError: not a benchmark's result, damaged, or written by a newer edgedet.
+    """
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise UsageError(f"{path} is not a benchmark's result; expected what `edgedet bench --json` wrote")
     if not isinstance(data.get("version"), int) or data["version"] > VERSION:
@@ -79,6 +73,7 @@ def read_result(path: str | Path) -> Result:
         ):
             for name in names:
                 section[name]
+        return BenchResult.from_json(data)
     except (KeyError, TypeError) as error:
         lacking = (
             f"{error} is not there" if isinstance(error, KeyError) else f"a value is of the wrong kind ({error})"
@@ -86,7 +81,6 @@ def read_result(path: str | Path) -> Result:
         raise UsageError(f"{path} is damaged: {lacking}; {AGAIN}") from error
     except ValueError as error:
         raise UsageError(f"{path} is damaged: {error}; {AGAIN}") from error
-    return data
 
 
 AGAIN = "expected what `edgedet bench --json` wrote, so run it again"

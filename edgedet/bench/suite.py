@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -13,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from edgedet import __version__
+from edgedet.absent import not_measured
 from edgedet.bench.cold import measure_cold_start
 from edgedet.bench.frames import FrameSet
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_batches, measure_streams
+from edgedet.bench.measurement import BenchResult
 from edgedet.bench.reference import Reference, reference_for
-from edgedet.bench.result import KIND, VERSION, Result, not_measured
+from edgedet.bench.result import KIND, VERSION
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
+from edgedet.files import file_sha256
 from edgedet.machine.hardware import describe_machine
 from edgedet.machine.power import PowerLog, energy_summary, find_meter, mean_watts
 from edgedet.machine.state import MachineState, describe_clocks, summarise_states
@@ -54,7 +56,7 @@ def run_bench(
     names: Sequence[str] | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
     root: Path = Path("/"),
-) -> Result:
+) -> BenchResult:
     """Measure every artifact on the same frames; the result follows ``schema.json``.
 
     ``names``: what to call them; by default the file's name, with its place in the list where two are alike.
@@ -100,7 +102,7 @@ def run_bench(
             "streams": _streams(path, frames, options, machine.cpu.cores),
             "energy": energy[index],
         }
-    result: Result = {
+    result = {
         "kind": KIND,
         "version": VERSION,
         "edgedet": __version__,
@@ -111,9 +113,8 @@ def run_bench(
         "frames": frames.describe(),
         "artifacts": entries,
     }
-    # Tuples become lists now rather than in the file: the object and what is read back are equal.
-    plain: Result = json.loads(json.dumps(result, allow_nan=False))
-    return plain
+    # Through JSON, so that the object and what is read back are equal.
+    return BenchResult.from_json(json.loads(json.dumps(result, allow_nan=False)))
 
 
 def _names(paths: Sequence[str | Path]) -> list[str]:
@@ -142,15 +143,6 @@ def _identity(path: str | Path, name: str, detector: Detector) -> dict[str, Any]
         "classes": len(card.names),
         "runtime": detector.description,
     }
-
-
-def file_sha256(path: str | Path) -> str:
-    """The file's digest, hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _cold(

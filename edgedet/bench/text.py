@@ -2,98 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from edgedet.absent import NotMeasured
 from edgedet.bench.compare import Comparison
-from edgedet.bench.result import Result, reason_missing
+from edgedet.bench.measurement import BatchRate, BenchResult, MeasuredArtifact, StreamRate
 
 
-def describe_result(result: Result) -> Iterator[str]:
+def describe_result(result: BenchResult) -> Iterator[str]:
     """Lines that say what was measured, on what, and what was not."""
-    machine, during = result["machine"], result["during"]
-    model = machine["jetson"]["model"] if machine["jetson"] else machine["cpu"]["model"]
-    mode = f", {machine['jetson']['power_mode'] or 'power mode unknown'}" if machine["jetson"] else ""
-    yield f"machine  {model}{mode}, {machine['cpu']['cores']} cores, {machine['system']}"
-    frames = result["frames"]
-    sizes = ", ".join(f"{width}x{height}" for width, height in frames["sizes"][:3])
-    more = ", ..." if len(frames["sizes"]) > 3 else ""
-    yield f"frames   {frames['count']} from {frames['source']} ({sizes}{more})"
-    if frames["note"]:
-        yield f"         {frames['note']}"
-    throttled = {True: "yes", False: "no", None: "unknown (no counters here)"}[during["throttled"]]
-    share = during["others_cpu_share"]
+    machine, during = result.machine, result.during
+    model = machine.jetson.model if machine.jetson else machine.cpu.model
+    mode = f", {machine.jetson.power_mode or 'power mode unknown'}" if machine.jetson else ""
+    yield f"machine  {model}{mode}, {machine.cpu.cores} cores, {machine.system}"
+    frames = result.frames
+    sizes = ", ".join(f"{width}x{height}" for width, height in frames.sizes[:3])
+    more = ", ..." if len(frames.sizes) > 3 else ""
+    yield f"frames   {frames.count} from {frames.source} ({sizes}{more})"
+    if frames.note:
+        yield f"         {frames.note}"
+    throttled = {True: "yes", False: "no", None: "unknown (no counters here)"}[during.throttled]
+    share = during.others_cpu_share
     busy = "unknown" if share is None else f"{share:.0%}"
     yield f"during   throttled: {throttled}; CPU used by other processes: {busy}"
-    for artifact in result["artifacts"]:
+    for artifact in result.artifacts:
         yield ""
         yield from _describe_artifact(artifact)
 
 
-def _describe_artifact(artifact: dict[str, Any]) -> Iterator[str]:
-    height, width = artifact["input"]
-    yield (
-        f"{artifact['name']}: {artifact['architecture']}, {width}x{height}, {artifact['precision']}, "
-        f"{artifact['runtime']}"
-    )
-    latency = artifact["latency"]
+def _describe_artifact(artifact: MeasuredArtifact) -> Iterator[str]:
+    height, width = artifact.input
+    yield (f"{artifact.name}: {artifact.architecture}, {width}x{height}, {artifact.precision}, {artifact.runtime}")
+    latency = artifact.latency
     percentiles = "  ".join(
-        f"{name} {latency[name]:.2f}" for name in ("p50", "p90", "p95", "p99", "max") if latency[name] is not None
+        f"{name} {value:.2f}"
+        for name in ("p50", "p90", "p95", "p99", "max")
+        if (value := getattr(latency, name)) is not None
     )
-    jitter = "not measured" if latency["jitter"] is None else f"{latency['jitter']:.2f}"
-    state = "" if latency["settled"] else ", NOT settled"
-    yield f"  latency     {percentiles}  jitter {jitter} ms ({latency['frames']} frames)"
-    if latency["p50_interval"] is None:
-        why = latency.get("absent", {}).get("p50_interval", "too few blocks")
+    jitter = "not measured" if latency.jitter is None else f"{latency.jitter:.2f}"
+    state = "" if latency.settled else ", NOT settled"
+    yield f"  latency     {percentiles}  jitter {jitter} ms ({latency.frames} frames)"
+    if latency.p50_interval is None:
+        why = latency.why_missing("p50_interval") or "too few blocks"
         yield f"              how far the median can be relied on is not known: {why}{state}"
     else:
-        low, high = latency["p50_interval"]
+        low, high = latency.p50_interval
         yield f"              typically between {low:.2f} and {high:.2f} ms with 99 %{state}"
-    stages = artifact["stages"]
+    stages = artifact.stages
     parts = "  ".join(
-        f"{name} {_figure(stages[name], '.2f')}" for name in ("capture", "pre", "run", "post", "between")
+        f"{name} {_figure(getattr(stages, name), '.2f')}" for name in ("capture", "pre", "run", "post", "between")
     )
     yield f"  stages      {parts} ms"
-    spread = artifact["detections"]
-    yield f"  detections  {spread['min']} to {spread['max']} in a frame, {spread['median']:g} in the middle"
-    cold = artifact["cold"]
-    if reason := reason_missing(cold):
-        yield f"  cold start  not measured: {reason}"
-        yield f"  memory      not measured: {reason_missing(artifact['memory'])}"
+    spread = artifact.detections
+    yield f"  detections  {spread.min} to {spread.max} in a frame, {spread.median:g} in the middle"
+    cold, memory = artifact.cold, artifact.memory
+    if isinstance(cold, NotMeasured):
+        yield f"  cold start  not measured: {cold.reason}"
     else:
-        steps = ", ".join(
-            f"{name.replace('_', ' ')} {cold[name]:.0f}"
-            for name in ("interpreter", "import", "open", "first_frame")
+        yield (
+            f"  cold start  {cold.total:.0f} ms (interpreter {cold.interpreter:.0f}, import {cold.import_:.0f}, "
+            f"open {cold.open:.0f}, first frame {cold.first_frame:.0f}; median of {cold.starts})"
         )
-        yield f"  cold start  {cold['total']:.0f} ms ({steps}; median of {cold['starts']})"
-        memory = artifact["memory"]
-        yield f"  memory      host {_mebibytes(memory['peak_rss'])}, device {_mebibytes(memory['device'])}"
-    yield f"  throughput  {_rates(artifact['throughput'], 'batch')}"
-    yield f"  streams     {_rates(artifact['streams'], 'streams')}"
-    energy = artifact["energy"]
-    if reason := reason_missing(energy):
-        yield f"  energy      not measured: {reason}"
+    if isinstance(memory, NotMeasured):
+        yield f"  memory      not measured: {memory.reason}"
     else:
-        total = energy["watts"].get("total")
-        joules = energy["joules_per_frame"]
-        why = energy.get("absent", {}).get("joules_per_frame", "no total")
+        yield f"  memory      host {_mebibytes(memory.peak_rss)}, device {_mebibytes(memory.device)}"
+    yield f"  throughput  {_rates(artifact.throughput, 'batch')}"
+    yield f"  streams     {_rates(artifact.streams, 'streams')}"
+    energy = artifact.energy
+    if isinstance(energy, NotMeasured):
+        yield f"  energy      not measured: {energy.reason}"
+    else:
+        total = energy.watts.get("total")
+        joules = energy.joules_per_frame
+        why = energy.why_missing("joules_per_frame") or "no total"
         figures = why if joules is None else f"{total:.2f} W, {joules * 1e3:.1f} mJ a frame"
-        yield f"  energy      {figures} ({energy['source']}: {energy['covers']})"
+        yield f"  energy      {figures} ({energy.source}: {energy.covers})"
 
 
-def _figure(value: Any, form: str) -> str:
-    return "-" if reason_missing(value) else format(value, form)
+def _figure(value: float | NotMeasured, form: str) -> str:
+    return "-" if isinstance(value, NotMeasured) else format(value, form)
 
 
-def _mebibytes(value: Any) -> str:
-    reason = reason_missing(value)
-    return f"not measured ({reason})" if reason else f"{value / 2**20:.0f} MiB"
+def _mebibytes(value: int | NotMeasured) -> str:
+    return f"not measured ({value.reason})" if isinstance(value, NotMeasured) else f"{value / 2**20:.0f} MiB"
 
 
-def _rates(rows: Any, key: str) -> str:
-    if reason := reason_missing(rows):
-        return f"not measured: {reason}"
-    return "  ".join(f"{key} {row[key]}: {row['frames_per_second']:.1f}/s" for row in rows)
+def _rates(rows: Sequence[BatchRate] | Sequence[StreamRate] | NotMeasured, key: str) -> str:
+    if isinstance(rows, NotMeasured):
+        return f"not measured: {rows.reason}"
+    return "  ".join(f"{key} {getattr(row, key)}: {row.frames_per_second:.1f}/s" for row in rows)
 
 
 def describe_comparison(comparison: Comparison) -> Iterator[str]:

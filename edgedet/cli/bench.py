@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         frames = load_frames(arguments.frames, count=arguments.frame_count)
         result = run_bench(arguments.artifacts, frames, options, progress=progress)
     if arguments.json == "-":
-        print(json.dumps(result, indent=1))
+        print(json.dumps(result.to_json(), indent=1))
         return 0
     for line in describe_result(result):
         print(line)

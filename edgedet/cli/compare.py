@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edgedet.cli.values import fraction
 
 if TYPE_CHECKING:
     from edgedet.bench.compare import Comparison
+    from edgedet.bench.measurement import BenchResult, MeasuredArtifact
 
 EXAMPLES = """\
 examples:
@@ -77,7 +79,7 @@ def _compare(
 
     before = read_result(before_path)
     if after_path is None:
-        first, *others = before["artifacts"]
+        first, *others = before.artifacts
         if not others:
             raise UsageError(
                 f"{before_path} holds one artifact, and there is nothing to compare it with; give a second file, "
@@ -85,7 +87,7 @@ def _compare(
             )
         return [compare_artifacts(first, other, same_run=True, min_effect=min_effect) for other in others], []
     after = read_result(after_path)
-    pairs = _pairs(before["artifacts"], after["artifacts"])
+    pairs = _pairs(before.artifacts, after.artifacts)
     if not pairs:
         raise UsageError(
             f"no artifact has the same name in both files: {_names(before)} in {before_path}, {_names(after)} in "
@@ -100,13 +102,13 @@ def _compare(
 
 
 def _pairs(
-    before: list[dict[str, Any]], after: list[dict[str, Any]]
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    before: Sequence[MeasuredArtifact], after: Sequence[MeasuredArtifact]
+) -> list[tuple[MeasuredArtifact, MeasuredArtifact]]:
     if len(before) == len(after) == 1:
         return [(before[0], after[0])]
-    by_name = {artifact["name"]: artifact for artifact in after}
-    return [(artifact, by_name[artifact["name"]]) for artifact in before if artifact["name"] in by_name]
+    by_name = {artifact.name: artifact for artifact in after}
+    return [(artifact, by_name[artifact.name]) for artifact in before if artifact.name in by_name]
 
 
-def _names(result: dict[str, Any]) -> str:
-    return ", ".join(artifact["name"] for artifact in result["artifacts"])
+def _names(result: BenchResult) -> str:
+    return ", ".join(artifact.name for artifact in result.artifacts)

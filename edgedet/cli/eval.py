@@ -25,7 +25,7 @@ from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, fraction, positive_integer
 from edgedet.datasets import formats
 from edgedet.errors import UnreadableFramesError, UsageError
-from edgedet.files import atomic_path, require_writable_parent
+from edgedet.files import atomic_path, file_sha256, require_writable_parent
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
@@ -169,8 +169,6 @@ def _require_readable(unread: list[Problem]) -> None:
 
 
 def _artifact(detector: Detector) -> dict[str, Any]:
-    from edgedet.bench.suite import file_sha256
-
     return {
         "artifact": str(detector.path),
         "sha256": file_sha256(detector.path),

@@ -132,11 +132,10 @@ def _tell(cell: dict[str, Any]) -> None:
     if cell["status"] == "failed":
         words = f"failed: {cell['reason']}"
     else:
-        from edgedet.bench.result import reason_missing
+        from edgedet.evaluate.result import EvaluationResult
 
         latency = cell["bench"]["artifacts"][0]["latency"]["p50"]
-        accuracy = cell["accuracy"]
-        score = accuracy.get("map")
-        reason = reason_missing(accuracy) or accuracy.get("absent", {}).get("map", "the evaluation gave none")
+        accuracy = EvaluationResult.from_json(cell["accuracy"])
+        score, reason = accuracy.map, accuracy.why_missing("map") or "the evaluation gave none"
         words = f"p50 {latency:.2f} ms, mAP {f'not measured: {reason}' if score is None else format(score, '.3f')}"
     print(f"{cell['label']}: {words}", file=sys.stderr)

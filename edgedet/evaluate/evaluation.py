@@ -23,6 +23,7 @@ from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.matching import State, counted_objects, match_image
 from edgedet.evaluate.plain import without_nan
 from edgedet.evaluate.ranked import ranked_average_precision
+from edgedet.evaluate.result import KIND, VERSION
 from edgedet.evaluate.row_store import RowStore
 from edgedet.evaluate.voc import voc_average_precision
 from edgedet.evaluate.working_point import (
@@ -34,8 +35,6 @@ from edgedet.evaluate.working_point import (
     working_point,
 )
 
-KIND = "edgedet-eval"
-VERSION = 1
 IMAGES_LISTED = 20
 _ROW = np.dtype([("image", "<i4"), ("label", "<i4"), ("score", "<f4"), ("state", "u1")])
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from edgedet.absent import NotMeasured
+from edgedet.bench.measurement import BenchResult, Energy, MeasuredArtifact
 from edgedet.bench.result import KIND as BENCH_KIND
-from edgedet.bench.result import not_measured, read_result, reason_missing
+from edgedet.bench.result import read_result, result_from_json
 from edgedet.errors import UsageError
+from edgedet.evaluate.result import KIND as EVAL_KIND
+from edgedet.evaluate.result import EvaluationResult
 from edgedet.machine.state import QUIET_SHARE
 from edgedet.sweep.cell import KIND as CELL_KIND
 from edgedet.sweep.cell import VERSION as CELL_VERSION
-
-EVAL_KIND = "edgedet-eval"
 
 NO_EVALUATION = "no evaluation of this artifact was among the files (edgedet eval --json)"
 BENCHED = ("latency", "stages", "detections", "throughput", "streams", "energy", "cold", "memory")
@@ -26,7 +28,7 @@ NO_BENCHMARK = "no benchmark of this artifact was among the files (edgedet bench
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact. Figures that were not measured are ``{"not_measured": reason}``."""
+    """One artifact, with what a benchmark, an evaluation and a sweep say of it."""
 
     name: str
     architecture: str
@@ -35,13 +37,11 @@ class Row:
     """Width, height of the network's input."""
     sha256: str
     bytes: int | None
-    artifact: dict[str, Any]
-    """The benchmark's entry, empty where there is none."""
-    accuracy: dict[str, Any]
-    machine: dict[str, Any] = field(default_factory=dict)
-    during: dict[str, Any] = field(default_factory=dict)
-    rules: dict[str, Any] = field(default_factory=dict)
-    frames: dict[str, Any] = field(default_factory=dict)
+    artifact: MeasuredArtifact | None
+    """The benchmark's entry, None where there is none."""
+    accuracy: EvaluationResult
+    run: BenchResult | None = None
+    """The benchmark that the entry is from."""
     setting: dict[str, Any] = field(default_factory=dict)
     """A sweep's setting; empty otherwise."""
     measured: dict[str, Any] = field(default_factory=dict)
@@ -50,25 +50,30 @@ class Row:
 
     def latency(self, percentile: str) -> float | None:
         """Milliseconds, or None."""
-        value = self.artifact.get("latency", {}).get(percentile)
+        value = None if self.artifact is None else getattr(self.artifact.latency, percentile)
         return None if value is None else float(value)
 
     @property
     def map(self) -> float | None:
         """COCO mAP, or None."""
-        value = self.accuracy.get("map")
-        return None if value is None else float(value)
+        return None if self.accuracy.map is None else float(self.accuracy.map)
+
+    @property
+    def energy(self) -> Energy | None:
+        """The benchmark's figures of power, or None."""
+        energy = None if self.artifact is None else self.artifact.energy
+        return None if isinstance(energy, NotMeasured) else energy
 
     @property
     def watts(self) -> float | None:
         """Mean power of what the meter calls the whole, or None."""
-        value = self.artifact.get("energy", {}).get("watts", {}).get("total")
+        value = None if self.energy is None else self.energy.watts.get("total")
         return None if value is None else float(value)
 
     @property
     def disturbed(self) -> bool:
         """Whether other processes were busy while latency was measured."""
-        share = self.during.get("others_cpu_share")
+        share = None if self.run is None else self.run.during.others_cpu_share
         return share is not None and share > QUIET_SHARE
 
     @property
@@ -81,19 +86,15 @@ class Row:
         """Why a figure of the accuracy (mAP unless ``key`` names another), of the latency (``key``: which) or the
         power is not there."""
         if what == "accuracy":
-            return _why_absent(self.accuracy, key or "map") or "the evaluation gave no figure (no labelled object?)"
-        if not self.artifact:
+            said = self.accuracy.why_missing(key or "map")
+            return said or "the evaluation gave no figure (no labelled object?)"
+        if self.artifact is None:
             return NO_BENCHMARK
         if what == "watts":
-            return _why_absent(self.artifact.get("energy"), "joules_per_frame") or "no rail covers the whole"
-        return _why_absent(self.artifact.get("latency"), key or "p50") or "too few frames for this percentile"
-
-
-def _why_absent(section: Any, key: str) -> str | None:
-    """What a result says of a figure that is not there; those of earlier versions say it of whole sections only."""
-    reasons = section.get("absent") if isinstance(section, dict) else None
-    said = reasons.get(key) if isinstance(reasons, dict) else None
-    return reason_missing(section) or said
+            energy = self.artifact.energy
+            said = energy.reason if isinstance(energy, NotMeasured) else energy.why_missing("joules_per_frame")
+            return said or "no rail covers the whole"
+        return self.artifact.latency.why_missing(key or "p50") or "too few frames for this percentile"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def collect(paths: Sequence[str | Path]) -> Collection:
     """
     rows: list[Row] = []
     failures: list[Failure] = []
-    evaluations: list[dict[str, Any]] = []
+    evaluations: list[EvaluationResult] = []
     for path in _files(paths):
         data = _read(path)
         if data["kind"] == BENCH_KIND:
@@ -131,7 +132,7 @@ def collect(paths: Sequence[str | Path]) -> Collection:
         elif data["kind"] == CELL_KIND:
             rows += _cell_rows(data, path)
         else:
-            evaluations.append(data)
+            evaluations.append(EvaluationResult.from_json(data))
     rows = _with_evaluations(_with_benchmarks(rows), evaluations)
     if not rows and not failures:
         raise UsageError(
@@ -172,52 +173,38 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _bench_rows(result: dict[str, Any]) -> list[Row]:
+def _bench_rows(result: BenchResult) -> list[Row]:
     return [
         Row(
-            name=artifact["name"],
-            architecture=artifact["architecture"],
-            precision=artifact["precision"],
-            size=(artifact["input"][1], artifact["input"][0]),
-            sha256=artifact["sha256"],
-            bytes=artifact["bytes"],
+            name=artifact.name,
+            architecture=artifact.architecture,
+            precision=artifact.precision,
+            size=(artifact.input[1], artifact.input[0]),
+            sha256=artifact.sha256,
+            bytes=artifact.bytes,
             artifact=artifact,
-            accuracy=not_measured(NO_EVALUATION),
-            machine=result["machine"],
-            during=result["during"],
-            rules=result["rules"],
-            frames=result["frames"],
+            accuracy=EvaluationResult(missing=NO_EVALUATION),
+            run=result,
         )
-        for artifact in result["artifacts"]
+        for artifact in result.artifacts
     ]
 
 
 def _cell_rows(cell: dict[str, Any], path: Path) -> list[Row]:
+    # Relative names of drawn images are beside the cell's folder.
+    beside = path.parent.parent
+    accuracy = EvaluationResult.from_json(cell["accuracy"]).with_pictures(lambda drawn: str(beside / drawn))
     return [
         replace(
             row,
             name=cell["label"],
-            accuracy=_with_images(cell["accuracy"], path),
+            accuracy=accuracy,
             setting=cell["setting"] | {"job": cell["job"]},
             measured=cell["export"]["card"]["measured"],
             notes=tuple(cell["export"]["notes"]),
         )
-        for row in _bench_rows(cell["bench"])
+        for row in _bench_rows(result_from_json(cell["bench"], path))
     ]
-
-
-def _with_images(accuracy: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Relative names of drawn images are beside the cell's folder."""
-    worst = accuracy.get("worst", [])
-    return (
-        accuracy | {"worst": [entry | {"drawn": str(_beside(entry, path))} for entry in worst]}
-        if worst
-        else accuracy
-    )
-
-
-def _beside(entry: dict[str, Any], path: Path) -> Path:
-    return path.parent.parent / entry["drawn"]
 
 
 def _with_benchmarks(rows: Sequence[Row]) -> list[Row]:
@@ -232,36 +219,30 @@ def _with_benchmarks(rows: Sequence[Row]) -> list[Row]:
         place = cells.get(row.sha256)
         cell = merged[place] if place is not None else None
         if not row.setting and place is not None and cell is not None:
-            parts = {name: row.artifact[name] for name in BENCHED}
-            taken = {name: part for name, part in parts.items() if reason_missing(part) is None}
-            merged[place] = replace(
-                cell,
-                artifact=cell.artifact | taken,
-                machine=row.machine,
-                during=row.during,
-                rules=row.rules,
-                frames=row.frames,
-            )
+            parts = {name: getattr(row.artifact, name) for name in BENCHED}
+            taken = {name: part for name, part in parts.items() if not isinstance(part, NotMeasured)}
+            artifact = row.artifact if cell.artifact is None else replace(cell.artifact, **taken)
+            merged[place] = replace(cell, artifact=artifact, run=row.run)
             merged[index] = None
     return [row for row in merged if row is not None]
 
 
-def _with_evaluations(rows: Sequence[Row], evaluations: Sequence[dict[str, Any]]) -> list[Row]:
+def _with_evaluations(rows: Sequence[Row], evaluations: Sequence[EvaluationResult]) -> list[Row]:
     merged = list(rows)
     for evaluation in evaluations:
-        matching = [index for index, row in enumerate(merged) if row.sha256 == evaluation.get("sha256")]
+        matching = [index for index, row in enumerate(merged) if row.sha256 == evaluation.sha256]
         for index in matching:
             merged[index] = replace(merged[index], accuracy=evaluation)
         if not matching:
             merged.append(
                 Row(
-                    name=Path(str(evaluation.get("artifact", "unnamed"))).name,
-                    architecture=evaluation.get("architecture", "unknown"),
-                    precision=evaluation.get("precision", "unknown"),
+                    name=Path(evaluation.artifact or "unnamed").name,
+                    architecture=evaluation.architecture or "unknown",
+                    precision=evaluation.precision or "unknown",
                     size=None,
-                    sha256=str(evaluation.get("sha256", "")),
+                    sha256=evaluation.sha256 or "",
                     bytes=None,
-                    artifact={},
+                    artifact=None,
                     accuracy=evaluation,
                 )
             )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from edgedet.bench.result import reason_missing
+from edgedet.absent import NotMeasured
+from edgedet.bench.measurement import ColdStart, Memory
 from edgedet.report.collect import Row
 
 Figure = str | float | int | None
@@ -43,49 +44,51 @@ def _latency(percentile: str) -> Column:
     )
 
 
-def _accuracy(key: str, title: str) -> Column:
+def _accuracy(key: Literal["map", "ap50"], title: str) -> Column:
     return Column(
         key,
         title,
-        lambda row: row.accuracy.get(key),
+        lambda row: row.accuracy.map if key == "map" else row.accuracy.ap50,
         ".3f",
         lambda row: row.why_missing("accuracy", key),
         "accuracy",
     )
 
 
-def _part(section: str, key: str) -> Any:
-    def value(row: Row) -> Any:
-        return row.artifact.get(section, {}).get(key)
-
-    return value
+def _cold(row: Row) -> ColdStart | NotMeasured | None:
+    return None if row.artifact is None else row.artifact.cold
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None or isinstance(value, dict) else float(value)
+def _cold_total(row: Row) -> Figure:
+    cold = _cold(row)
+    return float(cold.total) if isinstance(cold, ColdStart) else None
 
 
-def _mebibytes(section: str, key: str) -> Callable[[Row], Figure]:
+def _bytes(row: Row, key: Literal["peak_rss", "device"]) -> int | NotMeasured | None:
+    memory = None if row.artifact is None else row.artifact.memory
+    if not isinstance(memory, Memory):
+        return memory
+    return memory.peak_rss if key == "peak_rss" else memory.device
+
+
+def _memory(key: str, title: str, of: Literal["peak_rss", "device"], kind: str) -> Column:
     def value(row: Row) -> Figure:
-        count = _number(_part(section, key)(row))
-        return None if count is None else count / 2**20
+        count = _bytes(row, of)
+        return None if count is None or isinstance(count, NotMeasured) else float(count) / 2**20
 
-    return value
+    return Column(key, title, value, ".0f", lambda row: _why(row, _bytes(row, of)), kind)
 
 
-def _why(section: str, key: str | None = None) -> Callable[[Row], str]:
-    def reason(row: Row) -> str:
-        whole = row.artifact.get(section)
-        part = whole.get(key) if isinstance(whole, dict) and key is not None else None
-        said = reason_missing(whole) or reason_missing(part)
-        return said or ("the benchmark does not tell" if row.artifact else row.why_missing("latency"))
-
-    return reason
+def _why(row: Row, found: object) -> str:
+    """Why the benchmark has no figure; ``found``: what it has in its place."""
+    if isinstance(found, NotMeasured):
+        return found.reason
+    return "the benchmark does not tell" if row.artifact else row.why_missing("latency")
 
 
 def _joules(row: Row) -> Figure:
-    joules = _number(_part("energy", "joules_per_frame")(row))
-    return None if joules is None else joules * 1e3
+    joules = None if row.energy is None else row.energy.joules_per_frame
+    return None if joules is None else float(joules) * 1e3
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -116,17 +119,13 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "cold_ms",
         "cold start ms",
-        lambda row: _number(_part("cold", "total")(row)),
+        _cold_total,
         ".0f",
-        _why("cold"),
+        lambda row: _why(row, _cold(row)),
         "cold start",
     ),
-    Column(
-        "rss_mib", "host MiB", _mebibytes("memory", "peak_rss"), ".0f", _why("memory", "peak_rss"), "host memory"
-    ),
-    Column(
-        "device_mib", "device MiB", _mebibytes("memory", "device"), ".0f", _why("memory", "device"), "device memory"
-    ),
+    _memory("rss_mib", "host MiB", "peak_rss", "host memory"),
+    _memory("device_mib", "device MiB", "device", "device memory"),
     Column("watts", "W", lambda row: row.watts, ".2f", lambda row: row.why_missing("watts"), "power"),
     Column("millijoules", "mJ/frame", _joules, ".1f", lambda row: row.why_missing("watts"), "power"),
     Column("file_mb", "file MB", lambda row: None if row.bytes is None else row.bytes / 1e6, ".1f"),

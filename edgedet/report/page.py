@@ -79,18 +79,18 @@ def html_page(collection: Collection, choice: Choice, *, title: str, command: Se
 
 def _shown_worst(collection: Collection, choice: Choice) -> Row | None:
     """The choice, else the most accurate row that has pictures."""
-    if choice.chosen is not None and choice.chosen.accuracy.get("worst"):
+    if choice.chosen is not None and choice.chosen.accuracy.worst:
         return choice.chosen
-    drawn = [row for row in collection.rows if row.accuracy.get("worst")]
+    drawn = [row for row in collection.rows if row.accuracy.worst]
     return max(drawn, key=lambda row: row.map or 0.0, default=None)
 
 
 def _commands(rows: Sequence[Row], command: Sequence[str]) -> str:
     lines = []
     for row in rows:
-        if row.artifact and not row.setting:
-            frames = row.frames["source"] if row.frames["kind"] != "synthetic" else None
-            words = ["edgedet", "bench", row.artifact["path"], *(["--frames", frames] if frames else [])]
+        if row.artifact is not None and row.run is not None and not row.setting:
+            frames = row.run.frames.source if row.run.frames.kind != "synthetic" else None
+            words = ["edgedet", "bench", row.artifact.path, *(["--frames", frames] if frames else [])]
             lines.append(f"{shlex.join(words)}   # sha256 {row.sha256[:16]}")
     jobs: dict[str, list[Row]] = {}
     for row in rows:

@@ -8,7 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from edgedet.bench.result import reason_missing
+from edgedet.absent import NotMeasured
+from edgedet.bench.measurement import BenchResult, Stages
+from edgedet.evaluate.result import DrawnImage
 from edgedet.report.choose import Choice, pareto_front
 from edgedet.report.collect import Collection, Row
 from edgedet.report.columns import missing_figures, shown_columns
@@ -93,18 +95,17 @@ def _text(form: str) -> str:
 
 def stage_bars(rows: Sequence[Row]) -> str:
     """Where a frame's time goes; one scale for all bars unless the slowest would leave nothing of the others."""
-    timed = [row for row in rows if row.artifact and row.latency("p50") is not None]
+    timed = [(row, row.artifact.stages) for row in rows if row.artifact and row.latency("p50") is not None]
     if not timed:
         return ""
-    lengths = [sum(max(0.0, row.artifact["stages"][stage]) for stage, _, _ in STAGES) for row in timed]
+    lengths = [sum(max(0.0, getattr(stages, stage)) for stage, _, _ in STAGES) for _, stages in timed]
     shared = max(lengths) <= 8 * min(lengths)
     parts = []
-    for row, length in sorted(zip(timed, lengths, strict=True), key=lambda pair: pair[1]):
-        stages = row.artifact["stages"]
+    for (row, stages), length in sorted(zip(timed, lengths, strict=True), key=lambda pair: pair[1]):
         whole = (max(lengths) if shared else length) or 1.0
         spans = "".join(
-            f'<span class="{colour}" style="width:{100 * max(0.0, stages[stage]) / whole:.3f}%" '
-            f'title="{words}: {stages[stage]:.2f} ms"></span>'
+            f'<span class="{colour}" style="width:{100 * max(0.0, getattr(stages, stage)) / whole:.3f}%" '
+            f'title="{words}: {getattr(stages, stage):.2f} ms"></span>'
             for stage, words, colour in STAGES
         )
         parts.append(
@@ -120,13 +121,13 @@ def stage_bars(rows: Sequence[Row]) -> str:
     )
 
 
-def _captures(rows: Sequence[Row]) -> str:
+def _captures(timed: Sequence[tuple[Row, Stages]]) -> str:
     """How long frames took to read: every figure and every reason, and whose they are where they differ."""
     said: dict[str, list[str]] = {}
-    for row in rows:
-        capture = row.artifact["stages"]["capture"]
-        reason = reason_missing(capture)
-        said.setdefault(f"not measured, {reason}" if reason else f"{capture:.2f} ms", []).append(row.name)
+    for row, stages in timed:
+        capture = stages.capture
+        words = f"not measured, {capture.reason}" if isinstance(capture, NotMeasured) else f"{capture:.2f} ms"
+        said.setdefault(words, []).append(row.name)
     if len(said) == 1:
         return next(iter(said))
     return "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
@@ -192,23 +193,23 @@ def _cell(value: float | None, form: str, tone: str = "") -> str:
 
 def worst_images(row: Row | None) -> str:
     """The pictures the chosen artifact did worst on, inside the page."""
-    entries = [] if row is None else row.accuracy.get("worst", [])
+    entries = [] if row is None else row.accuracy.worst
     figures = [figure for entry in entries[:WORST_IMAGES] if (figure := _figure(entry))]
     if not figures:
         if entries:
-            return f"<p>Drawn, but not found here any more: {escape(str(entries[0]['drawn']))}.</p>"
+            return f"<p>Drawn, but not found here any more: {escape(entries[0].drawn)}.</p>"
         return "<p>No drawn images are among the files (a sweep with --eval draws those with errors).</p>"
     assert row is not None
     return f'<p>{escape(row.name)}:</p><div class="gallery">{"".join(figures)}</div>'
 
 
-def _figure(entry: dict[str, Any]) -> str:
-    path = Path(entry["drawn"])
+def _figure(entry: DrawnImage) -> str:
+    path = Path(entry.drawn)
     try:
         data = base64.b64encode(path.read_bytes()).decode()
     except OSError:
         return ""
-    caption = escape(str(entry.get("caption", path.name)))
+    caption = escape(path.name if entry.caption is None else entry.caption)
     image = f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">'
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
@@ -219,8 +220,8 @@ def not_measured(collection: Collection) -> str:
     grouped = missing_figures(rows, shown_columns(rows))
     for row in rows:
         for what, key in (("throttling", "throttled"), ("what other processes used", "others_cpu_share")):
-            if row.artifact and row.during.get(key) is None:
-                reason = (row.during.get("absent") or {}).get(key, "this machine has no counters to tell")
+            if row.run is not None and getattr(row.run.during, key) is None:
+                reason = row.run.during.why_missing(key) or "this machine has no counters to tell"
                 grouped.setdefault(f"{what}: {reason}", []).append(row.name)
     total = len(collection.rows)
     entries = [
@@ -235,39 +236,37 @@ def machines(rows: Sequence[Row]) -> Iterator[str]:
     """Each machine the rows were measured on, once."""
     seen: set[str] = set()
     for row in rows:
-        if not row.machine:
+        if row.run is None or row.artifact is None:
             continue
-        facts = _machine_facts(row)
+        facts = _machine_facts(row.run, row.artifact.runtime)
         if facts not in seen:
             seen.add(facts)
             yield f'<dl class="facts">{facts}</dl>'
 
 
-def _machine_facts(row: Row) -> str:
-    machine, cpu, jetson = row.machine, row.machine["cpu"], row.machine["jetson"]
-    clocks = machine["clocks"]
-    memory = machine["memory_total"]
+def _machine_facts(run: BenchResult, runtime: str) -> str:
+    machine, cpu, jetson = run.machine, run.machine.cpu, run.machine.jetson
+    clocks = machine.clocks
+    memory = machine.memory_total
     facts = [
         (
             "processor",
-            f"{cpu['model']}, {cpu['cores']} cores ({', '.join(cpu['features']) or 'no known features'})",
+            f"{cpu.model}, {cpu.cores} cores ({', '.join(cpu.features) or 'no known features'})",
         ),
-        ("GPU", ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in machine["gpus"]) or "none"),
+        ("GPU", ", ".join(f"{gpu.name} (driver {gpu.driver})" for gpu in machine.gpus) or "none"),
         ("memory", "unknown" if memory is None else f"{memory / 2**30:.1f} GiB"),
-        ("system", f"{machine['system']}, {machine['kernel']}"),
-        ("governor", f"{clocks['governor'] or 'unknown'}; clocks pinned: {_yes(clocks['pinned'])}"),
-        ("runtime", row.artifact["runtime"]),
-        ("frames", f"{row.frames['count']} from {Path(row.frames['source']).name}"),
+        ("system", f"{machine.system}, {machine.kernel}"),
+        ("governor", f"{clocks.governor or 'unknown'}; clocks pinned: {_yes(clocks.pinned)}"),
+        ("runtime", runtime),
+        ("frames", f"{run.frames.count} from {Path(run.frames.source).name}"),
     ]
     if jetson:
-        facts.insert(
-            0, ("device", f"{jetson['model']}, L4T {jetson['l4t']}, mode {jetson['power_mode'] or 'unknown'}")
-        )
-    if row.frames["note"]:
-        facts.append(("note", row.frames["note"]))
+        facts.insert(0, ("device", f"{jetson.model}, L4T {jetson.l4t}, mode {jetson.power_mode or 'unknown'}"))
+    if run.frames.note:
+        facts.append(("note", run.frames.note))
     facts += [
-        ("warm-up", row.rules["warmup_rule"]),
-        ("stopping", row.rules["stopping_rule"]),
+        ("warm-up", run.rules.warmup_rule),
+        ("stopping", run.rules.stopping_rule),
         ("outliers", "all kept"),
     ]
     return "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgedet.absent import not_measured
 from edgedet.artifacts.card import ModelCard
 from edgedet.bench.frames import load_frames
-from edgedet.bench.result import not_measured
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.errors import EdgedetError
 from edgedet.files import atomic_path
@@ -36,7 +36,7 @@ def run_cell(setting: Setting, job: Job, key: str, folder: Path) -> dict[str, An
         BenchOptions(rules=job.rules, threads=job.threads, batches=(), streams=(), cold_starts=job.cold_starts),
         names=[setting.label],
     )
-    return {"export": exported, "accuracy": accuracy, "bench": bench}
+    return {"export": exported, "accuracy": accuracy, "bench": bench.to_json()}
 
 
 def _export(setting: Setting, job: Job, artifact: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgedet.bench.suite import file_sha256
 from edgedet.errors import OutputError, UsageError
+from edgedet.files import file_sha256
 from edgedet.sweep.cell import KIND, failure, write_cell
 from edgedet.sweep.grid import Job, Setting, cell_key
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from edgedet.errors import OutputError
-from edgedet.files import atomic_path, require_writable_parent
+from edgedet.files import atomic_path, file_sha256, require_writable_parent
 
 
 def test_a_finished_file_takes_its_place_and_nothing_stays_beside_it(tmp_path: Path) -> None:
@@ -49,3 +50,10 @@ def test_writability_is_tried_not_asked() -> None:
 def test_trying_leaves_nothing_behind(tmp_path: Path) -> None:
     require_writable_parent(tmp_path / "graph.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_digest_is_of_the_whole_file(tmp_path: Path) -> None:
+    """Longer than the pieces it is read in, and of another length than a multiple of them."""
+    data = bytes(range(256)) * 5000 + b"end"
+    (tmp_path / "file").write_bytes(data)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()

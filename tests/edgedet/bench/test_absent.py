@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedet.bench.compare import LEAST_BLOCKS, compare_artifacts
+from edgedet.bench.compare import LEAST_BLOCKS
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_streams
+from edgedet.bench.measurement import BenchResult
 from edgedet.bench.result import read_result
 from edgedet.bench.statistics import LEAST_SERIES, settled_interval, summarise
 from edgedet.bench.text import describe_comparison, describe_result
@@ -22,7 +23,7 @@ from edgedet.cli import main
 from edgedet.errors import UsageError
 from edgedet.machine.power import PowerLog, energy_summary, mean_watts
 from edgedet.machine.state import MachineState, summarise_states
-from tests.edgedet.bench.test_compare import artifact, noisy
+from tests.edgedet.bench.test_compare import artifact, compared, noisy
 from tests.edgedet.bench.test_latency import FRAMES, Clock, Worker
 from tests.edgedet.report.results import bench
 
@@ -75,7 +76,7 @@ def test_measuring_goes_on_until_there_are_repeats() -> None:
 def test_a_run_of_one_block_is_told_in_words() -> None:
     result = bench("one", 12.0, architecture="a")
     result["artifacts"][0]["latency"] = series(1).describe()
-    text = "\n".join(describe_result(result))
+    text = "\n".join(describe_result(BenchResult.from_json(result)))
     assert "jitter not measured" in text and "not known: 5 blocks are needed, 1 were measured, NOT settled" in text
     assert "CPU used by other processes" in text
 
@@ -86,7 +87,7 @@ def test_of_too_few_blocks_there_is_no_ratio(blocks: int, same_run: bool) -> Non
     before, after = artifact("a", noisy(10, 0.01, 0)), artifact("b", noisy(10, 0.01, 1))
     after["latency"]["blocks"] = after["latency"]["blocks"][:blocks]
     for first, second in ((before, after), (after, before)):
-        comparison = compare_artifacts(first, second, same_run=same_run)
+        comparison = compared(first, second, same_run=same_run)
         assert comparison.verdict == "undecided" and comparison.ratio is comparison.resolution is None
         assert f"only {blocks} blocks were measured, {LEAST_BLOCKS} are needed" in comparison.reason
         described = comparison.describe()
@@ -101,21 +102,21 @@ def test_rounds_without_a_partner_give_no_ratio_of_one() -> None:
     before, after = artifact("a", noisy(10, 0.01, 0)), artifact("b", noisy(10, 0.01, 1))
     for block in after["latency"]["blocks"]:
         block["turn"] += 1000
-    comparison = compare_artifacts(before, after, same_run=True)
+    comparison = compared(before, after, same_run=True)
     assert comparison.ratio is None and comparison.verdict == "undecided"
 
 
 def test_what_others_did_unseen_is_unknown_and_not_quiet() -> None:
     before, after = artifact("a", noisy(10, 0.01, 0)), artifact("a", noisy(12, 0.01, 1))
-    seen = compare_artifacts(before, after, same_run=False)
+    seen = compared(before, after, same_run=False)
     assert "not known" not in seen.reason
     for block in before["latency"]["blocks"]:
         block["others_cpu_share"] = None
-    unseen = compare_artifacts(before, after, same_run=False)
+    unseen = compared(before, after, same_run=False)
     assert unseen.verdict == "slower" and "is not known for all of the time" in unseen.reason
     for block in after["latency"]["blocks"]:
         block["others_cpu_share"] = 0.4
-    busy = compare_artifacts(before, after, same_run=False)
+    busy = compared(before, after, same_run=False)
     assert busy.verdict == "undecided" and "an unknown part of the CPUs before and 40% after" in busy.reason
 
 

@@ -15,6 +15,7 @@ from edgedet.artifacts.card import METADATA_KEY, InputSpec, ModelCard, OutputSpe
 from edgedet.bench import suite
 from edgedet.bench.frames import load_frames
 from edgedet.bench.latency import Rules, Series
+from edgedet.bench.measurement import BenchResult
 from edgedet.bench.reference import sorting
 from edgedet.bench.result import KIND, SCHEMA_PATH, VERSION, read_result, write_result
 from edgedet.bench.suite import BenchOptions, run_bench
@@ -78,7 +79,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     root = tmp_path_factory.mktemp("machine")
-    return run_bench([graph, graph], load_frames(None), OPTIONS, root=root)
+    return run_bench([graph, graph], load_frames(None), OPTIONS, root=root).to_json()
 
 
 def check(data: Any) -> None:
@@ -87,8 +88,9 @@ def check(data: Any) -> None:
 
 def test_the_result_follows_the_schema_and_survives_the_file(result: dict[str, Any], tmp_path: Path) -> None:
     check(result)
-    write_result(result, tmp_path / "result.json")
-    assert read_result(tmp_path / "result.json") == result
+    write_result(BenchResult.from_json(result), tmp_path / "result.json")
+    assert read_result(tmp_path / "result.json").to_json() == result
+    assert json.loads((tmp_path / "result.json").read_text()) == result
 
 
 def test_the_schema_and_the_code_name_the_same_version() -> None:
@@ -124,7 +126,7 @@ def test_figures_that_could_not_be_had_say_why(result: dict[str, Any]) -> None:
     assert "synthetic" in artifact["stages"]["capture"]["not_measured"]
     assert result["frames"]["note"]
     assert result["during"]["throttled"] is None
-    text = "\n".join(describe_result(result))
+    text = "\n".join(describe_result(BenchResult.from_json(result)))
     assert "energy      not measured: " in text
     assert "throttled: unknown" in text
 
@@ -196,7 +198,7 @@ def test_power_and_memory_are_told_in_readable_units(result: dict[str, Any]) -> 
         "idle_watts": {"total": 5.0},
         "joules_per_frame": 0.4,
     }
-    text = "\n".join(describe_result(data))
+    text = "\n".join(describe_result(BenchResult.from_json(data)))
     assert "host 120 MiB, device 1024 MiB" in text
     assert "8.00 W, 400.0 mJ a frame (INA3221: the module)" in text
 
@@ -282,7 +284,7 @@ def test_a_slower_artifact_fails_the_gate_and_a_faster_one_passes(
             ],
         }
         paths[name] = tmp_path / f"{name}.json"
-        write_result(data, paths[name])
+        write_result(BenchResult.from_json(data), paths[name])
     assert main(["compare", str(paths["fast"]), str(paths["slow"])]) == 1
     assert "SLOWER" in capsys.readouterr().out
     assert main(["compare", str(paths["slow"]), str(paths["fast"]), "--json"]) == 0
@@ -312,7 +314,7 @@ def renamed(result: dict[str, Any], path: Path, times: dict[str, float]) -> str:
         | {"name": name, "latency": result["artifacts"][0]["latency"] | blocks_of(milliseconds, seed)}
         for seed, (name, milliseconds) in enumerate(times.items())
     ]
-    write_result(data, path)
+    write_result(BenchResult.from_json(data), path)
     return str(path)
 
 
@@ -348,7 +350,7 @@ def test_the_least_effect_is_the_askers(
 def test_mistakes_are_explained(result: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "other.json").write_text('{"kind": "something"}')
     alone = tmp_path / "alone.json"
-    write_result(result | {"artifacts": result["artifacts"][:1]}, alone)
+    write_result(BenchResult.from_json(result | {"artifacts": result["artifacts"][:1]}), alone)
     for command, words in (
         (["compare", str(tmp_path / "none.json")], "cannot read"),
         (["compare", str(tmp_path / "other.json")], "not a benchmark's result"),

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from edgedet.absent import NotMeasured, not_measured
 from edgedet.bench.latency import Series
-from edgedet.bench.result import not_measured
+from edgedet.bench.measurement import Stages
 from edgedet.cli import main
 from edgedet.report.choose import Budget, choose
 from edgedet.report.collect import collect
@@ -122,8 +123,10 @@ def test_an_evaluation_alone_is_not_said_to_have_rails_or_frames(tmp_path: Path)
 
 
 def test_a_percentile_that_few_frames_cannot_tell_is_named_by_the_plot_and_the_choice() -> None:
-    short = row("a", 10, 0.4)
-    short.artifact["latency"] |= {"p99": None, "absent": {"p99": "100 frames are needed, 50 ran"}}
+    whole = row("a", 10, 0.4)
+    assert whole.artifact is not None
+    latency = dataclasses.replace(whole.artifact.latency, p99=None, absent={"p99": "100 frames are needed, 50 ran"})
+    short = dataclasses.replace(whole, artifact=dataclasses.replace(whole.artifact, latency=latency))
     drawn = pareto_svg([short], Budget(percentile="p99"), None)
     assert drawn == "<p>No p99 latency was measured: 100 frames are needed, 50 ran.</p>"
     choice = choose([short], Budget(milliseconds=15, percentile="p99"))
@@ -133,12 +136,12 @@ def test_a_percentile_that_few_frames_cannot_tell_is_named_by_the_plot_and_the_c
 
 def staged(name: str, capture: Any, part: float = 1.0) -> Any:
     made = row(name, 10, 0.4)
-    made.artifact["stages"] = {"pre": part, "run": part, "post": part, "between": 0.0, "capture": capture}
-    return made
+    stages = Stages(pre=part, run=part, post=part, between=0.0, capture=capture)
+    return dataclasses.replace(made, artifact=dataclasses.replace(made.artifact, stages=stages))
 
 
 def test_how_long_frames_took_to_read_is_told_for_each_that_knows() -> None:
-    synthetic, real = staged("a", not_measured("synthetic frames are not captured")), staged("b", 3.0)
+    synthetic, real = staged("a", NotMeasured("synthetic frames are not captured")), staged("b", 3.0)
     text = stage_bars([synthetic, real])
     assert "not measured, synthetic frames are not captured (a); 3.00 ms (b)" in text
     assert "before the latency begins: 3.00 ms." in stage_bars([real, staged("c", 3.0)])

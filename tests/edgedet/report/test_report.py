@@ -9,12 +9,14 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from edgedet.absent import not_measured
+from edgedet.bench.measurement import BenchResult, MeasuredArtifact
 from edgedet.bench.result import write_result
 from edgedet.cli import main
+from edgedet.evaluate.result import EvaluationResult
 from edgedet.report.choose import Budget, choose, pareto_front
 from edgedet.report.collect import Row, collect
 from edgedet.report.plot import pareto_svg
@@ -25,9 +27,13 @@ from tests.edgedet.report.results import bench, load, write_done, write_sweep
 
 
 def row(name: str, milliseconds: float, score: float | None, watts: float | None = None) -> Row:
-    latency = {rank: milliseconds for rank in ("p50", "p90", "p95", "p99", "max")}
-    energy: dict[str, Any] = {"not_measured": "no monitor"} if watts is None else {"watts": {"total": watts}}
-    accuracy: dict[str, Any] = {"not_measured": "no labels"} if score is None else {"map": score}
+    (entry,) = bench(name, milliseconds, architecture="arch")["artifacts"]
+    entry["latency"] |= {rank: milliseconds for rank in ("p50", "p90", "p95", "p99", "max")}
+    entry["energy"] = not_measured("no monitor")
+    if watts is not None:
+        entry["energy"] = {"source": "x", "covers": "all", "watts": {"total": watts}, "idle_watts": {}}
+        entry["energy"] |= {"joules_per_frame": None}
+    accuracy = EvaluationResult(missing="no labels") if score is None else EvaluationResult(map=score)
     return Row(
         name=name,
         architecture="arch",
@@ -35,7 +41,7 @@ def row(name: str, milliseconds: float, score: float | None, watts: float | None
         size=(320, 320),
         sha256=name,
         bytes=1,
-        artifact={"latency": latency, "energy": energy},
+        artifact=MeasuredArtifact.from_json(entry),
         accuracy=accuracy,
     )
 
@@ -95,7 +101,9 @@ def test_a_budget_is_named_in_full() -> None:
 
 
 def test_a_choice_made_on_a_busy_machine_says_so() -> None:
-    busy = dataclasses.replace(ROWS[1], during={"others_cpu_share": 0.5})
+    run = bench("small", 10.0, architecture="arch")
+    run["during"]["others_cpu_share"] = 0.5
+    busy = dataclasses.replace(ROWS[1], run=BenchResult.from_json(run))
     assert "measure it again, alone" in choose([busy], Budget(milliseconds=15)).why
     assert "measure it again" not in choose(ROWS, Budget(milliseconds=15)).why
 
@@ -118,7 +126,7 @@ def test_a_sweep_is_read_with_its_failures(tmp_path: Path) -> None:
 
 def test_a_benchmark_and_an_evaluation_meet_by_the_artifacts_digest(tmp_path: Path) -> None:
     result = bench("a", 10.0, architecture="x")
-    write_result(result, tmp_path / "bench.json")
+    write_result(BenchResult.from_json(result), tmp_path / "bench.json")
     digest = result["artifacts"][0]["sha256"]
     evaluation = {"kind": "edgedet-eval", "version": 1, "sha256": digest, "map": 0.4}
     (tmp_path / "eval.json").write_text(json.dumps(evaluation))
@@ -138,13 +146,13 @@ def test_a_benchmark_of_a_cells_artifact_replaces_the_cells_own_as_far_as_it_goe
     sweep = write_sweep(tmp_path / "sweep")
     result = bench("ssdlite-320x320-fp32", 20.0, architecture="ssdlite320_mobilenet_v3_large")
     result["artifacts"][0] |= {"cold": {"not_measured": "left out"}, "name": "other.onnx"}
-    write_result(result, tmp_path / "turns.json")
+    write_result(BenchResult.from_json(result), tmp_path / "turns.json")
     rows = {each.name: each for each in collect([sweep, tmp_path / "turns.json"]).rows}
     assert len(rows) == 11
     cell = rows["ssdlite-320x320-fp32"]
     assert cell.latency("p50") == pytest.approx(20.0, rel=0.02)
     assert cell.map == 0.457
-    assert cell.artifact["cold"]["total"] == 180.0
+    assert cell.artifact.cold.total == 180.0
 
 
 def test_the_csv_has_full_figures_and_reasons_for_gaps(tmp_path: Path) -> None:
@@ -158,7 +166,7 @@ def test_the_csv_has_full_figures_and_reasons_for_gaps(tmp_path: Path) -> None:
 
 
 def test_the_csv_is_in_the_units_of_its_titles(tmp_path: Path) -> None:
-    write_result(bench("a", 20.0, architecture="x", watts=8.0), tmp_path / "a.json")
+    write_result(BenchResult.from_json(bench("a", 20.0, architecture="x", watts=8.0)), tmp_path / "a.json")
     (line,) = csv.DictReader(io.StringIO(csv_text(collect([tmp_path / "a.json"]).rows)))
     figures = {key: float(line[key]) for key in ("watts", "millijoules", "rss_mib", "cold_ms", "file_mb")}
     assert figures == pytest.approx(

@@ -254,8 +254,8 @@ def test_a_cell_from_graph_to_figures(
     assert row.map is not None
     assert row.map > 0.3
     assert row.latency("p50") is not None
-    assert all(Path(entry["drawn"]).is_file() for entry in row.accuracy["worst"])
-    assert row.frames["source"] == job.eval
+    assert all(Path(entry.drawn).is_file() for entry in row.accuracy.worst)
+    assert row.run is not None and row.run.frames.source == job.eval
     # Frames of its own, no figures from random weights, nothing that judges them at export.
     cv2.imwrite(str(tmp_path / "frame.png"), np.zeros((30, 40, 3), np.uint8))
     job = dataclasses.replace(job, frames=str(tmp_path / "frame.png"))
