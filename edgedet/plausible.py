@@ -64,11 +64,12 @@ def score_range(scores: Array) -> tuple[float, float] | None:
 def unit_of(boxes: Array, *, chosen: bool = False) -> Unit | None:
     """In what ``boxes`` [R, 4] are measured, in whatever form; None where nothing decides.
 
-    ``chosen``: boxes the network chose. Of those of all anchors, shares of the canvas cover it.
+    ``chosen``: boxes the network chose, which in pixels are larger. Of those of all anchors, shares of the canvas
+    cover it.
     """
     largest = float(np.abs(boxes).max(initial=0.0))
     few = len(boxes) < FEWEST_ROWS
-    if largest > (LARGEST_SHARE_OF_FEW if few else LARGEST_SHARE):
+    if largest > (LARGEST_SHARE_OF_FEW if few and not chosen else LARGEST_SHARE):
         return "pixels"
     covering = few or float(np.ptp(boxes[:, :2], axis=0).min()) >= LEAST_SPREAD
     return "shares" if largest > 0 and (chosen or covering) else None

@@ -344,7 +344,7 @@ class Postprocessor:
 def most_are_turned(boxes: Array, scores: Array) -> bool:
     """Whether most of the ``boxes`` [N, 4] that are sure have a far corner left of or above the near one."""
     sure = boxes[scores > CONFIDENT]
-    return bool(len(sure)) and bool(((sure[:, 2] <= sure[:, 0]) | (sure[:, 3] <= sure[:, 1])).mean() > 0.5)
+    return bool(len(sure)) and bool(((sure[:, 2] < sure[:, 0]) | (sure[:, 3] < sure[:, 1])).mean() > 0.5)
 
 
 def _corners(boxes: Array) -> Array:

@@ -21,6 +21,9 @@ from .trial import FORMS, UNSHOWN, rows_of
 Array = NDArray[Any]
 
 METADATA = "metadata that names the head"
+LAST_QUARTER, FEWEST_BESIDE = 0.75, 4
+"""So many rows that begin in the last quarter of the canvas and are in order, as all others, are corners: with a
+size in place of the far corner they would reach beyond it by an eighth of its side, or more."""
 PASSED_ON = (
     "Cast", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Identity", "Transpose", "GatherElements", "GatherND",
     "Gather", "Slice", "Split", "Concat",
@@ -119,8 +122,10 @@ def _judged_form(
     foreign: ForeignGraph, layout: Layout, boxes: Array, stated: bool
 ) -> tuple[Layout, list[Assumption]]:
     """``boxes`` [R, 4] in canvas pixels."""
-    corners = are_corners(boxes)
     ordered = ordered_share(boxes)
+    canvas = np.array([foreign.width, foreign.height], np.float32)
+    beside = int((boxes[:, :2] > LAST_QUARTER * canvas).any(axis=1).sum())
+    corners = are_corners(boxes) or (ordered >= ALL and beside >= FEWEST_BESIDE)
     form: BoxForm
     if len(boxes) < FEWEST_ROWS:
         form, why = layout.form, UNSHOWN if len(boxes) == 0 else f"{UNSHOWN} (it gives {len(boxes)} boxes)"

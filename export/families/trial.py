@@ -121,8 +121,8 @@ def _judged_sums(foreign: ForeignGraph, layout: Layout, scores: Array) -> tuple[
     of_softmax = f"{foreign.path} gives {count} scores for every box, which sum to 1: a softmax over classes and "
     if not layout.objectness:
         raise ArtifactError(
-            f"{of_softmax}background, yet all {count} are named as classes; export it again without the background "
-            "or as [N, anchors, 5 + classes] with only the classes named"
+            f"{of_softmax}background, yet all {count} are named as classes; export it again without the "
+            "background, or as [N, anchors, 5 + classes] with only the classes named"
         )
     means = scores.mean(axis=0)
     background = int(means.argmax())

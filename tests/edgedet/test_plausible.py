@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgedet.plausible import FEWEST_ROWS, follows, form_of, score_range, unit_of
+from edgedet.plausible import (
+    FEWEST_ROWS,
+    are_corners,
+    follows,
+    form_of,
+    ordered_share,
+    score_range,
+    shown_form,
+    sums_to_one,
+    unit_of,
+)
 
 HEIGHT, WIDTH = 320, 480
 
@@ -72,6 +82,7 @@ def test_few_or_infinite_boxes_tell_nothing() -> None:
         (boxes(1, 30) / [WIDTH, HEIGHT, WIDTH, HEIGHT] * 0.1, False, None),
         (np.array([[0.2, 0.2, 0.3, 0.5]]), False, "shares"),
         (np.array([[2.0, 2, 3, 3]]), False, "pixels"),
+        (np.array([[-0.2, 0.1, 1.7, 1.2]]), True, "shares"),
         (np.zeros((300, 4)), True, None),
         (np.zeros((0, 4)), True, None),
     ],
@@ -106,3 +117,38 @@ def test_decoded_positions_follow_their_cells() -> None:
     assert follows(places + random.normal(0, 8, places.shape), places) > 0.95
     assert abs(follows(random.normal(0.5, 1, places.shape), places)) < 0.3
     assert follows(np.ones_like(places), places) == 0
+
+
+@given(st.integers(0, 10_000), st.floats(48, 80))
+def test_forms_are_shown_by_the_places_or_by_covering_the_canvas(seed: int, typical: float) -> None:
+    found = boxes(seed, typical)
+    for places in (None, grid()):
+        assert shown_form(found, HEIGHT, WIDTH, places) == "centre"
+        assert shown_form(as_top_left(found), HEIGHT, WIDTH, places) == "top_left"
+        assert shown_form(as_corners(found), HEIGHT, WIDTH, places) == "corners"
+
+
+def test_small_boxes_show_no_form() -> None:
+    found = boxes(0, 3)
+    assert shown_form(found, HEIGHT, WIDTH) is None
+    assert shown_form(as_top_left(found), HEIGHT, WIDTH) is None
+
+
+def test_corners_without_extent_are_corners() -> None:
+    """Distances to the sides that pass a ReLU are often 0; rows of zeros only fill up."""
+    found = as_corners(boxes(0, 30))
+    found[::3, 2:] = found[::3, :2]
+    assert ordered_share(found) == 1 and are_corners(found)
+    assert form_of(found, HEIGHT, WIDTH) == shown_form(found, HEIGHT, WIDTH) == "corners"
+    padded = np.concatenate([boxes(0, 30), np.zeros((5000, 4), np.float32)])
+    assert ordered_share(padded) < 0.2 and not are_corners(padded)
+
+
+def test_sums_of_a_softmax() -> None:
+    scores = np.random.default_rng(0).random((200, 4))
+    assert not sums_to_one(scores)
+    scores /= scores.sum(axis=1, keepdims=True)
+    assert sums_to_one(scores)
+    scores[150] *= 0.9
+    assert not sums_to_one(scores)
+    assert not sums_to_one(np.ones((9, 1))) and not sums_to_one(np.zeros((0, 4)))

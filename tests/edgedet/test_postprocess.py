@@ -323,3 +323,48 @@ def test_top_left_corners_with_sizes_are_told_by_the_anchors_places() -> None:
     assert len(decoded(of, np.concatenate([places, sizes, scores], axis=1).T)[0].boxes)
     with pytest.raises(ArtifactError, match="boxes are top left corners with widths and heights"):
         decoded(of, np.concatenate([places - sizes / 2, sizes, scores], axis=1).T)
+
+
+def of_exporter(format: str, **said: str) -> ModelCard:
+    return replace(foreign_card(format), provenance={"exporter": "ultralytics 8.4", **said})
+
+
+def test_what_no_yolo_head_gives_must_show_its_form() -> None:
+    """The numbers of its anchors are another, and boxes so small are centres as well as top left corners."""
+    rows = anchors()
+    rows[:, 2:4] = 2
+    assert len(decoded(foreign_card("yolo_xywh"), rows.T)[0].boxes)
+    for format, values in (("yolo_xywh", rows.T), ("yolo_objectness", np.insert(rows, 4, rows[:, 4], axis=1))):
+        with pytest.raises(ArtifactError, match="the 300 anchors are not a YOLO head's"):
+            decoded(of_exporter(format), values)
+
+
+def test_scores_that_sum_to_1_hold_the_background() -> None:
+    rows = anchors()
+    rows[:, 4:] /= rows[:, 4:].sum(axis=1, keepdims=True)
+    with pytest.raises(ArtifactError, match="the 3 scores of every box sum to 1"):
+        decoded(foreign_card("yolo_xywh"), rows.T)
+
+
+def test_a_head_without_nms_does_not_pad() -> None:
+    rows = np.array([GOOD, [0.0] * 6])
+    assert len(decoded(of_exporter("yolo_end2end", nms="graph"), rows)[0].boxes) == 1
+    with pytest.raises(ArtifactError, match="padded with zeros"):
+        decoded(of_exporter("yolo_end2end", nms="none"), rows)
+
+
+def test_corners_from_rtdetr_are_refused() -> None:
+    places = np.random.default_rng(0).uniform(0, 0.8, (40, 2))
+    sizes = np.random.default_rng(1).uniform(0.05, 0.2, (40, 2))
+    rest = np.tile([0.9, 1], (40, 1))
+    assert len(decoded(foreign_card("rtdetr_rows"), np.concatenate([places, sizes, rest], axis=1))[0].boxes)
+    with pytest.raises(ArtifactError, match=r"boxes are corners .* expected centres and sizes"):
+        decoded(foreign_card("rtdetr_rows"), np.concatenate([places, places + sizes, rest], axis=1))
+
+
+def test_a_few_rows_in_order_do_not_end_the_looking() -> None:
+    turned = np.array([[90.0, 60, 20, 10, 0.9, 1]])
+    with pytest.raises(ArtifactError, match="most boxes have x2 < x1"):
+        decoded(foreign_card("yolo_end2end"), np.array([GOOD]), turned)
+    many = np.tile(GOOD, (20, 1))
+    assert len(decoded(foreign_card("yolo_end2end"), many, turned)) == 2

@@ -32,7 +32,10 @@ ULTRALYTICS = METADATA | {
 @dataclass(frozen=True)
 class Head:
     """``order``: [N, 4 + C, A] (``columns``) or [N, A, 4 + C]. ``chosen``: of ``rows``, the best so many as
-    [N, chosen, 6]. ``raw``: offsets within cells and log sizes, as YOLOX's."""
+    [N, chosen, 6]; of these, those with no score above ``sure`` are zeros, and classes count from ``first_label``.
+    ``raw``: offsets within cells and log sizes, as YOLOX's. ``left_out``: so many anchors, which makes their number
+    no YOLO head's. ``softmax``: where the background's score stands, larger by ``background`` before the softmax.
+    ``clamped``: distances to the sides pass a ReLU, so that many corner boxes have no extent."""
 
     order: Literal["columns", "rows"] = "columns"
     objectness: bool = False
@@ -43,6 +46,12 @@ class Head:
     chosen: int = 0
     chunks: int = 0
     per_place: int = 1
+    sure: float = 0.0
+    first_label: int = 0
+    left_out: int = 0
+    softmax: Literal["first", "last"] | None = None
+    background: float = 4.0
+    clamped: bool = False
 
 
 class Network(nn.Module):
@@ -82,6 +91,8 @@ class Network(nn.Module):
         if self.head.raw:
             return torch.cat([offset, size], -1)
         centre, size = (cells + offset) * stride, size.exp() * stride
+        if self.head.clamped:
+            size = torch.relu(size - 10)
         low, high = centre - size / 2, centre + size / 2
         boxes = {
             "centre": torch.cat([centre, size], -1),
@@ -92,6 +103,12 @@ class Network(nn.Module):
 
     def finish(self, boxes: Tensor, scores: Tensor) -> Tensor:
         head = self.head
+        if head.left_out:
+            boxes, scores = boxes[:, : -head.left_out], scores[:, : -head.left_out]
+        if head.softmax is not None:
+            nothing, classes = scores[..., :1] + head.background, scores[..., 1:]
+            parts = [nothing, classes] if head.softmax == "first" else [classes, nothing]
+            return torch.cat([boxes, torch.cat(parts, -1).softmax(-1)], -1)
         if not head.logits:
             scores = scores.sigmoid()
         if not head.objectness:
@@ -100,7 +117,11 @@ class Network(nn.Module):
             best, labels = scores.max(-1)
             top, index = best.topk(head.chosen, 1)
             boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
-            return torch.cat([boxes, top[..., None], labels.gather(1, index)[..., None].float()], -1)
+            numbers = labels.gather(1, index)[..., None].float()
+            if head.first_label:
+                numbers = numbers + head.first_label
+            rows = torch.cat([boxes, top[..., None], numbers], -1)
+            return rows * (top > head.sure).float()[..., None] if head.sure else rows
         together = torch.cat([boxes, scores], -1)
         return together.transpose(1, 2) if head.order == "columns" else together
 
