@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(line)
         if assumed:
             # Both may be built from the same wrong guess, and agree.
-            print(f"A rests on what was assumed, since nothing says: {'; '.join(assumed)} (see edgedet check)")
+            print(f"A rests on what was assumed: {'; '.join(assumed)} (see edgedet check)")
     return 0 if agrees else 1
 
 
