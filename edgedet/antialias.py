@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 BLOCK = 32
 """Output pixels of one matrix product: few enough that hardly any of its weights are zero."""
 WEIGHT_LIMIT = 1 << 15
-MOST_BITS = 22
+MAX_BITS = 22
 """Weights are rounded to int16 with a common exponent, as both libraries do for uint8 pictures."""
 FLOAT32_BITS = 16
 """Behind the point, up to which float32 adds bytes times weights without an error (2^8 times 2^16)."""
@@ -98,6 +98,6 @@ def bands(source: int, target: int) -> list[Band]:
 def _bits(largest: float) -> int:
     """Bits behind the point that the largest weight still has as int16."""
     bits = 0
-    while bits < MOST_BITS and int(0.5 + largest * (1 << (bits + 1))) < WEIGHT_LIMIT:
+    while bits < MAX_BITS and int(0.5 + largest * (1 << (bits + 1))) < WEIGHT_LIMIT:
         bits += 1
     return bits

@@ -20,7 +20,7 @@ from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
 from edgedet.runtimes.base import Runtime
 from edgedet.settings import require_count
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 """More CPU threads than any machine for this has cores; starting 100,000 of them takes minutes."""
 
 
@@ -57,7 +57,7 @@ def open_artifact(
     name, _, device = runtime.partition(":")
     if name != "auto" and name not in (info.name for info in RUNTIMES):
         raise UsageError(f"unknown runtime {name!r}; expected {spellings()}")
-    require_count("threads", threads, most=MOST_THREADS)
+    require_count("threads", threads, most=MAX_THREADS)
     kind = artifact_kind(path)
     info = runtime_of(kind, None if name == "auto" else name, path=path)
     # The card first: a foreign or broken file is told from a missing runtime on any machine.

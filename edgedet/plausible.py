@@ -28,16 +28,16 @@ SCORE_SLACK = 1e-3
 LARGEST_SHARE, LARGEST_SHARE_OF_FEW = 4.0, 1.5
 """Boxes as shares of the canvas reach beyond it, by more where an untrained network gives many of them; boxes in
 pixels that all stay below are no boxes."""
-LEAST_SPREAD = 0.5
+MIN_SPREAD = 0.5
 """Of the canvas's sides, between the first and the last of all anchors' boxes."""
-FEWEST_ROWS = 16
+MIN_ROWS = 16
 """Below this many boxes their order says nothing."""
 ALL = 0.98
 """Of the corner boxes of a network, so many have their far corner right of and below the near one: an untrained
 network turns some round."""
 CLEARER = 0.5
 """By this factor one reading must explain the boxes better than any other before they show it."""
-MOST_UNEVEN = 0.15
+MAX_UNEVEN = 0.15
 """Share of the canvas by which the middles of all anchors' boxes may leave an even spread over it."""
 SUM_SLACK = 0.01
 """By which the scores of a softmax may miss a sum of 1: float16 and rounded numbers do."""
@@ -68,10 +68,10 @@ def unit_of(boxes: Array, *, chosen: bool = False) -> Unit | None:
     cover it.
     """
     largest = float(np.abs(boxes).max(initial=0.0))
-    few = len(boxes) < FEWEST_ROWS
+    few = len(boxes) < MIN_ROWS
     if largest > (LARGEST_SHARE_OF_FEW if few and not chosen else LARGEST_SHARE):
         return "pixels"
-    covering = few or float(np.ptp(boxes[:, :2], axis=0).min()) >= LEAST_SPREAD
+    covering = few or float(np.ptp(boxes[:, :2], axis=0).min()) >= MIN_SPREAD
     return "shares" if largest > 0 and (chosen or covering) else None
 
 
@@ -103,7 +103,7 @@ def are_corners(boxes: Array) -> bool:
 
     Far corners lie where the near ones do; sizes do not grow to the right and to the bottom alike.
     """
-    if len(boxes) < FEWEST_ROWS or ordered_share(boxes) <= 0.5:
+    if len(boxes) < MIN_ROWS or ordered_share(boxes) <= 0.5:
         return False
     return follows(boxes[:, 2:], boxes[:, :2]) >= 0.5
 
@@ -115,7 +115,7 @@ def shown_form(boxes: Array, height: int, width: int, places: Array | None = Non
     lie around the anchors' places, or, where those are not known, all over the canvas. Another reading moves them
     by half their size, or more.
     """
-    if len(boxes) < FEWEST_ROWS or not np.isfinite(boxes).all():
+    if len(boxes) < MIN_ROWS or not np.isfinite(boxes).all():
         return None
     ordered = ordered_share(boxes) >= ALL
     if ordered and are_corners(boxes):
@@ -130,7 +130,7 @@ def shown_form(boxes: Array, height: int, width: int, places: Array | None = Non
             return found
     uneven = {form: _unevenness(middles, height, width) for form, middles in readings.items()}
     found = _clearest(uneven)
-    return found if found is not None and uneven[found] <= MOST_UNEVEN else None
+    return found if found is not None and uneven[found] <= MAX_UNEVEN else None
 
 
 def _clearest(misses: dict[BoxForm, float]) -> BoxForm | None:
@@ -158,7 +158,7 @@ def form_of(
     ``places`` float [R, 2]: x, y of the anchors, where they are known. ``nearer``: by this factor the middles that
     top left corners with sizes would have must lie nearer to them. None: nothing decides.
     """
-    if len(boxes) < FEWEST_ROWS or not np.isfinite(boxes).all():
+    if len(boxes) < MIN_ROWS or not np.isfinite(boxes).all():
         return None
     ordered = ordered_share(boxes)
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2

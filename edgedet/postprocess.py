@@ -15,7 +15,7 @@ from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.nms import nms
 from edgedet.plausible import (
-    FEWEST_ROWS,
+    MIN_ROWS,
     anchor_places,
     are_corners,
     form_of,
@@ -291,7 +291,7 @@ class Postprocessor:
         if self._card.provenance.get("nms") == "none" and len(rows) < len(finite):
             return "rows are padded with zeros, which a head without NMS does not do", True
         # Boxes of another form may be in order, too, but not many of them.
-        return "", corners or int(np.count_nonzero(scores > CONFIDENT)) >= FEWEST_ROWS
+        return "", corners or int(np.count_nonzero(scores > CONFIDENT)) >= MIN_ROWS
 
     def _yolo_xywh(self, values: list[Array]) -> Found:
         (prediction,) = values

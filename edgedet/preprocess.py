@@ -19,7 +19,7 @@ from edgedet.pictures.frames import as_bgr
 BAND_BYTES = 2_500_000
 """Size of the bands in which a shrinking frame is converted to float32 and resized. A band stays in the cache:
 0.7 ms in place of 1.5 for a whole 1080p frame, and 2.5 MB of memory in place of 25."""
-MOST_PHASES = 32
+MAX_PHASES = 32
 """Largest number of distinct row phases that are resized phase by phase (:func:`_mix_rows`)."""
 SHARED_BYTES = 2_000_000
 """Frames of at least this many bytes are resized on two threads: 1.25 ms in place of 1.4 at 1080p."""
@@ -107,7 +107,7 @@ class Preprocessor:
             cv2.resize(pixels, (width, height), dst=content)
             return
         steps = math.gcd(len(pixels), height)
-        if height // steps <= MOST_PHASES and len(pixels) >= height:
+        if height // steps <= MAX_PHASES and len(pixels) >= height:
             self._resize_by_phases(pixels, content, steps)
             return
         # Interpolation must not see the edges of bands: they fall on whole rows of both, and where frames are

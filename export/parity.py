@@ -35,7 +35,7 @@ IMAGES = 8
 EXPECTED = 0.98
 """Below this share of equal detections, a user is told. Untrained or flat scores let float noise decide some."""
 
-LEAST_SCORE = 0.05
+MIN_SCORE = 0.05
 """Of a detection that is compared: below, published figures stop too (torchvision's two-stage ones)."""
 
 MORE_SCENES = (0, 2, 4, 6, 7, 8, 9, 10, 11)
@@ -44,7 +44,7 @@ CANDIDATES_PER_FRAME = 20
 """How many of the best candidates are compared there."""
 DISAGREES = 0.8
 """Below this share of what rounding leaves equal, a graph is another detector."""
-FEWEST_UNEQUAL = 3
+MIN_UNEQUAL = 3
 """Boxes that must differ: of two or three that are compared, one says nothing."""
 ROUNDING = 1e-5
 """Of a weight: more than ONNX Runtime and PyTorch differ by."""
@@ -90,7 +90,7 @@ def measure(
     the same arithmetic gave them. ``least_score`` says from where on, ``below_threshold`` whether that was done;
     ``absent`` why shares and differences are None, where there was nothing to compare all the same.
     """
-    tolerance = Tolerance(min_score=max(LEAST_SCORE, card.output.score_threshold + 0.001))
+    tolerance = Tolerance(min_score=max(MIN_SCORE, card.output.score_threshold + 0.001))
     report = _compare(model, card, [reference(frame) for frame in frames], frames, tolerance)
     below = not report.reference_count and not report.candidate_count
     if below:
@@ -142,7 +142,7 @@ def require_agreement(
     shares = [agreement[name] for name in ("found", "confirmed") if agreement[name] is not None]
     share = min(shares, default=1.0)
     count = max(agreement["detections"], agreement["graph_detections"])
-    if share >= DISAGREES or round((1 - share) * count) < FEWEST_UNEQUAL:
+    if share >= DISAGREES or round((1 - share) * count) < MIN_UNEQUAL:
         return
     steady = _steadiness(agreement, reference, frames)
     if share < DISAGREES * steady:

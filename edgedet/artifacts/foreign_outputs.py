@@ -9,7 +9,7 @@ Shape = Sequence[int | None]
 
 STRIDES = (8, 16, 32)
 """Of the feature maps that most one-stage detectors look at."""
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 """A detector that has made its choice gives no more boxes than this."""
 
 
@@ -73,7 +73,7 @@ def recognise(
 
 def _of_shape(shape: Shape, size: tuple[int | None, int | None]) -> Outputs | None:
     _, rows, columns = shape
-    if columns == 6 and (rows is None or rows <= MOST_ROWS):
+    if columns == 6 and (rows is None or rows <= MAX_ROWS):
         return Outputs("a detector that needs no NMS ([N, boxes, 6])", ("yolo",))
     if rows is None or columns is None:
         return None

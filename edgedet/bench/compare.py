@@ -13,7 +13,7 @@ from edgedet.bench.measurement import BenchResult, Block, Latency, MeasuredMachi
 from edgedet.bench.reference import SORTING
 from edgedet.bench.statistics import (
     CONFIDENCE,
-    LEAST_SERIES,
+    MIN_SERIES,
     Interval,
     bootstrap_paired_ratio,
     bootstrap_ratio,
@@ -28,7 +28,7 @@ MIN_EFFECT = 0.03
 MIN_EFFECT_APART = 0.05
 """Of runs made apart: from one minute to the next, a machine at rest itself moves by 2 to 4 %."""
 
-LEAST_BLOCKS = 20
+MIN_BLOCKS = 20
 """Fewer blocks give an interval that promises more than it holds."""
 
 MACHINE_DRIFT = 0.05
@@ -54,7 +54,7 @@ class Comparison:
     p50_after: float
     ratio: Interval | None
     """``after / before`` of typical block medians; of runs made apart, in quiet moments and without what the
-    machine's own change explains. None where fewer than ``LEAST_SERIES`` blocks of each can be compared."""
+    machine's own change explains. None where fewer than ``MIN_SERIES`` blocks of each can be compared."""
     min_effect: float
     """Smaller changes were to be "no change"."""
     verdict: Verdict
@@ -151,8 +151,8 @@ def compare_artifacts(
         note += _unknown_load(first, second)
     if elsewhere is not None:
         trouble = f"not measured on the same machine ({elsewhere}); compare results of one machine"
-    if count < LEAST_BLOCKS:
-        trouble = f"only {count} blocks were measured, {LEAST_BLOCKS} are needed; bench for longer (--seconds)"
+    if count < MIN_BLOCKS:
+        trouble = f"only {count} blocks were measured, {MIN_BLOCKS} are needed; bench for longer (--seconds)"
     verdict, reason = _judge(ratio, min_effect, trouble)
     return Comparison(
         before=before.name,
@@ -230,7 +230,7 @@ def _median(block: Block) -> float:
 
 
 def _paired(before: list[float], after: list[float], confidence: float) -> Interval | None:
-    if len(before) < LEAST_SERIES:
+    if len(before) < MIN_SERIES:
         return None
     return bootstrap_paired_ratio(before, after, confidence=confidence)
 
@@ -239,7 +239,7 @@ def _apart(
     before: Sequence[Block], after: Sequence[Block], works: tuple[str, str], confidence: float
 ) -> tuple[Interval | None, float | None, str | None]:
     """The ratio, that of the reference work, and why there is no verdict."""
-    if min(len(before), len(after)) < LEAST_SERIES:
+    if min(len(before), len(after)) < MIN_SERIES:
         return None, None, None
     ratio: Interval
     values = [_median(block) for block in before], [_median(block) for block in after]
@@ -268,7 +268,7 @@ def _quiet(before: Sequence[Block], after: Sequence[Block]) -> tuple[Sequence[Bl
         ]
 
     chosen = undisturbed(before), undisturbed(after)
-    if min(map(len, chosen)) < LEAST_BLOCKS or (len(chosen[0]), len(chosen[1])) == (len(before), len(after)):
+    if min(map(len, chosen)) < MIN_BLOCKS or (len(chosen[0]), len(chosen[1])) == (len(before), len(after)):
         return before, after, ""
     return *chosen, f" (quiet blocks alone: {len(chosen[0])} of {len(before)}, {len(chosen[1])} of {len(after)})"
 

@@ -18,7 +18,7 @@ from edgedet.absent import not_measured
 from edgedet.bench.frames import Frame
 from edgedet.bench.reference import Reference, sorting
 from edgedet.bench.statistics import (
-    LEAST_SERIES,
+    MIN_SERIES,
     bootstrap_centre,
     bootstrap_paired_ratio,
     settled_interval,
@@ -99,9 +99,7 @@ class Series:
         interval = settled_interval(self.medians)
         summary = summarise(self.samples)
         if interval is None:
-            summary["absent"]["p50_interval"] = (
-                f"{LEAST_SERIES} blocks are needed, {len(self.blocks)} were measured"
-            )
+            summary["absent"]["p50_interval"] = f"{MIN_SERIES} blocks are needed, {len(self.blocks)} were measured"
         return summary | {
             "p50_interval": None if interval is None else [round(interval.low, 4), round(interval.high, 4)],
             "settled": self.settled and interval is not None,
@@ -225,7 +223,7 @@ def _finished(series: Sequence[Series], rules: Rules) -> bool:
         # Slow detectors would never see so many frames in time: the time limit ends it.
         return all(its.seconds >= rules.max_seconds for its in series)
     settled = False
-    if min(len(its.blocks) for its in series) >= LEAST_SERIES:
+    if min(len(its.blocks) for its in series) >= MIN_SERIES:
         for its in series:
             its.settled = bootstrap_centre(its.medians).relative_half_width <= rules.half_width
         ratios = [bootstrap_paired_ratio(series[0].medians, its.medians) for its in series[1:]]

@@ -18,9 +18,9 @@ RESAMPLES = 2000
 CONFIDENCE = 0.99
 """A gate that cries wolf once in twenty runs is switched off after a week; once in a hundred is bearable."""
 
-LEAST_SAMPLES = {"p90": 10, "p95": 20, "p99": 100}
+MIN_SAMPLES = {"p90": 10, "p95": 20, "p99": 100}
 """Below this many frames, the percentile would only be another name for the maximum: it is None."""
-LEAST_SERIES = 5
+MIN_SERIES = 5
 """Values that an interval needs. One says nothing of its own spread; of three, more than one resample in a hundred
 is nothing but the lowest, so that the interval's ends would be the extremes themselves."""
 
@@ -53,18 +53,18 @@ def summarise(samples_ms: Sequence[float] | Floats) -> dict[str, Any]:
     values = np.asarray(samples_ms, np.float64)
     summary: dict[str, Any] = {"frames": int(values.size)}
     for name, rank in (("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)):
-        enough = values.size >= LEAST_SAMPLES.get(name, 1)
+        enough = values.size >= MIN_SAMPLES.get(name, 1)
         summary[name] = round(float(np.percentile(values, rank)), 4) if enough else None
     for name, reduce in (("mean", np.mean), ("min", np.min), ("max", np.max)):
         summary[name] = round(float(reduce(values)), 4) if values.size else None
     summary["jitter"] = round(float(np.abs(np.diff(values)).mean()), 4) if values.size > 1 else None
-    few = {name: f"{count} frames are needed, {values.size} ran" for name, count in LEAST_SAMPLES.items()}
+    few = {name: f"{count} frames are needed, {values.size} ran" for name, count in MIN_SAMPLES.items()}
     return explained(summary, few | {"jitter": f"2 frames are needed, {values.size} ran"}, otherwise="no frame ran")
 
 
 def settled_interval(series: Sequence[float] | Floats) -> Interval | None:
     """:func:`bootstrap_centre`, or None where the series is too short for an interval."""
-    return bootstrap_centre(series) if len(series) >= LEAST_SERIES else None
+    return bootstrap_centre(series) if len(series) >= MIN_SERIES else None
 
 
 def bootstrap_centre(

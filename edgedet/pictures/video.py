@@ -18,7 +18,7 @@ _STAMPING = ("FFMPEG", "V4L2", "MSMF")
 """Backends whose CAP_PROP_POS_MSEC is the time stamp of the frame that was read; others count by the rate."""
 _CONSTANT = ("CV_MJPEG",)
 """Backends that read nothing but containers of one rate."""
-_LEAST_TRIES, _MOST_TRIES = 256, 20_000
+_MIN_TRIES, _MAX_TRIES = 256, 20_000
 """Reads in a row that fail before a file is believed to be at its end. Each takes microseconds there."""
 _TELLING_JITTER = 0.002
 """Seconds; containers round times to milliseconds."""
@@ -126,7 +126,7 @@ class Video:
             # A camera or stream makes every further try wait for its time-out.
             return None
         ahead = (self.count or 0) - index
-        for failed in range(1, min(max(ahead, _LEAST_TRIES), _MOST_TRIES)):
+        for failed in range(1, min(max(ahead, _MIN_TRIES), _MAX_TRIES)):
             if self._capture.grab():
                 return failed
         return None

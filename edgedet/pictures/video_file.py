@@ -14,7 +14,7 @@ _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43
 _IN_CLUSTER = frozenset({b"\xe7", b"\xa3", b"\xa0", b"\xab", b"\xa7", b"\xaf", b"\xbf", b"\xec", b"\x58\x54"})
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _UNKNOWN_32 = (0, 0xFFFFFFFF)
-_MOST_INDEX = 1 << 26
+_MAX_INDEX = 1 << 26
 """Bytes; the index of a day of video is smaller."""
 _EMPTY_EDIT = -1
 _MP4_FRAMES = (b"mdat", b"moov", b"moof")
@@ -112,7 +112,7 @@ def _mp4(file: BinaryIO, size: int) -> VideoFile:
     for kind, begin, end in _boxes(file, 0, size):
         cut_off |= end > size and kind in _MP4_FRAMES
         fragmented |= kind == b"moof"
-        if kind == b"moov" and end <= size and end - begin < _MOST_INDEX:
+        if kind == b"moov" and end <= size and end - begin < _MAX_INDEX:
             file.seek(begin)
             frames = _frames_shown(file.read(end - begin))
             file.seek(end)

@@ -27,7 +27,7 @@ ROUNDING = 0.0005
 """Scores of the same arithmetic differ by less on the median, however they were written down."""
 ROUNDED_BOXES = 0.995
 """Boxes of the same arithmetic overlap more on the median."""
-LEAST_LIMIT = 50
+MIN_LIMIT = 50
 """Fewer boxes on a picture than this are no limit on their number."""
 
 Detect = Callable[[NDArray[np.uint8]], Detections]
@@ -254,7 +254,7 @@ def _limits(
     """Each picture's; where the number of boxes is limited, a full list shows nothing below its last."""
     slack = tolerance.max_score_difference
     most = max(len(there) for there in wanted)
-    limited = most >= LEAST_LIMIT and sum(len(there) == most for there in wanted) > 1
+    limited = most >= MIN_LIMIT and sum(len(there) == most for there in wanted) > 1
 
     def shown(boxes: Detections, floor: float, full: int | None) -> float:
         is_full = full is not None and len(boxes) >= full

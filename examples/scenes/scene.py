@@ -14,9 +14,9 @@ from examples.scenes.distractors import DISTRACTORS
 from examples.scenes.sprite import Sprite, View
 
 NAMES = ("camera", "phone")
-LEAST_VISIBLE = 0.35
+MIN_VISIBLE = 0.35
 """Devices of which less than this share is seen (the rest covered or outside) get no box."""
-LEAST_SIDE = 10
+MIN_SIDE = 10
 """Nor do devices whose seen part is narrower or lower than so many pixels."""
 
 
@@ -134,9 +134,9 @@ def _compose(rng: np.random.Generator, frame: np.ndarray, actors: list[Actor]) -
     for index, area in whole.items():
         seen = owner == index
         columns, rows = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
-        if not len(columns) or seen.sum() < LEAST_VISIBLE * area:
+        if not len(columns) or seen.sum() < MIN_VISIBLE * area:
             continue
-        if min(columns[-1] - columns[0], rows[-1] - rows[0]) + 1 < LEAST_SIDE:
+        if min(columns[-1] - columns[0], rows[-1] - rows[0]) + 1 < MIN_SIDE:
             continue
         boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
         labels.append(actors[index].label)

@@ -24,7 +24,7 @@ from .alternatives import Alternative, Family, alternatives
 from .trials import Measured, Trials
 from .variants import Variants
 
-MOST_ROUNDS = 6
+MAX_ROUNDS = 6
 HOPELESS = 0.05
 """mAP below which something is wrong that none of the values mends."""
 
@@ -122,7 +122,7 @@ def check(
     assert isinstance(first, Measured), "a detector fits its own settings"
     current, assumed = first, first.figure
     findings: dict[str, Finding] = {}
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         tried = _try_all(trials, around(current.settings), current)
         step = _best_step(trials, tried, current)
         if step is None:

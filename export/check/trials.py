@@ -21,7 +21,7 @@ from ..training.settings import TrainingSettings
 from .variants import Variants
 
 USUAL_IMAGES = 64
-FEWEST_IMAGES = 8
+MIN_IMAGES = 8
 """Of fewer pictures, drawing them again tells nothing."""
 STAGES = (8, 16)
 """After how many pictures a value may be given up."""
@@ -35,10 +35,10 @@ def chosen_images(dataset: Dataset, limit: int) -> Dataset:
     """
     require_labels(dataset)
     full = [record for record in dataset.images if not record.crowd.all()]
-    if min(len(full), limit) < FEWEST_IMAGES:
-        what = f"{len(full)} images with objects" if len(full) < FEWEST_IMAGES else f"a limit of {limit} images"
+    if min(len(full), limit) < MIN_IMAGES:
+        what = f"{len(full)} images with objects" if len(full) < MIN_IMAGES else f"a limit of {limit} images"
         raise DatasetError(
-            f"{dataset.source}: {what} cannot tell one setting from another; {FEWEST_IMAGES} are the least, "
+            f"{dataset.source}: {what} cannot tell one setting from another; {MIN_IMAGES} are the least, "
             f"{USUAL_IMAGES} the usual number"
         )
     order = _spread(range(len(full)), min(limit, len(full)))

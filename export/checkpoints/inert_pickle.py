@@ -17,7 +17,7 @@ import torch
 
 from .inert_objects import Inert, Named, made, mapping, unique
 
-MOST_OPERATIONS = 5_000_000
+MAX_OPERATIONS = 5_000_000
 """More than the pickle of any checkpoint has, whose numbers are kept beside it; bounds memory and time."""
 
 PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
@@ -57,8 +57,8 @@ class Unpickler:
                 if opcode.name == "STOP":
                     return self._stack.pop()
                 operations += 1
-                if operations > MOST_OPERATIONS:
-                    raise pickle.UnpicklingError(f"more than {MOST_OPERATIONS} operations")
+                if operations > MAX_OPERATIONS:
+                    raise pickle.UnpicklingError(f"more than {MAX_OPERATIONS} operations")
                 self._do(opcode.name, argument)
         except pickle.UnpicklingError:
             raise

@@ -18,7 +18,7 @@ WRAPPERS = (
 )
 """Parts that torch.compile, Fabric and FSDP put around a module, at any place in it."""
 
-MOST_MODULES = 100_000
+MAX_MODULES = 100_000
 """More than any network has; a pickle can hold one module many times over."""
 
 Module = nn.Module | Inert
@@ -50,8 +50,8 @@ def module_state(module: Module) -> dict[str, Any]:
     while waiting:
         prefix, part = waiting.pop()
         opened += 1
-        if opened > MOST_MODULES:
-            raise ValueError(f"more than {MOST_MODULES} modules")
+        if opened > MAX_MODULES:
+            raise ValueError(f"more than {MAX_MODULES} modules")
         if not isinstance(part, Inert):
             continue
         passing = part.attributes.get("_non_persistent_buffers_set")

@@ -33,8 +33,8 @@ PREFIXES = ("module", "model", "net", "network", "detector")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 DEEPEST = 8
-MOST_PLACES = 10_000
-MOST_PREFIXES = 32
+MAX_PLACES = 10_000
+MAX_PREFIXES = 32
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def _places(content: Any) -> Iterator[tuple[str, dict[str, Any], Module | None]]
         if id(value) in seen or len(place) > DEEPEST:
             continue
         seen.add(id(value))
-        if len(seen) > MOST_PLACES:
-            raise ValueError(f"more than {MOST_PLACES} objects in one another")
+        if len(seen) > MAX_PLACES:
+            raise ValueError(f"more than {MAX_PLACES} objects in one another")
         where = ".".join(place)
         if is_module(value):
             yield where, module_state(value), value
@@ -150,7 +150,7 @@ def _detectors(where: str, values: dict[str, Any], module: Module | None) -> Ite
             "".join(f"{part}." for part in parts[:i]): None for i, part in enumerate(parts) if part == "backbone"
         }
     detectors = {}
-    for prefix in list(prefixes)[:MOST_PREFIXES]:
+    for prefix in list(prefixes)[:MAX_PREFIXES]:
         own = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
         if is_detector(own):
             detectors[prefix] = own

@@ -29,7 +29,7 @@ from .memory import MIB, Memory, MemoryWatch, free_memory, measure_graph, predic
 from .precision import EnginePrecision, read_precision, require_precision
 from .watch import make_monitor, run_cancellable
 
-MOST_UNKNOWN = 20
+MAX_UNKNOWN = 20
 """Tensors of unknown shape (masks and indices, as a rule) that do not spoil a prediction."""
 
 logger = logging.getLogger("edgedet.build")
@@ -137,7 +137,7 @@ def _predict(graph: bytes, workspace: int, free: Memory | None, *, shared: bool)
     if short:
         logger.warning("%s", short)
     else:
-        least = " at least" if size.unknown > MOST_UNKNOWN else ""
+        least = " at least" if size.unknown > MAX_UNKNOWN else ""
         have = "" if free is None else f"; free: {free}"
         logger.info("the build takes%s about %s%s", least, predicted, have)
     return predicted

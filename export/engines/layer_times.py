@@ -22,7 +22,7 @@ from ...runtimes.tensorrt_log import CapturedLog, errors_of
 from .precision import EnginePrecision
 
 WARMUP = 5
-MOST_RUNS = 50
+MAX_RUNS = 50
 SECONDS = 1.0
 """Of measuring, after the warm-up; at least one run is always measured."""
 
@@ -109,7 +109,7 @@ def _profile(trt: Any, log: CapturedLog, engine: Any, cuda: Cuda) -> list[dict[s
                 raise ExportError(f"TensorRT refuses a buffer for {name}: {errors_of(log)}")
         runs: list[dict[str, float]] = []
         begin = 0.0
-        for index in range(WARMUP + MOST_RUNS):
+        for index in range(WARMUP + MAX_RUNS):
             if index == WARMUP:
                 begin = time.monotonic()
             elif index > WARMUP and time.monotonic() - begin > SECONDS:

@@ -18,7 +18,7 @@ CONVERSIONS = re.compile(r"reformat|(?<![a-z])cast")
 OPAQUE = ("myelin", "foreignnode")
 """Types of fused nodes, which the inspector shows from outside only. Low-precision inputs or outputs prove that the
 node runs in low precision; float ones prove nothing."""
-LEAST_SHARE = 0.5
+MIN_SHARE = 0.5
 """Minimum part of the share of layers that the graph wants in a precision. TensorRT may leave some quantised layers
 alone, such as depthwise convolutions, for which it has no INT8 kernel."""
 OVERHEAD = ("noop", "signal", "wait", "shape", "constant", "identity")
@@ -122,7 +122,7 @@ def require_precision(found: EnginePrecision, asked: Precision, graph: Mapping[s
     wanted = graph.get(asked, 0) / every if every else 0.0
     told = f"the graph: {wanted:.0%}" if every else "the graph has no layer with weights"
     # Other layers than those with weights are counted for whether there is any, but are no measure of how many.
-    least = LEAST_SHARE * wanted if any(name != "other" for name in found.weighted) else 0.0
+    least = MIN_SHARE * wanted if any(name != "other" for name in found.weighted) else 0.0
     if share > 0 and share >= least:
         return
     said = ", ".join(f"{count} in {name}" for name, count in sorted(decisive.items()))

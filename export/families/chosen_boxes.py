@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.foreign_cards import HEADS, RTDETR_HEAD
 from edgedet.errors import ArtifactError
-from edgedet.plausible import ALL, FEWEST_ROWS, BoxForm, are_corners, ordered_share, score_range, unit_of
+from edgedet.plausible import ALL, MIN_ROWS, BoxForm, are_corners, ordered_share, score_range, unit_of
 
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
@@ -21,7 +21,7 @@ from .trial import FORMS, UNSHOWN, rows_of
 Array = NDArray[Any]
 
 METADATA = "metadata that names the head"
-LAST_QUARTER, FEWEST_BESIDE = 0.75, 4
+LAST_QUARTER, MIN_BESIDE = 0.75, 4
 """So many rows that begin in the last quarter of the canvas and are in order, as all others, are corners: with a
 size in place of the far corner they would reach beyond it by an eighth of its side, or more."""
 PASSED_ON = (
@@ -125,9 +125,9 @@ def _judged_form(
     ordered = ordered_share(boxes)
     canvas = np.array([foreign.width, foreign.height], np.float32)
     beside = int((boxes[:, :2] > LAST_QUARTER * canvas).any(axis=1).sum())
-    corners = are_corners(boxes) or (ordered >= ALL and beside >= FEWEST_BESIDE)
+    corners = are_corners(boxes) or (ordered >= ALL and beside >= MIN_BESIDE)
     form: BoxForm
-    if len(boxes) < FEWEST_ROWS:
+    if len(boxes) < MIN_ROWS:
         form, why = layout.form, UNSHOWN if len(boxes) == 0 else f"{UNSHOWN} (it gives {len(boxes)} boxes)"
         told = False
     elif corners or ordered >= ALL:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgedet.artifacts.foreign_outputs import MOST_ROWS
+from edgedet.artifacts.foreign_outputs import MAX_ROWS
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.plausible import BoxForm, Unit
 
@@ -46,11 +46,11 @@ def layouts_of(shape: Sequence[int], classes: int) -> tuple[Layout, ...]:
     found = []
     if first == 4 + classes:
         found.append(Layout("columns", classes))
-    if second == 5 + classes and first > MOST_ROWS:
+    if second == 5 + classes and first > MAX_ROWS:
         found.append(Layout("rows", classes, objectness=True))
-    if second == 6 and first <= MOST_ROWS:
+    if second == 6 and first <= MAX_ROWS:
         found.append(Layout("ranked", classes, form="corners"))
-    if second == 5 + classes and first <= MOST_ROWS:
+    if second == 5 + classes and first <= MAX_ROWS:
         found.append(Layout("rows", classes, objectness=True))
     if second == 4 + classes:
         found.append(Layout("rows", classes))

@@ -20,7 +20,7 @@ from edgedet.onnx_graph.builder import GraphBuilder
 
 from .roi_pooling import PooledLevel
 
-MOST_WORK = 512
+MAX_WORK = 512
 """Height times (width + 7) of the map: beyond it the products' arithmetic outgrows what gathering costs."""
 
 
@@ -34,7 +34,7 @@ def products_pay(
         and isinstance(head, TwoMLPHead)
         and pool.sampling_ratio > 0
         and pool.output_size[0] == pool.output_size[1]
-        and shorter * (longer + pool.output_size[0]) <= MOST_WORK
+        and shorter * (longer + pool.output_size[0]) <= MAX_WORK
     )
 
 

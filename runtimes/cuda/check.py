@@ -18,7 +18,7 @@ from .kernels import FrameKernel, Launcher, NmsKernels
 Array = NDArray[Any]
 
 
-MOST_CANDIDATES = 30_000
+MAX_CANDIDATES = 30_000
 """Of a case: fewer than the kernels have room for."""
 
 
@@ -38,7 +38,7 @@ def random_case(random: np.random.Generator, rows: int, classes: int) -> tuple[A
     scores = (random.integers(0, steps, (rows, classes)) / steps).astype(np.float32)
     spoiled = random.random(scores.shape) < 0.01
     scores[spoiled] = random.choice([np.nan, np.inf])
-    scores[random.random(scores.shape) >= min(max(0.1, 1 / classes), MOST_CANDIDATES / scores.size)] = 0
+    scores[random.random(scores.shape) >= min(max(0.1, 1 / classes), MAX_CANDIDATES / scores.size)] = 0
     return boxes, scores
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgedet.plausible import (
-    FEWEST_ROWS,
+    MIN_ROWS,
     are_corners,
     follows,
     form_of,
@@ -68,7 +68,7 @@ def test_untrained_boxes_as_large_as_the_picture_are_not_taken_for_corners() -> 
 
 def test_few_or_infinite_boxes_tell_nothing() -> None:
     found = boxes(0, 30)
-    assert form_of(as_corners(found)[: FEWEST_ROWS - 1], HEIGHT, WIDTH) is None
+    assert form_of(as_corners(found)[: MIN_ROWS - 1], HEIGHT, WIDTH) is None
     found[3, 3] = np.inf
     assert form_of(found, HEIGHT, WIDTH) is None
 

@@ -11,7 +11,7 @@ from edgedet.datasets import read_dataset
 from examples.render import write_dataset
 from examples.scenes.devices import CAMERAS, PHONES, Draw
 from examples.scenes.distractors import DISTRACTORS
-from examples.scenes.scene import LEAST_SIDE, NAMES, Actor, Scene, _compose, render_clip, render_scene
+from examples.scenes.scene import MIN_SIDE, NAMES, Actor, Scene, _compose, render_clip, render_scene
 from examples.scenes.sprite import View
 
 FACING = View()
@@ -41,7 +41,7 @@ def test_boxes_lie_inside_the_frame(seed: int) -> None:
     assert set(scene.labels.tolist()) <= set(range(len(NAMES)))
     if len(scene.boxes):
         assert scene.boxes.min() >= 0 and (scene.boxes[:, 2:] <= [320, 240]).all()
-        assert (scene.boxes[:, 2:] - scene.boxes[:, :2]).min() >= LEAST_SIDE
+        assert (scene.boxes[:, 2:] - scene.boxes[:, :2]).min() >= MIN_SIDE
 
 
 @pytest.mark.parametrize("draw", [draw for draw, _ in (*CAMERAS, *PHONES)])

@@ -22,7 +22,7 @@ from tests.tensorrt_api.cuda_double import FakeCuda
 
 SOURCES = Path(__file__).parents[2] / "runtimes" / "cuda"
 ELF = b"\x7fELF"
-MOST_THREADS, MOST_ROWS = 1024, 65535
+MAX_THREADS, MAX_ROWS = 1024, 65535
 KINDS = {"int": ctypes.c_int, "float": ctypes.c_float, "Placement": Placement, "Channels": Channels}
 GIVING = ("cuModuleLoadData", "cuModuleGetFunction", "cuPointerGetAttribute", "cuCtxGetCurrent")
 """Calls that answer with a handle as well, which is None where they fail."""
@@ -146,7 +146,7 @@ class FakeDriver:
         module, name = self._functions.get(f, (0, ""))
         if module not in self._modules or hStream not in self._cuda.streams:
             return Result.CUDA_ERROR_INVALID_HANDLE
-        if not (gridDimX and 0 < gridDimY <= MOST_ROWS and 0 < blockDimX <= MOST_THREADS):
+        if not (gridDimX and 0 < gridDimY <= MAX_ROWS and 0 < blockDimX <= MAX_THREADS):
             return Result.CUDA_ERROR_INVALID_VALUE
         # The driver would take more; none of our kernels knows what to do with it.
         assert (gridDimZ, blockDimY, blockDimZ, sharedMemBytes, extra) == (1, 1, 1, 0, 0)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedet.bench.compare import LEAST_BLOCKS
+from edgedet.bench.compare import MIN_BLOCKS
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_streams
 from edgedet.bench.measurement import BenchResult
 from edgedet.bench.result import read_result
-from edgedet.bench.statistics import LEAST_SERIES, settled_interval, summarise
+from edgedet.bench.statistics import MIN_SERIES, settled_interval, summarise
 from edgedet.bench.text import describe_comparison, describe_result
 from edgedet.cli import main
 from edgedet.errors import UsageError
@@ -52,13 +52,13 @@ def series(blocks: int) -> Series:
     return made
 
 
-@pytest.mark.parametrize("blocks", [0, 1, LEAST_SERIES - 1])
+@pytest.mark.parametrize("blocks", [0, 1, MIN_SERIES - 1])
 def test_without_repeats_a_median_is_not_certain(blocks: int) -> None:
     """One block's bootstrap is a point: it was told as 12.00 to 12.00 ms with 99 %, settled."""
     latency = series(blocks).describe()
     assert latency["p50_interval"] is None and not latency["settled"]
-    assert latency["absent"]["p50_interval"] == f"{LEAST_SERIES} blocks are needed, {blocks} were measured"
-    assert series(LEAST_SERIES).describe()["p50_interval"] == [12.0, 12.0]
+    assert latency["absent"]["p50_interval"] == f"{MIN_SERIES} blocks are needed, {blocks} were measured"
+    assert series(MIN_SERIES).describe()["p50_interval"] == [12.0, 12.0]
     assert settled_interval([1.0] * blocks) is None
 
 
@@ -67,10 +67,10 @@ def test_measuring_goes_on_until_there_are_repeats() -> None:
     clock = Clock()
     rules = Rules(warmup_frames=2, warmup_seconds=0.0, frames=1, seconds=0.1, max_seconds=60.0)
     (made,), _ = measure_latency([Worker(clock, lambda call: 0.1)], FRAMES, rules, clock=clock)
-    assert len(made.blocks) >= LEAST_SERIES and made.settled
+    assert len(made.blocks) >= MIN_SERIES and made.settled
     short = Rules(warmup_frames=2, warmup_seconds=0.0, frames=1, seconds=0.1, max_seconds=0.5)
     (made,), _ = measure_latency([Worker(clock, lambda call: 0.1)], FRAMES, short, clock=clock)
-    assert len(made.blocks) < LEAST_SERIES and not made.settled
+    assert len(made.blocks) < MIN_SERIES and not made.settled
 
 
 def test_a_run_of_one_block_is_told_in_words() -> None:
@@ -82,14 +82,14 @@ def test_a_run_of_one_block_is_told_in_words() -> None:
 
 
 @pytest.mark.parametrize("same_run", [True, False])
-@pytest.mark.parametrize("blocks", [0, 1, LEAST_SERIES - 1])
+@pytest.mark.parametrize("blocks", [0, 1, MIN_SERIES - 1])
 def test_of_too_few_blocks_there_is_no_ratio(blocks: int, same_run: bool) -> None:
     before, after = artifact("a", noisy(10, 0.01, 0)), artifact("b", noisy(10, 0.01, 1))
     after["latency"]["blocks"] = after["latency"]["blocks"][:blocks]
     for first, second in ((before, after), (after, before)):
         comparison = compared(first, second, same_run=same_run)
         assert comparison.verdict == "undecided" and comparison.ratio is comparison.resolution is None
-        assert f"only {blocks} blocks were measured, {LEAST_BLOCKS} are needed" in comparison.reason
+        assert f"only {blocks} blocks were measured, {MIN_BLOCKS} are needed" in comparison.reason
         described = comparison.describe()
         for name in ("ratio", "interval", "confidence", "resolution", "machine_ratio"):
             assert described[name] is None and described["absent"][name], name

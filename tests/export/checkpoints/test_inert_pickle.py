@@ -241,7 +241,7 @@ def test_bombs_and_damage_are_refused(content: tuple[str, bytes]) -> None:
 
 
 def test_a_pickle_of_millions_of_operations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inert_pickle, "MOST_OPERATIONS", 1000)
+    monkeypatch.setattr(inert_pickle, "MAX_OPERATIONS", 1000)
     with pytest.raises(pickle.UnpicklingError, match="1000 operations"):
         inert_pickle.load(io.BytesIO(b"\x80\x02(" + b"}" * 1000 + b"t."))
 

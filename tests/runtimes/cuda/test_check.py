@@ -11,7 +11,7 @@ import pytest
 
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.errors import SelftestError
-from edgedet.runtimes.cuda.check import MOST_CANDIDATES, check_nms, check_resize, random_case
+from edgedet.runtimes.cuda.check import MAX_CANDIDATES, check_nms, check_resize, random_case
 from edgedet.runtimes.cuda.device import Cuda
 from tests.runtimes.cuda.host_build import HostLauncher, build
 
@@ -102,4 +102,4 @@ def test_cases_are_awkward() -> None:
         seen["equal boxes"] += len(np.unique(boxes, axis=0)) < 300
     assert min(seen.values()) > 3, seen
     _, scores = random_case(random, 25_000, 91)
-    assert MOST_CANDIDATES * 0.9 < np.count_nonzero(scores) < 32768
+    assert MAX_CANDIDATES * 0.9 < np.count_nonzero(scores) < 32768
