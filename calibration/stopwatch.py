@@ -17,7 +17,7 @@ WARM_UP, RUNS = 3, 15
 """Of CPU time: runs that do not count, and runs that do."""
 TURNS, UNCOUNTED, COUNTED = 8, 2, 5
 """Of waiting time: turns, and the runs of each; the first ones find caches full of another's data."""
-ENOUGH_SECONDS, FEWEST = 15.0, 3
+ENOUGH_SECONDS, MIN_TURNS = 15.0, 3
 """A race over so long ends once each has had so many counted turns: the noise is small beside runs of a second."""
 TURN_SECONDS = 1.0
 """A turn of waiting time over so long ends with its first counted run."""
@@ -27,17 +27,19 @@ def cpu_times(models: Mapping[str, onnx.ModelProto], frame: Array) -> dict[str, 
     """Milliseconds of CPU time per run on one thread, by name: interleaved, medians.
 
     CPU time of a single thread hardly notices what else the machine is doing, so small differences count. Slow
-    networks are raced for about ENOUGH_SECONDS, but FEWEST runs at least.
+    networks are raced for about ENOUGH_SECONDS, but MIN_TURNS runs at least.
     """
     sessions = {name: open_session(model, threads=1) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     begin = time.monotonic()
     for turn in range(WARM_UP + RUNS):
-        if turn > FEWEST and time.monotonic() - begin > ENOUGH_SECONDS:
+        if turn > MIN_TURNS and time.monotonic() - begin > ENOUGH_SECONDS:
             break
         for name, session in sessions.items():
             times[name].append(_timed(session, frame, time.thread_time))
-    return {name: statistics.median(values[min(WARM_UP, len(values) - FEWEST) :]) for name, values in times.items()}
+    return {
+        name: statistics.median(values[min(WARM_UP, len(values) - MIN_TURNS) :]) for name, values in times.items()
+    }
 
 
 def wall_times(
@@ -51,13 +53,13 @@ def wall_times(
     """Milliseconds per run as a user waits for them, by name: medians of ``turns`` short turns.
 
     Turns follow one another without a pause, so that a slow moment of the machine falls on all alike. Slow
-    networks are raced for about ``seconds``, but FEWEST turns at least.
+    networks are raced for about ``seconds``, but MIN_TURNS turns at least.
     """
     sessions = {name: open_session(model, threads=threads) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     begin = time.monotonic()
     for turn in range(turns):
-        if turn >= FEWEST and time.monotonic() - begin > seconds:
+        if turn >= MIN_TURNS and time.monotonic() - begin > seconds:
             break
         for name in list(sessions)[:: 1 if turn % 2 else -1]:
             spent: list[float] = []
