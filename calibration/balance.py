@@ -30,8 +30,8 @@ from .patches import Patches, collect, weight_matrix
 
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the widest reach that a range may cover."""
-WORTH = 0.7
-"""The outputs of the layers behind must be disturbed by a third less."""
+MAX_ERROR_LEFT = 0.7
+"""Share of the error of the outputs behind that balancing may leave: a third less, or it is not worth a product."""
 QUIETEST = 1 / 32
 """Of the median channel's reach, what a channel is given at least: one that is silent on the calibration frames
 need not be so for ever."""
@@ -71,7 +71,7 @@ def balance(
             if group[0].name not in patches or np.array_equal(reach.low, reach.high):
                 continue
             before, after = _plans(network, group, patches, reach)
-            if after.error < WORTH * before.error:
+            if after.error < MAX_ERROR_LEFT * before.error:
                 plans.append((group, after))
                 done |= {layer.name: round(after.error / before.error, 4) for layer in group}
     for group, plan in plans:

@@ -26,8 +26,8 @@ from .patches import Patches, collect, sampled, weight_matrix
 HOMOGENEOUS = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 UNEVEN = 4.0
 """Times the median channel from which a tensor is worth equalising."""
-WORTH = 0.8
-"""The second layer's output must be disturbed by a fifth less."""
+MAX_ERROR_LEFT = 0.8
+"""Share of the error of the second layer's output that equalising may leave: a fifth less."""
 CLIPS = (1.0, 0.8, 0.6, 0.4)
 
 
@@ -97,7 +97,7 @@ def equalise(
             factors = _factors(network, pair.second, sizes[pair.second.input])
             before = _loss(network, pair.second, patches[pair.second.name], kind, None)
             after = _loss(network, pair.second, patches[pair.second.name], kind, factors)
-            if after < WORTH * before:
+            if after < MAX_ERROR_LEFT * before:
                 _move(network, first_of[pair.second.name], pair.second, factors)
                 done[pair.second.name] = round(after / before, 4)
     return done

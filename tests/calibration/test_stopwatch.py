@@ -49,7 +49,7 @@ def test_quick_networks_get_every_run_and_the_first_ones_do_not_count(monkeypatc
 def test_slow_networks_are_raced_no_longer_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     track = Track(monkeypatch, {"a": [40.0, 20.0, 21.0, 22.0], "b": [30.0]})
     assert stopwatch.cpu_times(track.models(), FRAME) == {"a": 21e3, "b": 30e3}
-    assert track.runs["a"] == track.runs["b"] == stopwatch.FEWEST + 1
+    assert track.runs["a"] == track.runs["b"] == stopwatch.MIN_TURNS + 1
 
 
 def test_waiting_times_leave_out_the_first_runs_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,4 +63,4 @@ def test_waiting_times_leave_out_the_first_runs_of_a_turn(monkeypatch: pytest.Mo
 def test_waiting_times_of_slow_networks_take_few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     track = Track(monkeypatch, {"a": [5.0], "b": [6.0]})
     assert stopwatch.wall_times(track.models(), FRAME) == {"a": 5e3, "b": 6e3}
-    assert track.runs["a"] == stopwatch.FEWEST * (stopwatch.UNCOUNTED + 1)
+    assert track.runs["a"] == stopwatch.MIN_TURNS * (stopwatch.UNCOUNTED + 1)

@@ -9,7 +9,6 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.calibration.regions import decoding, feature_layers
 from edgedet.onnx_graph.preparing import QDQ_OPSET, prepare
 
 
@@ -48,40 +47,6 @@ def test_old_opset_listed_initialisers_and_batch_norm_are_cleaned_away() -> None
         for one in (model, network.model)
     )
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
-
-
-def test_layers_are_counted_and_decoding_is_told_from_network(tiny: ModuleType) -> None:
-    network = prepare(tiny.tiny_detector())
-    layers = {layer.name: layer for layer in feature_layers(network)}
-    assert list(layers) == ["stem", "widen", "spread", "narrow", "head"]
-    assert layers["stem"].multiply_adds == 16 * 3 * 9 * 16 * 16
-    assert layers["spread"].depthwise and layers["spread"].multiply_adds == 32 * 9 * 16 * 16
-    assert {"rows", "flat", "scores_", "boxes_"} <= decoding(network)
-    assert not {"head", "residual", "stem_silu"} & decoding(network)
-
-
-def test_matrices_of_decoding_are_no_layers() -> None:
-    """A projection of softmaxed bins to distances (YOLO's DFL) or of selected scores must never be quantised."""
-    rng = np.random.default_rng(0)
-    constants = [
-        numpy_helper.from_array(rng.normal(size=(16, 3, 1, 1)).astype(np.float32), "w"),
-        numpy_helper.from_array(np.arange(16, dtype=np.float32).reshape(1, 16, 1, 1), "bins"),
-    ]
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
-        helper.make_node("Softmax", ["c"], ["p"], "softmax", axis=1),
-        helper.make_node("Conv", ["p", "bins"], ["y"], "dfl"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "dfl",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 8, 8])],
-        constants,
-    )
-    network = prepare(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9))
-    assert [layer.name for layer in feature_layers(network)] == ["conv"]
-    assert decoding(network) == {"softmax", "dfl"}
 
 
 def test_preparing_leaves_the_argument_alone(tiny: ModuleType) -> None:
