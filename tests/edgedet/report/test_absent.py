@@ -185,3 +185,16 @@ def test_load_that_nobody_counted_is_not_said_to_be_none(tmp_path: Path) -> None
     result = bench("a.onnx", 10.0, architecture="x")
     result["during"] |= {"others_cpu_share": None, "absent": {"others_cpu_share": "not counted here"}}
     assert "what other processes used: not counted here" in page(tmp_path, result)
+
+
+def test_a_cell_whose_benchmark_is_damaged_is_refused_in_one_line(
+    cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_done(cells, Setting("a.pt"), 10.0, 0.4, architecture="x")
+    (path,) = (cells / "cells").glob("*.json")
+    data = load(path)
+    del data["bench"]["machine"]["cpu"]
+    path.write_text(json.dumps(data))
+    assert main(["report", str(cells), "-o", str(cells / "report.html")]) == 2
+    complaint = capsys.readouterr().err
+    assert "'cpu' is not there" in complaint and complaint.count("\n") == 1 and "unexpected" not in complaint
