@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from edgedet.errors import CheckpointError
 from edgedet.export.checkpoints.class_names import moved_class, renamed_note, stated_names
 from edgedet.export.checkpoints.trained import load_trained
 from edgedet.export.families.architectures import build
+from edgedet.export.hugging_face import graph
 from edgedet.export.training.settings import TrainingSettings
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"
@@ -115,3 +117,11 @@ def test_wherever_a_checkpoint_names_its_classes_another_order_is_refused(
     renamed = load_trained(tmp_path / "m.pt", classes=("RBC", "WBC", "Platelet"))
     assert renamed.checkpoint.names == ("RBC", "WBC", "Platelet")
     assert "classes renamed: Platelets to Platelet" in renamed.notes
+
+
+def test_a_folder_of_transformers_is_held_to_its_order_too(tmp_path: Path) -> None:
+    folder: Any = SimpleNamespace(path=tmp_path)
+    settings = SimpleNamespace(id2label=dict(enumerate(("no-object", *OWN))), num_labels=4)
+    assert graph._names(folder, settings, ("RBC", "leucocyte", "Platelet"))[0] == ("RBC", "leucocyte", "Platelet")
+    with pytest.raises(CheckpointError, match="number 0 is 'RBC' in the file and 'WBC' in what was given"):
+        graph._names(folder, settings, ("WBC", "erythrocyte", "Platelet"))
