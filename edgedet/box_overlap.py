@@ -23,8 +23,8 @@ def overlap(
         the tolerances in use.
 
     >>> import numpy as np
-    >>> overlap(np.array([[0, 0, 2, 2.0]]), np.array([[0, 0, 2, 4.0]]), over="union")
-    array([[0.5]])
+    >>> overlap(np.array([[0, 0, 2, 2.0]]), np.array([[0, 0, 2, 4.0]]), over="union").tolist()
+    [[0.5]]
     """
     a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
     sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)

@@ -256,11 +256,9 @@ class Postprocessor:
         if sums_to_one(rows[:, 4:]):
             return f"the {len(rows[0]) - 4} scores of every box sum to 1, so the background is among them"
         size = (canvas.height, canvas.width)
-        # One frame of an untrained network shows less than a trial run of several. Where the number of anchors is
-        # not one of a YOLO head's, nothing but the numbers speaks for centres.
+        # One frame of an untrained network shows less than a trial run of several. What the numbers leave open, the
+        # metadata states.
         form = form_of(boxes, *size, places, nearer=0.25) if places is not None else shown_form(boxes, *size)
-        if form is None and places is None and "exporter" in self._card.provenance:
-            return f"the {len(boxes)} anchors are not a YOLO head's, and their boxes may be of any form"
         if form == "corners":
             return "boxes are corners (x1, y1, x2, y2), expected centres with widths and heights"
         if form == "top_left":
