@@ -12,6 +12,7 @@ import onnx
 from edgedet import __version__
 from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
 from edgedet.errors import ExportError
+from edgedet.files import file_sha256
 from edgedet.onnx_graph.cleaning import simplify
 from edgedet.proof.golden import record
 from edgedet.reference.pictures import open_reference
@@ -160,7 +161,7 @@ def _plain(value: Any) -> Any:
 def _sha256(source: Path) -> str:
     """Of a file; of a folder, that of the list of its files' own."""
     if not source.is_dir():
-        return hashlib.sha256(source.read_bytes()).hexdigest()
+        return file_sha256(source)
     from edgedet.artifacts.hugging_face_folder import digests, open_folder
 
     files = digests(open_folder(source, trust="code"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
+from edgedet.files import file_sha256
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -92,14 +92,7 @@ def open_folder(path: Path, *, trust: Literal["weights", "code"]) -> Folder:
 
 def digests(folder: Folder) -> dict[str, str]:
     """sha256 of each of :attr:`Folder.files`, by name."""
-    found = {}
-    for file in folder.files:
-        digest = hashlib.sha256()
-        with file.open("rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
-        found[file.name] = digest.hexdigest()
-    return found
+    return {file.name: file_sha256(file) for file in folder.files}
 
 
 def _weights(path: Path, trust: Literal["weights", "code"]) -> Path:

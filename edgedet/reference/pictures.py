@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from edgedet.datasets.box_form import CORNERS, BoxForm, better_form
 from edgedet.datasets.coco import usual_folders
 from edgedet.detections import Detections
 from edgedet.errors import ReferenceBoxesError
+from edgedet.files import file_sha256
 from edgedet.pictures.image_size import read_image_size
 from edgedet.reference.boxes_file import BoxesFile, Listed
 from edgedet.reference.dataset import PictureSet, open_picture_set
@@ -88,7 +88,7 @@ class Reference:
     @property
     def sha256(self) -> str:
         """Digest of the file."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return file_sha256(self.path)
 
     def detections(self, names: Sequence[str]) -> list[Detections]:
         """The boxes of every picture, with labels that index ``names``, a detector's class names.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
 from edgedet.errors import CheckpointError
+from edgedet.files import file_sha256
 
 from ..families.architectures import ARCHITECTURES, build
 from ..training.arguments import arguments_of_checkpoint
@@ -296,7 +296,7 @@ def known_weights(path: Path, checkpoint: Checkpoint) -> str | None:
         published: Any = torchvision.models.get_model_weights(checkpoint.arch)
     except ValueError:  # not one of torchvision's
         return None
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     return next((str(entry) for entry in published if entry.url.endswith(f"-{digest[:8]}.pth")), None)
 
 

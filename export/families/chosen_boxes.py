@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.foreign_cards import HEADS, RTDETR_HEAD
 from edgedet.errors import ArtifactError
+from edgedet.onnx_graph.network import Network
 from edgedet.plausible import ALL, MIN_ROWS, BoxForm, are_corners, ordered_share, score_range, unit_of
 
 from ..foreign import ForeignGraph
@@ -71,9 +72,11 @@ def counts_from_zero(model: onnx.ModelProto, output: str) -> bool:
 
     What is computed with it on the way, such as 1 added to it, leaves that open.
     """
-    made_by = {name: node for node in model.graph.node for name in node.output}
-    constants = {tensor.name for tensor in model.graph.initializer}
-    constants |= {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
+    network = Network(model)
+    made_by = network.producer
+    constants = set(network.constants) | {
+        node.output[0] for node in network.graph.node if node.op_type == "Constant"
+    }
     tensor = output
     while tensor in made_by:
         node = made_by[tensor]
