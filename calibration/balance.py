@@ -24,9 +24,9 @@ from edgedet.onnx_graph.network import Array, Layer, Network, attributes
 from edgedet.onnx_graph.rewriting import insert
 
 from . import rounding
-from .executor import in_chunks, stream
 from .grid import Grid, weight_scales
 from .patches import Patches, collect, weight_matrix
+from .taps import Taps
 
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the widest reach that a range may cover."""
@@ -104,13 +104,14 @@ def _reaches(
     network: Network, tensors: Sequence[str], frames: Sequence[Array], threads: int | None
 ) -> dict[str, Reach]:
     found: dict[str, Reach] = {}
-    for chunk in in_chunks(network, list(dict.fromkeys(tensors))):
-        for values in stream(network, frames, chunk, threads=threads):
-            for name, value in values.items():
-                low, high = value.min(axis=(0, 2, 3)), value.max(axis=(0, 2, 3))
-                if name in found:
-                    low, high = np.minimum(low, found[name].low), np.maximum(high, found[name].high)
-                found[name] = Reach(low, high)
+    if not tensors:
+        return found
+    for look in Taps(network, tensors, values=False, frame=frames[0], threads=threads).look(frames):
+        for name, low in look.lows.items():
+            high = look.highs[name]
+            if name in found:
+                low, high = np.minimum(low, found[name].low), np.maximum(high, found[name].high)
+            found[name] = Reach(low, high)
     return found
 
 

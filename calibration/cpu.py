@@ -127,10 +127,10 @@ class Cpu:
             changed = result.nodes[node.name]
             for index in data_inputs(node, network):
                 tensor = node.input[index]
-                changed.input[index] = writer.activation(tensor, grids[tensor], unit)
+                changed.input[index] = writer.activation(tensor, grids[tensor])
             if node.name in layers:
                 layer = layers[node.name]
-                writer.weights(layer, fit.layers[layer.name], unit, integer_bias_at=grids[layer.input].scale)
+                writer.weights(layer, fit.layers[layer.name], integer_bias_at=grids[layer.input].scale)
             tensor = quantised_output(network, node)
             readers = network.consumers.get(tensor, [])
             if node.op_type in ("Gemm", "MatMul") and not any(reader.name in unit_of for reader in readers):
@@ -142,7 +142,7 @@ class Cpu:
                     continue  # it quantises its own inputs
                 for index, name in enumerate(reader.input):
                     if name == tensor:
-                        result.nodes[reader.name].input[index] = writer.activation(tensor, grids[tensor], unit)
+                        result.nodes[reader.name].input[index] = writer.activation(tensor, grids[tensor])
         return writer.finish()
 
     def still_paying(self, units: Sequence[Unit], build: Build, frame: Array, *, progress: Progress) -> list[Unit]:

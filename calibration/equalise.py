@@ -19,9 +19,8 @@ from onnx import NodeProto
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding
-from .executor import stream
 from .grid import GridKind, grid_for, weight_scales
-from .patches import Patches, collect, sampled, weight_matrix
+from .patches import Patches, sampled, surveys, weight_matrix
 
 HOMOGENEOUS = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 UNEVEN = 4.0
@@ -82,23 +81,18 @@ def equalise(
     if not chosen:
         return {}
     sizes: dict[str, Array] = {}
-    tensors = list(dict.fromkeys(pair.second.input for pair in chosen))
-    for values in stream(network, frames, tensors, threads=threads):
-        for name, value in values.items():
-            largest = np.abs(value).max(axis=(0, 2, 3))
-            sizes[name] = np.maximum(sizes[name], largest) if name in sizes else largest
-    uneven = [pair for pair in chosen if _unevenness(sizes[pair.second.input]) > UNEVEN]
     done = {}
-    first_of = {pair.second.name: pair.first for pair in uneven}
-    for patches in collect(network, frames, [pair.second for pair in uneven], threads=threads):
-        for pair in uneven:
-            if pair.second.name not in patches:
+    tensors = list(dict.fromkeys(pair.second.input for pair in chosen))
+    for survey in surveys(network, frames, tensors, [pair.second for pair in chosen], threads=threads):
+        sizes |= {name: seen.channel_high for name, seen in survey.seen.items()}
+        for pair in chosen:
+            if pair.second.name not in survey.patches or _unevenness(sizes[pair.second.input]) <= UNEVEN:
                 continue
             factors = _factors(network, pair.second, sizes[pair.second.input])
-            before = _loss(network, pair.second, patches[pair.second.name], kind, None)
-            after = _loss(network, pair.second, patches[pair.second.name], kind, factors)
+            before = _loss(network, pair.second, survey.patches[pair.second.name], kind, None)
+            after = _loss(network, pair.second, survey.patches[pair.second.name], kind, factors)
             if after < MAX_ERROR_LEFT * before:
-                _move(network, first_of[pair.second.name], pair.second, factors)
+                _move(network, pair.first, pair.second, factors)
                 done[pair.second.name] = round(after / before, 4)
     return done
 

@@ -6,7 +6,7 @@ of the calibration frames, not by a rule fixed beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from edgedet.onnx_graph.network import Array, Layer, Network
 from . import rounding
 from .grid import Grid, GridKind, grid_for, weight_scales
 from .observe import Observation, Progress, observe, silent
-from .patches import Patches, collect, from_matrix, sampled, weight_matrix
+from .patches import Patches, from_matrix, sampled, surveys, weight_matrix
 from .ranges import Function, candidates, squared_error
 
 SEARCH_ROWS = 1024
@@ -41,18 +41,25 @@ class FittedLayer:
 
 @dataclass(frozen=True)
 class Fit:
-    """Grids by tensor (with the method that won), INT8 layers by name."""
+    """What the calibration frames make of a network.
+
+    Attributes:
+        grids: by tensor.
+        methods: which method gave the grid, by tensor.
+        layers: in INT8, by name.
+        seen: what the tensors hold on the frames.
+    """
 
     grids: dict[str, Grid]
     methods: dict[str, str]
     layers: dict[str, FittedLayer]
+    seen: dict[str, Observation]
 
 
 def fit(
     network: Network,
-    frames: Iterable[Array],
+    frames: Sequence[Array],
     layers: Sequence[Layer],
-    seen: Mapping[str, Observation],
     *,
     tensors: Sequence[str] = (),
     kind: GridKind,
@@ -60,24 +67,35 @@ def fit(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Fit:
-    """Fit ``layers``, their inputs and whatever else is in ``tensors``; ``frames`` is gone through several times.
+    """Fit ``layers``, their inputs and whatever else is in ``tensors``.
 
-    ``seen`` must hold every layer's input and all ``tensors``.
+    Args:
+        network: the float graph.
+        frames: prepared inputs of it, gone through once, or a few times where the layers are many and large.
+        layers: to become INT8.
+        tensors: further activations that need a grid.
+        kind: of the grids.
+        weight_bits: of the weights.
+        threads: of a run; None takes every core.
+        progress: called with (what, done, of).
     """
-    result = Fit({}, {}, {})
+    result = Fit({}, {}, {}, {})
     by_name = {layer.name: layer for layer in layers}
     readers: dict[str, list[Layer]] = {}
     for layer in layers:
         readers.setdefault(layer.input, []).append(layer)
-    for patches in collect(network, frames, layers, threads=threads):
-        for tensor in dict.fromkeys(by_name[name].input for name in patches):
-            group = [layer for layer in readers[tensor] if layer.name in patches]
-            result.methods[tensor], result.grids[tensor] = choose_grid(network, group, patches, seen[tensor], kind)
+    wanted = list(dict.fromkeys([*readers, *tensors]))
+    for survey in surveys(network, frames, wanted, layers, threads=threads, progress=progress):
+        result.seen.update(survey.seen)
+        for tensor in dict.fromkeys(by_name[name].input for name in survey.patches):
+            group = [layer for layer in readers[tensor] if layer.name in survey.patches]
+            method, grid = choose_grid(network, group, survey.patches, result.seen[tensor], kind)
+            result.methods[tensor], result.grids[tensor] = method, grid
             for layer in group:
-                result.layers[layer.name] = fit_layer(
-                    network, layer, patches[layer.name], result.grids[tensor], weight_bits
-                )
-        progress("weights", len(result.layers), len(layers))
+                patches = survey.patches.pop(layer.name)
+                result.layers[layer.name] = fit_layer(network, layer, patches, grid, weight_bits)
+                progress("weights", len(result.layers), len(layers))
+    seen = result.seen
     for layer in layers:
         if not sampled(layer):
             if layer.input not in result.grids:
@@ -106,6 +124,7 @@ def rough_fit(
         {tensor: grid_for(kind, one.low, one.high) for tensor, one in seen.items()},
         dict.fromkeys(seen, "extremes"),
         {layer.name: _nearest(network, layer, weight_bits, 0.0) for layer in layers},
+        seen,
     )
 
 

@@ -203,7 +203,9 @@ def _overflowing(
         for name in node.output
         if types.get(name) == TensorProto.FLOAT
     ]
-    seen = observe(network, frames, list(dict.fromkeys(tensors)), threads=threads, progress=progress)
+    seen = observe(
+        network, frames, list(dict.fromkeys(tensors)), histograms=False, threads=threads, progress=progress
+    )
     reasons = {}
     for node in network.graph.node:
         largest = max((seen[name].magnitude for name in (*node.input, *node.output) if name in seen), default=0.0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
 
 from .agreement import CONFIDENT, found_again
+from .data import KEPT_BYTES
+from .executor import in_lanes
 from .ledger import digest_of
 
 if TYPE_CHECKING:
@@ -47,12 +50,14 @@ class Reader:
         self._batch = card.input.batch
         self._planar = card.input.layout == "NCHW"
 
-    def __call__(self, run: Run, tensor: Array) -> list[Detections]:
-        """Detections of every place of one input tensor."""
-        height, width = tensor.shape[2:4] if self._planar else tensor.shape[1:3]
-        canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
-        outputs = run(tensor)
-        return [self._post(outputs, canvas, slot) for slot in range(len(tensor))]
+    def __call__(self, run: Run, tensors: Sequence[Array]) -> Iterator[Detections]:
+        """Detections of every place of every input tensor, in order."""
+        for number, outputs in enumerate(in_lanes(run, tensors)):
+            tensor = tensors[number]
+            height, width = tensor.shape[2:4] if self._planar else tensor.shape[1:3]
+            canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
+            for slot in range(len(tensor)):
+                yield self._post(outputs, canvas, slot)
 
 
 class AgreementJudge:
@@ -63,7 +68,8 @@ class AgreementJudge:
     def __init__(self, card: ModelCard, frames: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:
         self._reader = Reader(card, outputs)
         self._frames = frames
-        self._reference = [found for frame in frames for found in self._reader(reference, frame)]
+        self._run = reference
+        self._reference = list(self._reader(reference, frames))
         self.confident = sum(int((found.scores >= CONFIDENT).sum()) for found in self._reference)
         """How many detections of the float graph there are to find again."""
         self.nothing = (
@@ -74,7 +80,7 @@ class AgreementJudge:
 
     def __call__(self, run: Run) -> float | None:
         """The figure of ``run``, 1 for the reference itself; None where that finds nothing."""
-        found = [one for frame in self._frames for one in self._reader(run, frame)]
+        found = self._reference if run is self._run else list(self._reader(run, self._frames))
         return found_again(self._reference, found)
 
 
@@ -97,13 +103,34 @@ class MapJudge:
             parts += [str(image.path), status.st_size, status.st_mtime_ns, image.boxes, image.labels]
         self.digest = digest_of("map", *parts)
 
+        self._kept: dict[int, tuple[Array, ResizeGeometry]] = {}
+
     def __call__(self, run: Run) -> float | None:
         """mAP at IoU 0.50 to 0.95; None where no class has an object."""
-        from edgedet.evaluate.coco import evaluate_coco
+        from edgedet.evaluate.coco import coco_metrics
+        from edgedet.evaluate.frames import require_labels
 
-        def detect(frame: Array) -> Detections:
-            place = self._prepare.prepare(frame)
-            return self._post(run(self._prepare.tensor), place, 0)
+        require_labels(self._dataset)
+        places: deque[ResizeGeometry] = deque()
 
-        figure = float(evaluate_coco(detect, self._dataset).map)
+        def tensors() -> Iterator[Array]:
+            for index in range(len(self._dataset)):
+                tensor, place = self._prepared(index)
+                places.append(place)
+                yield tensor
+
+        found = (self._post(outputs, places.popleft(), 0) for outputs in in_lanes(run, tensors()))
+        figure = float(coco_metrics(found, self._dataset).map)
         return None if math.isnan(figure) else figure
+
+    def _prepared(self, index: int) -> tuple[Array, ResizeGeometry]:
+        """One image as the graph takes it; decoded once, as long as there is room to keep it."""
+        if index in self._kept:
+            return self._kept[index]
+        from edgedet.evaluate.frames import read_record
+
+        place = self._prepare.prepare(read_record(self._dataset.images[index], self._dataset))
+        prepared = self._prepare.tensor.copy(), place
+        if (len(self._kept) + 1) * prepared[0].nbytes <= KEPT_BYTES:
+            self._kept[index] = prepared
+        return prepared

@@ -21,6 +21,7 @@ from .budget import Found, OverBudget, search
 from .cpu import Cpu
 from .data import CalibrationFrames, check_frames
 from .dialect import Dialect, LayerChoice, Unit
+from .effort import EFFORTS, EVENED_FRAMES, EffortName, spread
 from .equalise import equalise
 from .judge import Judge
 from .judgement import absent, doubts
@@ -42,6 +43,8 @@ class QuantiseOptions:
         over_budget: what happens when that cannot be kept: ``refuse`` raises, ``keep_best`` returns the best graph.
         cache: folder for what was measured, so that a killed run resumes; None keeps nothing.
         threads: of every run while measuring; None takes every core.
+        effort: how much time it may take, and how much is looked at for it
+            (:data:`edgedet.calibration.effort.EFFORTS`).
     """
 
     target: Literal["cpu", "tensorrt"] = "tensorrt"
@@ -50,6 +53,7 @@ class QuantiseOptions:
     over_budget: OverBudget = "refuse"
     cache: Path | None = None
     threads: int | None = None
+    effort: EffortName = "normal"
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def quantise(
         evened.choice.kept_float,
         max_drop=options.max_drop,
         over_budget=options.over_budget,
+        effort=EFFORTS[options.effort],
         progress=progress,
     )
     shipped = _try_out(task, work, found)
@@ -174,8 +179,9 @@ def _even_out(task: _Task, choice: _Choice) -> _Evened:
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
-    equalised = equalise(network, layers, names, task.frames, kind=task.dialect.kind, threads=threads)
-    balanced = task.dialect.balance(network, layers, task.frames, threads=threads, progress=task.progress)
+    frames = [task.frames[i] for i in spread(len(task.frames), EVENED_FRAMES)]
+    equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
+    balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:
         # Balanced layers read other tensors.
         layers = feature_layers(network)
@@ -193,6 +199,7 @@ def _fit(task: _Task, evened: _Evened) -> Quantisation:
         task.frames,
         candidates=evened.choice.units,
         judge=task.judge,
+        effort=EFFORTS[task.options.effort],
         cache=task.options.cache,
         threads=task.options.threads,
         max_drop=task.options.max_drop,

@@ -21,8 +21,8 @@ def no_faster(units: Collection[Unit], paying: Collection[Unit]) -> dict[str, st
 def given_back(work: Quantisation, guard: Guard, unit: Unit) -> str:
     """What a unit given back costs alone, and what of its input is to blame."""
     loss = guard.losses.get(unit.name)
-    text = "given back to stay inside the budget" if loss is None else f"costs {loss:.2%} of agreement alone"
-    channels = work.seen[unit.layers[0].input].channel_high
+    text = "given back to stay inside the budget" if not loss else f"costs {loss:.2%} of agreement alone"
+    channels = work.fit.seen[unit.layers[0].input].channel_high
     typical = float(sorted(channels)[len(channels) // 2]) if len(channels) else 0.0
     if len(channels) and typical > 0 and channels.max() > OUTLIER * typical:
         text += (

@@ -101,13 +101,13 @@ class TensorRT:
         layers = [layer for unit in units for layer in unit.layers]
         for layer in layers:
             node = writer.network.nodes[layer.name]
-            node.input[0] = writer.activation(layer.input, fit.grids[layer.input], layer.name)
-            writer.weights(layer, fit.layers[layer.name], layer.name)
+            node.input[0] = writer.activation(layer.input, fit.grids[layer.input])
+            writer.weights(layer, fit.layers[layer.name])
         for name, (tensor, convolution) in residual_adds(network, layers).items():
             node = writer.network.nodes[name]
             for index, operand in enumerate(node.input):
                 if operand == tensor:
-                    node.input[index] = writer.activation(tensor, fit.grids[tensor], convolution)
+                    node.input[index] = writer.activation(tensor, fit.grids[tensor])
         return writer.finish()
 
     def still_paying(self, units: Sequence[Unit], build: Build, frame: Array, *, progress: Progress) -> list[Unit]:

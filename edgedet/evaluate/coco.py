@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -266,9 +267,23 @@ def evaluate_coco(
         MissingDependencyError: pycocotools is not installed.
     """
     require_labels(dataset)
+    return coco_metrics((found for _, _, found in run_over(detector, dataset, progress=progress)), dataset)
+
+
+def coco_metrics(found: Iterable[Detections], dataset: Dataset) -> CocoMetrics:
+    """COCO figures of what was found on a labelled dataset.
+
+    Args:
+        found: the detections of every image, in the dataset's order.
+        dataset: its labelled images, one at least.
+
+    Raises:
+        UsageError: detector and dataset share no class.
+        MissingDependencyError: pycocotools is not installed.
+    """
     evaluator: CocoEvaluator | None = None
     judged = dataset
-    for index, _, detections in run_over(detector, dataset, progress=progress):
+    for index, detections in enumerate(found):
         if evaluator is None:
             judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
             evaluator = CocoEvaluator(judged.names)

@@ -39,7 +39,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     if _idle_resizes_to_identities(model):
         remove_identities(model)
     _share_constants(graph)
-    _remove_dead(graph)
+    remove_dead(graph)
     return model
 
 
@@ -272,7 +272,8 @@ def _share_constants(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def _remove_dead(graph: onnx.GraphProto) -> None:
+def remove_dead(graph: onnx.GraphProto) -> None:
+    """Take out nodes and constants that no output of the graph needs, in place."""
     wanted = {value.name for value in graph.output}
     kept = []
     for node in reversed(graph.node):
