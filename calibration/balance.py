@@ -44,6 +44,10 @@ class Reach:
     low: Array
     high: Array
 
+    def or_further(self, other: Reach) -> Reach:
+        """What covers both."""
+        return Reach(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -107,11 +111,9 @@ def _reaches(
     if not tensors:
         return found
     for look in Taps(network, tensors, values=False, frame=frames[0], threads=threads).look(frames):
-        for name, low in look.lows.items():
-            high = look.highs[name]
-            if name in found:
-                low, high = np.minimum(low, found[name].low), np.maximum(high, found[name].high)
-            found[name] = Reach(low, high)
+        for name in look.lows:
+            reach = Reach(look.lows[name], look.highs[name])
+            found[name] = found[name].or_further(reach) if name in found else reach
     return found
 
 

@@ -123,7 +123,6 @@ class Cpu:
         for node in network.graph.node:
             if node.name not in unit_of:
                 continue
-            unit = unit_of[node.name]
             changed = result.nodes[node.name]
             for index in data_inputs(node, network):
                 tensor = node.input[index]

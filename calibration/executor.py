@@ -47,8 +47,8 @@ class GraphRunner:
     """
 
     def __init__(self, model: onnx.ModelProto, *, fusion: Fusion = "fused", threads: int | None = None) -> None:
-        cores = threads or available_cores()
-        self.lanes = cores if _bytes_at_once(model) <= LANE_BYTES else 1
+        cores: int = threads or available_cores()
+        self.lanes: int = cores if _bytes_at_once(model) <= LANE_BYTES else 1
         self._session = open_session(model, fusion=fusion, threads=cores // self.lanes)
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -72,17 +72,17 @@ def in_lanes(
         items: taken one by one as they are needed, in the caller's thread.
         lanes: how many at a time; None asks ``run.lanes``, and takes one where it has none.
     """
-    lanes = lanes or getattr(run, "lanes", 1)
-    if lanes == 1:
+    at_once: int = lanes if lanes is not None else getattr(run, "lanes", 1)
+    if at_once == 1:
         yield from map(run, items)
         return
-    with ThreadPoolExecutor(lanes) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         waiting: deque[Future[dict[str, Array]]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(run, item))
                 # One more than can run, so that no lane waits for the caller.
-                if len(waiting) > lanes:
+                if len(waiting) > at_once:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -42,11 +43,15 @@ def unpack(arrays: Mapping[str, Array]) -> Fit:
         grids={name: Grid(**grid) for name, grid in plain["grids"].items()},
         methods=plain["methods"],
         layers={
-            name: FittedLayer(**one, **{part: arrays[f"layer{number}_{part}"] for part in ARRAYS_OF_LAYER})
+            name: FittedLayer(**one, **_parts(arrays, f"layer{number}", ARRAYS_OF_LAYER))
             for number, (name, one) in enumerate(plain["layers"].items())
         },
         seen={
-            name: Observation(**one, **{part: arrays[f"tensor{number}_{part}"] for part in ARRAYS_OF_TENSOR})
+            name: Observation(**one, **_parts(arrays, f"tensor{number}", ARRAYS_OF_TENSOR))
             for number, (name, one) in enumerate(plain["seen"].items())
         },
     )
+
+
+def _parts(arrays: Mapping[str, Array], owner: str, parts: Sequence[str]) -> dict[str, Any]:
+    return {part: arrays[f"{owner}_{part}"] for part in parts}

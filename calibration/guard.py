@@ -114,7 +114,9 @@ class Guard:
             self.losses[name] = self._ledger.figure(f"loss {name}", partial(self._sensitivity, name))
             self._progress("sensitivity", count + 1, len(checked))
         ratios = [
-            loss / disturbances[name] for name, loss in self.losses.items() if loss is not None and disturbances[name]
+            loss / disturbances[name]
+            for name, loss in self.losses.items()
+            if loss is not None and disturbances[name]
         ]
         ratio = statistics.median(ratios) if ratios else 0.0
         return {
@@ -138,7 +140,8 @@ class Guard:
         while self._gain(order[bad:good]) > MIN_GAIN and good - bad > 1 and self.evaluations < last:
             middle = (bad + good) // 2
             if tried < PREDICTIONS:
-                middle = self._enough(order, bad, good, expected, self._drop(without(bad)), aim)
+                drop = self._drop(without(bad))
+                middle = self._enough(order, bad, good, expected, SAFETY * aim / drop if drop > 0 else 1.0)
             tried += 1
             if self.keeps(without(middle), aim):
                 good = middle
@@ -151,12 +154,13 @@ class Guard:
                 on |= {name}
         return self._verdict(on)
 
-    def _enough(
-        self, order: Sequence[str], bad: int, good: int, expected: dict[str, float], drop: float, aim: float
-    ) -> int:
-        """How many units of ``order`` have to go, were losses to add up: more than ``bad``, fewer than ``good``."""
+    def _enough(self, order: Sequence[str], bad: int, good: int, expected: dict[str, float], share: float) -> int:
+        """How many units of ``order`` have to go, were losses to add up: more than ``bad``, fewer than ``good``.
+
+        ``share``: of what is lost without the first ``bad``, so much may be lost.
+        """
         left = sum(expected[name] for name in order[bad:])
-        allowed = left * SAFETY * aim / drop if drop > 0 else left
+        allowed = left * share
         count = bad
         while count < good - 1 and (count == bad or left > allowed):
             left -= expected[order[count]]

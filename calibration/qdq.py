@@ -37,9 +37,7 @@ class Writer:
         ]
         return restored
 
-    def weights(
-        self, layer: Layer, fitted: FittedLayer, *, integer_bias_at: float | None = None
-    ) -> None:
+    def weights(self, layer: Layer, fitted: FittedLayer, *, integer_bias_at: float | None = None) -> None:
         """Replace the layer's weights by INT8 ones with their DequantizeLinear; correct its bias.
 
         ``integer_bias_at``: scale of the layer's input, where the bias is to be int32 at the accumulator's own

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -106,10 +107,7 @@ class Taps:
                 feed: dict[str, Array] = {self._input: frame}
                 if self._values and self._tensors:
                     feed[OFFSET] = np.array(rng.integers(0, 2**31), np.int64)
-                masks = []
-                for window in self._windows:
-                    masks.append(_choose(window, rng, feed))
-                positions.append(masks)
+                positions.append([_choose(window, rng, feed) for window in self._windows])
                 yield feed
 
         runs = in_lanes(self._runner.with_inputs, inputs(), self._runner.lanes)
@@ -125,7 +123,7 @@ class Taps:
                 },
             )
 
-    def _add(self, kind: str, inputs: Sequence[str], output: str, **settings: object) -> str:
+    def _add(self, kind: str, inputs: Sequence[str], output: str, **settings: Any) -> str:
         self._nodes.append(helper.make_node(kind, list(inputs), [output], output, **settings))
         return output
 
@@ -192,7 +190,9 @@ class Taps:
         model.CopyFrom(self._network.model)
         graph = model.graph
         graph.node.extend(self._nodes)
-        graph.initializer.extend(numpy_helper.from_array(np.asarray(v), name) for name, v in self._constants.items())
+        graph.initializer.extend(
+            numpy_helper.from_array(np.asarray(v), name) for name, v in self._constants.items()
+        )
         graph.input.extend(self._inputs)
         if self._values and self._tensors:
             graph.input.append(helper.make_tensor_value_info(OFFSET, TensorProto.INT64, []))
@@ -221,13 +221,13 @@ def _complete(
 
 
 def _choose(window: _Windows, rng: np.random.Generator, feed: dict[str, Array]) -> Array:
-    """Draw the positions of one frame into ``feed``; the mask of those that lie in the padding: float32 [n, taps]."""
+    """Draw the positions of one frame into ``feed``; which of them are not in the padding: bool [n, taps]."""
     layer, shape = window.layer, window.shape
     key = f"{layer.name}/positions"
     if layer.op_type != "Conv":
         rows = int(np.prod(shape[:-1], dtype=np.int64))
         feed[key] = rng.integers(0, rows, window.places)
-        return np.ones((window.places, 1), np.float32)
+        return np.ones((window.places, 1), bool)
     if shape[0] > 1:
         feed[f"{layer.name}/images"] = rng.integers(0, shape[0], window.images)
     kernel = window.kernel

@@ -103,7 +103,7 @@ class TensorRT:
             node = writer.network.nodes[layer.name]
             node.input[0] = writer.activation(layer.input, fit.grids[layer.input])
             writer.weights(layer, fit.layers[layer.name])
-        for name, (tensor, convolution) in residual_adds(network, layers).items():
+        for name, (tensor, _) in residual_adds(network, layers).items():
             node = writer.network.nodes[name]
             for index, operand in enumerate(node.input):
                 if operand == tensor:
