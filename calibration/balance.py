@@ -20,10 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper
 
+from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network, attributes
 from edgedet.onnx_graph.rewriting import insert
 
 from . import rounding
+from .executor import in_lanes, one_blas_thread
 from .grid import Grid, weight_scales
 from .patches import Patches, collect, weight_matrix
 from .taps import Taps
@@ -43,6 +45,11 @@ class Reach:
 
     low: Array
     high: Array
+
+    @property
+    def still(self) -> bool:
+        """Whether no channel ever changed."""
+        return np.array_equal(self.low, self.high)
 
     def or_further(self, other: Reach) -> Reach:
         """What covers both."""
@@ -70,14 +77,18 @@ def balance(
     plans: list[tuple[list[Layer], Plan]] = []
     done: dict[str, float] = {}
     for patches in collect(network, frames, [layer for group in groups for layer in group], threads=threads):
-        for group in groups:
-            reach = reaches[group[0].input]
-            if group[0].name not in patches or np.array_equal(reach.low, reach.high):
-                continue
-            before, after = _plans(network, group, patches, reach)
-            if after.error < MAX_ERROR_LEFT * before.error:
-                plans.append((group, after))
-                done |= {layer.name: round(after.error / before.error, 4) for layer in group}
+
+        def planned(group: list[Layer], patches: dict[str, Patches] = patches) -> tuple[Plan, Plan]:
+            return _plans(network, group, patches, reaches[group[0].input])
+
+        moving = [group for group in groups if group[0].name in patches and not reaches[group[0].input].still]
+        with one_blas_thread():
+            for group, (before, after) in zip(
+                moving, in_lanes(planned, moving, threads or available_cores()), strict=True
+            ):
+                if after.error < MAX_ERROR_LEFT * before.error:
+                    plans.append((group, after))
+                    done |= {layer.name: round(after.error / before.error, 4) for layer in group}
     for group, plan in plans:
         _write(network, group, plan)
     return done

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
+from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding
+from .executor import in_lanes, one_blas_thread
 from .grid import GridKind, grid_for, weight_scales
 from .patches import Patches, sampled, surveys, weight_matrix
 
@@ -83,17 +85,34 @@ def equalise(
     sizes: dict[str, Array] = {}
     done = {}
     tensors = list(dict.fromkeys(pair.second.input for pair in chosen))
+    plans: list[tuple[Pair, Array]] = []
     for survey in surveys(network, frames, tensors, [pair.second for pair in chosen], threads=threads):
         sizes |= {name: seen.channel_high for name, seen in survey.seen.items()}
-        for pair in chosen:
-            if pair.second.name not in survey.patches or _unevenness(sizes[pair.second.input]) <= UNEVEN:
-                continue
+        patches = survey.patches
+
+        def planned(
+            pair: Pair, patches: dict[str, Patches] = patches, sizes: dict[str, Array] = sizes
+        ) -> tuple[Array, float]:
+            """The factors, and what is left of the error."""
             factors = _factors(network, pair.second, sizes[pair.second.input])
-            before = _loss(network, pair.second, survey.patches[pair.second.name], kind, None)
-            after = _loss(network, pair.second, survey.patches[pair.second.name], kind, factors)
-            if after < MAX_ERROR_LEFT * before:
-                _move(network, pair.first, pair.second, factors)
-                done[pair.second.name] = round(after / before, 4)
+            some = patches[pair.second.name]
+            before = _loss(network, pair.second, some, kind, None)
+            return factors, _loss(network, pair.second, some, kind, factors) / max(before, 1e-30)
+
+        uneven = [
+            pair
+            for pair in chosen
+            if pair.second.name in patches and _unevenness(sizes[pair.second.input]) > UNEVEN
+        ]
+        with one_blas_thread():
+            for pair, (factors, left) in zip(
+                uneven, in_lanes(planned, uneven, threads or available_cores()), strict=True
+            ):
+                if left < MAX_ERROR_LEFT:
+                    plans.append((pair, factors))
+                    done[pair.second.name] = round(left, 4)
+    for pair, factors in plans:
+        _move(network, pair.first, pair.second, factors)
     return done
 
 

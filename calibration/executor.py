@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Literal, TypeVar
 
 import numpy as np
 import onnx
+from threadpoolctl import threadpool_limits
 
 from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.network import Array, Network
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Fusion = Literal["fused", "separate"]
 """``fused``: what ONNX Runtime ships (integer kernels). ``separate``: every Q and DQ is executed where it stands,
@@ -62,9 +65,7 @@ class GraphRunner:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
 
-def in_lanes(
-    run: Callable[[Item], dict[str, Array]], items: Iterable[Item], lanes: int | None = None
-) -> Iterator[dict[str, Array]]:
+def in_lanes(run: Callable[[Item], Result], items: Iterable[Item], lanes: int | None = None) -> Iterator[Result]:
     """``run`` of every item, in order; several at a time where the function says that it can.
 
     Args:
@@ -77,7 +78,7 @@ def in_lanes(
         yield from map(run, items)
         return
     with ThreadPoolExecutor(at_once) as pool:
-        waiting: deque[Future[dict[str, Array]]] = deque()
+        waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(run, item))
@@ -89,6 +90,15 @@ def in_lanes(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """While this is open, numpy's matrix products and factorisations take one thread each.
+
+    Layers are fitted side by side instead. OpenBLAS's own threads wait for each other at every step of a
+    factorisation, which on a machine that has other work takes hundreds of times as long.
+    """
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _bytes_at_once(model: onnx.ModelProto) -> int:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding
+from .executor import in_lanes, one_blas_thread
 from .grid import Grid, GridKind, grid_for, weight_scales
 from .observe import Observation, Progress, observe, silent
 from .patches import Patches, from_matrix, sampled, surveys, weight_matrix
@@ -79,22 +81,10 @@ def fit(
         threads: of a run; None takes every core.
         progress: called with (what, done, of).
     """
-    result = Fit({}, {}, {}, {})
-    by_name = {layer.name: layer for layer in layers}
-    readers: dict[str, list[Layer]] = {}
-    for layer in layers:
-        readers.setdefault(layer.input, []).append(layer)
-    wanted = list(dict.fromkeys([*readers, *tensors]))
-    for survey in surveys(network, frames, wanted, layers, threads=threads, progress=progress):
-        result.seen.update(survey.seen)
-        for tensor in dict.fromkeys(by_name[name].input for name in survey.patches):
-            group = [layer for layer in readers[tensor] if layer.name in survey.patches]
-            method, grid = choose_grid(network, group, survey.patches, result.seen[tensor], kind)
-            result.methods[tensor], result.grids[tensor] = method, grid
-            for layer in group:
-                patches = survey.patches.pop(layer.name)
-                result.layers[layer.name] = fit_layer(network, layer, patches, grid, weight_bits)
-                progress("weights", len(result.layers), len(layers))
+    with one_blas_thread():
+        result = _fit_sampled(
+            network, frames, layers, tensors, kind=kind, weight_bits=weight_bits, threads=threads, progress=progress
+        )
     seen = result.seen
     for layer in layers:
         if not sampled(layer):
@@ -106,6 +96,47 @@ def fit(
         if tensor not in result.grids:
             function = following_function(network, tensor)
             result.methods[tensor], result.grids[tensor] = best_by_tensor(seen[tensor], kind, function)
+    return result
+
+
+def _fit_sampled(
+    network: Network,
+    frames: Sequence[Array],
+    layers: Sequence[Layer],
+    tensors: Sequence[str],
+    *,
+    kind: GridKind,
+    weight_bits: int,
+    threads: int | None,
+    progress: Progress,
+) -> Fit:
+    """Fit what patches can be taken of, every core at a tensor and its readers of its own; observe the rest."""
+    result = Fit({}, {}, {}, {})
+    by_name = {layer.name: layer for layer in layers}
+    readers: dict[str, list[Layer]] = {}
+    for layer in layers:
+        readers.setdefault(layer.input, []).append(layer)
+    wanted = list(dict.fromkeys([*readers, *tensors]))
+    for survey in surveys(network, frames, wanted, layers, threads=threads, progress=progress):
+        result.seen.update(survey.seen)
+        # Taken one by one: what is fitted is dropped before the next.
+        groups = [
+            {layer: survey.patches.pop(layer.name) for layer in readers[tensor] if layer.name in survey.patches}
+            for tensor in dict.fromkeys(by_name[name].input for name in survey.patches)
+        ]
+
+        def fit_group(patches: dict[Layer, Patches]) -> tuple[str, Grid, dict[str, FittedLayer]]:
+            tensor = next(iter(patches)).input
+            method, grid = choose_grid(network, patches, result.seen[tensor], kind)
+            fitted = {layer.name: fit_layer(network, layer, patches[layer], grid, weight_bits) for layer in patches}
+            patches.clear()
+            return method, grid, fitted
+
+        for method, grid, fitted in in_lanes(fit_group, groups, threads or available_cores()):
+            tensor = by_name[next(iter(fitted))].input
+            result.methods[tensor], result.grids[tensor] = method, grid
+            result.layers.update(fitted)
+            progress("weights", len(result.layers), len(layers))
     return result
 
 
@@ -171,20 +202,19 @@ def following_function(network: Network, tensor: str) -> Function | None:
 
 
 def choose_grid(
-    network: Network, group: Sequence[Layer], patches: Mapping[str, Patches], seen: Observation, kind: GridKind
+    network: Network, patches: Mapping[Layer, Patches], seen: Observation, kind: GridKind
 ) -> tuple[str, Grid]:
-    """The candidate that disturbs the outputs of the tensor's readers least."""
+    """The candidate that disturbs the outputs of the tensor's readers least; ``patches``: of each reader."""
     best: tuple[float, str, Grid] | None = None
-    exact = {}
-    for layer in group:
+    exact = []
+    for layer, all_rows in patches.items():
         matrix = weight_matrix(layer, network.constant(layer.weight))
-        some = patches[layer.name].rows[:, :SEARCH_ROWS]
+        some = all_rows.rows[:, :SEARCH_ROWS]
         outputs = Patches(some).outputs(matrix)
-        exact[layer.name] = (matrix, some, outputs, _power(outputs))
+        exact.append((matrix, some, outputs, _power(outputs)))
     for name, grid in candidates(seen, kind).items():
         loss = 0.0
-        for layer in group:
-            matrix, some, outputs, power = exact[layer.name]
+        for matrix, some, outputs, power in exact:
             rounded = Patches(grid.round(some)).outputs(matrix)
             loss += _power(rounded - outputs) / power
         if best is None or loss < best[0]:

@@ -25,7 +25,7 @@ SAFETY = 0.8
 """Share of what is aimed at that the estimate is allowed to use up."""
 PREDICTIONS = 2
 """Evaluations whose place is estimated; after them the interval is halved."""
-MIN_GAIN = 0.01
+MIN_GAIN = 0.05
 """Share of all that INT8 gains, below which nothing more is tried for it."""
 
 Names = frozenset[str]

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FLOAT = ("precision", "fp32")
 """The option that asks for nothing, and is not worth a line on the card."""
 
+HALF_FRAMES = 16
+"""Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16."""
+
 STATIC_FORBIDDEN = ("If", "Loop", "Scan", "NonZero")
 
 
@@ -206,10 +209,12 @@ def _reduce_precision(
     card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
     if options.target == "cpu":
         return quantised.model, card, list(quantised.warnings)
+    from ..calibration.effort import spread
     from ..calibration.fp16 import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
-    half = to_half(quantised.model, frames, progress=progress)
+    few = [frames[i] for i in spread(len(frames), HALF_FRAMES)]
+    half = to_half(quantised.model, few, progress=progress)
     card = replace(card, measured=card.measured | {"fp16": half.report})
     note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
     return half.model, card, [*quantised.warnings, note]
