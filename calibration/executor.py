@@ -13,7 +13,8 @@ import onnx
 from threadpoolctl import threadpool_limits
 
 from edgedet.machine.hardware import available_cores
-from edgedet.onnx_graph.network import Array, Network
+from edgedet.onnx_graph.inference import inferred
+from edgedet.onnx_graph.network import Array
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -103,10 +104,11 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
 def _bytes_at_once(model: onnx.ModelProto) -> int:
     """Of the largest inner tensors of a graph with static shapes, an estimate of what a run holds."""
-    network = Network(model)
+    graph = inferred(model)
+    made = {name for node in graph.node for name in node.output}
     sizes = [
-        4 * int(np.prod(shape, dtype=np.int64))
-        for name, shape in network.shapes().items()
-        if name in network.producer
+        4 * int(np.prod([d.dim_value for d in value.type.tensor_type.shape.dim], dtype=np.int64))
+        for value in (*graph.value_info, *graph.output)
+        if value.name in made
     ]
     return sum(sorted(sizes)[-LARGEST_TENSORS:])

@@ -23,6 +23,8 @@ from .ranges import Function, candidates, squared_error
 
 SEARCH_ROWS = 1024
 """Sampled positions on which ranges compete; weights and biases are fitted on all of them."""
+SEARCH_CHANNELS = 256
+"""Output channels of a layer, at most, on which they compete."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ def choose_grid(
     exact = []
     for layer, all_rows in patches.items():
         matrix = weight_matrix(layer, network.constant(layer.weight))
+        # Of many channels, evenly spread ones stand for all.
+        matrix = matrix[:, :: -(-matrix.shape[1] // SEARCH_CHANNELS)]
         some = all_rows.rows[:, :SEARCH_ROWS]
         outputs = Patches(some).outputs(matrix)
         exact.append((matrix, some, outputs, _power(outputs)))
