@@ -30,7 +30,6 @@ def quantised(tiny: ModuleType) -> onnx.ModelProto:
         network,
         frames,
         [layer for unit in units for layer in unit.layers],
-        observe(network, frames, tensors),
         tensors=tensors,
         kind="s8",
     )
