@@ -1,0 +1,96 @@
+"""Lanes: in order, no more at a time than there are, and nothing runs on behind an error."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from types import ModuleType
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from edgedet.calibration import executor as module
+from edgedet.calibration.executor import GraphRunner, in_lanes, one_blas_thread
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 5])
+def test_results_come_in_the_order_of_the_items(lanes: int) -> None:
+    def slow_at_first(item: int) -> int:
+        time.sleep(0.02 if item == 0 else 0)
+        return item * item
+
+    assert list(in_lanes(slow_at_first, range(7), lanes)) == [item * item for item in range(7)]
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = in_lanes(lambda item: item, items(), 2)
+    next(results)
+    assert len(taken) <= 4  # of pictures without end, only so many are held
+
+
+def test_no_more_run_at_a_time_than_there_are_lanes() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def run(item: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.005)
+        with lock:
+            running -= 1
+        return item
+
+    list(in_lanes(run, range(12), 3))
+    assert most == 3
+
+
+def test_an_error_stops_the_rest() -> None:
+    done = []
+
+    def run(item: int) -> int:
+        if item == 2:
+            raise ValueError("the third")
+        done.append(item)
+        return item
+
+    with pytest.raises(ValueError, match="the third"):
+        list(in_lanes(run, range(1000), 2))
+    assert len(done) < 10
+
+
+def test_a_runner_gives_outputs_by_name(tiny: ModuleType) -> None:
+    model = tiny.tiny_detector()
+    runner = GraphRunner(model, threads=2)
+    (frame,) = tiny.frames(1)
+    outputs = runner(frame)
+    assert set(outputs) == {output.name for output in model.graph.output}
+    assert runner.lanes == 2
+
+
+def test_a_graph_of_large_tensors_takes_one_frame_at_a_time(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LANE_BYTES", 1024)
+    assert GraphRunner(tiny.tiny_detector(), threads=2).lanes == 1
+
+
+def test_numpy_takes_one_thread_while_it_is_asked_to() -> None:
+    np.ones((2, 2)) @ np.ones((2, 2))
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = threads()
+    with one_blas_thread():
+        assert threads() <= {1}
+    assert threads() == before
