@@ -202,6 +202,7 @@ def _reduce_precision(
             layers=options.int8_layers,
             max_drop=options.max_drop,
             over_budget=options.over_budget,
+            effort=options.effort,
             cache=output.with_name(f".{output.stem}.int8-cache"),
         ),
         progress=progress,

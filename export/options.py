@@ -54,6 +54,7 @@ class ExportOptions:
         input_dtype: pixels as uint8 or as unrounded float32 (docs/decisions/001).
         trust: ``code`` unpickles checkpoints that carry code.
         over_budget: whether an int8 graph that costs more than ``max_drop`` is refused or kept.
+        effort: how much time int8 may take (docs/int8.md says what each looks at, and what it came to).
         detector: what training knew and the checkpoint does not say.
         reference: boxes the training framework itself found (docs/checkpoints.md); a graph that gives others is
             refused. reference_images: folder or dataset of their pictures.
@@ -83,6 +84,7 @@ class ExportOptions:
     input_dtype: Literal["uint8", "float32"] | None = None
     trust: Literal["weights", "code"] = "weights"
     over_budget: Literal["refuse", "keep_best"] = "refuse"
+    effort: Literal["quick", "normal", "thorough"] = "normal"
     strict: bool = False
     reference: str | None = None
     reference_images: str | None = None

@@ -39,7 +39,7 @@ examples:
 PASSED_ON = (
     "arch", "family", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf", "iou",
     "nms", "input_dtype", "precision", "target", "calib", "eval", "int8_layers", "max_drop", "over_budget",
-    "strict", "reference", "reference_images",
+    "effort", "strict", "reference", "reference_images",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
 
@@ -154,6 +154,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--over-budget",
         choices=("refuse", "keep_best"),
         help="when INT8 costs more than that: fail (refuse, the default), or write the best there is",
+    )
+    precision.add_argument(
+        "--effort",
+        choices=("quick", "normal", "thorough"),
+        help="how long INT8 may take for more of the network in it (normal; times and accuracies: docs/int8.md)",
     )
     engine = parser.add_argument_group("the engine (only for .trt, .engine, .plan)")
     engine.add_argument(
@@ -285,7 +290,7 @@ def check_typed(arguments: argparse.Namespace, options: ExportOptions) -> None:
     Raises:
         UsageError: options that do not go together.
     """
-    about_int8 = ("max_drop", "over_budget", "int8_layers")
+    about_int8 = ("max_drop", "over_budget", "int8_layers", "effort")
     typed = [f"--{name.replace('_', '-')}" for name in about_int8 if getattr(arguments, name) is not None]
     require_int8(options.precision, typed)
     output: Path = arguments.output or default_output(arguments.source, options)
