@@ -105,6 +105,10 @@ class MapJudge:
 
         self._kept: dict[int, tuple[Array, ResizeGeometry]] = {}
 
+    def __len__(self) -> int:
+        """How many images one figure takes."""
+        return len(self._dataset)
+
     def __call__(self, run: Run) -> float | None:
         """mAP at IoU 0.50 to 0.95; None where no class has an object."""
         from edgedet.evaluate.coco import coco_metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from .data import CalibrationFrames, check_frames
 from .dialect import Dialect, LayerChoice, Unit
 from .effort import EFFORTS, EVENED_FRAMES, EffortName, spread
 from .equalise import equalise
+from .forecast import forecast
 from .judge import Judge
 from .judgement import absent, doubts
 from .observe import Progress, silent
@@ -79,6 +80,7 @@ def quantise(
     judge: Judge | None = None,
     options: QuantiseOptions = QuantiseOptions(),
     progress: Progress = silent,
+    runs_after: int = 0,
 ) -> QuantisedGraph:
     """Quantise a float detector to INT8 with Q/DQ nodes.
 
@@ -90,7 +92,9 @@ def quantise(
         judge: measures accuracy (:class:`edgedet.calibration.judge.MapJudge`); None measures agreement with the
             float graph on calibration frames.
         options: the dialect, the budget, and what to keep on disk.
-        progress: called with (what, done, of); ``of`` is 0 where the end is not known.
+        progress: called with (what, done, of); ``of`` is 0 where the end is not known. One that is a
+            :class:`edgedet.calibration.forecast.TimedProgress` is told the time left, too.
+        runs_after: how often the caller runs the result afterwards, for the time left.
 
     Returns:
         The INT8 graph; the float graph, with a warning, where INT8 gains nothing on this machine's CPU.
@@ -105,8 +109,21 @@ def quantise(
     started = time.monotonic()
     check_frames(model, frames)
     dialect = Cpu() if options.target == "cpu" else TensorRT(options.layers)
+    network = prepare(model)
+    effort = EFFORTS[options.effort]
+    progress = forecast(
+        progress,
+        network,
+        network.layers(),
+        frames,
+        judged=len(judge) if isinstance(judge, Sized) else min(len(frames), effort.judged),
+        effort=effort,
+        dialect=dialect,
+        threads=options.threads,
+        runs_after=runs_after,
+    )
     task = _Task(dialect, card, frames, judge, options, progress)
-    choice = _choose(task, prepare(model))
+    choice = _choose(task, network)
     evened = _even_out(task, choice)
     work = _fit(task, evened)
     found = search(
@@ -114,9 +131,10 @@ def quantise(
         evened.choice.kept_float,
         max_drop=options.max_drop,
         over_budget=options.over_budget,
-        effort=EFFORTS[options.effort],
+        effort=effort,
         progress=progress,
     )
+    progress("finishing", 0, 0)
     shipped = _try_out(task, work, found)
     report = _report(task, work, evened, found, shipped)
     warnings = [*shipped.warnings, *(doubts(work.judge, work.reference) if shipped.units else ())]

@@ -77,6 +77,7 @@ class Quantisation:
             ),
         )
         self.candidates = list(candidates)
+        progress("float accuracy", 0, 0)
         self.reference: float | None = self.ledger.figure("reference", lambda: judge(self._float))
         if self.candidates:
             # Before ranges and weights are fitted.

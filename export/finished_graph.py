@@ -37,6 +37,9 @@ FLOAT = ("precision", "fp32")
 HALF_FRAMES = 16
 """Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16."""
 
+RUNS_AFTER = 48
+"""Runs that such a graph still takes until it is written: those, and the golden input's."""
+
 STATIC_FORBIDDEN = ("If", "Loop", "Scan", "NonZero")
 
 
@@ -206,6 +209,7 @@ def _reduce_precision(
             cache=output.with_name(f".{output.stem}.int8-cache"),
         ),
         progress=progress,
+        runs_after=RUNS_AFTER,
     )
     card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
     if options.target == "cpu":
