@@ -57,6 +57,7 @@ class Quantisation:
         self._threads = threads
         self._reader = Reader(card, network.outputs)
         self._float = GraphRunner(network.model, threads=threads)
+        progress("float accuracy", 0, 0)
         if judge is None:
             judged = [frames[i] for i in spread(len(frames), effort.judged)]
             judge = AgreementJudge(card, judged, network.outputs, self._float)
@@ -77,7 +78,6 @@ class Quantisation:
             ),
         )
         self.candidates = list(candidates)
-        progress("float accuracy", 0, 0)
         self.reference: float | None = self.ledger.figure("reference", lambda: judge(self._float))
         if self.candidates:
             # Before ranges and weights are fitted.

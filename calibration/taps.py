@@ -116,7 +116,7 @@ class Taps:
             yield Look(
                 {name: found[f"{name}/low"] for name in self._tensors},
                 {name: found[f"{name}/high"] for name in self._tensors},
-                {name: found[f"{name}/values"] for name in self._tensors} if self._values else {},
+                {name: found[f"{name}/values"][0] for name in self._tensors} if self._values else {},
                 {
                     window.layer.name: _rows(window, found[f"{window.layer.name}/windows"], mask)
                     for window, mask in zip(self._windows, masks, strict=True)
@@ -146,7 +146,8 @@ class Taps:
         if not self._values:
             return
         size = int(np.prod(shape, dtype=np.int64))
-        flat = self._add("Reshape", [tensor, self._constant("taps/flat", np.array([-1]))], f"{tensor}/flat")
+        # Not to one axis: ONNX Runtime takes every vector for a shape, and makes a dimension of each of its values.
+        flat = self._add("Reshape", [tensor, self._constant("taps/flat", np.array([1, -1]))], f"{tensor}/flat")
         if size <= VALUES_PER_FRAME:
             self._add("Identity", [flat], f"{tensor}/values")
         else:
@@ -157,7 +158,7 @@ class Taps:
             inside = self._add(
                 "Mod", [shifted, self._constant(f"{tensor}/size", np.array(size, np.int64))], f"{tensor}/inside"
             )
-            self._add("Gather", [flat, inside], f"{tensor}/values", axis=0)
+            self._add("Gather", [flat, inside], f"{tensor}/values", axis=1)
         self._outputs.append(f"{tensor}/values")
 
     def _tap_layer(self, layer: Layer, shape: tuple[int, ...], rows: int) -> _Windows:
