@@ -61,7 +61,17 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What the caller settled on: the card's values where nothing else was asked for."""
+    """Thresholds of a detector: the caller's, else the card's.
+
+    Attributes:
+        score: minimum score of a detection, in [0, 1].
+        iou: IoU in [0, 1] above which NMS drops the lower scoring of two boxes.
+        max_detections: limit per frame.
+
+    >>> from edgedet import Detector
+    >>> Detector("model.onnx", conf=0.5).thresholds
+    Thresholds(score=0.5, iou=0.5, max_detections=1)
+    """
 
     score: float
     iou: float
