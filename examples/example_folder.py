@@ -47,8 +47,8 @@ def main() -> int:
 def write_examples(folder: Path) -> None:
     """Write every file into ``folder``, which is made where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_rectangle_graph(folder / "model.onnx")
-    save_rectangle_graph(folder / "slow.onnx", height=256, width=256)
+    save_rectangle_graph(folder / "model.onnx", conf=0.001)
+    save_rectangle_graph(folder / "slow.onnx", height=256, width=256, conf=0.001)
     save_foreign_graph(folder / "yolo.onnx")
     tiny = tiny_detector()
     onnx.helper.set_model_props(tiny, {METADATA_KEY: card().to_json()})
