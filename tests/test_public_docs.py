@@ -86,7 +86,10 @@ def _complaints_of_class(thing: type, entries: dict[str, set[str]]) -> Iterator[
     described = entries.get("Args", set()) | entries.get("Attributes", set())
     fields = {field.name for field in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
     own = {
-        name for kind in _own_classes(thing) for name in inspect.get_annotations(kind) if not name.startswith("_")
+        name
+        for kind in _own_classes(thing)
+        for name, hint in inspect.get_annotations(kind).items()
+        if not name.startswith("_") and "ClassVar" not in str(hint)
     }
     inherited = set().union(*(_described_by(kind) for kind in _own_classes(thing)[1:]))
     for name in sorted((fields | own | _assigned(thing)) - described - inherited):

@@ -27,7 +27,17 @@ is nothing but the lowest, so that the interval's ends would be the extremes the
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the interval it lies in with probability ``confidence``."""
+    """A figure and its confidence interval.
+
+    Attributes:
+        value: the figure.
+        low: lower end.
+        high: upper end.
+        confidence: of the interval, in (0, 1).
+
+    >>> Interval(1.0, 0.75, 1.25).relative_half_width
+    0.25
+    """
 
     value: float
     low: float
