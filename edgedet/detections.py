@@ -172,7 +172,7 @@ class Detections:
             category_ids: the dataset's id of each label; None takes labels themselves.
 
         Returns:
-            One dict per detection: ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels),
+            One dict per detection with ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels),
             ``score``, and what ``data`` holds.
         """
         sizes = self.boxes[:, 2:] - self.boxes[:, :2]
@@ -198,7 +198,7 @@ class Detections:
         """Plain values, ready for JSON.
 
         Returns:
-            ``frame_size`` [height, width], and ``detections``: a list of dicts with ``box`` (pixels, two decimals),
+            ``frame_size`` [height, width], and ``detections``, a list of dicts with ``box`` (pixels, two decimals),
             ``score`` (five decimals), ``label``, ``name``, and what ``data`` holds.
         """
         return {

@@ -166,7 +166,14 @@ def _complaints_of_call(call: Any, entries: dict[str, set[str]], where: str) -> 
     result = inspect.signature(call).return_annotation
     if result not in (None, "None", inspect.Signature.empty) and not {"Returns", "Yields"} & set(entries):
         yield f"{where}no Returns section"
+    if _reads_as_type(inspect.getdoc(call) or ""):
+        yield f"{where}the first line of Returns has a colon, and what is before it would be shown as a type"
     yield from _unnamed_errors(call, entries, where)
+
+
+def _reads_as_type(text: str) -> bool:
+    first = re.search(r"^(?:Returns|Yields):\n    (.*)", text, re.MULTILINE)
+    return first is not None and ":" in re.sub(r"``.*?``|:\w+:`.*?`", "", first[1])
 
 
 def _unnamed_errors(call: Any, entries: dict[str, set[str]], where: str) -> Iterator[str]:

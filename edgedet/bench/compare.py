@@ -152,8 +152,8 @@ def compare_artifacts(
         after: second artifact, of the same result or of another.
         same_run: whether both were measured in turns, in one run.
         elsewhere: why the results are not of one machine (:func:`other_machine`); None if they are.
-        min_effect: share below which a change counts as none, however certain it is; None takes ``MIN_EFFECT`` (3 %)
-            for one run, ``MIN_EFFECT_APART`` (5 %) for separate runs.
+        min_effect: share below which a change counts as none, however certain it is; None takes 3 % for one run,
+            5 % for separate runs.
         confidence: of the interval, in (0, 1).
 
     Returns:

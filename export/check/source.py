@@ -34,6 +34,7 @@ from .trials import USUAL_IMAGES, chosen_images
 from .variants import FixedVariant, Frames, variants_of
 
 KIND = "edgedet-check"
+AS_STATED = ExportOptions()
 OTHER_TABLE = re.compile(r"^\s*\[+\s*(?!detector\s*\])[A-Za-z_\"'].*\]\s*(#.*)?$", re.MULTILINE)
 
 
@@ -179,7 +180,7 @@ HINT = (
 def check_source(
     source: str | Path,
     dataset: Dataset,
-    options: ExportOptions = ExportOptions(),
+    options: ExportOptions = AS_STATED,
     *,
     limit: int = USUAL_IMAGES,
     progress: Progress = silent,

@@ -80,7 +80,7 @@ class TrainingSettings:
         """Settings that are not None.
 
         Returns:
-            By name, tuples as lists: ready for JSON, TOML and ``torch.save``.
+            By name, with tuples as lists, ready for JSON, TOML and ``torch.save``.
         """
         return {name: _plain(value) for name, value in vars(self).items() if value is not None}
 
