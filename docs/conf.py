@@ -33,9 +33,9 @@ def setup(app: Any) -> None:
     app.connect("autodoc-skip-member", skip_fields)
 
 
-def skip_fields(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool:
-    """A named tuple's fields are in the list of attributes already."""
-    return skip or type(thing).__name__ == "_tuplegetter"
+def skip_fields(app: Any, what: str, name: str, thing: Any, *rest: Any) -> bool | None:
+    """A named tuple's fields are in the list of attributes already; None leaves the choice to Sphinx."""
+    return True if type(thing).__name__ == "_tuplegetter" else None
 
 
 def shorten_types(app: Any, what: str, name: str, thing: Any, options: Any, *texts: str | None) -> Any:
