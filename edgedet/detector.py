@@ -130,7 +130,7 @@ class Detector:
 
     @property
     def device(self) -> Literal["cpu", "gpu"]:
-        """Where the network runs."""
+        """Kind of device that the network runs on."""
         return self._runtime.device
 
     @property

@@ -33,10 +33,10 @@ ULTRALYTICS_CLASS_STEP = np.float32(7680)
 px out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
 
 RANKED = ("yolo_end2end", "rtdetr_rows")
-"""Formats of heads that have made their choice: few rows, which the host only filters."""
+"""Formats of NMS-free heads: few rows, which the host only filters."""
 
 CONFIDENT = 0.25
-"""Rows of an NMS-free head below this are whatever was left over."""
+"""Minimum score of a row of an NMS-free head that is evidence; lower rows are leftovers."""
 TURNED = "most boxes have x2 < x1 or y2 < y1, expected corners (x1, y1, x2, y2)"
 
 

@@ -12,7 +12,7 @@ from edgedet.errors import ArtifactError
 CARD_VERSION = 1
 METADATA_KEY = "edgedet"
 ASSUMED_KEY = "assumed"
-"""In a card's provenance: what nothing said and was taken for granted, as a list of texts."""
+"""Key of a card's provenance: assumed settings, a list of texts."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr"]

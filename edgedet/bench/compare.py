@@ -24,22 +24,22 @@ from edgedet.machine.state import QUIET_SHARE
 Verdict = Literal["slower", "faster", "no change", "undecided"]
 
 MIN_EFFECT = 0.03
-"""Smaller changes are not worth a verdict: a rebuilt binary moves by as much (Mytkowicz et al., ASPLOS 2009)."""
+"""Minimum change for a verdict in one run: a rebuilt binary moves by as much (Mytkowicz et al., ASPLOS 2009)."""
 MIN_EFFECT_APART = 0.05
-"""For separate runs: from one minute to the next, a machine at rest itself moves by 2 to 4 %."""
+"""The same for separate runs: from one minute to the next, a machine at rest itself moves by 2 to 4 %."""
 
 MIN_BLOCKS = 20
-"""Fewer blocks give an interval that promises more than it holds."""
+"""Minimum number of blocks for a verdict; the interval of fewer is too narrow."""
 
 MACHINE_DRIFT = 0.05
-"""Two runs between which a fixed sort changed by more were not made on the same machine, in effect."""
+"""Maximum change of a fixed sort between two runs that are taken to be of one machine."""
 
 FOLLOWS = (0.6, 1.1)
 """Where the reference network takes longer by a factor, detectors do by a power of it between these: 0.7 to 1.0 was
 measured of SSDLite, YOLOX and Faster R-CNN on a machine whose speed changed by up to 60 % (least squares, windows
 of 15 and 30 s); a tenth more either way is for detectors that were not."""
 NETWORK_DRIFT = 0.25
-"""Beyond it, what is left after taking out the machine's change reflects the machine more than the artifact."""
+"""Maximum change of the reference network; beyond it, the rest reflects the machine more than the artifact."""
 
 ADVICE = "bench both artifacts in one run (`edgedet bench A B --json both.json`) and compare that file"
 

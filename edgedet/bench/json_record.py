@@ -76,11 +76,11 @@ def _spelt(name: str) -> str:
 
 
 _READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {}
-"""Kept, since a result holds thousands of blocks and hints take long to resolve."""
+"""Readers by record: a result holds thousands of blocks, and hints take long to resolve."""
 
 
 def _readers(record: type[Record]) -> dict[str, Callable[[Any], Any]]:
-    """Of every field but ``extra``, how its value is read."""
+    """Readers of every field but ``extra``, by name."""
     if record not in _READERS:
         hints = get_type_hints(record)
         _READERS[record] = {each.name: _reader(hints[each.name]) for each in fields(record) if each.name != "extra"}

@@ -28,7 +28,7 @@ from edgedet.machine.state import MachineState, others_share, read_state
 
 STAGES = ("pre", "run", "post")
 FRAME_STRIDE = 7
-"""Rounds begin this many frames apart: artifacts see the same frames in a round, and all frames get their turn."""
+"""Frames between the starts of two rounds: artifacts see the same frames in a round, and every frame gets its turn."""
 
 
 class Timed(Protocol):
@@ -97,7 +97,7 @@ class Series:
     detections: list[int] = field(default_factory=list)
     warmup: dict[str, Any] = field(default_factory=dict)
     reference: str = ""
-    """What was timed before every block."""
+    """Name of the work timed before every block."""
     seconds: float = 0.0
     settled: bool = False
 

@@ -19,10 +19,10 @@ CONFIDENCE = 0.99
 """A gate that cries wolf once in twenty runs is switched off after a week; once in a hundred is bearable."""
 
 MIN_SAMPLES = {"p90": 10, "p95": 20, "p99": 100}
-"""Below this many frames, the percentile would only be another name for the maximum: it is None."""
+"""Minimum number of frames of a percentile; with fewer it would equal the maximum, and is None."""
 MIN_SERIES = 5
-"""Values that an interval needs. One says nothing of its own spread; of three, more than one resample in a hundred
-is nothing but the lowest, so that the interval's ends would be the extremes themselves."""
+"""Minimum number of values of an interval. One says nothing of its spread; of three, more than one resample in a
+hundred is nothing but the lowest, so that the interval's ends would be the extremes themselves."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def resample(count: int, length: int, rng: np.random.Generator) -> NDArray[np.in
 def _deviations(
     series: Floats, confidence: float, rng: np.random.Generator, centre: Callable[[Floats], Floats]
 ) -> Floats:
-    """Of resampled centres from the centre, widened for short series; several series [..., n] are drawn alike.
+    """Deviations of resampled centres from the centre, widened for short series; series [..., n] are drawn alike.
 
     The plain bootstrap is too sure of itself on few blocks: with 20 it errs in 5 % of cases where 1 % was
     promised, with alike neighbours in 15 %. Student's quantile in place of the normal one, at as many degrees of

@@ -28,7 +28,7 @@ from edgedet.machine.power import PowerLog, energy_summary, find_meter, mean_wat
 from edgedet.machine.state import MachineState, describe_clocks, summarise_states
 
 IDLE_SECONDS = 2.0
-"""How long the machine's idle power is watched before the work."""
+"""Time for measuring idle power before the work."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 TRACEBACK_VARIABLE = "EDGEDET_TRACEBACK"
 
 NOT_FOR_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
-"""Why the system refuses a path a user gave; whatever part of edgedet touched it first, it is no bug."""
+"""Errors of the system for a path that the user gave; they are no bug of edgedet."""
 
 OVERVIEW_EXAMPLES = """\
 examples:
@@ -63,7 +63,7 @@ exit codes: 0 done, 1 the work failed, 2 bad usage or input. EDGEDET_TRACEBACK=1
 
 
 LONGEST_MESSAGE = 300
-"""What argparse does not recognise may be a folder's worth of names that the shell put in place of a star."""
+"""Maximum length of a message: argparse repeats every name that the shell put in place of a star."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""The pictures a detector does worst on, with what it missed and what it invented drawn in."""
+"""The pictures with most errors, with missed objects and false boxes drawn in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Colour = tuple[int, int, int]
 # Blue and orange stay apart for most colour-blind eyes, which red and green do not; BGR.
 FOUND: Colour = (200, 160, 60)
 MISSED: Colour = (60, 60, 235)
-INVENTED: Colour = (0, 165, 255)
+EXTRA: Colour = (0, 165, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -72,7 +72,7 @@ def save_worst(
             for box, label in zip(record.boxes[missed], record.labels[missed], strict=True)
         ]
         boxes += [
-            (box, INVENTED, f"{judged.names[label]} {score:.2f}?")
+            (box, EXTRA, f"{judged.names[label]} {score:.2f}?")
             for box, label, score in zip(
                 found.boxes[states == State.FALSE],
                 found.labels[states == State.FALSE],

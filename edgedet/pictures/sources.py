@@ -1,4 +1,4 @@
-"""Where frames come from: images, folders, videos, cameras, or arrays of the caller's."""
+"""Sources of frames: images, folders, videos, cameras, or arrays of the caller's."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
     "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03), 0.95),
     "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10), 0.9),
 }
-"""What another machine or runtime may change at each precision, and the share that must agree. A GPU
+"""Maximum change on another machine or runtime by precision, and the share that must agree. A GPU
 multiplies fp32 in TF32 (10 bits of mantissa) unless told otherwise; an int8 value may round the other way."""
 
 
@@ -205,7 +205,7 @@ def _compare(
 
 
 def _share(parity: FrameParity) -> float | None:
-    """Of what was expected and of what was found, the lower share that has its counterpart; None of nothing."""
+    """The lower of the shares of expected and of found detections with a counterpart; None of nothing."""
     return summarise([parity]).share
 
 

@@ -26,7 +26,7 @@ from .variants import Variants
 
 MAX_ROUNDS = 6
 HOPELESS = 0.05
-"""mAP below which something is wrong that none of the values mends."""
+"""mAP below which another fault is likely, which none of the values mends."""
 
 Standing = Literal["holds", "undecided", "wrong"]
 CLASS_ORDER = "class order"

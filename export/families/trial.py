@@ -46,7 +46,7 @@ FORMS: dict[BoxForm, str] = {
 }
 UNSHOWN = "which a trial run does not show"
 EQUAL_SHARE = 0.98
-"""Of a converted graph's numbers that must equal the file's: of boxes with equal scores, others may be chosen."""
+"""Minimum share of a converted graph's numbers that equal the file's: boxes of equal scores may be swapped."""
 
 
 def trial_frames(foreign: ForeignGraph) -> list[Array]:
@@ -229,7 +229,7 @@ def _require_same(foreign: ForeignGraph, names: Sequence[str], frame: Array, fou
 
 
 def _equal_share(first: Array, second: Array) -> float:
-    """Of the numbers of two outputs. Boxes of equal scores may come in another order."""
+    """Share of equal numbers in two outputs. Boxes of equal scores may come in another order."""
     if not first.size:
         return 1.0
     ours, theirs = (np.sort(value.reshape(len(value), -1), axis=1) for value in (first, second))
