@@ -148,8 +148,8 @@ def require_agreement(
     if share < DISAGREES * steady:
         raise ExportError(
             f"the graph of {source} does not give the boxes of its framework: {share:.1%} of {count} are equal, "
-            f"where the framework gives {steady:.1%} of its own again when its weights are disturbed by as much as "
-            "rounding does; something in this detector is not as torchvision has it (a hook, a forward of its own, "
+            f"while the framework repeats {steady:.1%} of its own when its weights change by as much as rounding "
+            "changes them; something in this detector is not as torchvision has it (a hook, a forward of its own, "
             "a value changed after it was made): save its state_dict and state its settings, or prove the graph "
             "with boxes of the training framework (--reference)"
         )

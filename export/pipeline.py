@@ -129,7 +129,7 @@ def _read_finished(source: Path, options: ExportOptions) -> _ForEngine:
     """A graph made for an engine is taken as it is."""
     if options.reference is not None:
         raise UsageError(
-            f"{source} is a finished graph, of which the engine is made as it is: compare it with "
+            f"{source} is a finished graph, which becomes an engine unchanged: compare it with "
             f"edgedet parity {source} --reference {options.reference}"
         )
     card = read_card(source)

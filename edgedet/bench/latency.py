@@ -28,7 +28,7 @@ from edgedet.machine.state import MachineState, others_share, read_state
 
 STAGES = ("pre", "run", "post")
 FRAME_STRIDE = 7
-"""Frames between the starts of two rounds: artifacts see the same frames in a round, and each frame gets its turn."""
+"""Frames between the starts of two rounds: in a round all artifacts see the same frames, and all get their turn."""
 
 
 class Timed(Protocol):

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read, write, say what was lost."""
     if arguments.seed is not None and arguments.split is None:
-        raise UsageError("--seed says how to draw a split: add --split")
+        raise UsageError("--seed needs a split to draw: add --split")
     from edgedet.datasets import read_dataset
     from edgedet.datasets.convert import convert, split_dataset
     from edgedet.files import atomic_path

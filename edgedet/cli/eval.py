@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Open, judge, and print the tables."""
     if arguments.worst is not None and arguments.save is None:
-        raise UsageError("--worst says how many pictures to draw: add --save DIR")
+        raise UsageError("--worst needs a folder for the pictures: add --save DIR")
     if arguments.json is not None and arguments.json != "-":
         require_writable_parent(arguments.json)
     if arguments.save is not None:

@@ -97,14 +97,14 @@ class CheckReport:
         """
         names = finding.settings.classes or ()
         if not finding.complete:
-            return "too few objects of the other classes to tell all names; judge by more pictures"
+            return "too few objects of the other classes for all names; judge by more pictures"
         if self.stateable(finding):
             return f"state it: {finding.options()}"
         if self.fixed:
             return f"export again with --classes '{','.join(names)}'"
         if finding.what in (CLASS_ORDER, CLASS_NAMES):
             return f"save the checkpoint again with classes = {json.dumps(list(names))}"
-        return f"a whole module cannot be told: save its state_dict, and state {finding.options()}"
+        return f"a whole module takes no settings: save its state_dict, and state {finding.options()}"
 
     def lines_of_findings(self) -> Iterator[str]:
         """Everything that is wrong, for people.
@@ -226,7 +226,7 @@ def check_source(
             len(dataset),
             result,
             dict(text.partition(": ")[::2] for text in assumed),
-            (f"{source.name} can no longer be told otherwise, so it is only evaluated; {said}", *notes),
+            (f"{source.name} takes no other settings any more, so it is only evaluated; {said}", *notes),
             fixed=True,
         )
 
@@ -264,7 +264,7 @@ def _check_trained(
 def _judged(dataset: Dataset, names: tuple[str, ...], *, named: bool) -> tuple[Dataset, tuple[str, ...]]:
     """The dataset with the classes that can be judged, and what is to be said of the others."""
     if not named:
-        return dataset, ("nobody named the classes of the detector; they are told by the objects its boxes lie on",)
+        return dataset, ("the detector's classes have no names; the objects under its boxes name them",)
     judged = dataset.select_classes(shared_classes(dataset.names, names))
     missing = [name for name in dataset.names if name not in judged.names]
     if not missing:

@@ -187,8 +187,8 @@ def _build(
     parser = trt.OnnxParser(network, log.logger)
     if not parser.parse(graph):
         raise ExportError(
-            f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}; export it anew with "
-            "--target tensorrt, which says what each TensorRT does not take"
+            f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}; export it again with "
+            "--target tensorrt, which names what each TensorRT does not support"
         )
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
