@@ -11,16 +11,23 @@ from edgedet.doors import lazy_names
 if TYPE_CHECKING:
     from .data import CalibrationFrames
     from .fp16 import HalfGraph, to_half
-    from .judge import AgreementJudge, MapJudge
+    from .judge import AgreementJudge, Judge, MapJudge
+    from .observe import Progress
+    from .pictures import Picture, Pictures, pictures_of
     from .pipeline import QuantisedGraph, QuantiseOptions, quantise
 
 __all__ = [
     "AgreementJudge",
     "CalibrationFrames",
     "HalfGraph",
+    "Judge",
     "MapJudge",
+    "Picture",
+    "Pictures",
+    "Progress",
     "QuantiseOptions",
     "QuantisedGraph",
+    "pictures_of",
     "quantise",
     "to_half",
 ]
@@ -31,9 +38,14 @@ __getattr__, __dir__ = lazy_names(
         "AgreementJudge": "edgedet.calibration.judge",
         "CalibrationFrames": "edgedet.calibration.data",
         "HalfGraph": "edgedet.calibration.fp16",
+        "Judge": "edgedet.calibration.judge",
         "MapJudge": "edgedet.calibration.judge",
+        "Picture": "edgedet.calibration.pictures",
+        "Pictures": "edgedet.calibration.pictures",
+        "Progress": "edgedet.calibration.observe",
         "QuantiseOptions": "edgedet.calibration.pipeline",
         "QuantisedGraph": "edgedet.calibration.pipeline",
+        "pictures_of": "edgedet.calibration.pictures",
         "quantise": "edgedet.calibration.pipeline",
         "to_half": "edgedet.calibration.fp16",
     },

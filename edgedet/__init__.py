@@ -8,13 +8,35 @@ from typing import TYPE_CHECKING
 from edgedet.doors import lazy_names
 
 __version__ = "0.1.0"
-__all__ = ["Detections", "Detector", "EdgedetError", "ModelCard", "__version__"]
+__all__ = [
+    "Detection",
+    "Detections",
+    "Detector",
+    "EdgedetError",
+    "Frame",
+    "FrameSource",
+    "InputSpec",
+    "ModelCard",
+    "OutputSpec",
+    "ResizeRule",
+    "Runtime",
+    "TensorSpec",
+    "Thresholds",
+    "Timing",
+    "Unreadable",
+    "__version__",
+    "open_source",
+]
 
 if TYPE_CHECKING:
-    from edgedet.artifacts.card import ModelCard
-    from edgedet.detections import Detections
-    from edgedet.detector import Detector
+    from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+    from edgedet.detections import Detection, Detections
+    from edgedet.detector import Detector, Timing
     from edgedet.errors import EdgedetError
+    from edgedet.pictures.frames import Frame, Unreadable
+    from edgedet.pictures.sources import FrameSource, open_source
+    from edgedet.postprocess import Thresholds
+    from edgedet.runtimes.base import Runtime, TensorSpec
 
 if not _path.isdir(_path.join(__path__[0], "runtimes")):
     # A checkout in which git left out links (Windows): the rooms of the repository lie beside this folder.
@@ -23,9 +45,21 @@ if not _path.isdir(_path.join(__path__[0], "runtimes")):
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Detection": "edgedet.detections",
         "Detections": "edgedet.detections",
         "Detector": "edgedet.detector",
         "EdgedetError": "edgedet.errors",
+        "Frame": "edgedet.pictures.frames",
+        "FrameSource": "edgedet.pictures.sources",
+        "InputSpec": "edgedet.artifacts.card",
         "ModelCard": "edgedet.artifacts.card",
+        "OutputSpec": "edgedet.artifacts.card",
+        "ResizeRule": "edgedet.artifacts.card",
+        "Runtime": "edgedet.runtimes.base",
+        "TensorSpec": "edgedet.runtimes.base",
+        "Thresholds": "edgedet.postprocess",
+        "Timing": "edgedet.detector",
+        "Unreadable": "edgedet.pictures.frames",
+        "open_source": "edgedet.pictures.sources",
     },
 )

@@ -10,12 +10,23 @@ from typing import Any
 
 @dataclass(frozen=True)
 class NotMeasured:
-    """What stands in the place of a figure, or of a group of them, that could not be had."""
+    """What stands in the place of a figure, or of a group of them, that could not be measured.
+
+    Attributes:
+        reason: one clause.
+
+    >>> NotMeasured("no power monitor").to_json()
+    {'not_measured': 'no power monitor'}
+    """
 
     reason: str
 
     def to_json(self) -> dict[str, str]:
-        """As result files have it."""
+        """The object as result files have it.
+
+        Returns:
+            The reason under ``not_measured``.
+        """
         return not_measured(self.reason)
 
 

@@ -22,7 +22,18 @@ Index = slice | Sequence[int] | NDArray[np.bool_] | NDArray[np.integer[Any]]
 
 
 class Detection(NamedTuple):
-    """One detection. ``box``: float32 [4], x1, y1, x2, y2 in frame pixels; ``name``: of its class."""
+    """One detection, a tuple.
+
+    Attributes:
+        box: float32 [4], x1, y1, x2, y2 in pixels of the frame.
+        score: confidence in [0, 1].
+        label: index into the class names.
+        name: class name.
+
+    >>> box, score, label, name = Detection(np.array([0, 0, 4, 4], np.float32), 0.9, 1, "cup")
+    >>> name, score
+    ('cup', 0.9)
+    """
 
     box: NDArray[np.float32]
     score: float
@@ -32,12 +43,16 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Everything found in one frame, best first.
+    """Everything found in one frame, best first. ``len()`` counts it; iterating gives :class:`Detection` tuples.
 
-    ``boxes``: float32 [N, 4], x1, y1, x2, y2, absolute pixels of the frame that was passed in. ``scores``:
-    float32 [N] in [0, 1]. ``labels``: int32 [N], indices into ``names``. ``frame_size``: (height, width).
-    ``data``: further arrays by name, [N, ...] each (track ids, keypoints): they follow every selection and are in
-    :meth:`to_dict`, :meth:`to_coco` and :meth:`to_supervision` under their names.
+    Attributes:
+        boxes: float32 [N, 4], x1, y1, x2, y2, absolute pixels of the frame that was passed in.
+        scores: float32 [N] in [0, 1].
+        labels: int32 [N], indices into ``names``.
+        names: class names, by label.
+        frame_size: (height, width) in pixels.
+        data: further arrays by name, [N, ...] each (track ids, keypoints). They follow every selection, and are in
+            :meth:`to_dict`, :meth:`to_coco` and :meth:`to_supervision` under their names.
 
     >>> found = Detections([[0, 0, 4, 4], [2, 2, 8, 8]], [0.9, 0.4], [1, 0], ("cup", "phone"), (10, 10))
     >>> len(found), found[0].name, found[found.scores < 0.5].labels.tolist()
@@ -88,7 +103,15 @@ class Detections:
 
     @staticmethod
     def empty(names: Sequence[str] = (), frame_size: tuple[int, int] = (0, 0)) -> Detections:
-        """Nothing found."""
+        """Detections of a frame in which nothing was found.
+
+        Args:
+            names: class names, by label.
+            frame_size: (height, width) in pixels.
+
+        Returns:
+            Arrays of length 0.
+        """
         return Detections(
             np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), tuple(names), frame_size
         )
@@ -105,7 +128,13 @@ class Detections:
     @overload
     def __getitem__(self, index: Index) -> Detections: ...
     def __getitem__(self, index: int | Index) -> Detection | Detections:
-        """One detection by number; several by slice, boolean mask or numbers.
+        """One detection by number; several by slice, mask or numbers.
+
+        Args:
+            index: number, slice, bool [N], or integers [M].
+
+        Returns:
+            A :class:`Detection` for a number, else :class:`Detections`.
 
         Raises:
             IndexError: a number outside, or a mask of another length.
@@ -123,15 +152,28 @@ class Detections:
         )
 
     def plot(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A copy of ``frame`` (uint8 [H, W, 3] or [H, W], BGR) with the boxes drawn on it, uint8 [H, W, 3]."""
+        """Draw the boxes on a copy of the frame.
+
+        Args:
+            frame: uint8 [H, W, 3] BGR, or grey [H, W].
+
+        Returns:
+            uint8 [H, W, 3] BGR.
+        """
         from edgedet.pictures.drawing import draw
 
         return draw(frame, self)
 
     def to_coco(self, image_id: int | str, *, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        """Rows of a COCO results file (``bbox``: x, y, width, height).
+        """Rows of a COCO results file (https://cocodataset.org/#format-results).
 
-        ``category_ids``: the dataset's id of each label; labels themselves where None.
+        Args:
+            image_id: the dataset's id of the frame.
+            category_ids: the dataset's id of each label; None takes labels themselves.
+
+        Returns:
+            One dict per detection with ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels),
+            ``score``, and what ``data`` holds.
         """
         sizes = self.boxes[:, 2:] - self.boxes[:, :2]
         return [
@@ -153,8 +195,12 @@ class Detections:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: ``frame_size`` [height, width] and ``detections`` (box, score, label, name), rounded; then
-        what ``data`` holds."""
+        """Plain values, ready for JSON.
+
+        Returns:
+            ``frame_size`` [height, width], and ``detections``, a list of dicts with ``box`` (pixels, two decimals),
+            ``score`` (five decimals), ``label``, ``name``, and what ``data`` holds.
+        """
         return {
             "frame_size": list(self.frame_size),
             "detections": [
@@ -177,11 +223,18 @@ class Detections:
         return [{name: values[row] for name, values in plain.items()} for row in range(len(self))]
 
     def to_json(self) -> str:
-        """:meth:`to_dict` on one line."""
+        """:meth:`to_dict` as JSON.
+
+        Returns:
+            One line of text.
+        """
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def to_supervision(self) -> supervision.Detections:
-        """The same as ``supervision.Detections``, class names under ``data["class_name"]``.
+        """The same as roboflow/supervision has it.
+
+        Returns:
+            ``supervision.Detections`` with class names under ``data["class_name"]``.
 
         Raises:
             MissingDependencyError: supervision is not installed.

@@ -28,7 +28,16 @@ from edgedet.runtimes.base import SuppressesOnDevice, TakesGpuFrames
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of the last call's stages: frame to tensor, network, outputs to detections."""
+    """How long the stages of one call took, in milliseconds.
+
+    Attributes:
+        pre: frame to input tensor.
+        run: network.
+        post: outputs to detections.
+
+    >>> Timing(pre=0.4, run=8.0, post=0.1).total
+    8.5
+    """
 
     pre: float
     run: float
@@ -43,22 +52,38 @@ class Timing:
 class Detector:
     """A trained detector, ready to run.
 
-    Opens graphs (``.onnx``), engines (``.trt``, ``.engine``) and, for comparisons, checkpoints (``.pt``).
-    Everything it needs to know is in the artifact.
+    Calls from several threads are safe and run one after another; for parallel work open one detector per thread.
+    As a context manager it closes itself.
 
-    ``runtime``: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``tensorrt`` or ``torch``.
-    ``conf``, ``iou``, ``max_detections``: replace the artifact's own thresholds, where it can still honour them.
-    ``threads``: CPU threads for the network, None for the runtime's choice; with 1, large float frames are resized
-    without a second one, too. ``selftest``: replay the artifact's golden input first, and refuse to go on when it
-    no longer gives what it gave at export.
-
-    Calls from several threads are safe and run one after another; for parallel work open one each.
+    Args:
+        path: graph (``.onnx``), engine (``.trt``, ``.engine``, ``.plan``) or, for comparisons, checkpoint
+            (``.pt``). The artifact holds every setting.
+        runtime: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``tensorrt`` or ``torch``.
+        conf: score threshold in [0, 1] in place of the artifact's own.
+        iou: IoU threshold of NMS in [0, 1] in place of the artifact's own.
+        max_detections: limit per frame in place of the artifact's own.
+        threads: CPU threads of the network; None leaves the choice to the runtime. With 1, large float frames are
+            resized on one thread as well.
+        selftest: whether to replay the artifact's golden input first, and to refuse an artifact that no longer
+            gives what it gave at export.
 
     Raises:
-        ArtifactError: the file is missing, damaged, or tells nothing about what it detects.
-        RuntimeUnavailableError: what would run it is not installed or does not work here.
+        ArtifactError: the file is missing, damaged, or does not describe what it detects.
+        RuntimeUnavailableError: the runtime is not installed or does not work here.
         UsageError: options out of range or beyond what the artifact can honour.
         SelftestError: the golden input gives something else, or shows nothing.
+
+    Attributes:
+        card: model card of the artifact.
+        path: file of the artifact.
+        thresholds: thresholds in use.
+        last_timing: stages of the last :meth:`detect`, or all of the last :meth:`detect_batch`.
+
+    >>> import cv2
+    >>> with Detector("model.onnx", conf=0.4) as detector:
+    ...     for box, score, label, name in detector.detect(cv2.imread("frame.png")):
+    ...         print(name, score, box.round().tolist())
+    green 0.875 [24.0, 18.0, 60.0, 54.0]
     """
 
     def __init__(
@@ -105,32 +130,44 @@ class Detector:
 
     @property
     def device(self) -> Literal["cpu", "gpu"]:
-        """Where the network runs."""
+        """Kind of device that the network runs on."""
         return self._runtime.device
 
     @property
     def description(self) -> str:
-        """What runs it and where."""
+        """Runtime, its version and where it runs."""
         return self._runtime.description
 
     def detect(self, frame: NDArray[Any]) -> Detections:
         """Find objects in one frame.
 
-        ``frame``: uint8 [H, W, 3] BGR of any size, as OpenCV reads it; also grey [H, W] or [H, W, 1], BGRA
-        [H, W, 4], and float frames with values 0..255; arrays of other libraries by DLPack. It is only read. With
-        an engine also uint8 [H, W, 3] BGR on the GPU: anything with ``__dlpack__`` or ``__cuda_array_interface__``
-        (PyTorch, CuPy, JAX, Numba, PyCUDA).
+        Args:
+            frame: uint8 [H, W, 3] BGR of any size, as OpenCV reads it; also grey [H, W] or [H, W, 1], BGRA
+                [H, W, 4], and float frames with values 0..255; arrays of other libraries by DLPack. It is only
+                read. With an engine also uint8 [H, W, 3] BGR on the GPU: anything with ``__dlpack__`` or
+                ``__cuda_array_interface__`` (PyTorch, CuPy, JAX, Numba, PyCUDA).
+
+        Returns:
+            Objects, best first, with boxes in pixels of ``frame``.
 
         Raises:
             FrameError: not an image.
+            UsageError: the detector is closed, or runs on the CPU and the frame is on the GPU.
         """
         return self._detect([frame])[0]
 
     def detect_batch(self, frames: Sequence[NDArray[Any]]) -> list[Detections]:
-        """Find objects in several frames, which may differ in size; as many at once as the artifact's batch.
+        """Find objects in several frames, as many at once as the artifact's batch.
+
+        Args:
+            frames: as :meth:`detect` takes them; sizes may differ.
+
+        Returns:
+            One :class:`Detections` per frame, in order.
 
         Raises:
-            FrameError: one of them is not an image.
+            FrameError: one of the frames is not an image.
+            UsageError: as :meth:`detect`; or some frames are on the GPU and some are not.
         """
         batch = self.card.input.batch
         found: list[Detections] = []
@@ -144,15 +181,20 @@ class Detector:
     def stream(
         self, source: Source, *, unreadable: Callable[[Unreadable], None] | None = None
     ) -> Iterator[tuple[Frame, Detections]]:
-        """Go through an image, folder, glob, video, camera or iterable of frames (see :func:`open_source`).
+        """Find objects in every frame of a source.
 
-        Yields every frame with what was found in it. ``unreadable`` is told of every image or frame that cannot be
-        read, or is no frame, and of a source that ends early; the rest goes on. Without it the first one raises.
+        Args:
+            source: image, folder, glob pattern, video, camera or iterable of frames (see :func:`open_source`).
+            unreadable: called for every image or frame that cannot be read, or is no frame, and for a source that
+                ends early; the other frames follow. None raises at the first.
+
+        Yields:
+            Each frame with its detections.
 
         Raises:
             SourceError: the source cannot be opened, or breaks.
-            SourceEndedError: it ends early.
-            FrameError: one of the caller's own frames is not an image.
+            SourceEndedError: the source ends early, and ``unreadable`` is None.
+            FrameError: one of the caller's own frames is not an image, and ``unreadable`` is None.
         """
         with open_source(source, unreadable=unreadable) as frames:
             for frame in frames:
@@ -166,7 +208,11 @@ class Detector:
                 yield frame, found
 
     def warmup(self, runs: int = 3) -> None:
-        """Run a few empty frames, so that the first real one meets allocated memory and a warm processor."""
+        """Run empty frames, so that the first real one meets allocated memory and a warm processor.
+
+        Args:
+            runs: number of frames.
+        """
         frame = np.full((self.card.input.height or 480, self.card.input.width or 640, 3), 114, np.uint8)
         for _ in range(runs):
             self.detect(frame)

@@ -18,7 +18,7 @@ from edgedet.errors import EdgedetError
 from edgedet.runtimes import RUNTIMES, RuntimeInfo
 
 SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
-"""Where JetPack puts its Python packages (TensorRT among them); virtual environments do not look there."""
+"""JetPack's folders of Python packages (TensorRT among them); virtual environments do not look there."""
 
 
 @dataclass(frozen=True)

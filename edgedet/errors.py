@@ -6,8 +6,16 @@ from __future__ import annotations
 class EdgedetError(Exception):
     """Base of every error edgedet raises on purpose.
 
-    The command line prints the message on one line and exits with ``exit_code``:
-    2 when the input or the usage was bad, 1 when the work itself failed.
+    Attributes:
+        exit_code: of the command, which prints the message on one line: 2 when the input or the usage was bad, 1
+            when the work itself failed.
+
+    >>> from edgedet import Detector
+    >>> try:
+    ...     Detector("gone.onnx")
+    ... except EdgedetError as error:
+    ...     print(type(error).__name__, error.exit_code)
+    ArtifactError 2
     """
 
     exit_code = 2

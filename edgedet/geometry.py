@@ -1,4 +1,4 @@
-"""Where a frame lands on the input canvas, and the way back for boxes. Pure arithmetic, no pixels."""
+"""A frame's place on the input canvas, and the way back for boxes: arithmetic, no pixels."""
 
 from __future__ import annotations
 

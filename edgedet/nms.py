@@ -9,7 +9,7 @@ BLOCK = 256
 """Candidates judged together: enough to amortise NumPy's calls, few enough for their IoU matrix to be quick."""
 
 EARLIER = np.triu(np.ones((BLOCK, BLOCK), np.bool_), 1)
-"""Which of a block's candidates comes before which."""
+"""Pairs of a block's candidates of which the first scores higher."""
 
 
 def nms(
@@ -58,7 +58,7 @@ def _overlap(
     second: NDArray[np.intp],
     threshold: float,
 ) -> NDArray[np.bool_]:
-    """Which of ``first`` overlaps which of ``second`` by more than ``threshold``, same class: bool [F, S].
+    """Pairs of ``first`` and ``second`` of one class that overlap by more than ``threshold``: bool [F, S].
 
     In float32 and in the order of operations of torchvision's kernel, so that ties at the threshold fall alike.
     """

@@ -180,7 +180,7 @@ def _graph_card(path: Path) -> ModelCard:
     found = recognise(outputs, [tensor.name for tensor in model.inputs], (size[0], size[1]))
     unknown = f"its outputs {_shapes(outputs)} are of no kind edgedet knows; start from the checkpoint"
     raise ArtifactError(
-        f"{path} carries no model card, so nothing tells how its outputs become boxes; "
+        f"{path} carries no model card, which states how outputs become boxes; "
         f"{found.hint(path) if found else unknown}"
     )
 

@@ -20,27 +20,27 @@ BoxForm = Literal["centre", "corners", "top_left"]
 """x, y, width and height of a centre; two corners; a corner with width and height."""
 
 ANCHOR_STRIDES = (STRIDES, (*STRIDES, 64), STRIDES[1:], STRIDES[:2], (4, *STRIDES), (*STRIDES, 64, 128))
-"""Of the feature maps of one-stage detectors, the commonest first."""
+"""Strides of one-stage detectors' feature maps, the commonest first."""
 ANCHORS_PER_PLACE = 3
-"""In YOLOv3, YOLOv5 and YOLOv7."""
+"""Anchors per place of YOLOv3, YOLOv5 and YOLOv7."""
 SCORE_SLACK = 1e-3
-"""By which a probability may leave 0..1: float16 and sums of rounded numbers do."""
+"""Distance by which a probability may leave 0..1: float16 and sums of rounded numbers do."""
 LARGEST_SHARE, LARGEST_SHARE_OF_FEW = 4.0, 1.5
 """Boxes as shares of the canvas reach beyond it, by more where an untrained network gives many of them; boxes in
 pixels that all stay below are no boxes."""
 MIN_SPREAD = 0.5
-"""Of the canvas's sides, between the first and the last of all anchors' boxes."""
+"""Minimum distance, as a share of the canvas's side, between the first and the last anchor's box."""
 MIN_ROWS = 16
-"""Below this many boxes their order says nothing."""
+"""Minimum number of boxes whose order is evidence."""
 ALL = 0.98
-"""Of the corner boxes of a network, so many have their far corner right of and below the near one: an untrained
-network turns some round."""
+"""Minimum share of corner boxes whose far corner lies right of and below the near one: an untrained network turns
+some round."""
 CLEARER = 0.5
 """By this factor one reading must explain the boxes better than any other before they show it."""
 MAX_UNEVEN = 0.15
 """Share of the canvas by which the middles of all anchors' boxes may leave an even spread over it."""
 SUM_SLACK = 0.01
-"""By which the scores of a softmax may miss a sum of 1: float16 and rounded numbers do."""
+"""Distance by which the scores of a softmax may miss a sum of 1: float16 and rounded numbers do."""
 SAMPLE = 64
 """Rows that settle at once, for nearly every network, that its scores are no softmax."""
 

@@ -33,10 +33,10 @@ ULTRALYTICS_CLASS_STEP = np.float32(7680)
 px out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
 
 RANKED = ("yolo_end2end", "rtdetr_rows")
-"""Formats of heads that have made their choice: few rows, which the host only filters."""
+"""Formats of NMS-free heads: few rows, which the host only filters."""
 
 CONFIDENT = 0.25
-"""Rows of an NMS-free head below this are whatever was left over."""
+"""Minimum score of a row of an NMS-free head that is evidence; lower rows are leftovers."""
 TURNED = "most boxes have x2 < x1 or y2 < y1, expected corners (x1, y1, x2, y2)"
 
 
@@ -61,7 +61,17 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What the caller settled on: the card's values where nothing else was asked for."""
+    """Thresholds of a detector: the caller's, else the card's.
+
+    Attributes:
+        score: minimum score of a detection, in [0, 1].
+        iou: IoU in [0, 1] above which NMS drops the lower scoring of two boxes.
+        max_detections: limit per frame.
+
+    >>> from edgedet import Detector
+    >>> Detector("model.onnx", conf=0.5).thresholds
+    Thresholds(score=0.5, iou=0.5, max_detections=1)
+    """
 
     score: float
     iou: float

@@ -18,7 +18,7 @@ from edgedet.proof.golden import require_golden
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections, summarise
 
-TINY = Path(__file__).with_name("selftest.onnx")
+SELFTEST_GRAPH = Path(__file__).with_name("selftest.onnx")
 """Two convolutions; its golden input was recorded by ONNX Runtime on x86 (``export/selftest_graph.py``)."""
 
 SCENES = (0, 1, 2, 3)
@@ -38,7 +38,7 @@ class Check:
 
 def check_machine() -> Iterator[Check]:
     """ONNX Runtime, TensorRT and the CUDA kernels on the tiny detector; what is not installed is skipped."""
-    yield _try("onnxruntime", lambda: replay(TINY))
+    yield _try("onnxruntime", lambda: replay(SELFTEST_GRAPH))
     yield _try("tensorrt", _tensorrt)
     yield _try("cuda kernels", _kernels)
 
@@ -83,8 +83,8 @@ def _tensorrt() -> str:
         engine = Path(folder) / "selftest.trt"
         cache = Path(folder) / "timing.cache"
         options = EngineOptions(optimization_level=0, workspace_mib=64, timing_cache=cache)
-        export_model(TINY, engine, engine=options)
-        with Detector(TINY, runtime="onnxruntime:cpu") as reference, Detector(engine) as detector:
+        export_model(SELFTEST_GRAPH, engine, engine=options)
+        with Detector(SELFTEST_GRAPH, runtime="onnxruntime:cpu") as reference, Detector(engine) as detector:
             found = []
             for seed in SCENES:
                 frame = golden_frame(seed)

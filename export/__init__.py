@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING
 from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
+    from .check.search import CheckResult, Finding, Trial
     from .check.source import CheckReport, check_source
-    from .options import EngineOptions, ExportOptions, ExportReport
+    from .options import EngineOptions, ExportOptions, ExportReport, Progress
     from .pipeline import export_model
     from .training.settings import TrainingSettings
 
 __all__ = [
     "CheckReport",
+    "CheckResult",
     "EngineOptions",
     "ExportOptions",
     "ExportReport",
+    "Finding",
+    "Progress",
     "TrainingSettings",
+    "Trial",
     "check_source",
     "export_model",
 ]
@@ -29,10 +34,14 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "CheckReport": "edgedet.export.check.source",
+        "CheckResult": "edgedet.export.check.search",
         "EngineOptions": "edgedet.export.options",
         "ExportOptions": "edgedet.export.options",
         "ExportReport": "edgedet.export.options",
+        "Finding": "edgedet.export.check.search",
+        "Progress": "edgedet.export.options",
         "TrainingSettings": "edgedet.export.training.settings",
+        "Trial": "edgedet.export.check.search",
         "check_source": "edgedet.export.check.source",
         "export_model": "edgedet.export.pipeline",
     },

@@ -165,7 +165,7 @@ def _plain(value: Any) -> Any:
 
 
 def _sha256(source: Path) -> str:
-    """Of a file; of a folder, that of the list of its files' own."""
+    """Digest of a file; of a folder, digest of the list of its files' digests."""
     if not source.is_dir():
         return file_sha256(source)
     from edgedet.artifacts.hugging_face_folder import digests, open_folder

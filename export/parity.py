@@ -33,24 +33,24 @@ IMAGES = 8
 """Calibration or evaluation images that are compared too."""
 
 EXPECTED = 0.98
-"""Below this share of equal detections, a user is told. Untrained or flat scores let float noise decide some."""
+"""Share of equal detections below which a note is given. Untrained or flat scores let float noise decide some."""
 
 MIN_SCORE = 0.05
-"""Of a detection that is compared: below, published figures stop too (torchvision's two-stage ones)."""
+"""Minimum score of a detection that is compared, as in published figures (torchvision's two-stage ones)."""
 
 MORE_SCENES = (0, 2, 4, 6, 7, 8, 9, 10, 11)
 """Further seeds, for where no detection reaches the threshold on the frames above."""
 CANDIDATES_PER_FRAME = 20
-"""How many of the best candidates are compared there."""
+"""Number of the best candidates that are compared there."""
 DISAGREES = 0.8
-"""Below this share of what rounding leaves equal, a graph is another detector."""
+"""Share of what rounding leaves equal, below which a graph is another detector."""
 MIN_UNEQUAL = 3
-"""Boxes that must differ: of two or three that are compared, one says nothing."""
+"""Minimum number of boxes that differ: one of two or three says nothing."""
 ROUNDING = 1e-5
-"""Of a weight: more than ONNX Runtime and PyTorch differ by."""
+"""Change of a weight that is larger than the difference between ONNX Runtime and PyTorch."""
 
 TELLING_SCORE = 1e-4
-"""Of a candidate, if there are such: scores of 1e-30 agree whatever is wrong, only their boxes tell."""
+"""Minimum score of a candidate that is evidence, if there is one: scores of 1e-30 always agree."""
 
 
 def usual_frame(options: ExportOptions) -> tuple[int, int] | None:
@@ -148,8 +148,8 @@ def require_agreement(
     if share < DISAGREES * steady:
         raise ExportError(
             f"the graph of {source} does not give the boxes of its framework: {share:.1%} of {count} are equal, "
-            f"where the framework gives {steady:.1%} of its own again when its weights are disturbed by as much as "
-            "rounding does; something in this detector is not as torchvision has it (a hook, a forward of its own, "
+            f"while the framework repeats {steady:.1%} of its own when its weights change by as much as rounding "
+            "changes them; something in this detector is not as torchvision has it (a hook, a forward of its own, "
             "a value changed after it was made): save its state_dict and state its settings, or prove the graph "
             "with boxes of the training framework (--reference)"
         )

@@ -54,7 +54,7 @@ def export_model(
         engine: how to build an engine; None takes the defaults, and is all that a graph allows.
         container: ``file`` puts the card in front of the plan, ``plan`` writes the bare plan and the card
             beside it. None takes ``plan`` for an output named ``.plan``, else ``file``.
-        progress: hears (what is being done, how much of it, of how much).
+        progress: called with (what, done, of); ``of`` is 0 where the end is not known.
 
     Returns:
         The artifact, its card, and what the user should know.
@@ -71,6 +71,10 @@ def export_model(
         RuntimeUnavailableError: an engine is wanted, and TensorRT or the GPU is not there.
         SelftestError: the engine gives other detections than the graph.
         ExportError: the result failed its own checks, or does not give the boxes of ``options.reference``.
+
+    >>> report = export_model("yolo.onnx", "exported.onnx", ExportOptions(conf=0.4))
+    >>> report.path.name, report.card.names, report.card.output.score_threshold
+    ('exported.onnx', ('blue', 'green', 'red'), 0.4)
     """
     started = time.monotonic()
     source = Path(source)
@@ -125,7 +129,7 @@ def _read_finished(source: Path, options: ExportOptions) -> _ForEngine:
     """A graph made for an engine is taken as it is."""
     if options.reference is not None:
         raise UsageError(
-            f"{source} is a finished graph, of which the engine is made as it is: compare it with "
+            f"{source} is a finished graph, which becomes an engine unchanged: compare it with "
             f"edgedet parity {source} --reference {options.reference}"
         )
     card = read_card(source)

@@ -23,10 +23,10 @@ from .self_describing import embed, opened
 from .training.assumptions import Assumption
 
 CONFIRMED_KEY = "assumed_confirmed_by"
-"""In the model card's provenance, beside what was assumed."""
+"""Key of the model card's provenance, beside the assumptions."""
 
 MIN_CONFIRMING = 20
-"""Boxes. The surest few of a detector agree under many a wrong assumption."""
+"""Minimum number of boxes: the surest few of a detector agree under many a wrong assumption."""
 
 ONE_STAGE = ("anchors", "RoIAlign")
 UNKNOWN_TO: dict[Family, tuple[str, ...]] = {
@@ -36,7 +36,7 @@ UNKNOWN_TO: dict[Family, tuple[str, ...]] = {
     "detr": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
     "yolox": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
 }
-"""What a family does not have, so that it cannot be wrong."""
+"""Settings that a family does not have, by family."""
 
 
 @dataclass(frozen=True)

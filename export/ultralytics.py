@@ -21,7 +21,7 @@ from edgedet.onnx_graph.builder import OPSET
 from .foreign import ForeignGraph, open_foreign
 
 DEFAULT_SIZE = (640, 640)
-"""Of Ultralytics' training, where a checkpoint does not say."""
+"""Input size of Ultralytics' training, where a checkpoint does not say."""
 
 
 def to_foreign(path: Path, *, imgsz: tuple[int, int] | None, batch: int) -> tuple[ForeignGraph, str]:

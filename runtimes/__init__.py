@@ -69,7 +69,7 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         install="pip install 'edgedet[export]', or export the checkpoint and run the .onnx file",
     ),
 )
-"""In the order of preference."""
+"""All runtimes, in order of preference."""
 
 
 def suffixes() -> dict[str, Kind]:

@@ -22,7 +22,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output: name, static shape, dtype."""
+    """One input or output of an artifact.
+
+    Attributes:
+        name: name in the graph or engine.
+        shape: sizes of the axes; -1 for one that is not fixed.
+        dtype: NumPy's.
+
+    >>> TensorSpec("images", (1, 64, 64, 3), np.dtype(np.uint8)).shape
+    (1, 64, 64, 3)
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -40,22 +49,43 @@ def detection_outputs(limit: int) -> tuple[TensorSpec, ...]:
 
 
 class Runtime(Protocol):
-    """An opened artifact. Knows nothing of detection: tensors in, tensors out.
+    """An opened artifact: tensors in, tensors out; it knows nothing of detection.
 
-    A runtime owns its output buffers: arrays returned by ``run`` are valid until the next ``run``.
-    One runtime serves one thread at a time.
+    A runtime owns its output buffers: arrays returned by :meth:`run` are valid until the next :meth:`run`. One
+    runtime serves one thread at a time. A new runtime is a module with ``open(path, *, card, threads, device)`` and
+    an entry of :data:`edgedet.runtimes.RUNTIMES`.
+
+    Attributes:
+        card: model card of the artifact.
+        inputs: input tensors.
+        outputs: output tensors.
+        device: where the network runs.
+        description: runtime, version and device, such as
+            ``onnxruntime 1.31.0 CPUExecutionProvider, 2 threads``.
+
+    >>> from edgedet.opening import open_artifact
+    >>> card, runtime = open_artifact("model.onnx")
+    >>> found = runtime.run({"images": np.zeros((1, 64, 64, 3), np.uint8)})
+    >>> found["boxes"].shape, found["count"].tolist()
+    ((1, 1, 4), [0])
+    >>> runtime.close()
     """
 
     card: ModelCard
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     device: Literal["cpu", "gpu"]
-    """Where the network runs."""
     description: str
-    """What runs it and where, e.g. ``onnxruntime 1.31.0 CPUExecutionProvider, 2 threads``."""
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        """Execute once; inputs must match ``inputs`` in shape and dtype and be C-contiguous."""
+        """Execute once.
+
+        Args:
+            inputs: by name, C-contiguous, of the shapes and dtypes of :attr:`inputs`.
+
+        Returns:
+            Outputs by name, of the shapes and dtypes of :attr:`outputs`.
+        """
 
     def close(self) -> None:
         """Release everything; calling twice is harmless."""

@@ -12,7 +12,7 @@ from edgedet.errors import ArtifactError
 CARD_VERSION = 1
 METADATA_KEY = "edgedet"
 ASSUMED_KEY = "assumed"
-"""In a card's provenance: what nothing said and was taken for granted, as a list of texts."""
+"""Key of a card's provenance: assumed settings, a list of texts."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr"]
@@ -20,10 +20,29 @@ Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr"]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the network's input tensor holds.
+    """The network's input tensor.
 
     The host always does the geometry (resizing); ``normalise`` says who does the arithmetic
     ``(pixel * scale - mean) / std``. Graphs made by edgedet do it themselves and take NHWC BGR pixels.
+
+    Attributes:
+        height: rows of the canvas in pixels.
+        width: columns of the canvas in pixels.
+        batch: images per run, fixed.
+        name: name of the tensor.
+        dtype: ``float32`` pixels (0..255, not rounded) where training interpolates in float
+            (docs/decisions/001).
+        layout: order of the axes.
+        colour: channel order of the tensor.
+        trained_colour: channel order the network saw in training.
+        normalise: whether the graph or the host does the arithmetic.
+        scale: factor of a pixel.
+        mean: subtracted after ``scale``, in ``trained_colour`` order.
+        std: divided by, in ``trained_colour`` order.
+
+    >>> spec = InputSpec(height=320, width=320)
+    >>> spec.dtype, spec.layout, spec.colour
+    ('uint8', 'NHWC', 'BGR')
     """
 
     height: int
@@ -31,15 +50,12 @@ class InputSpec:
     batch: int = 1
     name: str = "images"
     dtype: Literal["uint8", "float32"] = "uint8"
-    """``float32`` pixels (0..255, not rounded) where training interpolates in float; see docs/decisions/001."""
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     colour: Literal["BGR", "RGB"] = "BGR"
-    """Channel order of the input tensor (not of what the network saw in training: that is ``trained_colour``)."""
     trained_colour: Literal["BGR", "RGB"] = "RGB"
     normalise: Literal["graph", "host"] = "graph"
     scale: float = 1.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """In ``trained_colour`` order, after ``scale``."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
@@ -47,41 +63,65 @@ class InputSpec:
 class ResizeRule:
     """How a frame is brought onto the input canvas; bilinear, half-pixel centres.
 
-    ``letterbox``: one scale, ``min(canvas / frame)``. ``stretch``: each axis fills the canvas.
-    ``shortest_side``: torchvision's rule (shortest side to ``min_size``, longest at most ``max_size``),
-    shrunk further as a letterbox where the result does not fit the canvas. ``none``: the frame as it is
-    (runtimes that do their own resizing).
+    Attributes:
+        rule: ``letterbox``: one scale, ``min(canvas / frame)``. ``stretch``: each axis fills the canvas.
+            ``shortest_side``: torchvision's rule (shortest side to ``min_size``, longest at most ``max_size``),
+            shrunk further as a letterbox where the result does not fit the canvas. ``none``: the frame as it is
+            (runtimes that do their own resizing).
+        pad: colour around the picture, BGR, 0..255; rounded where the canvas is uint8.
+        place: where the picture lies on the canvas.
+        rounding: of the resized sides, to whole pixels.
+        enlarge: whether frames smaller than the canvas are scaled up (letterbox only).
+        min_size: shortest side in pixels (``shortest_side`` only).
+        max_size: limit of the longest side in pixels (``shortest_side`` only).
+        antialias: whether shrinking averages all pixels, as Pillow and torchvision do, in place of the four
+            nearest ones.
+
+    >>> ResizeRule("letterbox", place="center").pad
+    (114.0, 114.0, 114.0)
     """
 
     rule: Literal["letterbox", "stretch", "shortest_side", "none"]
     pad: tuple[float, float, float] = (114.0, 114.0, 114.0)
-    """BGR, 0..255; rounded where the canvas is uint8."""
     place: Literal["center", "top_left"] = "top_left"
     rounding: Literal["floor", "round"] = "floor"
     enlarge: bool = True
-    """Whether frames smaller than the canvas are scaled up (letterbox only)."""
     min_size: int | None = None
     max_size: int | None = None
     antialias: bool = False
-    """Whether shrinking averages all pixels, as Pillow and torchvision do, in place of the four nearest ones."""
 
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What comes out, and how it becomes detections.
+    """The network's outputs, and how they become detections.
 
-    ``format``:
-      ``detections``: boxes [N, K, 4], scores [N, K], labels int32 [N, K], count int32 [N]; NMS done in the graph,
-      or not needed (``provenance["nms"] == "none"``).
-      ``candidates``: boxes [N, A, 4] decoded, scores [N, A, C]; the host or runtime does NMS. With
-      ``box_layout == "per_class"`` every class has its own box: scores are [N, A, 1] and candidate ``a`` is of
-      class ``a % num_classes``.
-      ``yolo_xywh``: one foreign tensor [N, 4 + C, A] (Ultralytics), cx, cy, w, h in canvas pixels, then scores.
-      ``yolo_objectness``: one foreign tensor [N, A, 5 + C] (YOLOv5, YOLOv7), cx, cy, w, h, then objectness, then
-      class scores to be multiplied by it.
-      ``yolo_end2end``: one foreign tensor [N, K, 6]: x1, y1, x2, y2, score, label (Ultralytics, NMS-free heads).
-      ``rtdetr_rows``: the same of Ultralytics' RT-DETR: cx, cy, w, h as shares of the canvas, score, label.
-    Boxes are absolute pixels of the input canvas, except the last.
+    N images, A candidates, K detections, C classes. Boxes are absolute pixels of the input canvas, except those of
+    ``rtdetr_rows``.
+
+    Attributes:
+        format: ``detections``: boxes [N, K, 4], scores [N, K], labels int32 [N, K], count int32 [N]; NMS done in
+            the graph, or not needed (``provenance["nms"] == "none"``).
+            ``candidates``: boxes [N, A, 4] decoded, scores [N, A, C]; the host or the runtime does NMS.
+            ``yolo_xywh``: one foreign tensor [N, 4 + C, A] (Ultralytics): cx, cy, w, h in canvas pixels, scores.
+            ``yolo_objectness``: one foreign tensor [N, A, 5 + C] (YOLOv5, YOLOv7): cx, cy, w, h, objectness, class
+            scores to be multiplied by it.
+            ``yolo_end2end``: one foreign tensor [N, K, 6] (Ultralytics' NMS-free heads): x1, y1, x2, y2, score,
+            label.
+            ``rtdetr_rows``: the same of Ultralytics' RT-DETR: cx, cy, w, h as shares of the canvas, score, label.
+        score_threshold: minimum score of a detection, in [0, 1].
+        iou_threshold: IoU of NMS, in [0, 1].
+        max_detections: limit per image.
+        candidates_per_class: number of the best of each class that enter NMS (torchvision SSD's
+            ``topk_candidates``); None lets all enter.
+        label_mode: ``best``: a box carries only its highest scoring class (YOLO).
+        box_layout: ``per_class``: every class has its own box, scores are [N, A, 1], and candidate ``a`` is of
+            class ``a % C``.
+        min_box_side: minimum width and height in canvas pixels; smaller boxes are dropped before NMS.
+        data: names of further outputs with a row for every row of boxes ([N, K, ...] or [N, A, ...]), which follow
+            the detections; for ``detections`` and ``candidates`` only.
+
+    >>> OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100).label_mode
+    'all'
     """
 
     format: Literal["detections", "candidates", "yolo_xywh", "yolo_objectness", "yolo_end2end", "rtdetr_rows"]
@@ -89,20 +129,36 @@ class OutputSpec:
     iou_threshold: float
     max_detections: int
     candidates_per_class: int | None = None
-    """Only the best so many of each class enter NMS (torchvision SSD's ``topk_candidates``)."""
     label_mode: Literal["all", "best"] = "all"
-    """``best``: a box may only carry its highest scoring class (YOLO)."""
     box_layout: Literal["shared", "per_class"] = "shared"
     min_box_side: float = 0.0
-    """Boxes whose width or height is below this many canvas pixels are dropped before NMS."""
     data: tuple[str, ...] = ()
-    """Further outputs with a row for every row of ``boxes`` ([N, K, ...] or [N, A, ...], one per detection or
-    candidate), which follow the detections under their names; only of ``detections`` and ``candidates``."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """One JSON object that makes an artifact self-describing (DESIGN: contracts)."""
+    """Everything a device needs to run an artifact: one JSON object inside it (docs/artifact-format.md).
+
+    Attributes:
+        family: kind of detector.
+        architecture: name of the network.
+        names: class names, by label.
+        input: the input tensor.
+        resize: from frame to input canvas.
+        output: the outputs, and how they become detections.
+        precision: of the weights and activations.
+        provenance: checkpoint sha256, tool versions, export options, calibration set digest and size.
+        measured: parity, accuracy before and after, nodes kept in high precision with the reason.
+        engine: engines only: TensorRT version, compute capability, device, CUDA and driver, build options, plan
+            sha256.
+        golden: seed of a synthetic frame, and the detections it gave at export.
+        version: of the card's format.
+
+    >>> from edgedet import Detector
+    >>> card = Detector("model.onnx").card
+    >>> card.names, card.output.format
+    (('blue', 'green', 'red'), 'detections')
+    """
 
     family: Family
     architecture: str
@@ -112,22 +168,31 @@ class ModelCard:
     output: OutputSpec
     precision: Precision = "fp32"
     provenance: dict[str, Any] = field(default_factory=dict)
-    """Checkpoint sha256, tool versions, export options, calibration set digest and size."""
     measured: dict[str, Any] = field(default_factory=dict)
-    """Parity, accuracy before/after, which nodes stayed high precision and why."""
     engine: dict[str, Any] | None = None
-    """Engines only: TensorRT version, compute capability, device, CUDA and driver, build options, plan sha256."""
     golden: dict[str, Any] | None = None
-    """Seed of a synthetic frame and the detections it gave at export."""
     version: int = CARD_VERSION
 
     def to_json(self, indent: int | None = None) -> str:
-        """The card as a JSON object."""
+        """The card as JSON.
+
+        Args:
+            indent: spaces per level; None writes one line.
+
+        Returns:
+            ASCII text of one object.
+        """
         return json.dumps(dataclasses.asdict(self), indent=indent, ensure_ascii=True)
 
     @staticmethod
     def from_json(text: str) -> ModelCard:
         """Read a card.
+
+        Args:
+            text: what :meth:`to_json` gives; unknown fields are ignored.
+
+        Returns:
+            The card, every field checked.
 
         Raises:
             ArtifactError: not JSON, a field missing or of the wrong kind, or made by a newer edgedet.

@@ -18,10 +18,10 @@ PLAN_STARTS = (b"ptrt", b"ftrt")
 """Magic tags of serialised TensorRT engines."""
 
 SMALLEST_PLAN = 64
-"""Bytes: less cannot even hold a plan's header."""
+"""Minimum size of a plan in bytes: its header alone."""
 
 MAX_HEADER = 16 * 2**20
-"""No metadata is that long; a larger length means that this is no such file."""
+"""Maximum length of the header; a larger one means that this is another kind of file."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_engine_header(path: str | Path) -> EngineFile:
 
 
 def sidecars(path: Path) -> tuple[Path, Path]:
-    """Where the JSON of a bare plan may lie: ``model.json`` or ``model.plan.json``."""
+    """Places of the JSON of a bare plan: ``model.json`` or ``model.plan.json``."""
     return path.with_suffix(".json"), path.with_name(path.name + ".json")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
-"""Of pictures OpenCV decodes, in small letters, the commonest first."""
+"""Suffixes of pictures that OpenCV decodes, in small letters, the commonest first."""
 
 SIGNS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "a JPEG image"),
@@ -37,7 +37,7 @@ SIGNS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\0\0\1\0\0\0", "a Darknet .weights file"),
     (0, b"\0\0\0\0\2\0\0\0", "a Darknet .weights file"),
 )
-"""(where, bytes, what)."""
+"""Signs of file formats: (offset, bytes, name)."""
 
 SUFFIXES: dict[str, str] = {
     ".h5": "a Keras (HDF5) model",
@@ -58,10 +58,10 @@ SUFFIXES: dict[str, str] = {
     ".yml": "a YAML text",
     ".cfg": "a configuration text",
 }
-"""For formats whose first bytes tell nothing."""
+"""Suffixes of formats without a sign at their beginning."""
 
 START = 512
-"""Bytes that :func:`what_it_is` looks at."""
+"""Number of bytes that :func:`what_it_is` reads."""
 
 
 def what_it_is(start: bytes) -> str | None:

@@ -10,18 +10,18 @@ from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, Precision, 
 from edgedet.errors import ArtifactError
 
 ULTRALYTICS_SCORE, ULTRALYTICS_IOU, ULTRALYTICS_DETECTIONS = 0.25, 0.7, 300
-"""The defaults of Ultralytics' own predict call."""
+"""Defaults of Ultralytics' own predict call."""
 
 
 YOLOV5_IOU, YOLOV5_DETECTIONS = 0.45, 1000
-"""Where YOLOv5's detect.py differs from that."""
+"""Defaults of YOLOv5's detect.py that differ from those."""
 
 HEADS = ("Detect", "v10Detect", "WorldDetect", "YOLOEDetect")
 """Ultralytics' heads of the YOLO kind; ``RTDETRDecoder`` is its other one for detection."""
 RTDETR_HEAD = "RTDETRDecoder"
 
 CENTRED = ResizeRule("letterbox", pad=(114.0, 114.0, 114.0), place="center", rounding="round")
-"""How Ultralytics, YOLOv5 and YOLOv7 place a frame on the canvas."""
+"""Resize rule of Ultralytics, YOLOv5 and YOLOv7."""
 
 
 def is_ultralytics(metadata: Mapping[str, Any]) -> bool:
@@ -198,7 +198,7 @@ def _planes(height: int, width: int, batch: int, name: str) -> InputSpec:
 
 
 def _arguments(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of the export call. What cannot be read says nothing."""
+    """Arguments of the export call; empty where they cannot be read."""
     try:
         arguments = _value(metadata.get("args", "{}"), "args", "")
     except ArtifactError:
@@ -207,7 +207,7 @@ def _arguments(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _precision(metadata: Mapping[str, Any]) -> Precision:
-    """Of the weights inside; inputs and outputs may be float32 all the same."""
+    """Precision of the weights; inputs and outputs may be float32 all the same."""
     arguments = _arguments(metadata)
     if arguments.get("quantize") == 8 or arguments.get("int8"):
         return "int8"

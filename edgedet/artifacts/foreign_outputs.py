@@ -8,14 +8,14 @@ from dataclasses import dataclass
 Shape = Sequence[int | None]
 
 STRIDES = (8, 16, 32)
-"""Of the feature maps that most one-stage detectors look at."""
+"""Strides of most one-stage detectors' feature maps."""
 MAX_ROWS = 1000
-"""A detector that has made its choice gives no more boxes than this."""
+"""Maximum number of boxes of an NMS-free head or a graph with NMS inside."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Whose outputs these look like (``what``), and what to do: ``families`` that ``edgedet export --family``
+    """The detector that outputs look like (``what``), and what to do: ``families`` that ``edgedet export --family``
     takes for them, or ``advice``."""
 
     what: str
@@ -40,7 +40,7 @@ def cell_count(height: int, width: int, strides: Sequence[int] = STRIDES) -> int
 def recognise(
     outputs: Mapping[str, Shape], inputs: Sequence[str] = (), size: tuple[int | None, int | None] = (None, None)
 ) -> Outputs | None:
-    """Whose ``outputs`` (name to shape) these are, or None. ``size``: (height, width) of the input, where fixed."""
+    """The detector that ``outputs`` (name to shape) look like, or None. ``size``: (height, width) of the input."""
     names, shapes = set(outputs), list(outputs.values())
     if {"boxes", "scores"} <= names and ("count" in names or "labels" not in names):
         return Outputs("a graph of edgedet's own that has lost its card", advice="export the checkpoint again")

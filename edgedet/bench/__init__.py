@@ -11,16 +11,68 @@ from typing import TYPE_CHECKING
 from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
-    from edgedet.bench.compare import Comparison, compare_artifacts
-    from edgedet.bench.measurement import BenchResult
+    from edgedet.absent import NotMeasured
+    from edgedet.bench.compare import Comparison, Timed, compare_artifacts, differences, other_machine
+    from edgedet.bench.frames import FrameSet, load_frames
+    from edgedet.bench.json_record import Record
+    from edgedet.bench.latency import Rules
+    from edgedet.bench.measurement import (
+        BatchRate,
+        BenchResult,
+        Block,
+        Clocks,
+        ColdStart,
+        DetectionCounts,
+        During,
+        Energy,
+        FramesUsed,
+        GraphicsCard,
+        JetsonBoard,
+        Latency,
+        MeasuredArtifact,
+        MeasuredMachine,
+        Memory,
+        Processor,
+        RulesFollowed,
+        Stages,
+        StreamRate,
+    )
     from edgedet.bench.result import read_result, write_result
+    from edgedet.bench.statistics import Interval
     from edgedet.bench.suite import BenchOptions, run_bench
 
 __all__ = [
+    "BatchRate",
     "BenchOptions",
     "BenchResult",
+    "Block",
+    "Clocks",
+    "ColdStart",
     "Comparison",
+    "DetectionCounts",
+    "During",
+    "Energy",
+    "FrameSet",
+    "FramesUsed",
+    "GraphicsCard",
+    "Interval",
+    "JetsonBoard",
+    "Latency",
+    "MeasuredArtifact",
+    "MeasuredMachine",
+    "Memory",
+    "NotMeasured",
+    "Processor",
+    "Record",
+    "Rules",
+    "RulesFollowed",
+    "Stages",
+    "StreamRate",
+    "Timed",
     "compare_artifacts",
+    "differences",
+    "load_frames",
+    "other_machine",
     "read_result",
     "run_bench",
     "write_result",
@@ -29,10 +81,37 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "BatchRate": "edgedet.bench.measurement",
         "BenchOptions": "edgedet.bench.suite",
         "BenchResult": "edgedet.bench.measurement",
+        "Block": "edgedet.bench.measurement",
+        "Clocks": "edgedet.bench.measurement",
+        "ColdStart": "edgedet.bench.measurement",
         "Comparison": "edgedet.bench.compare",
+        "DetectionCounts": "edgedet.bench.measurement",
+        "During": "edgedet.bench.measurement",
+        "Energy": "edgedet.bench.measurement",
+        "FrameSet": "edgedet.bench.frames",
+        "FramesUsed": "edgedet.bench.measurement",
+        "GraphicsCard": "edgedet.bench.measurement",
+        "Interval": "edgedet.bench.statistics",
+        "JetsonBoard": "edgedet.bench.measurement",
+        "Latency": "edgedet.bench.measurement",
+        "MeasuredArtifact": "edgedet.bench.measurement",
+        "MeasuredMachine": "edgedet.bench.measurement",
+        "Memory": "edgedet.bench.measurement",
+        "NotMeasured": "edgedet.absent",
+        "Processor": "edgedet.bench.measurement",
+        "Record": "edgedet.bench.json_record",
+        "Rules": "edgedet.bench.latency",
+        "RulesFollowed": "edgedet.bench.measurement",
+        "Stages": "edgedet.bench.measurement",
+        "StreamRate": "edgedet.bench.measurement",
+        "Timed": "edgedet.bench.compare",
         "compare_artifacts": "edgedet.bench.compare",
+        "differences": "edgedet.bench.compare",
+        "load_frames": "edgedet.bench.frames",
+        "other_machine": "edgedet.bench.compare",
         "read_result": "edgedet.bench.result",
         "run_bench": "edgedet.bench.suite",
         "write_result": "edgedet.bench.result",

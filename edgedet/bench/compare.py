@@ -24,57 +24,75 @@ from edgedet.machine.state import QUIET_SHARE
 Verdict = Literal["slower", "faster", "no change", "undecided"]
 
 MIN_EFFECT = 0.03
-"""Smaller changes are not worth a verdict: a rebuilt binary moves by as much (Mytkowicz et al., ASPLOS 2009)."""
+"""Minimum change for a verdict in one run: a rebuilt binary moves by as much (Mytkowicz et al., ASPLOS 2009)."""
 MIN_EFFECT_APART = 0.05
-"""Of runs made apart: from one minute to the next, a machine at rest itself moves by 2 to 4 %."""
+"""The same for separate runs: from one minute to the next, a machine at rest itself moves by 2 to 4 %."""
 
 MIN_BLOCKS = 20
-"""Fewer blocks give an interval that promises more than it holds."""
+"""Minimum number of blocks for a verdict; the interval of fewer is too narrow."""
 
 MACHINE_DRIFT = 0.05
-"""Two runs between which a fixed sort changed by more were not made on the same machine, in effect."""
+"""Maximum change of a fixed sort between two runs that are taken to be of one machine."""
 
 FOLLOWS = (0.6, 1.1)
 """Where the reference network takes longer by a factor, detectors do by a power of it between these: 0.7 to 1.0 was
 measured of SSDLite, YOLOX and Faster R-CNN on a machine whose speed changed by up to 60 % (least squares, windows
 of 15 and 30 s); a tenth more either way is for detectors that were not."""
 NETWORK_DRIFT = 0.25
-"""Beyond it, what is left after taking out the machine's change says more of the machine than of the artifact."""
+"""Maximum change of the reference network; beyond it, the rest reflects the machine more than the artifact."""
 
 ADVICE = "bench both artifacts in one run (`edgedet bench A B --json both.json`) and compare that file"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The verdict on ``after`` relative to ``before``."""
+    """Whether one artifact is slower than another.
+
+    Attributes:
+        before: name of the first artifact.
+        after: name of the second artifact.
+        p50_before: median latency of the first, in milliseconds.
+        p50_after: median latency of the second, in milliseconds.
+        ratio: ``after / before`` of typical block medians. For separate runs, of quiet moments and without what
+            the machine's own change explains. None where fewer than ``MIN_SERIES`` blocks of each can be compared.
+        min_effect: share below which a change counts as none.
+        verdict: ``slower``, ``faster``, ``no change`` or ``undecided``.
+        machine: factor by which the reference work took longer in quiet moments of the second run; None in one run,
+            and where the two runs had different reference works.
+        paired: whether both were measured in turns, in one run.
+        reason: how the verdict came about, one sentence.
+
+    >>> from edgedet.bench import read_result
+    >>> small, large = read_result("bench.json").artifacts
+    >>> comparison = compare_artifacts(small, large, same_run=True)
+    >>> comparison.paired, comparison.after, comparison.machine
+    (True, 'slow.onnx', None)
+    """
 
     before: str
     after: str
     p50_before: float
     p50_after: float
     ratio: Interval | None
-    """``after / before`` of typical block medians; of runs made apart, in quiet moments and without what the
-    machine's own change explains. None where fewer than ``MIN_SERIES`` blocks of each can be compared."""
     min_effect: float
-    """Smaller changes were to be "no change"."""
     verdict: Verdict
     machine: float | None
-    """How many times longer the fixed reference work took in quiet moments of the second run; None in one run, and
-    where the two runs had different reference works."""
     paired: bool
-    """Whether both were measured in turns, in one run."""
     reason: str
-    """How the verdict came about, one sentence."""
 
     @property
     def resolution(self) -> float | None:
-        """The smallest slowdown that this comparison would have called one, as a share; None without a ratio."""
+        """Smallest slowdown that this comparison would have shown, as a share; None without a ratio."""
         if self.ratio is None:
             return None
         return max(self.min_effect, self.ratio.high / self.ratio.value - 1, 1 - self.ratio.low / self.ratio.value)
 
     def describe(self) -> dict[str, Any]:
-        """As JSON; of figures that are None, ``absent`` says why."""
+        """The comparison as ``edgedet compare --json`` writes it.
+
+        Returns:
+            Plain values; ``absent`` says why figures among them are None.
+        """
         ratio, resolution = self.ratio, self.resolution
         figures = {
             "before": self.before,
@@ -96,11 +114,17 @@ class Comparison:
 
 
 class Timed(Protocol):
-    """What can be compared: an artifact of a result, or anything else that has a name and a latency."""
+    """Anything that can be compared: it has a name and a latency, as an artifact of a result has.
+
+    >>> from edgedet.bench import read_result
+    >>> timed: Timed = read_result("bench.json").artifacts[0]
+    >>> timed.name
+    'model.onnx'
+    """
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the artifact."""
 
     @property
     def latency(self) -> Latency:
@@ -116,17 +140,29 @@ def compare_artifacts(
     min_effect: float | None = None,
     confidence: float = CONFIDENCE,
 ) -> Comparison:
-    """Compare two artifacts of results.
+    """Compare the latency of two artifacts.
 
-    Measured in one run, the blocks of a round are divided by one another, so that a disturbed machine cancels.
-    Measured apart, only blocks during which the machine was quiet count where there are enough of them. What the
-    reference network's own change explains is taken out; where there is no such reference and the machine changed,
-    or where it changed too much, no verdict is given rather than a wrong one.
+    In one run, the blocks of a round are divided by one another, so that a disturbed machine cancels. For separate
+    runs, only blocks during which the machine was quiet count where there are enough of them. What the reference
+    network's own change explains is taken out; where there is no such reference and the machine changed, or where
+    it changed too much, no verdict is given rather than a wrong one.
 
-    ``elsewhere``: how the results show that they are not of one machine (:func:`other_machine`), if they do.
+    Args:
+        before: first artifact of a result.
+        after: second artifact, of the same result or of another.
+        same_run: whether both were measured in turns, in one run.
+        elsewhere: why the results are not of one machine (:func:`other_machine`); None if they are.
+        min_effect: share below which a change counts as none, however certain it is; None takes 3 % for one run,
+            5 % for separate runs.
+        confidence: of the interval, in (0, 1).
 
-    ``min_effect``: changes below this share are "no change" however certain they are; by default ``MIN_EFFECT``
-    in one run, ``MIN_EFFECT_APART`` apart.
+    Returns:
+        The verdict, and how it came about.
+
+    >>> from edgedet.bench import read_result
+    >>> small, large = read_result("bench.json").artifacts
+    >>> compare_artifacts(small, large, same_run=True).verdict
+    'slower'
     """
     if min_effect is None:
         min_effect = MIN_EFFECT if same_run else MIN_EFFECT_APART
@@ -169,15 +205,38 @@ def compare_artifacts(
 
 
 def other_machine(before: BenchResult, after: BenchResult) -> str | None:
-    """By what two results show that they are of two machines, or of one in another power mode; None if by nothing.
+    """Differences that show that two results are of two machines, or of one in two power modes.
 
-    A GPU's new driver makes no other machine: what it changes is to be seen.
+    A GPU's new driver makes no other machine: its effect is to be seen.
+
+    Args:
+        before: first result.
+        after: second result.
+
+    Returns:
+        The differences in words; None without any.
+
+    >>> from edgedet.bench import read_result
+    >>> other_machine(read_result("bench.json"), read_result("bench.json")) is None
+    True
     """
     return "; ".join(_differing(_of_the_machine(before, after, drivers=False))) or None
 
 
 def differences(before: BenchResult, after: BenchResult) -> list[str]:
-    """What besides the artifacts differs between two results, and could be the reason for a change."""
+    """Differences besides the artifacts between two results, which could be the reason for a change.
+
+    Args:
+        before: first result.
+        after: second result.
+
+    Returns:
+        One text per difference.
+
+    >>> from edgedet.bench import read_result
+    >>> differences(read_result("bench.json"), read_result("bench.json"))
+    []
+    """
     return _differing(
         [
             *_of_the_machine(before, after, drivers=True),

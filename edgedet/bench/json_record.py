@@ -14,21 +14,33 @@ R = TypeVar("R", bound="Record")
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A JSON object. What is in the file and has no field here is kept, and written again.
+    """A part of a result file: one JSON object.
 
     A field whose name Python keeps for itself ends in an underscore here, and does not in the file (``import_``).
     Fields may be other records, tuples of them, or either with :class:`NotMeasured` in its place.
+
+    Attributes:
+        optional: names of fields that are None where the file does not have them, and are then not written.
+        extra: what else the file says, kept and written again.
+
+    >>> from edgedet.bench import DetectionCounts
+    >>> counts = DetectionCounts.from_json({"min": 0, "median": 1.5, "max": 3, "later": True})
+    >>> counts.median, counts.extra, counts.to_json() | {"max": 4}
+    (1.5, {'later': True}, {'min': 0, 'median': 1.5, 'max': 4, 'later': True})
     """
 
     optional: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are None where the file does not have them, and are then not written."""
-
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What else the file says, as it was read."""
 
     @classmethod
     def from_json(cls: type[R], data: Mapping[str, Any]) -> R:
         """Read the object.
+
+        Args:
+            data: parsed JSON.
+
+        Returns:
+            The record.
 
         Raises:
             KeyError: a name is not there.
@@ -45,7 +57,11 @@ class Record:
         return cls(**values, extra={name: value for name, value in data.items() if name not in known})
 
     def to_json(self) -> dict[str, Any]:
-        """As the file has it, plain values alone."""
+        """The object as the file has it.
+
+        Returns:
+            Plain values.
+        """
         values = {name: getattr(self, name) for name in _readers(type(self))}
         written = {
             _spelt(name): _json(value)
@@ -60,11 +76,11 @@ def _spelt(name: str) -> str:
 
 
 _READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {}
-"""Kept, since a result holds thousands of blocks and hints take long to resolve."""
+"""Readers by record: a result holds thousands of blocks, and hints take long to resolve."""
 
 
 def _readers(record: type[Record]) -> dict[str, Callable[[Any], Any]]:
-    """Of every field but ``extra``, how its value is read."""
+    """Readers of every field but ``extra``, by name."""
     if record not in _READERS:
         hints = get_type_hints(record)
         _READERS[record] = {each.name: _reader(hints[each.name]) for each in fields(record) if each.name != "extra"}

@@ -28,7 +28,7 @@ from edgedet.machine.state import MachineState, others_share, read_state
 
 STAGES = ("pre", "run", "post")
 FRAME_STRIDE = 7
-"""Rounds begin this many frames apart: artifacts see the same frames in a round, and all frames get their turn."""
+"""Frames between the starts of two rounds: in a round all artifacts see the same frames, and all get their turn."""
 
 
 class Timed(Protocol):
@@ -44,7 +44,24 @@ class Timed(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """When measuring begins and ends. Seconds are of counted frames, for each artifact."""
+    """When measuring begins and ends. Seconds are of counted frames, for each artifact.
+
+    Attributes:
+        warmup_frames: minimum of frames before counting begins.
+        warmup_seconds: minimum of time before counting begins.
+        frames: minimum of counted frames.
+        seconds: minimum of time.
+        max_seconds: limit of time.
+        half_width: share of the median below which half its 99 % interval must lie for the median to count as
+            settled.
+        block_seconds: length of a block.
+        turn_seconds: length of a block where several artifacts take turns; machine speed drifts over seconds.
+        resume_frames: limit of frames that run and are not counted before a block (a third of its frames at most):
+            something else had the machine, and the caches are full of its data.
+
+    >>> Rules(seconds=2, max_seconds=5).frames
+    100
+    """
 
     warmup_frames: int = 20
     warmup_seconds: float = 1.0
@@ -52,16 +69,16 @@ class Rules:
     seconds: float = 10.0
     max_seconds: float = 60.0
     half_width: float = 0.02
-    """The median counts as settled when half its 99 % interval is below this share of it."""
     block_seconds: float = 0.25
     turn_seconds: float = 0.1
-    """Length of a block where several artifacts take turns: the moods of a machine last for seconds."""
     resume_frames: int = 2
-    """Frames run and not counted before a block, at most (a third of its frames): something else had the machine,
-    and the caches are its."""
 
     def describe(self) -> dict[str, Any]:
-        """As the result file holds them, in words too."""
+        """The rules in figures and in words.
+
+        Returns:
+            Plain values, as the result file has them.
+        """
         return asdict(self) | {
             "clipping": "none",
             "warmup_rule": f"at least {self.warmup_frames} frames and {self.warmup_seconds:g} s, at most ten times "
@@ -80,7 +97,7 @@ class Series:
     detections: list[int] = field(default_factory=list)
     warmup: dict[str, Any] = field(default_factory=dict)
     reference: str = ""
-    """What was timed before every block."""
+    """Name of the work timed before every block."""
     seconds: float = 0.0
     settled: bool = False
 

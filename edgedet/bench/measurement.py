@@ -19,7 +19,19 @@ ABSENT = frozenset({"absent"})
 
 @dataclass(frozen=True)
 class Processor(Record):
-    """``cores``: usable by the process. ``quota``: CPUs' worth of time a container may use, None if unlimited."""
+    """The CPU.
+
+    Attributes:
+        model: name of the processor.
+        cores: number of cores the process may use.
+        cores_of_machine: number of cores there are.
+        quota: CPUs' worth of time a container may use; None for no limit.
+        features: instruction sets that matter to networks.
+
+    >>> from edgedet.bench import read_result
+    >>> read_result("bench.json").machine.cpu.cores >= 1
+    True
+    """
 
     model: str
     cores: int
@@ -30,7 +42,17 @@ class Processor(Record):
 
 @dataclass(frozen=True)
 class GraphicsCard(Record):
-    """An NVIDIA GPU as its driver reports it."""
+    """An NVIDIA GPU as its driver reports it.
+
+    Attributes:
+        name: name of the GPU.
+        driver: version of the driver.
+        compute_capability: such as ``8.7``; None where the driver does not tell.
+        memory_mib: memory in MiB.
+
+    >>> GraphicsCard("NVIDIA H200", "580.65", "9.0", 143771).to_json()["memory_mib"]
+    143771
+    """
 
     name: str
     driver: str
@@ -40,7 +62,17 @@ class GraphicsCard(Record):
 
 @dataclass(frozen=True)
 class JetsonBoard(Record):
-    """``power_mode``: nvpmodel's."""
+    """A Jetson.
+
+    Attributes:
+        model: name of the board.
+        l4t: version of Jetson Linux.
+        jetpack: version of JetPack; None where it is not known.
+        power_mode: nvpmodel's name; None where it is not known.
+
+    >>> JetsonBoard("Jetson Orin Nano", "36.4.3", "6.2", "15W").power_mode
+    '15W'
+    """
 
     model: str
     l4t: str
@@ -50,7 +82,17 @@ class JetsonBoard(Record):
 
 @dataclass(frozen=True)
 class Clocks(Record):
-    """``pinned``: lowest and highest clock are the same, as after jetson_clocks; None where that is not known."""
+    """Clock settings of the machine; None where they are not known.
+
+    Attributes:
+        governor: the kernel's for the CPU.
+        cpu_max_mhz: highest CPU clock allowed.
+        gpu_max_mhz: highest GPU clock allowed.
+        pinned: whether lowest and highest clock are the same, as after ``jetson_clocks``.
+
+    >>> Clocks("performance", 1510.0, 625.0, True).pinned
+    True
+    """
 
     governor: str | None
     cpu_max_mhz: float | None
@@ -60,7 +102,23 @@ class Clocks(Record):
 
 @dataclass(frozen=True)
 class MeasuredMachine(Record):
-    """What the benchmark ran on. ``jetson``: None on other machines."""
+    """The machine a benchmark ran on.
+
+    Attributes:
+        system: operating system.
+        kernel: name and version.
+        architecture: such as ``aarch64``.
+        cpu: the processor.
+        memory_total: bytes; None where not known.
+        memory_available: bytes before measuring; None where not known.
+        gpus: NVIDIA GPUs.
+        jetson: the board; None on other machines.
+        clocks: clock settings.
+
+    >>> from edgedet.bench import read_result
+    >>> read_result("bench.json").machine.architecture in ("x86_64", "aarch64", "arm64", "AMD64")
+    True
+    """
 
     system: str
     kernel: str
@@ -75,7 +133,22 @@ class MeasuredMachine(Record):
 
 @dataclass(frozen=True)
 class During(Record):
-    """The machine while latency was measured. ``throttled``: None where it has no counters to tell."""
+    """The machine while latency was measured; None where it does not tell.
+
+    Attributes:
+        cpu_mhz: ``min`` and ``max`` clock.
+        gpu_mhz: ``min`` and ``max`` clock.
+        temperatures: by sensor, ``min`` and ``max``.
+        throttled: whether the machine slowed itself down.
+        throttle_events: number of events by counter.
+        others_cpu_share: share of the CPUs that other processes used, in [0, 1].
+        absent: name of a figure that is None to the reason; None in results of earlier versions.
+
+    >>> from edgedet.bench import read_result
+    >>> during = read_result("bench.json").during
+    >>> during.throttled is not None or during.why_missing("throttled") is not None
+    True
+    """
 
     optional: ClassVar[frozenset[str]] = ABSENT
 
@@ -88,13 +161,40 @@ class During(Record):
     absent: Mapping[str, str] | None = None
 
     def why_missing(self, name: str) -> str | None:
-        """Why a figure is None; None where the result does not say."""
+        """Reason for a figure that is None.
+
+        Args:
+            name: of the figure.
+
+        Returns:
+            One sentence; None where the result does not say.
+        """
         return (self.absent or {}).get(name)
 
 
 @dataclass(frozen=True)
 class RulesFollowed(Record):
-    """When measuring began and ended, in figures and in words. ``threads``: None for the runtime's own choice."""
+    """The :class:`Rules` of a measurement, in figures and in words.
+
+    Attributes:
+        warmup_frames: see :class:`Rules`.
+        warmup_seconds: see :class:`Rules`.
+        frames: see :class:`Rules`.
+        seconds: see :class:`Rules`.
+        max_seconds: see :class:`Rules`.
+        half_width: see :class:`Rules`.
+        block_seconds: see :class:`Rules`.
+        turn_seconds: see :class:`Rules`; None in results of earlier versions.
+        resume_frames: see :class:`Rules`; None in results of earlier versions.
+        clipping: samples that were dropped (``none``).
+        warmup_rule: when counting began, in words.
+        stopping_rule: when measuring ended, in words.
+        threads: CPU threads of each detector; None for the runtime's own choice.
+
+    >>> from edgedet.bench import read_result
+    >>> read_result("bench.json").rules.clipping
+    'none'
+    """
 
     optional: ClassVar[frozenset[str]] = frozenset({"turn_seconds", "resume_frames"})
 
@@ -115,7 +215,19 @@ class RulesFollowed(Record):
 
 @dataclass(frozen=True)
 class FramesUsed(Record):
-    """``sizes``: width and height of every size that occurs."""
+    """The frames of a measurement.
+
+    Attributes:
+        kind: where they are from.
+        source: what was asked for.
+        count: number of frames.
+        sizes: (width, height) of every size that occurs.
+        note: what to keep in mind about them; None for nothing.
+
+    >>> from edgedet.bench import read_result
+    >>> read_result("bench.json").frames.sizes
+    ((96, 72),)
+    """
 
     kind: Literal["dataset", "source", "synthetic"]
     source: str
@@ -126,7 +238,23 @@ class FramesUsed(Record):
 
 @dataclass(frozen=True)
 class ColdStart(Record):
-    """Medians over ``starts`` fresh processes."""
+    """From the start of a process to the first detections: medians over fresh processes.
+
+    Attributes:
+        interpreter: start of Python.
+        import_: ``import edgedet``; ``import`` in the file.
+        open: opening the artifact.
+        first_frame: the first :meth:`edgedet.Detector.detect`.
+        total: all of it.
+        worst_total: the longest of all starts.
+        starts: number of processes.
+        page_cache: whether files were in the system's cache (``warm``).
+
+    >>> from edgedet.bench import read_result
+    >>> cold = read_result("bench.json").artifacts[0].cold
+    >>> cold.starts, cold.page_cache
+    (1, 'warm')
+    """
 
     interpreter: float
     import_: float
@@ -140,7 +268,20 @@ class ColdStart(Record):
 
 @dataclass(frozen=True)
 class Memory(Record):
-    """The highest of all starts."""
+    """The highest of all cold starts.
+
+    Attributes:
+        peak_rss: resident memory at its peak.
+        rss_after_import: resident memory after ``import edgedet``; None where not known.
+        rss_after_open: resident memory after opening the artifact; None where not known.
+        device: memory of the GPU.
+        absent: name of a figure that is None to the reason; None in results of earlier versions.
+
+    >>> from edgedet.bench import read_result
+    >>> memory = read_result("bench.json").artifacts[0].memory
+    >>> "peak_rss" in memory.to_json()
+    True
+    """
 
     optional: ClassVar[frozenset[str]] = ABSENT
 
@@ -153,9 +294,18 @@ class Memory(Record):
 
 @dataclass(frozen=True)
 class Block(Record):
-    """Consecutive frames. ``reference_ms``: the reference work just before them, the machine's speed then.
+    """Consecutive frames of one artifact.
 
-    ``others_cpu_share``: None where it is not known, which is not the same as 0.
+    Attributes:
+        begin_s: start of the block, in seconds since measuring began.
+        samples_ms: latency of every frame.
+        turn: number of the round; every artifact has one block in it.
+        reference_ms: time of the reference work just before the block, which tells the machine's speed then.
+        others_cpu_share: share of the CPUs that other processes used; None where not known, which is not 0.
+
+    >>> from edgedet.bench import read_result
+    >>> min(read_result("bench.json").artifacts[0].latency.blocks[0].samples_ms) > 0
+    True
     """
 
     begin_s: float
@@ -167,10 +317,30 @@ class Block(Record):
 
 @dataclass(frozen=True)
 class Latency(Record):
-    """From a decoded frame to detections, one after another. None: too few frames ran for it; ``absent`` says so.
+    """From a decoded frame to detections, one frame after another. None where too few frames ran for a figure.
 
-    ``jitter``: mean absolute difference of consecutive frames. ``settled``: whether the median's interval became
-    as narrow as the rules ask.
+    Attributes:
+        frames: number of counted frames.
+        p50: median.
+        p90: 90th percentile.
+        p95: 95th percentile.
+        p99: 99th percentile.
+        mean: mean.
+        min: shortest.
+        max: longest.
+        jitter: mean absolute difference of consecutive frames.
+        absent: name of a figure that is None to the reason; None in results of earlier versions.
+        p50_interval: 99 % interval of the median.
+        settled: whether that interval became as narrow as the rules ask.
+        seconds: time of all counted frames.
+        warmup: frames before counting began, and how long they took.
+        reference: name of the reference work; None in results of earlier versions.
+        blocks: every sample, in blocks of consecutive frames.
+
+    >>> from edgedet.bench import read_result
+    >>> latency = read_result("bench.json").artifacts[0].latency
+    >>> latency.min <= latency.p50 <= latency.max, latency.frames >= 20
+    (True, True)
     """
 
     optional: ClassVar[frozenset[str]] = frozenset({"absent", "reference"})
@@ -190,22 +360,41 @@ class Latency(Record):
     seconds: float
     warmup: Mapping[str, Any]
     reference: str | None
-    """None in results of earlier versions."""
     blocks: tuple[Block, ...]
 
     @property
     def reference_work(self) -> str:
-        """The fixed work that blocks' ``reference_ms`` times."""
+        """Name of the reference work that ``reference_ms`` of the blocks times."""
         return SORTING if self.reference is None else self.reference
 
     def why_missing(self, name: str) -> str | None:
-        """Why a figure is None; None where the result does not say."""
+        """Reason for a figure that is None.
+
+        Args:
+            name: of the figure.
+
+        Returns:
+            One sentence; None where the result does not say.
+        """
         return (self.absent or {}).get(name)
 
 
 @dataclass(frozen=True)
 class Stages(Record):
-    """Medians. ``capture`` (reading and decoding) is apart from the latency; ``between`` belongs to no stage."""
+    """Medians of a frame's stages.
+
+    Attributes:
+        pre: frame to input tensor.
+        run: network.
+        post: outputs to detections.
+        between: part of the latency that belongs to no stage.
+        capture: reading and decoding the frame, which is no part of the latency.
+
+    >>> from edgedet.bench import read_result
+    >>> stages = read_result("bench.json").artifacts[0].stages
+    >>> stages.run > 0
+    True
+    """
 
     pre: float
     run: float
@@ -216,7 +405,17 @@ class Stages(Record):
 
 @dataclass(frozen=True)
 class DetectionCounts(Record):
-    """Objects found in a frame."""
+    """Objects found per frame: post-processing costs more where there are many.
+
+    Attributes:
+        min: fewest.
+        median: median.
+        max: most.
+
+    >>> from edgedet.bench import read_result
+    >>> read_result("bench.json").artifacts[0].detections.max
+    1
+    """
 
     min: int
     median: float
@@ -225,7 +424,17 @@ class DetectionCounts(Record):
 
 @dataclass(frozen=True)
 class BatchRate(Record):
-    """Frames per second by the number of frames handed over at once."""
+    """Throughput of :meth:`edgedet.Detector.detect_batch`.
+
+    Attributes:
+        batch: number of frames per call.
+        frames: number of frames that were counted.
+        frames_per_second: rate.
+
+    >>> from edgedet.bench import read_result
+    >>> [rate.batch for rate in read_result("bench.json").artifacts[0].throughput]
+    [1]
+    """
 
     batch: int
     frames: int
@@ -234,7 +443,22 @@ class BatchRate(Record):
 
 @dataclass(frozen=True)
 class StreamRate(Record):
-    """Frames per second of several streams together, and single frames' latencies."""
+    """Several streams at once, one detector and thread each. None where too few frames ran for a figure.
+
+    Attributes:
+        streams: number of streams.
+        threads_each: CPU threads of each detector.
+        frames_per_second: of all streams together.
+        frames: number of frames that were counted.
+        p50: median latency of a frame.
+        p95: 95th percentile.
+        max: longest.
+        absent: name of a figure that is None to the reason; None in results of earlier versions.
+
+    >>> from edgedet.bench import read_result
+    >>> [rate.streams for rate in read_result("bench.json").artifacts[0].streams]
+    [1]
+    """
 
     optional: ClassVar[frozenset[str]] = ABSENT
 
@@ -250,7 +474,20 @@ class StreamRate(Record):
 
 @dataclass(frozen=True)
 class Energy(Record):
-    """``watts``, ``idle_watts``: by rail; ``total`` where the rails' sum is known to be the whole."""
+    """Power while latency was measured.
+
+    Attributes:
+        source: the meter.
+        covers: what the meter measures.
+        watts: by rail; ``total`` where the rails' sum is known to be the whole.
+        idle_watts: the same before the work.
+        joules_per_frame: energy per frame; None where there is no ``total``.
+        absent: name of a figure that is None to the reason; None in results of earlier versions.
+
+    >>> energy = Energy("INA3221", "the board", {"total": 8.0}, {"total": 4.5}, 0.12, {})
+    >>> energy.joules_per_frame, energy.why_missing("joules_per_frame")
+    (0.12, None)
+    """
 
     optional: ClassVar[frozenset[str]] = ABSENT
 
@@ -262,13 +499,46 @@ class Energy(Record):
     absent: Mapping[str, str] | None = None
 
     def why_missing(self, name: str) -> str | None:
-        """Why a figure is None; None where the result does not say."""
+        """Reason for a figure that is None.
+
+        Args:
+            name: of the figure.
+
+        Returns:
+            One sentence; None where the result does not say.
+        """
         return (self.absent or {}).get(name)
 
 
 @dataclass(frozen=True)
 class MeasuredArtifact(Record):
-    """One graph or engine. ``input``: height, width."""
+    """One graph or engine, and what was measured of it.
+
+    Attributes:
+        name: what it is called in the result.
+        path: the file.
+        sha256: digest of the file.
+        bytes: size of the file.
+        family: kind of detector.
+        architecture: name of the network.
+        precision: of the weights and activations.
+        input: (height, width) of the input canvas.
+        classes: number of classes.
+        runtime: runtime, version and device.
+        cold: cold start.
+        memory: of cold starts.
+        latency: single frames.
+        stages: parts of the latency.
+        detections: objects per frame.
+        throughput: by batch size.
+        streams: by number of streams.
+        energy: power and energy.
+
+    >>> from edgedet.bench import read_result
+    >>> artifact = read_result("bench.json").artifacts[0]
+    >>> artifact.name, artifact.precision, artifact.input
+    ('model.onnx', 'fp32', (64, 64))
+    """
 
     name: str
     path: str
@@ -292,7 +562,23 @@ class MeasuredArtifact(Record):
 
 @dataclass(frozen=True)
 class BenchResult(Record):
-    """A benchmark's result file."""
+    """Everything a benchmark measured: the result file as an object.
+
+    Attributes:
+        kind: ``edgedet-bench``.
+        version: of the file's format.
+        edgedet: version that measured.
+        created: time in UTC, ISO 8601.
+        machine: what it ran on.
+        during: the machine while latency was measured.
+        rules: when measuring began and ended.
+        frames: what was detected on.
+        artifacts: one entry per graph or engine.
+
+    >>> from edgedet.bench import read_result
+    >>> [artifact.name for artifact in read_result("bench.json").artifacts]
+    ['model.onnx', 'slow.onnx']
+    """
 
     kind: str
     version: int

@@ -23,7 +23,7 @@ class Reference:
     name: str
     work: Callable[[], object]
     warmup: int = 0
-    """Runs that are not counted: whoever ran before has left the caches full of something else."""
+    """Number of uncounted runs: the caches are full of another program's data."""
     repeats: int = 1
 
     def milliseconds(self, clock: Callable[[], float] = time.perf_counter) -> float:

@@ -17,10 +17,18 @@ SCHEMA_PATH = Path(__file__).with_name("schema.json")
 
 
 def write_result(result: BenchResult, path: str | Path) -> None:
-    """Write the result as JSON, whole or not at all.
+    """Write a benchmark's result as JSON, whole or not at all.
+
+    Args:
+        result: what :func:`run_bench` gave.
+        path: file to write.
 
     Raises:
         OutputError: the place is not writable.
+
+    >>> write_result(read_result("bench.json"), "copy.json")
+    >>> read_result("copy.json") == read_result("bench.json")
+    True
     """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
@@ -29,8 +37,17 @@ def write_result(result: BenchResult, path: str | Path) -> None:
 def read_result(path: str | Path) -> BenchResult:
     """Read a benchmark's result.
 
+    Args:
+        path: what ``edgedet bench --json`` or :func:`write_result` wrote.
+
+    Returns:
+        The result, checked.
+
     Raises:
         UsageError: no such file, not a benchmark's result, damaged, or written by a newer edgedet.
+
+    >>> read_result("bench.json").artifacts[1].name
+    'slow.onnx'
     """
     try:
         data = json.loads(Path(path).read_text())

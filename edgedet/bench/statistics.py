@@ -19,15 +19,25 @@ CONFIDENCE = 0.99
 """A gate that cries wolf once in twenty runs is switched off after a week; once in a hundred is bearable."""
 
 MIN_SAMPLES = {"p90": 10, "p95": 20, "p99": 100}
-"""Below this many frames, the percentile would only be another name for the maximum: it is None."""
+"""Minimum number of frames of a percentile; with fewer it would equal the maximum, and is None."""
 MIN_SERIES = 5
-"""Values that an interval needs. One says nothing of its own spread; of three, more than one resample in a hundred
-is nothing but the lowest, so that the interval's ends would be the extremes themselves."""
+"""Minimum number of values of an interval. One says nothing of its spread; of three, more than one resample in a
+hundred is nothing but the lowest, so that the interval's ends would be the extremes themselves."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the interval it lies in with probability ``confidence``."""
+    """A figure and its confidence interval.
+
+    Attributes:
+        value: the figure.
+        low: lower end.
+        high: upper end.
+        confidence: of the interval, in (0, 1).
+
+    >>> Interval(1.0, 0.75, 1.25).relative_half_width
+    0.25
+    """
 
     value: float
     low: float
@@ -166,7 +176,7 @@ def resample(count: int, length: int, rng: np.random.Generator) -> NDArray[np.in
 def _deviations(
     series: Floats, confidence: float, rng: np.random.Generator, centre: Callable[[Floats], Floats]
 ) -> Floats:
-    """Of resampled centres from the centre, widened for short series; several series [..., n] are drawn alike.
+    """Deviations of resampled centres from the centre, widened for short series; series [..., n] are drawn alike.
 
     The plain bootstrap is too sure of itself on few blocks: with 20 it errs in 5 % of cases where 1 % was
     promised, with alike neighbours in 15 %. Student's quantile in place of the normal one, at as many degrees of

@@ -28,24 +28,33 @@ from edgedet.machine.power import PowerLog, energy_summary, find_meter, mean_wat
 from edgedet.machine.state import MachineState, describe_clocks, summarise_states
 
 IDLE_SECONDS = 2.0
-"""How long the machine's idle power is watched before the work."""
+"""Time for measuring idle power before the work."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What to measure. ``threads``: CPU threads of each detector, None for the runtime's own choice."""
+    """What to measure.
+
+    Attributes:
+        rules: when measuring latency begins and ends.
+        runtime: as :class:`edgedet.Detector` takes it.
+        threads: CPU threads of each detector; None leaves the choice to the runtime.
+        batches: batch sizes of the throughput; empty leaves it out.
+        streams: numbers of streams at once; empty leaves them out.
+        load_seconds: time for each batch size and each number of streams.
+        cold_starts: number of fresh processes; 0 leaves out cold start and memory.
+
+    >>> BenchOptions(threads=2, streams=()).cold_starts
+    3
+    """
 
     rules: Rules = field(default_factory=Rules)
     runtime: str = "auto"
     threads: int | None = None
     batches: tuple[int, ...] = (1, 4)
-    """Empty: throughput is left out."""
     streams: tuple[int, ...] = (1, 2)
-    """Empty: several streams are left out."""
     load_seconds: float = 3.0
-    """Time for each batch size and stream count."""
     cold_starts: int = 3
-    """0: cold start and memory are left out."""
 
 
 def run_bench(
@@ -57,13 +66,29 @@ def run_bench(
     progress: Callable[[str, int, int | None], None] | None = None,
     root: Path = Path("/"),
 ) -> BenchResult:
-    """Measure every artifact on the same frames; the result follows ``schema.json``.
+    """Measure artifacts on the same frames, in turns.
 
-    ``names``: what to call them; by default the file's name, with its place in the list where two are alike.
+    Args:
+        paths: graphs and engines.
+        frames: what to detect on; see :func:`load_frames`.
+        options: what to measure.
+        names: what to call the artifacts in the result; None takes file names, numbered where two are alike.
+        progress: called with (stage, done, of); ``of`` is None where the end is not known.
+        root: root of the file system that describes the machine.
+
+    Returns:
+        Everything that was measured, as ``edgedet bench --json`` writes it.
 
     Raises:
         UsageError: no artifact, or two of one name.
         ArtifactError, RuntimeUnavailableError: an artifact cannot be opened.
+
+    >>> rules = Rules(warmup_frames=1, warmup_seconds=0, frames=10, seconds=0.05, max_seconds=0.1)
+    >>> from edgedet.bench import load_frames
+    >>> quick = BenchOptions(rules, batches=(), streams=(), cold_starts=0)
+    >>> result = run_bench(["model.onnx"], load_frames("photos"), quick)
+    >>> result.artifacts[0].latency.frames >= 10, result.artifacts[0].cold
+    (True, NotMeasured(reason='left out on request (--cold-starts 0)'))
     """
     if not paths:
         raise UsageError("no artifact was given; expected at least one graph or engine to measure")

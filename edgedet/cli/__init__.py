@@ -33,23 +33,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "detect": ("edgedet.cli.detect", "find objects in images, folders and videos; JSON lines out"),
     "inspect": ("edgedet.cli.inspect", "show what an artifact holds: card, shapes, nodes, precision"),
     "parity": ("edgedet.cli.parity", "check that two artifacts of one detector agree, box by box"),
-    "eval": ("edgedet.cli.eval", "how accurate an artifact is on labelled images"),
-    "check": ("edgedet.cli.check", "judge by mAP what a checkpoint leaves unsaid"),
-    "bench": ("edgedet.cli.bench", "how long artifacts take on this machine, from frame to detections"),
-    "compare": ("edgedet.cli.compare", "what changed between benchmarks, and is it more than noise"),
+    "eval": ("edgedet.cli.eval", "measure the accuracy of an artifact on labelled images"),
+    "check": ("edgedet.cli.check", "test the assumed settings of a checkpoint by mAP"),
+    "bench": ("edgedet.cli.bench", "measure latency on this machine, from frame to detections"),
+    "compare": ("edgedet.cli.compare", "report changes between benchmarks that are more than noise"),
     "sweep": ("edgedet.cli.sweep", "export, evaluate and measure a grid of detectors and settings"),
-    "report": ("edgedet.cli.report", "accuracy against latency in one HTML file, and what to choose"),
+    "report": ("edgedet.cli.report", "show accuracy against latency in one HTML file, and the best choice"),
     "convert": ("edgedet.cli.convert", "turn a dataset into another format, or split it by seed"),
-    "anchors": ("edgedet.cli.anchors", "anchors that fit a dataset, with their mean IoU"),
-    "selftest": ("edgedet.cli.selftest", "does this machine, or this artifact on it, compute what it should"),
-    "doctor": ("edgedet.cli.doctor", "what this machine can run, and what is missing"),
+    "anchors": ("edgedet.cli.anchors", "fit anchors to a dataset, with their mean IoU"),
+    "selftest": ("edgedet.cli.selftest", "check that this machine, or an artifact on it, computes what it should"),
+    "doctor": ("edgedet.cli.doctor", "report what this machine can run, and what is missing"),
 }
 """Command name to its module and the one line the overview shows."""
 
 TRACEBACK_VARIABLE = "EDGEDET_TRACEBACK"
 
 NOT_FOR_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
-"""Why the system refuses a path a user gave; whatever part of edgedet touched it first, it is no bug."""
+"""Errors of the system for a path that the user gave; they are no bug of edgedet."""
 
 OVERVIEW_EXAMPLES = """\
 examples:
@@ -63,7 +63,7 @@ exit codes: 0 done, 1 the work failed, 2 bad usage or input. EDGEDET_TRACEBACK=1
 
 
 LONGEST_MESSAGE = 300
-"""What argparse does not recognise may be a folder's worth of names that the shell put in place of a star."""
+"""Maximum length of a message: argparse repeats every name that the shell put in place of a star."""
 
 
 class Parser(argparse.ArgumentParser):

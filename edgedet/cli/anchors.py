@@ -31,23 +31,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet anchors``."""
     parser.add_argument("dataset", metavar="DATASET", help="labelled images, PATH[:SPLIT]")
     parser.add_argument(
-        "--images", metavar="DIR", type=Path, help="where the pictures are, if not at a usual place"
+        "--images", metavar="DIR", type=Path, help="folder of the pictures, if not at a usual place"
     )
     parser.add_argument("--classes", metavar="NAMES", type=class_names, help="boxes of these classes only")
-    parser.add_argument("--count", metavar="N", type=positive_integer, default=9, help="anchors, YOLO style (9)")
-    parser.add_argument("--scales", metavar="N", type=positive_integer, default=5, help="Faster R-CNN style (5)")
-    parser.add_argument("--ratios", metavar="N", type=positive_integer, default=3, help="Faster R-CNN style (3)")
     parser.add_argument(
-        "--imgsz", metavar="SIZE", type=canvas_size, default=(640, 640), help="SIDE or HEIGHTxWIDTH (640)"
+        "--count", metavar="N", type=positive_integer, default=9, help="number of anchors, YOLO style (9)"
+    )
+    parser.add_argument(
+        "--scales", metavar="N", type=positive_integer, default=5, help="number of scales, Faster R-CNN style (5)"
+    )
+    parser.add_argument(
+        "--ratios", metavar="N", type=positive_integer, default=3, help="number of ratios, Faster R-CNN style (3)"
+    )
+    parser.add_argument(
+        "--imgsz",
+        metavar="SIZE",
+        type=canvas_size,
+        default=(640, 640),
+        help="network input, SIDE or HEIGHTxWIDTH (640)",
     )
     parser.add_argument(
         "--fit",
         choices=("letterbox", "stretch", "shortest_side", "none"),
         default="letterbox",
-        help="how pictures are brought onto it; none: pixels of the pictures (letterbox)",
+        help="resizing of pictures onto the input; none: pixels of the pictures (letterbox)",
     )
-    parser.add_argument("--seed", metavar="N", type=whole_number, default=0, help="of the starts (0)")
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--seed", metavar="N", type=whole_number, default=0, help="seed of k-means (0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:

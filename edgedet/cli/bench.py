@@ -1,7 +1,7 @@
 """Measure how long artifacts take on this machine, from frame to detections.
 
 Cold start, warm latency with its tail, stages, throughput, several streams, memory and energy. Several artifacts
-are measured in turns, in one run: that is how to compare two of them on a machine that does other things too."""
+are measured in turns, in one run, which makes them comparable on a busy machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", metavar="SOURCE", help="dataset, folder, image or video to run on (synthetic scenes without it)"
     )
     parser.add_argument(
-        "--frame-count", type=positive_integer, default=32, metavar="N", help="frames held in memory (32)"
+        "--frame-count", type=positive_integer, default=32, metavar="N", help="number of frames held in memory (32)"
     )
     parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     parser.add_argument(
@@ -39,20 +39,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     rules = parser.add_argument_group("rules")
     rules.add_argument(
-        "--warmup", type=positive_integer, default=20, metavar="N", help="frames before measuring (20)"
+        "--warmup", type=positive_integer, default=20, metavar="N", help="number of warm-up frames (20)"
     )
     rules.add_argument(
-        "--min-frames", type=positive_integer, default=100, metavar="N", help="frames at least (100)"
+        "--min-frames", type=positive_integer, default=100, metavar="N", help="minimum number of frames (100)"
     )
-    rules.add_argument("--seconds", type=positive_number, default=10.0, metavar="S", help="time at least (10)")
+    rules.add_argument("--seconds", type=positive_number, default=10.0, metavar="S", help="minimum time (10)")
     rules.add_argument(
-        "--max-seconds", type=positive_number, metavar="S", help="time at most (six times --seconds)"
+        "--max-seconds", type=positive_number, metavar="S", help="maximum time (six times --seconds)"
     )
     parts = parser.add_argument_group("parts")
-    parts.add_argument("--batches", type=_numbers, default=(1, 4), metavar="N,N", help="batch sizes, or none (1,4)")
-    parts.add_argument("--streams", type=_numbers, default=(1, 2), metavar="N,N", help="streams, or none (1,2)")
-    parts.add_argument("--cold-starts", type=whole_number, default=3, metavar="N", help="fresh processes, or 0 (3)")
-    parser.add_argument("--json", metavar="OUT", help="write the result here; - prints it instead of the summary")
+    parts.add_argument(
+        "--batches", type=_numbers, default=(1, 4), metavar="N,N", help="batch sizes; none leaves them out (1,4)"
+    )
+    parts.add_argument(
+        "--streams",
+        type=_numbers,
+        default=(1, 2),
+        metavar="N,N",
+        help="numbers of streams; none leaves them out (1,2)",
+    )
+    parts.add_argument(
+        "--cold-starts",
+        type=whole_number,
+        default=3,
+        metavar="N",
+        help="number of fresh processes; 0 leaves them out (3)",
+    )
+    parser.add_argument("--json", metavar="OUT", help="file for the result; - prints it instead of the summary")
 
 
 def run(arguments: argparse.Namespace) -> int:

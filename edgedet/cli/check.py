@@ -1,11 +1,11 @@
-"""Judge by labelled images what a checkpoint leaves unsaid, and name what was assumed wrongly.
+"""Test the settings that a checkpoint does not state on labelled images, and name those assumed wrongly.
 
-Tensors hold neither colour order, mean, input size nor anchors. What nothing says is assumed; a wrong assumption
-only costs accuracy, in silence. Here the detector is evaluated as it is assumed to be, then with the other values
-in common use: whichever is clearly better is named, with the words that state it. Classes whose labels have changed
-places are found too. A graph or an engine is evaluated, and what its card says was assumed is named.
+Tensors hold neither colour order, mean, input size nor anchors. A setting that nothing states is assumed, and a
+wrong assumption silently costs accuracy. This command evaluates the detector with the assumed values, then with the
+other values in common use, and names each value that is clearly better, with the option that states it. It also
+finds classes whose labels are swapped. A graph or engine is evaluated, and the assumptions on its card are named.
 
-Clearly better means: on the same pictures 0.02 mAP and a tenth more, and ahead in 99 of 100 draws of them.
+Clearly better: on the same pictures, mAP higher by 0.02 and by a tenth, and ahead in 99 of 100 resamplings of them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   edgedet check model.pt --eval bccd:test
-  edgedet check model.pt --eval val.json --write model.toml     which export then reads, lying beside model.pt
+  edgedet check model.pt --eval val.json --write model.toml     export reads it beside model.pt
   edgedet check weights.pth --arch ssd300_vgg16 --classes cat,dog --eval data.yaml:val
 
-exit codes: 0 no assumption is clearly wrong, 1 at least one is (or nothing is detected at all), 2 bad input
+exit codes: 0 no assumption is clearly wrong, 1 at least one is (or nothing is detected), 2 bad input
 """
 
 
@@ -42,15 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", type=Path, help="checkpoint (.pt, .pth), ONNX file or engine")
     parser.add_argument("--eval", metavar="DATASET", required=True, help="labelled images, PATH[:SPLIT]")
     parser.add_argument(
-        "--images", metavar="DIR", type=Path, help="where its pictures are, if not at a usual place"
+        "--images", metavar="DIR", type=Path, help="folder of the pictures, if not at a usual place"
     )
     parser.add_argument(
         "--limit",
         metavar="N",
         type=positive_integer,
-        help="pictures with objects to judge by, at most, spread over the dataset (64)",
+        help="maximum number of pictures with objects, spread over the dataset (64)",
     )
-    model = parser.add_argument_group("what is known of the checkpoint; it is not doubted")
+    model = parser.add_argument_group("known settings of the checkpoint (taken as right)")
     model.add_argument("--arch", help="torchvision architecture of a bare state_dict")
     model.add_argument("--family", choices=tuple(FOREIGN), help=FOREIGN_HELP)
     model.add_argument(
@@ -69,14 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--trust-checkpoint",
         action="store_true",
-        help="run the code a pickled checkpoint carries; only for files from people you trust",
+        help="run the code in a pickled checkpoint; only for files from people you trust",
     )
     out = parser.add_argument_group("output")
     out.add_argument(
         "--write",
         metavar="FILE.toml",
         type=Path,
-        help="write what was found, and the assumptions that hold, for export to read",
+        help="file for the settings found and the assumptions that hold, which export reads",
     )
     out.add_argument("--json", action="store_true", help="everything as one JSON object")
 

@@ -1,9 +1,9 @@
-"""Say what changed between benchmarks, and whether it is more than noise.
+"""Report what changed between benchmarks, and whether it is more than noise.
 
-With one file, its artifacts are compared with the first of them: they were measured in turns, which is the way to
-get a verdict on a busy machine. With two files, artifacts of the same name are compared (or the only ones there
-are), and what fixed work beside the frames tells of the machine is taken out; when it changed too much, was
-disturbed or was another one, the verdict is "undecided"."""
+With one file, its artifacts are compared with the first of them: they were measured in turns, which gives a verdict
+even on a busy machine. With two files, artifacts of the same name are compared (or the only ones there are), and
+the machine's own change, which fixed work beside the frames shows, is taken out; where the machine changed too
+much, was disturbed or is another one, the verdict is "undecided"."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("before", metavar="A.json", help="a benchmark's result")
     parser.add_argument(
-        "after", metavar="B.json", nargs="?", help="another one; without it, A's artifacts are compared"
+        "after", metavar="B.json", nargs="?", help="another result; without it, A's artifacts are compared"
     )
     parser.add_argument(
         "--min-effect",
         type=fraction,
         metavar="SHARE",
-        help="smaller changes are no change (0.03 for artifacts measured in one run, 0.05 for separate runs)",
+        help="share below which a change counts as none (0.03 for one run, 0.05 for separate runs)",
     )
     parser.add_argument(
         "--undecided",
         choices=("pass", "fail"),
         default="pass",
-        help="what the exit code makes of no verdict (pass)",
+        help="exit code of an undecided comparison (pass)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

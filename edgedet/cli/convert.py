@@ -33,19 +33,25 @@ MARKS = ("occluded", "truncated", "group", "depiction", "inside")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet convert``."""
     parser.add_argument("source", metavar="SRC", help="dataset, PATH[:SPLIT]; PATH:all for every split")
-    parser.add_argument("folder", metavar="DST", type=Path, help="a new folder")
+    parser.add_argument("folder", metavar="DST", type=Path, help="folder to make")
     parser.add_argument("--to", choices=formats.writable(), required=True, help="format to write")
     parser.add_argument(
-        "--images", metavar="DIR", type=Path, help="where the pictures are, if not at a usual place"
-    )
-    parser.add_argument("--classes", metavar="NAMES", type=class_names, help="only these, a,b,c or a .txt file")
-    parser.add_argument(
-        "--exclude", metavar="MARKS", type=_marks, default=(), help=f"Open Images boxes marked {', '.join(MARKS)}"
+        "--images", metavar="DIR", type=Path, help="folder of the pictures, if not at a usual place"
     )
     parser.add_argument(
-        "--split", metavar="X", type=share, help="share of the pictures that becomes train, rest val"
+        "--classes", metavar="NAMES", type=class_names, help="classes to keep: a,b,c or a .txt file"
     )
-    parser.add_argument("--seed", metavar="N", type=whole_number, help="which pictures (0)")
+    parser.add_argument(
+        "--exclude",
+        metavar="MARKS",
+        type=_marks,
+        default=(),
+        help=f"marks of Open Images boxes to leave out: {', '.join(MARKS)}",
+    )
+    parser.add_argument(
+        "--split", metavar="X", type=share, help="share of the pictures for train; the others become val"
+    )
+    parser.add_argument("--seed", metavar="N", type=whole_number, help="seed of the split (0)")
     parser.add_argument("--link", action="store_true", help="link to the pictures instead of copying them")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad annotation")
     parser.add_argument("--problems", metavar="OUT", type=Path, help="write every dropped annotation to OUT")
@@ -55,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read, write, say what was lost."""
     if arguments.seed is not None and arguments.split is None:
-        raise UsageError("--seed says how to draw a split: add --split")
+        raise UsageError("--seed needs a split to draw: add --split")
     from edgedet.datasets import read_dataset
     from edgedet.datasets.convert import convert, split_dataset
     from edgedet.files import atomic_path

@@ -4,10 +4,10 @@ An image of a folder that cannot be read, or a damaged frame of a video, does no
 "error" in place of "detections", and the exit code is 1 in the end. The same goes for a video, camera or stream
 that ends early.
 
-A damaged frame of a video is skipped and named in the same way, and an early end is said. What FFmpeg conceals
+A damaged frame of a video is skipped and named in the same way, and an early end is reported. What FFmpeg conceals
 inside compressed video (MPEG-4, H.264) counts as read: OpenCV does not tell.
 
-Frames are looked at and forgotten: nothing is stored unless --save says where, and --blur makes whole classes
+Frames are not stored unless --save names a folder, and --blur makes whole classes
 unrecognisable in what is stored or shown.
 """
 
@@ -53,9 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="images, folders, glob patterns; or one video, camera number, URL, GStreamer pipeline",
     )
-    parser.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
-    parser.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")
-    parser.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
+    parser.add_argument("--conf", metavar="X", type=fraction, help="minimum score of a detection")
+    parser.add_argument("--iou", metavar="X", type=fraction, help="IoU above which NMS drops the lower-scoring box")
+    parser.add_argument(
+        "--max-detections", metavar="N", type=positive_integer, help="maximum number of boxes per frame"
+    )
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
     parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")

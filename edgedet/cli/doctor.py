@@ -1,4 +1,4 @@
-"""Say what this machine can run, what is missing, and how to get it.
+"""Report what this machine can run, what is missing, and how to get it.
 
 Exit code 0 when graphs, and the ARTIFACTs named, can be run here; 1 when something is missing or broken.
 """
@@ -28,7 +28,7 @@ SMALL_MEMORY = 1_000_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet doctor``."""
-    parser.add_argument("artifacts", metavar="ARTIFACT", type=Path, nargs="*", help="will these run here?")
+    parser.add_argument("artifacts", metavar="ARTIFACT", type=Path, nargs="*", help="artifacts to try")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
 

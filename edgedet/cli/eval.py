@@ -1,9 +1,9 @@
-"""Judge what will really run: accuracy of an artifact on a labelled dataset.
+"""Measure the accuracy of an artifact, as it will run, on a labelled dataset.
 
-COCO's figures (by pycocotools), Pascal VOC's and scikit-learn's average precision at IoU 0.5, and what an
-application feels: pictures with objects in which nothing is found, and object-free pictures with a box.
+COCO's figures (by pycocotools), Pascal VOC's and scikit-learn's average precision at IoU 0.5, and two figures of an
+application: the share of pictures with objects in which nothing is found, and of object-free pictures with a box.
 
-Average precision wants every detection down to the lowest scores. An artifact exported with a high --conf is judged
+Average precision needs every detection down to the lowest scores. An artifact exported with a high --conf is judged
 as it runs, and its figures are lower than published ones; export with --conf 0.001 to compare with those.
 
 Pictures that cannot be read are left out and named, here and under "problems" in the JSON; their objects count
@@ -60,22 +60,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", metavar="ARTIFACT", help="graph, engine, or checkpoint (through PyTorch)")
     parser.add_argument("dataset", metavar="DATASET", help="labelled images, PATH[:SPLIT]")
     data = parser.add_argument_group("the dataset")
-    data.add_argument("--images", metavar="DIR", type=Path, help="where its pictures are, if not at a usual place")
-    data.add_argument("--classes", metavar="NAMES", type=class_names, help="judge only these, a,b,c or a .txt file")
+    data.add_argument("--images", metavar="DIR", type=Path, help="folder of the pictures, if not at a usual place")
+    data.add_argument("--classes", metavar="NAMES", type=class_names, help="classes to judge: a,b,c or a .txt file")
     data.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N pictures")
     data.add_argument(
         "--strict", action="store_true", help="stop at the first bad annotation or picture instead of dropping it"
     )
     data.add_argument("--negatives", metavar="DIR", help="pictures without objects, for false alarms")
     run_group = parser.add_argument_group("the detector")
-    run_group.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
-    run_group.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")
-    run_group.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
+    run_group.add_argument("--conf", metavar="X", type=fraction, help="minimum score of a detection")
+    run_group.add_argument(
+        "--iou", metavar="X", type=fraction, help="IoU above which NMS drops the lower-scoring box"
+    )
+    run_group.add_argument(
+        "--max-detections", metavar="N", type=positive_integer, help="maximum number of boxes per frame"
+    )
     run_group.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     run_group.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
     point = parser.add_argument_group("the working point")
     point.add_argument(
-        "--threshold", metavar="X", type=fraction, help="score from which a box counts there (default: best F1)"
+        "--threshold", metavar="X", type=fraction, help="minimum score of a box that counts (default: best F1)"
     )
     point.add_argument(
         "--false-alarm-rate",
@@ -92,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Open, judge, and print the tables."""
     if arguments.worst is not None and arguments.save is None:
-        raise UsageError("--worst says how many pictures to draw: add --save DIR")
+        raise UsageError("--worst needs a folder for the pictures: add --save DIR")
     if arguments.json is not None and arguments.json != "-":
         require_writable_parent(arguments.json)
     if arguments.save is not None:

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="file to write; default: beside SRC, named after it"
     )
-    model = parser.add_argument_group("what the checkpoint is (only where it does not say)")
+    model = parser.add_argument_group("the checkpoint (settings it does not hold itself)")
     model.add_argument("--arch", help="torchvision architecture of a bare state_dict")
     model.add_argument(
         "--family",
@@ -76,33 +76,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--trust-checkpoint",
         action="store_true",
-        help="run the code a pickled checkpoint carries; only for files from people you trust",
+        help="run the code in a pickled checkpoint; only for files from people you trust",
     )
     model.add_argument(
         "--detector",
         metavar="SETTING",
         action="append",
         default=[],
-        help="what training knew and the file does not say: a TOML file, or NAME=VALUE such as "
-        "'anchor_sizes=[[32, 64, 128]]' or background=last; may be repeated (docs/checkpoints.md). NAME.toml "
-        "beside NAME.pt is read by itself where it has a [detector] table",
+        help="training settings that the file does not hold: a TOML file, or NAME=VALUE such as "
+        "'anchor_sizes=[[32, 64, 128]]' or background=last; may be repeated (docs/checkpoints.md). A NAME.toml "
+        "beside NAME.pt with a [detector] table is read without this option",
     )
     model.add_argument(
         "--strict",
         action="store_const",
         const=True,
-        help="refuse a source that leaves unsaid what its boxes depend on, in place of assuming and saying so",
+        help="refuse a source that does not state what its boxes depend on, instead of assuming it with a note",
     )
     truth = parser.add_argument_group("boxes of the training framework as the truth (docs/checkpoints.md)")
     truth.add_argument(
         "--reference",
         metavar="FILE",
-        help="boxes it found, as COCO results with images and categories: a graph that gives others is not written",
+        help="boxes it found, as COCO results with images and categories; a graph with other boxes is not written",
     )
     truth.add_argument(
         "--reference-images",
         metavar="DIR",
-        help="where their pictures are, if not beside FILE; for a bare results list its COCO file, PATH[:SPLIT]",
+        help="folder of their pictures, if not beside FILE; for a bare results list its COCO file, PATH[:SPLIT]",
     )
     graph = parser.add_argument_group("the graph")
     graph.add_argument("--imgsz", metavar="SIZE", type=canvas_size, help="network input, SIDE or HEIGHTxWIDTH")
@@ -110,37 +110,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frame-size",
         metavar="WxH",
         type=camera_size,
-        help="the camera's frames, so that a network that keeps proportions gets no larger input than it needs",
+        help="size of the camera's frames: a network that keeps proportions gets no larger input than they need",
     )
     graph.add_argument("--batch", metavar="N", type=positive_integer, help="frames per run (1)")
     graph.add_argument(
-        "--proposals", metavar="N", type=positive_integer, help="two-stage: region proposals per image"
-    )
-    graph.add_argument("--max-detections", metavar="N", type=positive_integer, help="boxes per frame, at most")
-    graph.add_argument("--conf", metavar="X", type=fraction, help="lowest score that is a detection")
-    graph.add_argument("--iou", metavar="X", type=fraction, help="overlap above which NMS drops the weaker box")
-    graph.add_argument(
-        "--nms", choices=("graph", "runtime"), help="who suppresses duplicates (graph; for engines: runtime)"
+        "--proposals", metavar="N", type=positive_integer, help="two-stage detectors: region proposals per image"
     )
     graph.add_argument(
-        "--input-dtype", choices=("uint8", "float32"), help="pixels of the input; default: what training resized in"
+        "--max-detections", metavar="N", type=positive_integer, help="maximum number of boxes per frame"
+    )
+    graph.add_argument("--conf", metavar="X", type=fraction, help="minimum score of a detection")
+    graph.add_argument("--iou", metavar="X", type=fraction, help="IoU above which NMS drops the lower-scoring box")
+    graph.add_argument("--nms", choices=("graph", "runtime"), help="place of NMS (graph; for engines: runtime)")
+    graph.add_argument(
+        "--input-dtype",
+        choices=("uint8", "float32"),
+        help="type of the input's pixels; default: the type training resized in",
     )
     precision = parser.add_argument_group("precision")
     kind = precision.add_mutually_exclusive_group()
-    kind.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the network (fp32)")
+    kind.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="precision of the network (fp32)")
     kind.add_argument("--fp16", dest="precision", action="store_const", const="fp16", help="--precision fp16")
     kind.add_argument("--int8", dest="precision", action="store_const", const="int8", help="--precision int8")
     precision.add_argument(
-        "--target", choices=("cpu", "tensorrt"), help="whose INT8 dialect (cpu; for engines: tensorrt)"
+        "--target", choices=("cpu", "tensorrt"), help="dialect of INT8 (cpu; for engines: tensorrt)"
     )
     precision.add_argument(
         "--calib",
         metavar="SOURCE",
-        help="images that set INT8 ranges: a folder or dataset (labels are not needed), a pattern, video or camera",
+        help="images for INT8 ranges: a folder or dataset (labels are not needed), a pattern, video or camera",
     )
-    precision.add_argument(
-        "--eval", metavar="DATASET", help="labelled images: accuracy is measured before and after"
-    )
+    precision.add_argument("--eval", metavar="DATASET", help="labelled images for accuracy before and after")
     precision.add_argument(
         "--int8-layers",
         choices=("dense", "all"),
@@ -148,12 +148,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "on a GPU (dense, the default), or every layer, for hardware that is slow at anything else",
     )
     precision.add_argument(
-        "--max-drop", metavar="X", type=fraction, help="what INT8 may cost, absolute (0.01: one point of mAP)"
+        "--max-drop",
+        metavar="X",
+        type=fraction,
+        help="maximum accuracy loss of INT8, absolute (0.01: one point of mAP)",
     )
     precision.add_argument(
         "--over-budget",
         choices=("refuse", "keep_best"),
-        help="when INT8 costs more than that: fail (refuse, the default), or write the best there is",
+        help="above --max-drop: fail (refuse, the default), or write the best graph found",
     )
     precision.add_argument(
         "--effort",
@@ -171,12 +174,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="workspace_mib",
         metavar="MIB",
         type=positive_integer,
-        help="scratch memory a layer may use (a quarter of what is free)",
+        help="scratch memory per layer (a quarter of free memory)",
     )
     engine.add_argument(
         "--optimization-level", metavar="N", type=int, choices=range(6), help="0: quick build, 5: slow build (3)"
     )
-    engine.add_argument("--timing-cache", metavar="FILE", type=Path, help="measured kernels, kept between builds")
+    engine.add_argument(
+        "--timing-cache", metavar="FILE", type=Path, help="file of measured kernels, kept between builds"
+    )
     engine.add_argument(
         "--hardware-compatibility",
         choices=("ampere_plus", "same_compute_capability"),

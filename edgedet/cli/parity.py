@@ -5,7 +5,7 @@ also where neither finds anything.
 
 With --reference, one artifact is compared with boxes that the training framework itself found and wrote down: COCO
 results with their images and categories, a COCO results list (--frames is then its COCO file), or lines of edgedet
-detect. That also shows what was assumed wrongly about a checkpoint, which its rebuilt model shares with its graph.
+detect. It also shows wrongly assumed settings of a checkpoint, which its rebuilt model shares with its graph.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ REQUIRED_OF_ARTIFACTS = 0.995
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet parity``."""
     default = Tolerance()
-    parser.add_argument("first", metavar="A", help="the artifact that is right by definition")
-    parser.add_argument("second", metavar="B", nargs="?", help="the artifact that is judged")
+    parser.add_argument("first", metavar="A", help="reference artifact")
+    parser.add_argument("second", metavar="B", nargs="?", help="artifact to compare with it")
     parser.add_argument(
         "--reference",
         metavar="FILE",
-        help="boxes made elsewhere, which are right by definition; then only A is given",
+        help="boxes of another program, taken as the truth, in place of B",
     )
     parser.add_argument(
         "--frames",

@@ -1,4 +1,4 @@
-"""Show accuracy against latency in one HTML file, and name what to choose for a budget.
+"""Show accuracy against latency in one HTML file, and name the best choice for a budget.
 
 Takes sweeps' folders and what `bench` and `eval` wrote. CSV, Markdown and PNG are written beside the page."""
 
@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", default="report.html", metavar="OUT", help="page to write (report.html)")
     parser.add_argument("--title", default=DEFAULT_TITLE, help="headline of the page")
     budget = parser.add_argument_group("budget")
-    budget.add_argument("--budget-ms", type=positive_number, metavar="MS", help="latency a frame may take")
-    budget.add_argument("--budget-watts", type=positive_number, metavar="W", help="power it may draw")
-    budget.add_argument("--min-map", type=fraction, metavar="X", help="accuracy it must have")
+    budget.add_argument("--budget-ms", type=positive_number, metavar="MS", help="maximum latency per frame")
+    budget.add_argument("--budget-watts", type=positive_number, metavar="W", help="maximum power")
+    budget.add_argument("--min-map", type=fraction, metavar="X", help="minimum accuracy")
     budget.add_argument(
         "--percentile",
         choices=("p50", "p90", "p95", "p99"),
         default=DEFAULT_PERCENTILE,
-        help="which latency is judged (p90)",
+        help="percentile of the latency that is judged (p90)",
     )
 
 

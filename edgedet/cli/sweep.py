@@ -1,7 +1,7 @@
 """Export, evaluate and measure a grid of detectors and settings.
 
-Every cell's result is a file in OUT/cells; killed and started again, a sweep goes on where it was. What failed is
-kept with its reason. `edgedet report OUT` shows the whole and names a choice."""
+Every cell's result is a file in OUT/cells; a sweep that was killed resumes when it is started again. A failed cell
+is kept with the reason. `edgedet report OUT` shows all cells and names a choice."""
 
 from __future__ import annotations
 
@@ -40,27 +40,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--imgsz", type=list_of(canvas_size), default=(), metavar="SIZES", help="SIDE or HEIGHTxWIDTH"
     )
     axes.add_argument(
-        "--proposals", type=list_of(positive_integer), default=(), metavar="N,N", help="two-stage only"
+        "--proposals",
+        type=list_of(positive_integer),
+        default=(),
+        metavar="N,N",
+        help="region proposals per image (two-stage detectors only)",
     )
-    axes.add_argument("--precision", type=list_of(_precision), default=("fp32",), metavar="P,P", help="fp32")
+    axes.add_argument(
+        "--precision", type=list_of(_precision), default=("fp32",), metavar="P,P", help="precisions (fp32)"
+    )
     axes.add_argument("--conf", type=list_of(fraction), default=(), metavar="X,X", help="score thresholds")
     data = parser.add_argument_group("data")
-    data.add_argument("--eval", metavar="DATASET", help="labelled images that judge")
-    data.add_argument("--calib", metavar="SOURCE", help="what sets INT8 ranges: images, a dataset, a video")
+    data.add_argument("--eval", metavar="DATASET", help="labelled images for accuracy")
+    data.add_argument("--calib", metavar="SOURCE", help="images for INT8 ranges: a folder, dataset or video")
+    data.add_argument("--guard", metavar="DATASET", help="labelled images for INT8's accuracy guard")
     data.add_argument(
-        "--guard", metavar="DATASET", help="labelled images to which INT8's accuracy guard holds itself"
+        "--max-drop", type=fraction, default=0.01, metavar="X", help="maximum accuracy loss of INT8 (0.01)"
     )
-    data.add_argument("--max-drop", type=fraction, default=0.01, metavar="X", help="accuracy INT8 may cost (0.01)")
-    data.add_argument("--frames", metavar="SOURCE", help="frames latency is measured on (the evaluation images)")
-    source = parser.add_argument_group("what the sources are (only where they do not say)")
+    data.add_argument("--frames", metavar="SOURCE", help="frames for latency (the evaluation images)")
+    source = parser.add_argument_group("the sources (settings they do not hold themselves)")
     source.add_argument("--arch", help="torchvision architecture of a bare state_dict")
     source.add_argument("--classes", type=class_names, metavar="NAMES", help="a,b,c or a .txt file")
     source.add_argument("--frame-size", type=camera_size, metavar="WxH", help="the camera's frames")
     parser.add_argument(
         "--threads", type=positive_integer, metavar="N", help="CPU threads (the runtime's own choice)"
     )
-    parser.add_argument("--seconds", type=float, metavar="S", help="latency measured for at least so long (5)")
-    parser.add_argument("--retry", action="store_true", help="try cells again that failed last time")
+    parser.add_argument("--seconds", type=float, metavar="S", help="minimum time per latency measurement (5)")
+    parser.add_argument("--retry", action="store_true", help="repeat cells that failed")
 
 
 def run(arguments: argparse.Namespace) -> int:

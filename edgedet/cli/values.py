@@ -11,7 +11,7 @@ from typing import TypeVar
 
 LARGEST_SIDE = 16384
 ENDLESS = 1e9
-"""Nobody means that many seconds, milliseconds or watts."""
+"""Maximum of seconds, milliseconds and watts: anything larger is a slip."""
 
 Value = TypeVar("Value")
 

@@ -22,7 +22,7 @@ Sizes = NDArray[np.float64]
 RESTARTS = 10
 ROUNDS = 200
 FITTED_BOXES = 50_000
-"""More boxes are sampled down for fitting; the figures are over all of them."""
+"""Maximum number of boxes for fitting; larger sets are sampled, and the figures are over all boxes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from edgedet.files import atomic_path
 FIELDS = 6
 STEM = "annotation"
 _Lines = dict[str, list[tuple[str, str, list[float]]]]
-"""Picture to where each of its boxes is, its class, and its corners."""
+"""Picture to the lines of its boxes: place in the file, class, corners."""
 
 
 def is_annotation(path: Path) -> bool:

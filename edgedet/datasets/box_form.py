@@ -29,7 +29,7 @@ _ORDERS: dict[str, Boxes] = {
 ROOM = 0.02
 """Share of a side, and 2 pixels, by which a box may leave its picture without being taken for one misread."""
 SMALL_PICTURE = 32
-"""Pixels a side; on smaller pictures, numbers up to 1 may be pixels."""
+"""Side in pixels; on smaller pictures, numbers up to 1 may be pixels."""
 SHARE_SLOP = 0.05
 MIN_LARGEST_SHARE = 0.05
 MAX_SHARE = 2.0
@@ -244,8 +244,8 @@ def hints(seen: Sequence[Seen], form: BoxForm) -> Iterator[str]:
 
 
 def _reach(corners: Boxes, sizes: Boxes) -> tuple[float, float] | None:
-    """Where many boxes end on the right and below although their pictures do not: the sides of a square, as of a
-    network's input, or of a smaller copy of the picture. None where there is no such border."""
+    """The border inside the pictures at which many boxes end: sides (width, height) of a square, as of a network's
+    input, or of a smaller copy of the picture. None without such a border."""
     good = ~misfits(corners, sizes)
     ends = corners[good, 2:]
     if len(ends) < MIN_PERCENT_BOXES:

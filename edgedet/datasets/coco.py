@@ -158,7 +158,7 @@ def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -
 
 
 def usual_folders(path: Path) -> list[Path]:
-    """Where the pictures of an annotation file lie, the likeliest first."""
+    """Possible folders of an annotation file's pictures, the likeliest first."""
     split = file_split(path)
     home, parent = path.parent, path.parent.parent
     suffix = split.rpartition("_")[2]

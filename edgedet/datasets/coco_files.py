@@ -1,4 +1,4 @@
-"""Which COCO files make up a dataset, and what their splits are called."""
+"""The COCO files that make up a dataset, and the names of their splits."""
 
 from __future__ import annotations
 

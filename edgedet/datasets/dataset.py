@@ -18,13 +18,25 @@ PLACES_SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class ImageRecord:
-    """One picture and what is on it.
+    """One picture and the objects on it; ``len()`` counts them.
 
-    ``width``, ``height``: of the frame OpenCV decodes (upright, EXIF applied). ``boxes``: float64 [N, 4], x1, y1,
-    x2, y2 in pixels of that frame, edges (a box over the first pixel alone is 0, 0, 1, 1). ``labels``: int32 [N],
-    indices into the dataset's names. ``crowd``: bool [N], one box over many objects (COCO's iscrowd, Open Images'
-    IsGroupOf). ``difficult``: bool [N], not counted by the Pascal VOC protocol. ``area``: float64 [N], the
-    object's area in pixels (COCO: of its mask), which decides between small, medium and large.
+    Attributes:
+        path: file of the picture.
+        width: of the frame that OpenCV decodes (upright, EXIF applied), in pixels.
+        height: of the same frame, in pixels.
+        boxes: float64 [N, 4], x1, y1, x2, y2 in pixels of that frame, edges (a box over the first pixel alone is
+            0, 0, 1, 1).
+        labels: int32 [N], indices into the dataset's names.
+        crowd: bool [N], one box over many objects (COCO's iscrowd, Open Images' IsGroupOf).
+        difficult: bool [N], not counted by the Pascal VOC protocol.
+        area: float64 [N], area of the object in pixels (COCO: of its mask), which decides between small, medium
+            and large.
+        split: name of the picture's split; empty where there is none.
+
+    >>> from edgedet.datasets import read_dataset
+    >>> record = read_dataset("photos/labels.json").images[1]
+    >>> record.path.name, record.boxes.tolist(), record.labels.tolist()
+    ('01.png', [[9.0, 6.0, 39.0, 30.0]], [1])
     """
 
     path: Path
@@ -41,14 +53,30 @@ class ImageRecord:
         return len(self.labels)
 
     def keep(self, chosen: NDArray[np.bool_]) -> ImageRecord:
-        """The same picture with only the chosen boxes; bool [N]."""
+        """The same picture with some of its boxes.
+
+        Args:
+            chosen: bool [N], True for the boxes that stay.
+
+        Returns:
+            A record of M boxes.
+        """
         arrays = {name: getattr(self, name)[chosen] for name in ("boxes", "labels", "crowd", "difficult", "area")}
         return replace(self, **arrays)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong in the annotations. ``where``: ``file:line`` or as near to it as the format allows."""
+    """A fault in the annotations; ``str()`` is one line for people.
+
+    Attributes:
+        where: ``file:line``, or as near to it as the format allows.
+        reason: what is wrong.
+        done: what reading made of it.
+
+    >>> print(Problem("labels/7.txt:3", "width is 0", "box dropped"))
+    labels/7.txt:3: width is 0 (box dropped)
+    """
 
     where: str
     reason: str
@@ -60,11 +88,22 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What was read.
+    """Labelled pictures in memory: paths, sizes and boxes, no pixels. ``len()`` counts the pictures.
 
-    ``format``: a name of :data:`edgedet.datasets.formats.FORMATS`, or ``folder``.
-    ``names``: class names, indexed by label. ``images``: in the order of the annotation files. ``problems``: what
-    was dropped or mended and why. ``notes``: what was left out, taken from elsewhere or not read, as text.
+    Attributes:
+        names: class names, by label.
+        images: pictures in the order of the annotation files.
+        format: a name of :data:`edgedet.datasets.formats.FORMATS`, or ``folder``.
+        source: what was read, as it was named.
+        problems: faults of the annotations, and what was done about them.
+        notes: what was left out, taken from elsewhere or not read, as text.
+
+    >>> from edgedet.datasets import read_dataset
+    >>> dataset = read_dataset("photos/labels.json")
+    >>> len(dataset), dataset.box_count, dataset.names
+    (12, 12, ('blue', 'green', 'red'))
+    >>> print(dataset.describe())
+    photos/labels.json (coco): 12 images, 12 boxes, 3 classes
     """
 
     names: tuple[str, ...]
@@ -93,7 +132,11 @@ class Dataset:
         return tuple(dict.fromkeys(image.split for image in self.images if image.split))
 
     def describe(self) -> str:
-        """One line: how many images, boxes and classes were read, what was dropped and why."""
+        """Number of images, boxes and classes, and what was dropped and why.
+
+        Returns:
+            One line for people.
+        """
         counts = f"{len(self):,} images"
         if self.labelled:
             empty = sum(1 for image in self.images if not len(image))
@@ -110,7 +153,13 @@ class Dataset:
         return "; ".join([*parts, *self.notes])
 
     def select_classes(self, names: Sequence[str]) -> Dataset:
-        """Only boxes of these classes, labelled in this order; every picture stays.
+        """The dataset with some of its classes; every picture stays.
+
+        Args:
+            names: class names in the order of the new labels.
+
+        Returns:
+            A dataset with the boxes of these classes alone; the number of the others is among its notes.
 
         Raises:
             DatasetError: a class the dataset does not have.

@@ -40,7 +40,7 @@ FORMATS = (
     Listed("annotation", "edgedet.datasets.annotation", "annotation.txt", writes=True),
     Listed("csv", "edgedet.datasets.box_csv", "a TensorFlow box CSV"),
 )
-"""Of formats that are recognised by signs alike, the first is taken."""
+"""All formats; of several with the same sign, the first is taken."""
 
 
 def looks() -> str:

@@ -124,7 +124,7 @@ def by_split(files: Iterable[Path], split_of: Callable[[Path], str], root: Path)
 
 
 def numbering_note(names: Sequence[str], others: Mapping[Path, Sequence[str]]) -> tuple[str, ...]:
-    """Which files beside number a class of the same name otherwise: what comes of both must not be joined."""
+    """Neighbouring files that number a class of the same name differently: their results must not be joined."""
     notes = []
     for path, theirs in others.items():
         name = next((n for n in theirs if n in names and theirs.index(n) != names.index(n)), None)

@@ -1,4 +1,4 @@
-"""Where a path that was written on another machine lies on this one.
+"""The place on this machine of a path that was written on another one.
 
 Annotation tools write what was true where they ran: ``D:\\\\set\\\\images\\\\a.png``, ``/home/me/images/a.png``,
 ``../images/a.png``. Its tail (``images/a.png``, ``a.png``) is what still holds beside the annotation.
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from edgedet.datasets.folder import find_pictures
 
 _TRIED = 50
-"""So many names are tried to find out which folder a file means."""
+"""Number of names that are tried to find the folder a file means."""
 
 
 def path_parts(text: str) -> tuple[str, ...]:

@@ -248,7 +248,7 @@ def _descriptions(path: Path) -> dict[str, str]:
 
 
 def _picture_folders(path: Path, images: Path | None) -> list[Path]:
-    """Where the pictures of a CSV may lie."""
+    """Possible folders of a CSV's pictures."""
     home = path.parent
     names = (split_of(path), "images", "data", ".")
     return [images] if images is not None else [base / name for base in (home, home.parent) for name in names]

@@ -40,26 +40,34 @@ def read_dataset(
     needs: Needs = "labels",
     **options: Any,
 ) -> Dataset:
-    """Read a dataset, whatever its format.
+    """Read a dataset of any format; the format is recognised.
 
-    ``source``: ``PATH`` or ``PATH:SPLIT``. Where a dataset has several splits one must be named, or ``all`` for
-    everything: calibrating on the pictures that judge must not happen by accident. ``images``: folder of the
-    pictures where they do not lie at a usual place. ``classes``: only these, labelled in this order.
-    ``problems``: drop bad annotations and
-    name them in ``Dataset.problems``, or stop at the first. ``needs``: ``pictures`` takes a folder whose labels
-    nobody can read for what it is to the asker, pictures; they are named in ``Dataset.notes``. ``options``: of one
-    format alone; Open Images has ``exclude``, marks (:data:`edgedet.datasets.open_images.MARKS`) whose boxes are
-    left out.
+    Args:
+        source: ``PATH`` or ``PATH:SPLIT``. One of several splits must be named, or ``all`` for everything:
+            calibrating on the pictures that judge must not happen by accident.
+        images: folder of the pictures; None looks at the format's usual places.
+        classes: class names to keep, in the order of their labels; None keeps all.
+        problems: ``drop`` leaves bad annotations out and names them in ``Dataset.problems``; ``stop`` raises at the
+            first.
+        needs: ``pictures`` accepts pictures whose labels cannot be read; ``Dataset.notes`` names those labels.
+        options: of one format alone. Open Images has ``exclude``: marks
+            (:data:`edgedet.datasets.open_images.MARKS`) whose boxes are left out.
 
-    >>> read_dataset("nothing/here")
-    Traceback (most recent call last):
-    edgedet.errors.DatasetError: nothing/here: no such file or folder
+    Returns:
+        The dataset; a plain folder of pictures has no classes and no boxes.
 
     Raises:
         DatasetError: nothing there, not a dataset, labels of a format that is not read, no or an unknown split, an
             option of another format, nothing usable in it, boxes that are written otherwise than the format says or
             are mostly unusable, or a bad annotation with ``problems="stop"``.
         MissingDependencyError: a YOLO dataset without PyYAML.
+
+    >>> dataset = read_dataset("photos/labels.json", classes=["red", "green"])
+    >>> dataset.format, len(dataset), dataset.box_count
+    ('coco', 12, 8)
+    >>> read_dataset("nothing/here")
+    Traceback (most recent call last):
+    edgedet.errors.DatasetError: nothing/here: no such file or folder
     """
     path, split = split_argument(str(source))
     folder = None if images is None else Path(images)

@@ -16,9 +16,9 @@ from edgedet.datasets.text import NAMES_FILES, read_text
 from edgedet.errors import DatasetError
 
 _LARGEST = 64 << 20
-"""Bytes; larger JSON files are not parsed for their format's name."""
+"""Maximum size in bytes of a JSON file that is parsed for its format's name."""
 _LOOKED_AT = 20
-"""So many files of one suffix are looked into."""
+"""Number of files per suffix that are looked into."""
 _CONTAINERS = {
     ".tfrecord": "TFRecord",
     ".tfrecords": "TFRecord",

@@ -15,7 +15,7 @@ from edgedet.datasets.rows import ProblemLog, to_number
 _CHALLENGE = re.compile(r"\s*The VOC\d{4} Database\s*")
 _ANNOTATION = re.compile(rb"<annotation[\s>]")
 _LOOKED_AT = 20
-"""So many XML files are looked into to find out whether a folder's are of this format."""
+"""Number of XML files that are looked into to recognise a folder of this format."""
 
 
 class _NoDoctype(ET.TreeBuilder):

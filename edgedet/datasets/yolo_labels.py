@@ -20,11 +20,11 @@ from edgedet.datasets.text import NAMES_FILES, read_text
 from edgedet.errors import DatasetError
 
 Line = tuple[str, list[str]]
-"""Where it is, and its words."""
+"""A line of a label file: its place, and its words."""
 
 
 def label_path(picture: Path) -> Path:
-    """Where a picture's labels lie: the last ``images`` of its path becomes ``labels``, the suffix ``.txt``.
+    """The label file of a picture: the last ``images`` of its path becomes ``labels``, the suffix ``.txt``.
 
     >>> label_path(Path("set/images/val/a.jpg")).as_posix(), label_path(Path("set/a.jpg")).as_posix()
     ('set/labels/val/a.txt', 'set/a.txt')

@@ -15,14 +15,14 @@ from edgedet.evaluate.class_match import match_classes
 from edgedet.evaluate.matching import MIN_IOU, counted_objects
 
 NEARLY_ALL = 0.9
-"""Share of a class's found objects that have one other name, so that the name is wrong rather than the detector."""
+"""Minimum share of a class's found objects under one other name for the name, not the detector, to be wrong."""
 ENOUGH_OBJECTS = 5
-"""Objects of a class that have to be found before it is said what they are called."""
+"""Minimum number of found objects of a class for a hint on its name."""
 
 
 @dataclass(frozen=True)
 class Relabelling:
-    """Which label of the detector each class of the dataset really has.
+    """The detector's label for each class of the dataset, by the objects found.
 
     ``labels``: class to label. ``evidence``: of those that have another label than their name says (or no name):
     class, label, objects called so, objects found. ``complete``: False where some classes have too few objects,
@@ -100,7 +100,7 @@ def mistaken(table: NDArray[np.int64], own: Sequence[int | None]) -> tuple[tuple
 def called_otherwise(
     table: NDArray[np.int64], dataset_names: Sequence[str], detector_names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Of every class that is (nearly) always found under another's name, how many are.
+    """Classes that are (nearly) always found under another name, with the number of their objects.
 
     ``table``: int64 [classes, labels], of :func:`confusion_table`.
     """

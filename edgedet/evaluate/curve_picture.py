@@ -12,11 +12,23 @@ CLASSES_DRAWN = 8
 
 
 def save_curves(evaluation: Evaluation, path: Path) -> None:
-    """Write the picture (PNG): the classes with most objects at IoU 0.5, and everything by score threshold.
+    """Draw precision over recall of the classes with most objects at IoU 0.5, and all figures over the threshold.
+
+    Args:
+        evaluation: what :func:`evaluate` gave.
+        path: PNG file to write.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
         OutputError: the place is not writable.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.datasets import read_dataset
+    >>> from edgedet.evaluate import evaluate
+    >>> result = evaluate(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
+    >>> save_curves(result, Path("curves.png"))
+    >>> Path("curves.png").exists()
+    True
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -41,7 +41,20 @@ _ROW = np.dtype([("image", "<i4"), ("label", "<i4"), ("score", "<f4"), ("state",
 
 @dataclass(frozen=True)
 class ClassPrecision:
-    """One class at IoU 0.5 by three definitions: VOC 2007 (11 points), VOC 2010 (area), scikit-learn's ranking."""
+    """Average precision of one class at IoU 0.5 by three definitions, in [0, 1].
+
+    Attributes:
+        name: class name.
+        voc_11_point: of Pascal VOC 2007, 11 points of recall.
+        voc_area: of Pascal VOC 2010, area under the curve.
+        ranked: of scikit-learn's ``average_precision_score``.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.datasets import read_dataset
+    >>> result = evaluate(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
+    >>> [(entry.name, entry.voc_area) for entry in result.classes]
+    [('blue', 1.0), ('green', 1.0), ('red', 1.0)]
+    """
 
     name: str
     voc_11_point: float
@@ -51,7 +64,18 @@ class ClassPrecision:
 
 @dataclass(frozen=True)
 class ImageErrors:
-    """One picture at the working point: ``number`` in the dataset, missed objects, boxes too many."""
+    """Errors on one picture at the working point.
+
+    Attributes:
+        number: place in the dataset, from 0.
+        path: file of the picture.
+        missed: number of objects that are not found.
+        false: number of boxes without an object.
+
+    >>> entry = ImageErrors(7, "photos/07.png", missed=2, false=1)
+    >>> entry.errors, entry.caption
+    (3, '2 missed, 1 false')
+    """
 
     number: int
     path: str
@@ -60,25 +84,43 @@ class ImageErrors:
 
     @property
     def errors(self) -> int:
-        """Missed objects and boxes too many."""
+        """Number of missed objects and false boxes."""
         return self.missed + self.false
 
     @property
     def caption(self) -> str:
-        """For people."""
+        """Both numbers, for people."""
         return f"{self.missed} missed, {self.false} false"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A detector's accuracy on a dataset.
+    """A detector's accuracy on a dataset. Shares are in [0, 1]; NaN where there is nothing to count.
 
-    ``classes``: by label. ``voc_11_point``, ``voc_area``, ``ranked``: means over the classes that occur.
-    ``chosen_by``: why the working point is where it is. ``by_threshold``: the working points at 0.00, 0.01, … 0.99.
-    ``alarm_threshold``: the lowest threshold that keeps false alarms at ``alarm_rate``, None where not asked, NaN
-    where there is none. ``images``: every picture's errors at the working point, worst first. ``problems``:
-    pictures that could not be decoded. They have no part in any figure: their objects count neither as found nor
-    as missed. ``hints``: classes whose objects are found, but under other names.
+    Attributes:
+        dataset: what was judged, one line.
+        names: classes that were judged, by label.
+        coco: COCO's figures.
+        classes: other average precisions, by label.
+        voc_11_point: mean over the classes that occur.
+        voc_area: mean over the classes that occur.
+        ranked: mean over the classes that occur.
+        at: the working point.
+        chosen_by: why the working point is where it is.
+        by_threshold: working points at 0.00, 0.01, … 0.99.
+        images: errors of every picture at the working point, worst first.
+        alarm_rate: largest share of false alarms that was asked for; None where it was not.
+        alarm_threshold: lowest threshold that keeps false alarms at ``alarm_rate``; None where not asked, NaN where
+            there is none.
+        problems: pictures that could not be decoded. No figure includes them: their objects count neither as found
+            nor as missed.
+        hints: classes whose objects are found, but under other names.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.datasets import read_dataset
+    >>> result = evaluate(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
+    >>> result.at.recall, result.at.false, result.images[0].errors
+    (1.0, 0, 0)
     """
 
     dataset: str
@@ -98,11 +140,14 @@ class Evaluation:
     hints: tuple[str, ...] = ()
 
     def to_dict(self, drawn: Mapping[int, Path] | None = None) -> dict[str, Any]:
-        """Plain values for JSON: COCO's figures at the top, everything else by its name.
+        """Plain values for JSON, as ``edgedet eval --json`` writes them.
 
-        A figure that is not there is None, and ``absent`` beside it says why.
+        Args:
+            drawn: what :func:`save_worst` gave; those pictures are listed under ``worst``.
 
-        ``drawn``: what :func:`edgedet.evaluate.worst.save_worst` gave; those pictures are listed under ``worst``.
+        Returns:
+            COCO's figures at the top, everything else by its name. A figure that is not there is None, and
+            ``absent`` beside it says why.
         """
         coco = explained(self.coco.to_dict(), OF_COCO, otherwise=NO_OBJECT)
         coco["per_class"] = [
@@ -154,7 +199,7 @@ class Evaluation:
 
     @property
     def no_alarm_threshold(self) -> str:
-        """Why no threshold is known to keep false alarms at a rate, where none is."""
+        """Reason for an ``alarm_threshold`` that is None or NaN."""
         if self.alarm_rate is None:
             return "not asked for (--false-alarm-rate)"
         return "none is high enough" if self.at.images_without_objects else "there are no object-free images"
@@ -208,23 +253,37 @@ def evaluate(
     unreadable: Strictness = "drop",
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """Judge a detector (or a function from frame to ``Detections``) on a labelled dataset.
+    """Judge a detector on a labelled dataset, in one pass over the pictures.
 
-    Average precisions need every detection down to the lowest scores: open the detector with the threshold its
-    figures are published with. ``negatives``: pictures without objects, for false alarms; the dataset's own count
-    too. ``threshold``: the working point; None takes the one with the best F1. ``false_alarm_rate``: a threshold is
-    looked for that keeps false alarms at this share. ``lowest_score``: the detector reports nothing that scores
-    less, so nothing is said of lower thresholds. Memory does not grow with the number of pictures beyond a few
-    bytes each.
+    Memory grows by a few bytes per picture.
 
-    ``unreadable``: pictures that cannot be decoded are left out, with their objects, and named in ``problems``; or
-    ``stop``.
+    Args:
+        detector: an open detector, or a function from frame (uint8 [H, W, 3] BGR) to ``Detections``. Open it with
+            the threshold that figures are published with (0.001): average precision needs every detection.
+        dataset: labelled pictures.
+        negatives: further pictures without objects, for false alarms.
+        threshold: score of the working point; None takes the one with the best F1.
+        false_alarm_rate: largest share of object-free pictures with a box; the lowest threshold that keeps it is
+            looked for.
+        lowest_score: score below which the detector reports nothing; lower thresholds are not judged.
+        unreadable: ``drop`` leaves out pictures that cannot be decoded, with their objects, and names them in
+            ``problems``; ``stop`` raises at the first.
+        progress: called with (stage, pictures done, number of pictures).
+
+    Returns:
+        Every figure.
 
     Raises:
         DatasetError: no labels, or none left once what cannot be decoded is left out; a picture that cannot be
             decoded, where that stops; ``negatives`` that hold what is looked for.
         UsageError: detector and dataset share no class.
         MissingDependencyError: pycocotools is not installed.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.datasets import read_dataset
+    >>> result = evaluate(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
+    >>> round(result.coco.ap50, 3), result.at.threshold, result.chosen_by
+    (1.0, 0.875, 'best F1 on this dataset')
     """
     require_labels(dataset)
     collector: _Collector | None = None

@@ -1,4 +1,4 @@
-"""Which detections are right: the Pascal VOC devkit's matching, image by image.
+"""Right and wrong detections: the Pascal VOC devkit's matching, image by image.
 
 Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", IJCV 2015, section 4.1. A
 detection's fate does not depend on weaker ones, so what is matched once holds at every score threshold.

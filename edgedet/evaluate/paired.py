@@ -23,18 +23,18 @@ from edgedet.detections import Detections
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 BEST_OF_CLASS = 100
-"""Detections an image and class that count, as COCO counts them."""
+"""Maximum number of detections per image and class, as COCO counts them."""
 
 FINDS = 0.1
 ENOUGH_OBJECTS = 5
 
 DRAWS = 200
 CONFIDENCE = 0.99
-"""Share of the draws in which the better way has to be ahead."""
+"""Minimum share of the draws in which the better way is ahead."""
 CLEARLY = 0.02
 CLEARLY_SHARE = 0.10
-"""How much more mAP is clearly more: both, absolute and as a share of what there was. Below that, two ways are as
-good as each other whatever the draws say: a hundred pictures can prove a difference that means nothing."""
+"""Minimum gain in mAP, absolute and as a share of the lower one, of a way that is clearly better. Below that,
+two ways are equally good whatever the draws say: a hundred pictures can prove a difference that means nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def match(records: Sequence[ImageRecord], found: Sequence[Detections], *, classe
 def _match_class(
     record: ImageRecord, boxes: NDArray[np.float64], label: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which boxes [D, 4] (best first) are right, and which lie on a crowd; bool [10, D] each."""
+    """Right boxes, and boxes on a crowd, bool [10, D] each; ``boxes`` [D, 4], best first."""
     objects = record.boxes[(record.labels == label) & ~record.crowd]
     crowds = record.boxes[(record.labels == label) & record.crowd]
     iou = overlap(boxes, objects, over="union")
@@ -149,7 +149,7 @@ def mean_average_precision(matched: Matched, weights: NDArray[np.int64] | None =
 def _average_precision(
     matched: Matched, label: int, weights: NDArray[np.int64], objects: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Of one class, [draws]. Precision rises at right detections alone, so only those are looked at."""
+    """Average precision of one class, [draws]. Precision rises at right detections alone, so only those count."""
     of_detection = weights[:, matched.images[label]]
     seen = of_detection.cumsum(axis=1)
     known = np.maximum(objects, 1)[:, None]

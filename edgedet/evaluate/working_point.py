@@ -32,11 +32,31 @@ class Ranking:
 
 @dataclass(frozen=True)
 class WorkingPoint:
-    """How the detector does when only detections scoring at least ``threshold`` count.
+    """Figures of the detections that score at least ``threshold``, all classes together, IoU 0.5.
 
-    ``precision``, ``recall``, ``f1``: all classes together, IoU 0.5. ``misses``: share of the images with objects
-    in which nothing at all is found; ``false_alarms``: share of the object-free images with a box. NaN where there
-    are no such images (or boxes). ``*_range``: 95 % interval of the share (Wilson 1927).
+    Shares are in [0, 1], NaN where there are no such images or boxes; ranges are 95 % intervals (Wilson 1927).
+
+    Attributes:
+        threshold: minimum score.
+        precision: share of the boxes that are right.
+        recall: share of the objects that are found.
+        f1: harmonic mean of both.
+        true: number of boxes that are right.
+        false: number of boxes that are not.
+        missed_objects: number of objects that are not found.
+        misses: share of the images with objects in which nothing at all is found.
+        misses_range: interval of ``misses``.
+        false_alarms: share of the object-free images with a box.
+        false_alarms_range: interval of ``false_alarms``.
+        images_with_objects: number of images with objects.
+        images_without_objects: number of object-free images.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.datasets import read_dataset
+    >>> from edgedet.evaluate import evaluate
+    >>> at = evaluate(Detector("model.onnx"), read_dataset("photos/labels.json"), threshold=0.9).at
+    >>> at.recall, at.missed_objects, at.misses
+    (0.0, 12, 1.0)
     """
 
     threshold: float

@@ -1,4 +1,4 @@
-"""The pictures a detector does worst on, with what it missed and what it invented drawn in."""
+"""The pictures with most errors, with missed objects and false boxes drawn in."""
 
 from __future__ import annotations
 
@@ -22,21 +22,38 @@ Colour = tuple[int, int, int]
 # Blue and orange stay apart for most colour-blind eyes, which red and green do not; BGR.
 FOUND: Colour = (200, 160, 60)
 MISSED: Colour = (60, 60, 235)
-INVENTED: Colour = (0, 165, 255)
+EXTRA: Colour = (0, 165, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def save_worst(
     detector: DetectorLike | Detect, dataset: Dataset, evaluation: Evaluation, folder: Path, *, count: int
 ) -> dict[int, Path]:
-    """Draw the ``count`` worst pictures into ``folder``: found in blue, missed objects in red, false boxes orange.
+    """Draw the worst pictures: found objects in blue, missed ones in red, false boxes in orange.
 
     The detector looks at them again, since an evaluation keeps no boxes. Pictures without errors are not drawn.
-    Returns the picture's number in the dataset and the file that was written, worst first.
+
+    Args:
+        detector: the one that was judged.
+        dataset: the one it was judged on.
+        evaluation: what :func:`evaluate` gave.
+        folder: where the JPEG files go.
+        count: limit of pictures.
+
+    Returns:
+        Number of the picture in the dataset to the file that was written, worst first.
 
     Raises:
         OutputError: the folder cannot be written.
         SourceError: a picture can no longer be read.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.datasets import read_dataset
+    >>> from edgedet.evaluate import evaluate
+    >>> detector, dataset = Detector("model.onnx"), read_dataset("photos/labels.json")
+    >>> result = evaluate(detector, dataset, threshold=0.9)
+    >>> [path.name for path in save_worst(detector, dataset, result, Path("worst"), count=2).values()]
+    ['01_00.jpg', '02_01.jpg']
     """
     detect = detect_function(detector)
     judged = dataset.select_classes(evaluation.names)
@@ -55,7 +72,7 @@ def save_worst(
             for box, label in zip(record.boxes[missed], record.labels[missed], strict=True)
         ]
         boxes += [
-            (box, INVENTED, f"{judged.names[label]} {score:.2f}?")
+            (box, EXTRA, f"{judged.names[label]} {score:.2f}?")
             for box, label, score in zip(
                 found.boxes[states == State.FALSE],
                 found.labels[states == State.FALSE],

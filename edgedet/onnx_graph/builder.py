@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 8
-"""What opset 17 came with; newer ones keep older runtimes (JetPack 6) from reading the file."""
+"""IR version of opset 17; newer ones keep older runtimes (JetPack 6) from reading the file."""
 
 Array = NDArray[Any]
 DTYPES = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT, "int32": TensorProto.INT32}

@@ -13,7 +13,7 @@ from edgedet.onnx_graph.network import Network
 UNFOLDED = ("QuantizeLinear", "DequantizeLinear")
 SHAPE_READERS = ("Shape", "Size")
 UNTRUE_MODES = {b"tf_crop_and_resize", b"tf_half_pixel_for_nn"}
-"""Of Resize: they move pixels also where the size stays."""
+"""Modes of Resize that move pixels even where the size stays."""
 LARGEST_FOLDED = 1 << 20
 """Elements. Folding an expansion into a larger constant would only make the file grow."""
 LARGEST_FILLED = 1 << 10

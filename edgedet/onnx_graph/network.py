@@ -37,7 +37,7 @@ class Layer:
     """The axis of ``weight`` that is the output channel (0 for Conv, 1 for ConvTranspose, by layout else)."""
     group: int
     multiply_adds: int
-    """Per forward pass."""
+    """Multiply-adds per forward pass."""
     depthwise: bool
 
 

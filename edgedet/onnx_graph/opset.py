@@ -143,7 +143,7 @@ def _write_out(node: onnx.NodeProto, version: int, context: Context) -> list[onn
 
 
 def _schemas(node: onnx.NodeProto, version: int) -> tuple[Any, Any]:
-    """Of the operator in opset ``version``, and in ours, None where it did not exist."""
+    """Schemas of the operator in opset ``version`` and in ours; None where it did not exist."""
     if node.domain not in MAIN:
         raise UnlowerableError(f"it is an operator of {node.domain}")
     new = _schema(node.op_type, version)

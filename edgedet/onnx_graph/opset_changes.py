@@ -36,7 +36,7 @@ class Context:
         return numpy_helper.to_array(tensor)
 
     def shape(self, node: onnx.NodeProto) -> tuple[int, ...]:
-        """Of the first input."""
+        """Static shape of the first input."""
         shape = self._shapes.get(node.input[0])
         if shape is None:
             raise UnlowerableError(f"the shape of {node.input[0]} is not static")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 GOLDEN_ANGLE = 0.381966
-"""Of the colour circle: successive classes land far apart, however many there are."""
+"""Step on the colour circle: successive classes land far apart, however many there are."""
 
 Colour = tuple[int, int, int]
 

@@ -13,10 +13,17 @@ from edgedet.errors import FrameError
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """``image``: uint8 [H, W, 3] BGR (the caller's own arrays: as they are). ``name``: path, or source and number.
+    """One frame of a source; ``np.asarray(frame)`` is its image.
 
-    ``index``: from 0; damaged frames keep theirs. ``time``: seconds from the first frame by the time stamps of the
-    video, stream or camera, None where there are none. ``np.asarray(frame)`` is the image.
+    Attributes:
+        image: uint8 [H, W, 3] BGR; the caller's own arrays as they are.
+        name: path, or source and number.
+        index: place in the source, from 0; damaged frames keep theirs.
+        time: seconds since the first frame by the time stamps of the video, stream or camera; None without any.
+
+    >>> frame = Frame(np.zeros((48, 64, 3), np.uint8), "camera 0, frame 0", 0)
+    >>> np.asarray(frame).shape
+    (48, 64, 3)
     """
 
     image: NDArray[Any]
@@ -31,10 +38,19 @@ class Frame:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What gives no frame: an image of a folder, a damaged frame of a video, or all that a video should have had.
+    """An image of a folder or a frame of a video that cannot be read, or the early end of a source.
 
-    ``name``: path, or source and number; ``index``: its place in the source; ``reason``: why not; ``ends``: the
-    source has ended with it, though it should not have.
+    Attributes:
+        name: path, or source and number.
+        index: place in the source, from 0.
+        reason: why it cannot be read, one sentence.
+        ends: whether the source has ended with it, too early.
+
+    >>> from edgedet import open_source
+    >>> lost: list[Unreadable] = []
+    >>> with open_source(["frame.png", "gone.png"], unreadable=lost.append) as frames:
+    ...     len(list(frames)), lost[0].name
+    (1, 'gone.png')
     """
 
     name: str

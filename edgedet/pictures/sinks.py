@@ -1,4 +1,4 @@
-"""Where annotated pictures go: files in a folder, one video per video, or a window."""
+"""Destinations of annotated pictures: files in a folder, one video per video, or a window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where frames come from: images, folders, videos, cameras, or arrays of the caller's."""
+"""Sources of frames: images, folders, videos, cameras, or arrays of the caller's."""
 
 from __future__ import annotations
 
@@ -50,7 +50,17 @@ Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]] | Sequence[str
 
 
 class FrameSource(Protocol):
-    """An opened source. ``count``: frames to come, None where unknown; ``rate``: frames per second, videos only."""
+    """An opened source: a context manager that iterates over :class:`Frame`.
+
+    Attributes:
+        description: name of the source, for people.
+        count: number of frames to come; None where unknown.
+        rate: frames per second of a video; None for anything else.
+
+    >>> with open_source("photos") as frames:
+    ...     frames.description, frames.count, frames.rate
+    ('photos', 12, None)
+    """
 
     description: str
     count: int | None
@@ -64,17 +74,29 @@ class FrameSource(Protocol):
 
 
 def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | None = None) -> FrameSource:
-    """Open a source: a path to an image, video or folder of images, a glob pattern, a camera's number (``0``,
-    ``"0"``), a URL (``rtsp://``, ``http://``), a GStreamer pipeline ending in ``appsink``, an array, an iterable of
-    arrays, or a list of paths of images, folders of them and patterns.
+    """Open images, videos, cameras or arrays as one sequence of frames.
 
-    Use it as a context manager; iterating gives :class:`Frame` objects. ``unreadable`` is told of every image of a
-    folder or pattern that cannot be read, of every damaged frame of a video, and of a video, camera or stream that
-    ends before it should; the rest goes on. Without it the first of them ends the iteration with an error.
+    Args:
+        source: path of an image, a video or a folder of images; glob pattern; number of a camera (``0``, ``"0"``);
+            URL (``rtsp://``, ``http://``); GStreamer pipeline ending in ``appsink``; array; iterable of arrays; or
+            list of images, folders of them and patterns.
+        unreadable: called for every image of a folder or pattern that cannot be read, for every damaged frame of a
+            video, and for a video, camera or stream that ends too early; the other frames follow. None ends the
+            iteration with an error at the first of them.
+
+    Returns:
+        A context manager to iterate over.
 
     Raises:
         SourceError: missing, empty, unreadable, or not a source.
-        SourceEndedError: it ends early (while iterating, without ``unreadable``).
+        SourceEndedError: the source ends early (while iterating, without ``unreadable``).
+
+    >>> with open_source("photos/*.png") as frames:
+    ...     for frame in frames:
+    ...         if frame.index < 2:
+    ...             print(frame.name, frame.image.shape)
+    photos/00.png (72, 96, 3)
+    photos/01.png (72, 96, 3)
     """
     if isinstance(source, np.ndarray):
         return _Arrays([source] if source.ndim in (2, 3) else source)

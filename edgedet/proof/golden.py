@@ -46,7 +46,7 @@ TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
     "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03), 0.95),
     "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10), 0.9),
 }
-"""What another machine or runtime may change at each precision, and the share that must agree. A GPU
+"""Maximum change on another machine or runtime by precision, and the share that must agree. A GPU
 multiplies fp32 in TF32 (10 bits of mantissa) unless told otherwise; an int8 value may round the other way."""
 
 
@@ -107,19 +107,22 @@ def record(
     if not any(len(detections) for _, detections in found):
         found += [(seed, detector.detect(golden_frame(seed))) for seed in more]
 
-    def steadied(scenes: Iterable[tuple[int, Detections]]) -> list[dict[str, Any]]:
-        return [_steadied(detector, _described(seed, some, detector.card)) for seed, some in scenes]
+    def measured(scenes: Iterable[tuple[int, Detections]]) -> list[dict[str, Any]]:
+        return [_with_steadiness(detector, _described(seed, some, detector.card)) for seed, some in scenes]
 
-    heaviest = sorted((each for each in found if len(each[1])), key=lambda each: _weight(each[1]), reverse=True)
-    heaviest = heaviest[:STEADINESS_SCENES]
-    telling = steadied(heaviest)
-    weights = [
-        _weight(some) * (golden["steadiness"] or 0.0) for (_, some), golden in zip(heaviest, telling, strict=True)
+    by_weight = sorted(
+        (scene for scene in found if len(scene[1])), key=lambda scene: _weight(scene[1]), reverse=True
+    )
+    candidates = by_weight[:STEADINESS_SCENES]
+    recorded = measured(candidates)
+    evidence = [
+        _weight(some) * (golden["steadiness"] or 0.0)
+        for (_, some), golden in zip(candidates, recorded, strict=True)
     ]
-    best = telling[int(np.argmax(weights))] if telling else None
+    best = recorded[int(np.argmax(evidence))] if recorded else None
     if best is not None and (best["steadiness"] or 0.0) >= MIN_STEADINESS:
         return best
-    empty = steadied([each for each in found if not len(each[1])][:STEADINESS_SCENES])
+    empty = measured([scene for scene in found if not len(scene[1])][:STEADINESS_SCENES])
     return max((*empty, *([best] if best else [])), key=_kept)
 
 
@@ -147,7 +150,7 @@ def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, 
     }
 
 
-def _steadied(detector: GoldenSource, golden: dict[str, Any]) -> dict[str, Any]:
+def _with_steadiness(detector: GoldenSource, golden: dict[str, Any]) -> dict[str, Any]:
     """``golden`` with the share of its detections that a change of every pixel by at most one leaves as it is."""
     frame = golden_frame(int(golden["seed"]))
     shares = []
@@ -205,7 +208,7 @@ def _compare(
 
 
 def _share(parity: FrameParity) -> float | None:
-    """Of what was expected and of what was found, the lower share that has its counterpart; None of nothing."""
+    """The lower of the shares of expected and of found detections with a counterpart; None of nothing."""
     return summarise([parity]).share
 
 

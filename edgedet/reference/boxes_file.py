@@ -136,7 +136,7 @@ def read_score(row: dict[str, Any], where: str) -> float:
     value = row.get("score")
     if value is None:
         raise ReferenceBoxesError(
-            f"{where} has no score: annotations made by people cannot tell whether a network computes the same; "
+            f"{where} has no score: annotations made by people do not show what a network computes; "
             "expected the trained network's own boxes with their scores"
         )
     if not is_number(value) or not math.isfinite(value):

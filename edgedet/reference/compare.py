@@ -22,13 +22,13 @@ from edgedet.proof.parity import (
 from edgedet.reference.pictures import Reference
 
 TELLING = 5
-"""So many boxes of one picture do not all differ by rounding."""
+"""Number of boxes of one picture that do not all differ by rounding."""
 ROUNDING = 0.0005
-"""Scores of the same arithmetic differ by less on the median, however they were written down."""
+"""Maximum median difference of scores of the same arithmetic, however they were written down."""
 ROUNDED_BOXES = 0.995
-"""Boxes of the same arithmetic overlap more on the median."""
+"""Minimum median IoU of boxes of the same arithmetic."""
 MIN_LIMIT = 50
-"""Fewer boxes on a picture than this are no limit on their number."""
+"""Minimum of a limit on the number of boxes per picture."""
 
 Detect = Callable[[NDArray[np.uint8]], Detections]
 Progress = Callable[[str, int, int], None]
@@ -96,13 +96,13 @@ class Comparison:
 
     @property
     def median_score_difference(self) -> float | None:
-        """Of the boxes that agree; None where none does."""
+        """Median difference of the scores of boxes that agree; None where none does."""
         differences = np.concatenate([pair.agreement.score_differences for pair in self.pairs])
         return float(np.median(differences)) if len(differences) else None
 
     @property
     def median_iou(self) -> float | None:
-        """Of the boxes that agree; None where none does."""
+        """Median IoU of boxes that agree; None where none does."""
         overlaps = np.concatenate([pair.agreement.ious for pair in self.pairs])
         return float(np.median(overlaps)) if len(overlaps) else None
 

@@ -21,7 +21,7 @@ from edgedet.reference.rows import read_categories, read_pictures
 
 @dataclass(frozen=True, eq=False)
 class PictureSet:
-    """Where pictures lie, and what a dataset calls them.
+    """Pictures of a dataset: their places and their names.
 
     ``pictures``: with ``file_name`` and, of a COCO file, its own ids; empty for a folder. ``categories``: names by
     number where the dataset has numbers of its own, ``names`` otherwise. ``paths``: of pictures that the dataset

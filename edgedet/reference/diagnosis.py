@@ -13,13 +13,13 @@ from edgedet.proof.parity import Tolerance, match_detections
 from edgedet.reference.compare import Comparison, Detect, Limits, match_within, share_of, unlabelled
 
 NOTICEABLE = 0.1
-"""An explanation is one where so much more of all boxes agrees with it."""
+"""Minimum gain in the share of agreeing boxes for an explanation."""
 SAME_PLACE = 0.5
 """Intersection over union from which two boxes are taken for one object's."""
 PICTURES_TRIED = 8
-"""On so many pictures the detector runs again with another order of channels."""
+"""Number of pictures on which the detector runs again with another order of channels."""
 SAME_SCORE = 0.001
-"""Scores that differ less come from the same arithmetic on the same pixels."""
+"""Maximum difference of scores from the same arithmetic on the same pixels."""
 STEPS = 2
 """Rounds of fitting a shift and scale: the second has more boxes to fit to."""
 
@@ -31,7 +31,7 @@ EVERYTHING = (
 )  # fmt: skip
 """What an exporter may have assumed (``edgedet.export.training.assumptions``), what does most harm first."""
 AFTER_THE_NETWORK = ("default boxes", "anchors", "box weights")
-"""Of these, what is wrong where the scores are right."""
+"""Those of them that are wrong where the scores are right."""
 
 
 @dataclass(frozen=True)

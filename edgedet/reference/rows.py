@@ -105,7 +105,7 @@ def read_categories(entries: Any, path: Path) -> dict[Key, str]:
         if number is None or not is_key(number) or not isinstance(name, str) or not name.strip():
             raise ReferenceBoxesError(
                 f"{path}: categories[{index}] is {entry!r:.60}, expected an object with id and name; without names "
-                "nobody knows which class a number means"
+                "the classes of the numbers are unknown"
             )
         assert isinstance(number, int | str)
         if number in names or name in names.values():

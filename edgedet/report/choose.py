@@ -1,4 +1,4 @@
-"""Which artifact for which budget, the runner-up, and why in one paragraph."""
+"""The artifact for a budget, the runner-up, and the reason in one paragraph."""
 
 from __future__ import annotations
 

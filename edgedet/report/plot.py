@@ -93,7 +93,7 @@ class _Scale:
         return TOP + (self.top - score) / (self.top - self.bottom) * (HEIGHT - TOP - BOTTOM)
 
     def place(self, row: Row) -> tuple[float, float]:
-        """Where a row stands; without accuracy, on the strip at the foot."""
+        """Place of a row on the drawing; without accuracy, on the strip at the foot."""
         return self.x(row.latency(self.percentile) or 0.0), UNMEASURED if row.map is None else self.y(row.map)
 
     def axes(self) -> list[str]:

@@ -94,7 +94,7 @@ def _text(form: str) -> str:
 
 
 def stage_bars(rows: Sequence[Row]) -> str:
-    """Where a frame's time goes; one scale for all bars unless the slowest would leave nothing of the others."""
+    """Stages of a frame's time; one scale for all bars unless the slowest would leave nothing of the others."""
     timed = [(row, row.artifact.stages) for row in rows if row.artifact and row.latency("p50") is not None]
     if not timed:
         return ""

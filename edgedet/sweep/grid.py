@@ -57,12 +57,12 @@ class Job:
     """What all cells of a sweep share."""
 
     eval: str | None = None
-    """Labelled images that judge; without them accuracy is not measured."""
+    """Labelled images for accuracy; without them it is not measured."""
     calib: str | None = None
     guard: str | None = None
     """Labelled images for int8's accuracy guard at export; other ones than ``eval``."""
     frames: str | None = None
-    """What latency is measured on; None takes the evaluation images."""
+    """Frames for latency; None takes the evaluation images."""
     arch: str | None = None
     classes: tuple[str, ...] | None = None
     frame_size: tuple[int, int] | None = None

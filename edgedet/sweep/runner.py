@@ -19,7 +19,7 @@ from edgedet.sweep.cell import KIND, failure, write_cell
 from edgedet.sweep.grid import Job, Setting, cell_key
 
 STDERR_LINES = 3
-"""How much of a crashed cell's last words goes into its reason."""
+"""Number of a crashed cell's last lines that go into its reason."""
 
 CellRunner = Callable[[Path], subprocess.CompletedProcess[str]]
 

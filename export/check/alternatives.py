@@ -40,7 +40,7 @@ DEFAULT_BOX_SCALES = (
     ("60 to 285 of 300 pixels", (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.1)),
 )
 CAFFE_STEPS = (8.0, 16.0, 32.0, 64.0, 100.0, 300.0)
-"""Of SSD300's six levels, in pixels."""
+"""Steps of SSD300's six levels, in pixels."""
 
 ANCHOR_SIDES: dict[int, tuple[tuple[float, ...], ...]] = {
     3: ((128, 256, 512), (64, 128, 256), (32, 64, 128)),

@@ -26,7 +26,7 @@ from .variants import Variants
 
 MAX_ROUNDS = 6
 HOPELESS = 0.05
-"""mAP below which something is wrong that none of the values mends."""
+"""mAP below which another fault is likely, which none of the values mends."""
 
 Standing = Literal["holds", "undecided", "wrong"]
 CLASS_ORDER = "class order"
@@ -35,8 +35,21 @@ CLASS_NAMES = "class names"
 
 @dataclass(frozen=True)
 class Trial:
-    """One value of a setting, in words. ``map``: on the first ``images`` pictures, where the settings found have
-    ``instead_of``; None where it could not be run, for ``reason``. ``clearly_worse``: as "clearly better" is."""
+    """One value of a setting that was tried in place of the current one.
+
+    Attributes:
+        what: the setting, in words.
+        value: the value, in words.
+        map: mAP of the first ``images`` pictures; None where the value could not be run.
+        instead_of: mAP of the same pictures with the settings found.
+        images: number of pictures it was tried on.
+        clearly_worse: whether it is worse by more than chance explains (paired bootstrap; Efron and Tibshirani
+            1993).
+        reason: why it could not be run.
+
+    >>> Trial("colour order", "BGR", 0.31, 0.45, 64, clearly_worse=True).map
+    0.31
+    """
 
     what: str
     value: str
@@ -49,9 +62,22 @@ class Trial:
 
 @dataclass(frozen=True)
 class Finding:
-    """A setting that is wrong. ``value``: the right one in words; ``settings`` state it. ``before``, ``after``:
-    mAP without and with it (None: no figure). ``as_good``: values that cannot be told from it. ``why``: what else
-    speaks for it. ``complete``: False where only a part of it is known, which no setting can state."""
+    """A setting that is wrong, and the right value.
+
+    Attributes:
+        what: the setting, in words.
+        value: the right value, in words.
+        settings: the right value as settings.
+        before: mAP without it; None for no figure.
+        after: mAP with it; None for no figure.
+        as_good: other values that do as well.
+        why: further evidence, one clause.
+        complete: False where only a part of the value is known, which no setting can state.
+
+    >>> finding = Finding("colour order", "BGR", TrainingSettings(colour="BGR"), before=0.31, after=0.45)
+    >>> print(finding.options())
+    --detector 'colour="BGR"'
+    """
 
     what: str
     value: str
@@ -63,7 +89,11 @@ class Finding:
     complete: bool = True
 
     def options(self) -> str:
-        """The words that state it to ``edgedet export``."""
+        """The value as options of ``edgedet export``.
+
+        Returns:
+            Words of a shell's command line.
+        """
         return " ".join(
             f"--detector '{name}={json.dumps(value)}'" for name, value in self.settings.stated().items()
         )
@@ -71,10 +101,26 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """``map_assumed``: as stated and assumed; ``map``: with all that was found. None where not one box of a class
-    of the dataset was found, ``boxes`` being how many there were of any. ``standing``: of every assumed setting.
-    ``trials``: around the settings found. ``mistaken``: classes that are called others for no order of the names,
-    in words. ``confirmed``: assumed settings than which all others are clearly worse.
+    """Figures and findings of a check.
+
+    Attributes:
+        images: number of pictures.
+        boxes: number of boxes of any class.
+        map_assumed: mAP as stated and assumed; None where there is no box of a class of the dataset.
+        map: mAP with everything that was found; None as above.
+        findings: settings that are wrong.
+        standing: every assumed setting to ``holds``, ``undecided`` or ``wrong``.
+        trials: values that were tried around the settings found.
+        found: settings found.
+        confirmed: assumed settings whose other values are all clearly worse.
+        names: class names, by label.
+        mistaken: classes that are called others, which no order of the names explains, in words.
+
+    >>> from edgedet.datasets import read_dataset
+    >>> from edgedet.export import check_source
+    >>> result = check_source("yolo.onnx", read_dataset("photos/labels.json")).result
+    >>> result.passed, result.images, result.findings
+    (True, 12, ())
     """
 
     images: int
@@ -91,7 +137,7 @@ class CheckResult:
 
     @property
     def passed(self) -> bool:
-        """No assumption is wrong, and the detector is one that detects."""
+        """Whether no assumption is wrong and the detector detects."""
         return not self.findings and self.map is not None and self.map >= HOPELESS
 
 

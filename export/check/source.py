@@ -34,14 +34,33 @@ from .trials import USUAL_IMAGES, chosen_images
 from .variants import FixedVariant, Frames, variants_of
 
 KIND = "edgedet-check"
+AS_STATED = ExportOptions()
 OTHER_TABLE = re.compile(r"^\s*\[+\s*(?!detector\s*\])[A-Za-z_\"'].*\]\s*(#.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """``assumed``: what the source left unsaid, by what it is, in words; empty for one that says everything.
-    ``named_in_file``: whether the checkpoint itself names its classes. ``whole``: it holds a whole module.
-    ``fixed``: it is a graph or an engine, in which nothing can be tried."""
+    """What a check found, and how to state it.
+
+    Attributes:
+        source: the file that was judged.
+        architecture: name of the network.
+        dataset: what it was judged on, as it was named.
+        pictures: number of pictures of the dataset.
+        result: figures and findings.
+        assumed: setting that the source leaves unsaid to the assumed value, in words.
+        notes: what else the user should know.
+        named_in_file: whether the checkpoint itself names its classes.
+        whole: whether the checkpoint holds a whole module.
+        fixed: whether the source is a graph or an engine, in which nothing can be tried.
+
+    >>> from edgedet.datasets import read_dataset
+    >>> report = check_source("yolo.onnx", read_dataset("photos/labels.json"))
+    >>> report.assumed
+    {'boxes': 'centres and sizes, which a trial run does not show'}
+    >>> list(report.lines_of_findings())
+    []
+    """
 
     source: Path
     architecture: str
@@ -55,26 +74,44 @@ class CheckReport:
     fixed: bool = False
 
     def stateable(self, finding: Finding) -> bool:
-        """Whether ``--detector``, or a TOML file, can say it."""
+        """Whether ``--detector``, or a TOML file, can state a finding.
+
+        Args:
+            finding: one of ``result.findings``.
+
+        Returns:
+            True if it can.
+        """
         if finding.what in (CLASS_ORDER, CLASS_NAMES):
             return finding.complete and not self.named_in_file and not self.fixed
         return not self.whole
 
     def remedy(self, finding: Finding) -> str:
-        """What to do about a finding, with the exact words."""
+        """What to do about a finding.
+
+        Args:
+            finding: one of ``result.findings``.
+
+        Returns:
+            One clause with the exact options.
+        """
         names = finding.settings.classes or ()
         if not finding.complete:
-            return "too few objects of the other classes to tell all names; judge by more pictures"
+            return "too few objects of the other classes for all names; judge by more pictures"
         if self.stateable(finding):
             return f"state it: {finding.options()}"
         if self.fixed:
             return f"export again with --classes '{','.join(names)}'"
         if finding.what in (CLASS_ORDER, CLASS_NAMES):
             return f"save the checkpoint again with classes = {json.dumps(list(names))}"
-        return f"a whole module cannot be told: save its state_dict, and state {finding.options()}"
+        return f"a whole module takes no settings: save its state_dict, and state {finding.options()}"
 
     def lines_of_findings(self) -> Iterator[str]:
-        """One line for everything that is wrong."""
+        """Everything that is wrong, for people.
+
+        Yields:
+            One line per fault.
+        """
         for finding in self.result.findings:
             was = self.assumed.get(finding.what)
             line = f"{finding.what}: {finding.value}" + (f", not {was}" if was is not None else "")
@@ -89,7 +126,11 @@ class CheckReport:
             yield f"mAP {figure(self.result.map)} with the best of what was tried is no detector's; {HINT}"
 
     def settings_found(self) -> TrainingSettings:
-        """What was found and can be stated."""
+        """The findings that can be stated.
+
+        Returns:
+            Their settings, together.
+        """
         found: dict[str, Any] = {}
         for finding in self.result.findings:
             if self.stateable(finding):
@@ -97,7 +138,11 @@ class CheckReport:
         return TrainingSettings(**found)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; None where there is no figure."""
+        """Plain values for JSON, as ``edgedet check --json`` writes them.
+
+        Returns:
+            Everything by its name; None where there is no figure.
+        """
         result = self.result
         plain: dict[str, Any] = without_nan(
             {
@@ -133,22 +178,36 @@ HINT = (
 
 
 def check_source(
-    source: Path,
+    source: str | Path,
     dataset: Dataset,
-    options: ExportOptions,
+    options: ExportOptions = AS_STATED,
     *,
     limit: int = USUAL_IMAGES,
     progress: Progress = silent,
 ) -> CheckReport:
-    """Judge ``source`` on ``dataset``, and what a checkpoint leaves unsaid by what else it may be.
+    """Judge a source of an export by mAP, and every setting that a checkpoint leaves unsaid by its other values.
 
-    ``options``: what is said of the source, as for an export. ``limit``: pictures to judge by, at most.
+    Args:
+        source: checkpoint, ONNX file or engine.
+        dataset: labelled pictures.
+        options: what is stated of the source, as for an export.
+        limit: limit of pictures to judge by.
+        progress: called with (stage, done, of).
+
+    Returns:
+        The findings, and how to state them.
 
     Raises:
         CheckpointError, ArtifactError: a source that cannot be read.
         DatasetError: no labels, too few pictures with objects, or one that cannot be decoded.
         UsageError: detector and dataset share no class.
+
+    >>> from edgedet.datasets import read_dataset
+    >>> report = check_source("yolo.onnx", read_dataset("photos/labels.json"))
+    >>> round(report.result.map, 3), report.fixed
+    (1.0, True)
     """
+    source = Path(source)
     require_labels(dataset)
     if artifact_kind(source) == "checkpoint":
         content = read_content(source, trust=options.trust)
@@ -167,7 +226,7 @@ def check_source(
             len(dataset),
             result,
             dict(text.partition(": ")[::2] for text in assumed),
-            (f"{source.name} can no longer be told otherwise, so it is only evaluated; {said}", *notes),
+            (f"{source.name} takes no other settings any more, so it is only evaluated; {said}", *notes),
             fixed=True,
         )
 
@@ -205,7 +264,7 @@ def _check_trained(
 def _judged(dataset: Dataset, names: tuple[str, ...], *, named: bool) -> tuple[Dataset, tuple[str, ...]]:
     """The dataset with the classes that can be judged, and what is to be said of the others."""
     if not named:
-        return dataset, ("nobody named the classes of the detector; they are told by the objects its boxes lie on",)
+        return dataset, ("the detector's classes have no names; the objects under its boxes name them",)
     judged = dataset.select_classes(shared_classes(dataset.names, names))
     missing = [name for name in dataset.names if name not in judged.names]
     if not missing:

@@ -22,9 +22,9 @@ from .variants import Variants
 
 USUAL_IMAGES = 64
 MIN_IMAGES = 8
-"""Of fewer pictures, drawing them again tells nothing."""
+"""Minimum number of pictures: resampling fewer tells nothing."""
 STAGES = (8, 16)
-"""After how many pictures a value may be given up."""
+"""Numbers of pictures after which a value may be given up."""
 
 
 def chosen_images(dataset: Dataset, limit: int) -> Dataset:

@@ -25,7 +25,7 @@ from ..training.settings import NOTHING_STATED, TrainingSettings
 from ..training.torchvision import settings_of
 
 KEPT_BYTES = 256 << 20
-"""Decoded pictures that stay in memory; every variant wants them again."""
+"""Bytes of decoded pictures kept in memory; every variant needs them again."""
 
 
 class Variants(Protocol):

@@ -32,7 +32,7 @@ from .module_tree import class_path
 from .state_dict import entries_of, find_weights, is_detector
 
 SETTINGS = ("args", "hyper_parameters", "hparams", "config", "cfg")
-"""Where training scripts keep what they were called with, the architecture's name among it."""
+"""Keys under which training scripts keep their arguments, the architecture's name among them."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ KEYS = (
     "classes", "names", "class_names", "labels", "class_to_idx", "id2label", "idx_to_class", "idx2label",
     "label2id", "label_map", "categories", "CLASSES",
 )  # fmt: skip
-"""Under which checkpoints keep the names of their classes; the first that has some is taken."""
+"""Keys under which checkpoints keep the names of their classes; the first with any is taken."""
 
 
 def stated_names(described: Mapping[str, Any], path: Path) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def _singular(name: str) -> str:
 
 
 def background_place(names: Sequence[str], num_classes: int, path: Path) -> Literal["first", "last"] | None:
-    """Where a class list has the background, None where it leaves it out.
+    """Place of the background in a class list, None where the list leaves it out.
 
     Raises:
         CheckpointError: it is in the middle, or there twice.

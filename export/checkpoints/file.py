@@ -104,7 +104,7 @@ def _no_checkpoint(path: Path, what: str | None, error: Exception | None = None)
 
 
 def _check_archive(path: Path, trust: Trust) -> None:
-    """Of a ZIP archive: is it torch.save's, whole, and no larger inside than outside?"""
+    """Refuse a ZIP archive that is not torch.save's, not whole, or larger inside than outside."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -143,7 +143,7 @@ def _archive(names: list[PurePosixPath]) -> str:
 
 
 def _check_pickle(path: Path) -> None:
-    """Of a bare pickle: is it torch.save's of before 1.6?"""
+    """Refuse a bare pickle that is not of torch.save before 1.6."""
     try:
         with path.open("rb") as file:
             first = inert_pickle.load(file)

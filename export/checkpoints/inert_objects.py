@@ -115,7 +115,7 @@ def array_values(value: Any) -> Any:
 
 
 def _dtype(value: Any) -> np.dtype[Any] | None:
-    """Of numbers and texts alone: an object's dtype would read addresses out of the file."""
+    """A dtype of numbers or texts: an object's dtype would read addresses out of the file."""
     text = value.arguments[0] if isinstance(value, Inert) and value.arguments else None
     if not isinstance(text, str) or not re.fullmatch(r"[biufSU]\d{1,6}", text):
         return None

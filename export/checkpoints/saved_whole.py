@@ -98,9 +98,9 @@ IDLE = {
     *vars(nn.Module()), "inplace", "momentum", "track_running_stats", "box_similarity", "proposal_matcher",
     "fg_bg_sampler", "neg_to_pos_ratio", "_has_warned", "_skip_resize",
 }  # fmt: skip
-"""Of modules in general, or for training alone."""
+"""Attributes of modules in general, or for training alone."""
 IDLE_OF = {(POOL, "scales"), (POOL, "map_levels")}
-"""Remembered from a picture; :func:`_require_fresh` looks at them."""
+"""Attributes remembered from a picture; :func:`_require_fresh` looks at them."""
 
 NO_OPERATION = {
     "torch.nn.modules.linear.Identity", "torch.nn.modules.dropout.Dropout", "torch.nn.modules.dropout.Dropout2d",

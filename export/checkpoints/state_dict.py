@@ -17,10 +17,10 @@ from .inert_objects import UNREAD_TENSORS, Inert
 from .module_tree import Module, is_module, module_state, part_of, unwrapped
 
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
-"""Where training scripts keep the weights they last had; an order of preference only."""
+"""Keys under which training scripts keep the last weights, in order of preference."""
 
 AVERAGE = re.compile(r"(^|[._])(ema|averaged?|avg|swa|teacher|shadow)([._]|$)", re.IGNORECASE)
-"""In the name of a place that keeps an average of the weights over training."""
+"""Pattern of keys with an average of the weights over training."""
 
 OTHER_HALF = re.compile(r"(^|[._])(current_model_state|student)([._]|$)")
 """The weights themselves, where the average has the usual place (Lightning's ``WeightAveraging``)."""
@@ -226,7 +226,7 @@ def _preference(candidate: Candidate) -> tuple[bool, bool, int]:
 
 
 def _largest(places: list[tuple[str, dict[str, Any], Module | None]]) -> Candidate:
-    """Where nothing has a detector's names: most of the tensors, whatever they are of."""
+    """The place with most tensors, where none has a detector's names."""
     where, values, module = max(places, key=lambda place: len(place[1]))
     for prefix in PREFIXES * 2:
         if all(name.startswith(f"{prefix}.") for name in values):

@@ -201,8 +201,8 @@ def _whole_module(checkpoint: Checkpoint, given: TrainingSettings, notes: tuple[
     if changed or given.colour == "BGR":
         name = changed[0] if changed else "colour"
         raise CheckpointError(
-            f"{checkpoint.path} holds a whole module, which says itself how it was trained ({name} is "
-            f"{getattr(own, name)!r:.60} in it); leave {name} out, or save the state_dict and state it"
+            f"{checkpoint.path} holds a whole module, which has its own settings ({name} is "
+            f"{getattr(own, name)!r:.60}); leave {name} out, or save the state_dict and state it"
         )
     stated = given.over(own)
     assumed = tuple(_assumed(family, module, stated, checkpoint))

@@ -30,7 +30,7 @@ from .precision import EnginePrecision, read_precision, require_precision
 from .watch import make_monitor, run_cancellable
 
 MAX_UNKNOWN = 20
-"""Tensors of unknown shape (masks and indices, as a rule) that do not spoil a prediction."""
+"""Maximum number of tensors of unknown shape (masks and indices, as a rule) for a prediction."""
 
 logger = logging.getLogger("edgedet.build")
 
@@ -157,7 +157,7 @@ def open_plan(trt: Any, log: CapturedLog, plan: bytes, options: EngineOptions) -
 
 
 def _ways(trt: Any, precision: Precision, options: EngineOptions) -> tuple[Literal["strong", "weak"], ...]:
-    """Which kinds of typing to try. Weak typing ended with TensorRT 10, and only Q/DQ graphs have a use for it."""
+    """Kinds of typing to try. Weak typing ended with TensorRT 10, and only Q/DQ graphs have a use for it."""
     weak = hasattr(trt.BuilderFlag, "INT8")
     if options.typing == "weak":
         if not weak:
@@ -187,8 +187,8 @@ def _build(
     parser = trt.OnnxParser(network, log.logger)
     if not parser.parse(graph):
         raise ExportError(
-            f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}; export it anew with "
-            "--target tensorrt, which says what each TensorRT does not take"
+            f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}; export it again with "
+            "--target tensorrt, which names what each TensorRT does not support"
         )
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
@@ -244,7 +244,7 @@ def workspace_bytes(options: EngineOptions, free: Memory | None) -> int:
 
 
 def default_timing_cache(version: str, host: Host) -> Path:
-    """Where measured kernels are kept; they hold for one TensorRT version and one kind of GPU."""
+    """File of measured kernels, which hold for one TensorRT version and one kind of GPU."""
     device = "".join(letter if letter.isalnum() else "-" for letter in host.device or "gpu")
     return user_cache() / f"timing-{version}-{device}-{host.compute_capability}.cache"
 

@@ -24,7 +24,7 @@ from .precision import EnginePrecision
 WARMUP = 5
 MAX_RUNS = 50
 SECONDS = 1.0
-"""Of measuring, after the warm-up; at least one run is always measured."""
+"""Time for measuring, after the warm-up; at least one run is always measured."""
 
 
 @dataclass(frozen=True)

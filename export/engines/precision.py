@@ -81,7 +81,7 @@ def read_precision(information: str) -> EnginePrecision:
     except (ValueError, KeyError, TypeError) as error:
         raise ExportError(f"TensorRT's engine inspector gave something unreadable ({error})") from error
     if any(not isinstance(layer, dict) for layer in layers):
-        raise ExportError("TensorRT's engine inspector gave names only, so the engine's precision cannot be told")
+        raise ExportError("TensorRT's engine inspector gave names only, so the engine's precision is unknown")
     counts: Counter[str] = Counter()
     weighted: Counter[str] = Counter()
     kinds: dict[str, str] = {}

@@ -19,7 +19,7 @@ TRAINED = {"ssd": "ssd:SSD", "faster_rcnn": "faster_rcnn:FASTER_RCNN"}
 FOREIGN = {"yolo": "yolo:YOLO", "yolov5": "yolo:YOLOV5", "yolox": "yolox:YOLOX"}
 """What ``--family`` takes, to module and record."""
 
-FOREIGN_HELP = "of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6, YOLOv7 (yolov5); YOLOX"
+FOREIGN_HELP = "kind of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6, YOLOv7 (yolov5); YOLOX"
 
 
 def trained_family(name: str) -> TrainedFamily:

@@ -34,7 +34,7 @@ class Layout:
     background: Literal["first", "last"] | None = None
 
     def anchors(self, shape: Sequence[int]) -> int:
-        """Of an output of ``shape`` [N, ., .]."""
+        """Number of anchors of an output of ``shape`` [N, ., .]."""
         return int(shape[2 if self.order == "columns" else 1])
 
 

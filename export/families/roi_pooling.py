@@ -24,7 +24,7 @@ class PooledLevel:
 def pooled_levels(
     pool: MultiScaleRoIAlign, features: Mapping[str, Tensor], canvas: tuple[int, int]
 ) -> tuple[PooledLevel, ...]:
-    """Which levels ``pool`` uses on a canvas of (height, width), finest first.
+    """Levels that ``pool`` uses on a canvas of (height, width), finest first.
 
     A proposal's level is ``floor(level0 + log2(sqrt(area) / 224) + eps)`` (arXiv:1612.03144, equation 1), written
     here as areas where it changes. Levels that no proposal can reach are left out: torchvision's MobileNet FPNs

@@ -46,7 +46,7 @@ FORMS: dict[BoxForm, str] = {
 }
 UNSHOWN = "which a trial run does not show"
 EQUAL_SHARE = 0.98
-"""Of a converted graph's numbers that must equal the file's: of boxes with equal scores, others may be chosen."""
+"""Minimum share of a converted graph's numbers that equal the file's: boxes of equal scores may be swapped."""
 
 
 def trial_frames(foreign: ForeignGraph) -> list[Array]:
@@ -129,7 +129,7 @@ def _judged_sums(foreign: ForeignGraph, layout: Layout, scores: Array) -> tuple[
     # Most anchors hold nothing, which only a trained network knows.
     if background not in (0, count - 1) or means[background] <= 0.5:
         raise ArtifactError(
-            f"{of_softmax}background, which a trial run does not tell from the classes; export it again "
+            f"{of_softmax}background, which a trial run cannot distinguish from the classes; export it again "
             "without the background"
         )
     place: Literal["first", "last"] = "last" if background else "first"
@@ -160,8 +160,8 @@ def _judged_boxes(
     tiled = None if places is None else np.tile(places, (len(seen), 1))
     if unit == "shares" and tiled is not None and follows(boxes[:, :2], tiled) <= UNRELATED:
         raise ArtifactError(
-            f"{foreign.path} gives boxes that know nothing of their anchors' places: offsets within cells, which "
-            "nothing in the file says how to decode; export it again with decoded boxes"
+            f"{foreign.path} gives boxes that do not depend on their anchors' places: offsets within cells, whose "
+            "decoding the file does not state; export it again with decoded boxes"
         )
     size = (foreign.height, foreign.width)
     shown = shown_form(boxes, *size, tiled)
@@ -229,7 +229,7 @@ def _require_same(foreign: ForeignGraph, names: Sequence[str], frame: Array, fou
 
 
 def _equal_share(first: Array, second: Array) -> float:
-    """Of the numbers of two outputs. Boxes of equal scores may come in another order."""
+    """Share of equal numbers in two outputs. Boxes of equal scores may come in another order."""
     if not first.size:
         return 1.0
     ours, theirs = (np.sort(value.reshape(len(value), -1), axis=1) for value in (first, second))

@@ -66,7 +66,7 @@ def class_names(foreign: ForeignGraph) -> tuple[str, ...]:
 
 
 def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = False) -> tuple[str, Layout]:
-    """Which output holds the boxes, and how, where ``classes`` is known from names or metadata.
+    """The output with the boxes, and their form, where ``classes`` is known from names or metadata.
 
     Raises:
         ArtifactError: no output of a known layout.

@@ -27,8 +27,8 @@ SUFFIX = "/winograd/"
 MIN_CHANNELS = 128
 MIN_TILES = 24
 MAX_TILE_BYTES = 12 << 20
-"""Where it pays, as measured: at least so many channels in and out and tiles of 2 x 2 outputs, and tiles that the
-caches still hold."""
+"""Limits within which it pays, as measured: minimum channels in and out and tiles of 2 x 2 outputs, and tiles that
+the caches still hold."""
 
 INPUT_TRANSFORM = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float64)
 WEIGHT_TRANSFORM = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float64)

@@ -59,7 +59,7 @@ class Loaded:
     assumed: tuple[Assumption, ...]
 
     def card(self) -> ModelCard:
-        """Of the model itself: frames go in as they are."""
+        """Card of the model itself: frames go in as they are."""
         return ModelCard(
             family="detr",
             architecture=self.folder.architecture,

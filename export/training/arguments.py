@@ -18,7 +18,7 @@ from edgedet.errors import CheckpointError
 from .settings import NOTHING_STATED, SECTION, TrainingSettings, read_settings
 
 ARGUMENTS = ("hyper_parameters", "hparams", "config", "cfg", "args")
-"""Where training scripts keep what they were told, beside the tensors; Lightning's is ``hyper_parameters``."""
+"""Keys of the arguments that training scripts keep, beside the tensors; Lightning's is ``hyper_parameters``."""
 
 TOGETHER = (
     ("image_mean", "image_std"),
@@ -39,8 +39,8 @@ SIZES = (
     "input_size", "img_size", "image_size", "imgsz", "size", "resize", "input_shape", "input_resolution",
     "resolution", "train_size", "crop_size",
 )  # fmt: skip
-"""Of what the network takes, or of what a loader gives to a network that resizes it again: only ``input_size`` is
-understood, and what agrees with the detector's own size."""
+"""Words for the size of the network's input, or of a loader's pictures, which the network resizes again: only
+``input_size`` is understood, and what agrees with the detector's own size."""
 SMALLEST_SIDE = 16
 WORDS = {
     "anchors": ("anchor_sizes", "default_box_scales"),

@@ -44,6 +44,12 @@ class TrainingSettings:
         pool_size, pool_sampling_ratio, pool_levels, pool_canonical_scale, pool_canonical_level: RoIAlign's bins
             a side, samples a bin and side, feature levels by name, and what assigns proposals to levels.
         norm_eps: BatchNorm's epsilon.
+
+    >>> stated = TrainingSettings(colour="BGR", image_mean=(0.5, 0.5, 0.5))
+    >>> stated.stated()
+    {'colour': 'BGR', 'image_mean': [0.5, 0.5, 0.5]}
+    >>> stated.over(TrainingSettings(colour="RGB", norm_eps=1e-3)).colour
+    'BGR'
     """
 
     arch: str | None = None
@@ -71,17 +77,35 @@ class TrainingSettings:
     norm_eps: float | None = None
 
     def stated(self) -> dict[str, Any]:
-        """What is not None, by name; tuples as lists, ready for JSON, TOML and ``torch.save``."""
+        """Settings that are not None.
+
+        Returns:
+            By name, with tuples as lists, ready for JSON, TOML and ``torch.save``.
+        """
         return {name: _plain(value) for name, value in vars(self).items() if value is not None}
 
     def over(self, other: TrainingSettings) -> TrainingSettings:
-        """These settings, and those of ``other`` where these say nothing."""
+        """These settings, completed by others.
+
+        Args:
+            other: settings that hold where these are None.
+
+        Returns:
+            Both together.
+        """
         return dataclasses.replace(
             other, **{name: value for name, value in vars(self).items() if value is not None}
         )
 
     def contradictions(self, other: TrainingSettings) -> list[str]:
-        """Names of settings that both state, differently."""
+        """Settings that two sources state differently.
+
+        Args:
+            other: settings to compare with.
+
+        Returns:
+            Names.
+        """
         return [
             name
             for name, value in vars(self).items()

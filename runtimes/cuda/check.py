@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 MAX_CANDIDATES = 30_000
-"""Of a case: fewer than the kernels have room for."""
+"""Maximum number of candidates of a case: fewer than the kernels have room for."""
 
 
 def random_case(random: np.random.Generator, rows: int, classes: int) -> tuple[Array, Array]:

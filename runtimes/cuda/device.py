@@ -18,7 +18,7 @@ INSTALL = "pip install 'edgedet[tensorrt]' (on JetPack 6: pip install 'cuda-bind
 
 
 STICKY = 700
-"""From here on (an illegal address, a failed launch) errors stay until the process ends."""
+"""First error code (an illegal address, a failed launch) that stays until the process ends."""
 
 
 class CudaError(RuntimeUnavailableError):

@@ -157,7 +157,7 @@ def test_a_graph_of_another_detector_is_refused() -> None:
     ours.reference.__class__ = Beside
     wrong = parity.measure(ours.model, ours.card, ours.reference, frames)
     with pytest.raises(
-        ExportError, match=r"0\.0% of \d+ are equal, where the framework gives 100\.0% of its own again"
+        ExportError, match=r"0\.0% of \d+ are equal, while the framework repeats 100\.0% of its own"
     ):
         parity.require_agreement(wrong, ours.reference, frames, source=SSDLITE)
 

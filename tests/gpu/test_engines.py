@@ -18,7 +18,7 @@ from edgedet.export.pipeline import export_model
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 from edgedet.runtimes.cuda.device import Cuda
-from edgedet.selftest import TINY, TOLERANCE
+from edgedet.selftest import SELFTEST_GRAPH, TOLERANCE
 
 QUICK = EngineOptions(optimization_level=1)
 DETECTORS = ("ssdlite320_mobilenet_v3_large_bccd.pt", "fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt")
@@ -53,8 +53,8 @@ def test_the_tiny_engine_gives_onnx_runtimes_detections(
         version_compatible=way == "version_compatible",
         hardware_compatibility="ampere_plus" if way == "ampere_plus" else "none",
     )
-    export_model(TINY, tmp_path / "tiny.trt", engine=options)
-    with Detector(TINY) as reference, Detector(tmp_path / "tiny.trt", selftest=True) as detector:
+    export_model(SELFTEST_GRAPH, tmp_path / "tiny.trt", engine=options)
+    with Detector(SELFTEST_GRAPH) as reference, Detector(tmp_path / "tiny.trt", selftest=True) as detector:
         report = agreement(reference, detector, TOLERANCE, map(golden_frame, range(10)))
         assert "CUDA graph" in detector.description
     # The self-test's rule: TF32 moves what lies on an edge.
@@ -121,7 +121,7 @@ def test_frames_on_the_gpu_give_what_the_same_frames_on_the_host_give(tensorrt: 
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("needs PyTorch with CUDA")
-    export_model(TINY, tmp_path / "tiny.trt", engine=QUICK)
+    export_model(SELFTEST_GRAPH, tmp_path / "tiny.trt", engine=QUICK)
     frames = [golden_frame(seed, 90, 160) for seed in range(6)]
     with Detector(tmp_path / "tiny.trt") as on_host, Detector(tmp_path / "tiny.trt") as on_gpu:
         expected = [on_host.detect(frame) for frame in frames]
@@ -138,7 +138,7 @@ def test_frames_on_the_gpu_are_taken(tensorrt: Any, cuda: Cuda, tmp_path: Path) 
         pytest.skip("needs PyTorch with CUDA")
     from edgedet.opening import open_artifact
 
-    export_model(TINY, tmp_path / "tiny.trt", engine=QUICK)
+    export_model(SELFTEST_GRAPH, tmp_path / "tiny.trt", engine=QUICK)
     _, runtime = open_artifact(tmp_path / "tiny.trt")
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     host = {name: value.copy() for name, value in runtime.run({"images": pixels}).items()}
@@ -150,7 +150,7 @@ def test_frames_on_the_gpu_are_taken(tensorrt: Any, cuda: Cuda, tmp_path: Path) 
 
 def test_a_damaged_plan_never_reaches_tensorrt(tensorrt: Any, tmp_path: Path) -> None:
     path = tmp_path / "tiny.trt"
-    export_model(TINY, path, engine=QUICK)
+    export_model(SELFTEST_GRAPH, path, engine=QUICK)
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)

@@ -12,10 +12,10 @@ from edgedet.artifacts import onnx_fields
 from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.artifacts.onnx_layers import read_layers
 from edgedet.errors import ArtifactError
-from edgedet.selftest import TINY
+from edgedet.selftest import SELFTEST_GRAPH
 
 READERS: list[Callable[[str | Path], Any]] = [read_onnx, read_layers]
-WHOLE = TINY.read_bytes()
+WHOLE = SELFTEST_GRAPH.read_bytes()
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -10,17 +10,30 @@ import numpy as np
 import pytest
 
 from edgedet.cli import main
-from edgedet.selftest import TINY
+from edgedet.selftest import SELFTEST_GRAPH
 
 COUNT = 4
 
 WAYS: dict[str, Callable[[Path], tuple[list[str], int]]] = {
-    "detect": lambda folder: (["detect", str(TINY), str(folder / "images")], 1),
-    "eval": lambda folder: (["eval", str(TINY), f"{folder}/data.yaml"], 1),
-    "parity": lambda folder: (["parity", str(TINY), str(TINY), "--frames", str(folder / "images")], 2),
-    "bench": lambda folder: (["bench", str(TINY), "--frames", str(folder)], 2),
+    "detect": lambda folder: (["detect", str(SELFTEST_GRAPH), str(folder / "images")], 1),
+    "eval": lambda folder: (["eval", str(SELFTEST_GRAPH), f"{folder}/data.yaml"], 1),
+    "parity": lambda folder: (
+        ["parity", str(SELFTEST_GRAPH), str(SELFTEST_GRAPH), "--frames", str(folder / "images")],
+        2,
+    ),
+    "bench": lambda folder: (["bench", str(SELFTEST_GRAPH), "--frames", str(folder)], 2),
     "calibration": lambda folder: (
-        ["export", str(TINY), "--int8", "--calib", str(folder), "-o", f"{folder}/int8.onnx", "--max-drop", "1"],
+        [
+            "export",
+            str(SELFTEST_GRAPH),
+            "--int8",
+            "--calib",
+            str(folder),
+            "-o",
+            f"{folder}/int8.onnx",
+            "--max-drop",
+            "1",
+        ],
         0,
     ),
 }

@@ -11,7 +11,7 @@ import pytest
 from edgedet.cli import main
 from edgedet.export.selftest_graph import selftest_graph
 from edgedet.opening import read_card
-from edgedet.selftest import TINY, check_machine
+from edgedet.selftest import SELFTEST_GRAPH, check_machine
 from tests.rectangle_detector import save_rectangle_graph
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
@@ -21,18 +21,18 @@ from tests.tensorrt_api.installed import install
 
 def test_the_graph_in_the_repository_is_the_formulas() -> None:
     model, _ = selftest_graph()
-    assert onnx.load(TINY).graph == model.graph
-    assert len((read_card(TINY).golden or {})["scores"]) > 20
+    assert onnx.load(SELFTEST_GRAPH).graph == model.graph
+    assert len((read_card(SELFTEST_GRAPH).golden or {})["scores"]) > 20
 
 
 def test_an_artifact_is_replayed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["selftest", str(TINY)]) == 0
+    assert main(["selftest", str(SELFTEST_GRAPH)]) == 0
     said = capsys.readouterr().out
     assert "49 agree" in said and said.endswith("self-test passed\n")
 
 
 def test_a_damaged_network_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = onnx.load(TINY)
+    model = onnx.load(SELFTEST_GRAPH)
     weights = next(tensor for tensor in model.graph.initializer if tensor.name == "first")
     weights.raw_data = bytes(weights.raw_data[:400]) + bytes(len(weights.raw_data) - 400)
     onnx.save(model, tmp_path / "damaged.onnx")

@@ -18,7 +18,7 @@ from edgedet.datasets import Dataset, read_dataset
 from edgedet.errors import DatasetError
 from edgedet.evaluate.coco import evaluate_coco
 from edgedet.evaluate.evaluation import Evaluation, evaluate
-from edgedet.evaluate.worst import FOUND, INVENTED, MISSED, save_worst
+from edgedet.evaluate.worst import EXTRA, FOUND, MISSED, save_worst
 from tests.edgedet.evaluate.conftest import make_record
 
 pytest.importorskip("pycocotools", reason="needs pycocotools")
@@ -127,10 +127,10 @@ def test_worst_images_show_what_was_found_missed_and_invented(
     picture = cv2.imread(str(drawn[0]))
     assert picture is not None
     bar = picture.shape[0] - 80
-    for box, colour in ((CAT, FOUND), (DOG, MISSED), (AIR, INVENTED)):
+    for box, colour in ((CAT, FOUND), (DOG, MISSED), (AIR, EXTRA)):
         # Half-way down the left side, where no letters are.
         seen = picture[bar + (box[1] + box[3]) // 2, box[0]].astype(int)
-        nearest = min((FOUND, MISSED, INVENTED), key=lambda other, seen=seen: abs(seen - other).sum())
+        nearest = min((FOUND, MISSED, EXTRA), key=lambda other, seen=seen: abs(seen - other).sum())
         assert nearest == colour, (box, seen)
     entry = evaluation.to_dict(drawn)["worst"][0]
     assert entry == {"drawn": str(drawn[0]), "caption": "0.png: 1 missed, 1 false"}

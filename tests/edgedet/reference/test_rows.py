@@ -97,7 +97,7 @@ def test_lines_of_edgedet_detect(tmp_path: Path) -> None:
         (changed(lambda c: c["images"][1].pop("width")), "width and height are None and 64"),
         (changed(lambda c: c["categories"][1].update(id=7)), "has the id 7 twice"),
         (changed(lambda c: c["categories"][1].update(name="blue")), "has the name 'blue' twice"),
-        (changed(lambda c: c["categories"][1].pop("name")), "nobody knows which class a number means"),
+        (changed(lambda c: c["categories"][1].pop("name")), "the classes of the numbers are unknown"),
         ({**GOOD, "score_threshold": 0.9}, "score_threshold is 0.9, but a box scores 0.875"),
         ({**GOOD, "score_threshold": "low"}, "score_threshold is 'low', expected a number"),
         ([{**LINE, "detections": [{"box": [30, 10, 8, 40], "score": 0.5, "name": "a"}]}], "ends before it begins"),

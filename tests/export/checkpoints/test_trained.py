@@ -370,7 +370,7 @@ def test_a_module_saved_whole_says_it_all_but_colour_and_names(tmp_path: Path) -
     trained = load_trained(tmp_path / "m.pt", trust="code")
     assert equal(found(trained.module), found(model))
     assert [assumption.what for assumption in trained.assumed] == ["colour", "class names"]
-    with pytest.raises(CheckpointError, match="holds a whole module, which says itself how it was trained"):
+    with pytest.raises(CheckpointError, match="holds a whole module, which has its own settings"):
         load_trained(tmp_path / "m.pt", trust="code", given=TrainingSettings(image_mean=(0.5, 0.5, 0.5)))
 
 

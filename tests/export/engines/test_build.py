@@ -107,7 +107,7 @@ def test_an_engine_whose_types_are_not_told_is_kept_with_a_warning(
 
 def test_a_parser_error_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, "10.3.0", Machine(parse_error=("head/TopK", "TopK", "K exceeds 3840")))
-    said = r"10\.3\.0 cannot parse the graph: TopK head/TopK: K exceeds 3840; export it anew with --target tensorrt"
+    said = r"10\.3\.0 cannot parse the graph: TopK head/TopK: K exceeds 3840; export it again with --target"
     with pytest.raises(ExportError, match=said):
         build("fp32")
 

@@ -20,7 +20,7 @@ from edgedet.opening import read_card
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.runtimes.cuda import launcher as launcher_module
 from edgedet.runtimes.cuda.kernels import NmsKernels
-from edgedet.selftest import TINY
+from edgedet.selftest import SELFTEST_GRAPH
 from tests.runtimes.cuda.host_build import HostLauncher, build
 from tests.runtimes.cuda.test_suppression import CELLS, FOREIGN_NAMES, OnGpu, foreign_detector
 from tests.runtimes.threads import in_threads
@@ -71,8 +71,8 @@ def batched(tmp_path: Path, cuda: FakeCuda) -> tuple[Path, Path]:
 @pytest.fixture
 def tiny(tmp_path: Path, cuda: FakeCuda) -> Path:
     facts = {"tensorrt": VERSION, "compute_capability": "8.7", "architecture": platform.machine()}
-    plan = make_plan(sys.modules["tensorrt"], onnx.load(TINY))
-    write_engine(tmp_path / "tiny.trt", replace(read_card(TINY), engine=facts), plan)
+    plan = make_plan(sys.modules["tensorrt"], onnx.load(SELFTEST_GRAPH))
+    write_engine(tmp_path / "tiny.trt", replace(read_card(SELFTEST_GRAPH), engine=facts), plan)
     return tmp_path / "tiny.trt"
 
 
@@ -124,7 +124,7 @@ def test_a_batch_of_frames_on_the_gpu_finds_the_same(batched: tuple[Path, Path],
 @pytest.mark.parametrize("opened", ["by each thread", "beforehand"])
 def test_three_detectors_in_three_threads_find_what_one_does(tiny: Path, cuda: FakeCuda, opened: str) -> None:
     frames = [golden_frame(seed) for seed in range(6)]
-    with Detector(TINY) as reference:
+    with Detector(SELFTEST_GRAPH) as reference:
         expected = [reference.detect(frame) for frame in frames]
     ready = [Detector(tiny) for _ in range(3)] if opened == "beforehand" else []
 

@@ -26,7 +26,7 @@ from edgedet.runtimes.base import TensorSpec
 from edgedet.runtimes.cuda.device import CudaError
 from edgedet.runtimes.cuda.kernels import NmsKernels
 from edgedet.runtimes.cuda.suppression import sources
-from edgedet.selftest import TINY
+from edgedet.selftest import SELFTEST_GRAPH
 from tests.rectangle_detector import ultralytics_metadata
 from tests.runtimes.cuda.dlpack_export import DlpackFrame
 from tests.runtimes.cuda.host_build import HostLauncher, build
@@ -86,13 +86,17 @@ def double(request: Any, monkeypatch: pytest.MonkeyPatch, host: HostLauncher) ->
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, double: FakeCuda) -> Path:
     trt = install(monkeypatch, "10.16.1.11", double)
     facts = {"tensorrt": "10.16.1.11", "compute_capability": "8.7", "architecture": platform.machine()}
-    write_engine(tmp_path / "tiny.trt", replace(read_card(TINY), engine=facts), make_plan(trt, onnx.load(TINY)))
+    write_engine(
+        tmp_path / "tiny.trt",
+        replace(read_card(SELFTEST_GRAPH), engine=facts),
+        make_plan(trt, onnx.load(SELFTEST_GRAPH)),
+    )
     return tmp_path / "tiny.trt"
 
 
 def compare(engine: Path, **thresholds: Any) -> str:
     """Frame by frame equal to the graph in ONNX Runtime; returns what ran the engine."""
-    with Detector(TINY, **thresholds) as reference, Detector(engine, **thresholds) as detector:
+    with Detector(SELFTEST_GRAPH, **thresholds) as reference, Detector(engine, **thresholds) as detector:
         for seed in range(6):
             frame = golden_frame(seed)
             expected, found = reference.detect(frame), detector.detect(frame)
@@ -339,7 +343,7 @@ def test_frames_in_mapped_memory_are_read_where_they_are(engine: Path, double: F
 def test_frames_on_the_gpu_need_an_engine(engine: Path, double: FakeCuda) -> None:
     frame = OnGpu(double, golden_frame(0))
     with (
-        Detector(TINY) as detector,
+        Detector(SELFTEST_GRAPH) as detector,
         pytest.raises(UsageError, match=r"need an engine, and selftest\.onnx runs"),
     ):
         detector.detect(frame)  # type: ignore[arg-type]
@@ -449,7 +453,7 @@ def test_old_array_interfaces_are_waited_for(
 
 def test_dlpack_frames_on_the_gpu_need_an_engine(engine: Path, double: FakeCuda) -> None:
     with (
-        Detector(TINY) as detector,
+        Detector(SELFTEST_GRAPH) as detector,
         pytest.raises(UsageError, match=r"need an engine, and selftest\.onnx runs"),
     ):
         detector.detect(DlpackFrame(double, golden_frame(0)))  # type: ignore[arg-type]
