@@ -146,7 +146,7 @@ class Taps:
         if not self._values:
             return
         size = int(np.prod(shape, dtype=np.int64))
-        # Not to one axis: onnx.shape_inference takes a vector for a shape, and makes a dimension of each of its values.
+        # Not to one axis: onnx.shape_inference takes vectors for shapes, and makes a dimension of each value.
         flat = self._add("Reshape", [tensor, self._constant("taps/flat", np.array([1, -1]))], f"{tensor}/flat")
         if size <= VALUES_PER_FRAME:
             self._add("Identity", [flat], f"{tensor}/values")
