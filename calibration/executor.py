@@ -29,14 +29,26 @@ LARGEST_TENSORS = 4
 """So many of them a graph holds at the same time."""
 
 
-def open_session(model: onnx.ModelProto | bytes, *, fusion: Fusion = "fused", threads: int | None = None):  # type: ignore[no-untyped-def]
+def open_session(  # type: ignore[no-untyped-def]
+    model: onnx.ModelProto | bytes,
+    *,
+    fusion: Fusion = "fused",
+    threads: int | None = None,
+    as_written: bool = False,
+    frugal: bool = False,
+):
     """An ONNX Runtime CPU session of a graph in memory.
 
+    ``as_written``: nodes are run in the order in which they stand, not depth first from the last output.
+    ``frugal``: memory is given back as soon as it is free, in place of being kept for the next run.
     Weights above protobuf's 2 GB limit are refused by protobuf itself.
     """
     from edgedet.onnx_runtime import onnxruntime, session_options
 
     options = session_options(threads or available_cores())
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = not frugal
+    if as_written:
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     if fusion == "separate":
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     data = model if isinstance(model, bytes) else model.SerializeToString()
@@ -50,10 +62,23 @@ class GraphRunner:
     two cores. Graphs whose tensors are large get one lane and all cores, so that memory stays bounded.
     """
 
-    def __init__(self, model: onnx.ModelProto, *, fusion: Fusion = "fused", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        *,
+        fusion: Fusion = "fused",
+        threads: int | None = None,
+        as_written: bool = False,
+    ) -> None:
         cores: int = threads or available_cores()
         self.lanes: int = cores if _bytes_at_once(model) <= LANE_BYTES else 1
-        self._session = open_session(model, fusion=fusion, threads=cores // self.lanes)
+        self._session = open_session(
+            model,
+            fusion=fusion,
+            threads=cores // self.lanes,
+            as_written=as_written,
+            frugal=self.lanes == 1 < cores,
+        )
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
 

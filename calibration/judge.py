@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -68,7 +69,7 @@ class AgreementJudge:
     def __init__(self, card: ModelCard, frames: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:
         self._reader = Reader(card, outputs)
         self._frames = frames
-        self._run = reference
+        self._run = weakref.ref(reference)
         self._reference = list(self._reader(reference, frames))
         self.confident = sum(int((found.scores >= CONFIDENT).sum()) for found in self._reference)
         """How many detections of the float graph there are to find again."""
@@ -80,7 +81,7 @@ class AgreementJudge:
 
     def __call__(self, run: Run) -> float | None:
         """The figure of ``run``, 1 for the reference itself; None where that finds nothing."""
-        found = self._reference if run is self._run else list(self._reader(run, self._frames))
+        found = self._reference if run is self._run() else list(self._reader(run, self._frames))
         return found_again(self._reference, found)
 
 

@@ -114,6 +114,7 @@ def surveys(
             for name, some in look.rows.items():
                 rows[name].append(some)
             progress("ranges", number + 1, len(frames))
+        del taps  # with its copy of the weights, before anything is made of the patches
         rng = np.random.default_rng(seed)
         patches = {}
         for name in list(rows):

@@ -56,11 +56,11 @@ class Quantisation:
         self.dialect = dialect
         self._threads = threads
         self._reader = Reader(card, network.outputs)
-        self._float = GraphRunner(network.model, threads=threads)
+        float_graph = GraphRunner(network.model, threads=threads)
         progress("float accuracy", 0, 0)
         if judge is None:
             judged = [frames[i] for i in spread(len(frames), effort.judged)]
-            judge = AgreementJudge(card, judged, network.outputs, self._float)
+            judge = AgreementJudge(card, judged, network.outputs, float_graph)
         self.judge = judge
         self.frames = [frames[i] for i in spread(len(frames), effort.frames)]
         self.frames_digest = digest_of(*(np.asarray(frame) for frame in frames))
@@ -78,7 +78,10 @@ class Quantisation:
             ),
         )
         self.candidates = list(candidates)
-        self.reference: float | None = self.ledger.figure("reference", lambda: judge(self._float))
+        self.reference: float | None = self.ledger.figure("reference", lambda: judge(float_graph))
+        self._probes = [frames[i] for i in spread(len(frames), effort.probes)]
+        self._expected = list(self._reader(float_graph, self._probes))
+        del float_graph  # with its copy of the weights
         if self.candidates:
             # Before ranges and weights are fitted.
             require_judgement(judge, self.reference, max_drop)
@@ -99,8 +102,6 @@ class Quantisation:
         )
         self.fit = unpack(fitted)
         self._units = {unit.name: unit for unit in self.candidates}
-        self._probes = [frames[i] for i in spread(len(frames), effort.probes)]
-        self._expected = list(self._reader(self._float, self._probes))
 
     def build(self, units: Collection[Unit]) -> onnx.ModelProto:
         """The graph with ``units`` in INT8, as it will be shipped."""

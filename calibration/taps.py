@@ -88,14 +88,15 @@ class Taps:
         wanted = [*self._tensors, *(layer.input for layer in layers)]
         shapes = _complete(network, wanted, frame, threads)
         self._network = network
-        self._nodes: list[NodeProto] = []
+        self._nodes: dict[str, list[NodeProto]] = {}
+        self._source = ""
         self._constants: dict[str, Array] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[str] = []
         for name in self._tensors:
             self._tap_tensor(name, shapes[name])
         self._windows = [self._tap_layer(layer, shapes[layer.input], rows) for layer in layers]
-        self._runner = GraphRunner(self._model(), fusion="separate", threads=threads)
+        self._runner = GraphRunner(self._model(), fusion="separate", threads=threads, as_written=True)
 
     def look(self, frames: Iterable[Array]) -> Iterator[Look]:
         """What every frame leaves, in order."""
@@ -124,7 +125,8 @@ class Taps:
             )
 
     def _add(self, kind: str, inputs: Sequence[str], output: str, **settings: Any) -> str:
-        self._nodes.append(helper.make_node(kind, list(inputs), [output], output, **settings))
+        node = helper.make_node(kind, list(inputs), [output], output, **settings)
+        self._nodes.setdefault(self._source, []).append(node)
         return output
 
     def _constant(self, name: str, value: Array) -> str:
@@ -132,6 +134,7 @@ class Taps:
         return name
 
     def _tap_tensor(self, tensor: str, shape: tuple[int, ...]) -> None:
+        self._source = tensor
         channel = 1 if len(shape) == 4 else len(shape) - 1
         axes = [axis for axis in range(len(shape)) if axis != channel]
         for end, kind in (("low", "ReduceMin"), ("high", "ReduceMax")):
@@ -162,6 +165,7 @@ class Taps:
         self._outputs.append(f"{tensor}/values")
 
     def _tap_layer(self, layer: Layer, shape: tuple[int, ...], rows: int) -> _Windows:
+        self._source = layer.input
         node = self._network.nodes[layer.name]
         name, places = f"{layer.name}/windows", f"{layer.name}/positions"
         if layer.op_type != "Conv":
@@ -190,7 +194,14 @@ class Taps:
         model = onnx.ModelProto()
         model.CopyFrom(self._network.model)
         graph = model.graph
-        graph.node.extend(self._nodes)
+        # Each tap stands where its tensor is made, so that the tensor is dropped before the next one is.
+        placed = [*self._nodes.get(self._input, [])]
+        for node in self._network.graph.node:
+            placed.append(node)
+            for output in node.output:
+                placed.extend(self._nodes.get(output, []))
+        del graph.node[:]
+        graph.node.extend(placed)
         graph.initializer.extend(
             numpy_helper.from_array(np.asarray(v), name) for name, v in self._constants.items()
         )
