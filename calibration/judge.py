@@ -57,7 +57,11 @@ class Reader:
             height, width = tensor.shape[2:4] if self._planar else tensor.shape[1:3]
             canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
             for slot in range(len(tensor)):
-                yield self._post(outputs, canvas, slot)
+                yield self.detections(outputs, canvas, slot)
+
+    def detections(self, outputs: dict[str, Array], canvas: ResizeGeometry, slot: int) -> Detections:
+        """Of one place of the batch."""
+        return self._post(outputs, canvas, slot)
 
 
 class AgreementJudge:
