@@ -26,9 +26,11 @@ from .equalise import equalise
 from .judge import Judge
 from .judgement import absent, doubts
 from .observe import Progress, silent
+from .predictions import prediction_layers
 from .quantisation import Quantisation
-from .reasons import NO_FASTER, no_faster
+from .reasons import NO_FASTER, UNJUDGED, no_faster
 from .regions import feature_layers
+from .sight import Sight, look
 from .tensorrt import TensorRT
 
 
@@ -105,7 +107,17 @@ def quantise(
     started = time.monotonic()
     check_frames(model, frames)
     dialect = Cpu() if options.target == "cpu" else TensorRT(options.layers)
-    task = _Task(dialect, card, frames, judge, options, progress)
+    sight = look(
+        model,
+        card,
+        frames,
+        judge,
+        effort=EFFORTS[options.effort],
+        max_drop=options.max_drop,
+        threads=options.threads,
+        progress=progress,
+    )
+    task = _Task(dialect, frames, sight, options, progress)
     choice = _choose(task, prepare(model))
     evened = _even_out(task, choice)
     work = _fit(task, evened)
@@ -127,12 +139,11 @@ def quantise(
 
 @dataclass(frozen=True)
 class _Task:
-    """What every step may want to know: how INT8 is written, of which detector, on which frames."""
+    """What every step may want to know: how INT8 is written, on which frames, and what is looked at."""
 
     dialect: Dialect
-    card: ModelCard
     frames: Sequence[Array]
-    judge: Judge | None
+    sight: Sight
     options: QuantiseOptions
     progress: Progress
 
@@ -153,7 +164,7 @@ def _choose(task: _Task, network: Network) -> _Choice:
     layers = feature_layers(network)
     if not layers:
         raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
-    units, reasons = task.dialect.units(network, layers)
+    units, reasons = _judged(task, network, *task.dialect.units(network, layers))
     paying = task.dialect.paying(
         network,
         units,
@@ -163,6 +174,18 @@ def _choose(task: _Task, network: Network) -> _Choice:
         progress=task.progress,
     )
     return _Choice(network, layers, paying, reasons | no_faster(units, paying))
+
+
+def _judged(
+    task: _Task, network: Network, units: list[Unit], reasons: dict[str, str]
+) -> tuple[list[Unit], dict[str, str]]:
+    """The units whose INT8 can be judged, and the reasons of the others: blind, predictions are not touched."""
+    if not task.sight.blind:
+        return units, reasons
+    last = {layer.name for layer in prediction_layers(network)}
+    kept = [unit for unit in units if last.isdisjoint(layer.name for layer in unit.layers)]
+    left = {layer.name: UNJUDGED for unit in units if unit not in kept for layer in unit.layers}
+    return kept, reasons | left
 
 
 @dataclass(frozen=True)
@@ -179,13 +202,13 @@ def _even_out(task: _Task, choice: _Choice) -> _Evened:
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
-    frames = [task.frames[i] for i in spread(len(task.frames), EVENED_FRAMES)]
+    frames = [task.sight.frames[i] for i in spread(len(task.sight.frames), EVENED_FRAMES)]
     equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
     balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:
         # Balanced layers read other tensors.
         layers = feature_layers(network)
-        choice = _Choice(network, layers, *task.dialect.units(network, layers))
+        choice = _Choice(network, layers, *_judged(task, network, *task.dialect.units(network, layers)))
     return _Evened(choice, equalised, balanced)
 
 
@@ -195,10 +218,9 @@ def _fit(task: _Task, evened: _Evened) -> Quantisation:
         evened.choice.network,
         evened.choice.layers,
         task.dialect,
-        task.card,
         task.frames,
+        task.sight,
         candidates=evened.choice.units,
-        judge=task.judge,
         effort=EFFORTS[task.options.effort],
         cache=task.options.cache,
         threads=task.options.threads,
@@ -237,6 +259,7 @@ def _try_out(task: _Task, work: Quantisation, found: Found) -> _Shipped:
     warnings = [
         *(task.frames.warnings if isinstance(task.frames, CalibrationFrames) else ()),
         *([found.missed] if found.missed is not None else ()),
+        *([task.sight.warning] if task.sight.warning is not None else ()),
     ]
     if kept.units and not trial.pays:
         reasons = dict.fromkeys((layer.name for layer in work.layers), NO_FASTER)
@@ -263,6 +286,7 @@ def _report(task: _Task, work: Quantisation, evened: _Evened, found: Found, ship
         "target": task.dialect.name,
         "images": len(task.frames),
         "images_digest": work.frames_digest,
+        "made": task.sight.report(),
         "judge": work.judge.name,
         "before": work.reference,
         "after": shipped.figure,

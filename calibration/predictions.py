@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
@@ -19,35 +20,30 @@ from .regions import decoding, feature_layers
 
 STRONGEST = 100
 """Answers read of every frame, before suppression."""
+LOWEST = 1e-3
+"""Score threshold of opened graphs: without any, suppression takes several times as long as the network."""
 SAME_THRESHOLD = 1e-6
 
 
 def opened(model: onnx.ModelProto, threshold: float) -> onnx.ModelProto:
-    """A copy of a graph that suppresses duplicates itself, without the score threshold it was exported with.
+    """A copy of a graph that suppresses duplicates itself, its score threshold lowered to ``LOWEST``.
 
     Graphs that leave that to the host come back as they are; so does the threshold of another tool's graph, which
     cannot be told from other constants.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    lowered: dict[str, str] = {}
+    constants = {constant.name: constant for constant in copy.graph.initializer}
     for node in copy.graph.node:
         if node.op_type == "ThresholdedRelu":
             for attribute in node.attribute:
                 if attribute.name == "alpha" and abs(attribute.f - threshold) < SAME_THRESHOLD:
-                    attribute.f = 0.0
-        elif node.op_type == "NonMaxSuppression" and len(node.input) > 4 and node.input[4]:
-            node.input[4] = lowered.setdefault(node.input[4], f"{node.input[4]}/opened")
-    for name, new in lowered.items():
-        value = next((c for c in copy.graph.initializer if c.name == name), None)
-        if value is not None:
-            lowest = np.zeros_like(onnx.numpy_helper.to_array(value))
-            copy.graph.initializer.append(onnx.numpy_helper.from_array(lowest, new))
-        else:  # computed: left as it is
-            for node in copy.graph.node:
-                for index, used in enumerate(node.input):
-                    if used == new:
-                        node.input[index] = name
+                    attribute.f = min(threshold, LOWEST)
+        elif node.op_type == "NonMaxSuppression" and len(node.input) > 4 and node.input[4] in constants:
+            own = f"{node.name}/opened"
+            value = np.minimum(numpy_helper.to_array(constants[node.input[4]]), np.float32(LOWEST))
+            copy.graph.initializer.append(numpy_helper.from_array(value, own))
+            node.input[4] = own
     return copy
 
 
