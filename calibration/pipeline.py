@@ -26,10 +26,9 @@ from .equalise import equalise
 from .judge import Judge
 from .judgement import absent, doubts
 from .observe import Progress, silent
-from .predictions import prediction_layers
 from .quantisation import Quantisation
 from .reasons import NO_FASTER, UNJUDGED, no_faster
-from .regions import feature_layers
+from .regions import feature_layers, prediction_layers
 from .sight import Sight, look
 from .tensorrt import TensorRT
 

@@ -12,11 +12,10 @@ from onnx import numpy_helper
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.geometry import ResizeGeometry
-from edgedet.onnx_graph.network import Array, Layer, Network
+from edgedet.onnx_graph.network import Array
 from edgedet.postprocess import Postprocessor, Thresholds
 
 from .judge import Reader
-from .regions import decoding, feature_layers
 
 STRONGEST = 100
 """Answers read of every frame, before suppression."""
@@ -76,14 +75,3 @@ class WeakReader(Reader):
         if output.format == "yolo_objectness":
             return np.asarray((values[:, 5:] * values[:, 4:5]).max(axis=1))
         return np.asarray(values[:, 4])
-
-
-def prediction_layers(network: Network) -> list[Layer]:
-    """The last layers: those whose output is decoded into boxes and scores."""
-    last = decoding(network)
-    return [
-        layer
-        for layer in feature_layers(network)
-        if layer.output in network.outputs
-        or any(node.name in last for node in network.consumers.get(layer.output, []))
-    ]

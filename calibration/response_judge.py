@@ -1,4 +1,4 @@
-"""A judge for networks that find nothing on the calibration frames: what becomes of their answers to made pictures."""
+"""A judge for networks that find nothing in the calibration frames: what becomes of answers to made pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .predictions import WeakReader
 OVERLAP = 0.5
 """IoU from which an answer counts as the same."""
 OWN_ERROR = 0.05
-"""IoU that a good detector's boxes lack to labelled ones anyway: small moves beside it cost little, larger ones all.
+"""IoU that a good detector's boxes lack to labelled ones anyway: moves that are small beside it cost little.
 
 With it :func:`cost_of_moved_boxes` follows what eight one-class detectors lose of their mAP.
 """
@@ -45,7 +45,7 @@ class ResponseJudge:
             have to be, too.
     """
 
-    name = "AP50 against the fp32 graph's answers to pictures made for the purpose, less what moved boxes and scores cost"
+    name = "AP50 of the fp32 graph's answers to made pictures, less what moved boxes and scores cost"
 
     def __init__(self, card: ModelCard, pictures: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:
         self._reader = WeakReader(card, outputs)
@@ -75,9 +75,9 @@ class ResponseJudge:
         return float(np.clip(given - cost, 0.0, 1.0))
 
     def moves(self, found: Sequence[Detections]) -> tuple[float, float]:
-        """How far strong answers that are given again lie off on average: IoU lost, and scores, up or down together.
+        """How far strong answers that are given again lie off on average: IoU lost, and scores.
 
-        Scores as a share of the highest, since their spread is what ranks them.
+        Scores up or down together, as a share of the highest: their spread is what ranks them.
         """
         lost: list[float] = []
         moved: list[float] = []

@@ -1,10 +1,10 @@
 """Whether calibration frames show a network anything, and what is calibrated and judged on where they do not.
 
-On frames of an empty room a detector's tensors lie elsewhere than before an object, and a graph that no longer finds
-anything agrees with the float one. Blind, that is: where fewer than ``FEW_CONFIDENT`` confident detections are there
-to be found again, pictures are made on which the network does respond. Half of them set ranges, together with the
-frames; what INT8 makes of its answers to the other half is judged. Nobody knows how far the pictures reach, so ranges
-are only ever widened, and the layers that predict boxes and scores stay in float.
+On frames of an empty room a detector's tensors lie elsewhere than before an object, and a graph that no longer
+finds anything agrees with the float one. Where fewer than ``FEW_CONFIDENT`` confident detections are there to be
+found again, which is called blind here, pictures are made on which the network does respond. Half of them set ranges,
+together with the frames; what INT8 makes of its answers to the other half is judged. Nobody knows how far objects
+reach beyond the pictures, so ranges are only ever widened, and the layers that predict boxes and scores stay in float.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ class Sight:
             return None
         return (
             f"the fp32 graph finds fewer than {FEW_CONFIDENT} objects in the calibration images, so INT8 was "
-            f"calibrated and judged on {self.made} pictures made for the purpose, ranges were widened and the layers "
-            "that predict boxes and scores left in float; images with objects in them (--calib) make tighter ranges "
-            "and INT8 throughout, labelled ones (--eval) show what it costs"
+            f"calibrated and judged on {self.made} pictures made for the purpose, ranges were widened and the "
+            "layers that predict boxes and scores left in float; images with objects in them (--calib) make tighter "
+            "ranges and INT8 throughout, labelled ones (--eval) show what it costs"
         )
 
 

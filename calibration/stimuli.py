@@ -29,6 +29,8 @@ THINGS = 6
 """In one picture, at most."""
 BEST, BEST_OF_CLASS = 32, 4
 """Parents: of all things, and of those that one class was answered to."""
+OVER, ANSWERS_COUNTED = 2, 3
+"""So many times the wanted pictures are made, and those kept whose strongest answers are strongest together."""
 MOVED_SIZE = 0.06
 """How much a thing's size (a gene) differs from one finished picture to another."""
 
@@ -90,12 +92,19 @@ def stimuli(
                 if best is not None:
                     archive.add(*best, thing.genes)
         progress("stimuli", round_ + 1, ROUNDS)
-    finished = [
-        _scene(rng, lambda: _resized(rng, archive.parent(rng) if archive.best else random_things(rng, 1)[0]),
-               card.input.batch)
-        for _ in range(count)
-    ]  # fmt: skip
-    return [_painted(canvas, frames[rng.integers(len(frames))], scene, rng) for scene in finished]
+    finished = []
+    for _ in range(OVER * count):
+        scene = _scene(
+            rng,
+            lambda: _resized(rng, archive.parent(rng) if archive.best else random_things(rng, 1)[0]),
+            card.input.batch,
+        )
+        finished.append(_painted(canvas, frames[rng.integers(len(frames))], scene, rng))
+    # Those answered most strongly; in the order of drawing, so that any part of them is a fair sample.
+    strength = np.zeros(len(finished))
+    for number, found in enumerate(answers(finished)):
+        strength[number // card.input.batch] += float(np.sort(found.scores)[-ANSWERS_COUNTED:].sum())
+    return [finished[number] for number in sorted(np.argsort(-strength, kind="stable")[:count])]
 
 
 def _candidate(rng: np.random.Generator, archive: _Archive) -> Array:
