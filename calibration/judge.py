@@ -28,6 +28,10 @@ Run = Callable[[Array], dict[str, Array]]
 """A graph: prepared input tensor to outputs by name."""
 
 
+SURE = 0.5
+"""Score that most of what a detector is confident of has where it sees objects; on noise few things score it."""
+
+
 class Judge(Protocol):
     """Measures how good a graph is; larger is better, in [0, 1]."""
 
@@ -76,6 +80,8 @@ class AgreementJudge:
         self._reference = list(self._reader(reference, frames))
         self.confident = sum(int((found.scores >= CONFIDENT).sum()) for found in self._reference)
         """How many detections of the float graph there are to find again."""
+        self.sure = sum(int((found.scores >= SURE).sum()) for found in self._reference)
+        """How many of them score ``SURE``."""
         self.nothing = (
             f"the fp32 graph finds nothing that scores {CONFIDENT:g} or more in {len(self._reference)} calibration "
             "images"

@@ -52,15 +52,15 @@ class ResponseJudge:
         self._pictures = pictures
         self._run = reference
         self._reference = list(self._reader(reference, pictures))
-        scores = np.concatenate([found.scores for found in self._reference] or [np.zeros(0)])
+        scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in self._reference)])
         # Half as strong as the strong ones, or what counts as confident everywhere.
         strong = np.sort(scores)[::-1][: 2 * FEWEST]
         self.least = float(np.clip(strong.mean() / 2 if len(strong) else 0.0, WEAKEST, CONFIDENT))
         self.answers = int((scores >= self.least).sum())
         """How many answers there are to give again."""
         self.nothing = (
-            f"the fp32 graph finds nothing in the calibration images, and of {len(pictures)} pictures made to "
-            f"provoke it only {self.answers} things were answered with a score of {self.least:g} or more"
+            f"the fp32 graph finds next to nothing in the calibration images, and in {len(pictures)} pictures made "
+            f"to provoke it only {self.answers} things that score {self.least:.2g} or more"
         )
         self.digest = digest_of("responses", len(pictures), *(np.asarray(picture) for picture in pictures))
 

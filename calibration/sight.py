@@ -1,10 +1,11 @@
 """Whether calibration frames show a network anything, and what is calibrated and judged on where they do not.
 
 On frames of an empty room a detector's tensors lie elsewhere than before an object, and a graph that no longer
-finds anything agrees with the float one. Where fewer than ``FEW_CONFIDENT`` confident detections are there to be
-found again, which is called blind here, pictures are made on which the network does respond. Half of them set ranges,
-together with the frames; what INT8 makes of its answers to the other half is judged. Nobody knows how far objects
-reach beyond the pictures, so ranges are only ever widened, and the layers that predict boxes and scores stay in float.
+finds anything agrees with the float one; what it finds in noise by mistake is no object either. Where the frames
+show nothing, which is called blind here, pictures are made on which the network does respond. Half of them set
+ranges, together with the frames; what INT8 makes of its answers to the other half is judged. Nobody knows how far
+objects reach beyond the pictures, so ranges are only ever widened, and the layers that predict boxes and scores
+stay in float.
 """
 
 from __future__ import annotations
@@ -78,11 +79,19 @@ class Sight:
         if not self.blind:
             return None
         return (
-            f"the fp32 graph finds fewer than {FEW_CONFIDENT} objects in the calibration images, so INT8 was "
-            f"calibrated and judged on {self.made} pictures made for the purpose, ranges were widened and the "
-            "layers that predict boxes and scores left in float; images with objects in them (--calib) make tighter "
-            "ranges and INT8 throughout, labelled ones (--eval) show what it costs"
+            "the fp32 graph finds next to nothing in the calibration images, so INT8 was calibrated and judged on "
+            f"{self.made} pictures made for the purpose, ranges were widened and the layers that predict boxes and "
+            "scores left in float; images with objects in them (--calib) make tighter ranges and INT8 throughout, "
+            "labelled ones (--eval) show what it costs"
         )
+
+
+def shows_objects(judge: AgreementJudge) -> bool:
+    """Whether the frames hold what the network was made for, as far as it can tell.
+
+    Networks take noise and walls for objects now and then, without being sure of it.
+    """
+    return judge.sure >= FEW_CONFIDENT and 2 * judge.sure >= judge.confident
 
 
 def look(
@@ -115,7 +124,7 @@ def look(
         return Sight(frames, judge, probes, reader)
     judged = [frames[i] for i in spread(len(frames), effort.judged)]
     agreement = AgreementJudge(card, judged, outputs, GraphRunner(model, threads=threads))
-    if agreement.confident >= FEW_CONFIDENT or max_drop >= 1:
+    if max_drop >= 1 or shows_objects(agreement):
         return Sight(frames, agreement, probes, reader)
     threshold = card.output.score_threshold
 

@@ -84,7 +84,7 @@ def stimuli(
     archive = _Archive()
     for round_ in range(ROUNDS):
         scenes = [_scene(rng, lambda: _candidate(rng, archive), card.input.batch) for _ in range(PER_ROUND)]
-        tensors = [_painted(canvas, frames[rng.integers(len(frames))], scene, rng) for scene in scenes]
+        tensors = [_painted(canvas, frames[int(rng.integers(len(frames)))], scene, rng) for scene in scenes]
         places = [place for scene in scenes for place in scene]
         for things, found in zip(places, answers(tensors), strict=True):
             for thing in things:
@@ -99,7 +99,7 @@ def stimuli(
             lambda: _resized(rng, archive.parent(rng) if archive.best else random_things(rng, 1)[0]),
             card.input.batch,
         )
-        finished.append(_painted(canvas, frames[rng.integers(len(frames))], scene, rng))
+        finished.append(_painted(canvas, frames[int(rng.integers(len(frames)))], scene, rng))
     # Those answered most strongly; in the order of drawing, so that any part of them is a fair sample.
     strength = np.zeros(len(finished))
     for number, found in enumerate(answers(finished)):
