@@ -97,4 +97,5 @@ def average_precision(
     correct = np.cumsum(np.array(hits)[order]) if hits else np.zeros(0)
     precision = correct / np.arange(1, len(correct) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((np.diff(correct / wanted, prepend=0.0) * envelope).sum())
+    # Recall rises at every hit.
+    return float(envelope[np.array(hits, bool)[order]].sum() / wanted)

@@ -79,10 +79,10 @@ class Sight:
         if not self.blind:
             return None
         return (
-            "the fp32 graph finds next to nothing in the calibration images, so INT8 was calibrated and judged on "
-            f"{self.made} pictures made for the purpose, ranges were widened and the layers that predict boxes and "
-            "scores left in float; images with objects in them (--calib) make tighter ranges and INT8 throughout, "
-            "labelled ones (--eval) show what it costs"
+            "the fp32 graph is sure of next to nothing in the calibration images, so INT8 was calibrated and "
+            f"judged on {self.made} pictures made for the purpose, ranges were widened and the layers that predict "
+            "boxes and scores left in float; images with objects in them (--calib) make tighter ranges and INT8 "
+            "throughout, labelled ones (--eval) show what it costs"
         )
 
 
@@ -135,7 +135,8 @@ def look(
     run = GraphRunner(opening(model), threads=threads)
     made = stimuli(card, judged, lambda tensors: weak(run, tensors), count=MADE, progress=progress)
     shown = [frames[i] for i in spread(len(frames), EMPTY)]
-    response = ResponseJudge(card, made[1::2], outputs, run)
+    blindness = {} if agreement.confident else {"blindness": agreement.nothing}
+    response = ResponseJudge(card, made[1::2], outputs, run, **blindness)
     return Sight(
         [*shown, *made[::2]],
         response,
