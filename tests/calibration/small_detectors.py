@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -79,6 +80,19 @@ def card() -> ModelCard:
 def trained(activation: str, *, seed: int = 0) -> onnx.ModelProto:
     """A detector with ``activation`` (of ACTIVATIONS), trained on :func:`scenes`."""
     import torch
+
+    threads = torch.get_num_threads()
+    # So small that a second thread is only waited for.
+    torch.set_num_threads(1)
+    try:
+        return _graph(_learned(activation, seed), activation)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _learned(activation: str, seed: int):  # type: ignore[no-untyped-def]
+    """The trained network, a torch Sequential."""
+    import torch
     from torch import nn
 
     torch.manual_seed(seed)
@@ -87,6 +101,7 @@ def trained(activation: str, *, seed: int = 0) -> onnx.ModelProto:
         blocks += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)]
         blocks.append(nn.Hardswish() if activation == "HardSwish" else getattr(nn, activation)())
     head = nn.Conv2d(LAYERS[-1][1], 5, 1)
+    assert head.bias is not None
     nn.init.constant_(head.bias[4:], -3.0)
     network = nn.Sequential(*blocks, head)
     known = scenes(800, seed=seed + 1000)
@@ -104,8 +119,7 @@ def trained(activation: str, *, seed: int = 0) -> onnx.ModelProto:
         ((score + box) / BATCH).backward()
         optimiser.step()
         schedule.step()
-    network.eval()
-    return _graph(network, activation)
+    return network.eval()
 
 
 def _targets(known: Scenes):  # type: ignore[no-untyped-def]
@@ -132,7 +146,7 @@ def _graph(network, activation: str) -> onnx.ModelProto:  # type: ignore[no-unty
         constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def op(kind: str, *inputs: str, name: str, **settings: object) -> str:
+    def op(kind: str, *inputs: str, name: str, **settings: Any) -> str:
         nodes.append(helper.make_node(kind, list(inputs), [f"{name}_out"], name, **settings))
         return f"{name}_out"
 
