@@ -238,6 +238,17 @@ def choose_grid(
     return best[1], best[2]
 
 
+def _shift(error: Array, patches: Patches) -> Array:
+    """Mean error of every output [groups, channels], in which positions count by the power of their inputs.
+
+    Most positions are background, whose inputs are weak. The plain mean makes up for what rounding does there, and
+    moves everything that is found elsewhere: boxes of a network of LeakyReLUs by 2 % of IoU.
+    """
+    power = np.square(patches.rows).sum(axis=2, dtype=np.float64) + 1e-20
+    mean: Array = np.einsum("gn,gnc->gc", power / power.sum(axis=1, keepdims=True), error)
+    return mean
+
+
 def _power(values: Array) -> float:
     """Variance about each channel's mean (bias correction takes the mean away), summed over channels."""
     return float(values.var(axis=1, dtype=np.float64).sum()) + 1e-20
@@ -267,7 +278,7 @@ def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits
         half = error.shape[1] // 2
         loss = _power(error[:, half:])
         if best is None or loss < best[0]:
-            best = (loss, name, integers, error.mean(axis=1).reshape(-1).astype(np.float32))
+            best = (loss, name, integers, _shift(error, patches).reshape(-1).astype(np.float32))
     assert best is not None
     loss, name, integers, shift = best
     return FittedLayer(

@@ -48,8 +48,9 @@ def test_half_of_the_answers_are_half_of_the_figure(tiny: ModuleType) -> None:
 
 def test_moved_boxes_cost_what_they_lack_of_overlap(tiny: ModuleType) -> None:
     figure = judge(tiny, lambda frame: answers())(lambda frame: answers(wider=1.0))
-    assert figure == pytest.approx(1 - cost_of_moved_boxes(1 - 8 / 9), abs=1e-5)
-    assert figure < 0.9
+    # Those in the last column are clipped at the picture's edge.
+    assert figure == pytest.approx(1 - cost_of_moved_boxes(0.75 * (1 - 8 / 9)), abs=1e-5)
+    assert figure < 0.93
 
 
 def test_scores_that_move_together_cost_what_is_beyond_rounding(tiny: ModuleType) -> None:

@@ -1,4 +1,4 @@
-"""Frames without an object: eight networks of eight activations keep their accuracy, or are refused with the reason."""
+"""Frames without an object: networks of eight activations keep their accuracy, or are refused with the reason."""
 
 from __future__ import annotations
 
