@@ -50,7 +50,7 @@ def scenes(count: int, *, seed: int, objects: int = 2) -> Scenes:
         slope = rng.uniform(-0.4, 0.4, 2)
         light = rng.uniform(50, 110) + slope[0] * (x - SIDE / 2) + slope[1] * (y - SIDE / 2)
         picture = light[..., None] * rng.uniform(0.9, 1.1, 3) + rng.normal(0, 6, (SIDE, SIDE, 3))
-        found = []
+        found: list[list[float]] = []
         for _ in range(rng.integers(1, objects + 1) if objects else 0):
             size = rng.uniform(9, 24)
             cx, cy = rng.uniform(size / 2, SIDE - size / 2, 2)
