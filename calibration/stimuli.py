@@ -92,19 +92,25 @@ def stimuli(
                 if best is not None:
                     archive.add(*best, thing.genes)
         progress("stimuli", round_ + 1, ROUNDS)
-    finished = []
-    for _ in range(OVER * count):
-        scene = _scene(
-            rng,
-            lambda: _resized(rng, archive.parent(rng) if archive.best else random_things(rng, 1)[0]),
-            card.input.batch,
-        )
-        finished.append(_painted(canvas, frames[int(rng.integers(len(frames)))], scene, rng))
-    # Those answered most strongly; in the order of drawing, so that any part of them is a fair sample.
-    strength = np.zeros(len(finished))
-    for number, found in enumerate(answers(finished)):
-        strength[number // card.input.batch] += float(np.sort(found.scores)[-ANSWERS_COUNTED:].sum())
-    return [finished[number] for number in sorted(np.argsort(-strength, kind="stable")[:count])]
+    kept: list[tuple[float, int, Array]] = []
+    for first in range(0, OVER * count, PER_ROUND):
+        numbers = range(first, min(first + PER_ROUND, OVER * count))
+        tensors = []
+        for _ in numbers:
+            scene = _scene(
+                rng,
+                lambda: _resized(rng, archive.parent(rng) if archive.best else random_things(rng, 1)[0]),
+                card.input.batch,
+            )
+            tensors.append(_painted(canvas, frames[int(rng.integers(len(frames)))], scene, rng))
+        strength = np.zeros(len(tensors))
+        for place, found in enumerate(answers(tensors)):
+            strength[place // card.input.batch] += float(np.sort(found.scores)[-ANSWERS_COUNTED:].sum())
+        kept += zip(strength.tolist(), numbers, tensors, strict=True)
+        # Dropped as soon as enough are better: inputs may be large.
+        kept = sorted(kept, key=lambda one: (-one[0], one[1]))[:count]
+    # In the order of drawing, so that any part of them is a fair sample.
+    return [tensor for _, _, tensor in sorted(kept, key=lambda one: one[1])]
 
 
 def _candidate(rng: np.random.Generator, archive: _Archive) -> Array:
