@@ -130,7 +130,9 @@ def quantise(
     )
     shipped = _try_out(task, work, found)
     report = _report(task, work, evened, found, shipped)
-    warnings = [*shipped.warnings, *(doubts(work.judge, work.reference) if shipped.units else ())]
+    warnings = [*shipped.warnings]
+    if shipped.units:
+        warnings += [*([sight.warning] if sight.warning is not None else ()), *doubts(work.judge, work.reference)]
     return QuantisedGraph(
         shipped.model, report | {"seconds": round(time.monotonic() - started, 1)}, tuple(warnings)
     )
@@ -258,7 +260,6 @@ def _try_out(task: _Task, work: Quantisation, found: Found) -> _Shipped:
     warnings = [
         *(task.frames.warnings if isinstance(task.frames, CalibrationFrames) else ()),
         *([found.missed] if found.missed is not None else ()),
-        *([task.sight.warning] if task.sight.warning is not None else ()),
     ]
     if kept.units and not trial.pays:
         reasons = dict.fromkeys((layer.name for layer in work.layers), NO_FASTER)
