@@ -73,8 +73,8 @@ def test_frames_with_objects_make_no_pictures_and_cost_little(
     detector = known(activation)
     done = quantise(detector[0], small.card(), small.scenes(FRAMES, seed=77).frames)
     assert done.report["made"] is None
-    # 0.01 is the aim; LeakyReLU's third convolution moves boxes by 2 % of IoU, which AP50 does not see.
-    assert drop(detector, done) <= (0.025 if activation == "LeakyReLU" else 0.01)
+    # 0.01 is the aim. Of two LeakyReLU networks one loses 0.011: AP50, which judges, does not see small moves.
+    assert drop(detector, done) <= (0.02 if activation == "LeakyReLU" else 0.01)
 
 
 def test_the_same_frames_ruin_a_network_that_is_not_judged(known: Callable[[str], Known]) -> None:
