@@ -3,7 +3,7 @@
 Calibration frames of an empty room say where a network's tensors lie while it sees nothing, which is not what it is
 for. Random things are drawn on the frames; those that the float network answers most strongly, of every class it
 answers with, are changed a little, crossed, and drawn again elsewhere. That is hill climbing on the picture with
-scores as height, as Bendale and others do to fool networks (Nguyen et al., arXiv:1412.1897); whether a person would
+scores as height, as Nguyen et al. fool networks with bred pictures (arXiv:1412.1897); whether a person would
 see an object there does not matter for the range of a tensor.
 """
 
