@@ -79,7 +79,7 @@ def test_frames_with_objects_make_no_pictures_and_cost_little(
 
 def test_the_same_frames_ruin_a_network_that_is_not_judged(known: Callable[[str], Known]) -> None:
     """So the tests above test something."""
-    detector = known("ReLU")
+    detector = known("SiLU")
     frames = small.scenes(FRAMES, seed=77, objects=0).frames
     done = quantise(detector[0], small.card(), frames, options=QuantiseOptions(max_drop=1.0))
     assert drop(detector, done) > 0.2 and done.report["before"] is None
