@@ -25,7 +25,7 @@ def pack(fit: Fit) -> dict[str, Array]:
         "grids": {name: asdict(grid) for name, grid in fit.grids.items()},
         "methods": fit.methods,
         "layers": {name: {"error": one.error, "rounding": one.rounding} for name, one in fit.layers.items()},
-        "seen": {name: {"low": one.low, "high": one.high} for name, one in fit.seen.items()},
+        "seen": {name: {"low": one.low, "high": one.high, "margin": one.margin} for name, one in fit.seen.items()},
     }
     arrays = {"plain": np.frombuffer(json.dumps(plain).encode(), np.uint8)}
     # By number: names of tensors need not be names of files.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +16,7 @@ from .dialect import Dialect
 from .effort import EVENED_FRAMES, Effort
 from .executor import GraphRunner
 from .fitting import SEARCH_CHANNELS, SEARCH_ROWS
+from .judge import Judge
 from .observe import Progress
 from .patches import ROWS
 from .rounding import LARGEST_HESSIAN
@@ -125,7 +126,7 @@ def forecast(
     layers: Sequence[Layer],
     frames: Sequence[Array],
     *,
-    judged: int,
+    judge: Judge | None,
     effort: Effort,
     dialect: Dialect,
     threads: int | None,
@@ -138,7 +139,7 @@ def forecast(
         network: the float graph.
         layers: that may become INT8.
         frames: calibration frames.
-        judged: frames or images of one full evaluation.
+        judge: the caller's; None for agreement with the float graph.
         effort: of the quantisation.
         dialect: in which INT8 is written.
         threads: of a run; None takes every core.
@@ -151,14 +152,17 @@ def forecast(
     opening = time.monotonic() - begun
     run = min(_seconds(runner, frames[0]) for _ in range(WARM_RUNS)) / runner.lanes
     cores = threads or available_cores()
+    judged = len(judge) if isinstance(judge, Sized) else min(len(frames), effort.judged)
     simulated = SIMULATED if dialect.fusion == "separate" else 1.0
     evaluation = opening + judged * run * simulated
     some = min(len(frames), effort.frames)
     race = min(ENOUGH_SECONDS, RACED_AT_FIRST * run) + SEGMENTS * min(ENOUGH_SECONDS, RACED_LATER * run)
+    float_accuracy = Step("float accuracy", opening + judged * run)
     steps = [
+        *([float_accuracy] if judge is None else []),
         *([Step("speed", race)] if dialect.fusion == "fused" else []),
         Step("equalisation", opening + min(len(frames), EVENED_FRAMES) * run * TAPPED),
-        Step("float accuracy", opening + judged * run),
+        *([float_accuracy] if judge is not None else []),
         Step("ranges", opening + some * run * TAPPED),
         Step("weights", sum(_fitting(network, layer) for layer in layers) / cores),
         Step("accuracy", evaluation, SEARCH_EVALUATIONS),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +28,10 @@ Run = Callable[[Array], dict[str, Array]]
 """A graph: prepared input tensor to outputs by name."""
 
 
+SURE = 0.5
+"""Score that most of what a detector is confident of has where it sees objects; on noise few things score it."""
+
+
 class Judge(Protocol):
     """Measures how good a graph is; larger is better, in [0, 1]."""
 
@@ -41,6 +44,14 @@ class Judge(Protocol):
 
     def __call__(self, run: Run) -> float | None:
         """The figure of one graph; None where its images have nothing in them to judge by."""
+
+
+@runtime_checkable
+class ComparingJudge(Judge, Protocol):
+    """A judge that compares with the float graph, which it has run already."""
+
+    unchanged: float | None
+    """The float graph's own figure; None where there is nothing to judge by."""
 
 
 class Reader:
@@ -58,7 +69,11 @@ class Reader:
             height, width = tensor.shape[2:4] if self._planar else tensor.shape[1:3]
             canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
             for slot in range(len(tensor)):
-                yield self._post(outputs, canvas, slot)
+                yield self.detections(outputs, canvas, slot)
+
+    def detections(self, outputs: dict[str, Array], canvas: ResizeGeometry, slot: int) -> Detections:
+        """Of one place of the batch."""
+        return self._post(outputs, canvas, slot)
 
 
 class AgreementJudge:
@@ -69,20 +84,21 @@ class AgreementJudge:
     def __init__(self, card: ModelCard, frames: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:
         self._reader = Reader(card, outputs)
         self._frames = frames
-        self._run = weakref.ref(reference)
         self._reference = list(self._reader(reference, frames))
         self.confident = sum(int((found.scores >= CONFIDENT).sum()) for found in self._reference)
         """How many detections of the float graph there are to find again."""
+        self.sure = sum(int((found.scores >= SURE).sum()) for found in self._reference)
+        """How many of them score ``SURE``."""
         self.nothing = (
             f"the fp32 graph finds nothing that scores {CONFIDENT:g} or more in {len(self._reference)} calibration "
             "images"
         )
+        self.unchanged = found_again(self._reference, self._reference)
         self.digest = digest_of("agreement", len(frames), *(np.asarray(frame) for frame in frames))
 
     def __call__(self, run: Run) -> float | None:
-        """The figure of ``run``, 1 for the reference itself; None where that finds nothing."""
-        found = self._reference if run is self._run() else list(self._reader(run, self._frames))
-        return found_again(self._reference, found)
+        """The figure of ``run``; None where the float graph finds nothing."""
+        return found_again(self._reference, list(self._reader(run, self._frames)))
 
 
 class MapJudge:

@@ -29,12 +29,14 @@ class Observation:
 
     ``counts`` [BINS] is a histogram between ``low`` and ``high``; ``channel_high`` [C] the largest magnitude per
     channel (axis 1 of 4-D tensors, the last axis else), which shows a channel that spoils the scale for the rest.
+    ``margin``: how far beyond them it is expected to reach on other frames; above 1, nothing may be clipped.
     """
 
     low: float
     high: float
     counts: Array
     channel_high: Array
+    margin: float = 1.0
 
     @property
     def magnitude(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,8 +28,9 @@ from .judge import Judge
 from .judgement import absent, doubts
 from .observe import Progress, silent
 from .quantisation import Quantisation
-from .reasons import NO_FASTER, no_faster
-from .regions import feature_layers
+from .reasons import NO_FASTER, UNJUDGED, no_faster
+from .regions import feature_layers, prediction_layers
+from .sight import Sight, look
 from .tensorrt import TensorRT
 
 
@@ -116,13 +117,23 @@ def quantise(
         network,
         network.layers(),
         frames,
-        judged=len(judge) if isinstance(judge, Sized) else min(len(frames), effort.judged),
+        judge=judge,
         effort=effort,
         dialect=dialect,
         threads=options.threads,
         runs_after=runs_after,
     )
-    task = _Task(dialect, card, frames, judge, options, progress)
+    sight = look(
+        model,
+        card,
+        frames,
+        judge,
+        effort=effort,
+        max_drop=options.max_drop,
+        threads=options.threads,
+        progress=progress,
+    )
+    task = _Task(dialect, frames, sight, options, progress)
     choice = _choose(task, network)
     evened = _even_out(task, choice)
     work = _fit(task, evened)
@@ -137,7 +148,9 @@ def quantise(
     progress("finishing", 0, 0)
     shipped = _try_out(task, work, found)
     report = _report(task, work, evened, found, shipped)
-    warnings = [*shipped.warnings, *(doubts(work.judge, work.reference) if shipped.units else ())]
+    warnings = [*shipped.warnings]
+    if shipped.units:
+        warnings += [*([sight.warning] if sight.warning is not None else ()), *doubts(work.judge, work.reference)]
     return QuantisedGraph(
         shipped.model, report | {"seconds": round(time.monotonic() - started, 1)}, tuple(warnings)
     )
@@ -145,12 +158,11 @@ def quantise(
 
 @dataclass(frozen=True)
 class _Task:
-    """What every step may want to know: how INT8 is written, of which detector, on which frames."""
+    """What every step may want to know: how INT8 is written, on which frames, and what is looked at."""
 
     dialect: Dialect
-    card: ModelCard
     frames: Sequence[Array]
-    judge: Judge | None
+    sight: Sight
     options: QuantiseOptions
     progress: Progress
 
@@ -171,7 +183,7 @@ def _choose(task: _Task, network: Network) -> _Choice:
     layers = feature_layers(network)
     if not layers:
         raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
-    units, reasons = task.dialect.units(network, layers)
+    units, reasons = _judged(task, network, *task.dialect.units(network, layers))
     paying = task.dialect.paying(
         network,
         units,
@@ -181,6 +193,18 @@ def _choose(task: _Task, network: Network) -> _Choice:
         progress=task.progress,
     )
     return _Choice(network, layers, paying, reasons | no_faster(units, paying))
+
+
+def _judged(
+    task: _Task, network: Network, units: list[Unit], reasons: dict[str, str]
+) -> tuple[list[Unit], dict[str, str]]:
+    """The units whose INT8 can be judged, and the reasons of the others: blind, predictions are not touched."""
+    if not task.sight.blind:
+        return units, reasons
+    last = {layer.name for layer in prediction_layers(network)}
+    kept = [unit for unit in units if last.isdisjoint(layer.name for layer in unit.layers)]
+    left = {layer.name: UNJUDGED for unit in units if unit not in kept for layer in unit.layers}
+    return kept, reasons | left
 
 
 @dataclass(frozen=True)
@@ -197,13 +221,13 @@ def _even_out(task: _Task, choice: _Choice) -> _Evened:
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
-    frames = [task.frames[i] for i in spread(len(task.frames), EVENED_FRAMES)]
+    frames = [task.sight.frames[i] for i in spread(len(task.sight.frames), EVENED_FRAMES)]
     equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
     balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:
         # Balanced layers read other tensors.
         layers = feature_layers(network)
-        choice = _Choice(network, layers, *task.dialect.units(network, layers))
+        choice = _Choice(network, layers, *_judged(task, network, *task.dialect.units(network, layers)))
     return _Evened(choice, equalised, balanced)
 
 
@@ -213,10 +237,9 @@ def _fit(task: _Task, evened: _Evened) -> Quantisation:
         evened.choice.network,
         evened.choice.layers,
         task.dialect,
-        task.card,
         task.frames,
+        task.sight,
         candidates=evened.choice.units,
-        judge=task.judge,
         effort=EFFORTS[task.options.effort],
         cache=task.options.cache,
         threads=task.options.threads,
@@ -281,6 +304,7 @@ def _report(task: _Task, work: Quantisation, evened: _Evened, found: Found, ship
         "target": task.dialect.name,
         "images": len(task.frames),
         "images_digest": work.frames_digest,
+        "made": task.sight.report(),
         "judge": work.judge.name,
         "before": work.reference,
         "after": shipped.figure,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from edgedet.artifacts.card import ModelCard
+from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .agreement import agreement
@@ -17,17 +18,18 @@ from .effort import Effort, spread
 from .executor import GraphRunner
 from .fit_arrays import pack, unpack
 from .fitting import fit
-from .judge import AgreementJudge, Judge, Reader
+from .judge import ComparingJudge
 from .judgement import require_judgement
 from .ledger import Ledger, digest_of
 from .observe import Progress
 from .qdq import Writer
+from .sight import Sight
 
 
 class Quantisation:
     """A network fitted to calibration frames in one dialect.
 
-    ``candidates``: units that can be INT8.
+    ``sight``: what it is fitted to and judged on. ``candidates``: units that can be INT8.
     ``reference``: the judge's figure of the float graph, None where it has nothing to judge by.
     ``ledger``: what was measured for exactly this graph, these frames, this judge and this dialect.
 
@@ -40,11 +42,10 @@ class Quantisation:
         network: Network,
         layers: Sequence[Layer],
         dialect: Dialect,
-        card: ModelCard,
         frames: Sequence[Array],
+        sight: Sight,
         *,
         candidates: Sequence[Unit],
-        judge: Judge | None,
         effort: Effort,
         cache: Path | None,
         threads: int | None,
@@ -55,14 +56,9 @@ class Quantisation:
         self.layers = layers
         self.dialect = dialect
         self._threads = threads
-        self._reader = Reader(card, network.outputs)
-        float_graph = GraphRunner(network.model, threads=threads)
-        progress("float accuracy", 0, 0)
-        if judge is None:
-            judged = [frames[i] for i in spread(len(frames), effort.judged)]
-            judge = AgreementJudge(card, judged, network.outputs, float_graph)
-        self.judge = judge
-        self.frames = [frames[i] for i in spread(len(frames), effort.frames)]
+        self._sight = sight
+        self.judge = judge = sight.judge
+        self.frames = [sight.frames[i] for i in spread(len(sight.frames), effort.frames)]
         self.frames_digest = digest_of(*(np.asarray(frame) for frame in frames))
         graph = network.graph.SerializeToString(deterministic=True)
         self.ledger = Ledger(
@@ -71,6 +67,7 @@ class Quantisation:
                 graph,
                 self.frames_digest,
                 judge.digest,
+                sight.margin,
                 dialect.name,
                 dialect.weight_bits,
                 [unit.name for unit in candidates],
@@ -78,10 +75,7 @@ class Quantisation:
             ),
         )
         self.candidates = list(candidates)
-        self.reference: float | None = self.ledger.figure("reference", lambda: judge(float_graph))
-        self._probes = [frames[i] for i in spread(len(frames), effort.probes)]
-        self._expected = list(self._reader(float_graph, self._probes))
-        del float_graph  # with its copy of the weights
+        self.reference: float | None = self.ledger.figure("reference", partial(self._float_figure, progress))
         if self.candidates:
             # Before ranges and weights are fitted.
             require_judgement(judge, self.reference, max_drop)
@@ -95,6 +89,7 @@ class Quantisation:
                     tensors=dialect.tensors(network, self.candidates),
                     kind=dialect.kind,
                     weight_bits=dialect.weight_bits,
+                    margin=sight.margin,
                     threads=threads,
                     progress=progress,
                 )
@@ -103,6 +98,20 @@ class Quantisation:
         self.fit = unpack(fitted)
         self._units = {unit.name: unit for unit in self.candidates}
 
+    def _float_figure(self, progress: Progress) -> float | None:
+        if isinstance(self.judge, ComparingJudge):
+            return self.judge.unchanged
+        progress("float accuracy", 0, 0)
+        return self.judge(self._float_graph())
+
+    def _float_graph(self) -> GraphRunner:
+        return GraphRunner(self._sight.opening(self.network.model), threads=self._threads)
+
+    @cached_property
+    def _expected(self) -> list[Detections]:
+        """What the float graph finds on the probe frames."""
+        return list(self._sight.reader(self._float_graph(), self._sight.probes))
+
     def build(self, units: Collection[Unit]) -> onnx.ModelProto:
         """The graph with ``units`` in INT8, as it will be shipped."""
         return self.dialect.place(self.network, self.fit, units, Writer(self.network.copy())).model
@@ -110,7 +119,7 @@ class Quantisation:
     def runner_with(self, on: Collection[str]) -> GraphRunner:
         """The graph with the named units in INT8, run in the arithmetic of its target."""
         model = self.build([unit for unit in self.candidates if unit.name in on])
-        return GraphRunner(model, fusion=self.dialect.fusion, threads=self._threads)
+        return GraphRunner(self._sight.opening(model), fusion=self.dialect.fusion, threads=self._threads)
 
     def figure_with(self, on: Collection[str]) -> float | None:
         """The judge's figure with the named units in INT8."""
@@ -118,7 +127,7 @@ class Quantisation:
 
     def loss_of(self, name: str) -> float | None:
         """Agreement with the float graph lost on the probe frames by one unit alone; None where none is there."""
-        kept = agreement(self._expected, list(self._reader(self.runner_with({name}), self._probes)))
+        kept = agreement(self._expected, list(self._sight.reader(self.runner_with({name}), self._sight.probes)))
         return None if kept is None else 1 - kept
 
     def disturbance_of(self, name: str) -> float:

@@ -9,6 +9,7 @@ from .guard import Guard
 from .quantisation import Quantisation
 
 NO_FASTER = "no faster in INT8 on this machine (measured)"
+UNJUDGED = "predicts boxes or scores, and the calibration images show nothing to judge its INT8 by"
 OUTLIER = 20
 """Times the median channel's magnitude from which a channel is named as the culprit."""
 

@@ -63,6 +63,17 @@ def decoding(network: Network) -> frozenset[str]:
     return frozenset(_ancestors(network, starts, layers))
 
 
+def prediction_layers(network: Network) -> list[Layer]:
+    """The last layers: those whose output is decoded into boxes and scores."""
+    last = decoding(network)
+    return [
+        layer
+        for layer in feature_layers(network)
+        if layer.output in network.outputs
+        or any(node.name in last for node in network.consumers.get(layer.output, []))
+    ]
+
+
 def _quantised_layers(network: Network) -> set[str]:
     """Layers whose weights come through a Q/DQ pair: only feature layers are ever quantised."""
     found = set()

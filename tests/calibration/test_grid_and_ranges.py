@@ -74,3 +74,12 @@ def test_learned_rounding_beats_nearest_on_inputs_it_has_not_seen() -> None:
     assert error(rounding.learned(weight, scales, seen, bits=4)) < 0.5 * error(
         rounding.nearest(weight, scales, bits=4)
     )
+
+
+def test_a_tensor_that_reaches_further_than_was_seen_gets_no_narrower_range() -> None:
+    counts = np.zeros(BINS, np.int64)
+    counts[BINS // 2] = 1000  # one far outlier, which clipping would cut off
+    counts[-1] = 1
+    seen = Observation(-1.0, 4.0, counts, np.array([4.0], np.float32), margin=1.25)
+    found = candidates(seen, "s8")
+    assert list(found) == ["widened"] and found["widened"].range[1] == pytest.approx(5.0)

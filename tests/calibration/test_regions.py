@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.calibration.regions import decoding, feature_layers
+from edgedet.calibration.regions import decoding, feature_layers, prediction_layers
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
 
@@ -171,3 +171,7 @@ def test_decoding_is_the_same_in_a_quantised_graph() -> None:
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     assert decoding(prepare(model, quantised="allow")) == {"relu", "sigmoid"}
+
+
+def test_prediction_layers_are_the_last_before_decoding(tiny: ModuleType) -> None:
+    assert [layer.name for layer in prediction_layers(Network(tiny.tiny_detector()))] == ["head"]
