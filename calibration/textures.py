@@ -23,7 +23,7 @@ SLOPES = (0.6, 2.0)
 
 @lru_cache(maxsize=1)
 def tiles() -> tuple[Array, ...]:
-    """Fields of mean 0 and deviation 1, float32 [TILE, TILE], always the same ones."""
+    """Fields of mean 0 and deviation 1, float32 [2 TILE, 2 TILE], always the same ones."""
     rng = np.random.default_rng(1987)
     fy, fx = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None]
     fields = []
@@ -37,7 +37,9 @@ def tiles() -> tuple[Array, ...]:
         amplitude[0, 0] = 0
         phase = np.exp(2j * np.pi * rng.random(amplitude.shape))
         field = np.fft.irfft2(amplitude * phase, s=(TILE, TILE))
-        fields.append(((field - field.mean()) / field.std()).astype(np.float32))
+        whole = ((field - field.mean()) / field.std()).astype(np.float32)
+        # Continued on all sides, so that a piece may begin anywhere.
+        fields.append(np.tile(whole, (2, 2)))
     return tuple(fields)
 
 
@@ -47,13 +49,11 @@ def field(rng: np.random.Generator, height: int, width: int) -> Array:
     if rng.random() < 0.5:
         tile = tile.T
     tile = tile[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
-    zoom = float(np.exp(rng.uniform(-0.3, 1.4)))
+    zoom = max(float(np.exp(rng.uniform(-0.3, 1.4))), height / TILE, width / TILE)
     rows, columns = max(int(height / zoom), 2), max(int(width / zoom), 2)
-    top, left = rng.integers(TILE), rng.integers(TILE)
-    piece = tile.take(np.arange(top, top + rows), 0, mode="wrap").take(
-        np.arange(left, left + columns), 1, mode="wrap"
-    )
-    return cv2.resize(np.ascontiguousarray(piece), (width, height), interpolation=cv2.INTER_LINEAR)
+    top, left = rng.integers(TILE, size=2)
+    piece = np.ascontiguousarray(tile[top : top + rows, left : left + columns])
+    return cv2.resize(piece, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def pattern(rng: np.random.Generator, height: int, width: int) -> Array:
