@@ -45,25 +45,47 @@ def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]
     pycocotools' it is the area under the interpolated curve of precision over recall. None where nothing is
     confident: what there is not cannot be found again.
     """
-    labels = sorted({int(label) for one in reference for label in one.labels[one.scores >= CONFIDENT]})
-    precisions = [_average_precision(reference, candidate, label) for label in labels]
-    return float(np.mean(precisions)) if precisions else None
+    found = average_precisions(reference, candidate)
+    return float(np.mean([precision for precision, _ in found.values()])) if found else None
 
 
-def _average_precision(reference: Sequence[Detections], candidate: Sequence[Detections], label: int) -> float:
+def average_precisions(
+    reference: Sequence[Detections], candidate: Sequence[Detections], *, confident: float = CONFIDENT, unsure: float = 1.0
+) -> dict[int, tuple[float, int]]:
+    """By label: average precision at IoU 0.5, and how many detections of the reference there were to find.
+
+    Args:
+        reference: detections of every frame; those that score ``confident`` or more are the truth.
+        candidate: detections of every frame.
+        confident: see there.
+        unsure: what the reference found with a score from here to ``confident`` may be found or not; it counts as
+            nothing, like the crowds of COCO.
+    """
+    labels = sorted({int(label) for one in reference for label in one.labels[one.scores >= confident]})
+    return {label: _average_precision(reference, candidate, label, confident, unsure) for label in labels}
+
+
+def _average_precision(
+    reference: Sequence[Detections], candidate: Sequence[Detections], label: int, confident: float, unsure: float
+) -> tuple[float, int]:
     scores: list[float] = []
     hits: list[bool] = []
     wanted = 0
     for ours, theirs in zip(reference, candidate, strict=True):
-        truth = ours[(ours.labels == label) & (ours.scores >= CONFIDENT)]
+        of_label = ours[ours.labels == label]
+        truth = of_label[of_label.scores >= confident]
+        ignored = of_label[(of_label.scores < confident) & (of_label.scores >= unsure)]
         tried = theirs[theirs.labels == label]
         wanted += len(truth)
         overlap = pairwise_iou(tried.boxes, truth.boxes)
+        excused = pairwise_iou(tried.boxes, ignored.boxes).max(axis=1, initial=0) >= 0.5
         for index in np.argsort(-tried.scores, kind="stable"):
-            scores.append(float(tried.scores[index]))
             best = int(overlap[index].argmax()) if len(truth) else -1
-            hit = best >= 0 and overlap[index, best] >= 0.5
-            hits.append(bool(hit))
+            hit = best >= 0 and bool(overlap[index, best] >= 0.5)
+            if not hit and excused[index]:
+                continue
+            scores.append(float(tried.scores[index]))
+            hits.append(hit)
             if hit:
                 overlap[:, best] = -1  # every truth is found once
     order = np.argsort(-np.array(scores), kind="stable")
@@ -71,4 +93,4 @@ def _average_precision(reference: Sequence[Detections], candidate: Sequence[Dete
     recall = correct / wanted
     precision = correct / np.arange(1, len(correct) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((np.diff(recall, prepend=0.0) * envelope).sum())
+    return float((np.diff(recall, prepend=0.0) * envelope).sum()), wanted

@@ -16,11 +16,13 @@ from edgedet.onnx_graph.network import Array, Network
 from edgedet.onnx_graph.preparing import prepare
 from edgedet.preprocess import Preprocessor
 
+from .agreement import CONFIDENT
 from .answers import Answer, Questions
 from .batch_norm import Statistics
 from .chosen import FAR, Chosen, choose, require_alive
 from .data import CalibrationFrames
-from .executor import in_lanes
+from .executor import GraphRunner, in_lanes
+from .made_judge import MadeJudge
 from .observe import Progress, silent
 from .pictures import Pictures
 from .procedural import MadePicture, made_picture
@@ -98,6 +100,18 @@ def make_frames(
         _report(answers, chosen),
         tuple(_far(chosen, statistics or {}, {layer.name: layer.output for layer in layers})),
     )
+
+
+def made_judge(model: onnx.ModelProto, card: ModelCard, made: MadeFrames) -> tuple[MadeJudge, list[str]]:
+    """The judge of graphs made from ``model`` by the pictures held out, and sentences on what it rests on."""
+    outputs = [value.name for value in model.graph.output]
+    judge = MadeJudge(card, made.held_out, outputs, GraphRunner(model))
+    if judge.level >= CONFIDENT:
+        return judge, []
+    return judge, [
+        f"little was found in the made pictures: INT8 is judged by {judge.truths} detections that score "
+        f"{judge.level:.2g} or more; judge it by pictures of your own: --calib, --eval"
+    ]
 
 
 def _pool(multiply_adds: int) -> int:
