@@ -50,7 +50,11 @@ def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]
 
 
 def average_precisions(
-    reference: Sequence[Detections], candidate: Sequence[Detections], *, confident: float = CONFIDENT, unsure: float = 1.0
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    *,
+    confident: float = CONFIDENT,
+    unsure: float = 1.0,
 ) -> dict[int, tuple[float, int]]:
     """By label: average precision at IoU 0.5, and how many detections of the reference there were to find.
 

@@ -6,8 +6,8 @@ checkpoint knows it. ZeroQ (arXiv:2001.00281) and GDFQ (arXiv:2003.03603) make p
 statistics; here they say which made pictures are unlike what training saw, and which layers' ranges are.
 
 Statistics may be another data set's: a detector fine-tuned with frozen batch normalisation has the backbone's, and
-then does not keep to them on any picture. They count for nothing where the pictures that the detector answers to best
-contradict them.
+then does not keep to them on any picture. They count for nothing where the pictures that the detector answers to
+best contradict them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import onnx
 from edgedet.artifacts.card import ModelCard
 from edgedet.errors import CalibrationError
 from edgedet.machine.hardware import available_cores
-from edgedet.onnx_graph.network import Array, Network
+from edgedet.onnx_graph.network import Array
 from edgedet.onnx_graph.preparing import prepare
 from edgedet.preprocess import Preprocessor
 
@@ -41,7 +41,7 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class MadeFrames:
-    """``frames`` to calibrate on, others to be judged by (``held_out``), what the card says of them, and warnings."""
+    """``frames`` to calibrate on, others to be judged by (``held_out``), the card's ``report``, and warnings."""
 
     frames: CalibrationFrames
     held_out: CalibrationFrames
@@ -170,6 +170,6 @@ def _far(chosen: Chosen, statistics: Statistics, outputs: dict[str, str]) -> Ite
         else "ranges set by made pictures may not fit: real pictures (--calib) are safer"
     )
     yield (
-        f"on made pictures {words}{more} of {len(chosen.strengths)} layers vary as much as their batch normalisation "
-        f"says they did in training; {why}"
+        f"on made pictures {words}{more} of {len(chosen.strengths)} layers vary as much as their batch "
+        f"normalisation says they did in training; {why}"
     )

@@ -1,7 +1,7 @@
 """Pictures made on the spot, for calibration without any: nothing shipped, nothing downloaded, no chance.
 
-What early layers of a detector answer to are edges, textures, blobs and their colours; what later ones answer to are
-combinations of those. Random pictures with the statistics of natural ones train good features (Baradad et al.,
+What early layers of a detector answer to are edges, textures, blobs and their colours; what later ones answer to
+are combinations of those. Random pictures with the statistics of natural ones train good features (Baradad et al.,
 "Learning to see by looking at noise", arXiv:2106.05963), the best of them being dead leaves: opaque shapes of
 power-law sizes that fall on each other (Lee, Mumford and Huang, "Occlusion models for natural images", IJCV 2001).
 Calibrating without data on made pictures goes back to ZeroQ (Cai et al., arXiv:2001.00281), which finds them by
@@ -70,7 +70,9 @@ class Look:
 def _natural(rng: np.random.Generator) -> Look:
     middle = float(np.clip(rng.normal(0.42, 0.15), 0.12, 0.8))
     spread = rng.uniform(0.15, 0.45)
-    return Look(max(middle - spread, 0.02), min(middle + spread, 0.98), rng.uniform(0.05, 0.45), rng.uniform(0, 0.16))
+    return Look(
+        max(middle - spread, 0.02), min(middle + spread, 0.98), rng.uniform(0.05, 0.45), rng.uniform(0, 0.16)
+    )
 
 
 def _leaves(rng: np.random.Generator, height: int, width: int) -> Array:
@@ -166,7 +168,20 @@ def _dark(rng: np.random.Generator, height: int, width: int) -> Array:
 
 Scene = Callable[[np.random.Generator, int, int], Array]
 
-SCENES: tuple[Scene, ...] = (_leaves, _things, _cells, _alike, _slide, _things, _clouds, _cells, _leaves, _alike, _slide, _dark)
+SCENES: tuple[Scene, ...] = (
+    _leaves,
+    _things,
+    _cells,
+    _alike,
+    _slide,
+    _things,
+    _clouds,
+    _cells,
+    _leaves,
+    _alike,
+    _slide,
+    _dark,
+)
 """In turn, so that any run of numbers has all of them."""
 
 
@@ -240,7 +255,7 @@ def _paint(
     ``tint``: its colour. ``middle``: how much brighter it is there than at its rim. ``flat``: casts no shadow.
     """
     height, width = canvas.shape[:2]
-    points = outline + (place[1] * width, place[0] * height)
+    points = outline + np.array([place[1] * width, place[0] * height])
     soft = float(np.exp(rng.normal(-0.2, 0.7)))
     margin = int(2 * soft + 3)
     left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0)

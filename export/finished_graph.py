@@ -41,8 +41,8 @@ HALF_FRAMES = 16
 """Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16."""
 
 MADE_NOTE = (
-    "calibrated without pictures, on made ones, and judged by them alone: --calib with about 100 frames like those the "
-    "device will see sets ranges for them, and --eval with labelled ones measures what INT8 costs"
+    "calibrated without pictures, on made ones, and judged by them alone: --calib with about 100 frames like those "
+    "the device will see sets ranges for them, and --eval with labelled ones measures what INT8 costs"
 )
 MADE_JUDGED_NOTE = (
     "calibrated without pictures, on made ones: --calib with about 100 frames like those the device will see sets "
@@ -116,7 +116,9 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
         notes.append("not quantised: --calib only served the comparison and the shape of frames; add --int8")
     if options.precision != "fp32":
         statistics = {} if built.module is None else statistics_of(built.module, model)
-        model, card, more = _reduce_precision(model, card, output, options, progress, statistics)
+        model, card, more = _reduce_precision(
+            model, card, output, options, statistics=statistics, progress=progress
+        )
         notes.extend(more)
     progress("recording the golden input", 0, 0)
     with opened(embed(model, card)) as detector:
@@ -190,8 +192,9 @@ def _reduce_precision(
     card: ModelCard,
     output: Path,
     options: ExportOptions,
-    progress: Progress,
+    *,
     statistics: Statistics,
+    progress: Progress,
 ) -> tuple[onnx.ModelProto, ModelCard, list[str]]:
     """The float graph in fp16 or int8, and the card that says what became of it."""
     if options.precision == "fp16":
