@@ -61,12 +61,13 @@ class Questions:
             axes = [axis for axis in range(len(shape)) if axis != channel]
             for what, kind in (("mean", "ReduceMean"), ("squares", "ReduceSumSquare")):
                 output = f"{layer.output}/{what}"
+                node = helper.make_node(kind, [layer.output], [output], output, keepdims=0)
                 if network.opset >= 18:
                     graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), f"{output}/axes"))
-                    inputs, settings = [layer.output, f"{output}/axes"], {}
+                    node.input.append(f"{output}/axes")
                 else:
-                    inputs, settings = [layer.output], {"axes": axes}
-                graph.node.append(helper.make_node(kind, inputs, [output], output, keepdims=0, **settings))
+                    node.attribute.append(helper.make_attribute("axes", axes))
+                graph.node.append(node)
                 graph.output.append(helper.make_empty_tensor_value_info(output))
             self.channels.append(slice(begin, begin + shape[channel]))
             begin += shape[channel]

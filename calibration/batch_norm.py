@@ -31,4 +31,4 @@ class Normalised:
 
 
 Statistics = Mapping[str, Normalised]
-"""By the tensor that a convolution with its batch normalisation folded into it gives."""
+"""By the tensor that a convolution gives, its batch normalisation folded in or not."""

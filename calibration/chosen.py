@@ -131,8 +131,8 @@ def require_alive(answers: Sequence[Answer], layers: Sequence[Layer], channels: 
     if layers and len(constant) > DEAD_SHARE * len(layers):
         raise CalibrationError(
             f"the network is dead or saturated on made pictures: {len(constant)} of its {len(layers)} layers give "
-            f"the same whatever is seen, first {constant[0]}. Nothing can be calibrated on that: give pictures like "
-            "those the device will see with --calib, or look at the checkpoint and at how its input is normalised"
+            f"the same whatever is seen, first {constant[0]}. Nothing can be calibrated on that: give pictures "
+            "like those the device will see with --calib, or look at the checkpoint and at how its input is scaled"
         )
 
 

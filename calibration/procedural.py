@@ -150,9 +150,6 @@ def _cells(rng: np.random.Generator, height: int, width: int) -> Array:
         for _ in range(count):
             points = _blob(rng, size * np.exp(rng.normal(0, 0.12)), rng.uniform(0, 0.15))
             _paint(rng, canvas, points, rng.random(2), look, tint=tint, middle=middle, opacity=opacity, flat=True)
-            if kind and rng.random() < 0.7:
-                # Something darker inside.
-                continue
     return canvas
 
 
@@ -323,10 +320,6 @@ def _camera(rng: np.random.Generator, canvas: Array) -> NDArray[np.uint8]:
     canvas = np.clip(canvas, 0, 1.3) ** np.float32(np.exp(rng.normal(0, 0.2)))
     grain = float(abs(rng.normal(0, 0.015)))
     if grain > 0.003:
-        noise = np.empty(canvas.shape, np.float32)
-        cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
-        cv2.randn(noise, 0.0, grain)
-        if rng.random() < 0.5:
-            noise = cv2.GaussianBlur(noise, (0, 0), 0.7) * 2
-        canvas = canvas + noise
+        noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(grain)
+        canvas = canvas + (cv2.GaussianBlur(noise, (0, 0), 0.7) * 2 if rng.random() < 0.5 else noise)
     return np.clip(canvas * 255, 0, 255).round().astype(np.uint8)

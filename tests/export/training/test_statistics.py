@@ -53,12 +53,15 @@ def test_every_folded_normalisation_is_found_at_its_tensor() -> None:
     found = statistics_of(module, model)
     convolutions = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
     assert len(convolutions) == 5 and list(found) == convolutions[:4], "nothing is said of the last"
-    for output, block in zip(
-        convolutions, (module.first, module.second, module.third, module.fourth), strict=False
-    ):
+    for output, block in zip(convolutions, (module.first, module.second, module.third), strict=False):
         np.testing.assert_array_equal(found[output].mean, block[1].bias.detach().numpy())
         np.testing.assert_array_equal(found[output].deviation, block[1].weight.detach().abs().numpy())
-        assert found[output].frozen == (block is module.fourth)
+        assert not found[output].frozen
+    # Frozen normalisation is not folded: what goes into it is what training measured.
+    frozen, norm = found[convolutions[3]], module.fourth[1]
+    np.testing.assert_array_equal(frozen.mean, norm.running_mean.numpy())
+    np.testing.assert_allclose(frozen.deviation, np.sqrt(norm.running_var.numpy() + norm.eps), rtol=1e-5)
+    assert frozen.frozen
 
 
 def test_the_tensor_has_those_statistics_over_the_training_data() -> None:
