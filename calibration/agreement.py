@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,14 +46,27 @@ def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]
     pycocotools' it is the area under the interpolated curve of precision over recall. None where nothing is
     confident: what there is not cannot be found again.
     """
-    labels = sorted({int(label) for one in reference for label in one.labels[one.scores >= CONFIDENT]})
-    precisions = [
-        average_precision(
-            [one[one.labels == label] for one in reference], [one[one.labels == label] for one in candidate]
-        )
-        for label in labels
-    ]
-    return float(np.mean([one for one in precisions if one is not None])) if precisions else None
+    found = average_precisions(reference, candidate)
+    return float(np.mean([precision for precision, _ in found.values()])) if found else None
+
+
+def average_precisions(
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    *,
+    least: float = CONFIDENT,
+    unsure: float = 1.0,
+) -> dict[int, tuple[float, int]]:
+    """By label: :func:`average_precision`, and how many detections of the reference there were to find."""
+    counts = Counter(int(label) for one in reference for label in one.labels[one.scores >= least])
+    found = {}
+    for label, count in sorted(counts.items()):
+        ours = [one[one.labels == label] for one in reference]
+        theirs = [one[one.labels == label] for one in candidate]
+        precision = average_precision(ours, theirs, least=least, unsure=unsure)
+        assert precision is not None
+        found[label] = precision, count
+    return found
 
 
 def average_precision(
@@ -61,7 +75,8 @@ def average_precision(
     *,
     least: float = CONFIDENT,
     overlap: float = 0.5,
-    edge: bool = True,
+    unsure: float = 1.0,
+    weak: bool = True,
 ) -> float | None:
     """Average precision of ``candidate`` with the reference's detections as ground truth, all classes in one list.
 
@@ -70,8 +85,12 @@ def average_precision(
         candidate: the same frames'.
         least: score from which the reference's are the truth.
         overlap: IoU from which a detection is one of them.
-        edge: whether detections around that score count against the candidate. Where scores have no gap, some
-            always lie on the other side of it.
+        unsure: what the reference found with a score from here to ``least`` may be found or not; it counts as
+            nothing, like the crowds of COCO. Where scores have no gap, some always lie on the other side of it.
+        weak: whether the candidate's detections below ``least`` count against it.
+
+    Returns:
+        None where the reference has nothing to find.
     """
     scores: list[float] = []
     hits: list[bool] = []
@@ -80,14 +99,14 @@ def average_precision(
         alike = np.where(theirs.labels[:, None] == ours.labels[None], pairwise_iou(theirs.boxes, ours.boxes), 0.0)
         strong = ours.scores >= least
         wanted += int(strong.sum())
-        known = alike[:, ~strong].max(axis=1, initial=0.0) >= overlap
+        excused = alike[:, ~strong & (ours.scores >= unsure)].max(axis=1, initial=0.0) >= overlap
         alike = alike[:, strong]
         for index in np.argsort(-theirs.scores, kind="stable"):
             best = int(alike[index].argmax()) if alike.shape[1] else -1
             hit = best >= 0 and bool(alike[index, best] >= overlap)
             if hit:
                 alike[:, best] = -1  # every truth is found once
-            elif not edge and (known[index] or theirs.scores[index] < least):
+            elif excused[index] or not (weak or theirs.scores[index] >= least):
                 continue
             scores.append(float(theirs.scores[index]))
             hits.append(hit)

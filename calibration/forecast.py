@@ -16,7 +16,7 @@ from .dialect import Dialect
 from .effort import EVENED_FRAMES, Effort
 from .executor import GraphRunner
 from .fitting import SEARCH_CHANNELS, SEARCH_ROWS
-from .judge import Judge
+from .judge import ComparingJudge, Judge
 from .observe import Progress
 from .patches import ROWS
 from .rounding import LARGEST_HESSIAN
@@ -157,7 +157,7 @@ def forecast(
     evaluation = opening + judged * run * simulated
     some = min(len(frames), effort.frames)
     race = min(ENOUGH_SECONDS, RACED_AT_FIRST * run) + SEGMENTS * min(ENOUGH_SECONDS, RACED_LATER * run)
-    float_accuracy = Step("float accuracy", opening + judged * run)
+    float_accuracy = Step("float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run)
     steps = [
         *([float_accuracy] if judge is None else []),
         *([Step("speed", race)] if dialect.fusion == "fused" else []),

@@ -65,11 +65,14 @@ class Reader:
     def __call__(self, run: Run, tensors: Sequence[Array]) -> Iterator[Detections]:
         """Detections of every place of every input tensor, in order."""
         for number, outputs in enumerate(in_lanes(run, tensors)):
-            tensor = tensors[number]
-            height, width = tensor.shape[2:4] if self._planar else tensor.shape[1:3]
-            canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
-            for slot in range(len(tensor)):
-                yield self.detections(outputs, canvas, slot)
+            yield from self.read(outputs, tensors[number].shape)
+
+    def read(self, outputs: dict[str, Array], shape: Sequence[int]) -> Iterator[Detections]:
+        """Detections of every place of one run; ``shape``: of its input."""
+        height, width = shape[2:4] if self._planar else shape[1:3]
+        canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
+        for slot in range(shape[0]):
+            yield self.detections(outputs, canvas, slot)
 
     def detections(self, outputs: dict[str, Array], canvas: ResizeGeometry, slot: int) -> Detections:
         """Of one place of the batch."""

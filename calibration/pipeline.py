@@ -304,7 +304,7 @@ def _report(task: _Task, work: Quantisation, evened: _Evened, found: Found, ship
         "target": task.dialect.name,
         "images": len(task.frames),
         "images_digest": work.frames_digest,
-        "made": task.sight.report(),
+        "blind": task.sight.report(),
         "judge": work.judge.name,
         "before": work.reference,
         "after": shipped.figure,

@@ -80,7 +80,10 @@ class ResponseJudge:
     def _figure(self, found: Sequence[Detections]) -> float | None:
         if self.answers < FEWEST:
             return None
-        given = average_precision(self._reference, found, least=self.least, overlap=OVERLAP, edge=False) or 0.0
+        given = (
+            average_precision(self._reference, found, least=self.least, overlap=OVERLAP, unsure=0.0, weak=False)
+            or 0.0
+        )
         boxes, scores = self.moves(found)
         cost = cost_of_moved_boxes(boxes) + max(scores - USUAL_MOVE, 0.0)
         # Equalised channels change the float graph's own numbers in their last digits.

@@ -39,10 +39,11 @@ class ExportOptions:
             and the longest side's limit scales with it.
         frame_size: (width, height) of the frames to come; their shape decides a Faster R-CNN's canvas. None
             takes the commonest of the calibration or evaluation images, else 4:3.
-        precision: of the graph; ``int8`` needs ``calib``. None: fp32, but a finished graph that becomes an engine
+        precision: of the graph. None: fp32, but a finished graph that becomes an engine
             keeps its own.
         calib: what sets ranges: a dataset (``PATH[:SPLIT]``), or a source of frames as text: an image, a glob
-            pattern, a video, a camera's number, a URL.
+            pattern, a video, a camera's number, a URL. None: int8 is calibrated on made pictures
+            (:mod:`edgedet.calibration.procedural`).
         eval: the dataset that judges.
         int8_layers: of an int8 graph for TensorRT: those that gain time on a GPU, or all.
         max_drop: how much of the judge's figure (mAP) int8 may cost.

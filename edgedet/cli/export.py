@@ -27,7 +27,8 @@ from edgedet.export.training.settings import NOTHING_STATED, TrainingSettings, p
 EXAMPLES = """\
 examples:
   edgedet export model.pt -o model.onnx
-  edgedet export model.pt --int8 --calib photos/                    quantised, beside model.pt
+  edgedet export model.pt --int8                                    quantised, beside model.pt, on made pictures
+  edgedet export model.pt --int8 --calib photos/                    the same, on pictures like the device will see
   edgedet export model.pt --int8 --calib photos/ --eval val.json    the same, accuracy held to --max-drop
   edgedet export weights.pth --arch fasterrcnn_resnet50_fpn --classes cat,dog --proposals 100
   edgedet export yolox_nano.onnx --family yolox -o nano.onnx
@@ -138,7 +139,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     precision.add_argument(
         "--calib",
         metavar="SOURCE",
-        help="images for INT8 ranges: a folder or dataset (labels are not needed), a pattern, video or camera",
+        help="images for INT8 ranges, best some 100 like those the device will see: a folder or dataset "
+        "(PATH[:SPLIT], labels are not needed), a pattern, video or camera; without, pictures are made for it",
     )
     precision.add_argument("--eval", metavar="DATASET", help="labelled images for accuracy before and after")
     precision.add_argument(

@@ -81,10 +81,10 @@ def surer(model: onnx.ModelProto, by: float) -> onnx.ModelProto:
 def test_frames_with_a_handful_of_detections_do_not_judge_and_the_card_says_what_does(tiny: ModuleType) -> None:
     options = QuantiseOptions(max_drop=0.9)
     many = quantise(surer(tiny.tiny_detector(), 4.0), tiny.card(), tiny.frames(8), options=options)
-    assert many.report["before"] == 1.0 and many.report["absent"] == {} and many.report["made"] is None
+    assert many.report["before"] == 1.0 and many.report["absent"] == {} and many.report["blind"] is None
     assert not any("made for the purpose" in warning for warning in many.warnings)
     few = quantise(surer(tiny.tiny_detector(), 2.0), tiny.card(), tiny.frames(8), options=options)
-    assert few.report["before"] == 1.0 and few.report["made"]["answers"] >= 20
+    assert few.report["before"] == 1.0 and few.report["blind"]["answers"] >= 20
     assert any("made for the purpose" in warning for warning in few.warnings)
     unjudged = quantise(
         surer(tiny.tiny_detector(), 1.6), tiny.card(), tiny.frames(8), options=QuantiseOptions(max_drop=1.0)

@@ -61,7 +61,7 @@ def test_frames_of_an_empty_room_cost_little_or_are_refused_with_the_reason(
     assert drop(detector, done) <= 0.02
     assert set(done.report["ranges"]) == {"widened"}
     assert done.report["kept_float"]["head"].startswith("predicts boxes or scores")
-    assert done.report["made"]["pictures"] == MADE and done.report["made"]["margin"] == MARGIN
+    assert done.report["blind"]["pictures"] == MADE and done.report["blind"]["margin"] == MARGIN
     assert done.report["before"] == 1.0 and "answers to made pictures" in done.report["judge"]
     assert any("made for the purpose" in warning and "--calib" in warning for warning in done.warnings)
 
@@ -72,7 +72,7 @@ def test_frames_with_objects_make_no_pictures_and_cost_little(
 ) -> None:
     detector = known(activation)
     done = quantise(detector[0], small.card(), small.scenes(FRAMES, seed=77).frames)
-    assert done.report["made"] is None
+    assert done.report["blind"] is None
     # 0.01 is the aim. Of two LeakyReLU networks one loses 0.011: AP50, which judges, does not see small moves.
     assert drop(detector, done) <= (0.02 if activation == "LeakyReLU" else 0.01)
 
@@ -89,7 +89,7 @@ def test_what_a_network_takes_for_objects_in_noise_is_none(known: Callable[[str]
     detector = known("ReLU")
     noise = np.random.default_rng(77).integers(0, 256, (FRAMES, 1, small.SIDE, small.SIDE, 3), dtype=np.uint8)
     done = quantise(detector[0], small.card(), list(noise))
-    assert done.report["made"] is not None and drop(detector, done) <= 0.02
+    assert done.report["blind"] is not None and drop(detector, done) <= 0.02
 
 
 def test_the_same_frames_make_the_same_pictures_and_the_same_graph(known: Callable[[str], Known]) -> None:
