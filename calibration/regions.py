@@ -88,13 +88,14 @@ def _places(network: Network) -> list[str]:
 
 
 def _reading_places(network: Network, layers: Collection[Layer]) -> set[str]:
-    """Those of ``layers`` whose input is a place, or comes of nothing but places."""
+    """Those of ``layers`` whose input is a place, or made of nothing but places and constants."""
     placing = _ancestors(network, _places(network), {layer.name for layer in layers} | _quantised_layers(network))
-    return {
-        layer.name
-        for layer in layers
-        if (source := network.producer.get(layer.input)) is not None and source.name in placing
-    }
+    made = {name for node in network.graph.node if node.name in placing for name in node.output}
+    for node in network.graph.node:
+        inputs = [name for name in node.input if name and name not in network.constants]
+        if inputs and node.op_type not in WEIGHTED and made.issuperset(inputs):
+            made.update(node.output)
+    return {layer.name for layer in layers if layer.input in made}
 
 
 def _quantised_layers(network: Network) -> set[str]:
