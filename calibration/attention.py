@@ -4,12 +4,13 @@ A Softmax may be the core of attention, the weights of deformable attention, the
 scores. What it multiplies tells them apart: activations, sampled features, a constant, or nothing.
 
 What stays in float, and why. Projections (query, key, value, output, feed-forward) are ordinary layers, and INT8
-serves them well. The cores are another matter: attention maps are extremely uneven, nearly all of them close to zero,
-and the inputs of LayerNorm have channels that reach 40 times the median's range, so that quantising the two costs
-vision transformers most of what is lost (FQ-ViT, arXiv:2111.13824); GELU, Softmax and LayerNorm in integers need
-approximations of their own (I-BERT, arXiv:2101.01321), which no runtime here has kernels for; and detectors of the
-DETR kind lose most in the cross attention of their decoder (Q-DETR, arXiv:2304.00253). TensorRT fuses product,
-Softmax and product into one kernel where all three have one type, so they stay together.
+serves them well. The cores are another matter. Attention maps are extremely uneven, and the inputs of LayerNorm have
+channels that reach 40 times the median's range, so that these two are what quantised vision transformers lose most
+by (FQ-ViT, arXiv:2111.13824); Softmax, LayerNorm and GELU in integers take approximations of their own (I-BERT,
+arXiv:2101.01321); at 4 bits DETR loses more to its decoder's attention than to its encoder or its other layers
+(Q-DETR, arXiv:2304.00253). TensorRT fuses product, Softmax and product into one kernel ("Fused Attention" in
+NVIDIA's manual, https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/transformers-fused-attention.html),
+so the three have one type. docs/int8.md has what each of them costs in INT8, as measured.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 import onnx
 
-from edgedet.onnx_graph.network import WEIGHTED, Network, attributes
+from edgedet.onnx_graph.network import Network
 
 MOVES = frozenset(
     [

@@ -53,7 +53,7 @@ class Writer:
         node.input.append(self._bias(layer, bias.astype(np.float32), fitted.scales, integer_bias_at))
 
     def _shift(self, layer: Layer, shift: Array) -> None:
-        """Correct a product, which has no bias of its own, in the constant behind it that has a value per channel."""
+        """Correct a product, which has no bias of its own, in the constant behind it with a value per channel."""
         add = self.network.only_reader(layer.output)
         if add is None or add.op_type != "Add":
             return

@@ -12,7 +12,7 @@ from edgedet.onnx_graph.network import WEIGHTED, Layer, Network
 from .attention import attention, is_product
 
 SELECTING = ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Softmax", "LogSoftmax", "NonZero")
-"""Operators whose inputs are scores or boxes, where rounding changes what is detected; not a Softmax of attention."""
+"""Operators whose inputs are scores or boxes, where rounding changes what is detected; no Softmax of attention."""
 PLACES = {"RoiAlign": (1, 2), "GridSample": (1,), "Sin": (0,), "Cos": (0,)}
 """Inputs that say where on the image: boxes, sampling points, coordinates on their way to a sine embedding."""
 DATA_INPUTS = {

@@ -173,7 +173,7 @@ def learned_values() -> onnx.ModelProto:
 
 
 def area_attention() -> onnx.ModelProto:
-    """YOLO12's block: one convolution for query, key and value of two heads, a depthwise one beside the core, DFL."""
+    """YOLO12's block (one convolution for query, key and value, a depthwise one beside the core), then DFL."""
     sketch = Sketch()
     sketch.conv("stem", "images", 3, 8)
     sketch.conv("qkv", "stem", 8, 24)

@@ -180,4 +180,14 @@ def test_attention_norms_and_gelu_stay_out_of_integers_with_what_they_read() -> 
     units, _ = Cpu().units(network, feature_layers(network))
     inside = {node for unit in units for node in unit.nodes}
     assert inside >= {"q", "k", "v", "o", "wide", "narrow", "classes"}
-    assert not inside & {"k_columns", "masked", "products", "map", "mixed", "residual", "norm", "gelu_times", "gelu"}
+    assert not inside & {
+        "k_columns",
+        "masked",
+        "products",
+        "map",
+        "mixed",
+        "residual",
+        "norm",
+        "gelu_times",
+        "gelu",
+    }

@@ -209,7 +209,7 @@ def test_what_samples_features_is_network_and_where_it_samples_is_decoding() -> 
 
 
 def test_layers_that_read_places_stay_in_float_and_those_behind_them_do_not() -> None:
-    """Position embeddings of reference points, by a head of their own or by sines: INT8 would blur where to look."""
+    """Position embeddings of reference points, by a head or by sines: INT8 would blur where to look."""
     network = prepare(attention_graphs.decoder())
     assert {layer.name for layer in network.layers()} - set(names(network)) == {"position", "wave_embedding"}
     assert {"position", "wave_embedding", "angle"} <= decoding(network)
