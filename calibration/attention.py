@@ -4,7 +4,7 @@ A Softmax may be the core of attention, the weights of deformable attention, the
 scores. What it multiplies tells them apart: activations, sampled features, a constant, or nothing.
 
 What stays in float, and why. Projections (query, key, value, output, feed-forward) are ordinary layers, and INT8
-serves them well. The cores are another matter. Attention maps are extremely uneven, and the inputs of LayerNorm have
+serves them well. The cores are another matter. Attention maps are most uneven, and the inputs of LayerNorm have
 channels that reach 40 times the median's range, so that these two are what quantised vision transformers lose most
 by (FQ-ViT, arXiv:2111.13824); Softmax, LayerNorm and GELU in integers take approximations of their own (I-BERT,
 arXiv:2101.01321); at 4 bits DETR loses more to its decoder's attention than to its encoder or its other layers

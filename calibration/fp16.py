@@ -168,7 +168,10 @@ def _able(network: Network) -> frozenset[str]:
     return frozenset(
         node.name
         for node in network.graph.node
-        if node.op_type in HALF_OPERATORS or (node.op_type in CORE_OPERATORS and node.name in cores)
+        if node.op_type in HALF_OPERATORS
+        or (node.op_type in CORE_OPERATORS and node.name in cores)
+        # A mask; among pooled features of several levels, which are fp32, one is chosen before the cast.
+        or (node.op_type == "Where" and any(name in network.constants for name in node.input[1:]))
     )
 
 

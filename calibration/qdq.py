@@ -45,24 +45,11 @@ class Writer:
         """
         node = self.network.nodes[layer.name]
         node.input[1] = self._integers(f"{layer.name}/weight", fitted.weight, fitted.scales, layer.channel_axis)
-        if layer.op_type == "MatMul":
-            self._shift(layer, fitted.bias_shift)
+        if layer.bias is None and layer.op_type == "MatMul":
             return
         bias = fitted.bias_shift + (self.network.constant(layer.bias) if layer.bias is not None else 0)
         del node.input[2:]
         node.input.append(self._bias(layer, bias.astype(np.float32), fitted.scales, integer_bias_at))
-
-    def _shift(self, layer: Layer, shift: Array) -> None:
-        """Correct a product, which has no bias of its own, in the constant behind it with a value per channel."""
-        add = self.network.only_reader(layer.output)
-        if add is None or add.op_type != "Add":
-            return
-        for index, name in enumerate(add.input):
-            if name in self.network.constants and self.network.constants[name].dims[-1:] == [len(shift)]:
-                corrected = f"{layer.name}/bias"
-                self.network.set_constant(corrected, (self.network.constant(name) + shift).astype(np.float32))
-                add.input[index] = corrected
-                return
 
     def _bias(self, layer: Layer, bias: Array, scales: Array, input_scale: float | None) -> str:
         name = f"{layer.name}/bias"

@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import rules
@@ -190,3 +191,15 @@ def test_attention_maps_that_would_overflow_stay_in_fp32_with_what_they_are_made
     half = to_half(model, pictures())
     assert {"products", "scaled", "masked", "map"} <= set(half.report["kept_fp32"])
     assert "mixed" in halves(half.model)
+
+
+@pytest.mark.parametrize(("blank", "half_mask"), [(0.0, True), (-3e38, False)])
+def test_a_mask_is_half_where_fp16_holds_what_it_fills_in(blank: float, half_mask: bool) -> None:
+    sketch = attention_graphs.Sketch()
+    sketch.conv("first", "images", 3, 8)
+    sketch.node("Where", "blanked", np.arange(64).reshape(1, 1, 8, 8) == 5, blank, "first")
+    sketch.node("Relu", "kept", "blanked")
+    sketch.conv("second", "kept", 8, 4)
+    half = to_half(sketch.model("second"))
+    assert ("blanked" in halves(half.model)) is half_mask
+    assert ("blanked" in half.report["kept_fp32"]) is not half_mask

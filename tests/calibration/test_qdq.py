@@ -15,7 +15,6 @@ from edgedet.calibration.qdq import Writer
 from edgedet.calibration.rounding import nearest
 from edgedet.onnx_graph.network import Layer, Network
 from edgedet.onnx_graph.preparing import prepare
-from tests import attention_graphs
 
 
 @pytest.fixture
@@ -103,48 +102,3 @@ def test_weights_of_matrix_products_are_scaled_along_their_own_axis() -> None:
     x = np.eye(4, dtype=np.float32)[:2]
     answer = open_session(result.model).run(None, {"x": x})[0]
     np.testing.assert_allclose(answer, x @ (integers * scales), atol=1e-6)
-
-
-def product(network: Network, name: str, shift: float) -> tuple[Layer, FittedLayer]:
-    """A product without a bias of its own, fitted with a shift of its outputs."""
-    layer = layer_of(network, name)
-    weight = network.constant(layer.weight)
-    scales = weight_scales(weight, 1)
-    integers = nearest(weight.T.reshape(len(scales), -1), scales).reshape(weight.T.shape).T
-    return layer, FittedLayer(integers, scales, np.full(len(scales), shift, np.float32), 0.0, "nearest")
-
-
-def test_the_shift_of_a_product_goes_into_the_bias_that_is_added_behind_it() -> None:
-    network = prepare(attention_graphs.encoder())
-    before = network.constant("q_bias.0")
-    writer = Writer(network)
-    writer.weights(*product(network, "q", 0.25))
-    writer.finish()
-    (bias,) = (name for name in network.nodes["q_bias"].input if name in network.constants)
-    np.testing.assert_allclose(network.constant(bias), before + 0.25)
-    # Others may read the constant it had.
-    assert bias != "q_bias.0"
-    assert list(network.nodes["q"].input) == ["tokens", "q/weight_dq"]
-
-
-@pytest.mark.parametrize("shape", [(1,), (64, 1)])
-def test_a_constant_that_has_no_value_per_channel_is_no_bias(shape: tuple[int, ...]) -> None:
-    sketch = attention_graphs.Sketch()
-    sketch.node("MatMul", "layer", sketch.tokens(), sketch.random(8, 4))
-    sketch.node("Add", "moved", "layer", np.ones(shape, np.float32))
-    network = prepare(sketch.model("moved"))
-    writer = Writer(network)
-    writer.weights(*product(network, "layer", 0.25))
-    writer.finish()
-    np.testing.assert_array_equal(network.constant(network.nodes["moved"].input[1]), np.ones(shape))
-
-
-def test_a_product_that_others_read_before_its_bias_keeps_that_bias() -> None:
-    sketch = attention_graphs.Sketch()
-    sketch.linear("layer", sketch.tokens(), 8, 4)
-    network = prepare(sketch.model("layer", "layer_bias"))
-    before = network.constant("layer_bias.0")
-    writer = Writer(network)
-    writer.weights(*product(network, "layer", 0.25))
-    writer.finish()
-    np.testing.assert_array_equal(network.constant(network.nodes["layer_bias"].input[0]), before)
