@@ -80,7 +80,11 @@ def test_root_mean_square_norms_are_norms_and_other_roots_are_none() -> None:
     sketch.node("Div", "quotient", tokens, "root")
     sketch.node("Sqrt", "side", "quotient")
     sketch.node("Div", "share", "quotient", "side")
-    network = prepare(sketch.model("share"))
+    sketch.node("Mul", "areas", "share", tokens)
+    sketch.node("ReduceMean", "area", "areas", axes=[-1])
+    sketch.node("Sqrt", "size", "area")
+    sketch.node("Div", "relative", "share", "size")
+    network = prepare(sketch.model("relative"))
     assert normalisations(network) == {"squares", "power", "root", "quotient"}
 
 
