@@ -44,7 +44,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Likeness:
-    """``alike``: share of queries chosen alike. Of the same queries' ``logits`` and ``boxes``: the cosine about each
+    """``alike``: share of queries chosen alike. Of the ``logits`` and ``boxes`` of the same ones: the cosine about each
     column's mean, and in ``errors`` the root of the squared error over that of the deviation from the mean."""
 
     alike: float
