@@ -44,8 +44,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Likeness:
-    """``alike``: share of queries chosen alike. Of the ``logits`` and ``boxes`` of the same ones: the cosine about each
-    column's mean, and in ``errors`` the root of the squared error over that of the deviation from the mean."""
+    """Of two graphs' answers.
+
+    ``alike``: share of queries chosen alike. ``logits``, ``boxes``: cosine of the same queries' about each column's
+    mean. ``errors``: of the two, the root of the squared error over that of the deviation from the mean.
+    """
 
     alike: float
     logits: float
