@@ -28,7 +28,7 @@ def feature_layers(network: Network) -> list[Layer]:
     Constant matrices in box decoding and NMS look like layers, too; no float path leads to them from the image
     without a comparison or a selection on the way. What reads places (the head that makes a position embedding of
     reference points, as in DETR's descendants) is none either: INT8 would tell the queries where they look in 255
-    steps, to save a thousandth of the multiply-adds.
+    steps.
     """
     reached = _reached(network)
     reading = _reading_places(network, reached)
