@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from edgedet.onnx_graph.network import Array, Layer, Network
 
+from .attention import float_core
 from .dialect import Build, Trial, Unit
 from .executor import Fusion
 from .fitting import Fit
@@ -52,10 +53,13 @@ class Cpu:
         return expand_hard_swish(network)
 
     def units(self, network: Network, layers: Sequence[Layer]) -> tuple[list[Unit], dict[str, str]]:
-        """Layers with the integer operators behind them; those before the first layer (pixels) stay out."""
+        """Layers with the integer operators behind them; those before the first layer (pixels) stay out.
+
+        So do decoding, and the cores of attention with norms, GELU and what they read.
+        """
         by_name = {layer.name: layer for layer in layers}
         types = network.element_types()
-        float_only = decoding(network)
+        float_only = decoding(network) | float_core(network, by_name)
         total = max(sum(layer.multiply_adds for layer in layers), 1)
         owner: dict[str, str] = {}
         members: dict[str, list[str]] = {}

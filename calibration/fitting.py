@@ -23,6 +23,8 @@ from .ranges import Function, candidates, squared_error
 
 SEARCH_ROWS = 1024
 """Sampled positions on which ranges compete; weights and biases are fitted on all of them."""
+NOTHING = 1e-20
+"""Added to every variance, so that those of outputs that never change can be divided by."""
 SEARCH_CHANNELS = 256
 """Output channels of a layer, at most, on which they compete."""
 
@@ -251,7 +253,7 @@ def _shift(error: Array, patches: Patches) -> Array:
 
 def _power(values: Array) -> float:
     """Variance about each channel's mean (bias correction takes the mean away), summed over channels."""
-    return float(values.var(axis=1, dtype=np.float64).sum()) + 1e-20
+    return float(values.var(axis=1, dtype=np.float64).sum()) + NOTHING
 
 
 def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits: int) -> FittedLayer:
@@ -285,6 +287,7 @@ def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits
         weight=from_matrix(layer, integers, weight.shape),
         scales=scales,
         bias_shift=shift,
-        error=loss / _power(exact),
+        # A layer whose weights are all zero answers as it did.
+        error=(loss - NOTHING) / _power(exact),
         rounding=name,
     )

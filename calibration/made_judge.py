@@ -32,7 +32,7 @@ class MadeJudge:
     where too few score that.
     """
 
-    name = f"1 less a third of the AP50 lost against the fp32 graph's detections in made pictures"
+    name = "1 less a third of the AP50 lost against the fp32 graph's detections in made pictures"
     nothing = "the fp32 graph finds nothing in the made pictures"
 
     def __init__(self, card: ModelCard, frames: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:

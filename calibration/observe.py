@@ -28,7 +28,7 @@ class Observation:
     """One tensor over all calibration frames.
 
     ``counts`` [BINS] is a histogram between ``low`` and ``high``; ``channel_high`` [C] the largest magnitude per
-    channel (axis 1 of 4-D tensors, the last axis else), which shows a channel that spoils the scale for the rest.
+    channel (:func:`edgedet.calibration.taps.channel_axis`), which shows one that spoils the scale for the rest.
     ``margin``: how far beyond them it is expected to reach on other frames; above 1, nothing may be clipped.
     """
 

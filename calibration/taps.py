@@ -31,7 +31,7 @@ class Look:
     """What one frame left in the tapped tensors.
 
     Attributes:
-        lows, highs: per channel (axis 1 of 4-D tensors, the last axis else), by tensor: float32 [C].
+        lows, highs: per channel (:func:`channel_axis`), by tensor: float32 [C].
         values: some of the values, by tensor: float32 [n].
         rows: what a layer's weights are multiplied with, at some positions, by layer: float32 [groups, n, K].
     """
@@ -135,7 +135,7 @@ class Taps:
 
     def _tap_tensor(self, tensor: str, shape: tuple[int, ...]) -> None:
         self._source = tensor
-        channel = 1 if len(shape) == 4 else len(shape) - 1
+        channel = channel_axis(self._network, tensor, len(shape))
         axes = [axis for axis in range(len(shape)) if axis != channel]
         for end, kind in (("low", "ReduceMin"), ("high", "ReduceMax")):
             output = f"{tensor}/{end}"
@@ -212,6 +212,12 @@ class Taps:
         graph.output.extend(helper.make_empty_tensor_value_info(name) for name in self._outputs)
         remove_dead(graph)
         return model
+
+
+def channel_axis(network: Network, tensor: str, rank: int) -> int:
+    """The axis of a tensor's channels: 1 of 4-D images, the last of others and of what products read."""
+    products = any(reader.op_type in ("MatMul", "Gemm") for reader in network.consumers.get(tensor, []))
+    return 1 if rank == 4 and not products else rank - 1
 
 
 def _complete(

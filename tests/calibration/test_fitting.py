@@ -78,6 +78,13 @@ def test_learned_weights_are_kept_only_where_they_pay_on_other_positions() -> No
     assert fit_layer(network, layer, Patches(alike), Grid("s8", 0.1), 4).rounding == "learned"
 
 
+def test_a_layer_of_zeros_has_no_error() -> None:
+    """The offsets of deformable attention begin so, and a guard that gives back the worst would begin with them."""
+    network, layer = product(np.zeros((8, 4), np.float32))
+    rows = np.random.default_rng(0).normal(size=(1, 64, 8)).astype(np.float32)
+    assert fit_layer(network, layer, Patches(rows), Grid("s8", 0.1), 8).error == 0
+
+
 def test_a_range_is_judged_through_the_function_that_reads_it(network: Network, tiny: ModuleType) -> None:
     # stem_out is read by SiLU alone, which flattens its negative side.
     silu = following_function(network, "stem_out")

@@ -14,6 +14,7 @@ from edgedet.calibration import taps as module
 from edgedet.calibration.taps import Taps
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
+from tests import attention_graphs
 
 
 def inner(network: Network, frame: np.ndarray, *names: str) -> list[np.ndarray]:
@@ -127,3 +128,16 @@ def test_windows_of_many_images_come_from_several_of_them() -> None:
     rows = look.rows["layer"]
     assert rows.shape == (1, 100, 2)
     assert len(set(rows[0, :, 0])) > 5 and (rows[0, :, 0] == rows[0, :, 1]).all()
+
+
+def test_channels_of_what_a_product_reads_are_on_the_last_axis() -> None:
+    """Tokens in windows, [images, windows, tokens, width], have as many axes as an image."""
+    sketch = attention_graphs.Sketch()
+    sketch.node("Reshape", "windows", sketch.tokens(), np.array([1, 4, 16, 8]))
+    sketch.linear("layer", "windows", 8, 4)
+    network = prepare(sketch.model("layer_bias"))
+    frame = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    (look,) = Taps(network, ["windows", "patches"]).look([frame])
+    windows, image = inner(network, frame, "windows", "patches")
+    np.testing.assert_allclose(look.highs["windows"], windows.max(axis=(0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(look.highs["patches"], image.max(axis=(0, 2, 3)), rtol=1e-5)
