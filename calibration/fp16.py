@@ -115,7 +115,7 @@ def to_half(
     """Convert a float graph, or a quantised one's float remainder, to fp16.
 
     Args:
-        model: the graph, with static shapes; it is not changed.
+        model: the graph; it is not changed.
         frames: prepared inputs, each of the graph's input shape and dtype, as :class:`CalibrationFrames` gives
             them; gone through more than once. None lets constants and kinds of operators alone decide.
         threads: of a run; None takes every core.

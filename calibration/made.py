@@ -85,7 +85,7 @@ def make_frames(
         progress: called with (what, done, of).
 
     Returns:
-        Up to 64 frames to calibrate on and 32 to judge by, fewer for a heavy detector, with the card's report and warnings.
+        Frames of 64 pictures to calibrate on and of 32 others to judge by; of fewer for a heavy detector.
 
     Raises:
         CalibrationError: the detector is dead or saturated on all of them, or finds nothing in any.
