@@ -101,7 +101,22 @@ FLOAT_INPUTS: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
 
 @dataclass(frozen=True)
 class HalfGraph:
-    """``model``: the mixed-precision graph. ``report``: what the model card says about it."""
+    """A mixed-precision graph and what was found of it.
+
+    Attributes:
+        model: the graph; its inputs and outputs have the types they had.
+        report: JSON-ready, what the model card says about it: ``nodes_fp16``, ``nodes_fp32`` and ``casts`` are
+            numbers of nodes, ``decoding_fp32`` of those in fp32 that turn predictions into boxes; ``kept_fp32``
+            says why every other node is in fp32 that could not be trusted to fp16, by its name; ``frames`` is the
+            number of frames looked at; ``absent`` says why it is not known which values fp16 cannot hold, where
+            that is so.
+
+    >>> half = to_half(onnx.load("tiny.onnx"))
+    >>> half.report["nodes_fp16"], half.report["kept_fp32"]
+    (15, {})
+    >>> half.report["absent"]
+    {'kept_fp32': 'no calibration images, so which values are too large for fp16 was not looked at'}
+    """
 
     model: onnx.ModelProto
     report: dict[str, Any]
@@ -116,13 +131,25 @@ def to_half(
 ) -> HalfGraph:
     """Convert a float graph, or a quantised one's float remainder, to fp16.
 
-    ``frames``: prepared inputs of the graph (as :class:`edgedet.preprocess.Preprocessor` makes them), gone through
-    more than once; without them only constants and operator kinds decide. Inputs and outputs keep their types.
-    ``report`` holds ``nodes_fp16``, ``kept_fp32`` (name to reason, decoding summed up), ``casts``, ``frames``, and
-    ``absent``: why it is not known which values fp16 cannot hold, where that is so.
+    Args:
+        model: the graph; it is not changed.
+        frames: prepared inputs, each of the graph's input shape and dtype, as :class:`CalibrationFrames` gives
+            them; gone through more than once. None lets constants and kinds of operators alone decide.
+        threads: of a run; None takes every core.
+        progress: called with (what, done, of).
+
+    Returns:
+        The graph in fp16 where that is safe, and what stays in fp32. Its inputs and outputs keep their types.
 
     Raises:
         ArtifactError: the graph's operator set cannot be raised to one that has fp16 everywhere.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import CalibrationFrames, pictures_of
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), Detector("tiny.onnx").card)
+    >>> half = to_half(onnx.load("tiny.onnx"), frames)
+    >>> half.report["frames"], half.report["casts"], half.report["absent"]
+    (12, 2, {})
     """
     network = prepare(model, quantised="allow")
     types = network.element_types()

@@ -33,17 +33,40 @@ SURE = 0.5
 
 
 class Judge(Protocol):
-    """Measures how good a graph is; larger is better, in [0, 1]."""
+    """Measures how good a graph is: anything with these attributes that can be called, such as :class:`MapJudge`.
+
+    Attributes:
+        name: what the figure is, for the model card.
+        digest: identifies images, labels and settings behind the figure.
+        nothing: why there is no figure where there is none.
+
+    >>> import onnx
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import CalibrationFrames, pictures_of
+    >>> from edgedet.calibration.executor import GraphRunner
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), Detector("model.onnx").card)
+    >>> class Found:
+    ...     name, digest, nothing = "share of photos with a box", "photos", "there are no photos"
+    ...     def __call__(self, run):
+    ...         return float(np.mean([run(frame)["count"][0] for frame in frames]))
+    >>> Found()(GraphRunner(onnx.load("model.onnx")))
+    1.0
+    """
 
     name: str
-    """What the figure is, for the model card."""
     digest: str
-    """Identifies images, labels and settings behind the figure."""
     nothing: str
-    """Why there is no figure where there is none."""
 
     def __call__(self, run: Run) -> float | None:
-        """The figure of one graph; None where its images have nothing in them to judge by."""
+        """Judge one graph.
+
+        Args:
+            run: a graph as a function of one prepared input, to its outputs by name, as
+                :class:`edgedet.calibration.executor.GraphRunner` is one.
+
+        Returns:
+            The figure in [0, 1], larger is better; None where the images have nothing in them to judge by.
+        """
 
 
 @runtime_checkable
@@ -80,7 +103,35 @@ class Reader:
 
 
 class AgreementJudge:
-    """How much of what the float graph detects is detected again, on prepared frames (:func:`found_again`)."""
+    """How much of what the float graph detects is detected again, for want of labels.
+
+    The figure is the average precision at IoU 0.5 with the float graph's confident detections as ground truth, mean
+    over classes (:func:`edgedet.calibration.agreement.found_again`).
+
+    Args:
+        card: model card of the float graph.
+        frames: prepared inputs, each of the graph's input shape and dtype.
+        outputs: names of the graph's outputs.
+        reference: the float graph as a function of one prepared input, to its outputs by name.
+
+    Attributes:
+        name: what the figure is, for the model card.
+        digest: identifies the frames.
+        nothing: why there is no figure where there is none.
+        confident: number of detections of the float graph there are to find again: those that score 0.3.
+        sure: number of those that score 0.5.
+        unchanged: the float graph's own figure; None where there is nothing to judge by.
+
+    >>> import onnx
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import CalibrationFrames, pictures_of
+    >>> from edgedet.calibration.executor import GraphRunner
+    >>> card, run = Detector("model.onnx").card, GraphRunner(onnx.load("model.onnx"))
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), card)
+    >>> judge = AgreementJudge(card, frames, ["boxes", "scores", "labels", "count"], run)
+    >>> judge.confident, judge(run), judge(lambda frame: run(np.zeros_like(frame)))
+    (12, 1.0, 0.0)
+    """
 
     name = "AP50 against the fp32 graph's detections"
 
@@ -89,9 +140,7 @@ class AgreementJudge:
         self._frames = frames
         self._reference = list(self._reader(reference, frames))
         self.confident = sum(int((found.scores >= CONFIDENT).sum()) for found in self._reference)
-        """How many detections of the float graph there are to find again."""
         self.sure = sum(int((found.scores >= SURE).sum()) for found in self._reference)
-        """How many of them score ``SURE``."""
         self.nothing = (
             f"the fp32 graph finds nothing that scores {CONFIDENT:g} or more in {len(self._reference)} calibration "
             "images"
@@ -100,12 +149,42 @@ class AgreementJudge:
         self.digest = digest_of("agreement", len(frames), *(np.asarray(frame) for frame in frames))
 
     def __call__(self, run: Run) -> float | None:
-        """The figure of ``run``; None where the float graph finds nothing."""
+        """Judge one graph.
+
+        Args:
+            run: the graph, as a function like ``reference``.
+
+        Returns:
+            The figure in [0, 1], larger is better; None where the float graph is confident of nothing.
+        """
         return found_again(self._reference, list(self._reader(run, self._frames)))
 
 
 class MapJudge:
-    """COCO mAP on a labelled dataset, of frames prepared and read exactly as on the device."""
+    """COCO mAP on a labelled dataset, of frames prepared and read exactly as on the device.
+
+    Args:
+        card: model card of the graphs to judge.
+        dataset: labelled pictures, whose labels are numbered as ``card.names`` are.
+        outputs: names of the graphs' outputs.
+
+    Attributes:
+        name: what the figure is, for the model card.
+        digest: identifies pictures, labels and settings.
+        nothing: why there is no figure where there is none.
+
+    Raises:
+        OSError: a picture of the dataset is not there.
+
+    >>> import onnx
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration.executor import GraphRunner
+    >>> from edgedet.datasets import read_dataset
+    >>> card, dataset = Detector("model.onnx").card, read_dataset("photos/labels.json")
+    >>> judge = MapJudge(card, dataset, ["boxes", "scores", "labels", "count"])
+    >>> len(judge), judge(GraphRunner(onnx.load("model.onnx")))
+    (12, 1.0)
+    """
 
     name = "mAP"
     nothing = "the evaluation images hold no object of the detector's classes"
@@ -126,11 +205,26 @@ class MapJudge:
         self._kept: dict[int, tuple[Array, ResizeGeometry]] = {}
 
     def __len__(self) -> int:
-        """How many images one figure takes."""
+        """Size of the dataset.
+
+        Returns:
+            Number of images that one figure takes.
+        """
         return len(self._dataset)
 
     def __call__(self, run: Run) -> float | None:
-        """mAP at IoU 0.50 to 0.95; None where no class has an object."""
+        """Judge one graph.
+
+        Args:
+            run: a graph as a function of one prepared input, to its outputs by name, as
+                :class:`edgedet.calibration.executor.GraphRunner` is one.
+
+        Returns:
+            mAP at IoU 0.50 to 0.95, in [0, 1]; None where no class has an object.
+
+        Raises:
+            DatasetError: the dataset has no box, or a picture that cannot be decoded.
+        """
         from edgedet.evaluate.coco import coco_metrics
         from edgedet.evaluate.frames import require_labels
 

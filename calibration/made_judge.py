@@ -28,8 +28,32 @@ near its thresholds, and so it takes less to lose them."""
 class MadeJudge:
     """How much of what the float graph finds in made pictures is found again, as a share of what that tells of mAP.
 
-    Of the fp32 graph it is 1. ``level``: the score from which its detections are the truth, below ``CONFIDENT``
-    where too few score that.
+    Args:
+        card: model card of the float graph.
+        frames: made pictures, prepared, each of the graph's input shape and dtype: ``held_out`` of
+            :class:`MadeFrames`.
+        outputs: names of the graph's outputs.
+        reference: the float graph as a function of one prepared input, to its outputs by name.
+
+    Attributes:
+        name: what the figure is, for the model card.
+        digest: identifies the frames.
+        nothing: why there is no figure where there is none.
+        level: score from which the float graph's detections are the truth, 0.3, or less where too few score that.
+        truths: number of those detections.
+        unchanged: the float graph's own figure, 1.0; None where there is nothing to judge by.
+
+    >>> import onnx
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import CalibrationFrames, Pictures
+    >>> from edgedet.calibration.executor import GraphRunner
+    >>> from edgedet.calibration.procedural import made_picture
+    >>> card, run = Detector("model.onnx").card, GraphRunner(onnx.load("model.onnx"))
+    >>> drawn = Pictures("drawn", tuple(made_picture(number, 64, 64) for number in range(40)))
+    >>> frames = CalibrationFrames(drawn, card)
+    >>> judge = MadeJudge(card, frames, ["boxes", "scores", "labels", "count"], run)
+    >>> judge.level, judge(run), judge(lambda frame: run(np.zeros_like(frame))) < 1
+    (0.3, 1.0, True)
     """
 
     name = "1 less a third of the AP50 lost against the fp32 graph's detections in made pictures"
@@ -46,11 +70,22 @@ class MadeJudge:
         self.digest = digest_of("made", *(np.asarray(frame) for frame in frames))
 
     def __call__(self, run: Run) -> float | None:
-        """The figure of one graph; None where the float graph finds nothing."""
+        """Judge one graph.
+
+        Args:
+            run: the graph, as a function like ``reference``.
+
+        Returns:
+            The figure in [0, 1], larger is better; None where the float graph finds nothing.
+        """
         return self._figure(list(self._reader(run, self._frames)))
 
     def __len__(self) -> int:
-        """How many pictures one figure takes."""
+        """Size of the set.
+
+        Returns:
+            Number of prepared inputs that one figure takes.
+        """
         return len(self._frames)
 
     def _figure(self, detections: Sequence[Detections]) -> float | None:
