@@ -21,8 +21,8 @@ UNSURE = 1 / 6
 LESS_ON_REAL = 1 / 3
 """mAP lost on real pictures, of what is lost on made ones: the largest share that was measured. Faster R-CNN
 MobileNetV3-320 of blood cells lost 0.0046 of mAP where this average precision lost 0.038, and 0.0524 where it lost
-0.164; SSDLite and YOLOX-Nano lost nothing of either. What a detector finds in made pictures are things it never saw,
-near its thresholds, and so it takes less to lose them."""
+0.164; SSDLite and YOLOX-Nano lost nothing of either. What a detector finds in made pictures are things it never
+saw, near its thresholds, and so it takes less to lose them."""
 
 
 class MadeJudge:
