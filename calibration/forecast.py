@@ -27,15 +27,17 @@ SIMULATED = 2.5
 """Times a float run that one in INT8 takes, with every pair executed where it stands."""
 RACED_AT_FIRST, RACED_LATER = 100, 60
 """Float runs that it takes to find out which layers INT8 makes faster: in all, and for every stretch of them."""
-TAPPED = 2.0
+READ = 1.5
+"""Times a float run that it takes with the picture read and its detections decoded."""
+TAPPED = 2.5
 """Times a float run that a run with taps takes, what is made of it included."""
-SEARCH_ODDS = 0.5
+SEARCH_ODDS = 0.4
 """How often everything in INT8 costs too much, so that a search follows: nobody knows before."""
 SEARCH_EVALUATIONS = 5
 """Full ones that a search takes, most often."""
-OPERATIONS_PER_SECOND = 2.5e10
+OPERATIONS_PER_SECOND = 3.2e10
 """Floating-point ones of one core in numpy's products and factorisations."""
-SECONDS_PER_COLUMN = 4e-5
+SECONDS_PER_COLUMN = 3e-5
 """Of learned rounding, beside its products."""
 CANDIDATES = 7
 """Ranges that compete, and the exact product they are compared with."""
@@ -157,7 +159,9 @@ def forecast(
     evaluation = opening + judged * run * simulated
     some = min(len(frames), effort.frames)
     race = min(ENOUGH_SECONDS, RACED_AT_FIRST * run) + SEGMENTS * min(ENOUGH_SECONDS, RACED_LATER * run)
-    float_accuracy = Step("float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run)
+    float_accuracy = Step(
+        "float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run * READ
+    )
     steps = [
         *([float_accuracy] if judge is None else []),
         *([Step("speed", race)] if dialect.fusion == "fused" else []),
