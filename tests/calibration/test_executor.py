@@ -84,6 +84,16 @@ def test_a_graph_of_large_tensors_takes_one_frame_at_a_time(
     assert GraphRunner(tiny.tiny_detector(), threads=2).lanes == 1
 
 
+@pytest.mark.parametrize(("spare", "lanes"), [(0, 2), (-1, 1)])
+def test_the_largest_tensors_decide_how_many_frames_are_run_at_a_time(
+    spare: int, lanes: int, tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From "widen" to "spread_relu" there are five of 32 channels.
+    largest = 4 * 32 * tiny.CELLS**2
+    monkeypatch.setattr(module, "LANE_BYTES", module.LARGEST_TENSORS * largest + spare)
+    assert GraphRunner(tiny.tiny_detector(), threads=2).lanes == lanes
+
+
 def test_numpy_takes_one_thread_while_it_is_asked_to() -> None:
     np.ones((2, 2)) @ np.ones((2, 2))
 

@@ -94,6 +94,17 @@ def test_training_overrules_what_is_seen_unless_it_contradicts_the_best_answers(
     assert choose(answers, [layer("a")], [slice(0, 4)], stale, calibrate=8, judge=4).calibrate == without.calibrate
 
 
+@pytest.mark.parametrize(("best", "others", "trusted"), [(1.2, 10.0, ("a",)), (10.0, 1.2, ())])
+def test_only_pictures_that_are_answered_to_can_contradict_training(
+    best: float, others: float, trusted: tuple[str, ...]
+) -> None:
+    statistics = {"a_out": Normalised(np.zeros(4, np.float32), np.ones(4, np.float32), False)}
+    answers = [answer(0.9, best)] * 10 + [answer(0.1, others)] * 30
+    found = choose(answers, [layer("a")], [slice(0, 4)], statistics, calibrate=6, judge=3)
+    assert found.trusted == trusted
+    assert set((*found.calibrate, *found.judge)) <= set(range(10)), "they are alike either way"
+
+
 def test_a_layer_far_from_training_is_named(tiny: ModuleType) -> None:
     network = prepare(tiny.tiny_detector())
     (widen,) = [one for one in network.layers() if one.name == "widen"]

@@ -23,7 +23,9 @@ def test_pictures_keep_proportions_and_are_never_huge() -> None:
     small, wide, odd = made_picture(0, 426, 320), made_picture(0, 1344, 800), made_picture(1, 33, 32)
     assert (small.width, small.height) == (426, 320)
     assert wide.width == LONGEST and wide.height == round(800 * LONGEST / 1344)
-    for one in (small, wide, odd):
+    tall = made_picture(2, 800, 1344)
+    assert (tall.width, tall.height) == (wide.height, wide.width)
+    for one in (small, wide, tall, odd):
         assert one.read().shape == (one.height, one.width, 3)
 
 
