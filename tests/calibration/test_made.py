@@ -72,9 +72,10 @@ def answer(score: float, strength: float, channels: int = 4) -> Answer:
     return Answer(scores, np.zeros(channels, np.float32), np.full(channels, strength**2, np.float32))
 
 
-def test_pictures_that_excite_the_network_beyond_reason_are_left_out() -> None:
-    # Three in four drive it ten times as hard as those it answers to.
-    answers = [answer(0.8, 1.0) if i % 4 == 0 else answer(0.0, 10.0) for i in range(40)]
+@pytest.mark.parametrize("strength", [10.0, 0.1])
+def test_pictures_that_excite_the_network_beyond_reason_or_hardly_are_left_out(strength: float) -> None:
+    # Three in four drive it ten times as hard as those it answers to, or a tenth as hard.
+    answers = [answer(0.8, 1.0) if i % 4 == 0 else answer(0.0, strength) for i in range(40)]
     found = choose(answers, [layer("a")], [slice(0, 4)], {}, calibrate=7, judge=3)
     assert {i % 4 for i in (*found.calibrate, *found.judge)} == {0}
     assert found.alike == 10 and not set(found.calibrate) & set(found.judge)

@@ -47,6 +47,25 @@ def test_where_nothing_is_confident_the_best_are_the_truth(tiny: ModuleType) -> 
     assert judging(lambda frame: answers(0.0, 0.0)) == pytest.approx(1 - LESS_ON_REAL)
 
 
+def test_classes_count_as_often_as_they_are_found(tiny: ModuleType) -> None:
+    def classes(frame: np.ndarray, rare: float = 0.5) -> dict[str, np.ndarray]:
+        found = answers(0.6, 0.0)
+        found["scores"][0, SURE:, 1] = rare
+        return found
+
+    judging = MadeJudge(tiny.card(), tiny.frames(PICTURES), ["boxes", "scores"], classes)
+    assert judging.truths == (SURE + EDGE) * PICTURES
+    assert judging(lambda frame: classes(frame, 0.0)) == pytest.approx(1 - LESS_ON_REAL * EDGE / (SURE + EDGE))
+
+
+def test_other_pictures_have_another_digest(tiny: ModuleType) -> None:
+    def judging(seed: int) -> MadeJudge:
+        frames = tiny.frames(PICTURES, seed=seed)
+        return MadeJudge(tiny.card(), frames, ["boxes", "scores"], lambda frame: answers(0.6, 0.0))
+
+    assert judging(0).digest == judging(0).digest != judging(1).digest
+
+
 def test_a_graph_that_finds_nothing_judges_nothing(tiny: ModuleType) -> None:
     judging = judge(tiny, 0.0, 0.0)
     assert judging.truths == 0 and judging(lambda frame: answers(0.6, 0.6)) is None and judging.unchanged is None

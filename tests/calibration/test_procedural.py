@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from edgedet.calibration import procedural
 from edgedet.calibration.procedural import LONGEST, SCENES, draw, made_picture
 from edgedet.calibration.textures import colour, field, pattern, tiles
 
@@ -35,6 +36,17 @@ def test_every_scene_shows_something(number: int) -> None:
         picture = draw(number + turn * len(SCENES), 128, 96)
         assert picture.std() > 2, "an even grey is no picture"
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+
+
+@pytest.mark.parametrize(("level", "low", "high"), [(50.0, 200, 255), (-50.0, 0, 55)])
+def test_too_much_light_is_white_and_none_is_black(
+    level: float, low: int, high: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    even = (lambda rng, height, width: np.full((height, width, 3), level, np.float32),)
+    monkeypatch.setattr(procedural, "SCENES", even)
+    for number in range(12):
+        picture = draw(number, 64, 48)
+        assert picture.min() >= low and picture.max() <= high
 
 
 def spectrum_slope(picture: np.ndarray) -> float:

@@ -87,6 +87,11 @@ def test_a_prepared_input_becomes_a_picture_and_back(layout: str, colour: str, n
             assert red == pytest.approx((pictures[0, 0, 0, 2] / 255 - 0.5) / 0.2, abs=1e-4)
 
 
+def test_pixels_are_rounded_and_never_beyond_black_and_white() -> None:
+    pictures = np.float32([-3, 19.4, 19.6, 254.6, 300, 127]).reshape(1, 1, 2, 3)
+    assert Canvas(InputSpec(1, 2)).tensor(pictures).reshape(-1).tolist() == [0, 19, 20, 255, 255, 127]
+
+
 def test_things_stay_inside_their_box_and_children_inside_their_bounds() -> None:
     rng = np.random.default_rng(1)
     for genes in random_things(rng, 40):
