@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
+from edgedet.calibration import forecast as module
 from edgedet.calibration.effort import EFFORTS
-from edgedet.calibration.forecast import Forecast, Step, forecast
+from edgedet.calibration.forecast import SIMULATED, Forecast, Step, forecast
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
@@ -89,6 +91,17 @@ def test_a_search_that_has_begun_is_certain() -> None:
     assert listener.expected[-1] == pytest.approx(50)
 
 
+def test_a_stage_that_has_begun_is_certain() -> None:
+    listener, clock = Listener(), Clock()
+    progress = Forecast(
+        listener, [Step("ranges", 10), Step("accuracy", 30, 5, odds=0.5), Step("finishing", 10)], clock
+    )
+    assert listener.expected == [35]
+    clock.now = 10
+    progress("accuracy", 1, 0)
+    assert listener.expected[-1] == pytest.approx(40)
+
+
 def test_counts_of_what_has_begun_run_on_from_stage_to_stage() -> None:
     listener, clock = Listener(), Clock()
     progress = Forecast(listener, [Step("ranges", 10), Step("accuracy", 50, 5)], clock)
@@ -127,6 +140,22 @@ def test_a_real_network_has_a_forecast_of_seconds(network: Network, tiny: Module
     )
     assert isinstance(wrapped, Forecast)
     assert 0 < listener.expected[0] < 60
+
+
+def test_runs_in_which_every_pair_is_executed_take_longer(
+    network: Network, tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_seconds", lambda runner, frame: 1.0)
+    monkeypatch.setattr(module, "ENOUGH_SECONDS", 0.0)  # of the race that fused layers are tried in
+
+    def predicted(fusion: str) -> float:
+        listener, dialect = Listener(), SimpleNamespace(fusion=fusion)
+        given: Any = {"judge": None, "effort": EFFORTS["normal"], "dialect": dialect, "threads": 1}
+        forecast(listener, network, network.layers(), tiny.frames(4), **given, runs_after=10)
+        return listener.expected[0]
+
+    # Four frames that judge, and ten runs afterwards, at the least.
+    assert predicted("separate") - predicted("fused") > (SIMULATED - 1) * (4 + 10)
 
 
 def test_who_does_not_ask_gets_his_own_progress_back(network: Network, tiny: ModuleType) -> None:

@@ -72,9 +72,10 @@ def answer(score: float, strength: float, channels: int = 4) -> Answer:
     return Answer(scores, np.zeros(channels, np.float32), np.full(channels, strength**2, np.float32))
 
 
-def test_pictures_that_excite_the_network_beyond_reason_are_left_out() -> None:
-    # Three in four drive it ten times as hard as those it answers to.
-    answers = [answer(0.8, 1.0) if i % 4 == 0 else answer(0.0, 10.0) for i in range(40)]
+@pytest.mark.parametrize("strength", [10.0, 0.1])
+def test_pictures_that_excite_the_network_beyond_reason_or_hardly_are_left_out(strength: float) -> None:
+    # Three in four drive it ten times as hard as those it answers to, or a tenth as hard.
+    answers = [answer(0.8, 1.0) if i % 4 == 0 else answer(0.0, strength) for i in range(40)]
     found = choose(answers, [layer("a")], [slice(0, 4)], {}, calibrate=7, judge=3)
     assert {i % 4 for i in (*found.calibrate, *found.judge)} == {0}
     assert found.alike == 10 and not set(found.calibrate) & set(found.judge)
@@ -92,6 +93,17 @@ def test_training_overrules_what_is_seen_unless_it_contradicts_the_best_answers(
     assert choose(answers, [layer("a")], [slice(0, 4)], stale, calibrate=8, judge=4).trusted == ()
     without = choose(answers, [layer("a")], [slice(0, 4)], {}, calibrate=8, judge=4)
     assert choose(answers, [layer("a")], [slice(0, 4)], stale, calibrate=8, judge=4).calibrate == without.calibrate
+
+
+@pytest.mark.parametrize(("best", "others", "trusted"), [(1.2, 10.0, ("a",)), (10.0, 1.2, ())])
+def test_only_pictures_that_are_answered_to_can_contradict_training(
+    best: float, others: float, trusted: tuple[str, ...]
+) -> None:
+    statistics = {"a_out": Normalised(np.zeros(4, np.float32), np.ones(4, np.float32), False)}
+    answers = [answer(0.9, best)] * 10 + [answer(0.1, others)] * 30
+    found = choose(answers, [layer("a")], [slice(0, 4)], statistics, calibrate=6, judge=3)
+    assert found.trusted == trusted
+    assert set((*found.calibrate, *found.judge)) <= set(range(10)), "they are alike either way"
 
 
 def test_a_layer_far_from_training_is_named(tiny: ModuleType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper
 
 from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.judge import Reader
-from edgedet.calibration.predictions import LOWEST, WeakReader, opened
+from edgedet.calibration.predictions import LOWEST, STRONGEST, WeakReader, opened
 
 
 def suppressing(threshold: float) -> onnx.ModelProto:
@@ -69,3 +70,16 @@ def test_weak_answers_are_read_best_first(tiny: ModuleType) -> None:
     for ours, theirs in zip(usual, weak, strict=True):
         assert len(theirs) > len(ours) and theirs.scores.min() < 0.05
         assert (np.diff(theirs.scores) <= 0).all()
+
+
+@pytest.mark.parametrize("count", [STRONGEST - 1, STRONGEST, STRONGEST + 1, 144])
+def test_no_more_than_the_strongest_answers_are_read(count: int, tiny: ModuleType) -> None:
+    card = replace(tiny.card(), output=replace(tiny.card().output, max_detections=300))
+    # Boxes of two pixels that do not touch, each with a score of its own.
+    corner = np.stack(np.meshgrid(np.arange(12), np.arange(12)), -1).reshape(-1, 2)[:count] * np.float32(2.5)
+    boxes = np.concatenate([corner, corner + 2], axis=1).astype(np.float32)
+    scores = np.zeros((count, 2), np.float32)
+    scores[:, 1] = np.random.default_rng(0).permutation(count) / 200 + 0.01
+    outputs = {"boxes": boxes[None], "scores": scores[None]}
+    (found,) = WeakReader(card, ["boxes", "scores"])(lambda frame: outputs, tiny.frames(1))
+    np.testing.assert_array_equal(found.scores, np.sort(scores[:, 1])[::-1][:STRONGEST])

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from edgedet.calibration import procedural
 from edgedet.calibration.procedural import LONGEST, SCENES, draw, made_picture
 from edgedet.calibration.textures import colour, field, pattern, tiles
 
@@ -23,7 +24,9 @@ def test_pictures_keep_proportions_and_are_never_huge() -> None:
     small, wide, odd = made_picture(0, 426, 320), made_picture(0, 1344, 800), made_picture(1, 33, 32)
     assert (small.width, small.height) == (426, 320)
     assert wide.width == LONGEST and wide.height == round(800 * LONGEST / 1344)
-    for one in (small, wide, odd):
+    tall = made_picture(2, 800, 1344)
+    assert (tall.width, tall.height) == (wide.height, wide.width)
+    for one in (small, wide, tall, odd):
         assert one.read().shape == (one.height, one.width, 3)
 
 
@@ -33,6 +36,17 @@ def test_every_scene_shows_something(number: int) -> None:
         picture = draw(number + turn * len(SCENES), 128, 96)
         assert picture.std() > 2, "an even grey is no picture"
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+
+
+@pytest.mark.parametrize(("level", "low", "high"), [(50.0, 200, 255), (-50.0, 0, 55)])
+def test_too_much_light_is_white_and_none_is_black(
+    level: float, low: int, high: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    even = (lambda rng, height, width: np.full((height, width, 3), level, np.float32),)
+    monkeypatch.setattr(procedural, "SCENES", even)
+    for number in range(12):
+        picture = draw(number, 64, 48)
+        assert picture.min() >= low and picture.max() <= high
 
 
 def spectrum_slope(picture: np.ndarray) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from edgedet.calibration.predictions import WeakReader
 from edgedet.calibration.response_judge import FEWEST, USUAL_MOVE, ResponseJudge, cost_of_moved_boxes
 
 Answers = dict[str, np.ndarray]
@@ -56,6 +58,23 @@ def test_moved_boxes_cost_what_they_lack_of_overlap(tiny: ModuleType) -> None:
 def test_scores_that_move_together_cost_what_is_beyond_rounding(tiny: ModuleType) -> None:
     figure = judge(tiny, lambda frame: answers(0.25))(lambda frame: answers(0.2))
     assert figure == pytest.approx(1 - (0.05 / 0.25 - USUAL_MOVE), abs=1e-5)
+
+
+def test_boxes_of_another_class_are_not_those_that_moved(tiny: ModuleType) -> None:
+    judging = judge(tiny, lambda frame: answers())
+    reader = WeakReader(tiny.card(), ["boxes", "scores"])
+    found = list(reader(lambda frame: answers(0.2, wider=1.0), tiny.frames(PICTURES)))
+    assert judging.moves(found)[0] > 0.05 and judging.moves(found)[1] == pytest.approx(0.2)
+    others = [replace(one, labels=1 - one.labels) for one in found]
+    assert judging.moves(others) == (0.0, 0.0)
+
+
+def test_other_pictures_have_another_digest(tiny: ModuleType) -> None:
+    def judging(seed: int) -> ResponseJudge:
+        frames = tiny.frames(PICTURES, seed=seed)
+        return ResponseJudge(tiny.card(), frames, ["boxes", "scores"], lambda frame: answers())
+
+    assert judging(0).digest == judging(0).digest != judging(1).digest
 
 
 def test_answers_on_the_edge_are_neither_asked_for_nor_held_against_a_graph(tiny: ModuleType) -> None:

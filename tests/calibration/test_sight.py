@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 
 from edgedet.calibration.effort import EFFORTS
+from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.judge import AgreementJudge
 from edgedet.calibration.observe import silent
 from edgedet.calibration.pipeline import QuantisedGraph, QuantiseOptions, quantise
 from edgedet.calibration.reasons import UNJUDGED
 from edgedet.calibration.response_judge import ResponseJudge
-from edgedet.calibration.sight import MADE, MARGIN, look
+from edgedet.calibration.sight import MADE, MARGIN, look, shows_objects
 from edgedet.errors import AccuracyBudgetError, CalibrationError
 from tests.calibration import small_detectors as small
 
@@ -113,6 +114,27 @@ def test_blind_is_who_is_sure_of_nothing_and_wants_a_judgement(tiny: ModuleType)
     unjudged = sighted(tiny, tiny.frames(4), max_drop=1.0)
     assert not unjudged.blind and unjudged.margin == 1 and isinstance(unjudged.judge, AgreementJudge)
     assert unjudged.report() is None and unjudged.warning is None
+
+
+@pytest.mark.parametrize(
+    ("sure", "confident", "shown"),
+    [(10, 10, True), (9, 9, False), (10, 20, True), (10, 21, False), (60, 500, False)],
+)
+def test_objects_are_shown_where_most_of_enough_answers_are_sure(sure: int, confident: int, shown: bool) -> None:
+    assert shows_objects(SimpleNamespace(sure=sure, confident=confident)) == shown  # type: ignore[arg-type]
+
+
+def test_pictures_that_judge_set_no_ranges(tiny: ModuleType) -> None:
+    blind = sighted(tiny, tiny.frames(4))
+    run, judged = GraphRunner(blind.opening(tiny.tiny_detector()), threads=1), list[np.ndarray]()
+
+    def looked_at(tensor: np.ndarray) -> dict[str, np.ndarray]:
+        judged.append(tensor)
+        return run(tensor)
+
+    blind.judge(looked_at)
+    assert len(judged) == MADE // 2
+    assert not any(np.array_equal(one, other) for one in judged for other in blind.frames)
 
 
 def test_a_judge_of_the_callers_is_believed(tiny: ModuleType) -> None:

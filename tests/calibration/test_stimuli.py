@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from types import ModuleType
 
 import numpy as np
@@ -12,7 +13,7 @@ from edgedet.artifacts.card import InputSpec
 from edgedet.calibration.canvas import Canvas
 from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.predictions import WeakReader
-from edgedet.calibration.stimuli import stimuli
+from edgedet.calibration.stimuli import ANSWERS_COUNTED, OVER, stimuli
 from edgedet.calibration.things import GENES, Placed, changed, draw, random_things
 from edgedet.detections import Detections
 
@@ -34,6 +35,24 @@ def test_pictures_are_answered_more_strongly_the_more_they_are_bred(tiny: Module
     assert not (empty[0] != 20).any(), "frames are only read"
     strength = np.mean([found.scores.max() for found in reader(run, made)])
     assert strength > 1.2 * rounds[0]
+
+
+def test_pictures_with_the_strongest_answers_are_kept_in_the_order_of_drawing(tiny: ModuleType) -> None:
+    strengths, count = [0.3, 0.9, 0.2, 0.8, 0.5, 0.7, 0.1, 0.6], 4
+    assert len(strengths) == OVER * count
+    asked: list[list[np.ndarray]] = []
+
+    def answers(tensors: Sequence[np.ndarray]) -> Iterator[Detections]:
+        asked.append(list(tensors))
+        for strength in islice(cycle(strengths), len(tensors)):
+            # The weaker the strongest, the stronger the many others: those are not counted.
+            scores = np.repeat(np.float32([strength, (1 - strength) / 10]), [ANSWERS_COUNTED, 40])
+            boxes = np.tile(np.float32([2, 2, 30, 30]), (len(scores), 1))
+            yield Detections(boxes, scores, np.zeros(len(scores), np.int32), tiny.NAMES, (32, 32))
+
+    made = stimuli(tiny.card(), tiny.frames(2), answers, count=count)
+    drawn = asked[-1]
+    assert [next(i for i, one in enumerate(drawn) if one is picture) for picture in made] == [1, 3, 5, 7]
 
 
 def test_a_network_that_answers_nothing_gets_pictures_all_the_same(tiny: ModuleType) -> None:
@@ -66,6 +85,11 @@ def test_a_prepared_input_becomes_a_picture_and_back(layout: str, colour: str, n
         red = tensor[0, 0 if colour == "RGB" else 2, 0, 0] if layout == "NCHW" else None
         if red is not None:
             assert red == pytest.approx((pictures[0, 0, 0, 2] / 255 - 0.5) / 0.2, abs=1e-4)
+
+
+def test_pixels_are_rounded_and_never_beyond_black_and_white() -> None:
+    pictures = np.float32([-3, 19.4, 19.6, 254.6, 300, 127]).reshape(1, 1, 2, 3)
+    assert Canvas(InputSpec(1, 2)).tensor(pictures).reshape(-1).tolist() == [0, 19, 20, 255, 255, 127]
 
 
 def test_things_stay_inside_their_box_and_children_inside_their_bounds() -> None:

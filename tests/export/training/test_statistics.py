@@ -34,6 +34,8 @@ class Network(nn.Module):
                 for name, low in (("weight", 0.5), ("bias", -1.0), ("running_mean", -1.0), ("running_var", 0.2)):
                     values = getattr(part, name)
                     values.data = torch.rand(values.shape, generator=generator) + low
+                # Factors may be negative; deviations are not.
+                part.weight.data[::2] *= -1
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features = self.fourth(self.third(self.second(self.first(images))))
