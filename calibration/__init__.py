@@ -1,6 +1,7 @@
 """INT8 and FP16: ranges from calibration frames, Q/DQ placement, and the accuracy guard.
 
-The entry points are :func:`quantise` (INT8) and :func:`to_half` (FP16); both take a float graph."""
+The entry points are :func:`quantise` (INT8) and :func:`to_half` (FP16); both take a float graph.
+:func:`make_frames` makes calibration frames for who has no pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from .data import CalibrationFrames
     from .fp16 import HalfGraph, to_half
     from .judge import AgreementJudge, Judge, MapJudge
+    from .made import MadeFrames, make_frames
+    from .made_judge import MadeJudge
     from .observe import Progress
     from .pictures import Picture, Pictures, pictures_of
     from .pipeline import QuantisedGraph, QuantiseOptions, quantise
@@ -21,12 +24,15 @@ __all__ = [
     "CalibrationFrames",
     "HalfGraph",
     "Judge",
+    "MadeFrames",
+    "MadeJudge",
     "MapJudge",
     "Picture",
     "Pictures",
     "Progress",
     "QuantiseOptions",
     "QuantisedGraph",
+    "make_frames",
     "pictures_of",
     "quantise",
     "to_half",
@@ -39,12 +45,15 @@ __getattr__, __dir__ = lazy_names(
         "CalibrationFrames": "edgedet.calibration.data",
         "HalfGraph": "edgedet.calibration.fp16",
         "Judge": "edgedet.calibration.judge",
+        "MadeFrames": "edgedet.calibration.made",
+        "MadeJudge": "edgedet.calibration.made_judge",
         "MapJudge": "edgedet.calibration.judge",
         "Picture": "edgedet.calibration.pictures",
         "Pictures": "edgedet.calibration.pictures",
         "Progress": "edgedet.calibration.observe",
         "QuantiseOptions": "edgedet.calibration.pipeline",
         "QuantisedGraph": "edgedet.calibration.pipeline",
+        "make_frames": "edgedet.calibration.made",
         "pictures_of": "edgedet.calibration.pictures",
         "quantise": "edgedet.calibration.pipeline",
         "to_half": "edgedet.calibration.fp16",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,30 +46,75 @@ def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]
     pycocotools' it is the area under the interpolated curve of precision over recall. None where nothing is
     confident: what there is not cannot be found again.
     """
-    labels = sorted({int(label) for one in reference for label in one.labels[one.scores >= CONFIDENT]})
-    precisions = [_average_precision(reference, candidate, label) for label in labels]
-    return float(np.mean(precisions)) if precisions else None
+    found = average_precisions(reference, candidate)
+    return float(np.mean([precision for precision, _ in found.values()])) if found else None
 
 
-def _average_precision(reference: Sequence[Detections], candidate: Sequence[Detections], label: int) -> float:
+def average_precisions(
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    *,
+    least: float = CONFIDENT,
+    unsure: float = 1.0,
+) -> dict[int, tuple[float, int]]:
+    """By label: :func:`average_precision`, and how many detections of the reference there were to find."""
+    counts = Counter(int(label) for one in reference for label in one.labels[one.scores >= least])
+    found = {}
+    for label, count in sorted(counts.items()):
+        ours = [one[one.labels == label] for one in reference]
+        theirs = [one[one.labels == label] for one in candidate]
+        precision = average_precision(ours, theirs, least=least, unsure=unsure)
+        assert precision is not None
+        found[label] = precision, count
+    return found
+
+
+def average_precision(
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    *,
+    least: float = CONFIDENT,
+    overlap: float = 0.5,
+    unsure: float = 1.0,
+    weak: bool = True,
+) -> float | None:
+    """Average precision of ``candidate`` with the reference's detections as ground truth, all classes in one list.
+
+    Args:
+        reference: of every frame.
+        candidate: the same frames'.
+        least: score from which the reference's are the truth.
+        overlap: IoU from which a detection is one of them.
+        unsure: what the reference found with a score from here to ``least`` may be found or not; it counts as
+            nothing, like the crowds of COCO. Where scores have no gap, some always lie on the other side of it.
+        weak: whether the candidate's detections below ``least`` count against it.
+
+    Returns:
+        None where the reference has nothing to find.
+    """
     scores: list[float] = []
     hits: list[bool] = []
     wanted = 0
     for ours, theirs in zip(reference, candidate, strict=True):
-        truth = ours[(ours.labels == label) & (ours.scores >= CONFIDENT)]
-        tried = theirs[theirs.labels == label]
-        wanted += len(truth)
-        overlap = pairwise_iou(tried.boxes, truth.boxes)
-        for index in np.argsort(-tried.scores, kind="stable"):
-            scores.append(float(tried.scores[index]))
-            best = int(overlap[index].argmax()) if len(truth) else -1
-            hit = best >= 0 and overlap[index, best] >= 0.5
-            hits.append(bool(hit))
+        alike = np.where(theirs.labels[:, None] == ours.labels[None], pairwise_iou(theirs.boxes, ours.boxes), 0.0)
+        strong = ours.scores >= least
+        wanted += int(strong.sum())
+        excused = alike[:, ~strong & (ours.scores >= unsure)].max(axis=1, initial=0.0) >= overlap
+        alike = alike[:, strong]
+        for index in np.argsort(-theirs.scores, kind="stable"):
+            best = int(alike[index].argmax()) if alike.shape[1] else -1
+            hit = best >= 0 and bool(alike[index, best] >= overlap)
             if hit:
-                overlap[:, best] = -1  # every truth is found once
+                alike[:, best] = -1  # every truth is found once
+            elif excused[index] or not (weak or theirs.scores[index] >= least):
+                continue
+            scores.append(float(theirs.scores[index]))
+            hits.append(hit)
+    if not wanted:
+        return None
     order = np.argsort(-np.array(scores), kind="stable")
     correct = np.cumsum(np.array(hits)[order]) if hits else np.zeros(0)
-    recall = correct / wanted
     precision = correct / np.arange(1, len(correct) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((np.diff(recall, prepend=0.0) * envelope).sum())
+    # Recall rises at every hit.
+    return float(envelope[np.array(hits, bool)[order]].sum() / wanted)

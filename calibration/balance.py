@@ -20,13 +20,15 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper
 
+from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network, attributes
 from edgedet.onnx_graph.rewriting import insert
 
 from . import rounding
-from .executor import in_chunks, stream
+from .executor import in_lanes, one_blas_thread
 from .grid import Grid, weight_scales
 from .patches import Patches, collect, weight_matrix
+from .taps import Taps
 
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the widest reach that a range may cover."""
@@ -43,6 +45,15 @@ class Reach:
 
     low: Array
     high: Array
+
+    @property
+    def still(self) -> bool:
+        """Whether no channel ever changed."""
+        return np.array_equal(self.low, self.high)
+
+    def or_further(self, other: Reach) -> Reach:
+        """What covers both."""
+        return Reach(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
 
 @dataclass(frozen=True)
@@ -66,14 +77,18 @@ def balance(
     plans: list[tuple[list[Layer], Plan]] = []
     done: dict[str, float] = {}
     for patches in collect(network, frames, [layer for group in groups for layer in group], threads=threads):
-        for group in groups:
-            reach = reaches[group[0].input]
-            if group[0].name not in patches or np.array_equal(reach.low, reach.high):
-                continue
-            before, after = _plans(network, group, patches, reach)
-            if after.error < MAX_ERROR_LEFT * before.error:
-                plans.append((group, after))
-                done |= {layer.name: round(after.error / before.error, 4) for layer in group}
+
+        def planned(group: list[Layer], patches: dict[str, Patches] = patches) -> tuple[Plan, Plan]:
+            return _plans(network, group, patches, reaches[group[0].input])
+
+        moving = [group for group in groups if group[0].name in patches and not reaches[group[0].input].still]
+        with one_blas_thread():
+            for group, (before, after) in zip(
+                moving, in_lanes(planned, moving, threads or available_cores()), strict=True
+            ):
+                if after.error < MAX_ERROR_LEFT * before.error:
+                    plans.append((group, after))
+                    done |= {layer.name: round(after.error / before.error, 4) for layer in group}
     for group, plan in plans:
         _write(network, group, plan)
     return done
@@ -104,13 +119,12 @@ def _reaches(
     network: Network, tensors: Sequence[str], frames: Sequence[Array], threads: int | None
 ) -> dict[str, Reach]:
     found: dict[str, Reach] = {}
-    for chunk in in_chunks(network, list(dict.fromkeys(tensors))):
-        for values in stream(network, frames, chunk, threads=threads):
-            for name, value in values.items():
-                low, high = value.min(axis=(0, 2, 3)), value.max(axis=(0, 2, 3))
-                if name in found:
-                    low, high = np.minimum(low, found[name].low), np.maximum(high, found[name].high)
-                found[name] = Reach(low, high)
+    if not tensors:
+        return found
+    for look in Taps(network, tensors, values=False, frame=frames[0], threads=threads).look(frames):
+        for name in look.lows:
+            reach = Reach(look.lows[name], look.highs[name])
+            found[name] = found[name].or_further(reach) if name in found else reach
     return found
 
 

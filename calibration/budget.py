@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import onnx
@@ -12,6 +11,7 @@ import onnx
 from edgedet.errors import AccuracyBudgetError
 
 from .dialect import Unit
+from .effort import Effort
 from .guard import AIM, Guard, within
 from .observe import Progress
 from .quantisation import Quantisation
@@ -19,9 +19,6 @@ from .reasons import given_back, no_faster
 
 OverBudget = Literal["refuse", "keep_best"]
 """What happens when the budget cannot be kept: an error, or the best graph and a warning."""
-
-MAX_SEARCHES = 4
-"""Times the guard aims lower because the finished graph did worse than the switchboard said."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,7 @@ def search(
     *,
     max_drop: float,
     over_budget: OverBudget,
+    effort: Effort,
     progress: Progress,
 ) -> Found:
     """Find the graph with the most INT8 that loses at most ``max_drop``, and pays.
@@ -73,14 +71,23 @@ def search(
         kept_float: layers that were left out before, with the reason.
         max_drop: how much of the judge's figure may be lost, absolute; 1 keeps whatever is left of it.
         over_budget: what happens when that cannot be kept.
+        effort: how much is tried.
         progress: called with (what, done, of); ``of`` is 0 where the end is not known.
 
     Raises:
         AccuracyBudgetError: the drop cannot be kept inside the budget, and the best graph is not wanted.
     """
-    guard = Guard(work.candidates, work.figure_with, work.loss_of, ledger=work.ledger, progress=progress)
+    guard = Guard(
+        work.candidates,
+        work.figure_with,
+        work.loss_of,
+        disturbance=work.disturbance_of,
+        effort=effort,
+        ledger=work.ledger,
+        progress=progress,
+    )
     accurate = _inside_budget(work, guard, max_drop)
-    kept = _without_slow_rest(work, accurate, progress=progress)
+    kept = _without_slow_rest(work, guard, accurate, progress=progress)
     reasons = dict(kept_float) | no_faster(accurate.units, kept.units)
     reasons |= {
         unit.name: given_back(work, guard, unit)
@@ -97,26 +104,17 @@ def search(
 
 
 def _inside_budget(work: Quantisation, guard: Guard, max_drop: float) -> Candidate:
-    """Search, build, and measure what was really built; aim lower as long as that disagrees."""
+    """The most INT8 for half of what may be lost; for all of it where that leaves too little INT8."""
     # Who allows everything to be lost asks for all that INT8 makes faster.
-    aim = max_drop * AIM if max_drop < 1 else 1.0
-    best: Candidate | None = None
-    for _ in range(MAX_SEARCHES):
+    for aim in (max_drop * AIM, max_drop) if max_drop < 1 else (1.0,):
         verdict = guard.search(aim)
-        chosen = [unit for unit in work.candidates if unit.name in verdict.on]
-        candidate = _built(work, chosen, evaluations=verdict.evaluations)
-        figure = candidate.figure
-        if best is None or (figure is not None and (best.figure is None or figure > best.figure)):
-            best = candidate
-        reference, switched = guard.reference, guard.figure(verdict.on)
-        if within(reference, figure, max_drop) or not verdict.on or reference is None or switched is None:
+        units = tuple(unit for unit in work.candidates if unit.name in verdict.on)
+        if work.share(units) >= work.dialect.min_share:
             break
-        aim = min(aim, reference - switched) - max_drop / 4
-    assert best is not None
-    return best
+    return Candidate(work.build(units), units, verdict.figure, verdict.evaluations)
 
 
-def _without_slow_rest(work: Quantisation, candidate: Candidate, *, progress: Progress) -> Candidate:
+def _without_slow_rest(work: Quantisation, guard: Guard, candidate: Candidate, *, progress: Progress) -> Candidate:
     """Give back, too, what gains no time any more without the units that the guard gave back.
 
     Less INT8 is never less exact, but it is measured again all the same.
@@ -126,7 +124,8 @@ def _without_slow_rest(work: Quantisation, candidate: Candidate, *, progress: Pr
     paying = work.dialect.still_paying(candidate.units, work.build, work.frames[0], progress=progress)
     if len(paying) == len(candidate.units):
         return candidate
-    return _built(work, paying, evaluations=candidate.evaluations)
+    figure = guard.figure(frozenset(unit.name for unit in paying))
+    return Candidate(work.build(paying), tuple(paying), figure, guard.evaluations)
 
 
 def _missed(work: Quantisation, candidate: Candidate, max_drop: float) -> str | None:
@@ -145,11 +144,3 @@ def _missed(work: Quantisation, candidate: Candidate, max_drop: float) -> str | 
         f"the best INT8 graph loses {lost} with {share:.0%} of the multiply-adds in INT8; "
         f"the budget is {max_drop:g}{least}"
     )
-
-
-def _built(work: Quantisation, units: Sequence[Unit], *, evaluations: int) -> Candidate:
-    """The finished graph with ``units`` in INT8, judged once."""
-    model = work.build(units)
-    key = work.ledger.key(unit.name for unit in units)
-    figure: float | None = work.ledger.figure(f"finished {key}", partial(work.figure_of, model))
-    return Candidate(model, tuple(units), figure, evaluations)

@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from edgedet.onnx_graph.network import Array, Layer, Network
 
+from .attention import float_core
 from .dialect import Build, Trial, Unit
 from .executor import Fusion
 from .fitting import Fit
@@ -52,10 +53,13 @@ class Cpu:
         return expand_hard_swish(network)
 
     def units(self, network: Network, layers: Sequence[Layer]) -> tuple[list[Unit], dict[str, str]]:
-        """Layers with the integer operators behind them; those before the first layer (pixels) stay out."""
+        """Layers with the integer operators behind them; those before the first layer (pixels) stay out.
+
+        So do decoding, and the cores of attention with norms, GELU and what they read.
+        """
         by_name = {layer.name: layer for layer in layers}
         types = network.element_types()
-        float_only = decoding(network)
+        float_only = decoding(network) | float_core(network, by_name)
         total = max(sum(layer.multiply_adds for layer in layers), 1)
         owner: dict[str, str] = {}
         members: dict[str, list[str]] = {}
@@ -123,14 +127,13 @@ class Cpu:
         for node in network.graph.node:
             if node.name not in unit_of:
                 continue
-            unit = unit_of[node.name]
             changed = result.nodes[node.name]
             for index in data_inputs(node, network):
                 tensor = node.input[index]
-                changed.input[index] = writer.activation(tensor, grids[tensor], unit)
+                changed.input[index] = writer.activation(tensor, grids[tensor])
             if node.name in layers:
                 layer = layers[node.name]
-                writer.weights(layer, fit.layers[layer.name], unit, integer_bias_at=grids[layer.input].scale)
+                writer.weights(layer, fit.layers[layer.name], integer_bias_at=grids[layer.input].scale)
             tensor = quantised_output(network, node)
             readers = network.consumers.get(tensor, [])
             if node.op_type in ("Gemm", "MatMul") and not any(reader.name in unit_of for reader in readers):
@@ -142,7 +145,7 @@ class Cpu:
                     continue  # it quantises its own inputs
                 for index, name in enumerate(reader.input):
                     if name == tensor:
-                        result.nodes[reader.name].input[index] = writer.activation(tensor, grids[tensor], unit)
+                        result.nodes[reader.name].input[index] = writer.activation(tensor, grids[tensor])
         return writer.finish()
 
     def still_paying(self, units: Sequence[Unit], build: Build, frame: Array, *, progress: Progress) -> list[Unit]:

@@ -29,11 +29,27 @@ SMALLEST_SIDE = 16
 class CalibrationFrames(Sequence[Array]):
     """The prepared input tensors of pictures or of a dataset's, made by :class:`edgedet.preprocess.Preprocessor`.
 
-    Item ``i`` is a whole input of the graph ([N, H, W, 3] or as the card says); with a batch larger than one it
-    holds as many images, the last one filled up from the front. ``warnings`` says what was left out, and why.
+    Item ``i`` is a whole input of the graph, of the card's dtype (uint8 or float32), [N, H, W, 3], or [N, 3, H, W]
+    where the card's layout is NCHW; with a batch larger than one it holds as many images, the last one filled up
+    from the front. Of more than 500 images, so many evenly spaced ones are used.
+
+    Args:
+        images: a dataset, whose labels are not looked at, or what :func:`pictures_of` gives.
+        card: model card of the graph, which says how pictures are prepared.
+
+    Attributes:
+        warnings: sentences for the user: what was left out, and why, and what is wrong with the rest.
 
     Raises:
         CalibrationError: no usable image, only one, or all of them one picture.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import pictures_of
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), Detector("tiny.onnx").card)
+    >>> frames.images, len(frames), frames[0].shape, frames[0].dtype
+    (12, 12, (1, 32, 32, 3), dtype('uint8'))
+    >>> frames.warnings
+    ['only 12 calibration images: ranges may be too narrow for what the device will see; give at least 16, ...']
     """
 
     def __init__(self, images: Dataset | Pictures, card: ModelCard) -> None:
@@ -111,6 +127,18 @@ class CalibrationFrames(Sequence[Array]):
     @overload
     def __getitem__(self, index: slice) -> list[Array]: ...
     def __getitem__(self, index: int | slice) -> Array | list[Array]:
+        """One prepared input by number, several by slice.
+
+        Args:
+            index: number, also from the end, or slice.
+
+        Returns:
+            An array of the graph's input shape and dtype, or a list of them.
+
+        Raises:
+            IndexError: a number outside.
+            CalibrationError: an image that could be read before, and no longer can.
+        """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):

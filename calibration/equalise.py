@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
+from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding
-from .executor import stream
+from .executor import in_lanes, one_blas_thread
 from .grid import GridKind, grid_for, weight_scales
-from .patches import Patches, collect, sampled, weight_matrix
+from .patches import Patches, sampled, surveys, weight_matrix
 
 HOMOGENEOUS = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 UNEVEN = 4.0
@@ -82,24 +83,36 @@ def equalise(
     if not chosen:
         return {}
     sizes: dict[str, Array] = {}
-    tensors = list(dict.fromkeys(pair.second.input for pair in chosen))
-    for values in stream(network, frames, tensors, threads=threads):
-        for name, value in values.items():
-            largest = np.abs(value).max(axis=(0, 2, 3))
-            sizes[name] = np.maximum(sizes[name], largest) if name in sizes else largest
-    uneven = [pair for pair in chosen if _unevenness(sizes[pair.second.input]) > UNEVEN]
     done = {}
-    first_of = {pair.second.name: pair.first for pair in uneven}
-    for patches in collect(network, frames, [pair.second for pair in uneven], threads=threads):
-        for pair in uneven:
-            if pair.second.name not in patches:
-                continue
+    tensors = list(dict.fromkeys(pair.second.input for pair in chosen))
+    plans: list[tuple[Pair, Array]] = []
+    for survey in surveys(network, frames, tensors, [pair.second for pair in chosen], threads=threads):
+        sizes |= {name: seen.channel_high for name, seen in survey.seen.items()}
+        patches = survey.patches
+
+        def planned(
+            pair: Pair, patches: dict[str, Patches] = patches, sizes: dict[str, Array] = sizes
+        ) -> tuple[Array, float]:
+            """The factors, and what is left of the error."""
             factors = _factors(network, pair.second, sizes[pair.second.input])
-            before = _loss(network, pair.second, patches[pair.second.name], kind, None)
-            after = _loss(network, pair.second, patches[pair.second.name], kind, factors)
-            if after < MAX_ERROR_LEFT * before:
-                _move(network, first_of[pair.second.name], pair.second, factors)
-                done[pair.second.name] = round(after / before, 4)
+            some = patches[pair.second.name]
+            before = _loss(network, pair.second, some, kind, None)
+            return factors, _loss(network, pair.second, some, kind, factors) / max(before, 1e-30)
+
+        uneven = [
+            pair
+            for pair in chosen
+            if pair.second.name in patches and _unevenness(sizes[pair.second.input]) > UNEVEN
+        ]
+        with one_blas_thread():
+            for pair, (factors, left) in zip(
+                uneven, in_lanes(planned, uneven, threads or available_cores()), strict=True
+            ):
+                if left < MAX_ERROR_LEFT:
+                    plans.append((pair, factors))
+                    done[pair.second.name] = round(left, 4)
+    for pair, factors in plans:
+        _move(network, pair.first, pair.second, factors)
     return done
 
 

@@ -2,8 +2,16 @@
 
 TensorRT 11 has no precision flags, so precision is a property of the graph. What stays in fp32: graph inputs
 and outputs; everything that turns predictions into boxes (coordinates above 1024 have a resolution of one pixel
-in fp16); nodes whose values came near fp16's limit on calibration frames; operators that sum or exponentiate
-without bound.
+in fp16), reference points and sampling points of attention among it; nodes whose values came near fp16's limit on
+calibration frames; operators that sum or exponentiate without bound.
+
+A Softmax of attention is bounded (the largest is taken away first) and belongs in one kernel with the products
+around it, so it is half like them; one of scores or of a box edge's bins is decoding. LayerNormalization is half
+where it computes mean and variance in fp32, as ONNX's ``stash_type`` 1 asks and TensorRT does of its own accord
+(https://github.com/pytorch/TensorRT/pull/3272 quotes the manual). A norm that is spelled out in single operators
+stays in fp32 from the square to the quotient: in fp16 squares overflow from 256, and an epsilon of 1e-6 is 17 of
+its smallest steps; that is what cost RF-DETR its accuracy (https://github.com/roboflow/rf-detr/issues/176).
+GridSample stays in fp32 with its points: nothing says whether TensorRT takes features and points of two types.
 """
 
 from __future__ import annotations
@@ -16,10 +24,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.onnx_graph.network import WEIGHTED, Array, Network
+from edgedet.onnx_graph.network import WEIGHTED, Array, Network, attributes
 from edgedet.onnx_graph.preparing import prepare
 from edgedet.onnx_graph.rewriting import insert
 
+from .attention import attention, normalisations
 from .observe import Progress, observe, silent
 from .regions import decoding
 
@@ -74,9 +83,17 @@ HALF_OPERATORS = frozenset(
         "BatchNormalization",
         "QuantizeLinear",
         "DequantizeLinear",
+        "LayerNormalization",
+        "Gather",
+        "GatherElements",
     ]
 )
+CORE_OPERATORS = ("Softmax", "ReduceSum")
+"""Those that are half in attention alone, where what they exponentiate and sum is bounded."""
 UNSEEN = "no calibration images, so which values are too large for fp16 was not looked at"
+
+SPELLED_NORM = "part of a norm in single operators, whose squares and epsilon need fp32"
+STASHED_HALF = "its mean and variance would be computed in fp16 (stash_type)"
 
 FLOAT_INPUTS: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
 """Inputs that the operator wants in fp32 whatever its data's type."""
@@ -84,7 +101,22 @@ FLOAT_INPUTS: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
 
 @dataclass(frozen=True)
 class HalfGraph:
-    """``model``: the mixed-precision graph. ``report``: what the model card says about it."""
+    """A mixed-precision graph and what was found of it.
+
+    Attributes:
+        model: the graph; its inputs and outputs have the types they had.
+        report: JSON-ready, what the model card says about it: ``nodes_fp16``, ``nodes_fp32`` and ``casts`` are
+            numbers of nodes, ``decoding_fp32`` of those in fp32 that turn predictions into boxes; ``kept_fp32``
+            says why every other node is in fp32 that could not be trusted to fp16, by its name; ``frames`` is the
+            number of frames looked at; ``absent`` says why it is not known which values fp16 cannot hold, where
+            that is so.
+
+    >>> half = to_half(onnx.load("tiny.onnx"))
+    >>> half.report["nodes_fp16"], half.report["kept_fp32"]
+    (15, {})
+    >>> half.report["absent"]
+    {'kept_fp32': 'no calibration images, so which values are too large for fp16 was not looked at'}
+    """
 
     model: onnx.ModelProto
     report: dict[str, Any]
@@ -99,28 +131,41 @@ def to_half(
 ) -> HalfGraph:
     """Convert a float graph, or a quantised one's float remainder, to fp16.
 
-    ``frames``: prepared inputs of the graph (as :class:`edgedet.preprocess.Preprocessor` makes them), gone through
-    more than once; without them only constants and operator kinds decide. Inputs and outputs keep their types.
-    ``report`` holds ``nodes_fp16``, ``kept_fp32`` (name to reason, decoding summed up), ``casts``, ``frames``, and
-    ``absent``: why it is not known which values fp16 cannot hold, where that is so.
+    Args:
+        model: the graph; it is not changed.
+        frames: prepared inputs, each of the graph's input shape and dtype, as :class:`CalibrationFrames` gives
+            them; gone through more than once. None lets constants and kinds of operators alone decide.
+        threads: of a run; None takes every core.
+        progress: called with (what, done, of).
+
+    Returns:
+        The graph in fp16 where that is safe, and what stays in fp32. Its inputs and outputs keep their types.
 
     Raises:
         ArtifactError: the graph's operator set cannot be raised to one that has fp16 everywhere.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import CalibrationFrames, pictures_of
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), Detector("tiny.onnx").card)
+    >>> half = to_half(onnx.load("tiny.onnx"), frames)
+    >>> half.report["frames"], half.report["casts"], half.report["absent"]
+    (12, 2, {})
     """
     network = prepare(model, quantised="allow")
     types = network.element_types()
-    reasons = _unfit(network, types)
+    able = _able(network)
+    reasons = _norms(network) | _unfit(network, types, able)
     count = 0
     if frames is not None:
         frames = frames if isinstance(frames, list | tuple) or hasattr(frames, "__len__") else list(frames)
         count = len(frames)  # type: ignore[arg-type]
-        reasons |= _overflowing(network, frames, types, reasons, threads=threads, progress=progress)
+        reasons |= _overflowing(network, frames, types, able, reasons, threads=threads, progress=progress)
     reasons = _whole_layers(network, reasons)
     box = decoding(network)
     half = [
         node.name
         for node in network.graph.node
-        if node.op_type in HALF_OPERATORS
+        if node.name in able
         and node.name not in box
         and node.name not in reasons
         and any(types.get(name) == TensorProto.FLOAT for name in (*node.input, *node.output))
@@ -144,11 +189,36 @@ def to_half(
     )
 
 
-def _unfit(network: Network, types: dict[str, int]) -> dict[str, str]:
+def _able(network: Network) -> frozenset[str]:
+    """Names of the nodes that may be half, by their operator and by what they are part of."""
+    cores = attention(network)
+    return frozenset(
+        node.name
+        for node in network.graph.node
+        if node.op_type in HALF_OPERATORS
+        or (node.op_type in CORE_OPERATORS and node.name in cores)
+        # A mask; among pooled features of several levels, which are fp32, one is chosen before the cast.
+        or (node.op_type == "Where" and any(name in network.constants for name in node.input[1:]))
+    )
+
+
+def _norms(network: Network) -> dict[str, str]:
+    """Norms that would compute their mean and variance in fp16."""
+    reasons = {}
+    for name in normalisations(network):
+        node = network.nodes[name]
+        if node.op_type != "LayerNormalization":
+            reasons[name] = SPELLED_NORM
+        elif attributes(node).get("stash_type", TensorProto.FLOAT) != TensorProto.FLOAT:
+            reasons[name] = STASHED_HALF
+    return reasons
+
+
+def _unfit(network: Network, types: dict[str, int], able: frozenset[str]) -> dict[str, str]:
     """Nodes whose constants do not survive fp16."""
     reasons = {}
     for node in network.graph.node:
-        if node.op_type not in HALF_OPERATORS:
+        if node.name not in able:
             continue
         for index, name in enumerate(node.input):
             if types.get(name) != TensorProto.FLOAT or name not in network.constants:
@@ -191,6 +261,7 @@ def _overflowing(
     network: Network,
     frames: Iterable[Array],
     types: dict[str, int],
+    able: frozenset[str],
     known: dict[str, str],
     *,
     threads: int | None,
@@ -199,15 +270,17 @@ def _overflowing(
     tensors = [
         name
         for node in network.graph.node
-        if node.op_type in HALF_OPERATORS and node.name not in known
+        if node.name in able and node.name not in known
         for name in node.output
         if types.get(name) == TensorProto.FLOAT
     ]
-    seen = observe(network, frames, list(dict.fromkeys(tensors)), threads=threads, progress=progress)
+    seen = observe(
+        network, frames, list(dict.fromkeys(tensors)), histograms=False, threads=threads, progress=progress
+    )
     reasons = {}
     for node in network.graph.node:
         largest = max((seen[name].magnitude for name in (*node.input, *node.output) if name in seen), default=0.0)
-        if node.op_type in HALF_OPERATORS and not largest <= LARGEST:
+        if node.name in able and not largest <= LARGEST:
             reasons[node.name] = f"values reached {largest:.3g} on the calibration frames, too near fp16's 65504"
     return reasons
 

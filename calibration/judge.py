@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
 
 from .agreement import CONFIDENT, found_again
+from .data import KEPT_BYTES
+from .executor import in_lanes
 from .ledger import digest_of
 
 if TYPE_CHECKING:
@@ -25,18 +28,53 @@ Run = Callable[[Array], dict[str, Array]]
 """A graph: prepared input tensor to outputs by name."""
 
 
+SURE = 0.5
+"""Score that most of what a detector is confident of has where it sees objects; on noise few things score it."""
+
+
 class Judge(Protocol):
-    """Measures how good a graph is; larger is better, in [0, 1]."""
+    """Measures how good a graph is: anything with these attributes that can be called, such as :class:`MapJudge`.
+
+    Attributes:
+        name: what the figure is, for the model card.
+        digest: identifies images, labels and settings behind the figure.
+        nothing: why there is no figure where there is none.
+
+    >>> import onnx
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import CalibrationFrames, pictures_of
+    >>> from edgedet.calibration.executor import GraphRunner
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), Detector("model.onnx").card)
+    >>> class Found:
+    ...     name, digest, nothing = "share of photos with a box", "photos", "there are no photos"
+    ...     def __call__(self, run):
+    ...         return float(np.mean([run(frame)["count"][0] for frame in frames]))
+    >>> Found()(GraphRunner(onnx.load("model.onnx")))
+    1.0
+    """
 
     name: str
-    """What the figure is, for the model card."""
     digest: str
-    """Identifies images, labels and settings behind the figure."""
     nothing: str
-    """Why there is no figure where there is none."""
 
     def __call__(self, run: Run) -> float | None:
-        """The figure of one graph; None where its images have nothing in them to judge by."""
+        """Judge one graph.
+
+        Args:
+            run: a graph as a function of one prepared input, to its outputs by name, as
+                :class:`edgedet.calibration.executor.GraphRunner` is one.
+
+        Returns:
+            The figure in [0, 1], larger is better; None where the images have nothing in them to judge by.
+        """
+
+
+@runtime_checkable
+class ComparingJudge(Judge, Protocol):
+    """A judge that compares with the float graph, which it has run already."""
+
+    unchanged: float | None
+    """The float graph's own figure; None where there is nothing to judge by."""
 
 
 class Reader:
@@ -47,39 +85,106 @@ class Reader:
         self._batch = card.input.batch
         self._planar = card.input.layout == "NCHW"
 
-    def __call__(self, run: Run, tensor: Array) -> list[Detections]:
-        """Detections of every place of one input tensor."""
-        height, width = tensor.shape[2:4] if self._planar else tensor.shape[1:3]
+    def __call__(self, run: Run, tensors: Sequence[Array]) -> Iterator[Detections]:
+        """Detections of every place of every input tensor, in order."""
+        for number, outputs in enumerate(in_lanes(run, tensors)):
+            yield from self.read(outputs, tensors[number].shape)
+
+    def read(self, outputs: dict[str, Array], shape: Sequence[int]) -> Iterator[Detections]:
+        """Detections of every place of one run; ``shape``: of its input."""
+        height, width = shape[2:4] if self._planar else shape[1:3]
         canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
-        outputs = run(tensor)
-        return [self._post(outputs, canvas, slot) for slot in range(len(tensor))]
+        for slot in range(shape[0]):
+            yield self.detections(outputs, canvas, slot)
+
+    def detections(self, outputs: dict[str, Array], canvas: ResizeGeometry, slot: int) -> Detections:
+        """Of one place of the batch."""
+        return self._post(outputs, canvas, slot)
 
 
 class AgreementJudge:
-    """How much of what the float graph detects is detected again, on prepared frames (:func:`found_again`)."""
+    """How much of what the float graph detects is detected again, for want of labels.
+
+    The figure is the average precision at IoU 0.5 with the float graph's confident detections as ground truth, mean
+    over classes (:func:`edgedet.calibration.agreement.found_again`).
+
+    Args:
+        card: model card of the float graph.
+        frames: prepared inputs, each of the graph's input shape and dtype.
+        outputs: names of the graph's outputs.
+        reference: the float graph as a function of one prepared input, to its outputs by name.
+
+    Attributes:
+        name: what the figure is, for the model card.
+        digest: identifies the frames.
+        nothing: why there is no figure where there is none.
+        confident: number of detections of the float graph there are to find again: those that score 0.3.
+        sure: number of those that score 0.5.
+        unchanged: the float graph's own figure; None where there is nothing to judge by.
+
+    >>> import onnx
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import CalibrationFrames, pictures_of
+    >>> from edgedet.calibration.executor import GraphRunner
+    >>> card, run = Detector("model.onnx").card, GraphRunner(onnx.load("model.onnx"))
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), card)
+    >>> judge = AgreementJudge(card, frames, ["boxes", "scores", "labels", "count"], run)
+    >>> judge.confident, judge(run), judge(lambda frame: run(np.zeros_like(frame)))
+    (12, 1.0, 0.0)
+    """
 
     name = "AP50 against the fp32 graph's detections"
 
     def __init__(self, card: ModelCard, frames: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:
         self._reader = Reader(card, outputs)
         self._frames = frames
-        self._reference = [found for frame in frames for found in self._reader(reference, frame)]
+        self._reference = list(self._reader(reference, frames))
         self.confident = sum(int((found.scores >= CONFIDENT).sum()) for found in self._reference)
-        """How many detections of the float graph there are to find again."""
+        self.sure = sum(int((found.scores >= SURE).sum()) for found in self._reference)
         self.nothing = (
             f"the fp32 graph finds nothing that scores {CONFIDENT:g} or more in {len(self._reference)} calibration "
             "images"
         )
+        self.unchanged = found_again(self._reference, self._reference)
         self.digest = digest_of("agreement", len(frames), *(np.asarray(frame) for frame in frames))
 
     def __call__(self, run: Run) -> float | None:
-        """The figure of ``run``, 1 for the reference itself; None where that finds nothing."""
-        found = [one for frame in self._frames for one in self._reader(run, frame)]
-        return found_again(self._reference, found)
+        """Judge one graph.
+
+        Args:
+            run: the graph, as a function like ``reference``.
+
+        Returns:
+            The figure in [0, 1], larger is better; None where the float graph is confident of nothing.
+        """
+        return found_again(self._reference, list(self._reader(run, self._frames)))
 
 
 class MapJudge:
-    """COCO mAP on a labelled dataset, of frames prepared and read exactly as on the device."""
+    """COCO mAP on a labelled dataset, of frames prepared and read exactly as on the device.
+
+    Args:
+        card: model card of the graphs to judge.
+        dataset: labelled pictures, whose labels are numbered as ``card.names`` are.
+        outputs: names of the graphs' outputs.
+
+    Attributes:
+        name: what the figure is, for the model card.
+        digest: identifies pictures, labels and settings.
+        nothing: why there is no figure where there is none.
+
+    Raises:
+        OSError: a picture of the dataset is not there.
+
+    >>> import onnx
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration.executor import GraphRunner
+    >>> from edgedet.datasets import read_dataset
+    >>> card, dataset = Detector("model.onnx").card, read_dataset("photos/labels.json")
+    >>> judge = MapJudge(card, dataset, ["boxes", "scores", "labels", "count"])
+    >>> len(judge), judge(GraphRunner(onnx.load("model.onnx")))
+    (12, 1.0)
+    """
 
     name = "mAP"
     nothing = "the evaluation images hold no object of the detector's classes"
@@ -97,13 +202,53 @@ class MapJudge:
             parts += [str(image.path), status.st_size, status.st_mtime_ns, image.boxes, image.labels]
         self.digest = digest_of("map", *parts)
 
+        self._kept: dict[int, tuple[Array, ResizeGeometry]] = {}
+
+    def __len__(self) -> int:
+        """Size of the dataset.
+
+        Returns:
+            Number of images that one figure takes.
+        """
+        return len(self._dataset)
+
     def __call__(self, run: Run) -> float | None:
-        """mAP at IoU 0.50 to 0.95; None where no class has an object."""
-        from edgedet.evaluate.coco import evaluate_coco
+        """Judge one graph.
 
-        def detect(frame: Array) -> Detections:
-            place = self._prepare.prepare(frame)
-            return self._post(run(self._prepare.tensor), place, 0)
+        Args:
+            run: a graph as a function of one prepared input, to its outputs by name, as
+                :class:`edgedet.calibration.executor.GraphRunner` is one.
 
-        figure = float(evaluate_coco(detect, self._dataset).map)
+        Returns:
+            mAP at IoU 0.50 to 0.95, in [0, 1]; None where no class has an object.
+
+        Raises:
+            DatasetError: the dataset has no box, or a picture that cannot be decoded.
+        """
+        from edgedet.evaluate.coco import coco_metrics
+        from edgedet.evaluate.frames import require_labels
+
+        require_labels(self._dataset)
+        places: deque[ResizeGeometry] = deque()
+
+        def tensors() -> Iterator[Array]:
+            for index in range(len(self._dataset)):
+                tensor, place = self._prepared(index)
+                places.append(place)
+                yield tensor
+
+        found = (self._post(outputs, places.popleft(), 0) for outputs in in_lanes(run, tensors()))
+        figure = float(coco_metrics(found, self._dataset).map)
         return None if math.isnan(figure) else figure
+
+    def _prepared(self, index: int) -> tuple[Array, ResizeGeometry]:
+        """One image as the graph takes it; decoded once, as long as there is room to keep it."""
+        if index in self._kept:
+            return self._kept[index]
+        from edgedet.evaluate.frames import read_record
+
+        place = self._prepare.prepare(read_record(self._dataset.images[index], self._dataset))
+        prepared = self._prepare.tensor.copy(), place
+        if (len(self._kept) + 1) * prepared[0].nbytes <= KEPT_BYTES:
+            self._kept[index] = prepared
+        return prepared

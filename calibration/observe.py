@@ -9,11 +9,11 @@ import numpy as np
 
 from edgedet.onnx_graph.network import Array, Network
 
-from .executor import in_chunks, stream
+from .taps import Taps
 
 BINS = 2048
-VALUES_PER_FRAME = 2**16
-"""Values of a tensor that enter its histogram per frame, evenly spaced; extremes are always exact."""
+FINE = 4 * BINS
+"""Bins while the range is still growing: it doubles, so a quarter of them lies inside the final one at least."""
 
 Progress = Callable[[str, int, int], None]
 """(what, done, of)."""
@@ -28,13 +28,15 @@ class Observation:
     """One tensor over all calibration frames.
 
     ``counts`` [BINS] is a histogram between ``low`` and ``high``; ``channel_high`` [C] the largest magnitude per
-    channel (axis 1 of 4-D tensors, the last axis else), which shows a channel that spoils the scale for the rest.
+    channel (:func:`edgedet.calibration.taps.channel_axis`), which shows one that spoils the scale for the rest.
+    ``margin``: how far beyond them it is expected to reach on other frames; above 1, nothing may be clipped.
     """
 
     low: float
     high: float
     counts: Array
     channel_high: Array
+    margin: float = 1.0
 
     @property
     def magnitude(self) -> float:
@@ -48,53 +50,90 @@ class Observation:
         return (edges[1:] + edges[:-1]) / 2
 
 
+class Collector:
+    """Makes an :class:`Observation` of what frame after frame shows of one tensor, in memory of fixed size."""
+
+    def __init__(self) -> None:
+        self._lows: Array | None = None
+        self._highs: Array | None = None
+        self._limit = 0.0
+        self._counts = np.zeros(FINE, np.int64)
+
+    def add(self, lows: Array, highs: Array, values: Array | None) -> None:
+        """Take one frame's extremes per channel, and some of its values."""
+        self._lows = lows if self._lows is None else np.minimum(self._lows, lows)
+        self._highs = highs if self._highs is None else np.maximum(self._highs, highs)
+        if values is None or not values.size:
+            return
+        reach = float(max(-lows.min(initial=0), highs.max(initial=0)))
+        if not np.isfinite(reach):
+            return
+        while self._limit < reach:
+            self._widen(reach)
+        if self._limit:
+            # Values lie between -limit and limit, which are the ends of the bins.
+            index = ((values.astype(np.float32) + self._limit) * (FINE / 2 / self._limit)).astype(np.int64)
+            self._counts += np.bincount(np.clip(index, 0, FINE - 1), minlength=FINE)
+        else:
+            self._counts[FINE // 2] += values.size
+
+    def _widen(self, reach: float) -> None:
+        if not self._limit:
+            zeros = self._counts.sum()
+            self._counts[:] = 0
+            self._counts[FINE // 2] = zeros
+            self._limit = reach
+            return
+        halved = self._counts.reshape(-1, 2).sum(axis=1)
+        self._counts = np.zeros_like(self._counts)
+        self._counts[FINE // 4 : 3 * FINE // 4] = halved
+        self._limit *= 2
+
+    def observation(self) -> Observation:
+        """What was seen so far; a tensor with values that are no numbers counts as nothing but zeros."""
+        if self._lows is None or self._highs is None or not self._lows.size:
+            return Observation(0.0, 0.0, np.zeros(BINS, np.int64), np.zeros(0, np.float32))
+        channels = np.maximum(np.abs(self._lows), np.abs(self._highs)).astype(np.float32)
+        low, high = float(self._lows.min()), float(self._highs.max())
+        if not np.isfinite([low, high]).all():
+            return Observation(0.0, 0.0, self._rebinned(0.0, 0.0), channels)
+        return Observation(low, high, self._rebinned(low, high), channels)
+
+    def _rebinned(self, low: float, high: float) -> Array:
+        """The counts in bins between the extremes, which are known exactly."""
+        width = (high - low) / BINS
+        if not np.isfinite(width) or width <= 0 or not self._limit:
+            return np.bincount([0], weights=[self._counts.sum()], minlength=BINS).astype(np.int64)
+        edges = np.linspace(-self._limit, self._limit, FINE + 1)
+        centres = (edges[1:] + edges[:-1]) / 2
+        index = np.clip(((centres - low) / width).astype(np.int64), 0, BINS - 1)
+        return np.bincount(index, weights=self._counts, minlength=BINS).astype(np.int64)
+
+
 def observe(
     network: Network,
     frames: Iterable[Array],
     tensors: Sequence[str],
     *,
+    histograms: bool = True,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Observation]:
-    """Extremes, then histograms between them, of float ``tensors``; ``frames`` is gone through several times."""
-    found: dict[str, Observation] = {}
-    total = len(tensors) * 2
-    for chunk in in_chunks(network, tensors):
-        low = dict.fromkeys(chunk, np.inf)
-        high = dict.fromkeys(chunk, -np.inf)
-        channels: dict[str, Array] = {}
-        for values in stream(network, frames, chunk, threads=threads):
-            for name, value in values.items():
-                low[name] = min(low[name], float(value.min(initial=np.inf)))
-                high[name] = max(high[name], float(value.max(initial=-np.inf)))
-                largest = _per_channel(value)
-                channels[name] = np.maximum(channels[name], largest) if name in channels else largest
-        progress("ranges", len(found) * 2 + len(chunk), total)
-        counts = {name: np.zeros(BINS, np.int64) for name in chunk}
-        for values in stream(network, frames, chunk, threads=threads):
-            for name, value in values.items():
-                counts[name] += _histogram(value, low[name], high[name])
-        for name in chunk:
-            if not np.isfinite([low[name], high[name]]).all():
-                low[name] = high[name] = 0.0
-            found[name] = Observation(low[name], high[name], counts[name], channels.get(name, np.zeros(0)))
-        progress("ranges", len(found) * 2, total)
-    return found
+    """Extremes and histograms of float ``tensors`` over ``frames``, in one pass.
 
-
-def _per_channel(value: Array) -> Array:
-    if value.ndim == 0 or value.size == 0:
-        return np.zeros(0, np.float32)
-    axis = 1 if value.ndim == 4 else value.ndim - 1
-    largest: Array = np.abs(value).max(axis=tuple(i for i in range(value.ndim) if i != axis))
-    return largest.astype(np.float32)
-
-
-def _histogram(value: Array, low: float, high: float) -> Array:
-    flat = value.reshape(-1)
-    flat = flat[:: max(flat.size // VALUES_PER_FRAME, 1)].astype(np.float32)
-    width = (high - low) / BINS
-    if not np.isfinite(width) or width <= 0:
-        return np.bincount([0], weights=[flat.size], minlength=BINS).astype(np.int64)
-    index = np.clip(((flat - low) / width).astype(np.int64), 0, BINS - 1)
-    return np.bincount(index, minlength=BINS)
+    Args:
+        network: the graph.
+        frames: prepared inputs of it.
+        tensors: their names.
+        histograms: False where extremes are enough; all counts are then zero.
+        threads: of a run; None takes every core.
+        progress: called with (what, done, of).
+    """
+    frames = frames if isinstance(frames, Sequence) else list(frames)
+    taps = Taps(network, tensors, values=histograms, frame=frames[0], threads=threads)
+    found = {name: Collector() for name in dict.fromkeys(tensors)}
+    for number, look in enumerate(taps.look(frames)):
+        for name, collector in found.items():
+            collector.add(look.lows[name], look.highs[name], look.values.get(name))
+        progress("ranges", number + 1, len(frames))
+    return {name: collector.observation() for name, collector in found.items()}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import NodeProto
 
-from edgedet.onnx_graph.network import Array, Layer, Network, attributes
+from edgedet.onnx_graph.network import Array, Layer, Network
 
-from .executor import in_chunks, stream
+from .observe import Collector, Observation, Progress, silent
+from .taps import Taps
 
 ROWS = 2048
-"""Output positions sampled per layer over all frames."""
+"""Output positions sampled per layer over all frames, about."""
+MIN_ROWS = 4
+"""Of every frame."""
 
 
 @dataclass(frozen=True)
@@ -48,103 +50,106 @@ def sampled(layer: Layer) -> bool:
     return layer.op_type != "ConvTranspose"
 
 
+def rows_per_frame(frames: int) -> int:
+    """Positions to sample of every layer in each of so many frames."""
+    return max(ROWS // max(frames, 1), MIN_ROWS)
+
+
 def collect(
     network: Network,
-    frames: Iterable[Array],
+    frames: Sequence[Array],
     layers: Sequence[Layer],
     *,
     threads: int | None = None,
     seed: int = 0,
 ) -> Iterator[dict[str, Patches]]:
     """Patches of ``layers`` by name, a bounded number of layers at a time, from the graph as it stands."""
-    by_input: dict[str, list[Layer]] = {}
-    for layer in layers:
-        if sampled(layer):
-            by_input.setdefault(layer.input, []).append(layer)
-    count = sum(1 for _ in frames)
-    per_frame = max(ROWS // max(count, 1), 16)
-    for chunk in _bounded(network, by_input):
+    for survey in surveys(network, frames, [], layers, threads=threads, seed=seed):
+        if survey.patches:
+            yield survey.patches
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over the frames shows: of tensors, and of the layers that read them."""
+
+    seen: dict[str, Observation]
+    patches: dict[str, Patches]
+
+
+def surveys(
+    network: Network,
+    frames: Sequence[Array],
+    tensors: Sequence[str],
+    layers: Sequence[Layer],
+    *,
+    threads: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Iterator[Survey]:
+    """Observations of ``tensors`` and patches of ``layers``, from the graph as it stands.
+
+    There is one pass over the frames, and one more for every ``PATCH_BYTES`` of patches. All observations come
+    with the first.
+
+    Args:
+        network: the graph.
+        frames: prepared inputs of it.
+        tensors: float tensors to observe.
+        layers: to take patches of; transposed convolutions are left out.
+        threads: of a run; None takes every core.
+        seed: of the positions.
+        progress: called with (what, done, of).
+    """
+    per_frame = rows_per_frame(len(frames))
+    for chunk in _bounded(network, layers, per_frame * len(frames)):
+        if not chunk and not tensors:
+            continue
+        taps = Taps(network, tensors, chunk, rows=per_frame, frame=frames[0], threads=threads, seed=seed)
+        collectors = {name: Collector() for name in dict.fromkeys(tensors)}
+        rows: dict[str, list[Array]] = {layer.name: [] for layer in chunk}
+        for number, look in enumerate(taps.look(frames)):
+            for name, collector in collectors.items():
+                collector.add(look.lows[name], look.highs[name], look.values[name])
+            for name, some in look.rows.items():
+                rows[name].append(some)
+            progress("ranges", number + 1, len(frames))
+        del taps  # with its copy of the weights, before anything is made of the patches
         rng = np.random.default_rng(seed)
-        rows: dict[str, list[Array]] = {}
-        for values in stream(network, frames, chunk, threads=threads):
-            for tensor in chunk:
-                for layer in by_input[tensor]:
-                    rows.setdefault(layer.name, []).append(_sample(network, layer, values[tensor], per_frame, rng))
-        # Shuffled, so that any leading part of the rows is drawn from all frames.
-        order = rng.permutation(per_frame * count)
-        yield {name: Patches(np.concatenate(parts, axis=1)[:, order]) for name, parts in rows.items()}
+        patches = {}
+        for name in list(rows):
+            whole = np.concatenate(rows.pop(name), axis=1)
+            # Shuffled, so that any leading part of the rows is drawn from all frames.
+            patches[name] = Patches(whole[:, rng.permutation(whole.shape[1])])
+        yield Survey({name: one.observation() for name, one in collectors.items()}, patches)
+        tensors = []
 
 
 PATCH_BYTES = 512 * 2**20
 
 
-def _bounded(network: Network, by_input: dict[str, list[Layer]]) -> Iterator[list[str]]:
-    """Chunks of tensors whose patches stay below ``PATCH_BYTES`` together."""
-    for tensors in in_chunks(network, list(by_input)):
-        chunk: list[str] = []
-        held = 0
-        for tensor in tensors:
-            size = sum(
-                4
-                * ROWS
-                * network.constant(layer.weight).size
-                * layer.group
-                // max(network.constant(layer.weight).shape[layer.channel_axis], 1)
-                for layer in by_input[tensor]
-            )
-            if chunk and held + size > PATCH_BYTES:
-                yield chunk
-                chunk, held = [], 0
-            chunk.append(tensor)
-            held += size
-        if chunk:
+def _bounded(network: Network, layers: Sequence[Layer], rows: int) -> Iterator[list[Layer]]:
+    """Chunks of layers whose patches stay below ``PATCH_BYTES`` together; one that is empty where there are none.
+
+    Layers that read one tensor stay together.
+    """
+    by_input: dict[str, list[Layer]] = {}
+    for layer in layers:
+        if sampled(layer):
+            by_input.setdefault(layer.input, []).append(layer)
+    chunk: list[Layer] = []
+    held = 0
+    for group in by_input.values():
+        size = sum(4 * rows * _values_per_row(network, layer) for layer in group)
+        if chunk and held + size > PATCH_BYTES:
             yield chunk
+            chunk, held = [], 0
+        chunk.extend(group)
+        held += size
+    yield chunk
 
 
-def _sample(network: Network, layer: Layer, value: Array, count: int, rng: np.random.Generator) -> Array:
-    if layer.op_type != "Conv":
-        rows = value.reshape(-1, value.shape[-1])
-        return rows[rng.integers(0, len(rows), count)][None].astype(np.float32)
-    node = network.nodes[layer.name]
-    kernel = network.constants[layer.weight].dims[2:]
-    if len(kernel) != 2:
-        raise NotImplementedError
-    stride, dilation, pads = convolution_geometry(node, kernel, value.shape[2:])
-    padded = np.pad(value, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
-    extent = [dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
-    places = [(padded.shape[2 + i] - extent[i]) // stride[i] + 1 for i in range(2)]
-    image = rng.integers(0, value.shape[0], count)
-    top = rng.integers(0, max(places[0], 1), count) * stride[0]
-    left = rng.integers(0, max(places[1], 1), count) * stride[1]
-    dy = (np.arange(kernel[0]) * dilation[0])[:, None]
-    dx = (np.arange(kernel[1]) * dilation[1])[None]
-    # [count, C, kh, kw]
-    taken = padded[
-        image[:, None, None, None],
-        np.arange(value.shape[1])[None, :, None, None],
-        (top[:, None, None] + dy)[:, None],
-        (left[:, None, None] + dx)[:, None],
-    ]
-    groups = taken.reshape(count, layer.group, -1)
-    return np.ascontiguousarray(groups.transpose(1, 0, 2), dtype=np.float32)
-
-
-def convolution_geometry(
-    node: NodeProto, kernel: Sequence[int], size: Sequence[int]
-) -> tuple[list[int], list[int], list[int]]:
-    """Strides, dilations and pads (top, left, bottom, right) of a 2-D Conv node, ``auto_pad`` resolved."""
-    settings = attributes(node)
-    stride = list(settings.get("strides", [1, 1]))
-    dilation = list(settings.get("dilations", [1, 1]))
-    pads = list(settings.get("pads", [0, 0, 0, 0]))
-    auto = settings.get("auto_pad", b"NOTSET").decode()
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        for i in range(2):
-            wanted = max(
-                (-(-size[i] // stride[i]) - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 - size[i], 0
-            )
-            smaller = wanted // 2
-            pads[i], pads[i + 2] = (
-                (smaller, wanted - smaller) if auto == "SAME_UPPER" else (wanted - smaller, smaller)
-            )
-    return stride, dilation, pads
+def _values_per_row(network: Network, layer: Layer) -> int:
+    weight = network.constants[layer.weight]
+    size = int(np.prod(weight.dims, dtype=np.int64))
+    return size * layer.group // max(int(weight.dims[layer.channel_axis]), 1)

@@ -27,7 +27,19 @@ LIVE_FRAMES, LIVE_STEP = 100, 15
 
 @dataclass(frozen=True)
 class Picture:
-    """One of them. ``pixels``: uint8 [H, W, 3] BGR of a frame that cannot be read again; None: a file."""
+    """One picture to calibrate on.
+
+    Attributes:
+        name: path of its file, or name of a frame, for people.
+        width, height: in pixels; 0 where an image file does not say without being decoded.
+        pixels: uint8 [H, W, 3] BGR of a frame that cannot be read again; None for a file.
+
+    >>> picture = pictures_of("photos/*.png", first=1).pictures[0]
+    >>> picture
+    Picture(name='photos/00.png', width=96, height=72)
+    >>> picture.read().shape
+    (72, 96, 3)
+    """
 
     name: str
     width: int
@@ -35,7 +47,10 @@ class Picture:
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def read(self) -> NDArray[np.uint8]:
-        """The picture, uint8 [H, W, 3] BGR.
+        """Decode it, or give the pixels that are kept.
+
+        Returns:
+            uint8 [H, W, 3] BGR.
 
         Raises:
             SourceError: it cannot be decoded.
@@ -45,7 +60,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """``source``: what was asked for; ``notes``: what was left out of it, and how frames were chosen."""
+    """Pictures to calibrate on, and where they are from.
+
+    Attributes:
+        source: what was asked for.
+        pictures: in the order of the source.
+        notes: sentences on what was left out, and on how frames of a video were chosen.
+
+    >>> rows = np.zeros((2, 72, 96, 3), np.uint8)
+    >>> own = Pictures("my camera", tuple(Picture(f"frame {i}", 96, 72, rows[i]) for i in range(2)))
+    >>> [picture.name for picture in own.pictures]
+    ['frame 0', 'frame 1']
+    """
 
     source: str
     pictures: tuple[Picture, ...]
@@ -56,10 +82,21 @@ def pictures_of(source: str, *, first: int | None = None) -> Pictures:
     """The pictures of a dataset (``PATH[:SPLIT]``, labels are not needed), or those of a source.
 
     Of a video, frames are chosen that lie evenly over its length: every one, until as many are kept as are to be;
-    then every second, every fourth, and so on. ``first``: only so many, from the beginning.
+    then every second, every fourth, and so on. A camera or stream without an end gives 100 frames, one of 15.
+
+    Args:
+        source: a dataset, or what :func:`edgedet.open_source` takes as text.
+        first: take only so many, from the beginning; None takes all of a dataset, folder or pattern.
+
+    Returns:
+        Paths of pictures in files, and decoded frames of anything else.
 
     Raises:
         DatasetError, SourceError: not there, or not readable.
+
+    >>> found = pictures_of("photos/labels.json")
+    >>> len(found.pictures), found.pictures[0].name
+    (12, 'photos/00.png')
     """
     if is_dataset_name(source):
         return of_dataset(read_dataset(source, needs="pictures"), first=first)

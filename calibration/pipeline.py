@@ -21,13 +21,16 @@ from .budget import Found, OverBudget, search
 from .cpu import Cpu
 from .data import CalibrationFrames, check_frames
 from .dialect import Dialect, LayerChoice, Unit
+from .effort import EFFORTS, EVENED_FRAMES, EffortName, spread
 from .equalise import equalise
+from .forecast import forecast
 from .judge import Judge
 from .judgement import absent, doubts
 from .observe import Progress, silent
 from .quantisation import Quantisation
-from .reasons import NO_FASTER, no_faster
-from .regions import feature_layers
+from .reasons import NO_FASTER, UNJUDGED, no_faster
+from .regions import feature_layers, prediction_layers
+from .sight import Sight, look
 from .tensorrt import TensorRT
 
 
@@ -42,6 +45,12 @@ class QuantiseOptions:
         over_budget: what happens when that cannot be kept: ``refuse`` raises, ``keep_best`` returns the best graph.
         cache: folder for what was measured, so that a killed run resumes; None keeps nothing.
         threads: of every run while measuring; None takes every core.
+        effort: how much time it may take, and how much is looked at for it
+            (:data:`edgedet.calibration.effort.EFFORTS`).
+
+    >>> options = QuantiseOptions(target="cpu", max_drop=0.02)
+    >>> options.max_drop, options.over_budget, options.effort
+    (0.02, 'refuse', 'normal')
     """
 
     target: Literal["cpu", "tensorrt"] = "tensorrt"
@@ -50,6 +59,7 @@ class QuantiseOptions:
     over_budget: OverBudget = "refuse"
     cache: Path | None = None
     threads: int | None = None
+    effort: EffortName = "normal"
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,17 @@ class QuantisedGraph:
         model: the Q/DQ graph.
         report: JSON-ready, for ``card.measured["int8"]``.
         warnings: sentences for the user (too few images, nothing gained on this machine).
+
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import pictures_of
+    >>> card = Detector("tiny.onnx").card
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), card)
+    >>> options = QuantiseOptions(max_drop=1, effort="quick")
+    >>> int8 = quantise(onnx.load("tiny.onnx"), card, frames, options=options)
+    >>> int8.report["kept_float"]
+    {'spread': 'depthwise: bound by memory, INT8 saves no time over FP16'}
+    >>> int8.warnings[1]
+    'what INT8 costs was not judged: the fp32 graph finds nothing that scores 0.3 or more in 12 calibration ...'
     """
 
     model: onnx.ModelProto
@@ -75,6 +96,7 @@ def quantise(
     judge: Judge | None = None,
     options: QuantiseOptions = QuantiseOptions(),
     progress: Progress = silent,
+    runs_after: int = 0,
 ) -> QuantisedGraph:
     """Quantise a float detector to INT8 with Q/DQ nodes.
 
@@ -84,9 +106,11 @@ def quantise(
         frames: prepared inputs, each of the graph's input shape and dtype, as
             :class:`edgedet.calibration.data.CalibrationFrames` gives them. Gone through several times.
         judge: measures accuracy (:class:`edgedet.calibration.judge.MapJudge`); None measures agreement with the
-            float graph on calibration frames.
+            float graph on calibration frames, or on pictures made from them where it is sure of next to nothing.
         options: the dialect, the budget, and what to keep on disk.
-        progress: called with (what, done, of); ``of`` is 0 where the end is not known.
+        progress: called with (what, done, of); ``of`` is 0 where the end is not known. One that is a
+            :class:`edgedet.calibration.forecast.TimedProgress` is told the time left, too.
+        runs_after: how often the caller runs the result afterwards, for the time left.
 
     Returns:
         The INT8 graph; the float graph, with a warning, where INT8 gains nothing on this machine's CPU.
@@ -97,12 +121,43 @@ def quantise(
         ArtifactError: a graph that is quantised already or of a hopeless operator set.
         AccuracyBudgetError: the drop cannot be kept inside the budget.
         ExportError: the result breaks a rule of TensorRT's (a defect of edgedet).
+
+    >>> from edgedet import Detector
+    >>> from edgedet.calibration import pictures_of
+    >>> card = Detector("tiny.onnx").card
+    >>> frames = CalibrationFrames(pictures_of("photos/*.png"), card)
+    >>> int8 = quantise(onnx.load("tiny.onnx"), card, frames, options=QuantiseOptions(effort="quick"))
+    >>> int8.report["layers_int8"], int8.report["layers"], int8.report["after"] >= 0.99
+    (3, 5, True)
     """
     started = time.monotonic()
     check_frames(model, frames)
     dialect = Cpu() if options.target == "cpu" else TensorRT(options.layers)
-    task = _Task(dialect, card, frames, judge, options, progress)
-    choice = _choose(task, prepare(model))
+    network = prepare(model)
+    effort = EFFORTS[options.effort]
+    progress = forecast(
+        progress,
+        network,
+        network.layers(),
+        frames,
+        judge=judge,
+        effort=effort,
+        dialect=dialect,
+        threads=options.threads,
+        runs_after=runs_after,
+    )
+    sight = look(
+        model,
+        card,
+        frames,
+        judge,
+        effort=effort,
+        max_drop=options.max_drop,
+        threads=options.threads,
+        progress=progress,
+    )
+    task = _Task(dialect, frames, sight, options, progress)
+    choice = _choose(task, network)
     evened = _even_out(task, choice)
     work = _fit(task, evened)
     found = search(
@@ -110,11 +165,15 @@ def quantise(
         evened.choice.kept_float,
         max_drop=options.max_drop,
         over_budget=options.over_budget,
+        effort=effort,
         progress=progress,
     )
+    progress("finishing", 0, 0)
     shipped = _try_out(task, work, found)
     report = _report(task, work, evened, found, shipped)
-    warnings = [*shipped.warnings, *(doubts(work.judge, work.reference) if shipped.units else ())]
+    warnings = [*shipped.warnings]
+    if shipped.units:
+        warnings += [*([sight.warning] if sight.warning is not None else ()), *doubts(work.judge, work.reference)]
     return QuantisedGraph(
         shipped.model, report | {"seconds": round(time.monotonic() - started, 1)}, tuple(warnings)
     )
@@ -122,12 +181,11 @@ def quantise(
 
 @dataclass(frozen=True)
 class _Task:
-    """What every step may want to know: how INT8 is written, of which detector, on which frames."""
+    """What every step may want to know: how INT8 is written, on which frames, and what is looked at."""
 
     dialect: Dialect
-    card: ModelCard
     frames: Sequence[Array]
-    judge: Judge | None
+    sight: Sight
     options: QuantiseOptions
     progress: Progress
 
@@ -148,7 +206,7 @@ def _choose(task: _Task, network: Network) -> _Choice:
     layers = feature_layers(network)
     if not layers:
         raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
-    units, reasons = task.dialect.units(network, layers)
+    units, reasons = _judged(task, network, *task.dialect.units(network, layers))
     paying = task.dialect.paying(
         network,
         units,
@@ -158,6 +216,18 @@ def _choose(task: _Task, network: Network) -> _Choice:
         progress=task.progress,
     )
     return _Choice(network, layers, paying, reasons | no_faster(units, paying))
+
+
+def _judged(
+    task: _Task, network: Network, units: list[Unit], reasons: dict[str, str]
+) -> tuple[list[Unit], dict[str, str]]:
+    """The units whose INT8 can be judged, and the reasons of the others: blind, predictions are not touched."""
+    if not task.sight.blind:
+        return units, reasons
+    last = {layer.name for layer in prediction_layers(network)}
+    kept = [unit for unit in units if last.isdisjoint(layer.name for layer in unit.layers)]
+    left = {layer.name: UNJUDGED for unit in units if unit not in kept for layer in unit.layers}
+    return kept, reasons | left
 
 
 @dataclass(frozen=True)
@@ -174,12 +244,13 @@ def _even_out(task: _Task, choice: _Choice) -> _Evened:
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
-    equalised = equalise(network, layers, names, task.frames, kind=task.dialect.kind, threads=threads)
-    balanced = task.dialect.balance(network, layers, task.frames, threads=threads, progress=task.progress)
+    frames = [task.sight.frames[i] for i in spread(len(task.sight.frames), EVENED_FRAMES)]
+    equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
+    balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:
         # Balanced layers read other tensors.
         layers = feature_layers(network)
-        choice = _Choice(network, layers, *task.dialect.units(network, layers))
+        choice = _Choice(network, layers, *_judged(task, network, *task.dialect.units(network, layers)))
     return _Evened(choice, equalised, balanced)
 
 
@@ -189,10 +260,10 @@ def _fit(task: _Task, evened: _Evened) -> Quantisation:
         evened.choice.network,
         evened.choice.layers,
         task.dialect,
-        task.card,
         task.frames,
+        task.sight,
         candidates=evened.choice.units,
-        judge=task.judge,
+        effort=EFFORTS[task.options.effort],
         cache=task.options.cache,
         threads=task.options.threads,
         max_drop=task.options.max_drop,
@@ -256,6 +327,7 @@ def _report(task: _Task, work: Quantisation, evened: _Evened, found: Found, ship
         "target": task.dialect.name,
         "images": len(task.frames),
         "images_digest": work.frames_digest,
+        "blind": task.sight.report(),
         "judge": work.judge.name,
         "before": work.reference,
         "after": shipped.figure,

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
-from edgedet.artifacts.card import ModelCard
+from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .agreement import agreement
 from .dialect import Dialect, Unit
-from .executor import Fusion, open_session
+from .effort import Effort, spread
+from .executor import GraphRunner
+from .fit_arrays import pack, unpack
 from .fitting import fit
-from .judge import AgreementJudge, Judge, Reader, Run
+from .judge import ComparingJudge
 from .judgement import require_judgement
 from .ledger import Ledger, digest_of
-from .observe import Observation, Progress, observe
+from .observe import Progress
 from .qdq import Writer
-from .switchboard import Switchboard
-
-PROBES = 12
-"""Calibration frames on which single units are tried."""
-JUDGED_FRAMES = 64
-"""Calibration frames that stand in for an evaluation set where there are no labels."""
+from .sight import Sight
 
 
 class Quantisation:
     """A network fitted to calibration frames in one dialect.
 
-    ``candidates``: units that can be INT8.
+    ``sight``: what it is fitted to and judged on. ``candidates``: units that can be INT8.
     ``reference``: the judge's figure of the float graph, None where it has nothing to judge by.
     ``ledger``: what was measured for exactly this graph, these frames, this judge and this dialect.
 
@@ -45,11 +42,11 @@ class Quantisation:
         network: Network,
         layers: Sequence[Layer],
         dialect: Dialect,
-        card: ModelCard,
         frames: Sequence[Array],
+        sight: Sight,
         *,
         candidates: Sequence[Unit],
-        judge: Judge | None,
+        effort: Effort,
         cache: Path | None,
         threads: int | None,
         max_drop: float,
@@ -58,15 +55,10 @@ class Quantisation:
         self.network = network
         self.layers = layers
         self.dialect = dialect
-        self.frames = frames
         self._threads = threads
-        self._progress = progress
-        self._reader = Reader(card, network.outputs)
-        self._float = self.runner(network.model, "fused")
-        if judge is None:
-            judged = [frames[i] for i in spread(len(frames), JUDGED_FRAMES)]
-            judge = AgreementJudge(card, judged, network.outputs, self._float)
-        self.judge = judge
+        self._sight = sight
+        self.judge = judge = sight.judge
+        self.frames = [sight.frames[i] for i in spread(len(sight.frames), effort.frames)]
         self.frames_digest = digest_of(*(np.asarray(frame) for frame in frames))
         graph = network.graph.SerializeToString(deterministic=True)
         self.ledger = Ledger(
@@ -75,101 +67,74 @@ class Quantisation:
                 graph,
                 self.frames_digest,
                 judge.digest,
+                sight.margin,
                 dialect.name,
                 dialect.weight_bits,
                 [unit.name for unit in candidates],
+                effort,
             ),
         )
         self.candidates = list(candidates)
-        self.reference: float | None = self.ledger.figure("reference", lambda: judge(self._float))
+        self.reference: float | None = self.ledger.figure("reference", partial(self._float_figure, progress))
         if self.candidates:
-            # Before ranges and weights are fitted, which takes minutes.
+            # Before ranges and weights are fitted.
             require_judgement(judge, self.reference, max_drop)
-        self.seen = self._observe()
-        self.fit = fit(
-            network,
-            frames,
-            [layer for unit in self.candidates for layer in unit.layers],
-            self.seen,
-            tensors=dialect.tensors(network, self.candidates),
-            kind=dialect.kind,
-            weight_bits=dialect.weight_bits,
-            threads=threads,
-            progress=progress,
-        )
-        self._board: Switchboard | None = None
-        self._probes = [frames[i] for i in spread(len(frames), PROBES)]
-        self._expected = [found for frame in self._probes for found in self._reader(self._float, frame)]
-
-    def _observe(self) -> dict[str, Observation]:
-        tensors = self.dialect.tensors(self.network, self.candidates)
-
-        def measure() -> dict[str, Any]:
-            seen = observe(self.network, self.frames, tensors, threads=self._threads, progress=self._progress)
-            return {
-                f"{name}|{part}": value
-                for name, one in seen.items()
-                for part, value in (
-                    ("ends", np.array([one.low, one.high])),
-                    ("counts", one.counts),
-                    ("channels", one.channel_high),
+        chosen = [layer for unit in self.candidates for layer in unit.layers]
+        fitted = self.ledger.arrays(
+            lambda: pack(
+                fit(
+                    network,
+                    self.frames,
+                    chosen,
+                    tensors=dialect.tensors(network, self.candidates),
+                    kind=dialect.kind,
+                    weight_bits=dialect.weight_bits,
+                    margin=sight.margin,
+                    threads=threads,
+                    progress=progress,
                 )
-            }
-
-        stored = self.ledger.arrays(measure)
-        return {
-            name: Observation(
-                low=float(stored[f"{name}|ends"][0]),
-                high=float(stored[f"{name}|ends"][1]),
-                counts=stored[f"{name}|counts"],
-                channel_high=stored[f"{name}|channels"],
             )
-            for name in tensors
-        }
+        )
+        self.fit = unpack(fitted)
+        self._units = {unit.name: unit for unit in self.candidates}
+
+    def _float_figure(self, progress: Progress) -> float | None:
+        if isinstance(self.judge, ComparingJudge):
+            return self.judge.unchanged
+        progress("float accuracy", 0, 0)
+        return self.judge(self._float_graph())
+
+    def _float_graph(self) -> GraphRunner:
+        return GraphRunner(self._sight.opening(self.network.model), threads=self._threads)
+
+    @cached_property
+    def _expected(self) -> list[Detections]:
+        """What the float graph finds on the probe frames."""
+        return list(self._sight.reader(self._float_graph(), self._sight.probes))
 
     def build(self, units: Collection[Unit]) -> onnx.ModelProto:
         """The graph with ``units`` in INT8, as it will be shipped."""
         return self.dialect.place(self.network, self.fit, units, Writer(self.network.copy())).model
 
-    def runner(self, model: onnx.ModelProto, fusion: Fusion) -> Run:
-        """A graph as a function of one prepared tensor."""
-        session = open_session(model, fusion=fusion, threads=self._threads)
-        name = session.get_inputs()[0].name
-        outputs = [output.name for output in session.get_outputs()]
-        return lambda tensor: dict(zip(outputs, session.run(outputs, {name: tensor}), strict=True))
-
-    @property
-    def board(self) -> Switchboard:
-        """All candidates behind switches."""
-        if self._board is None:
-            self._board = Switchboard(self.network, self.dialect, self.fit, self.candidates, threads=self._threads)
-        return self._board
+    def runner_with(self, on: Collection[str]) -> GraphRunner:
+        """The graph with the named units in INT8, run in the arithmetic of its target."""
+        model = self.build([unit for unit in self.candidates if unit.name in on])
+        return GraphRunner(self._sight.opening(model), fusion=self.dialect.fusion, threads=self._threads)
 
     def figure_with(self, on: Collection[str]) -> float | None:
         """The judge's figure with the named units in INT8."""
-        return self.judge(self.board.run(on)) if on else self.reference
+        return self.judge(self.runner_with(on)) if on else self.reference
 
     def loss_of(self, name: str) -> float | None:
         """Agreement with the float graph lost on the probe frames by one unit alone; None where none is there."""
-        run = self.board.run({name})
-        found = [one for frame in self._probes for one in self._reader(run, frame)]
-        kept = agreement(self._expected, found)
+        kept = agreement(self._expected, list(self._sight.reader(self.runner_with({name}), self._sight.probes)))
         return None if kept is None else 1 - kept
 
-    def figure_of(self, model: onnx.ModelProto) -> float | None:
-        """The judge's figure of a finished graph, in the arithmetic of its target."""
-        return self.judge(self.runner(model, self.dialect.fusion))
+    def disturbance_of(self, name: str) -> float:
+        """How much INT8 disturbs a unit's own outputs, as a share of their power."""
+        return sum(self.fit.layers[layer.name].error for layer in self._units[name].layers)
 
     def share(self, units: Collection[Unit]) -> float:
         """Share of the multiply-adds of all layers that ``units`` perform."""
         total = sum(layer.multiply_adds for layer in self.layers)
         return sum(unit.multiply_adds for unit in units) / max(total, 1)
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """At most ``wanted`` indices evenly spaced over ``count``.
-
-    >>> spread(10, 3), spread(2, 5)
-    ([0, 4, 9], [0, 1])
-    """
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, wanted))})

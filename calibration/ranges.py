@@ -27,8 +27,11 @@ LOW_SHRINKS = tuple(float(s) for s in np.geomspace(1.0, 0.02, 12))
 def candidates(seen: Observation, kind: GridKind, through: Function | None = None) -> dict[str, Grid]:
     """Grids by the name of the method that proposes them; ``minmax`` always first.
 
+    A tensor that is expected to reach further than it was seen to gets one that is wider, and no other.
     ``through``: see :func:`mse_grid`.
     """
+    if seen.margin > 1:
+        return {"widened": grid_for(kind, seen.low * seen.margin, seen.high * seen.margin)}
     found = {"minmax": grid_for(kind, seen.low, seen.high)}
     for percentile in PERCENTILES:
         found[f"percentile {percentile}"] = grid_for(kind, *_percentile(seen, percentile))

@@ -35,8 +35,7 @@ def learned(matrix: Array, scales: Array, inputs: Array, bits: int = 8, block: i
     order = np.argsort(-energy, kind="stable")
     hessian = hessian[order][:, order]
     hessian[np.diag_indices(columns)] += DAMPING * max(energy.mean(), 1e-12)
-    inverse = np.linalg.inv(hessian)
-    factor = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
+    factor = inverse_factor(hessian).astype(np.float32)
     work = matrix[:, order].astype(np.float32).copy()
     result = np.empty_like(work)
     for start in range(0, columns, block):
@@ -52,3 +51,29 @@ def learned(matrix: Array, scales: Array, inputs: Array, bits: int = 8, block: i
     restored = np.empty_like(result)
     restored[:, order] = result
     return restored.astype(np.int8)
+
+
+def inverse_factor(matrix: Array) -> Array:
+    """The upper triangular U with ``U.T @ U`` the inverse of a positive definite ``matrix``: float64 [K, K].
+
+    From one Cholesky factorisation of the matrix read backwards, and the inverse of that factor: an eighth of the
+    work of inverting the matrix and factorising what comes out.
+    """
+    return _inverse_of_lower(np.linalg.cholesky(matrix[::-1, ::-1]))[::-1, ::-1]
+
+
+SMALL = 64
+"""Columns up to which the general inverse is as fast."""
+
+
+def _inverse_of_lower(lower: Array) -> Array:
+    """Inverse of a lower triangular matrix, half by half."""
+    size = len(lower)
+    if size <= SMALL:
+        return np.tril(np.linalg.inv(lower))
+    half = size // 2
+    inverse = np.zeros_like(lower)
+    inverse[:half, :half] = first = _inverse_of_lower(lower[:half, :half])
+    inverse[half:, half:] = second = _inverse_of_lower(lower[half:, half:])
+    inverse[half:, :half] = -second @ (lower[half:, :half] @ first)
+    return inverse

@@ -23,9 +23,15 @@ from .fitting import Fit
 from .grid import GridKind
 from .observe import Progress
 from .qdq import Writer
+from .regions import prediction_layers
 
 TOO_SMALL = 5e-4
 """Share of the network's multiply-adds below which a layer (squeeze-excite, most often) gains nothing."""
+SMALL_PREDICTION = 0.01
+"""Share of them below which a layer that predicts boxes or scores gains less than it costs.
+
+In eight one-class detectors such a head is 0.25 % of the network, and half of what INT8 moves boxes by.
+"""
 
 
 class TensorRT:
@@ -46,6 +52,7 @@ class TensorRT:
 
     def units(self, network: Network, layers: Sequence[Layer]) -> tuple[list[Unit], dict[str, str]]:
         """Every dense layer of some weight (depthwise ones run no faster in INT8 than in FP16), or every layer."""
+        last = {layer.name for layer in prediction_layers(network)}
         total = max(sum(layer.multiply_adds for layer in layers), 1)
         units = []
         left = {}
@@ -57,6 +64,8 @@ class TensorRT:
                 left[layer.name] = "depthwise: bound by memory, INT8 saves no time over FP16"
             elif share < TOO_SMALL:
                 left[layer.name] = f"{share:.3%} of the multiply-adds: nothing to gain"
+            elif share < SMALL_PREDICTION and layer.name in last:
+                left[layer.name] = f"predicts boxes or scores, and is {share:.2%} of the multiply-adds alone"
             else:
                 units.append(Unit(layer.name, (layer,), (layer.name,), share))
         return units, left
@@ -101,13 +110,13 @@ class TensorRT:
         layers = [layer for unit in units for layer in unit.layers]
         for layer in layers:
             node = writer.network.nodes[layer.name]
-            node.input[0] = writer.activation(layer.input, fit.grids[layer.input], layer.name)
-            writer.weights(layer, fit.layers[layer.name], layer.name)
-        for name, (tensor, convolution) in residual_adds(network, layers).items():
+            node.input[0] = writer.activation(layer.input, fit.grids[layer.input])
+            writer.weights(layer, fit.layers[layer.name])
+        for name, (tensor, _) in residual_adds(network, layers).items():
             node = writer.network.nodes[name]
             for index, operand in enumerate(node.input):
                 if operand == tensor:
-                    node.input[index] = writer.activation(tensor, fit.grids[tensor], convolution)
+                    node.input[index] = writer.activation(tensor, fit.grids[tensor])
         return writer.finish()
 
     def still_paying(self, units: Sequence[Unit], build: Build, frame: Array, *, progress: Progress) -> list[Unit]:

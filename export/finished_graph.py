@@ -27,12 +27,30 @@ from .self_describing import embed, opened
 from .sources import build_graph
 from .training.assumptions import assumption_note, require_stated
 from .training.settings import TrainingSettings
+from .training.statistics import statistics_of
 
 if TYPE_CHECKING:
+    from ..calibration.batch_norm import Statistics
     from ..calibration.data import CalibrationFrames
+    from ..calibration.judge import Judge
 
 FLOAT = ("precision", "fp32")
 """The option that asks for nothing, and is not worth a line on the card."""
+
+HALF_FRAMES = 16
+"""Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16."""
+
+RUNS_AFTER = 128
+"""Runs that such a graph still takes until it is written: those, and the golden input's."""
+MADE_NOTE = (
+    "calibrated without pictures, on made ones, and judged by them alone: --calib with about 100 frames like those "
+    "the device will see sets ranges for them, and --eval with labelled ones measures what INT8 costs"
+)
+MADE_JUDGED_NOTE = (
+    "calibrated without pictures, on made ones: --calib with about 100 frames like those the device will see sets "
+    "ranges for them"
+)
+"""What real pictures would add."""
 
 STATIC_FORBIDDEN = ("If", "Loop", "Scan", "NonZero")
 
@@ -99,7 +117,10 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
     if options.precision == "fp32" and options.calib is not None:
         notes.append("not quantised: --calib only served the comparison and the shape of frames; add --int8")
     if options.precision != "fp32":
-        model, card, more = _reduce_precision(model, card, output, options, progress)
+        statistics = {} if built.module is None else statistics_of(built.module, model)
+        model, card, more = _reduce_precision(
+            model, card, output, options, statistics=statistics, progress=progress
+        )
         notes.extend(more)
     progress("recording the golden input", 0, 0)
     with opened(embed(model, card)) as detector:
@@ -169,53 +190,94 @@ def _sha256(source: Path) -> str:
 
 
 def _reduce_precision(
-    model: onnx.ModelProto, card: ModelCard, output: Path, options: ExportOptions, progress: Progress
+    model: onnx.ModelProto,
+    card: ModelCard,
+    output: Path,
+    options: ExportOptions,
+    *,
+    statistics: Statistics,
+    progress: Progress,
 ) -> tuple[onnx.ModelProto, ModelCard, list[str]]:
     """The float graph in fp16 or int8, and the card that says what became of it."""
-    frames = _calibration_frames(card, options)
     if options.precision == "fp16":
         from ..calibration.fp16 import to_half
 
+        frames = _given_frames(card, options)
         half = to_half(model, frames, progress=progress)
         card = replace(card, precision="fp16", measured=card.measured | {"fp16": half.report})
         counts = f"{half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
         note = "; ".join([counts, *half.report["absent"].values()])
         return half.model, card, [*(frames.warnings if frames is not None else ()), note]
-    from edgedet.datasets import read_dataset
-
-    from ..calibration.judge import MapJudge
     from ..calibration.pipeline import QuantiseOptions, quantise
 
-    assert frames is not None
-    outputs = [value.name for value in model.graph.output]
-    judge = MapJudge(card, read_dataset(options.eval), outputs) if options.eval else None
+    calibration = _calibration(model, card, options, statistics, progress)
     quantised = quantise(
         model,
         card,
-        frames,
-        judge=judge,
+        calibration.frames,
+        judge=calibration.judge,
         options=QuantiseOptions(
             target=options.target,
             layers=options.int8_layers,
             max_drop=options.max_drop,
             over_budget=options.over_budget,
+            effort=options.effort,
             cache=output.with_name(f".{output.stem}.int8-cache"),
         ),
         progress=progress,
+        runs_after=RUNS_AFTER,
     )
-    card = replace(card, precision="int8", measured=card.measured | {"int8": quantised.report})
+    report = quantised.report | calibration.report
+    card = replace(card, precision="int8", measured=card.measured | {"int8": report})
+    notes = [*calibration.notes, *quantised.warnings]
     if options.target == "cpu":
-        return quantised.model, card, list(quantised.warnings)
+        return quantised.model, card, notes
+    from ..calibration.effort import spread
     from ..calibration.fp16 import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
-    half = to_half(quantised.model, frames, progress=progress)
+    few = [calibration.frames[i] for i in spread(len(calibration.frames), HALF_FRAMES)]
+    half = to_half(quantised.model, few, progress=progress)
     card = replace(card, measured=card.measured | {"fp16": half.report})
     note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
-    return half.model, card, [*quantised.warnings, note]
+    return half.model, card, [*notes, note]
 
 
-def _calibration_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames | None:
+@dataclass(frozen=True)
+class _Calibration:
+    """What INT8 is calibrated on and judged by, what the card says of it, and what the user should know."""
+
+    frames: CalibrationFrames
+    judge: Judge | None
+    report: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def _calibration(
+    model: onnx.ModelProto, card: ModelCard, options: ExportOptions, statistics: Statistics, progress: Progress
+) -> _Calibration:
+    """The pictures that were given; where there are none, made ones."""
+    from edgedet.datasets import read_dataset
+
+    from ..calibration.judge import MapJudge
+
+    outputs = [value.name for value in model.graph.output]
+    judge: Judge | None = MapJudge(card, read_dataset(options.eval), outputs) if options.eval else None
+    frames = _given_frames(card, options)
+    if frames is not None:
+        return _Calibration(frames, judge, {"pictures": "given"})
+    from ..calibration.made import made_judge, make_frames
+
+    made = make_frames(model, card, statistics, progress=progress)
+    notes = [MADE_NOTE if judge is None else MADE_JUDGED_NOTE, *made.warnings]
+    if judge is None:
+        judge, doubt = made_judge(model, card, made)
+        notes += doubt
+    return _Calibration(made.frames, judge, {"pictures": "made", "made": made.report}, tuple(notes))
+
+
+def _given_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames | None:
+    """The pictures of ``--calib``; None where there are none."""
     if options.calib is None:
         return None
     from ..calibration.data import CalibrationFrames

@@ -39,28 +39,38 @@ class ExportOptions:
             and the longest side's limit scales with it.
         frame_size: (width, height) of the frames to come; their shape decides a Faster R-CNN's canvas. None
             takes the commonest of the calibration or evaluation images, else 4:3.
-        precision: of the graph; ``int8`` needs ``calib``. None: fp32, but a finished graph that becomes an engine
+        precision: of the graph. None: fp32, but a finished graph that becomes an engine
             keeps its own.
         calib: what sets ranges: a dataset (``PATH[:SPLIT]``), or a source of frames as text: an image, a glob
-            pattern, a video, a camera's number, a URL.
+            pattern, a video, a camera's number, a URL. None: int8 is calibrated on made pictures
+            (:mod:`edgedet.calibration.procedural`).
         eval: the dataset that judges.
         int8_layers: of an int8 graph for TensorRT: those that gain time on a GPU, or all.
         max_drop: how much of the judge's figure (mAP) int8 may cost.
         proposals: region proposals of a Faster R-CNN.
-        conf, iou, max_detections: of the final NMS.
+        conf, iou, max_detections: of the final NMS; the first two in [0, 1].
         nms: in the graph, or by the runtime.
         target: which dialect of int8, and what the graph is checked for.
         batch: images per run, fixed.
         input_dtype: pixels as uint8 or as unrounded float32 (docs/decisions/001).
         trust: ``code`` unpickles checkpoints that carry code.
         over_budget: whether an int8 graph that costs more than ``max_drop`` is refused or kept.
+        effort: how much time int8 may take (docs/int8.md says what each looks at, and what it came to).
         detector: what training knew and the checkpoint does not say.
         reference: boxes the training framework itself found (docs/checkpoints.md); a graph that gives others is
-            refused. reference_images: folder or dataset of their pictures.
+            refused.
+        reference_images: folder or dataset of the pictures of ``reference``.
         strict: refuse a source that leaves unsaid what boxes depend on, in place of assuming and saying so.
 
     Raises:
         UsageError: a value out of range, or options that contradict each other.
+
+    >>> options = ExportOptions(precision="int8", calib="photos", imgsz=(320, 320), conf=0.4)
+    >>> options.nms, options.target, options.max_drop
+    ('graph', 'cpu', 0.01)
+    >>> ExportOptions(conf=40)
+    Traceback (most recent call last):
+    edgedet.errors.UsageError: --conf is 40, expected a number from 0 to 1
     """
 
     arch: str | None = None
@@ -83,6 +93,7 @@ class ExportOptions:
     input_dtype: Literal["uint8", "float32"] | None = None
     trust: Literal["weights", "code"] = "weights"
     over_budget: Literal["refuse", "keep_best"] = "refuse"
+    effort: Literal["quick", "normal", "thorough"] = "normal"
     strict: bool = False
     reference: str | None = None
     reference_images: str | None = None
@@ -121,7 +132,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to build.
+    """How to build an engine.
 
     Attributes:
         workspace_mib: most scratch memory a layer may use; None for a quarter of what is free (of the GPU's
@@ -131,6 +142,15 @@ class EngineOptions:
         hardware_compatibility: run on later GPUs too (``ampere_plus``) or on all of one compute capability, slower.
         version_compatible: run on later TensorRT versions too, slower; such engines carry code.
         typing: ``strong``, ``weak`` (TensorRT 10 only), or ``auto``: strong, then weak where that fails.
+
+    Raises:
+        UsageError: a level or an amount of memory out of range.
+
+    >>> EngineOptions(workspace_mib=512).optimization_level
+    3
+    >>> EngineOptions(optimization_level=9)
+    Traceback (most recent call last):
+    edgedet.errors.UsageError: optimisation level is 9, expected 0 to 5
     """
 
     workspace_mib: int | None = None
@@ -152,7 +172,21 @@ BUILD_DEFAULTS = EngineOptions()
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: the artifact at ``path``, its card, its size, and what the user should know."""
+    """What was written.
+
+    Attributes:
+        path: file of the artifact.
+        card: its model card.
+        bytes: size of the file.
+        nodes: number of nodes of the graph, or of the graph that the engine was built from.
+        seconds: wall-clock time that the export took.
+        notes: sentences for the user.
+
+    >>> from edgedet.export import export_model
+    >>> report = export_model("yolo.onnx", "reported.onnx")
+    >>> report.path.name, report.card.names, report.bytes == report.path.stat().st_size
+    ('reported.onnx', ('blue', 'green', 'red'), True)
+    """
 
     path: Path
     card: ModelCard

@@ -61,7 +61,7 @@ def export_model(
 
     Raises:
         CheckpointError, ArtifactError: a source that is not there or cannot be read.
-        CalibrationError: int8 without calibration images, or with unusable ones.
+        CalibrationError: int8 with unusable calibration images, or a network that is dead on made ones.
         DatasetError: calibration or evaluation images that are not there.
         UsageError: options that contradict each other, the source or the output.
         OutputError: the output cannot be written, has an unknown suffix, or is the source itself.

@@ -11,7 +11,6 @@ from typing import Literal
 from edgedet.artifacts.engine_file import Container
 from edgedet.errors import (
     ArtifactError,
-    CalibrationError,
     CheckpointError,
     DatasetError,
     OutputError,
@@ -43,7 +42,6 @@ def check_request(
     Raises:
         CheckpointError, ArtifactError: no usable source.
         OutputError: an output of another suffix, the source itself, or one that cannot be written.
-        CalibrationError: int8 without calibration images.
         DatasetError: a dataset or frame source that is not there.
         ReferenceBoxesError: boxes that cannot be compared with.
         UsageError: options that do not go together.
@@ -105,19 +103,6 @@ def container_of(output: Path, container: Container | None = None) -> Container:
     return "plan" if output.suffix.lower() == ".plan" else "file"
 
 
-def require_calibration(calib: str | None) -> None:
-    """Check that int8 has images to calibrate with.
-
-    Raises:
-        CalibrationError: it has none.
-    """
-    if calib is None:
-        raise CalibrationError(
-            "INT8 needs calibration images: add --calib with a folder of about 100 pictures like those the device "
-            "will see (no labels needed), or use --precision fp16, which needs none"
-        )
-
-
 def require_int8(precision: str | None, asked: Sequence[str]) -> None:
     """Check that options about INT8 (``--max-drop`` and the like), if any were ``asked``, have something to act on.
 
@@ -141,8 +126,6 @@ def _check_output(source: Path, output: Path) -> None:
 
 
 def _check_precision(output: Path, options: ExportOptions) -> None:
-    if options.precision == "int8":
-        require_calibration(options.calib)
     if options.int8_layers != "all":
         return
     require_int8(options.precision, ["--int8-layers"])

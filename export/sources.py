@@ -76,7 +76,7 @@ class BuiltGraph:
     """A float graph, cleaned and shape-checked by nobody yet, and the card that goes with it.
 
     ``reference``: the framework's own inference, or why there is none to compare with. ``assumed``: what the
-    source left unsaid.
+    source left unsaid. ``module``: the trained network with its normalisation layers, where the source is one.
     """
 
     model: onnx.ModelProto
@@ -84,6 +84,7 @@ class BuiltGraph:
     reference: FrameworkReference | str
     notes: tuple[str, ...] = ()
     assumed: tuple[Assumption, ...] = ()
+    module: nn.Module | None = None
 
 
 def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, int] | None) -> BuiltGraph:
@@ -195,7 +196,7 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
         notes = (*notes, "--imgsz takes the place of the size the detector was trained at")
     if options.imgsz is not None:
         assumed = tuple(assumption for assumption in assumed if assumption.what != "input size")
-    return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes, assumed)
+    return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes, assumed, model)
 
 
 def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
@@ -216,7 +217,7 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
     card = replace(card, provenance=hugging_face.provenance(loaded.folder))
     labels: Any = loaded.model.config.id2label
     notes = renamed_note(loaded.names, [str(labels[column]) for column in loaded.classes])
-    return BuiltGraph(exported.model, card, reference, notes, loaded.assumed)
+    return BuiltGraph(exported.model, card, reference, notes, loaded.assumed, loaded.model)
 
 
 def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -> BuiltGraph:

@@ -26,7 +26,7 @@ from edgedet.postprocess import Thresholds
 from .base import Array, TensorSpec, require_input
 from .cuda.device import Cuda, CudaError
 from .cuda.gpu_arrays import GpuArray, take
-from .cuda.gpu_frames import GpuFrames, require_fit
+from .cuda.gpu_frames import GpuFrames, require_fit, require_same
 from .cuda.launcher import GpuLauncher
 from .cuda.suppression import Suppression, sources
 from .tensorrt_library import import_tensorrt, make_runtime
@@ -168,7 +168,7 @@ class TensorRTRuntime:
         Raises:
             ArtifactError: TensorRT fails while executing.
             CudaError: the GPU does.
-            UsageError: a GPU array of another shape or dtype than the input.
+            UsageError: an array of another shape or dtype than the input.
         """
         if self._context is None or self._stream is None:
             raise UsageError("this runtime is closed")
@@ -217,6 +217,9 @@ class TensorRTRuntime:
     def _feed(self, tensor: TensorSpec, value: Any) -> None:
         assert self._stream is not None
         if not is_on_gpu(value):
+            value = np.asarray(value)
+            # NumPy would repeat one image over the whole batch, without a word.
+            require_same("the array", value, tensor)
             np.copyto(self._staging[tensor.name], value, casting="no")
             if not self._cuda.integrated:
                 self._cuda.upload(self._addresses[tensor.name], self._staging[tensor.name], self._stream)

@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from edgedet.absent import explained
-from edgedet.bench.measurement import BenchResult, Block, Latency, MeasuredMachine
+from edgedet.bench.measured_conditions import MeasuredMachine
+from edgedet.bench.measurement import BenchResult, Block, Latency
 from edgedet.bench.reference import SORTING
 from edgedet.bench.statistics import (
     CONFIDENCE,

@@ -27,7 +27,8 @@ from edgedet.export.training.settings import NOTHING_STATED, TrainingSettings, p
 EXAMPLES = """\
 examples:
   edgedet export model.pt -o model.onnx
-  edgedet export model.pt --int8 --calib photos/                    quantised, beside model.pt
+  edgedet export model.pt --int8                                    quantised, beside model.pt, on made pictures
+  edgedet export model.pt --int8 --calib photos/                    the same, on pictures like the device will see
   edgedet export model.pt --int8 --calib photos/ --eval val.json    the same, accuracy held to --max-drop
   edgedet export weights.pth --arch fasterrcnn_resnet50_fpn --classes cat,dog --proposals 100
   edgedet export yolox_nano.onnx --family yolox -o nano.onnx
@@ -39,7 +40,7 @@ examples:
 PASSED_ON = (
     "arch", "family", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf", "iou",
     "nms", "input_dtype", "precision", "target", "calib", "eval", "int8_layers", "max_drop", "over_budget",
-    "strict", "reference", "reference_images",
+    "effort", "strict", "reference", "reference_images",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
 
@@ -138,7 +139,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     precision.add_argument(
         "--calib",
         metavar="SOURCE",
-        help="images for INT8 ranges: a folder or dataset (labels are not needed), a pattern, video or camera",
+        help="images for INT8 ranges, best some 100 like those the device will see: a folder or dataset "
+        "(PATH[:SPLIT], labels are not needed), a pattern, video or camera; without, pictures are made for it",
     )
     precision.add_argument("--eval", metavar="DATASET", help="labelled images for accuracy before and after")
     precision.add_argument(
@@ -157,6 +159,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--over-budget",
         choices=("refuse", "keep_best"),
         help="above --max-drop: fail (refuse, the default), or write the best graph found",
+    )
+    precision.add_argument(
+        "--effort",
+        choices=("quick", "normal", "thorough"),
+        help="how long INT8 may take for more of the network in it (normal; times and accuracies: docs/int8.md)",
     )
     engine = parser.add_argument_group("the engine (only for .trt, .engine, .plan)")
     engine.add_argument(
@@ -290,7 +297,7 @@ def check_typed(arguments: argparse.Namespace, options: ExportOptions) -> None:
     Raises:
         UsageError: options that do not go together.
     """
-    about_int8 = ("max_drop", "over_budget", "int8_layers")
+    about_int8 = ("max_drop", "over_budget", "int8_layers", "effort")
     typed = [f"--{name.replace('_', '-')}" for name in about_int8 if getattr(arguments, name) is not None]
     require_int8(options.precision, typed)
     output: Path = arguments.output or default_output(arguments.source, options)

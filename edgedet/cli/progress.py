@@ -9,6 +9,8 @@ from typing import Literal, TextIO
 
 BAR_WIDTH = 24
 REFRESH_SECONDS = 0.1
+LONG_MINUTES = 10
+"""From here on, seconds are not worth saying."""
 
 
 class Progress:
@@ -28,6 +30,7 @@ class Progress:
         self._shown = shown != "never" and self._stream.isatty()
         self._stage = ""
         self._begun = self._drawn = 0.0
+        self._end: float | None = None
 
     def __call__(self, stage: str, done: int = 0, total: int | None = None) -> None:
         """``done`` of ``total`` steps of ``stage`` are finished."""
@@ -39,8 +42,13 @@ class Progress:
         if now - self._drawn < REFRESH_SECONDS and done != total:
             return
         self._drawn = now
-        self._stream.write("\r\x1b[2K" + progress_line(stage, done, total, now - self._begun))
+        left = None if self._end is None else max(self._end - now, 0.0)
+        self._stream.write("\r\x1b[2K" + progress_line(stage, done, total, now - self._begun, left))
         self._stream.flush()
+
+    def expect(self, seconds: float) -> None:
+        """All of it will take about so many seconds more; shown from now on in place of what the stage takes."""
+        self._end = time.monotonic() + seconds
 
     def say(self, text: str) -> None:
         """Write a line that stays, above the progress; on a terminal or not."""
@@ -63,8 +71,14 @@ class Progress:
         self.close()
 
 
-def progress_line(stage: str, done: int, total: int | None, seconds: float) -> str:
+def progress_line(stage: str, done: int, total: int | None, seconds: float, left: float | None = None) -> str:
     """The text of the line.
+
+    Args:
+        stage: what is being done.
+        done, total: steps of it.
+        seconds: since it began.
+        left: seconds that everything will still take, where that is known.
 
     >>> progress_line("calibrating", 12, 48, 6.0)
     'calibrating [######                  ] 12/48, 18 s left'
@@ -72,9 +86,27 @@ def progress_line(stage: str, done: int, total: int | None, seconds: float) -> s
     'detecting 90, 30.0/s'
     >>> progress_line("reading the checkpoint", 0, None, 0.0)
     'reading the checkpoint ...'
+    >>> progress_line("ranges", 12, 48, 1.0, 100.0)
+    'ranges [######                  ] 12/48, 1 min 40 s left in all'
     """
+    whole = "" if left is None else f", {_duration(left)} left in all"
     if not total:
-        return f"{stage} {done}, {done / seconds:.1f}/s" if done and seconds > 0 else f"{stage} ..."
+        pace = f"{stage} {done}, {done / seconds:.1f}/s" if done and seconds > 0 and not whole else f"{stage} ..."
+        return pace + whole
     filled = min(done, total) * BAR_WIDTH // total
-    left = f", {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
-    return f"{stage} [{'#' * filled:<{BAR_WIDTH}}] {done}/{total}{left}"
+    part = f", {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
+    return f"{stage} [{'#' * filled:<{BAR_WIDTH}}] {done}/{total}{whole or part}"
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(59.4), _duration(60), _duration(3725)
+    ('59 s', '1 min', '62 min')
+    >>> _duration(95)
+    '1 min 35 s'
+    """
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min" + (f" {rest} s" if rest and minutes < LONG_MINUTES else "")

@@ -75,7 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     from edgedet.cli.progress import Progress
     from edgedet.errors import UsageError
-    from edgedet.export.request import require_calibration
     from edgedet.opening import read_card
     from edgedet.sweep.grid import SWEEP_RULES, Job, grid
     from edgedet.sweep.runner import run_sweep
@@ -84,8 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
     sources += [(path, "untrained") for path in arguments.untrained]
     if not sources:
         raise UsageError("nothing to sweep over; expected at least one checkpoint or ONNX file")
-    if "int8" in arguments.precision:
-        require_calibration(arguments.calib)
     rules = SWEEP_RULES
     if arguments.seconds is not None:
         if arguments.seconds <= 0:

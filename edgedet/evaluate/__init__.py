@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
-    from edgedet.evaluate.coco import ClassMetrics, CocoMetrics, evaluate_coco
+    from edgedet.evaluate.coco import evaluate_coco
+    from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics
     from edgedet.evaluate.curve_picture import save_curves
-    from edgedet.evaluate.evaluation import ClassPrecision, Evaluation, ImageErrors, evaluate
+    from edgedet.evaluate.evaluation import Evaluation, evaluate
     from edgedet.evaluate.frames import DetectorLike, Progress
+    from edgedet.evaluate.summaries import ClassPrecision, ImageErrors
     from edgedet.evaluate.working_point import WorkingPoint
     from edgedet.evaluate.worst import save_worst
 
@@ -32,12 +34,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "ClassMetrics": "edgedet.evaluate.coco",
-        "ClassPrecision": "edgedet.evaluate.evaluation",
-        "CocoMetrics": "edgedet.evaluate.coco",
+        "ClassMetrics": "edgedet.evaluate.coco_figures",
+        "ClassPrecision": "edgedet.evaluate.summaries",
+        "CocoMetrics": "edgedet.evaluate.coco_figures",
         "DetectorLike": "edgedet.evaluate.frames",
         "Evaluation": "edgedet.evaluate.evaluation",
-        "ImageErrors": "edgedet.evaluate.evaluation",
+        "ImageErrors": "edgedet.evaluate.summaries",
         "Progress": "edgedet.evaluate.frames",
         "WorkingPoint": "edgedet.evaluate.working_point",
         "evaluate": "edgedet.evaluate.evaluation",

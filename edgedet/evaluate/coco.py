@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,9 @@ from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
 from edgedet.errors import MissingDependencyError
 from edgedet.evaluate.class_match import relabel, shared_classes
+from edgedet.evaluate.coco_figures import STATS, ClassMetrics, CocoMetrics
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
-from edgedet.evaluate.plain import without_nan
 from edgedet.evaluate.row_store import RowStore
 
 CHUNK_IMAGES = 16
@@ -39,118 +39,6 @@ _ROW = np.dtype(
     [("label", "<i4"), ("rank", "<i4"), ("score", "<f4"), ("matched", "<u2", 4), ("ignored", "<u2", 4)], align=False
 )
 _BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
-
-STATS = (
-    "map",
-    "ap50",
-    "ap75",
-    "ap_small",
-    "ap_medium",
-    "ap_large",
-    "ar1",
-    "ar10",
-    "ar100",
-    "ar_small",
-    "ar_medium",
-    "ar_large",
-)
-
-
-@dataclass(frozen=True)
-class ClassMetrics:
-    """COCO's figures of one class, shares in [0, 1]; NaN where the dataset has no such object.
-
-    Attributes:
-        name: class name.
-        objects: number of objects, crowds left out.
-        detections: number of detections.
-        ap: average precision, mean over IoU 0.50 to 0.95.
-        ap50: at IoU 0.50.
-        ap75: at IoU 0.75.
-        ap_small: ``ap`` of objects below 32² pixels.
-        ap_medium: ``ap`` of objects from 32² to 96² pixels.
-        ap_large: ``ap`` of larger objects.
-        ar100: average recall with 100 detections per image.
-
-    >>> from edgedet import Detector
-    >>> from edgedet.datasets import read_dataset
-    >>> metrics = evaluate_coco(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
-    >>> [(entry.name, entry.objects) for entry in metrics.per_class]
-    [('blue', 4), ('green', 4), ('red', 4)]
-    """
-
-    name: str
-    objects: int
-    detections: int
-    ap: float
-    ap50: float
-    ap75: float
-    ap_small: float
-    ap_medium: float
-    ap_large: float
-    ar100: float
-
-
-@dataclass(frozen=True)
-class CocoMetrics:
-    """pycocotools' twelve figures, shares in [0, 1], and the same by class; NaN where it says -1: no such object.
-
-    Sizes are areas in pixels: small below 32², medium below 96², large.
-
-    Attributes:
-        map: mean average precision over IoU 0.50 to 0.95.
-        ap50: at IoU 0.50.
-        ap75: at IoU 0.75.
-        ap_small: ``map`` of small objects.
-        ap_medium: ``map`` of medium objects.
-        ap_large: ``map`` of large objects.
-        ar1: average recall with 1 detection per image.
-        ar10: with 10.
-        ar100: with 100.
-        ar_small: ``ar100`` of small objects.
-        ar_medium: ``ar100`` of medium objects.
-        ar_large: ``ar100`` of large objects.
-        images: number of pictures.
-        per_class: figures of each class, by label.
-        objects_by_size: number of ``small``, ``medium`` and ``large`` objects.
-        curves: class name to precision at recall 0, 0.01, … 1 and IoU 0.5, float64 [101].
-        left_out: the dataset's classes that the detector does not know; no figure includes them.
-
-    >>> from edgedet import Detector
-    >>> from edgedet.datasets import read_dataset
-    >>> metrics = evaluate_coco(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
-    >>> metrics.objects_by_size, metrics.curves["red"].shape
-    ({'small': 12, 'medium': 0, 'large': 0}, (101,))
-    """
-
-    map: float
-    ap50: float
-    ap75: float
-    ap_small: float
-    ap_medium: float
-    ap_large: float
-    ar1: float
-    ar10: float
-    ar100: float
-    ar_small: float
-    ar_medium: float
-    ar_large: float
-    images: int
-    per_class: tuple[ClassMetrics, ...]
-    objects_by_size: dict[str, int]
-    curves: dict[str, NDArray[np.float64]] = field(repr=False)
-    left_out: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON.
-
-        Returns:
-            Every figure by its name, None for NaN, without the curves.
-        """
-        values = asdict(self)
-        del values["curves"]
-        plain: dict[str, Any] = without_nan(values)
-        return plain
 
 
 class CocoEvaluator:
@@ -324,9 +212,23 @@ def evaluate_coco(
     (1.0, 12)
     """
     require_labels(dataset)
+    return coco_metrics((found for _, _, found in run_over(detector, dataset, progress=progress)), dataset)
+
+
+def coco_metrics(found: Iterable[Detections], dataset: Dataset) -> CocoMetrics:
+    """COCO figures of what was found on a labelled dataset.
+
+    Args:
+        found: the detections of every image, in the dataset's order.
+        dataset: its labelled images, one at least.
+
+    Raises:
+        UsageError: detector and dataset share no class.
+        MissingDependencyError: pycocotools is not installed.
+    """
     evaluator: CocoEvaluator | None = None
     judged = dataset
-    for index, _, detections in run_over(detector, dataset, progress=progress):
+    for index, detections in enumerate(found):
         if evaluator is None:
             judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
             evaluator = CocoEvaluator(judged.names)

@@ -87,11 +87,23 @@ def run_over(
     for index, record in enumerate(dataset.images):
         progress(stage, index, len(dataset))
         try:
-            frame = read_image(record.path)
-        except SourceError as error:
+            frame = read_record(record, dataset)
+        except DatasetError as error:
             if unreadable is None:
-                raise DatasetError(f"{error}; or take it out of {dataset.source}") from error
-            unreadable(Problem(record.path.name, str(error), "image dropped"))
+                raise
+            unreadable(Problem(record.path.name, str(error.__cause__), "image dropped"))
             continue
         yield index, record, detect(frame)
     progress(stage, len(dataset), len(dataset))
+
+
+def read_record(record: ImageRecord, dataset: Dataset) -> Frame:
+    """The picture of one of the dataset's records: uint8 [H, W, 3], BGR.
+
+    Raises:
+        DatasetError: it cannot be decoded.
+    """
+    try:
+        return read_image(record.path)
+    except SourceError as error:
+        raise DatasetError(f"{error}; or take it out of {dataset.source}") from error

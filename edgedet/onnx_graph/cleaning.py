@@ -7,6 +7,7 @@ import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from edgedet.onnx_graph.inference import inferred
 from edgedet.onnx_graph.network import Network
 
 UNFOLDED = ("QuantizeLinear", "DequantizeLinear")
@@ -39,7 +40,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     if _idle_resizes_to_identities(model):
         remove_identities(model)
     _share_constants(graph)
-    _remove_dead(graph)
+    remove_dead(graph)
     return model
 
 
@@ -194,31 +195,13 @@ def _idle_resizes_to_identities(model: onnx.ModelProto) -> bool:
 
 def static_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Shapes without unknowns, of every tensor that inference can give one."""
-    inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
+    graph = inferred(model)
     shapes: dict[str, tuple[int, ...]] = {}
-    for info in (*inferred.value_info, *inferred.input, *inferred.output):
+    for info in (*graph.value_info, *graph.input, *graph.output):
         sizes = info.type.tensor_type.shape.dim
         if info.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
             shapes[info.name] = tuple(size.dim_value for size in sizes)
     return shapes
-
-
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which long constants are inputs: inference reads values of short ones only, and copies them all."""
-    light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
-    light.functions.extend(model.functions)
-    graph = light.graph
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    graph.value_info.extend(model.graph.value_info)
-    listed = {value.name for value in graph.input}
-    for tensor in model.graph.initializer:
-        if np.prod(tensor.dims, dtype=np.float64) <= LARGEST_FILLED:
-            graph.initializer.append(tensor)
-        elif tensor.name not in listed:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return light
 
 
 def _evaluate(node: onnx.NodeProto, known: dict[str, onnx.TensorProto], opset: int) -> np.ndarray | None:
@@ -272,7 +255,8 @@ def _share_constants(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def _remove_dead(graph: onnx.GraphProto) -> None:
+def remove_dead(graph: onnx.GraphProto) -> None:
+    """Take out nodes and constants that no output of the graph needs, in place."""
     wanted = {value.name for value in graph.output}
     kept = []
     for node in reversed(graph.node):

@@ -10,6 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from .inference import inferred
+
 Array = NDArray[Any]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -104,17 +106,17 @@ class Network:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Static shapes of every tensor that inference can give one; zeros where a dimension is unknown."""
-        inferred = onnx.shape_inference.infer_shapes(self.model, data_prop=True).graph
-        found = {c.name: tuple(c.dims) for c in inferred.initializer}
-        for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        graph = inferred(self.model)
+        found = {c.name: tuple(c.dims) for c in graph.initializer}
+        for value in (*graph.input, *graph.value_info, *graph.output):
             found[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
         return found
 
     def element_types(self) -> dict[str, int]:
         """ONNX element type of every tensor that inference can give one."""
-        inferred = onnx.shape_inference.infer_shapes(self.model, data_prop=True).graph
-        found = {c.name: c.data_type for c in inferred.initializer}
-        for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        graph = inferred(self.model)
+        found = {c.name: c.data_type for c in graph.initializer}
+        for value in (*graph.input, *graph.value_info, *graph.output):
             found[value.name] = value.type.tensor_type.elem_type
         return found
 

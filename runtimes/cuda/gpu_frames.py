@@ -10,7 +10,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import FrameError, UsageError
 from edgedet.geometry import ResizeGeometry, plan_resize
 
-from ..base import TensorSpec
+from ..base import Array, TensorSpec
 from .device import Cuda
 from .gpu_arrays import GpuArray, take
 from .kernels import FrameKernel, Launcher
@@ -69,17 +69,25 @@ class GpuFrames:
             self._taken.pop().release()
 
 
+def require_same(what: str, array: GpuArray | Array, tensor: TensorSpec) -> None:
+    """Insist on the input's shape and dtype; ``what`` names the array.
+
+    Raises:
+        UsageError: another shape or dtype.
+    """
+    if array.shape != tensor.shape or array.dtype != tensor.dtype:
+        raise UsageError(
+            f"{what} is {array.dtype} {list(array.shape)}, {tensor.name} takes {tensor.dtype} {list(tensor.shape)}"
+        )
+
+
 def require_fit(array: GpuArray, tensor: TensorSpec) -> None:
     """Insist on what the input takes.
 
     Raises:
         UsageError: another shape or dtype, or strides that leave gaps.
     """
-    if array.shape != tensor.shape or array.dtype != tensor.dtype:
-        raise UsageError(
-            f"the GPU array is {array.dtype} {list(array.shape)}, {tensor.name} takes {tensor.dtype} "
-            f"{list(tensor.shape)}"
-        )
+    require_same("the GPU array", array, tensor)
     if not array.is_contiguous:
         raise UsageError(
             f"the GPU array has strides {list(array.strides)}, expected a contiguous one: make a copy first"

@@ -20,6 +20,7 @@ from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
+from tests import attention_graphs
 
 FRAME = np.random.default_rng(5).normal(size=(1, 4, 16, 16)).astype(np.float32)
 
@@ -172,3 +173,21 @@ def test_hard_swish_is_taken_apart_without_changing_it() -> None:
     network = Cpu().adapt(prepare(model))
     assert "HardSwish" not in {node.op_type for node in network.graph.node}
     np.testing.assert_allclose(answers(network.model), before, atol=1e-6)
+
+
+def test_attention_norms_and_gelu_stay_out_of_integers_with_what_they_read() -> None:
+    network = prepare(attention_graphs.encoder())
+    units, _ = Cpu().units(network, feature_layers(network))
+    inside = {node for unit in units for node in unit.nodes}
+    assert inside >= {"q", "k", "v", "o", "wide", "narrow", "classes"}
+    assert not inside & {
+        "k_columns",
+        "masked",
+        "products",
+        "map",
+        "mixed",
+        "residual",
+        "norm",
+        "gelu_times",
+        "gelu",
+    }

@@ -8,11 +8,13 @@ from types import ModuleType
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import rules
 from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
+from tests import attention_graphs
 
 
 def run(model: onnx.ModelProto, frame: np.ndarray) -> list[np.ndarray]:
@@ -114,3 +116,90 @@ def test_a_product_with_quantised_weights_is_a_layer_and_what_is_before_it_no_de
     assert (
         made_by[next(node for node in half.graph.node if node.name == "conv").output[0]].input[1] == "kernel_fp16"
     )
+
+
+def types_of(model: onnx.ModelProto) -> dict[str, int]:
+    """Element type of every node's first output, by the node's name."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
+    return {node.name: types[node.output[0]] for node in inferred.node if node.output[0] in types}
+
+
+def halves(model: onnx.ModelProto) -> set[str]:
+    """Names of the nodes that give fp16."""
+    return {name for name, kind in types_of(model).items() if kind == TensorProto.FLOAT16}
+
+
+def pictures(count: int = 3) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).normal(size=(count, 1, 3, 8, 8)).astype(np.float32))
+
+
+def test_attention_is_half_from_product_to_product_and_scores_are_not() -> None:
+    model = attention_graphs.encoder()
+    half = to_half(model, pictures())
+    found = halves(half.model)
+    assert {"q", "products", "scaled", "masked", "map", "mixed", "norm", "gelu_erf", "gelu"} <= found
+    assert "scores" not in found and half.report["kept_fp32"] == {}
+    # One cast where pixels come in, one where decoding begins: none within a core.
+    assert half.report["casts"] == 2
+    (expected,), (got,) = (run(one, pictures()[0]) for one in (model, half.model))
+    np.testing.assert_allclose(got, expected, atol=0.005)
+
+
+def test_points_and_boxes_stay_in_fp32_and_what_they_sample_is_weighed_in_half() -> None:
+    model = attention_graphs.decoder()
+    half = to_half(model, pictures())
+    found = halves(half.model)
+    assert {"values", "point_weights", "weighed", "summed", "output", "embedding"} <= found
+    fp32 = {"reference_bias", "place", "position", "sine", "cosine", "wave_embedding", "points", "sampled", "moved"}
+    assert not found & fp32
+    (expected,), (got,) = (run(one, pictures()[0]) for one in (model, half.model))
+    np.testing.assert_allclose(got, expected, atol=0.005)
+
+
+def test_bins_of_a_box_edge_stay_in_fp32() -> None:
+    assert not halves(to_half(attention_graphs.area_attention(), pictures()).model) & {"shares", "distances"}
+    assert not halves(to_half(attention_graphs.box_bins(), pictures()).model) & {"shares", "distances", "boxes"}
+
+
+def test_a_norm_in_single_operators_stays_in_fp32_from_square_to_quotient() -> None:
+    model = attention_graphs.spelled_norm(epsilon=1e-8)
+    first = next(c for c in model.graph.initializer if c.name == "first.1")
+    first.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(first) * np.float32(1e-3), "first.1"))
+    bias = next(c for c in model.graph.initializer if c.name == "first_bias.0")
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * np.float32(1e-3), "first_bias.0"))
+    half = to_half(model, pictures())
+    kept = {"mean", "centred", "squares", "variance", "steadied", "deviation", "quotient"}
+    assert set(half.report["kept_fp32"]) == kept and "first" in halves(half.model)
+    (expected,), (got,) = (run(one, pictures()[0]) for one in (model, half.model))
+    np.testing.assert_allclose(got, expected, atol=0.01)
+
+
+def test_a_norm_that_keeps_its_moments_in_fp16_stays_in_fp32() -> None:
+    model = attention_graphs.encoder()
+    norm = next(node for node in model.graph.node if node.op_type == "LayerNormalization")
+    norm.attribute.append(helper.make_attribute("stash_type", TensorProto.FLOAT16))
+    half = to_half(model)
+    assert "norm" not in halves(half.model) and "stash_type" in half.report["kept_fp32"]["norm"]
+
+
+def test_attention_maps_that_would_overflow_stay_in_fp32_with_what_they_are_made_of() -> None:
+    model = attention_graphs.encoder()
+    for name in ("q.1", "k.1"):
+        weight = next(c for c in model.graph.initializer if c.name == name)
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 200, name))
+    half = to_half(model, pictures())
+    assert {"products", "scaled", "masked", "map"} <= set(half.report["kept_fp32"])
+    assert "mixed" in halves(half.model)
+
+
+@pytest.mark.parametrize(("blank", "half_mask"), [(0.0, True), (-3e38, False)])
+def test_a_mask_is_half_where_fp16_holds_what_it_fills_in(blank: float, half_mask: bool) -> None:
+    sketch = attention_graphs.Sketch()
+    sketch.conv("first", "images", 3, 8)
+    sketch.node("Where", "blanked", np.arange(64).reshape(1, 1, 8, 8) == 5, blank, "first")
+    sketch.node("Relu", "kept", "blanked")
+    sketch.conv("second", "kept", 8, 4)
+    half = to_half(sketch.model("second"))
+    assert ("blanked" in halves(half.model)) is half_mask
+    assert ("blanked" in half.report["kept_fp32"]) is not half_mask

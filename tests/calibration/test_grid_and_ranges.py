@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +34,18 @@ def test_a_grid_keeps_zero_exactly_and_everything_else_within_half_a_step(
     assert grid.round(np.zeros(1, np.float32))[0] == 0
     assert np.abs(grid.round(values) - values).max() <= grid.scale * 1.001
     assert kind == "u8" or grid.zero_point == 0
+
+
+@pytest.mark.parametrize("kind", ["s8", "u8"])
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 4.0), (-4.0, 1.0), (0.0, 4.0)])
+def test_a_widened_range_reaches_further_at_both_ends(kind: str, low: float, high: float) -> None:
+    seen = replace(observation(np.linspace(low, high, 1000)), margin=1.2)
+    options = candidates(seen, kind)  # type: ignore[arg-type]
+    assert list(options) == ["widened"]
+    begin, end = options["widened"].range
+    step = options["widened"].scale
+    assert begin <= 1.2 * low + step and end >= 1.2 * high - step
+    assert end - begin == pytest.approx(1.2 * (high - low) if kind == "u8" else 2.4 * max(-low, high), rel=0.02)
 
 
 @pytest.mark.parametrize("kind", ["s8", "u8"])
@@ -74,3 +88,12 @@ def test_learned_rounding_beats_nearest_on_inputs_it_has_not_seen() -> None:
     assert error(rounding.learned(weight, scales, seen, bits=4)) < 0.5 * error(
         rounding.nearest(weight, scales, bits=4)
     )
+
+
+def test_a_tensor_that_reaches_further_than_was_seen_gets_no_narrower_range() -> None:
+    counts = np.zeros(BINS, np.int64)
+    counts[BINS // 2] = 1000  # one far outlier, which clipping would cut off
+    counts[-1] = 1
+    seen = Observation(-1.0, 4.0, counts, np.array([4.0], np.float32), margin=1.25)
+    found = candidates(seen, "s8")
+    assert list(found) == ["widened"] and found["widened"].range[1] == pytest.approx(5.0)

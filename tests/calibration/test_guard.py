@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgedet.calibration.dialect import Unit
-from edgedet.calibration.guard import RETURNS, Guard, within
+from edgedet.calibration.effort import EFFORTS, EffortName
+from edgedet.calibration.guard import Guard, within
 from edgedet.calibration.ledger import Ledger
 
 Names = frozenset[str]
@@ -30,6 +31,8 @@ class Network:
         *,
         gains: Mapping[str, float] | None = None,
         losses: Mapping[str, float | None] | None = None,
+        disturbances: Mapping[str, float] | None = None,
+        effort: EffortName = "normal",
         reference: float | None = 0.9,
         folder: Path | None = None,
         digest: str = "d" * 64,
@@ -43,6 +46,8 @@ class Network:
             units(gains or dict.fromkeys(costs, 1.0)),
             self.evaluate,
             self.sensitivity,
+            disturbance=(disturbances or dict.fromkeys(costs, 1.0)).__getitem__,
+            effort=EFFORTS[effort],
             ledger=Ledger(folder, digest),
             progress=lambda *step: self.progress.append(step),
         )
@@ -82,27 +87,38 @@ def test_the_unit_that_costs_most_is_given_back_and_the_others_stay() -> None:
 
 def test_one_unit_is_enough_where_one_is_to_blame() -> None:
     # Units behind the first of the ranking are not touched, though giving them back would keep the budget, too.
-    names = [f"unit{index}" for index in range(RETURNS + 3)]
+    names = [f"unit{index}" for index in range(6)]
     network = Network(dict.fromkeys(names, 0.0) | {names[0]: 0.2})
     assert network.guard.search(0.005).on == frozenset(names[1:])
     assert network.figures[2:] == [frozenset(names[1:])]
 
 
-def test_units_are_ranked_by_loss_per_gain() -> None:
+def test_units_go_by_loss_per_gain() -> None:
     costs = {"cheap": 0.02, "dear": 0.1, "small": 0.03}
     network = Network(costs, gains={"cheap": 0.1, "dear": 1.0, "small": 0.01})
-    assert network.guard.ranking() == ["small", "cheap", "dear"]
+    # By loss alone "dear" would go first, and be enough.
+    assert network.guard.search(0.11).on == {"dear"}
 
 
-def test_units_of_which_nothing_tells_come_last_in_the_ranking() -> None:
-    network = Network({"a": 0.0, "b": 0.0, "c": 0.0}, losses={"a": None, "b": 0.1, "c": 0.2})
-    assert network.guard.ranking() == ["c", "b", "a"]
+def test_units_of_which_nothing_tells_are_expected_to_lose_nothing() -> None:
+    network = Network({"a": 0.0, "b": 0.1, "c": 0.2}, losses={"a": None, "b": 0.1, "c": 0.2})
+    assert network.guard.search(0.15).on == {"a", "b"}
     assert network.guard.losses["a"] is None
 
 
 def test_a_unit_without_any_gain_is_the_first_to_go() -> None:
-    network = Network({"a": 0.2, "b": 0.01}, gains={"a": 1.0, "b": 0.0})
-    assert network.guard.ranking() == ["b", "a"]
+    network = Network({"a": 0.25, "b": 0.0078125}, gains={"a": 1.0, "b": 0.0}, reference=0.75)
+    assert network.guard.search(0.25).on == {"a"}
+
+
+def test_the_most_disturbed_units_are_tried_and_the_others_estimated_from_them() -> None:
+    names = [f"unit{index:02}" for index in range(20)]
+    disturbances = {name: float(index + 1) for index, name in enumerate(names)}
+    network = Network({name: 0.01 * value for name, value in disturbances.items()}, disturbances=disturbances)
+    expected = network.guard.expected()
+    assert network.singles == names[-EFFORTS["normal"].checks :]
+    # What was not tried follows the median of loss over disturbance.
+    assert expected == pytest.approx({name: 0.01 * value for name, value in disturbances.items()})
 
 
 def test_a_unit_given_back_for_company_is_tried_again_the_largest_gain_first() -> None:
@@ -117,12 +133,12 @@ def test_a_unit_given_back_for_company_is_tried_again_the_largest_gain_first() -
 
 
 def test_few_units_are_tried_again() -> None:
-    names = [f"unit{index:02}" for index in range(20)]
+    names = [f"unit{index:02}" for index in range(8)]
     network = Network(dict.fromkeys(names, 0.1))
     verdict = network.guard.search(0.001)
     assert verdict.on == frozenset()
     # The last of the ranking was met alone when bisecting, before any was tried again.
-    assert sum(len(on) == 1 and on != {names[-1]} for on in network.figures) == RETURNS
+    assert sum(len(on) == 1 and on != {names[-1]} for on in network.figures) == EFFORTS["normal"].returns
 
 
 def test_where_nothing_fits_the_budget_everything_is_float() -> None:
@@ -131,13 +147,22 @@ def test_where_nothing_fits_the_budget_everything_is_float() -> None:
     assert verdict.on == frozenset() and verdict.figure == 0.9
 
 
-def test_a_hundred_units_take_a_few_dozen_evaluations_not_a_hundred() -> None:
+@pytest.mark.parametrize("effort", ["quick", "normal", "thorough"])
+def test_a_hundred_units_take_a_stated_number_of_evaluations(effort: EffortName) -> None:
     costs = {f"unit{index:03}": 0.0001 * index for index in range(100)}
-    network = Network(costs)
+    network = Network(costs, effort=effort)
     verdict = network.guard.search(0.05)
     assert sum(costs[name] for name in verdict.on) <= 0.05
-    assert verdict.evaluations == len(network.figures) < 24
-    assert len(network.singles) == 100
+    limits = EFFORTS[effort]
+    # Beside the search's own: the float graph, and everything in INT8.
+    assert verdict.evaluations == len(network.figures) <= limits.evaluations + limits.returns + 2
+    assert len(network.singles) == min(limits.checks, 100)
+
+
+def test_more_effort_leaves_more_in_int8() -> None:
+    costs = {f"unit{index:03}": 0.0001 * (index % 10) ** 2 for index in range(100)}
+    kept = {effort: len(Network(costs, effort=effort).guard.search(0.02).on) for effort in EFFORTS}
+    assert kept["thorough"] >= kept["normal"] >= kept["quick"] > 0
 
 
 def test_nothing_to_judge_by_leaves_everything_in_float() -> None:

@@ -50,10 +50,12 @@ def empty_rooms(count: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("over_budget", ["refuse", "keep_best"])
-def test_int8_is_refused_on_frames_of_an_empty_room(tiny: ModuleType, over_budget: str) -> None:
+def test_int8_is_refused_where_a_network_answers_neither_frames_nor_made_pictures(
+    tiny: ModuleType, over_budget: str
+) -> None:
     options = QuantiseOptions(over_budget=over_budget)  # type: ignore[arg-type]
     with pytest.raises(
-        CalibrationError, match=r"finds nothing that scores 0\.3 or more in 8 calib.*--eval"
+        CalibrationError, match=r"finds nothing that scores 0\.3 or more in 8 calib.*32 pictures made.*--eval"
     ) as caught:
         quantise(tiny.tiny_detector(), tiny.card(), empty_rooms(8), options=options)
     assert "\n" not in str(caught.value) and "--max-drop 1" in str(caught.value)
@@ -76,13 +78,18 @@ def surer(model: onnx.ModelProto, by: float) -> onnx.ModelProto:
     return model
 
 
-def test_a_judgement_by_a_handful_of_detections_says_so(tiny: ModuleType) -> None:
+def test_frames_with_a_handful_of_detections_do_not_judge_and_the_card_says_what_does(tiny: ModuleType) -> None:
     options = QuantiseOptions(max_drop=0.9)
-    many = quantise(surer(tiny.tiny_detector(), 2.4), tiny.card(), tiny.frames(8), options=options)
-    assert many.report["before"] == 1.0 and many.report["absent"] == {}
-    assert not any("alone" in warning for warning in many.warnings)
-    few = quantise(surer(tiny.tiny_detector(), 1.6), tiny.card(), tiny.frames(8), options=options)
-    assert any("alone: give more images" in warning for warning in few.warnings)
+    many = quantise(surer(tiny.tiny_detector(), 4.0), tiny.card(), tiny.frames(8), options=options)
+    assert many.report["before"] == 1.0 and many.report["absent"] == {} and many.report["blind"] is None
+    assert not any("made for the purpose" in warning for warning in many.warnings)
+    few = quantise(surer(tiny.tiny_detector(), 2.0), tiny.card(), tiny.frames(8), options=options)
+    assert few.report["before"] == 1.0 and few.report["blind"]["answers"] >= 20
+    assert any("made for the purpose" in warning for warning in few.warnings)
+    unjudged = quantise(
+        surer(tiny.tiny_detector(), 1.6), tiny.card(), tiny.frames(8), options=QuantiseOptions(max_drop=1.0)
+    )
+    assert any("alone: give more images" in warning for warning in unjudged.warnings)
 
 
 class Constant:

@@ -37,7 +37,7 @@ class SmoothJudge:
         self._fail_after = fail_after
 
     def _read(self, run: Run) -> list[Any]:
-        return [one for frame in self._frames for one in self._reader(run, frame)]
+        return list(self._reader(run, self._frames))
 
     def __call__(self, run: Run) -> float:
         self.calls += 1
@@ -61,13 +61,13 @@ def test_a_sound_network_stays_in_int8_and_keeps_tensorrts_rules(tiny: ModuleTyp
 def test_a_hostile_layer_is_found_and_named_with_its_channel(tiny: ModuleType) -> None:
     model = tiny.tiny_detector(hostile="narrow")
     judge = SmoothJudge(tiny, model)
-    options = QuantiseOptions(max_drop=0.3, over_budget="keep_best")
+    options = QuantiseOptions(max_drop=0.25, over_budget="keep_best")
     done = quantise(model, tiny.card(), tiny.frames(16), judge=judge, options=options)
     # `narrow` makes the channel, `head` (behind SiLU, so nothing can be moved) is the layer it ruins.
     assert "channel 5 of its input" in done.report["kept_float"]["head"]
     assert "of agreement alone" in done.report["kept_float"]["head"]
     assert "stem" not in done.report["kept_float"]
-    assert done.report["before"] - done.report["after"] <= 0.3
+    assert done.report["before"] - done.report["after"] <= 0.25
 
 
 def test_a_hostile_channel_between_relus_is_moved_away_instead(tiny: ModuleType) -> None:

@@ -1,4 +1,4 @@
-"""Pairs as they are written: one per tensor, with the grid's own numbers; switches turn units on one by one."""
+"""Pairs as they are written: one per tensor, with the grid's own numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from edgedet.calibration.executor import open_session
 from edgedet.calibration.fitting import FittedLayer
 from edgedet.calibration.grid import Grid, along, weight_scales
-from edgedet.calibration.qdq import SWITCHES, SwitchWriter, Writer
+from edgedet.calibration.qdq import Writer
 from edgedet.calibration.rounding import nearest
 from edgedet.onnx_graph.network import Layer, Network
 from edgedet.onnx_graph.preparing import prepare
@@ -34,15 +34,10 @@ def layer_of(network: Network, name: str) -> Layer:
     return next(layer for layer in network.layers() if layer.name == name)
 
 
-def run(network: Network, frame: np.ndarray, **more: np.ndarray) -> list[np.ndarray]:
-    session = open_session(network.model, fusion="separate", threads=1)
-    return list(session.run(network.outputs, {"images": frame, **more}))
-
-
 @pytest.mark.parametrize("grid", [Grid("s8", 0.125), Grid("u8", 0.25, 31)])
 def test_a_pair_holds_the_grids_numbers_as_scalars_of_its_type(network: Network, grid: Grid) -> None:
     writer = Writer(network)
-    assert writer.activation("stem_out", grid, "stem") == "stem_out_dq"
+    assert writer.activation("stem_out", grid) == "stem_out_dq"
     network.nodes["stem_silu_gate"].input[0] = "stem_out_dq"
     writer.finish()
     scale, zero = network.constant("stem_out_scale"), network.constant("stem_out_zero_point")
@@ -54,7 +49,7 @@ def test_a_pair_holds_the_grids_numbers_as_scalars_of_its_type(network: Network,
 
 def test_a_tensor_gets_one_pair_however_many_ask(network: Network) -> None:
     writer = Writer(network)
-    names = {writer.activation("stem_silu_out", Grid("s8", 0.1), unit) for unit in ("widen", "residual")}
+    names = {writer.activation("stem_silu_out", Grid("s8", 0.1)) for _ in range(2)}
     assert len(names) == 1 and len(writer.new_nodes) == 2
 
 
@@ -63,7 +58,7 @@ def test_the_restored_weights_are_the_integers_at_their_channels_scales(network:
     one = fitted(network, layer)
     bias = network.constant(layer.bias or "")
     writer = Writer(network.copy())
-    writer.weights(layer, one, "widen")
+    writer.weights(layer, one)
     result = writer.finish()
     result.model.graph.output.append(onnx.helper.make_tensor_value_info("widen/weight_dq", 1, None))
     restored = open_session(result.model).run(["widen/weight_dq"], {"images": tiny.frames(1)[0]})[0]
@@ -78,7 +73,7 @@ def test_an_integer_bias_lies_at_the_accumulators_scale(network: Network) -> Non
     one = fitted(network, layer)
     wanted = network.constant(layer.bias or "") + one.bias_shift
     writer = Writer(network)
-    writer.weights(layer, one, "widen", integer_bias_at=0.05)
+    writer.weights(layer, one, integer_bias_at=0.05)
     result = writer.finish()
     integers, steps = result.constant("widen/bias_q"), result.constant("widen/bias_scale")
     assert integers.dtype == np.int32
@@ -101,42 +96,9 @@ def test_weights_of_matrix_products_are_scaled_along_their_own_axis() -> None:
     scales = weight_scales(weight, 1)
     integers = nearest(weight.T, scales).T
     writer = Writer(network)
-    writer.weights(layer, FittedLayer(integers, scales, np.ones(3, np.float32), 0.0, "nearest"), "product")
+    writer.weights(layer, FittedLayer(integers, scales, np.ones(3, np.float32), 0.0, "nearest"))
     result = writer.finish()
     assert len(result.nodes["product"].input) == 2  # a MatMul has no bias to correct
     x = np.eye(4, dtype=np.float32)[:2]
     answer = open_session(result.model).run(None, {"x": x})[0]
     np.testing.assert_allclose(answer, x @ (integers * scales), atol=1e-6)
-
-
-def place(network: Network, writer: Writer, names: tuple[str, ...]) -> Network:
-    grid = Grid("s8", 0.25)
-    for name in names:
-        layer = layer_of(network, name)
-        writer.network.nodes[name].input[0] = writer.activation(layer.input, grid, name)
-        writer.weights(layer, fitted(network, layer), name)
-    return writer.finish()
-
-
-@pytest.mark.parametrize("on", [(), ("widen",), ("narrow",), ("widen", "narrow")])
-def test_a_switchboard_computes_what_the_graph_with_those_units_does(
-    on: tuple[str, ...], network: Network, tiny: ModuleType
-) -> None:
-    names = ("widen", "narrow")
-    board = place(network, SwitchWriter(network.copy(), names), names)
-    written = place(network, Writer(network.copy()), on)
-    frame = tiny.frames(1)[0]
-    switched = run(board, frame, **{SWITCHES: np.array([name in on for name in names])})
-    for found, expected in zip(switched, run(written, frame), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_a_layer_without_a_bias_has_none_while_it_is_off(network: Network, tiny: ModuleType) -> None:
-    del network.nodes["widen"].input[2:]
-    network.refresh()
-    board = place(network, SwitchWriter(network.copy(), ["widen"]), ("widen",))
-    frame = tiny.frames(1)[0]
-    for found, expected in zip(
-        run(board, frame, **{SWITCHES: np.zeros(1, bool)}), run(network, frame), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.calibration.regions import decoding, feature_layers
+from edgedet.calibration.regions import decoding, feature_layers, prediction_layers
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
+from tests import attention_graphs
 
 
 def graph(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], *outputs: str) -> Network:
@@ -171,3 +172,69 @@ def test_decoding_is_the_same_in_a_quantised_graph() -> None:
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     assert decoding(prepare(model, quantised="allow")) == {"relu", "sigmoid"}
+
+
+def test_prediction_layers_are_the_last_before_decoding(tiny: ModuleType) -> None:
+    assert [layer.name for layer in prediction_layers(Network(tiny.tiny_detector()))] == ["head"]
+
+
+def names(network: Network) -> list[str]:
+    return [layer.name for layer in feature_layers(network)]
+
+
+def test_projections_of_attention_are_layers_and_its_core_is_no_decoding() -> None:
+    network = prepare(attention_graphs.encoder())
+    assert names(network) == ["patches", "q", "k", "v", "o", "wide", "narrow", "classes"]
+    assert decoding(network) == {"classes_bias", "scores"}
+
+
+def test_a_layer_behind_attention_to_learned_values_is_a_layer() -> None:
+    """Only the map comes from the image: its Softmax passes features on, that of scores does not."""
+    network = prepare(attention_graphs.learned_values())
+    assert names(network) == ["patches", "q", "k", "o", "head"]
+    assert decoding(network) == {"head_bias"}
+
+
+def test_bins_of_an_edge_are_decoding_in_a_network_with_attention() -> None:
+    network = prepare(attention_graphs.area_attention())
+    assert names(network) == ["stem", "qkv", "peep", "proj", "edges"]
+    assert decoding(network) == {"bins", "bins_first", "shares", "distances"}
+    network = prepare(attention_graphs.box_bins())
+    assert names(network) == ["patches", "edges"]
+    assert decoding(network) == {"edges_bias", "bins", "shares", "distances", "boxes"}
+
+
+def test_what_samples_features_is_network_and_where_it_samples_is_decoding() -> None:
+    network = prepare(attention_graphs.decoder())
+    found = decoding(network)
+    assert {"reference_bias", "place", "place_points", "offsets_bias", "offset_points", "points"} <= found
+    assert {"delta_bias", "moved", "centres"} <= found
+    assert not {"sampled", "point_weights", "weights_bias", "weighed", "summed", "queries", "asking"} & found
+
+
+def test_layers_that_read_places_stay_in_float_and_those_behind_them_do_not() -> None:
+    """Position embeddings of reference points, by a head or by sines: INT8 would blur where to look."""
+    network = prepare(attention_graphs.decoder())
+    assert {layer.name for layer in network.layers()} - set(names(network)) == {"position", "wave_embedding"}
+    assert {"position", "wave_embedding", "angle"} <= decoding(network)
+    assert "embedding" in names(network)
+
+
+def test_features_that_a_mask_blanks_are_no_decoding() -> None:
+    """As RF-DETR blanks the border of a padded image before it samples."""
+    sketch = attention_graphs.Sketch()
+    sketch.conv("first", "images", 3, 8)
+    sketch.node("Where", "blanked", np.zeros((1, 1, 8, 8), bool), 0.0, "first")
+    sketch.conv("second", "blanked", 8, 4)
+    network = prepare(sketch.model("second"))
+    assert names(network) == ["first", "second"] and decoding(network) == set()
+
+
+def test_scores_that_choose_among_boxes_are_decoding_on_both_sides() -> None:
+    sketch = attention_graphs.Sketch()
+    sketch.conv("head", "images", 3, 4)
+    sketch.node("Sigmoid", "scores", "head")
+    sketch.node("Greater", "found", "scores", 0.5)
+    sketch.node("Mul", "pixels", "head", 8.0)
+    sketch.node("Where", "boxes", "found", "pixels", 0.0)
+    assert decoding(prepare(sketch.model("boxes"))) == {"scores", "found", "pixels", "boxes"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgedet.calibration.grid import weight_scales
-from edgedet.calibration.rounding import learned, nearest
+from edgedet.calibration.rounding import inverse_factor, learned, nearest
 
 
 def correlated(rows: int, columns: int) -> np.ndarray:
@@ -71,3 +71,12 @@ def test_inputs_of_nothing_but_zeros_are_no_harm() -> None:
     matrix = weights(3, 10)
     scales = weight_scales(matrix, 0)
     assert (learned(matrix, scales, np.zeros((16, 10), np.float32)) == nearest(matrix, scales)).all()
+
+
+@pytest.mark.parametrize("size", [1, 5, 64, 65, 200])
+def test_the_factor_of_the_inverse_is_upper_triangular_and_its_square_inverts(size: int) -> None:
+    some = np.random.default_rng(size).normal(size=(2 * size, size))
+    matrix = some.T @ some / size + 0.01 * np.eye(size)
+    factor = inverse_factor(matrix)
+    np.testing.assert_array_equal(np.tril(factor, -1), 0)
+    np.testing.assert_allclose(factor.T @ factor @ matrix, np.eye(size), atol=1e-8)

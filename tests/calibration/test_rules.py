@@ -11,7 +11,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import rules
 from edgedet.calibration.fitting import fit
-from edgedet.calibration.observe import observe
 from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.tensorrt import TensorRT
@@ -30,7 +29,6 @@ def quantised(tiny: ModuleType) -> onnx.ModelProto:
         network,
         frames,
         [layer for unit in units for layer in unit.layers],
-        observe(network, frames, tensors),
         tensors=tensors,
         kind="s8",
     )

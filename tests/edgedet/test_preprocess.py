@@ -106,6 +106,17 @@ def test_slots_of_a_batch_do_not_disturb_each_other() -> None:
     assert not np.array_equal(preprocessor.tensor[1], first)
 
 
+def test_every_slot_of_a_batch_has_its_own_border() -> None:
+    preprocessor = Preprocessor(InputSpec(64, 64, batch=2), YOLO)
+    for frames in ([FRAME, FRAME], [FRAME, FRAME[:, :50]], [FRAME, FRAME]):
+        for slot, frame in enumerate(frames):
+            preprocessor.prepare(frame, slot)
+        for slot, frame in enumerate(frames):
+            alone = Preprocessor(InputSpec(64, 64), YOLO)
+            alone.prepare(frame)
+            np.testing.assert_array_equal(preprocessor.tensor[slot], alone.tensor[0])
+
+
 def test_the_buffer_is_kept() -> None:
     preprocessor = Preprocessor(InputSpec(64, 64), YOLO)
     before = preprocessor.tensor

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 
 from edgedet.detections import Detections
 from edgedet.errors import ExportError
@@ -15,6 +19,7 @@ from edgedet.export import parity
 from edgedet.export.families.architectures import build
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
+from edgedet.export.self_describing import embed, opened
 from edgedet.export.sources import BuiltGraph, Reference, build_graph
 from edgedet.proof.golden_scene import golden_frame
 from tests.rectangle_detector import save_rectangle_graph
@@ -75,6 +80,36 @@ def test_candidates_of_another_detector_do_not_pass(tmp_path: Path) -> None:
     found = parity.measure(ours.model, ours.card, other.reference, [golden_frame(1)])
     assert found["below_threshold"] and found["found"] < 0.9
     assert parity.note(found, precision="fp32").startswith("only ")
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_small_scores_are_held_to_a_difference_that_is_small_beside_them(factor: float, tiny: ModuleType) -> None:
+    """Of scores of a thousandth, those that differ by half are not the same arithmetic's."""
+    model, card = tiny.tiny_detector(), tiny.card()
+    (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "head.b")
+    values = numpy_helper.to_array(bias).copy()
+    values[4:] -= 6
+    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    every = replace(card, output=replace(card.output, score_threshold=1e-6))
+
+    class Framework:
+        module = torch.nn.Identity()
+
+        def __call__(self, frame: Any) -> Detections:
+            return Detections.empty(tiny.NAMES, frame.shape[:2])
+
+        def candidates(self, frame: Any) -> Detections:
+            with opened(embed(onnx.ModelProto.FromString(model.SerializeToString()), every)) as detector:
+                found = detector.detect(frame)
+            return replace(found, scores=found.scores * np.float32(factor))
+
+        def graph_from(self, conf: float) -> onnx.ModelProto:
+            return model
+
+    found = parity.measure(model, card, Framework(), [golden_frame(1, 48, 64)])
+    assert found["below_threshold"] and found["detections"] > 20
+    assert 1e-4 < found["least_score"] < 2e-3
+    assert found["found"] == (1.0 if factor == 1 else 0.0)
 
 
 def built(source: Path = SSDLITE) -> BuiltGraph:

@@ -15,7 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 from edgedet import Detector
 from edgedet.errors import (
     ArtifactError,
-    CalibrationError,
     CheckpointError,
     EdgedetError,
     OutputError,
@@ -134,7 +133,6 @@ def test_values_out_of_range_are_refused(options: dict[str, Any]) -> None:
     [
         ({"proposals": 50}, UsageError, "no region proposals"),
         ({"family": "yolo"}, UsageError, "is a checkpoint"),
-        ({"precision": "int8"}, CalibrationError, "--calib"),
         ({"precision": "int8", "calib": "photos", "int8_layers": "all"}, UsageError, "--target tensorrt"),
         ({"int8_layers": "all"}, UsageError, "--int8-layers is about INT8"),
         ({"classes": ("a", "b")}, CheckpointError, "2 names"),

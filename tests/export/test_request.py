@@ -16,7 +16,6 @@ from tests.rectangle_detector import save_rectangle_graph
 REFUSED = {
     "the source itself": ("model.onnx", "--fp16", {"precision": "fp16"}, "OutputError", "is the source itself"),
     "a suffix": ("out.tflite", "", {}, "OutputError", "the output's suffix decides"),
-    "int8 without images": ("out.onnx", "--int8", {"precision": "int8"}, "CalibrationError", "INT8 needs cal"),
     "images not there": (
         "out.onnx",
         "--calib none/*.jpg",

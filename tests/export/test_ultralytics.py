@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from edgedet import Detector
+from edgedet.calibration.attention import attention
+from edgedet.calibration.regions import decoding, feature_layers
 from edgedet.errors import UsageError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
+from edgedet.onnx_graph.preparing import prepare
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 
@@ -96,3 +100,20 @@ def test_another_size_says_so(checkpoint: Path, tmp_path: Path) -> None:
     assert f"input size {said}" in report.notes
     with pytest.raises(UsageError, match="multiples of 32; say --imgsz 128x128"):
         export_model(checkpoint, tmp_path / "odd.onnx", ExportOptions(trust="code", imgsz=(100, 100)))
+
+
+def test_area_attention_is_no_decoding_and_box_bins_are(tmp_path: Path) -> None:
+    """YOLO12 has eight blocks of attention, and a Softmax over the bins of box edges, however that is written."""
+    torch.manual_seed(0)
+    source = tmp_path / "yolo12n.pt"
+    ultralytics.YOLO("yolo12n.yaml").save(str(source))
+    path = export_model(source, tmp_path / "graph.onnx", ExportOptions(trust="code", imgsz=(64, 64))).path
+    network = prepare(onnx.load(path))
+    cores, boxes = attention(network), decoding(network)
+    maps = {node.name for node in network.graph.node if node.op_type == "Softmax" and "/attn/" in node.name}
+    bins = {node.name for node in network.graph.node if "/dfl/" in node.name}
+    assert len(maps) == 8 and maps <= cores and not any("/attn/" in name for name in boxes)
+    assert bins and bins <= boxes - cores
+    projections = {layer.name for layer in feature_layers(network)}
+    assert sum("/attn/qkv/" in name for name in projections) == 8
+    assert not any("dfl" in name for name in projections)

@@ -301,7 +301,7 @@ def options(state: dict[str, torch.Tensor]) -> Iterator[tuple[str, WrongFile]]:
         ("--family yolox is for", "--family", "yolox"),
         ("--proposals is for", "--proposals", "10"),
         ("expected 32 or more", "--imgsz", "8x8"),
-        ("--calib", "--int8"),
+        ("nowhere", "--int8", "--calib", "nowhere"),
     ):
         yield f"options {' '.join(given)}", WrongFile("model.pt", good, words, tuple(given), inspected=False)
 

@@ -147,6 +147,26 @@ def test_arrays_that_do_not_fit_are_refused(bench: Any, change: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (
+            np.zeros((1, 64, 64, 1), np.uint8),
+            r"the array is uint8 \[1, 64, 64, 1\], images takes uint8 \[1, 64, 64, 3\]",
+        ),
+        (np.zeros((64, 64, 3), np.uint8), r"uint8 \[64, 64, 3\]"),
+        (np.zeros((1, 64, 64, 3), np.float32), r"the array is float32 .* takes uint8"),
+    ],
+    ids=["one channel", "no batch", "floats"],
+)
+def test_arrays_on_the_host_that_do_not_fit_are_refused(bench: Any, array: np.ndarray, said: str) -> None:
+    made = bench()
+    runtime = runtime_module.open(made.engine, card=made.card)
+    with pytest.raises(UsageError, match=said):
+        runtime.run({"images": array})
+    runtime.close()
+
+
+@pytest.mark.parametrize(
     ("facts", "said"),
     [
         ({"tensorrt": "10.16.1"}, r"built by TensorRT 10\.16\.1, this machine has TensorRT 10\.3\.0"),

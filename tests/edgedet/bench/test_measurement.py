@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgedet.absent import NotMeasured
-from edgedet.bench import measurement
+from edgedet.bench import measured_conditions, measurement
 from edgedet.bench.json_record import Record
 from edgedet.bench.measurement import BenchResult, ColdStart, Latency, Memory
 from edgedet.bench.reference import SORTING
@@ -104,14 +104,14 @@ def test_null_in_place_of_a_part_is_refused() -> None:
 
 SECTIONS: list[tuple[type[Record], tuple[Any, ...]]] = [
     (measurement.BenchResult, ()),
-    (measurement.MeasuredMachine, ("properties", "machine")),
-    (measurement.Processor, ("properties", "machine", "properties", "cpu")),
-    (measurement.GraphicsCard, ("properties", "machine", "properties", "gpus", "items")),
-    (measurement.JetsonBoard, ("properties", "machine", "properties", "jetson")),
-    (measurement.Clocks, ("properties", "machine", "properties", "clocks")),
-    (measurement.During, ("properties", "during")),
-    (measurement.RulesFollowed, ("properties", "rules")),
-    (measurement.FramesUsed, ("properties", "frames")),
+    (measured_conditions.MeasuredMachine, ("properties", "machine")),
+    (measured_conditions.Processor, ("properties", "machine", "properties", "cpu")),
+    (measured_conditions.GraphicsCard, ("properties", "machine", "properties", "gpus", "items")),
+    (measured_conditions.JetsonBoard, ("properties", "machine", "properties", "jetson")),
+    (measured_conditions.Clocks, ("properties", "machine", "properties", "clocks")),
+    (measured_conditions.During, ("properties", "during")),
+    (measured_conditions.RulesFollowed, ("properties", "rules")),
+    (measured_conditions.FramesUsed, ("properties", "frames")),
     (measurement.MeasuredArtifact, ("$defs", "artifact")),
     (measurement.Stages, ("$defs", "artifact", "properties", "stages")),
     (measurement.DetectionCounts, ("$defs", "artifact", "properties", "detections")),
@@ -140,5 +140,6 @@ def test_the_dataclasses_and_the_schema_name_the_same_fields(record: type[Record
 
 
 def test_every_record_of_the_result_is_compared_with_the_schema() -> None:
-    records = {each for each in vars(measurement).values() if isinstance(each, type) and issubclass(each, Record)}
+    defined = (vars(measured_conditions) | vars(measurement)).values()
+    records = {each for each in defined if isinstance(each, type) and issubclass(each, Record)}
     assert records - {Record} == {record for record, _ in SECTIONS}

@@ -11,6 +11,7 @@ from edgedet.bench.statistics import (
     bootstrap_centre,
     bootstrap_paired_ratio,
     bootstrap_ratio,
+    bootstrap_relative_ratio,
     resample,
     summarise,
 )
@@ -122,3 +123,20 @@ def test_the_noise_of_both_runs_widens_the_ratio() -> None:
     first, second = bootstrap_ratio(loud, quiet), bootstrap_ratio(quiet, loud)
     assert first.relative_half_width == pytest.approx(second.relative_half_width, rel=0.2)
     assert second.relative_half_width > 0.03
+
+
+@pytest.mark.parametrize("machine", [0.8, 1.25])
+@pytest.mark.parametrize("power", [0.6, 1.1])
+def test_the_interval_covers_every_power_by_which_values_may_follow_the_machine(
+    machine: float, power: float
+) -> None:
+    rng = np.random.default_rng(10)
+
+    def noisy(value: float) -> list[float]:
+        return [*(value * np.exp(0.001 * rng.standard_normal(40)))]
+
+    before, after = (noisy(10), noisy(1)), (noisy(10 * machine**power), noisy(machine))
+    ratio, fixed = bootstrap_relative_ratio(before, after, follows=(0.6, 1.1))
+    assert ratio.low <= 1 <= ratio.high
+    assert ratio.value == pytest.approx(machine ** (power - 0.85), rel=0.01)
+    assert fixed == pytest.approx(machine, rel=0.01)

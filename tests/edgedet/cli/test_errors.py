@@ -84,7 +84,6 @@ CASES = [
     ("wrong class names", "export {good.pt} --classes a,b -o out.onnx", "CheckpointError", "2 names"),
     ("pickle with code", "export {code.pt} -o out.onnx", "UntrustedCheckpointError", "--trust-checkpoint"),
     ("unwritable folder", "export {good.pt} -o {photo.jpg}/out.onnx", "OutputError", "photo.jpg"),
-    ("int8 without images", "export {good.pt} --int8 -o out.onnx", "CalibrationError", "--calib"),
     (
         "layers without int8",
         "export {good.pt} --int8-layers all -o out.onnx",

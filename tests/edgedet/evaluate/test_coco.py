@@ -20,7 +20,8 @@ from edgedet.datasets.rows import ProblemLog, Row, build_record
 from edgedet.detections import Detections
 from edgedet.errors import DatasetError, MissingDependencyError, UsageError
 from edgedet.evaluate import coco
-from edgedet.evaluate.coco import STATS, CocoEvaluator, CocoMetrics, evaluate_coco
+from edgedet.evaluate.coco import CocoEvaluator, evaluate_coco
+from edgedet.evaluate.coco_figures import STATS, CocoMetrics
 
 cocotools = pytest.importorskip("pycocotools.cocoeval", reason="needs pycocotools")
 

@@ -55,6 +55,13 @@ def test_best_f1_by_hand() -> None:
     assert working_point(ranking(), best_f1_threshold(ranking())).f1 == pytest.approx(4 / 7)
 
 
+def test_of_thresholds_with_the_same_f1_the_lower_one_is_best() -> None:
+    # F1 at 0.9: 2/3; at 0.8: 2/4; at 0.7: 2/5; at 0.5: 4/6. More is found for the same F1.
+    scores = np.array([0.9, 0.8, 0.7, 0.5], np.float32)
+    equal = Ranking(scores, np.array([1, 0, 0, 1], np.uint8), 2, scores, scores)
+    assert best_f1_threshold(equal) == 0.5
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1, width=32), st.integers(0, 2)), max_size=30),

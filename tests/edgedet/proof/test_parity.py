@@ -57,6 +57,13 @@ def test_a_score_at_the_limit_counts_as_equal() -> None:
     assert len(match(Found((BOX, 0.051, 0)), Found((BOX, 0.050, 0))).pairs) == 1
 
 
+def test_a_partner_that_is_looked_for_itself_comes_before_a_closer_one_that_is_not() -> None:
+    reference = Found((BOX, 0.0502, 0))
+    candidate = Found(((10, 10, 110, 110.5), 0.0505, 0), (BOX, 0.0498, 0))
+    parity = match(reference, candidate, min_score=0.05)
+    assert parity.pairs.tolist() == [[0, 0]] and not len(parity.extra) and not len(parity.missing)
+
+
 def test_one_candidate_answers_for_one_reference_only() -> None:
     parity = match(Found((BOX, 0.9, 0), (BOX, 0.9, 0)), Found((BOX, 0.9, 0)))
     assert len(parity.pairs) == 1

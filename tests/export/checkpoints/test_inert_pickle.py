@@ -324,6 +324,44 @@ def test_tensors_larger_than_their_numbers_are_refused(tmp_path: Path, old: byte
         read_content(path)
 
 
+def looked_up(identifier: object) -> list[object]:
+    """The references that reading one of them asks ``torch.load`` for."""
+    asked: list[object] = []
+    unpickler = inert_pickle.Unpickler(io.BytesIO(pickle.dumps(identifier, 2)[:-1] + b"Q."))
+    unpickler.persistent_load = asked.append
+    unpickler.load()
+    return asked
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        ("storage", None, "0", "cpu", -1),
+        ("storage", None, "0", "cpu", True),
+        ("storage", None, "0", "cpu", 8.0),
+        ("storage", None, "0", "cpu"),
+        ("storage", None, 0, "cpu", 8),
+        ("storage", None, "0", None, 8),
+        ("storage", None, "0", "cpu", 8, (0, 1)),
+        ("storage", None, "0", "cpu", 8, None, None),
+        ("storage", ran, "0", "cpu", 8),
+        ("strange", None, "0", "cpu", 8),
+        ["storage", None, "0", "cpu", 8],
+        (),
+    ],
+    ids=lambda identifier: str(identifier).split(" at 0x")[0],
+)
+def test_a_reference_to_no_storage_is_refused_before_anything_is_looked_up(identifier: object) -> None:
+    with pytest.raises(pickle.UnpicklingError, match="a reference to"):
+        looked_up(identifier)
+
+
+@pytest.mark.parametrize("more", [(), (None,)])
+def test_a_reference_to_a_storage_is_looked_up(more: tuple[None, ...]) -> None:
+    identifier = ("storage", None, "0", "cpu", 8, *more)
+    assert looked_up(identifier) == [identifier]
+
+
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_modules_are_held_by_what_stands_for_them(tmp_path: Path, zipped: bool) -> None:
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))

@@ -52,7 +52,7 @@ def quantised(model: onnx.ModelProto, *, every: int = 1) -> onnx.ModelProto:
     dialect = TensorRT()
     units, _ = dialect.units(network, feature_layers(network))
     units = units[::every]
-    fit = Fit({name: Grid("s8", 0.05) for name in dialect.tensors(network, units)}, {}, {})
+    fit = Fit({name: Grid("s8", 0.05) for name in dialect.tensors(network, units)}, {}, {}, {})
     for layer in (layer for unit in units for layer in unit.layers):
         weight = network.constant(layer.weight)
         scales = weight_scales(weight, layer.channel_axis)

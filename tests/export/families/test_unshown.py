@@ -154,7 +154,7 @@ def test_the_background_of_a_softmax_is_no_objectness(tmp_path: Path, place: Any
 @pytest.mark.parametrize(
     ("head", "names", "message"),
     [
-        (Head(order="rows", softmax="first", background=-2.0), NAMES, "does not tell from the classes"),
+        (Head(order="rows", softmax="first", background=-2.0), NAMES, "cannot distinguish from the classes"),
         (Head(order="rows", softmax="first"), ("nothing", *NAMES), "yet all 4 are named as classes"),
         (Head(order="rows", softmax="last"), (*NAMES, "nothing"), "yet all 4 are named as classes"),
     ],

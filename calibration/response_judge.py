@@ -1,0 +1,121 @@
+"""A judge for networks that find nothing in the calibration frames: what becomes of answers to made pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgedet.artifacts.card import ModelCard
+from edgedet.box_overlap import pairwise_iou
+from edgedet.detections import Detections
+from edgedet.onnx_graph.network import Array
+
+from .agreement import CONFIDENT, average_precision
+from .judge import Run
+from .ledger import digest_of
+from .predictions import WeakReader
+
+OVERLAP = 0.5
+"""IoU from which an answer counts as the same."""
+OWN_ERROR = 0.05
+"""IoU that a good detector's boxes lack to labelled ones anyway: moves that are small beside it cost little.
+
+With it :func:`cost_of_moved_boxes` follows what eight one-class detectors lose of their mAP.
+"""
+WEAKEST = 0.1
+"""Score from which answers of the float graph are judged, at the lowest."""
+FEWEST = 20
+"""Answers; with fewer nothing is judged."""
+USUAL_MOVE = 0.02
+"""By which scores move in INT8 graphs that lose nothing, as a share of their spread."""
+
+
+class ResponseJudge:
+    """How much of the float graph's strongest answers to made pictures is left, with its scores and boxes.
+
+    The answers are read below the threshold. The figure is the average precision of the strong ones, less what it
+    costs that boxes have moved, and scores beyond what rounding always does.
+
+    Args:
+        card: of the network.
+        pictures: prepared inputs.
+        outputs: names of the graph's, in order.
+        reference: the float graph, opened (:func:`edgedet.calibration.predictions.opened`); graphs that are judged
+            have to be, too.
+        blindness: what the calibration frames show, for :attr:`nothing`.
+    """
+
+    name = "AP50 of the fp32 graph's answers to made pictures, less what moved boxes and scores cost"
+
+    def __init__(
+        self,
+        card: ModelCard,
+        pictures: Sequence[Array],
+        outputs: Sequence[str],
+        reference: Run,
+        *,
+        blindness: str = "the fp32 graph is sure of next to nothing in the calibration images",
+    ) -> None:
+        self._reader = WeakReader(card, outputs)
+        self._pictures = pictures
+        self._reference = list(self._reader(reference, pictures))
+        scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in self._reference)])
+        # Half as strong as the strong ones, or what counts as confident everywhere.
+        strong = np.sort(scores)[::-1][: 2 * FEWEST]
+        self.least = float(np.clip(strong.mean() / 2 if len(strong) else 0.0, WEAKEST, CONFIDENT))
+        self.answers = int((scores >= self.least).sum())
+        """How many answers there are to give again."""
+        self.nothing = (
+            f"{blindness}, and in {len(pictures)} pictures made to provoke it only {self.answers} things that "
+            f"score {self.least:.2g} or more"
+        )
+        self.unchanged = self._figure(self._reference)
+        self.digest = digest_of("responses", len(pictures), *(np.asarray(picture) for picture in pictures))
+
+    def __call__(self, run: Run) -> float | None:
+        """The figure of ``run``; None where the float graph answers too little."""
+        return self._figure(list(self._reader(run, self._pictures)))
+
+    def _figure(self, found: Sequence[Detections]) -> float | None:
+        if self.answers < FEWEST:
+            return None
+        given = (
+            average_precision(self._reference, found, least=self.least, overlap=OVERLAP, unsure=0.0, weak=False)
+            or 0.0
+        )
+        boxes, scores = self.moves(found)
+        cost = cost_of_moved_boxes(boxes) + max(scores - USUAL_MOVE, 0.0)
+        # Equalised channels change the float graph's own numbers in their last digits.
+        return round(float(np.clip(given - cost, 0.0, 1.0)), 6)
+
+    def moves(self, found: Sequence[Detections]) -> tuple[float, float]:
+        """How far strong answers that are given again lie off on average: IoU lost, and scores.
+
+        Scores up or down together, as a share of the highest: their spread is what ranks them.
+        """
+        lost: list[float] = []
+        moved: list[float] = []
+        highest = max((float(one.scores.max(initial=0.0)) for one in self._reference), default=0.0)
+        for ours, theirs in zip(self._reference, found, strict=True):
+            strong = ours[ours.scores >= self.least]
+            alike = pairwise_iou(strong.boxes, theirs.boxes)
+            alike = np.where(strong.labels[:, None] == theirs.labels[None], alike, 0.0)
+            for row, score in zip(alike, strong.scores, strict=True):
+                best = int(row.argmax()) if len(row) else -1
+                if best >= 0 and row[best] >= OVERLAP:
+                    lost.append(1 - float(row[best]))
+                    moved.append(float(theirs.scores[best]) - float(score))
+        return (float(np.mean(lost)), abs(float(np.mean(moved))) / highest) if lost else (0.0, 0.0)
+
+
+def cost_of_moved_boxes(lost: float) -> float:
+    """mAP at IoU 0.50 to 0.95 that boxes cost which lack ``lost`` of IoU to those of the float graph.
+
+    Errors of two independent causes add up as squares, and what a box lacks of IoU is lost twice: of the range from
+    0.5 to 1, not of the whole.
+
+    >>> round(cost_of_moved_boxes(0.01), 3), round(cost_of_moved_boxes(0.04), 3)
+    (0.002, 0.028)
+    """
+    return 2 * (float(np.hypot(OWN_ERROR, lost)) - OWN_ERROR)

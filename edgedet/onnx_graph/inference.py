@@ -1,0 +1,32 @@
+"""Shapes and types of a graph's tensors, inferred without copying its weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+LARGEST_READ = 4096
+"""Values of a constant up to which inference may want to read them: shapes, sizes, axes, indices."""
+
+
+def inferred(model: onnx.ModelProto) -> onnx.GraphProto:
+    """The graph with the types and shapes of its tensors; its long constants are among its inputs."""
+    return onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which long constants are inputs: inference reads values of short ones only, and copies them all."""
+    light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
+    light.functions.extend(model.functions)
+    graph = light.graph
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
+    listed = {value.name for value in graph.input}
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims, dtype=np.float64) <= LARGEST_READ:
+            graph.initializer.append(tensor)
+        elif tensor.name not in listed:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return light
