@@ -44,6 +44,7 @@ class ClassMetrics:
 
     >>> from edgedet import Detector
     >>> from edgedet.datasets import read_dataset
+    >>> from edgedet.evaluate import evaluate_coco
     >>> metrics = evaluate_coco(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
     >>> [(entry.name, entry.objects) for entry in metrics.per_class]
     [('blue', 4), ('green', 4), ('red', 4)]
@@ -88,6 +89,7 @@ class CocoMetrics:
 
     >>> from edgedet import Detector
     >>> from edgedet.datasets import read_dataset
+    >>> from edgedet.evaluate import evaluate_coco
     >>> metrics = evaluate_coco(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
     >>> metrics.objects_by_size, metrics.curves["red"].shape
     ({'small': 12, 'medium': 0, 'large': 0}, (101,))

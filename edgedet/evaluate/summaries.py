@@ -17,6 +17,7 @@ class ClassPrecision:
 
     >>> from edgedet import Detector
     >>> from edgedet.datasets import read_dataset
+    >>> from edgedet.evaluate import evaluate
     >>> result = evaluate(Detector("model.onnx", conf=0.001), read_dataset("photos/labels.json"))
     >>> [(entry.name, entry.voc_area) for entry in result.classes]
     [('blue', 1.0), ('green', 1.0), ('red', 1.0)]
