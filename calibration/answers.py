@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.onnx_graph.network import Array, Layer, Network
+from edgedet.onnx_graph.rewriting import place_behind
 
 from .executor import GraphRunner, in_lanes
 from .judge import Reader
+from .taps import channel_axis, reduction
 
 BEST = 10
 """Detections of a picture that count for its response."""
@@ -55,45 +57,35 @@ class Questions:
         model = onnx.ModelProto()
         model.CopyFrom(network.model)
         graph, begin = model.graph, 0
+        added: dict[str, list[NodeProto]] = {}
         for layer in self.layers:
             shape = shapes[layer.output]
-            channel = 1 if len(shape) == 4 else len(shape) - 1
+            channel = channel_axis(network, layer.output, len(shape))
             axes = [axis for axis in range(len(shape)) if axis != channel]
             for what, kind in (("mean", "ReduceMean"), ("squares", "ReduceSumSquare")):
                 output = f"{layer.output}/{what}"
-                node = helper.make_node(kind, [layer.output], [output], output, keepdims=0)
-                if network.opset >= 18:
-                    graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), f"{output}/axes"))
-                    node.input.append(f"{output}/axes")
-                else:
-                    node.attribute.append(helper.make_attribute("axes", axes))
-                graph.node.append(node)
+                node, constants = reduction(kind, layer.output, output, axes, opset=network.opset)
+                added.setdefault(layer.output, []).append(node)
+                graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
                 graph.output.append(helper.make_empty_tensor_value_info(output))
             self.channels.append(slice(begin, begin + shape[channel]))
             begin += shape[channel]
+        place_behind(graph, added)
         self._positions = [
             np.prod(shapes[layer.output]) / (piece.stop - piece.start)
             for layer, piece in zip(self.layers, self.channels, strict=True)
         ]
-        self._runner = GraphRunner(model, threads=threads)
+        self._runner = GraphRunner(model, threads=threads, as_written=True)
 
     def ask(self, tensors: Iterable[Array]) -> Iterator[Answer]:
         """Answers to every place of every prepared input, in order; places of one batch share their strengths."""
-        shape: tuple[int, ...] = ()
-
-        def noted() -> Iterator[Array]:
-            nonlocal shape
-            for tensor in tensors:
-                shape = tensor.shape
-                yield tensor
-
-        for outputs in in_lanes(self._runner, noted(), self._runner.lanes):
+        for outputs in in_lanes(self._runner, tensors):
             means = [outputs[f"{layer.output}/mean"].ravel() for layer in self.layers]
             squares = [
                 outputs[f"{layer.output}/squares"].ravel() / positions
                 for layer, positions in zip(self.layers, self._positions, strict=True)
             ]
-            for found in self._reader.read(outputs, shape):
+            for found in self._reader.read(outputs):
                 yield Answer(
                     np.sort(found.scores)[::-1],
                     np.concatenate([*means, np.zeros(0)]).astype(np.float32),

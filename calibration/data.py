@@ -14,6 +14,7 @@ from edgedet.errors import CalibrationError, SourceError
 from edgedet.onnx_graph.network import Array
 from edgedet.preprocess import Preprocessor
 
+from .effort import spread
 from .pictures import Picture, Pictures, different, of_dataset
 
 MAX_IMAGES = 500
@@ -24,6 +25,26 @@ KEPT_BYTES = 512 * 2**20
 """Prepared frames are kept in memory up to here, and prepared anew at every pass beyond."""
 SMALLEST_SIDE = 16
 """Pixels; anything smaller is a thumbnail or an accident, and would be blown up to noise-free blurs."""
+
+
+class Sample(Sequence[Array]):
+    """Evenly spread frames of a set, which are taken from it when they are asked for: nothing is held here."""
+
+    def __init__(self, frames: Sequence[Array], wanted: int) -> None:
+        self._frames = frames
+        self._places = spread(len(frames), wanted)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Array: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Array]: ...
+    def __getitem__(self, index: int | slice) -> Array | list[Array]:
+        if isinstance(index, slice):
+            return [self._frames[place] for place in self._places[index]]
+        return self._frames[self._places[index]]
 
 
 class CalibrationFrames(Sequence[Array]):

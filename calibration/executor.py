@@ -71,13 +71,14 @@ class GraphRunner:
         as_written: bool = False,
     ) -> None:
         cores: int = threads or available_cores()
-        self.lanes: int = cores if _bytes_at_once(model) <= LANE_BYTES else 1
+        large = _bytes_at_once(model) > LANE_BYTES
+        self.lanes: int = 1 if large else cores
         self._session = open_session(
             model,
             fusion=fusion,
             threads=cores // self.lanes,
             as_written=as_written,
-            frugal=self.lanes == 1 < cores,
+            frugal=large,
         )
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]

@@ -246,7 +246,7 @@ def _shift(error: Array, patches: Patches) -> Array:
     Most positions are background, whose inputs are weak. The plain mean makes up for what rounding does there, and
     moves everything that is found elsewhere: boxes of a network of LeakyReLUs by 2 % of IoU.
     """
-    power = np.square(patches.rows).sum(axis=2, dtype=np.float64) + 1e-20
+    power = np.square(patches.rows).sum(axis=2, dtype=np.float64) + NOTHING
     mean: Array = np.einsum("gn,gnc->gc", power / power.sum(axis=1, keepdims=True), error)
     return mean
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-import numpy as np
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
@@ -19,7 +18,7 @@ from edgedet.preprocess import Preprocessor
 from .agreement import CONFIDENT, found_again
 from .data import KEPT_BYTES
 from .executor import in_lanes
-from .ledger import digest_of
+from .ledger import digest_of, digest_of_each
 
 if TYPE_CHECKING:
     from edgedet.datasets import Dataset
@@ -83,23 +82,22 @@ class Reader:
     def __init__(self, card: ModelCard, outputs: Sequence[str]) -> None:
         self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
         self._batch = card.input.batch
-        self._planar = card.input.layout == "NCHW"
+        height, width = card.input.height, card.input.width
+        self._canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
 
     def __call__(self, run: Run, tensors: Sequence[Array]) -> Iterator[Detections]:
         """Detections of every place of every input tensor, in order."""
-        for number, outputs in enumerate(in_lanes(run, tensors)):
-            yield from self.read(outputs, tensors[number].shape)
+        for outputs in in_lanes(run, tensors):
+            yield from self.read(outputs)
 
-    def read(self, outputs: dict[str, Array], shape: Sequence[int]) -> Iterator[Detections]:
-        """Detections of every place of one run; ``shape``: of its input."""
-        height, width = shape[2:4] if self._planar else shape[1:3]
-        canvas = ResizeGeometry(height, width, height, width, 0, 0, 1.0, 1.0)
-        for slot in range(shape[0]):
-            yield self.detections(outputs, canvas, slot)
+    def read(self, outputs: dict[str, Array]) -> Iterator[Detections]:
+        """Detections of every place of one run."""
+        for slot in range(self._batch):
+            yield self.detections(outputs, slot)
 
-    def detections(self, outputs: dict[str, Array], canvas: ResizeGeometry, slot: int) -> Detections:
+    def detections(self, outputs: dict[str, Array], slot: int) -> Detections:
         """Of one place of the batch."""
-        return self._post(outputs, canvas, slot)
+        return self._post(outputs, self._canvas, slot)
 
 
 class AgreementJudge:
@@ -146,7 +144,7 @@ class AgreementJudge:
             "images"
         )
         self.unchanged = found_again(self._reference, self._reference)
-        self.digest = digest_of("agreement", len(frames), *(np.asarray(frame) for frame in frames))
+        self.digest = digest_of_each(chain(("agreement", len(frames)), frames))
 
     def __call__(self, run: Run) -> float | None:
         """Judge one graph.

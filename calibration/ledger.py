@@ -18,6 +18,11 @@ VERSION = 4
 
 def digest_of(*parts: Any) -> str:
     """sha256 over arrays (dtype, shape and bytes), bytes, and the text of everything else."""
+    return digest_of_each(parts)
+
+
+def digest_of_each(parts: Iterable[Any]) -> str:
+    """:func:`digest_of` of parts that are taken one by one: frames need not be in memory together."""
     total = hashlib.sha256(f"edgedet calibration {VERSION}".encode())
     for part in parts:
         if isinstance(part, np.ndarray):

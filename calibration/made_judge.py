@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from edgedet.onnx_graph.network import Array
 
 from .agreement import CONFIDENT, average_precisions
 from .judge import Reader, Run
-from .ledger import digest_of
+from .ledger import digest_of_each
 
 ENOUGH = 32
 """Detections to find again; where fewer are confident, as many of the best are taken for the truth."""
@@ -67,7 +68,7 @@ class MadeJudge:
         self.level = float(min(CONFIDENT, scores[min(ENOUGH, len(scores)) - 1])) if len(scores) else CONFIDENT
         self.truths = int((scores >= self.level).sum())
         self.unchanged = self._figure(self._reference)
-        self.digest = digest_of("made", *(np.asarray(frame) for frame in frames))
+        self.digest = digest_of_each(chain(("made",), frames))
 
     def __call__(self, run: Run) -> float | None:
         """Judge one graph.

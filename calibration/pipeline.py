@@ -19,9 +19,9 @@ from edgedet.onnx_graph.preparing import prepare
 
 from .budget import Found, OverBudget, search
 from .cpu import Cpu
-from .data import CalibrationFrames, check_frames
+from .data import CalibrationFrames, Sample, check_frames
 from .dialect import Dialect, LayerChoice, Unit
-from .effort import EFFORTS, EVENED_FRAMES, EffortName, spread
+from .effort import EFFORTS, EVENED_FRAMES, EffortName
 from .equalise import equalise
 from .forecast import forecast
 from .judge import Judge
@@ -244,7 +244,7 @@ def _even_out(task: _Task, choice: _Choice) -> _Evened:
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
-    frames = [task.sight.frames[i] for i in spread(len(task.sight.frames), EVENED_FRAMES)]
+    frames = Sample(task.sight.frames, EVENED_FRAMES)
     equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
     balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:

@@ -11,7 +11,6 @@ from onnx import numpy_helper
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
-from edgedet.geometry import ResizeGeometry
 from edgedet.onnx_graph.network import Array
 from edgedet.postprocess import Postprocessor, Thresholds
 
@@ -54,14 +53,14 @@ class WeakReader(Reader):
         self._card = replace(card, output=replace(card.output, score_threshold=0.0))
         self._outputs = tuple(outputs)
 
-    def detections(self, outputs: dict[str, Array], canvas: ResizeGeometry, slot: int) -> Detections:
+    def detections(self, outputs: dict[str, Array], slot: int) -> Detections:
         """Of one place of the batch."""
         scores = self._scores(outputs, slot)
         scores = scores[np.isfinite(scores)]
         least = float(np.partition(scores, -STRONGEST - 1)[-STRONGEST - 1]) if len(scores) > STRONGEST else 0.0
         output = self._card.output
         settled = Thresholds(max(least, 0.0), output.iou_threshold, min(output.max_detections, STRONGEST))
-        return Postprocessor(self._card, settled, self._outputs)(outputs, canvas, slot)
+        return Postprocessor(self._card, settled, self._outputs)(outputs, self._canvas, slot)
 
     def _scores(self, outputs: dict[str, Array], slot: int) -> Array:
         """Every score there is to choose from, flat."""

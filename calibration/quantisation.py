@@ -6,21 +6,21 @@ from collections.abc import Collection, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .agreement import agreement
+from .data import Sample
 from .dialect import Dialect, Unit
-from .effort import Effort, spread
+from .effort import Effort
 from .executor import GraphRunner
 from .fit_arrays import pack, unpack
 from .fitting import fit
 from .judge import ComparingJudge
 from .judgement import require_judgement
-from .ledger import Ledger, digest_of
+from .ledger import Ledger, digest_of, digest_of_each
 from .observe import Progress
 from .qdq import Writer
 from .sight import Sight
@@ -58,8 +58,8 @@ class Quantisation:
         self._threads = threads
         self._sight = sight
         self.judge = judge = sight.judge
-        self.frames = [sight.frames[i] for i in spread(len(sight.frames), effort.frames)]
-        self.frames_digest = digest_of(*(np.asarray(frame) for frame in frames))
+        self.frames = Sample(sight.frames, effort.frames)
+        self.frames_digest = digest_of_each(frames)
         graph = network.graph.SerializeToString(deterministic=True)
         self.ledger = Ledger(
             cache,

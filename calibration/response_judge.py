@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from edgedet.onnx_graph.network import Array
 
 from .agreement import CONFIDENT, average_precision
 from .judge import Run
-from .ledger import digest_of
+from .ledger import digest_of_each
 from .predictions import WeakReader
 
 OVERLAP = 0.5
@@ -71,7 +72,7 @@ class ResponseJudge:
             f"score {self.least:.2g} or more"
         )
         self.unchanged = self._figure(self._reference)
-        self.digest = digest_of("responses", len(pictures), *(np.asarray(picture) for picture in pictures))
+        self.digest = digest_of_each(chain(("responses", len(pictures)), pictures))
 
     def __call__(self, run: Run) -> float | None:
         """The figure of ``run``; None where the float graph answers too little."""

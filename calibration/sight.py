@@ -18,7 +18,8 @@ import onnx
 from edgedet.artifacts.card import ModelCard
 from edgedet.onnx_graph.network import Array
 
-from .effort import Effort, spread
+from .data import Sample
+from .effort import Effort
 from .executor import GraphRunner
 from .judge import AgreementJudge, Judge, Reader
 from .judgement import FEW_CONFIDENT
@@ -118,12 +119,12 @@ def look(
         progress: called with (what, done, of).
     """
     outputs = [value.name for value in model.graph.output]
-    probes = [frames[i] for i in spread(len(frames), effort.probes)]
+    probes = Sample(frames, effort.probes)
     reader = Reader(card, outputs)
     if judge is not None:
         return Sight(frames, judge, probes, reader)
     progress("float accuracy", 0, 0)
-    judged = [frames[i] for i in spread(len(frames), effort.judged)]
+    judged = Sample(frames, effort.judged)
     agreement = AgreementJudge(card, judged, outputs, GraphRunner(model, threads=threads))
     if max_drop >= 1 or shows_objects(agreement):
         return Sight(frames, agreement, probes, reader)
@@ -135,13 +136,12 @@ def look(
     weak = WeakReader(card, outputs)
     run = GraphRunner(opening(model), threads=threads)
     made = stimuli(card, judged, lambda tensors: weak(run, tensors), count=MADE, progress=progress)
-    shown = [frames[i] for i in spread(len(frames), EMPTY)]
     blindness = {} if agreement.confident else {"blindness": agreement.nothing}
     response = ResponseJudge(card, made[1::2], outputs, run, **blindness)
     return Sight(
-        [*shown, *made[::2]],
+        [*Sample(frames, EMPTY), *made[::2]],
         response,
-        [made[i] for i in spread(len(made), effort.probes)],
+        Sample(made, effort.probes),
         weak,
         opening,
         MARGIN,

@@ -17,6 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from edgedet.onnx_graph.cleaning import remove_dead
 from edgedet.onnx_graph.network import Array, Layer, Network, attributes
+from edgedet.onnx_graph.rewriting import place_behind
 
 from .executor import GraphRunner, in_lanes
 
@@ -84,7 +85,6 @@ class Taps:
         self._tensors = list(dict.fromkeys(tensors))
         self._values = values
         self._seed = seed
-        self._threads = threads
         wanted = [*self._tensors, *(layer.input for layer in layers)]
         shapes = _complete(network, wanted, frame, threads)
         self._network = network
@@ -141,10 +141,10 @@ class Taps:
             output = f"{tensor}/{end}"
             if not axes:
                 self._add("Identity", [tensor], output)
-            elif self._network.opset >= 18:
-                self._add(kind, [tensor, self._constant(f"{output}/axes", np.array(axes))], output, keepdims=0)
             else:
-                self._add(kind, [tensor], output, axes=axes, keepdims=0)
+                node, constants = reduction(kind, tensor, output, axes, opset=self._network.opset)
+                self._nodes.setdefault(self._source, []).append(node)
+                self._constants |= constants
             self._outputs.append(output)
         if not self._values:
             return
@@ -195,13 +195,7 @@ class Taps:
         model.CopyFrom(self._network.model)
         graph = model.graph
         # Each tap stands where its tensor is made, so that the tensor is dropped before the next one is.
-        placed = [*self._nodes.get(self._input, [])]
-        for node in self._network.graph.node:
-            placed.append(node)
-            for output in node.output:
-                placed.extend(self._nodes.get(output, []))
-        del graph.node[:]
-        graph.node.extend(placed)
+        place_behind(graph, self._nodes)
         graph.initializer.extend(
             numpy_helper.from_array(np.asarray(v), name) for name, v in self._constants.items()
         )
@@ -212,6 +206,18 @@ class Taps:
         graph.output.extend(helper.make_empty_tensor_value_info(name) for name in self._outputs)
         remove_dead(graph)
         return model
+
+
+def reduction(
+    kind: str, tensor: str, output: str, axes: Sequence[int], *, opset: int
+) -> tuple[NodeProto, dict[str, Array]]:
+    """A node that reduces ``axes`` away, as the operator set writes it, and the constants it reads."""
+    if opset >= 18:
+        name = f"{output}/axes"
+        return helper.make_node(kind, [tensor, name], [output], output, keepdims=0), {
+            name: np.array(axes, np.int64)
+        }
+    return helper.make_node(kind, [tensor], [output], output, keepdims=0, axes=axes), {}
 
 
 def channel_axis(network: Network, tensor: str, rank: int) -> int:

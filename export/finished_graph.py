@@ -30,7 +30,8 @@ from .training.settings import TrainingSettings
 from .training.statistics import statistics_of
 
 if TYPE_CHECKING:
-    from ..calibration.batch_norm import Statistics
+    from torch import nn
+
     from ..calibration.data import CalibrationFrames
     from ..calibration.judge import Judge
 
@@ -117,10 +118,7 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
     if options.precision == "fp32" and options.calib is not None:
         notes.append("not quantised: --calib only served the comparison and the shape of frames; add --int8")
     if options.precision != "fp32":
-        statistics = {} if built.module is None else statistics_of(built.module, model)
-        model, card, more = _reduce_precision(
-            model, card, output, options, statistics=statistics, progress=progress
-        )
+        model, card, more = _reduce_precision(model, card, output, options, module=built.module, progress=progress)
         notes.extend(more)
     progress("recording the golden input", 0, 0)
     with opened(embed(model, card)) as detector:
@@ -195,7 +193,7 @@ def _reduce_precision(
     output: Path,
     options: ExportOptions,
     *,
-    statistics: Statistics,
+    module: nn.Module | None,
     progress: Progress,
 ) -> tuple[onnx.ModelProto, ModelCard, list[str]]:
     """The float graph in fp16 or int8, and the card that says what became of it."""
@@ -210,7 +208,7 @@ def _reduce_precision(
         return half.model, card, [*(frames.warnings if frames is not None else ()), note]
     from ..calibration.pipeline import QuantiseOptions, quantise
 
-    calibration = _calibration(model, card, options, statistics, progress)
+    calibration = _calibration(model, card, options, module, progress)
     quantised = quantise(
         model,
         card,
@@ -232,12 +230,11 @@ def _reduce_precision(
     notes = [*calibration.notes, *quantised.warnings]
     if options.target == "cpu":
         return quantised.model, card, notes
-    from ..calibration.effort import spread
+    from ..calibration.data import Sample
     from ..calibration.fp16 import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
-    few = [calibration.frames[i] for i in spread(len(calibration.frames), HALF_FRAMES)]
-    half = to_half(quantised.model, few, progress=progress)
+    half = to_half(quantised.model, Sample(calibration.frames, HALF_FRAMES), progress=progress)
     card = replace(card, measured=card.measured | {"fp16": half.report})
     note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
     return half.model, card, [*notes, note]
@@ -254,7 +251,7 @@ class _Calibration:
 
 
 def _calibration(
-    model: onnx.ModelProto, card: ModelCard, options: ExportOptions, statistics: Statistics, progress: Progress
+    model: onnx.ModelProto, card: ModelCard, options: ExportOptions, module: nn.Module | None, progress: Progress
 ) -> _Calibration:
     """The pictures that were given; where there are none, made ones."""
     from edgedet.datasets import read_dataset
@@ -268,6 +265,7 @@ def _calibration(
         return _Calibration(frames, judge, {"pictures": "given"})
     from ..calibration.made import made_judge, make_frames
 
+    statistics = {} if module is None else statistics_of(module, model)
     made = make_frames(model, card, statistics, progress=progress)
     notes = [MADE_NOTE if judge is None else MADE_JUDGED_NOTE, *made.warnings]
     if judge is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
@@ -38,6 +38,22 @@ def with_nodes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> onnx.
     inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     model.graph.value_info.extend(inferred.graph.value_info)
     return model
+
+
+def place_behind(graph: onnx.GraphProto, added: Mapping[str, Sequence[onnx.NodeProto]]) -> None:
+    """Add nodes, each where a tensor is made that it reads.
+
+    Args:
+        graph: changed in place.
+        added: by that tensor.
+    """
+    nodes = [node for value in graph.input for node in added.get(value.name, ())]
+    for node in graph.node:
+        # A copy, since clearing the field frees what the old message points to.
+        nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
+        nodes.extend(one for output in node.output for one in added.get(output, ()))
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def insert(network: Network, new_nodes: Sequence[onnx.NodeProto]) -> None:

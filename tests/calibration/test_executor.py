@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -135,3 +136,21 @@ def test_numpy_takes_one_thread_while_it_is_asked_to() -> None:
     with one_blas_thread():
         assert threads() <= {1}
     assert threads() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_graph_of_large_tensors_gives_its_memory_back_however_few_the_cores(
+    threads: int, tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[bool] = []
+    real = module.open_session
+
+    def noted(*given: Any, frugal: bool, **more: Any) -> Any:
+        opened.append(frugal)
+        return real(*given, frugal=frugal, **more)
+
+    monkeypatch.setattr(module, "open_session", noted)
+    GraphRunner(tiny.tiny_detector(), threads=threads)
+    monkeypatch.setattr(module, "LANE_BYTES", 1024)
+    GraphRunner(tiny.tiny_detector(), threads=threads)
+    assert opened == [False, True]
