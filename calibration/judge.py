@@ -39,6 +39,7 @@ class Judge(Protocol):
         digest: identifies images, labels and settings behind the figure.
         nothing: why there is no figure where there is none.
 
+    >>> import numpy as np
     >>> import onnx
     >>> from edgedet import Detector
     >>> from edgedet.calibration import CalibrationFrames, pictures_of
@@ -120,6 +121,7 @@ class AgreementJudge:
         sure: number of those that score 0.5.
         unchanged: the float graph's own figure; None where there is nothing to judge by.
 
+    >>> import numpy as np
     >>> import onnx
     >>> from edgedet import Detector
     >>> from edgedet.calibration import CalibrationFrames, pictures_of
