@@ -2,8 +2,8 @@
 
 A library made by nvcc keeps its kernels in the ELF section ``.nv_fatbin``: a row of containers, each with a header
 (magic number, version, its own length, length of what follows) and entries (kind, version, length of the entry's
-header, length of the code, …, compute capability at byte 28), padded to eight bytes. NVIDIA does not document it; what
-is read here was checked against the architectures written into the code itself, of all 1,542 kernels' files in
+header, length of the code, …, compute capability at byte 28), padded to eight bytes. NVIDIA does not document it;
+what is read here was checked against the architecture that stands in the code itself, in each of the 1,542 pieces of
 onnxruntime-gpu 1.31.1 for arm64. Whatever looks otherwise is not guessed at.
 """
 
@@ -78,6 +78,8 @@ def _entries(data: mmap.mmap) -> Iterator[tuple[int, int]]:
                 raise ValueError("an entry has no room for its compute capability")
             yield kind, struct.unpack_from("<I", data, entry + 28)[0]
             entry += length + code
+        if entry != at:
+            raise ValueError("an entry is longer than its container")
         at = -(-at // 8) * 8
 
 

@@ -1,7 +1,7 @@
 """Which Jetson this is, and what goes with what on it: one table, and the files a board names itself in.
 
-A release of JetPack fixes everything below Python: Jetson Linux (L4T), CUDA, TensorRT and the Python that its bindings
-are made for. What differs from it on a board is the usual reason why an engine does not build or open there.
+A release of JetPack fixes what lies below: Jetson Linux (L4T), CUDA, TensorRT and the Python that its bindings are
+made for. What differs from it on a board is the usual reason why an engine does not build or open there.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ TABLE = (
 """What goes with what, oldest first. Sources, as of November 2026:
 
 - releases: NVIDIA's JetPack archive; 36.4.7, an update of 6.2.1, from a board's own packages;
-- 7.2: the packages of ``jetson/common r39.2`` (TensorRT 10.16.2.10, CUDA 13.2, on Orin and Thor: NVIDIA/TensorRT issue
-  4832); 7.2.2, which TensorRT 11.4.1 asks for, is named by NVIDIA's support matrix and was not seen;
+- 7.2: the packages of ``jetson/common r39.2`` (TensorRT 10.16.2.10, CUDA 13.2, on Orin and Thor: NVIDIA/TensorRT
+  issue 4832); 7.2.2, which TensorRT 11.4.1 asks for, is named by NVIDIA's support matrix and was not seen;
 - 7.0 and 7.1: NVIDIA's download pages, and TensorRT Edge-LLM's limitations (10.13.3.9 in 7.1);
 - 6.1 and later 6.x: Torch-TensorRT's page on JetPack; 6.0 (TensorRT 8.6) and older: their release notes;
 - ONNX Runtime: 1.23.2 is the last on PyPI with a wheel for Python 3.10 and arm64;
@@ -107,7 +107,7 @@ TABLE = (
   developers, which names 10.14.1.48 for x86 and arm64, although JetPack 7.1 itself brings 10.13."""
 
 MAJORS = {"32": "4", "34": "5", "35": "5", "36": "6", "38": "7", "39": "7"}
-"""Major release of Jetson Linux (L4T) to the major release of JetPack, for releases that the table does not know."""
+"""Major release of Jetson Linux (L4T) to that of JetPack, for releases that the table does not know."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,11 @@ def compared(row: JetPack, found: Mapping[str, str | None]) -> Iterator[Compared
     enough = cuda is not None and _begins(cuda, row.cuda.split(".")[0]) and _numbers(cuda) >= _numbers(row.cuda)
     yield Compared("CUDA", row.cuda, cuda, enough, "the driver's; libraries of a newer CUDA do not start on it")
     yield Compared(
-        "Python", row.python, python, _begins(python, row.python), "JetPack's TensorRT can be imported by that alone"
+        "Python",
+        row.python,
+        python,
+        _begins(python, row.python),
+        "JetPack's TensorRT can be imported by that alone",
     )
 
 
@@ -245,7 +249,7 @@ def _release(text: str) -> str | None:
 
 
 def _jetpack(l4t: str | None, row: JetPack | None, packages: Mapping[str, str]) -> str | None:
-    if row is not None and l4t in row.releases:
+    if row is not None and l4t is not None and l4t in row.releases:
         return row.releases[l4t]
     whole = _leading(packages.get("nvidia-jetpack", ""))
     if whole is not None:
