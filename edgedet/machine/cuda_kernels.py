@@ -3,7 +3,7 @@
 A library made by nvcc keeps its kernels in the ELF section ``.nv_fatbin``: a row of containers, each with a header
 (magic number, version, its own length, length of what follows) and entries (kind, version, length of the entry's
 header, length of the code, …, compute capability at byte 28), padded to eight bytes. NVIDIA does not document it;
-what is read here was checked against the architecture that stands in the code itself, in each of the 1,542 pieces of
+what is read here was checked against the architecture that stands in the code itself, in all 1,542 pieces of
 onnxruntime-gpu 1.31.1 for arm64. Whatever looks otherwise is not guessed at.
 """
 
@@ -47,7 +47,7 @@ def kernels_of(library: Path) -> Kernels | None:
     try:
         with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = list(_entries(data))
-    except (OSError, ValueError, struct.error, IndexError):  # no file, an empty one, one that ends too early
+    except (OSError, ValueError, OverflowError, IndexError, struct.error):  # no file, an empty one, a damaged one
         return None
     if not found or any(kind not in (PTX, CUBIN) for kind, _ in found):
         return None

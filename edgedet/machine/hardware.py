@@ -61,7 +61,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Jetson:
-    """``l4t``: release of Jetson Linux or ``unknown``. ``power_mode``: what nvpmodel says; it decides every clock."""
+    """``l4t``: release of Jetson Linux, or ``unknown``. ``power_mode``: nvpmodel's; it decides every clock."""
 
     model: str
     l4t: str

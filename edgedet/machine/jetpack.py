@@ -58,6 +58,7 @@ class JetPack:
 
 
 TABLE = (
+    # name, Jetson Linux, TensorRT, CUDA, Python, Ubuntu, boards, archive
     JetPack(
         "4.6", "32.7", "8.2", "10.2", "3.6", "18.04", ("Nano", "TX2", "Xavier"), "r32.7",
         releases={"32.7.1": "4.6.1", "32.7.2": "4.6.2", "32.7.3": "4.6.3", "32.7.4": "4.6.4", "32.7.5": "4.6.5"},

@@ -45,7 +45,7 @@ def test_a_jetson_is_recognised_with_its_release_and_power_mode(root: Path) -> N
     machine = describe_machine(root)
     assert machine.jetson is not None
     assert machine.jetson.model == "NVIDIA Jetson Orin Nano Developer Kit"
-    assert (machine.jetson.l4t, machine.jetson.jetpack, machine.jetson.power_mode) == ("36.4.3", "6", "MAXN_SUPER")
+    assert (machine.jetson.l4t, machine.jetson.jetpack, machine.jetson.power_mode) == ("36.4.3", "6.2", "MAXN_SUPER")
     assert machine.cpu.model == "Cortex-A78AE"
     assert machine.cpu.features == ("asimd", "asimdhp", "asimddp")
     assert machine.cpu.has_int8_dot_product
