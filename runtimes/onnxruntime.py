@@ -13,7 +13,6 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.onnx_runtime import onnxruntime, session_options
 
-from . import onnxruntime_cuda
 from .base import Array, TensorSpec, require_input
 
 DTYPES = {
@@ -55,11 +54,15 @@ class OnnxRuntime:
         options.enable_mem_pattern = False
         available = onnxruntime.get_available_providers()
         has_cuda = "CUDAExecutionProvider" in available
-        if device == "cuda" and not has_cuda:
-            raise RuntimeUnavailableError(onnxruntime_cuda.missing())
-        misfit = onnxruntime_cuda.misfit() if has_cuda and device != "cpu" else ""
-        if device == "cuda" and misfit:
-            raise RuntimeUnavailableError(f"{misfit}; {onnxruntime_cuda.INSTEAD}")
+        misfit = ""
+        if device == "cuda" or (has_cuda and device is None):
+            from . import onnxruntime_cuda  # 20 ms, which whoever uses the CPU need not wait for
+
+            if not has_cuda:
+                raise RuntimeUnavailableError(onnxruntime_cuda.missing())
+            misfit = onnxruntime_cuda.misfit()
+            if misfit and device == "cuda":
+                raise RuntimeUnavailableError(f"{misfit}; {onnxruntime_cuda.INSTEAD}")
         providers = ["CPUExecutionProvider"]
         if device != "cpu" and has_cuda and not misfit:
             providers.insert(0, "CUDAExecutionProvider")
