@@ -42,11 +42,11 @@ class Cpu:
 
     name = "cpu"
     kind: GridKind = "u8"
+    weight_bits = 7
+    """x86 without VNNI adds pairs of u8 x s8 products in 16 bits that saturate (VPMADDUBSW), which 7 bits never do
+    (2 x 255 x 64 < 2^15): one graph gives the same boxes on every CPU, wherever it was made."""
     fusion: Fusion = "fused"
     min_share = 0.0
-
-    def __init__(self) -> None:
-        self.weight_bits = usable_weight_bits()
 
     def adapt(self, network: Network) -> Network:
         """HardSwish in two parts, the product of which has an integer kernel."""
@@ -235,17 +235,3 @@ def _shared_grids(network: Network, nodes: Mapping[str, str], grids: Mapping[str
 def _join(groups: dict[str, set[str]], first: str, second: str) -> None:
     both = groups[first] | groups[second]
     groups.update(dict.fromkeys(both, both))
-
-
-def usable_weight_bits() -> int:
-    """Bits of weights that cannot overflow this CPU's integer kernels.
-
-    x86 without VNNI adds pairs of u8 x s8 products in 16 bits that saturate (VPMADDUBSW); with 7-bit weights
-    they never do.
-    """
-    from edgedet.machine.hardware import describe_machine
-
-    machine = describe_machine()
-    if machine.architecture in ("x86_64", "AMD64") and not machine.cpu.has_int8_dot_product:
-        return 7
-    return 8

@@ -327,6 +327,7 @@ def _report(task: _Task, work: Quantisation, evened: _Evened, found: Found, ship
     latency = shipped.latency_ms
     return {
         "target": task.dialect.name,
+        "weight_bits": task.dialect.weight_bits,
         "images": len(task.frames),
         "images_measured": len(work.frames),
         "images_digest": work.frames_digest,

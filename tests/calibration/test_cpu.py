@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration.cpu import Cpu
-from edgedet.calibration.fitting import rough_fit
+from edgedet.calibration.fitting import fit, rough_fit
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
@@ -191,3 +191,16 @@ def test_attention_norms_and_gelu_stay_out_of_integers_with_what_they_read() -> 
         "gelu_times",
         "gelu",
     }
+
+
+def test_no_pair_of_products_overflows_sixteen_bits() -> None:
+    """On x86 without VNNI a sum of two u8 x s8 products saturates there (VPMADDUBSW)."""
+    frames = [np.random.default_rng(seed).normal(size=FRAME.shape).astype(np.float32) for seed in range(4)]
+    network, dialect = prepare(branches()), Cpu()
+    units, _ = dialect.units(network, feature_layers(network))
+    layers = [layer for unit in units for layer in unit.layers]
+    tensors = dialect.tensors(network, units)
+    fitted = fit(network, frames, layers, tensors=tensors, kind=dialect.kind, weight_bits=dialect.weight_bits)
+    largest = [np.abs(one.weight.astype(int)).max() for one in fitted.layers.values()]
+    assert len(largest) == 3 and max(largest) > 50
+    assert 2 * 255 * max(largest) < 2**15
