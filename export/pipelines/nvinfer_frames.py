@@ -108,7 +108,9 @@ def differences(card: ModelCard, frames: tuple[tuple[int, int], ...] = USUAL_FRA
     sides = [max(abs(a.width - b.width), abs(a.height - b.height)) for a, b in zip(ours, theirs, strict=True)]
     if any(sides):
         worst = frames[sides.index(max(sides))]
-        said.append(f"the picture's side on the canvas differs by up to {max(sides)} pixels ({worst[0]}x{worst[1]})")
+        said.append(
+            f"the picture's side on the canvas differs by up to {max(sides)} pixels ({worst[0]}x{worst[1]})"
+        )
     moved = max(abs(a.width / a.scale_x - a.frame_width) for a in ours)
     moved = max(moved, *(abs(a.height / a.scale_y - a.frame_height) for a in ours))
     if moved >= 0.05:

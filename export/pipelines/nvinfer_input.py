@@ -113,7 +113,9 @@ def _arithmetic(graph: onnx.GraphProto, spec: InputSpec) -> list[onnx.NodeProto]
     for kind, values in zip(("Sub", "Div"), normalisation(spec), strict=True):
         constant = numpy_helper.from_array(values.reshape(1, 3, 1, 1), f"nvinfer/{kind.lower()}")
         graph.initializer.append(constant)
-        nodes.append(helper.make_node(kind, [name, constant.name], [f"nvinfer/{kind.lower()}_out"], f"nvinfer/{kind}"))
+        nodes.append(
+            helper.make_node(kind, [name, constant.name], [f"nvinfer/{kind.lower()}_out"], f"nvinfer/{kind}")
+        )
         name = nodes[-1].output[0]
     return nodes
 
