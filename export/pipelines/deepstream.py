@@ -36,8 +36,8 @@ def require_feedable(card: ModelCard) -> None:
     for name in card.names:
         if not name.strip() or set(name) & set(";\n\r"):
             raise UsageError(
-                f"the class name {name!r} cannot stand in labels.txt, where nvinfer skips empty lines and splits at "
-                "semicolons, so that later classes get other names; give other names with --classes"
+                f"the class name {name!r} cannot stand in labels.txt, where nvinfer skips empty lines and splits "
+                "at semicolons, so that later classes get other names; give other names with --classes"
             )
 
 
@@ -152,10 +152,8 @@ def card_header(model: onnx.ModelProto, card: ModelCard, *, frame: tuple[int, in
         f"constexpr {kind} {name} = {_literal(kind, value)};" + (f"  // {comment}" if comment else "")
         for kind, name, value, comment in constants
     ]
-    return "\n".join(
-        [f"// Written by edgedet {__version__} from the model card.", "#pragma once", "", "namespace card {"]
-        + [*lines, "}  // namespace card", ""]
-    )
+    head = [f"// Written by edgedet {__version__} from the model card.", "#pragma once", "", "namespace card {"]
+    return "\n".join([*head, *lines, "}  // namespace card", ""])
 
 
 def _literal(kind: str, value: float) -> str:
@@ -170,11 +168,12 @@ def _readme(card: ModelCard, *, source: str, frame: tuple[int, int] | None, engi
     width, height = frames[0]
     facts = card.engine or {}
     built = (
-        f"`model.plan` was built with TensorRT {facts.get('tensorrt', 'of an unknown version')} for compute capability "
-        f"{facts.get('compute_capability', 'unknown')}; where nvinfer cannot load it, it builds another from "
-        "`model.onnx`."
+        f"`model.plan` was built with TensorRT {facts.get('tensorrt', 'of an unknown version')} for compute "
+        f"capability {facts.get('compute_capability', 'unknown')}; where nvinfer cannot load it, it builds another "
+        "from `model.onnx`."
         if engine
-        else "nvinfer builds it from `model.onnx` at the first start, which takes minutes, and keeps it beside the graph."
+        else "nvinfer builds it from `model.onnx` at the first start, which takes minutes, and keeps it beside "
+        "the graph."
     )
     return filled(
         "deepstream.md",

@@ -1,4 +1,4 @@
-"""A folder written whole or not at all, that may be written again as long as nobody has put work of his own into it."""
+"""A folder written whole or not at all, and written again only where nobody has put work of his own into it."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ SAME_BOX = Tolerance(min_score=0.05, min_iou=0.9, max_score_difference=1.0)
 class Difference:
     """Detections in one frame, prepared as the card says and as nvinfer does.
 
-    ``expected``: those of the card; ``found``: how many of them nvinfer's has too (IoU of 0.9 or more); ``extra``: what
-    it has besides. ``worst_score``, ``worst_corner`` (frame pixels) of the pairs; None without any.
+    ``expected``: those of the card; ``found``: how many of them nvinfer's has too (IoU of 0.9 or more); ``extra``:
+    what it has besides. ``worst_score``, ``worst_corner`` (frame pixels) of the pairs; None without any.
     """
 
     height: int
@@ -49,7 +49,8 @@ class Difference:
             said += f", and {self.extra} more"
         if self.worst_score is None or self.worst_corner is None:
             return said
-        return f"{said}; scores differ by up to {self.worst_score:.3f}, corners by up to {self.worst_corner:.1f} pixels"
+        corner = f"corners by up to {self.worst_corner:.1f} pixels"
+        return f"{said}; scores differ by up to {self.worst_score:.3f}, {corner}"
 
 
 def nvinfer_rule(resize: ResizeRule) -> ResizeRule:
@@ -60,8 +61,7 @@ def nvinfer_rule(resize: ResizeRule) -> ResizeRule:
     """
     if resize.rule == "none":
         raise UsageError("nvinfer resizes every frame to one size, and this network takes frames as they are")
-    rule = "stretch" if resize.rule == "stretch" else "letterbox"
-    return ResizeRule(rule, pad=BLACK, place=resize.place)
+    return ResizeRule("stretch" if resize.rule == "stretch" else "letterbox", pad=BLACK, place=resize.place)
 
 
 def nvinfer_geometry(rule: ResizeRule, width: int, height: int, card: ModelCard) -> ResizeGeometry:
@@ -108,9 +108,7 @@ def differences(card: ModelCard, frames: tuple[tuple[int, int], ...] = USUAL_FRA
     sides = [max(abs(a.width - b.width), abs(a.height - b.height)) for a, b in zip(ours, theirs, strict=True)]
     if any(sides):
         worst = frames[sides.index(max(sides))]
-        said.append(
-            f"the picture's side on the canvas differs by up to {max(sides)} pixels ({worst[0]}x{worst[1]})"
-        )
+        said.append(f"the content's sides differ by up to {max(sides)} pixels ({worst[0]}x{worst[1]})")
     moved = max(abs(a.width / a.scale_x - a.frame_width) for a in ours)
     moved = max(moved, *(abs(a.height / a.scale_y - a.frame_height) for a in ours))
     if moved >= 0.05:
@@ -121,7 +119,7 @@ def differences(card: ModelCard, frames: tuple[tuple[int, int], ...] = USUAL_FRA
 
 
 def measured_difference(model: onnx.ModelProto, card: ModelCard) -> Difference:
-    """Run the golden frame through the graph twice, on ONNX Runtime: placed as the card says, and as nvinfer does."""
+    """The golden frame through the graph twice, on ONNX Runtime: prepared as the card says, and as nvinfer does."""
     height, width, seed = 480, 640, 1
     if card.golden is not None:
         height, width, seed = (int(card.golden[key]) for key in ("height", "width", "seed"))

@@ -65,9 +65,9 @@ def _require_input(graph: onnx.GraphProto, spec: InputSpec) -> onnx.ValueInfoPro
     kind = TensorProto.UINT8 if spec.dtype == "uint8" else TensorProto.FLOAT
     for value in graph.input:
         tensor = value.type.tensor_type
-        if value.name == spec.name and tensor.elem_type == kind:
-            if [size.dim_value for size in tensor.shape.dim] == shape:
-                return value
+        found = tensor.elem_type, [size.dim_value for size in tensor.shape.dim]
+        if value.name == spec.name and found == (kind, shape):
+            return value
     raise ArtifactError(
         f"the graph has no input {spec.name} of {spec.dtype} {shape}, which its card promises; export it again"
     )
@@ -89,19 +89,11 @@ def _require_cast(graph: onnx.GraphProto, name: str) -> None:
 
 def _planar_spec(spec: InputSpec) -> InputSpec:
     """What the new input is. Bytes remain bytes: "host" with a factor of 1 rounds pixels and leaves them alone."""
-    bytes_ = spec.dtype == "uint8" or spec.normalise == "host"
-    return InputSpec(
-        height=spec.height,
-        width=spec.width,
-        batch=spec.batch,
-        name=spec.name,
-        dtype="float32",
-        layout="NCHW",
-        colour=spec.colour,
-        trained_colour=spec.colour if bytes_ else spec.trained_colour,
-        normalise="host" if bytes_ else "graph",
-        **({} if bytes_ else {"scale": spec.scale, "mean": spec.mean, "std": spec.std}),
-    )
+    planar = replace(spec, dtype="float32", layout="NCHW")
+    if spec.dtype == "float32" and spec.normalise == "graph":
+        return planar
+    none, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return replace(planar, trained_colour=spec.colour, normalise="host", scale=1.0, mean=none, std=one)
 
 
 def _arithmetic(graph: onnx.GraphProto, spec: InputSpec) -> list[onnx.NodeProto]:

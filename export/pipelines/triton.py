@@ -137,7 +137,9 @@ def _readme(name: str, card: ModelCard, outputs: Sequence[Output], *, source: st
     what = f"the engine, for {built} and a GPU of compute capability {facts.get('compute_capability', 'unknown')}"
     notes = ""
     if engine:
-        notes = f"\nTriton's own TensorRT must be {built}: its release notes say which it has, and another refuses the plan.\n"
+        notes = (
+            f"\nTriton's own must be {built}: its release notes say which it has, and another refuses the plan.\n"
+        )
         if any(shape is None for *_, shape in outputs):
             notes += (
                 "The sizes of the outputs are not in `config.pbtxt`: Triton asks the engine for them, unless it is "
@@ -178,8 +180,8 @@ def _resize_words(card: ModelCard) -> str:
         return f"stretched to {size}; {how}"
     if resize.rule == "shortest_side":
         return (
-            f"shortest side to {resize.min_size}, longest at most {resize.max_size}, at the top left of {size}, the "
-            f"rest filled with ({colour}) in B, G, R; {how}"
+            f"shortest side to {resize.min_size}, longest at most {resize.max_size}, at the top left of {size}, "
+            f"the rest filled with ({colour}) in B, G, R; {how}"
         )
     place = "in the middle" if resize.place == "center" else "at the top left"
     larger = "" if resize.enlarge else ", never enlarged"
@@ -193,8 +195,11 @@ def _output_words(card: ModelCard, outputs: Sequence[Output]) -> str:
     output = card.output
     shapes = ", ".join(f"`{name}`" + (f" {list(shape)}" if shape else "") for name, _, shape in outputs)
     boxes = "boxes are x1, y1, x2, y2 in pixels of the network's input"
+    if output.format not in ("detections", "candidates"):
+        return f"{shapes}: the format `{output.format}` of that page"
     if output.format == "detections":
-        return f"{shapes}: {boxes}; the first `count` rows are detections, best first, scores above {output.score_threshold:g}"
+        found = "the first `count` rows are detections, best first"
+        return f"{shapes}: {boxes}; {found}, with scores above {output.score_threshold:g}"
     return (
         f"{shapes}: {boxes}, not yet suppressed: scores above {output.score_threshold:g}, then NMS at IoU "
         f"{output.iou_threshold:g} within each class, at most {output.max_detections}. The card says the rest "
