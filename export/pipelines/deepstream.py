@@ -12,7 +12,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import UsageError
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP
 
-from .nvinfer_frames import USUAL_FRAMES, differences, nvinfer_geometry, nvinfer_rule, placing_lines
+from .nvinfer_frames import USUAL_FRAMES, Frame, differences, nvinfer_geometry, nvinfer_rule, placing_lines
 from .templates import filled, verbatim
 
 PARSER = "NvDsInferParseCustomEdgedet"
@@ -27,7 +27,7 @@ def require_feedable(card: ModelCard) -> None:
     Raises:
         UsageError: frames, class names or outputs that it cannot take.
     """
-    nvinfer_rule(card.resize)
+    nvinfer_rule(card)
     if card.output.format not in ("candidates", "detections"):
         raise UsageError(
             f"the parser for DeepStream knows candidates and detections, not {card.output.format}: export the "
@@ -47,7 +47,7 @@ def write_folder(
     card: ModelCard,
     *,
     source: str,
-    frame: tuple[int, int] | None = None,
+    frame: Frame | None = None,
     plan: bytes | None = None,
     measured: str = "",
 ) -> None:
@@ -67,7 +67,9 @@ def write_folder(
         (folder / "model.plan").write_bytes(plan)
         (folder / "model.json").write_text(card.to_json(), "ascii")
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in card.names), "utf-8")
-    (folder / "config_infer_primary.txt").write_text(config_text(card, engine=plan is not None), "ascii")
+    (folder / "config_infer_primary.txt").write_text(
+        config_text(card, engine=plan is not None, frame=frame), "ascii"
+    )
     (folder / "edgedet_card.h").write_text(card_header(model, card, frame=frame), "ascii")
     (folder / "edgedet_parser.cpp").write_text(verbatim("edgedet_parser.cpp"), "utf-8")
     (folder / "Makefile").write_text(verbatim("deepstream.mk"), "utf-8")
@@ -76,10 +78,10 @@ def write_folder(
     )
 
 
-def config_text(card: ModelCard, *, engine: bool) -> str:
+def config_text(card: ModelCard, *, engine: bool, frame: Frame | None = None) -> str:
     """nvinfer's configuration: a key file, as its ``config-file-path`` takes it."""
     spec, output = card.input, card.output
-    rule = nvinfer_rule(card.resize)
+    rule = nvinfer_rule(card, frame)
     keeps = rule.rule == "letterbox"
     built = "model.plan" if engine else f"model.onnx_b{spec.batch}_gpu0_fp32.engine"
     settings: dict[str, object] = {
@@ -113,7 +115,7 @@ def config_text(card: ModelCard, *, engine: bool) -> str:
     return "\n".join([head, "[property]", *lines, "", "[class-attrs-all]", *classes, ""])
 
 
-def card_header(model: onnx.ModelProto, card: ModelCard, *, frame: tuple[int, int] | None = None) -> str:
+def card_header(model: onnx.ModelProto, card: ModelCard, *, frame: Frame | None = None) -> str:
     """The constants of the parser, from the card and the shapes of the graph's outputs."""
     spec, output = card.input, card.output
     shapes = {
@@ -121,7 +123,7 @@ def card_header(model: onnx.ModelProto, card: ModelCard, *, frame: tuple[int, in
     }
     left, top, right, bottom = 0, 0, spec.width, spec.height
     if frame is not None:
-        at = nvinfer_geometry(nvinfer_rule(card.resize), *frame, card)
+        at = nvinfer_geometry(nvinfer_rule(card, frame), *frame, card)
         left, top, right, bottom = at.left, at.top, at.left + at.width, at.top + at.height
     step = float(ULTRALYTICS_CLASS_STEP) if card.family == "yolo" else 0.0
     constants = [
@@ -162,10 +164,9 @@ def _literal(kind: str, value: float) -> str:
     return f"{float(value)!r}f" if kind == "float" else str(int(value))
 
 
-def _readme(card: ModelCard, *, source: str, frame: tuple[int, int] | None, engine: bool, measured: str) -> str:
+def _readme(card: ModelCard, *, source: str, frame: Frame | None, engine: bool, measured: str) -> str:
     spec, output = card.input, card.output
-    frames = (frame,) if frame is not None else USUAL_FRAMES
-    width, height = frames[0]
+    width, height = frame or USUAL_FRAMES[0]
     facts = card.engine or {}
     built = (
         f"`model.plan` was built with TensorRT {facts.get('tensorrt', 'of an unknown version')} for compute "
@@ -186,9 +187,9 @@ def _readme(card: ModelCard, *, source: str, frame: tuple[int, int] | None, engi
         precision=card.precision,
         engine_row="| `model.plan`, `model.json` | the engine and its card |" if engine else "",
         engine_words=built,
-        differences=_bullets(differences(card, frames), measured),
+        differences=_bullets(differences(card, frame), measured),
         canvas=f"{spec.width}x{spec.height}",
-        places="\n".join(placing_lines(card, frames)),
+        places="\n".join(placing_lines(card, frame)),
         threshold_words=(
             "It may not be lowered: what scores less is no longer in the graph's outputs."
             if output.format == "detections"
@@ -206,13 +207,13 @@ def _bullets(said: Sequence[str], measured: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _frame_words(card: ModelCard, frame: tuple[int, int] | None) -> str:
+def _frame_words(card: ModelCard, frame: Frame | None) -> str:
     if frame is not None:
         return (
             f"* nvstreammux must give frames of {frame[0]}x{frame[1]}: boxes are cut off at their edges, which "
             "`edgedet_card.h` holds."
         )
-    if nvinfer_rule(card.resize).rule == "stretch":
+    if nvinfer_rule(card).rule == "stretch":
         return "* Any size of frames goes: they fill the canvas."
     return (
         "* Export with `--frame-size WxH`, the size that nvstreammux gives, and the parser cuts boxes off at the "

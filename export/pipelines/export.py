@@ -153,7 +153,7 @@ def _deepstream(
     embed(model, card)
     onnx.checker.check_model(model, full_check=True)
     require_parsable(model, where=str(source))
-    measured = measured_difference(model, card)
+    measured = measured_difference(model, card, frame)
     plan, notes = None, list(graph.notes)
     if container is not None:
         ready = EngineSource(model.SerializeToString(), card, len(model.graph.node), ())
@@ -161,8 +161,7 @@ def _deepstream(
         notes += more
     progress("writing", 0, 0)
     deepstream.write_folder(fresh, model, card, source=source.name, frame=frame, plan=plan, measured=str(measured))
-    frames = {} if frame is None else {"frames": (frame,)}
-    notes += [f"nvinfer: {said}" for said in differences(card, **frames)]
+    notes += [f"nvinfer: {said}" for said in differences(card, frame)]
     notes.append(f"nvinfer's preprocessing: {measured}")
     return ExportReport(folder, card, 0, len(model.graph.node), 0, tuple(notes))
 

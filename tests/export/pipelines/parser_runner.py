@@ -66,7 +66,7 @@ def run_parser(
     thresholds: list[float] | None = None,
     size: tuple[int, int] | None = None,
 ) -> Objects | str:
-    """What the parser makes of ``outputs`` (with the batch's first place); what it complains of, where it refuses."""
+    """What the parser makes of the first frame of ``outputs``; what it complains of, where it refuses."""
     width, height = size or (card.input.width, card.input.height)
     thresholds = [card.output.score_threshold] * len(card.names) if thresholds is None else thresholds
     lines = [f"{width} {height} {len(thresholds)} " + " ".join(map(repr, thresholds))]

@@ -160,9 +160,7 @@ def test_headers_that_know_rotation(driver: Path, tmp_path: Path) -> None:
 
 
 def test_boxes_are_cut_off_at_the_edges_of_a_known_frame(parse: Parse) -> None:
-    card = replace(
-        card_of(replace(CANDIDATES, iou_threshold=1.0)), resize=ResizeRule("letterbox", place="center")
-    )
+    card = replace(card_of(replace(CANDIDATES, iou_threshold=1.0)), resize=ResizeRule("letterbox", place="center"))
     frame_width, frame_height = 300, 100  # 200 x 66 pixels of the canvas, from row 27 on
     outputs = outputs_of(card, 3)
     whole, found = parse(card, outputs), parse(card, outputs, frame=(frame_width, frame_height))

@@ -41,7 +41,9 @@ def config_of(repository: Path, name: str = "finder_v1") -> Any:
 
 def test_the_repository_has_the_parts_that_triton_wants(graph: Path, tmp_path: Path) -> None:
     report = export_pipeline(graph, "triton", tmp_path / "repository")
-    assert sorted(path.relative_to(report.path).as_posix() for path in report.path.rglob("*") if path.is_file()) == [
+    assert sorted(
+        path.relative_to(report.path).as_posix() for path in report.path.rglob("*") if path.is_file()
+    ) == [
         "README.md",
         "client.py",
         "edgedet.json",
@@ -80,7 +82,9 @@ def test_the_configuration_keeps_tritons_own_schema_and_the_graphs_shapes(graph:
 
 def test_the_card_travels_in_the_configuration(graph: Path, tmp_path: Path) -> None:
     model = onnx.load(graph)
-    card = replace(read_card(graph), names=('a "quoted" \\ name', "größe\n", "数"), golden={"seed": 1}, measured={"a": 1})
+    card = replace(
+        read_card(graph), names=('a "quoted" \\ name', "größe\n", "数"), golden={"seed": 1}, measured={"a": 1}
+    )
     onnx.helper.set_model_props(model, {"edgedet": card.to_json()})
     onnx.save(model, graph)
     export_pipeline(graph, "triton", tmp_path / "repository")
