@@ -64,7 +64,8 @@ def parsed(folder: Path, card: ModelCard, tensor: NDArray[np.float32], work: Pat
     """What nvinfer would get: the folder's graph and the folder's parser."""
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
-    assert (given.name, given.type, given.shape) == ("images", "tensor(float)", list(tensor.shape))
+    assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(float)", list(tensor.shape[1:]))
+    tensor = np.concatenate([tensor] * (given.shape[0] // len(tensor)))
     names = [output.name for output in session.get_outputs()]
     outputs = dict(zip(names, session.run(names, {"images": tensor}), strict=True))
     found = run_parser(build_driver(work), build_parser(folder), card, outputs, work)
@@ -82,23 +83,50 @@ def to_frame(found: Objects, card: ModelCard, width: int, height: int) -> NDArra
     return np.concatenate([start, start + found.boxes[:, 2:] / [content[0] / width, content[1] / height]], axis=1)
 
 
-def test_the_folder_gives_the_boxes_of_detector(yolo: Path, tmp_path: Path) -> None:
-    card = read_card(yolo / "model.onnx")
+def require_the_boxes_of_detector(folder: Path, width: int, height: int, work: Path) -> int:
+    """Compare what nvinfer would attach with what Detector finds, and return how many boxes were compared."""
+    card = read_card(folder / "model.onnx")
     # nvinfer pads with black: so does this Detector, or the difference of the borders would be all there is.
-    model = onnx.load(yolo / "model.onnx")
     black = replace(card, resize=replace(card.resize, pad=(0.0, 0.0, 0.0)))
-    onnx.save(embed(model, black), tmp_path / "black.onnx")
+    onnx.save(embed(onnx.load(folder / "model.onnx"), black), work / "black.onnx")
     compared = 0
     for seed in range(3):
-        frame = golden_frame(seed, 72, 128)
-        found = parsed(yolo, card, as_nvinfer(card, frame), tmp_path)
-        with Detector(tmp_path / "black.onnx", runtime="onnxruntime:cpu") as detector:
+        frame = golden_frame(seed, height, width)
+        found = parsed(folder, card, as_nvinfer(card, frame), work)
+        with Detector(work / "black.onnx", runtime="onnxruntime:cpu") as detector:
             expected = detector.detect(frame)
         assert found.labels.tolist() == expected.labels.tolist()
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
-        np.testing.assert_allclose(to_frame(found, card, 128, 72), expected.boxes, atol=1e-3)
+        np.testing.assert_allclose(to_frame(found, card, width, height), expected.boxes, atol=1e-3)
         compared += len(expected)
-    assert compared > 30
+    return compared
+
+
+def test_the_folder_gives_the_boxes_of_detector(yolo: Path, tmp_path: Path) -> None:
+    assert require_the_boxes_of_detector(yolo, 128, 72, tmp_path) > 5
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("place", ["top_left", "center"])
+def test_boxes_that_reach_into_the_border(tiny: ModuleType, tmp_path: Path, place: Any, batch: int) -> None:
+    """The frame's size is known, so the parser cuts them off where Detector does."""
+    card = replace(
+        tiny.card(batch=batch), resize=ResizeRule("letterbox", place=place), provenance={"tools": {"edgedet": "0"}}
+    )
+    model = tiny.tiny_detector()
+    _give_batch(model, batch)
+    onnx.save(embed(model, card), tmp_path / "tiny.onnx")
+    options = ExportOptions(frame_size=(96, 48))
+    folder = export_pipeline(tmp_path / "tiny.onnx", "deepstream", tmp_path / "nvinfer", options).path
+    assert require_the_boxes_of_detector(folder, 96, 48, tmp_path) > 60
+
+
+def _give_batch(model: onnx.ModelProto, batch: int) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    for constant in model.graph.initializer:
+        if constant.name == "row_shape":
+            constant.CopyFrom(onnx.numpy_helper.from_array(np.array([batch, 256, 6], np.int64), "row_shape"))
 
 
 def test_its_graph_detects_what_the_source_detects(tmp_path: Path) -> None:

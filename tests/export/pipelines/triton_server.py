@@ -1,4 +1,4 @@
-"""A server that speaks Triton's protocol and holds clients to a model's configuration; ONNX Runtime is behind it."""
+"""A server that speaks Triton's protocol and holds clients to a configuration; ONNX Runtime is behind it."""
 
 from __future__ import annotations
 
