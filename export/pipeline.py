@@ -23,7 +23,7 @@ from .options import (
     default_output,
     silent,
 )
-from .request import check_request, container_of
+from .request import check_request, container_of, require_unchanged
 from .training.assumptions import assumption_note, assumptions_on, require_stated
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ def _read_finished(source: Path, options: ExportOptions) -> EngineSource:
             f"edgedet parity {source} --reference {options.reference}"
         )
     card = read_card(source)
+    require_unchanged(source, card, options)
     assumed = assumptions_on(card)
     if options.strict:
         require_stated(source, assumed)

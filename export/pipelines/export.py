@@ -56,8 +56,8 @@ def export_pipeline(
         progress: called with (what, done, of).
 
     Returns:
-        The folder, its card, its size, and what the user should know: for DeepStream, what nvinfer does otherwise
-        than training did, in numbers.
+        The folder, its card, its size, and what the user should know. For DeepStream that is what nvinfer does
+        otherwise than training did, in numbers.
 
     Raises:
         UsageError: options that do not go together, or what the pipeline cannot do.

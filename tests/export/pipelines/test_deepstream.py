@@ -284,3 +284,23 @@ def test_an_engine_is_built_for_the_folder_and_proved(
     else:
         config = (out / "model" / "config.pbtxt").read_text()
         assert 'backend: "tensorrt"' in config and "dims: [ 1, 1, 4 ]" in config and "KIND_GPU" in config
+
+
+def test_the_real_parser_and_builder_of_nvidia_take_its_graph(yolo: Path) -> None:
+    """TensorRT-RTX, whose builder needs no GPU: strongly typed, as the settings ask nvinfer for it."""
+    trt = pytest.importorskip("tensorrt_rtx_bindings", reason="needs tensorrt-rtx-cu13-bindings and -libs")
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse((yolo / "model.onnx").read_bytes()), parser.get_error(0)
+    given = network.get_input(0)
+    assert (given.name, given.dtype, given.shape[1]) == ("images", trt.DataType.FLOAT, 3)
+    assert builder.build_serialized_network(network, builder.create_builder_config()) is not None
+
+
+def test_what_a_finished_graph_can_no_longer_change_is_refused(tmp_path: Path) -> None:
+    save_candidates_graph(tmp_path / "model.onnx")
+    with pytest.raises(UsageError, match="--conf can no longer be changed"):
+        export_pipeline(tmp_path / "model.onnx", "deepstream", tmp_path / "out", ExportOptions(conf=0.9))
+    assert not (tmp_path / "out").exists()
