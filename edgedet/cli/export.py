@@ -201,7 +201,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--for",
         dest="pipeline",
         nargs=2,
-        metavar=("PIPELINE", "DIR"),
+        metavar=("triton|deepstream", "DIR"),
         help="in place of a file, write the folder DIR for another pipeline (docs/pipelines.md). triton: a model "
         "repository with a client. deepstream: nvinfer's configuration, graph and labels, and the source of a "
         "parser; --frame-size is what nvstreammux gives. With --container plan both get an engine, built here",

@@ -93,7 +93,7 @@ def _triton(
     progress: Progress,
 ) -> ExportReport:
     name = triton.model_name(source)
-    if source.is_file() and artifact_kind_or_none(source) == "engine":
+    if source.is_file() and _kind_of(source) == "engine":
         if container is not None or engine is not None or options != AS_TRAINED:
             raise UsageError(
                 f"{source} is an engine, which goes into the repository as it is: drop the other options"
@@ -166,7 +166,7 @@ def _deepstream(
     return ExportReport(folder, card, 0, len(model.graph.node), 0, tuple(notes))
 
 
-def artifact_kind_or_none(source: Path) -> str | None:
+def _kind_of(source: Path) -> str | None:
     """What a file is; None where it is nothing that runs, which the export says better."""
     try:
         return artifact_kind(source)
