@@ -207,7 +207,7 @@ class Postprocessor:
 
     def _detections(self, values: list[Array]) -> Found:
         boxes, scores, labels, count = values[:4]
-        size = int(count)
+        size = int(count.item())  # [N], or [N, 1] in a folder for DeepStream
         if size and self._thresholds.score > self._card.output.score_threshold:
             # Best first, so those above the threshold are a prefix.
             size = int(np.count_nonzero(scores[:size] > self._thresholds.score))

@@ -1,7 +1,7 @@
 """Checkpoints and foreign ONNX files to graphs and engines, in fp32, fp16 and int8.
 
-:func:`export_model` is the one way in; the command ``edgedet export`` calls it. What a checkpoint leaves unsaid is
-judged by :func:`check_source`."""
+:func:`export_model` is the one way in; the command ``edgedet export`` calls it, and :func:`export_pipeline` for the
+folders of other pipelines. What a checkpoint leaves unsaid is judged by :func:`check_source`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .check.source import CheckReport, check_source
     from .options import EngineOptions, ExportOptions, ExportReport, Progress
     from .pipeline import export_model
+    from .pipelines.export import Pipeline, export_pipeline
     from .training.settings import TrainingSettings
 
 __all__ = [
@@ -23,11 +24,13 @@ __all__ = [
     "ExportOptions",
     "ExportReport",
     "Finding",
+    "Pipeline",
     "Progress",
     "TrainingSettings",
     "Trial",
     "check_source",
     "export_model",
+    "export_pipeline",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -39,10 +42,12 @@ __getattr__, __dir__ = lazy_names(
         "ExportOptions": "edgedet.export.options",
         "ExportReport": "edgedet.export.options",
         "Finding": "edgedet.export.check.search",
+        "Pipeline": "edgedet.export.pipelines.export",
         "Progress": "edgedet.export.options",
         "TrainingSettings": "edgedet.export.training.settings",
         "Trial": "edgedet.export.check.search",
         "check_source": "edgedet.export.check.source",
         "export_model": "edgedet.export.pipeline",
+        "export_pipeline": "edgedet.export.pipelines.export",
     },
 )

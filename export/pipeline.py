@@ -23,7 +23,7 @@ from .options import (
     default_output,
     silent,
 )
-from .request import check_request, container_of
+from .request import check_request, container_of, require_unchanged
 from .training.assumptions import assumption_note, assumptions_on, require_stated
 
 if TYPE_CHECKING:
@@ -83,10 +83,9 @@ def export_model(
     if output.suffix.lower() not in ENGINE_SUFFIXES:
         report = _write_graph(_finish(source, output, options, progress), output, progress)
         return replace(report, seconds=time.monotonic() - started)
-    from .engines.prove import build_engine_file, is_ready_for_engine
+    from .engines.prove import build_engine_file
 
-    ready = is_ready_for_engine(source, options.precision)
-    graph = _read_finished(source, options) if ready else _graph_for_engine(source, output, options, progress)
+    graph = engine_source(source, output, options, progress=progress)
     report = build_engine_file(
         graph.content,
         graph.card,
@@ -100,13 +99,46 @@ def export_model(
     return replace(report, seconds=time.monotonic() - started)
 
 
-class _ForEngine(NamedTuple):
+class EngineSource(NamedTuple):
     """What an engine is built from: a serialised graph, without the model, for whose memory the builder has use."""
 
     content: bytes
     card: ModelCard
     nodes: int
     notes: tuple[str, ...]
+
+
+def graph_source(
+    source: Path, output: Path, options: ExportOptions, *, progress: Progress = silent
+) -> EngineSource:
+    """The finished graph of ``source``, serialised, that :func:`export_model` would write to ``output``.
+
+    Raises:
+        EdgedetError: as :func:`export_model`.
+    """
+    graph = _finish(source, output, options, progress)
+    return EngineSource(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)
+
+
+def engine_source(
+    source: Path, output: Path, options: ExportOptions, *, progress: Progress = silent
+) -> EngineSource:
+    """The graph of ``source`` that an engine is built from: NMS outside, INT8 in TensorRT's dialect.
+
+    Args:
+        source: as in :func:`export_model`; a graph made for an engine is taken as it is.
+        output: what will be written; measurements are kept beside it.
+        options: of the graph.
+        progress: called with (what, done, of).
+
+    Raises:
+        EdgedetError: as :func:`export_model`.
+    """
+    from .engines.prove import is_ready_for_engine
+
+    if is_ready_for_engine(source, options.precision):
+        return _read_finished(source, options)
+    return _graph_for_engine(source, output, options, progress)
 
 
 def _finish(source: Path, output: Path, options: ExportOptions, progress: Progress) -> FinishedGraph:
@@ -125,7 +157,7 @@ def _write_graph(graph: FinishedGraph, output: Path, progress: Progress) -> Expo
     )
 
 
-def _read_finished(source: Path, options: ExportOptions) -> _ForEngine:
+def _read_finished(source: Path, options: ExportOptions) -> EngineSource:
     """A graph made for an engine is taken as it is."""
     if options.reference is not None:
         raise UsageError(
@@ -133,15 +165,16 @@ def _read_finished(source: Path, options: ExportOptions) -> _ForEngine:
             f"edgedet parity {source} --reference {options.reference}"
         )
     card = read_card(source)
+    require_unchanged(source, card, options)
     assumed = assumptions_on(card)
     if options.strict:
         require_stated(source, assumed)
-    return _ForEngine(source.read_bytes(), card, 0, (assumption_note(assumed),) if assumed else ())
+    return EngineSource(source.read_bytes(), card, 0, (assumption_note(assumed),) if assumed else ())
 
 
-def _graph_for_engine(source: Path, output: Path, options: ExportOptions, progress: Progress) -> _ForEngine:
+def _graph_for_engine(source: Path, output: Path, options: ExportOptions, progress: Progress) -> EngineSource:
     graph = _finish(source, output, replace(options, nms="runtime", target="tensorrt"), progress)
     from .engines.operators import require_parsable
 
     require_parsable(graph.model, where=str(source))
-    return _ForEngine(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)
+    return EngineSource(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)

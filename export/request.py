@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_file import Container
 from edgedet.errors import (
     ArtifactError,
@@ -101,6 +102,34 @@ def container_of(output: Path, container: Container | None = None) -> Container:
     if container is not None:
         return container
     return "plan" if output.suffix.lower() == ".plan" else "file"
+
+
+def require_unchanged(source: Path, card: ModelCard, options: ExportOptions) -> None:
+    """Check that nothing is asked of a finished graph that only an export of its checkpoint can give.
+
+    Raises:
+        UsageError: something is.
+    """
+    fixed = {
+        "arch": options.arch,
+        "detector": options.detector,
+        "family": options.family,
+        "imgsz": options.imgsz,
+        "frame-size": options.frame_size,
+        "proposals": options.proposals,
+        "conf": options.conf,
+        "iou": options.iou,
+        "max-detections": options.max_detections,
+        "input-dtype": options.input_dtype,
+    }
+    asked = [f"--{name}" for name, value in fixed.items() if value is not None]
+    if asked:
+        raise UsageError(
+            f"{source} is already a graph of edgedet's, in which {', '.join(asked)} can no longer be changed; "
+            "export the checkpoint again"
+        )
+    if options.batch not in (1, card.input.batch):
+        raise UsageError(f"{source} was exported for batch {card.input.batch}; export the checkpoint again")
 
 
 def require_int8(precision: str | None, asked: Sequence[str]) -> None:

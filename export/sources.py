@@ -28,6 +28,7 @@ from .for_cpu.interleaved import read_planes
 from .for_cpu.winograd import remove_winograd
 from .foreign import ForeignGraph, open_foreign, read_graph
 from .options import ExportOptions
+from .request import require_unchanged
 from .training.assumptions import Assumption, assumptions_on
 from .training.settings import NOTHING_STATED
 
@@ -282,26 +283,7 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
     card = ModelCard.from_json(next(entry.value for entry in model.metadata_props if entry.key == METADATA_KEY))
     if card.precision != "fp32":
         raise ArtifactError(f"{source} is already {card.precision}; start from the fp32 graph or the checkpoint")
-    fixed = {
-        "arch": options.arch,
-        "detector": options.detector,
-        "family": options.family,
-        "imgsz": options.imgsz,
-        "frame-size": options.frame_size,
-        "proposals": options.proposals,
-        "conf": options.conf,
-        "iou": options.iou,
-        "max-detections": options.max_detections,
-        "input-dtype": options.input_dtype,
-    }
-    asked = [f"--{name}" for name, value in fixed.items() if value is not None]
-    if asked:
-        raise UsageError(
-            f"{source} is already a graph of edgedet's, in which {', '.join(asked)} can no longer be changed; "
-            "export the checkpoint again"
-        )
-    if options.batch not in (1, card.input.batch):
-        raise UsageError(f"{source} was exported for batch {card.input.batch}; export the checkpoint again")
+    require_unchanged(source, card, options)
     place = "runtime" if card.output.format == "candidates" else card.provenance.get("nms", "graph")
     if place == "graph" and options.nms == "runtime":
         raise UsageError(f"{source} has its NMS in the graph; for --nms runtime export the checkpoint again")

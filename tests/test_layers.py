@@ -58,6 +58,7 @@ EXPORT_LAYERS = [
     "selftest_graph",
     "reference_graph",
     "check",
+    "pipelines",
     "pipeline",
     "finished_graph",
     "reference_parity",

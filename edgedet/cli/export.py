@@ -35,6 +35,8 @@ examples:
   edgedet export rtdetr_r18vd/ -o rtdetr.onnx                       a folder of Hugging Face transformers
   edgedet export model.pt --reference boxes.json                    refused unless it gives training's own boxes
   edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
+  edgedet export model.pt --for triton repository/                  a model repository, with a client
+  edgedet export model.pt --for deepstream nvinfer/ --frame-size 1920x1080
 """
 
 PASSED_ON = (
@@ -195,6 +197,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="also run on later TensorRT versions, slower; such an engine carries code",
     )
+    parser.add_argument(
+        "--for",
+        dest="pipeline",
+        nargs=2,
+        metavar=("triton|deepstream", "DIR"),
+        help="in place of a file, write the folder DIR for another pipeline (docs/pipelines.md). triton: a model "
+        "repository with a client. deepstream: nvinfer's configuration, graph and labels, and the source of a "
+        "parser; --frame-size is what nvstreammux gives. With --container plan both get an engine, built here",
+    )
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")
 
 
@@ -203,22 +214,26 @@ def run(arguments: argparse.Namespace) -> int:
     options = export_options(arguments)
     check_typed(arguments, options)
     with packages_named("exporting"), Progress() as progress, build_words(progress):
-        from edgedet.export.pipeline import export_model
-
-        report = export_model(
-            arguments.source,
-            arguments.output,
-            options,
-            engine=engine_options(arguments),
-            container=arguments.container,
-            progress=progress,
-        )
+        report = _export(arguments, options, progress)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(report) | {"path": str(report.path)}, indent=2))
     else:
         for line in report_lines(report):
             print(line)
     return 0
+
+
+def _export(arguments: argparse.Namespace, options: ExportOptions, progress: Progress) -> ExportReport:
+    """A file, or the folder of another pipeline."""
+    how = {"engine": engine_options(arguments), "container": arguments.container, "progress": progress}
+    if arguments.pipeline is not None:
+        from edgedet.export.pipelines.export import export_pipeline
+
+        pipeline, folder = arguments.pipeline
+        return export_pipeline(arguments.source, pipeline, folder, options, **how)
+    from edgedet.export.pipeline import export_model
+
+    return export_model(arguments.source, arguments.output, options, **how)
 
 
 @contextmanager
@@ -300,6 +315,10 @@ def check_typed(arguments: argparse.Namespace, options: ExportOptions) -> None:
     about_int8 = ("max_drop", "over_budget", "int8_layers", "effort")
     typed = [f"--{name.replace('_', '-')}" for name in about_int8 if getattr(arguments, name) is not None]
     require_int8(options.precision, typed)
+    if arguments.pipeline is not None:
+        if arguments.output is not None:
+            raise UsageError(f"--for writes the folder {arguments.pipeline[1]}, not a file: drop -o")
+        return
     output: Path = arguments.output or default_output(arguments.source, options)
     if output.suffix.lower() in ENGINE_SUFFIXES and arguments.target == "cpu":
         raise UsageError(f"{output.name} is an engine, and --target cpu is for graphs: drop one of them")

@@ -290,3 +290,13 @@ def test_building_needs_neither_torch_nor_onnx() -> None:
         "import edgedet.runtimes.tensorrt, edgedet.cli.export"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_finished_graph_can_no_longer_change_is_refused(jetson: Any, graph: Path, tmp_path: Path) -> None:
+    for options, message in (
+        (ExportOptions(conf=0.9, iou=0.2), "--conf, --iou can no longer be changed"),
+        (ExportOptions(batch=2), "was exported for batch 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            export_model(graph, tmp_path / "model.trt", options)
+    assert not (tmp_path / "model.trt").exists()
