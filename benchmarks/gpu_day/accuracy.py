@@ -16,7 +16,7 @@ from edgedet.evaluate.frames import run_over
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.parity import ON_AN_ENGINE, match_detections, summarise
 from edgedet.runtimes.tensorrt import TensorRTRuntime
-from gpu_day.bars import Bar, unmeasured
+from gpu_day.bars import Bar
 from gpu_day.engines import require_engine
 from gpu_day.inputs import Graph, Inputs
 from gpu_day.kernels import FrameOnGpu
@@ -44,7 +44,7 @@ def measure(report: Report, inputs: Inputs, graph: Graph, work: Path, library: L
     except NotHereError as error:
         why = str(error)
         report.check("parity with the graph", "not_measured", why)
-        report.measure([bar(graph)], lambda: unmeasured([bar(graph)], why))
+        report.leave_out([bar(graph)], why)
         return
     dataset = labelled(inputs, graph, work)
     assert graph.answers is not None
@@ -78,8 +78,8 @@ def _parity(answers: list[Detections], found: list[Detections], precision: Preci
     share = "none" if agreement.share is None else f"{agreement.share:.2%}"
     said = (
         f"{share} of {agreement.reference_count} detections on {agreement.frames} pictures agree (score at least "
-        f"{tolerance.min_score}, IoU {tolerance.min_iou}, score within {tolerance.max_score_difference}); the worst "
-        f"IoU is {agreement.worst_iou}, the worst difference of scores {agreement.worst_score_difference}"
+        f"{tolerance.min_score}, IoU {tolerance.min_iou}, score within {tolerance.max_score_difference}); the "
+        f"worst IoU is {agreement.worst_iou}, the worst difference of scores {agreement.worst_score_difference}"
     )
     if not agreement.agrees(least):
         raise SelftestError(f"{said}; expected {least:.0%}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 WARMUP, RUNS = 50, 200
@@ -64,11 +64,6 @@ class Bar:
 
 
 SUFFIX: dict[str, str] = {"times": "x", "faster": "x faster", "apart": "apart"}
-
-
-def unmeasured(bars: Iterable[Bar], why: str) -> Iterator[Bar]:
-    """The same bars without figures."""
-    return (replace(bar, why=why) for bar in bars)
 
 
 def wall(work: Callable[[], object]) -> Callable[[], float]:

@@ -1,4 +1,4 @@
-"""The detectors whose graphs are prepared, one of each family: trained ones where they are, small ones elsewhere."""
+"""The detectors that are prepared, one of each family: trained ones where they are, small ones elsewhere."""
 
 from __future__ import annotations
 

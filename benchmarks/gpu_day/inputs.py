@@ -1,4 +1,4 @@
-"""The prepared folder: graphs, pictures and what the graphs detect in them, in pieces that can be carried one by one.
+"""The prepared folder: graphs, pictures and what the graphs detect in them, in pieces to be carried one by one.
 
 ``inputs.json`` says what there is; every file is cut and shared out over folders ``piece-1``, ``piece-2``, ... by
 what decides most, so that the first piece alone is worth a run. Each file is held to its sha256 before it is used.

@@ -32,7 +32,7 @@ from edgedet.runtimes.cuda.gpu_frames import GpuFrames
 from edgedet.runtimes.cuda.kernels import FrameKernel, NmsKernels
 from edgedet.runtimes.cuda.launcher import GpuLauncher, prepared_launcher
 from edgedet.runtimes.cuda.suppression import Suppression
-from gpu_day.bars import Bar, medians, unmeasured, wall
+from gpu_day.bars import Bar, medians, wall
 from gpu_day.library import require_gpu
 from gpu_day.outcome import NotHereError, Report
 
@@ -118,8 +118,8 @@ def speed(report: Report) -> None:
     bars = [ON_HOST, ON_GPU, *SUPPRESSION.values()]
     try:
         cuda = require_gpu()
-    except NotHereError:
-        report.measure(bars, lambda: unmeasured(bars, str(error)))
+    except NotHereError as error:
+        report.leave_out(bars, str(error))
         return
     report.measure([ON_HOST, ON_GPU], lambda: pre_and_post(cuda))
     for threshold, bar in SUPPRESSION.items():

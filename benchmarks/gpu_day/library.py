@@ -12,7 +12,7 @@ from gpu_day.outcome import NotHereError
 
 @dataclass(frozen=True)
 class Library:
-    """``modules``: what is imported, in this order. ``suffix``: of its engines. ``builds_without_gpu``: so it does."""
+    """``modules``: what is imported, in this order. ``suffix``: of its engines. ``builds_without_gpu``: what it says."""
 
     name: str
     modules: tuple[str, ...]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from edgedet.errors import EdgedetError
-from gpu_day.bars import Bar, unmeasured
+from gpu_day.bars import Bar
 
 Outcome = Literal["passed", "failed", "not_measured"]
 
@@ -56,10 +56,14 @@ class Report:
                 del left[bar.name]
                 self._add(bar)
         except NotHereError as error:
-            self._add(*unmeasured(left.values(), str(error)))
+            self.leave_out(left.values(), str(error))
         except Exception as error:
-            self._add(*unmeasured(left.values(), reason(error)))
+            self.leave_out(left.values(), reason(error))
             self.check("measuring", "failed", reason(error))
+
+    def leave_out(self, bars: Iterable[Bar], why: str) -> None:
+        """Add figures that were not measured."""
+        self._add(*(replace(bar, why=why) for bar in bars))
 
     def _add(self, *bars: Bar) -> None:
         self._bars += bars
@@ -85,7 +89,7 @@ class Report:
         )
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-        os.replace(partial, self._path)
+        partial.replace(self._path)
 
 
 def judge(result: dict[str, Any]) -> tuple[Outcome, str]:

@@ -10,7 +10,8 @@ from typing import Any
 from edgedet.report.document import html_document
 
 WORDS = {
-    "passed": "passed", "failed": "FAILED", "not_measured": "not measured", "running": "running", "waiting": "waiting"
+    "passed": "passed", "failed": "FAILED", "not_measured": "not measured", "running": "running",
+    "waiting": "waiting",
 }  # fmt: skip
 TONES = {"passed": ' class="better"', "failed": ' class="worse"'}
 ENDS = {
@@ -26,10 +27,12 @@ FIGURES_SHOWN = 20_000
 def page(content: Mapping[str, Any]) -> str:
     """``content``: of the journal."""
     steps = content["steps"]
+    tone = "" if content["exit_code"] == 0 else " none"
+    time = f"{content['spent_s']:.0f} of {content['budget_s']:.0f} s"
     title = f"edgedet on a GPU: {_device(steps) or 'no GPU was found'}"
     parts = [
-        f'<div class="choice{"" if content["exit_code"] == 0 else " none"}"><strong>{escape(_end(content))}</strong>'
-        f"<p>{escape(_counts(content['counts']))}; {content['spent_s']:.0f} of {content['budget_s']:.0f} s.</p></div>",
+        f'<div class="choice{tone}"><strong>{escape(_end(content))}</strong>'
+        f"<p>{escape(_counts(content['counts']))}; {time}.</p></div>",
         "<h2>Steps</h2>",
         _table("Steps", ("step", "outcome", "seconds", "why"), map(_step, steps)),
         "<h2>Figures with a limit</h2>",

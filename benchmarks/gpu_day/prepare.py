@@ -1,4 +1,4 @@
-"""Making the folder of inputs, on a machine with the exporter: every graph, the pictures, and the graphs' answers."""
+"""Making the folder of inputs, on a machine with the exporter: graphs, pictures, and the graphs' answers."""
 
 from __future__ import annotations
 

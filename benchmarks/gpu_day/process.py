@@ -60,7 +60,7 @@ def run(command: Sequence[str], limit: float, result: Path, environment: Mapping
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**environment, RESULT: str(result)},
-            # A group of its own: what it starts ends with it, and Ctrl-C on the terminal reaches this process alone.
+            # A group of its own: what it starts ends with it, and Ctrl-C reaches this process alone.
             start_new_session=True,
         )
     except OSError as error:
@@ -96,15 +96,14 @@ def _is_result(content: Any) -> bool:
     checks, bars, figures = (content.get(name) for name in ("checks", "bars", "figures"))
     if not (isinstance(checks, list) and isinstance(bars, list) and isinstance(figures, dict)):
         return False
-    texts = [
-        check.get(name) if isinstance(check, dict) else None for check in checks for name in ("what", "detail")
-    ]
-    texts += [bar.get(name) if isinstance(bar, dict) else None for bar in bars for name in ("name", "why", "text")]
-    outcomes = [check.get("outcome") for check in checks if isinstance(check, dict)]
+    if not all(isinstance(entry, dict) for entry in (*checks, *bars)):
+        return False
+    texts = [check.get(name) for check in checks for name in ("what", "detail")]
+    texts += [bar.get(name) for bar in bars for name in ("name", "why", "text")]
     return (
         all(isinstance(text, str) for text in texts)
-        and all(outcome in ("passed", "failed", "not_measured") for outcome in outcomes)
-        and all(bar.get("met", 0) in (True, False, None) for bar in bars)
+        and all(check.get("outcome") in ("passed", "failed", "not_measured") for check in checks)
+        and all(bar.get("met", "") in (True, False, None) for bar in bars)
     )
 
 
@@ -143,9 +142,8 @@ class _Listener:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the process and what it started; also where it has ended and left something behind."""
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            kind = signal.SIGKILL
+    for asked in (signal.SIGTERM, signal.SIGKILL):
+        kind = asked if process.poll() is None else signal.SIGKILL
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, kind)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -91,7 +91,7 @@ def run_steps(
                 available = left()
                 if available < step.least:
                     why = f"no time left: it needs {step.least:.0f} s, {max(available, 0):.0f} are left"
-                    entry |= {"outcome": "not_measured", "reason": why}
+                    entry.update(outcome="not_measured", reason=why)
                     told(f"{place}: not measured, {why}")
                     continue
                 entry["outcome"] = "running"
@@ -99,7 +99,7 @@ def run_steps(
                 limit = min(step.limit, available)
                 told(f"{place}: {step.does} ({limit:.0f} s at most, {available:.0f} s left for all)")
                 ended = run(step.command, limit, folder / f"step-{number}.json", environment)
-                entry |= concluded(step, ended, limit)
+                entry.update(concluded(step, ended, limit))
                 save()
                 told(f"{place}: {_line(entry)}; {max(left(), 0):.0f} s left")
         except Stopped as stopped:
@@ -126,13 +126,13 @@ def _stop(entries: Sequence[dict[str, Any]], stopped: Stopped, folder: Path) -> 
             result, _ = read_result(folder / f"step-{number}.json")
             result = result or {"checks": [], "bars": [], "figures": {}}
             outcome, why = judge(result)
-            entry |= {name: result[name] for name in ("checks", "bars", "figures")}
+            entry.update({name: result[name] for name in ("checks", "bars", "figures")})
             entry["outcome"] = "failed" if outcome == "failed" else "not_measured"
             entry["reason"] = f"stopped by {stopped.signal.name}" + (
                 f"; before that: {why}" if result["checks"] else ""
             )
         elif entry["outcome"] == "waiting":
-            entry |= {"outcome": "not_measured", "reason": f"stopped by {stopped.signal.name} before it began"}
+            entry.update(outcome="not_measured", reason=f"stopped by {stopped.signal.name} before it began")
 
 
 def concluded(step: Step, ended: Ended, limit: float) -> dict[str, Any]:

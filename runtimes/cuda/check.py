@@ -39,8 +39,9 @@ RESIZE_SPECS = {
 def check_some_nms(
     cuda: Cuda, launcher: Launcher, stream: int, random: np.random.Generator, *, rows: int, classes: int = 91
 ) -> int:
-    """One random case of fewer rows and classes than these, at random thresholds: ties, NaN, infinity, boxes without
-    extent. Returns how many boxes were kept.
+    """One random case of fewer rows than these at random thresholds: ties, NaN, infinity, boxes without extent.
+
+    Returns how many boxes were kept. ``classes``: at most so many.
 
     Raises:
         SelftestError: the GPU keeps other boxes, scores or labels than the CPU.
