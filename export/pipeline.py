@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_file import Container
+from edgedet.artifacts.engine_library import TENSORRT_RTX, EngineLibrary, library_of_name
 from edgedet.errors import UsageError
 from edgedet.files import atomic_path
 from edgedet.opening import read_card
 
 from .options import (
     BUILD_DEFAULTS,
-    ENGINE_SUFFIXES,
     EngineOptions,
     ExportOptions,
     ExportReport,
@@ -27,6 +28,8 @@ from .request import check_request, container_of
 from .training.assumptions import assumption_note, assumptions_on, require_stated
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from .finished_graph import FinishedGraph
 
 AS_TRAINED = ExportOptions()
@@ -48,9 +51,11 @@ def export_model(
 
     Args:
         source: checkpoint, ONNX file, or folder of Hugging Face transformers.
-        output: file to write: ``.onnx`` for a graph; ``.trt``, ``.engine`` or ``.plan`` for an engine, which needs
-            TensorRT and a GPU. None writes a graph beside the source.
-        options: of the graph. For an engine ``nms`` is the runtime's and ``target`` is tensorrt, whatever they say.
+        output: file to write: ``.onnx`` for a graph; ``.trt``, ``.engine`` or ``.plan`` for an engine of TensorRT,
+            which needs it and a GPU; ``.rtx`` for one of TensorRT-RTX, which needs no GPU. None writes a graph
+            beside the source.
+        options: of the graph. For an engine ``nms`` is the runtime's and ``target`` is the engine's library,
+            whatever they say.
         engine: how to build an engine; None takes the defaults, and is all that a graph allows.
         container: ``file`` puts the card in front of the plan, ``plan`` writes the bare plan and the card
             beside it. None takes ``plan`` for an output named ``.plan``, else ``file``.
@@ -68,7 +73,7 @@ def export_model(
         AssumptionError: ``options.strict``, and the source leaves something unsaid.
         AccuracyBudgetError: int8 costs more than ``options.max_drop``.
         ReferenceBoxesError: ``options.reference`` cannot be compared with.
-        RuntimeUnavailableError: an engine is wanted, and TensorRT or the GPU is not there.
+        RuntimeUnavailableError: an engine is wanted, and its library, or TensorRT's GPU, is not there.
         SelftestError: the engine gives other detections than the graph.
         ExportError: the result failed its own checks, or does not give the boxes of ``options.reference``.
 
@@ -80,13 +85,18 @@ def export_model(
     source = Path(source)
     output = Path(output) if output is not None else default_output(source, options)
     check_request(source, output, options, engine=engine, container=container)
-    if output.suffix.lower() not in ENGINE_SUFFIXES:
+    library = library_of_name(output)
+    if library is None:
         report = _write_graph(_finish(source, output, options, progress), output, progress)
         return replace(report, seconds=time.monotonic() - started)
     from .engines.prove import build_engine_file, is_ready_for_engine
 
-    ready = is_ready_for_engine(source, options.precision)
-    graph = _read_finished(source, options) if ready else _graph_for_engine(source, output, options, progress)
+    ready = is_ready_for_engine(source, options.precision, library)
+    graph = (
+        _read_finished(source, options, library)
+        if ready
+        else _graph_for_engine(source, output, options, library, progress)
+    )
     report = build_engine_file(
         graph.content,
         graph.card,
@@ -125,8 +135,8 @@ def _write_graph(graph: FinishedGraph, output: Path, progress: Progress) -> Expo
     )
 
 
-def _read_finished(source: Path, options: ExportOptions) -> _ForEngine:
-    """A graph made for an engine is taken as it is."""
+def _read_finished(source: Path, options: ExportOptions, library: EngineLibrary) -> _ForEngine:
+    """A graph made for an engine is taken as it is, and checked where the onnx package is at hand: boards have none."""
     if options.reference is not None:
         raise UsageError(
             f"{source} is a finished graph, which becomes an engine unchanged: compare it with "
@@ -136,12 +146,25 @@ def _read_finished(source: Path, options: ExportOptions) -> _ForEngine:
     assumed = assumptions_on(card)
     if options.strict:
         require_stated(source, assumed)
-    return _ForEngine(source.read_bytes(), card, 0, (assumption_note(assumed),) if assumed else ())
+    content = source.read_bytes()
+    if find_spec("onnx") is not None:
+        from onnx import load_model_from_string
+
+        _require_parsable(load_model_from_string(content), source, library)
+    return _ForEngine(content, card, 0, (assumption_note(assumed),) if assumed else ())
 
 
-def _graph_for_engine(source: Path, output: Path, options: ExportOptions, progress: Progress) -> _ForEngine:
-    graph = _finish(source, output, replace(options, nms="runtime", target="tensorrt"), progress)
-    from .engines.operators import require_parsable
-
-    require_parsable(graph.model, where=str(source))
+def _graph_for_engine(
+    source: Path, output: Path, options: ExportOptions, library: EngineLibrary, progress: Progress
+) -> _ForEngine:
+    target: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt-rtx" if library is TENSORRT_RTX else "tensorrt"
+    graph = _finish(source, output, replace(options, nms="runtime", target=target), progress)
+    _require_parsable(graph.model, source, library)
     return _ForEngine(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)
+
+
+def _require_parsable(model: ModelProto, source: Path, library: EngineLibrary) -> None:
+    """Refuse what the library's parser or builder would, before it is asked, and say how to get what it takes."""
+    from .engines.operators import require_parsable, versions_of
+
+    require_parsable(model, versions_of(library), where=str(source))

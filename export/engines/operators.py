@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from edgedet.artifacts.engine_library import TENSORRT_RTX, EngineLibrary
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.opset import opset_of
@@ -60,6 +61,11 @@ class Finding:
 
     def __str__(self) -> str:
         return f"TensorRT {self.version}: {self.operator} {self.node}: {self.reason}"
+
+
+def versions_of(library: EngineLibrary) -> tuple[str, ...]:
+    """Versions that a graph is held to before ``library`` builds from it."""
+    return tuple(name for name in VERSIONS if name.startswith("rtx") == (library is TENSORRT_RTX))
 
 
 def check_operators(model: onnx.ModelProto, versions: Iterable[str] = tuple(VERSIONS)) -> list[Finding]:
