@@ -26,7 +26,7 @@ from edgedet.errors import EdgedetError, OutputError
 from edgedet.files import file_sha256, require_writable_parent
 from gpu_day.inputs import NAME, PIECE_MIB, Inputs, read_inputs
 from gpu_day.journal import Journal, replace_file
-from gpu_day.library import LIBRARIES, choose
+from gpu_day.library import NAMES, choose
 from gpu_day.page import page
 from gpu_day.plan import plan
 from gpu_day.sequence import NOTHING, USAGE, Step, print_safely, run_steps, utc_now
@@ -44,7 +44,13 @@ def main() -> int:
         if arguments.prepare:
             from gpu_day.prepare import prepare
 
-            prepare(arguments.folder, only=arguments.only, piece_mib=arguments.piece_mib, told=print_safely)
+            prepare(
+                arguments.folder,
+                library=arguments.library,
+                only=arguments.only,
+                piece_mib=arguments.piece_mib,
+                told=print_safely,
+            )
             return 0
         return _run(arguments)
     except EdgedetError as error:
@@ -79,7 +85,7 @@ def _arguments() -> Any:
         "--budget", metavar="S", type=positive_number, default=BUDGET, help=f"seconds for all steps ({BUDGET:.0f})"
     )
     parser.add_argument(
-        "--library", choices=("auto", *LIBRARIES), default="auto", help="what builds engines (auto: what is there)"
+        "--library", choices=("auto", *NAMES), default="auto", help="what builds engines (auto: what is there)"
     )
     parser.add_argument("--only", metavar="WORD", nargs="+", default=[], help="steps, or graphs, whose name has it")
     parser.add_argument(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgedet import Detector
 from edgedet.artifacts.card import Precision
+from edgedet.artifacts.engine_library import EngineLibrary
 from edgedet.detections import Detections
 from edgedet.errors import MissingDependencyError, SelftestError
 from edgedet.evaluate.coco import coco_metrics
@@ -20,7 +21,7 @@ from gpu_day.bars import Bar
 from gpu_day.engines import require_engine
 from gpu_day.inputs import Graph, Inputs
 from gpu_day.kernels import FrameOnGpu
-from gpu_day.library import Library, require_gpu
+from gpu_day.library import require_gpu
 from gpu_day.outcome import NotHereError, Report
 from gpu_day.pictures import labelled, read_answers
 
@@ -36,7 +37,7 @@ def bar(graph: Graph) -> Bar:
     return Bar(f"mAP of {graph.name} (against the fp32 graph's)", "apart", MAP_LIMITS[graph.precision], unit="")
 
 
-def measure(report: Report, inputs: Inputs, graph: Graph, work: Path, library: Library) -> None:
+def measure(report: Report, inputs: Inputs, graph: Graph, work: Path, library: EngineLibrary) -> None:
     """Every picture through the engine once: compared with the graph's answers, and judged by the labels."""
     try:
         require_gpu()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet import Detector
+from edgedet.artifacts.engine_library import EngineLibrary
 from edgedet.errors import ArtifactError
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.runtimes.base import Array
@@ -17,7 +18,7 @@ from gpu_day.bars import Bar, medians, wall
 from gpu_day.engines import require_engine
 from gpu_day.inputs import Graph, Inputs
 from gpu_day.kernels import HEIGHT, WIDTH, FrameOnGpu
-from gpu_day.library import Library, require_gpu
+from gpu_day.library import require_gpu
 from gpu_day.outcome import Report
 from gpu_day.pictures import first_picture
 
@@ -33,7 +34,7 @@ def bars(name: str) -> list[Bar]:
     ]
 
 
-def measure(report: Report, inputs: Inputs, graph: Graph, work: Path, library: Library) -> None:
+def measure(report: Report, inputs: Inputs, graph: Graph, work: Path, library: EngineLibrary) -> None:
     """The engine of a prepared graph, on a picture of its own kind blown up to 1080p: NMS has as much to do as in
     earnest."""
 

@@ -47,7 +47,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was prepared, in ``folder``.
+    """What was prepared, in ``folder``, for engines of ``library``.
 
     ``files``: name to size, sha256 and the parts it lies in. ``pictures``: name to the file that holds them and the
     labels' name in it. ``checkpoints``: detector to the file it was trained into. ``left_out``: name to why.
@@ -56,6 +56,7 @@ class Inputs:
     folder: Path
     edgedet: str
     created: str
+    library: str
     graphs: tuple[Graph, ...]
     pictures: dict[str, dict[str, str]]
     checkpoints: dict[str, str]
@@ -77,9 +78,7 @@ class Inputs:
         parts = [self.folder / part for part in facts["parts"]]
         missing = sorted({part.parent.name for part in parts if not part.is_file()})
         if missing:
-            raise NotHereError(
-                f"{name} is not here: {' and '.join(missing)} of {self.folder} was not brought along"
-            )
+            raise NotHereError(f"{name} is not here: {self.folder} lacks {' and '.join(missing)}")
         path = parts[0] if len(parts) == 1 else self._join(parts, work / "joined" / name)
         if path.stat().st_size != facts["bytes"] or file_sha256(path) != facts["sha256"]:
             raise ArtifactError(

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from edgedet.artifacts.engine_library import LIBRARIES, TENSORRT, TENSORRT_RTX, EngineLibrary
 from edgedet.errors import RuntimeUnavailableError
 from gpu_day.outcome import NotHereError
 
-
-@dataclass(frozen=True)
-class Library:
-    """``modules``: what is imported, in this order. ``suffix``: of its engines. ``builds_without_gpu``: what it says."""
-
-    name: str
-    modules: tuple[str, ...]
-    suffix: str
-    builds_without_gpu: bool
-
-    def installed(self) -> bool:
-        """Whether its modules are here; whether they load is another question."""
-        return all(find_spec(module) is not None for module in self.modules)
+NAMES = tuple(library.name for library in LIBRARIES)
 
 
-LIBRARIES = {
-    "tensorrt": Library("tensorrt", ("tensorrt",), ".trt", False),
-    "tensorrt-rtx": Library("tensorrt-rtx", ("tensorrt_rtx_libs", "tensorrt_rtx_bindings"), ".rtx", True),
-}
+def named(name: str) -> EngineLibrary:
+    """The library of this name."""
+    return next(library for library in LIBRARIES if library.name == name)
 
 
-def choose(name: str) -> Library:
-    """The library of this name; ``auto``: the first that is installed, else the first."""
+def choose(name: str) -> EngineLibrary:
+    """The library of this name; ``auto``: the first that is installed, else TensorRT."""
     if name != "auto":
-        return LIBRARIES[name]
-    return next((library for library in LIBRARIES.values() if library.installed()), LIBRARIES["tensorrt"])
+        return named(name)
+    return next((library for library in LIBRARIES if is_installed(library)), TENSORRT)
+
+
+def is_installed(library: EngineLibrary) -> bool:
+    """Whether it is here; whether it loads is another question."""
+    return find_spec(library.module) is not None
+
+
+def builds_without_gpu(library: EngineLibrary) -> bool:
+    """Whether its builder needs none."""
+    return library is TENSORRT_RTX
+
+
+def load(library: EngineLibrary) -> Any:
+    """Its Python module.
+
+    Raises:
+        NotHereError: not installed, or its libraries do not load.
+    """
+    from edgedet.runtimes.tensorrt_library import import_tensorrt
+
+    try:
+        return import_tensorrt(library)
+    except RuntimeUnavailableError as error:
+        raise NotHereError(str(error)) from error
 
 
 def require_gpu() -> Any:

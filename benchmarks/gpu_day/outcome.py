@@ -94,14 +94,22 @@ class Report:
 
 def judge(result: dict[str, Any]) -> tuple[Outcome, str]:
     """The outcome of a step by its checks and bars, and why it is none of the better ones."""
-    found = [(check["outcome"], f"{check['what']}: {check['detail']}") for check in result["checks"]]
-    found += [(MET[bar["met"]], f"{bar['name']}: {bar['why'] or bar['text']}") for bar in result["bars"]]
-    kinds = {kind: [words for each, words in found if each == kind] for kind in MET.values()}
-    if kinds["failed"]:
-        return "failed", "; ".join(kinds["failed"])
-    if kinds["passed"]:
-        return "passed", "; ".join(dict.fromkeys(kinds["not_measured"]))
-    return "not_measured", "; ".join(dict.fromkeys(kinds["not_measured"])) or "there was nothing to measure"
+    found = [(check["outcome"], check["what"], check["detail"]) for check in result["checks"]]
+    found += [(MET[bar["met"]], bar["name"], bar["why"] or bar["text"]) for bar in result["bars"]]
+
+    def said(kind: Outcome) -> str:
+        reasons: dict[str, list[str]] = {}
+        for outcome, what, why in found:
+            if outcome == kind:
+                reasons.setdefault(why, []).append(what)
+        return "; ".join(f"{', '.join(whats)}: {why}" for why, whats in reasons.items())
+
+    kinds = {outcome for outcome, _, _ in found}
+    if "failed" in kinds:
+        return "failed", said("failed")
+    if "passed" in kinds:
+        return "passed", said("not_measured")
+    return "not_measured", said("not_measured") or "there was nothing to measure"
 
 
 MET: dict[bool | None, Outcome] = {True: "passed", False: "failed", None: "not_measured"}

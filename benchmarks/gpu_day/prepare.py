@@ -29,13 +29,14 @@ from gpu_day.sequence import utc_now
 Told = Callable[[str], None]
 
 
-def prepare(folder: Path, *, only: Sequence[str] = (), piece_mib: int, told: Told) -> Inputs:
+def prepare(folder: Path, *, library: str = "auto", only: Sequence[str] = (), piece_mib: int, told: Told) -> Inputs:
     """Write everything into ``folder``, which must be new or hold an older preparation.
 
     A detector that cannot be prepared is left out, with the reason in the list.
 
     Args:
         folder: what is written.
+        library: that the engines will be built with; ``auto`` is TensorRT.
         only: words, one of which a graph's name must have; empty for all.
         piece_mib: largest piece.
         told: hears a line for each graph.
@@ -48,7 +49,7 @@ def prepare(folder: Path, *, only: Sequence[str] = (), piece_mib: int, told: Tol
         raise OutputError(f"{folder} holds something that is no preparation; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="edgedet-prepare-") as name:
-        maker = _Maker(Path(name), only, told)
+        maker = _Maker(Path(name), "tensorrt" if library == "auto" else library, only, told)
         for detector in detectors(shared_folder(), Path(name)):
             maker.make(detector)
         if not maker.graphs:
@@ -71,8 +72,8 @@ def _remove_pieces(folder: Path) -> None:
 class _Maker:
     """Collects graphs and files. ``scratch``: where they lie until they are cut into pieces."""
 
-    def __init__(self, scratch: Path, only: Sequence[str], told: Told) -> None:
-        self._scratch, self._only, self._told = scratch, only, told
+    def __init__(self, scratch: Path, library: Any, only: Sequence[str], told: Told) -> None:
+        self._scratch, self._library, self._only, self._told = scratch, library, only, told
         self._pictures: dict[str, dict[str, str]] = {}
         self._datasets: dict[str, Dataset] = {}
         self._checkpoints: dict[str, str] = {}
@@ -111,7 +112,15 @@ class _Maker:
     def inputs(self, folder: Path) -> Inputs:
         """The list, without the files' places."""
         return Inputs(
-            folder, __version__, utc_now(), tuple(self.graphs), self._pictures, self._checkpoints, self.left_out, {}
+            folder=folder,
+            edgedet=__version__,
+            created=utc_now(),
+            library=self._library,
+            graphs=tuple(self.graphs),
+            pictures=self._pictures,
+            checkpoints=self._checkpoints,
+            left_out=self.left_out,
+            files={},
         )
 
     def in_order(self) -> dict[str, Path]:
@@ -152,7 +161,7 @@ class _Maker:
     def _graph(self, detector: Prepared, source: Path, precision: Precision, dataset: Dataset | None) -> Graph:
         begin, name = time.monotonic(), f"{detector.name}-{precision}"
         options = replace(
-            detector.options, precision=precision, nms="runtime", target="tensorrt", over_budget="keep_best"
+            detector.options, precision=precision, nms="runtime", target=self._library, over_budget="keep_best"
         )
         if precision == "int8":
             options = replace(options, calib=detector.calib, effort="quick")

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from edgedet import Detector
+from edgedet.artifacts.engine_library import EngineLibrary
 from edgedet.runtimes.base import Array
 from gpu_day.bars import Bar, medians, wall
 from gpu_day.engines import require_engine
 from gpu_day.inputs import Graph, Inputs
-from gpu_day.library import Library, require_gpu
+from gpu_day.library import require_gpu
 from gpu_day.outcome import NotHereError, Report
 from gpu_day.pictures import first_picture
 
@@ -23,7 +24,7 @@ def bar(graph: Graph) -> Bar:
     return Bar(f"{graph.name}, frame on the host (against torchvision eager, fp32)", "faster", 3)
 
 
-def measure(report: Report, inputs: Inputs, graph: Graph, work: Path, library: Library) -> None:
+def measure(report: Report, inputs: Inputs, graph: Graph, work: Path, library: EngineLibrary) -> None:
     """From the same picture in the host's memory to detections there."""
 
     def compare() -> Iterator[Bar]:

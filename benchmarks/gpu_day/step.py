@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_day.inputs import read_inputs
-from gpu_day.library import LIBRARIES
+from gpu_day.library import NAMES, named
 from gpu_day.outcome import RESULT, NotHereError, Report, reason
 from gpu_day.process import end_with_parent
 
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("name")
     for option in ("--inputs", "--work"):
         parser.add_argument(option, type=Path, required=True)
-    parser.add_argument("--library", choices=LIBRARIES, required=True)
+    parser.add_argument("--library", choices=NAMES, required=True)
     arguments = parser.parse_args()
     report = Report(Path(os.environ[RESULT]))
     try:
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _machine(report: Report, arguments: Any) -> None:
-    _module("machine").describe(report, LIBRARIES[arguments.library])
+    _module("machine").describe(report, named(arguments.library))
 
 
 def _kernels(report: Report, arguments: Any) -> None:
@@ -61,7 +61,7 @@ def _kernel_speed(report: Report, arguments: Any) -> None:
 
 
 def _selftest(report: Report, arguments: Any) -> None:
-    _module("engines").build_selftest(report, arguments.work, LIBRARIES[arguments.library])
+    _module("engines").build_selftest(report, arguments.work, named(arguments.library))
 
 
 def _given(report: Report, arguments: Any) -> None:
@@ -75,12 +75,12 @@ def _left_out(report: Report, arguments: Any) -> None:
 def _latency(report: Report, arguments: Any) -> None:
     inputs = read_inputs(arguments.inputs)
     graphs = [graph for graph in inputs.graphs if graph.detector == arguments.name]
-    _module("latency").measure(report, inputs, graphs, arguments.work, LIBRARIES[arguments.library])
+    _module("latency").measure(report, inputs, graphs, arguments.work, named(arguments.library))
 
 
 def _of_a_graph(module: str, function: str) -> Callable[[Report, Any], None]:
     def work(report: Report, arguments: Any) -> None:
-        inputs, library = read_inputs(arguments.inputs), LIBRARIES[arguments.library]
+        inputs, library = read_inputs(arguments.inputs), named(arguments.library)
         graph = inputs.graph(arguments.name)
         getattr(_module(module), function)(report, inputs, graph, arguments.work, library)
 
