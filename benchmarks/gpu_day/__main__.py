@@ -133,7 +133,8 @@ def _measure(steps: list[Step], inputs: Inputs, arguments: Any, *, out: Path, wo
         "budget_s": arguments.budget,
         "spent_s": 0.0,
         "inputs": {
-            "edgedet": inputs.edgedet, "created": inputs.created, "sha256": file_sha256(inputs.folder / NAME),
+            "edgedet": inputs.edgedet, "created": inputs.created, "library": inputs.library,
+            "sha256": file_sha256(inputs.folder / NAME),
         },
         "counts": {},
         "steps": [],

@@ -87,8 +87,8 @@ class Inputs:
             )
         return path
 
-    def unpack(self, pictures: str, work: Path) -> str:
-        """The labelled pictures of this name, as ``edgedet.datasets.read_dataset`` takes them."""
+    def unpack(self, pictures: str, work: Path) -> Path:
+        """The folder of the pictures of this name."""
         folder = work / "pictures" / pictures
         if not folder.is_dir():
             archive = self.fetch(self.pictures[pictures]["file"], work)
@@ -96,7 +96,7 @@ class Inputs:
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(partial)
             partial.rename(folder)
-        return str(folder / self.pictures[pictures]["labels"])
+        return folder
 
     @staticmethod
     def _join(parts: list[Path], path: Path) -> Path:

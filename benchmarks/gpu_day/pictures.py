@@ -17,7 +17,7 @@ from gpu_day.inputs import Graph, Inputs
 def labelled(inputs: Inputs, graph: Graph, work: Path) -> Dataset:
     """The pictures that ``graph`` is judged on."""
     assert graph.pictures is not None
-    return read_dataset(inputs.unpack(graph.pictures, work))
+    return read_dataset(inputs.unpack(graph.pictures, work) / inputs.pictures[graph.pictures]["labels"])
 
 
 def first_picture(inputs: Inputs, graph: Graph, work: Path) -> Array:

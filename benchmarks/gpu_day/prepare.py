@@ -19,7 +19,7 @@ from edgedet.errors import EdgedetError, OutputError
 from edgedet.evaluate.coco import coco_metrics
 from edgedet.evaluate.frames import run_over
 from edgedet.export.pipeline import export_model
-from gpu_day.detectors import Prepared, detectors, shared_folder
+from gpu_day.detectors import Pictures, Prepared, detectors, shared_folder
 from gpu_day.inputs import NAME, Graph, Inputs, write_inputs
 from gpu_day.outcome import reason
 from gpu_day.pictures import save_answers
@@ -50,7 +50,7 @@ def prepare(folder: Path, *, library: str = "auto", only: Sequence[str] = (), pi
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="edgedet-prepare-") as name:
         maker = _Maker(Path(name), "tensorrt" if library == "auto" else library, only, told)
-        for detector in detectors(shared_folder(), Path(name)):
+        for detector in detectors(shared_folder()):
             maker.make(detector)
         if not maker.graphs:
             raise EdgedetError(f"no graph could be made: {maker.left_out or 'none of that name'}")
@@ -90,7 +90,7 @@ class _Maker:
         folder.mkdir()
         try:
             source = detector.source(folder)
-            dataset = self._dataset(detector)
+            pictures = self._judges(detector)
         except Exception as error:  # a package that is not here; a library that refuses
             self.left_out |= {f"{detector.name}-{each}": reason(error) for each in wanted}
             return
@@ -98,7 +98,7 @@ class _Maker:
         for precision in wanted:
             name = f"{detector.name}-{precision}"
             try:
-                graph = self._graph(detector, source, precision, dataset)  # type: ignore[arg-type]
+                graph = self._graph(detector, source, precision, pictures)  # type: ignore[arg-type]
             except Exception as error:
                 self.left_out[name] = reason(error)
                 self._told(f"{name}: left out, {self.left_out[name]}")
@@ -138,44 +138,45 @@ class _Maker:
     def _is_wanted(self, name: str) -> bool:
         return not self._only or any(word in name for word in self._only)
 
-    def _dataset(self, detector: Prepared) -> Dataset | None:
+    def _judges(self, detector: Prepared) -> Pictures | None:
         """The pictures that judge, packed once for all detectors of them."""
         if detector.pictures is None:
             return None
-        name, source, count = detector.pictures
-        if name not in self._datasets:
-            dataset = read_dataset(source)
-            dataset = replace(dataset, images=dataset.images[:count])
-            unpacked = self._scratch / f"pictures-{name}"
+        pictures = detector.pictures(self._scratch)
+        if pictures.name not in self._datasets:
+            dataset = read_dataset(pictures.judge)
+            dataset = replace(dataset, images=dataset.images[: pictures.count])
+            unpacked = self._scratch / f"pictures-{pictures.name}"
             convert(dataset, unpacked, to="coco")
-            archive = self._scratch / f"{name}.zip"
+            archive = self._scratch / f"{pictures.name}.zip"
             with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
                 for file in sorted(path for path in unpacked.rglob("*") if path.is_file()):
                     packed.write(file, file.relative_to(unpacked))
-            labels = next(iter(sorted(unpacked.rglob("*.json")))).relative_to(unpacked)
-            self._datasets[name] = read_dataset(unpacked / labels)
-            self._pictures[name] = {"file": archive.name, "labels": labels.as_posix()}
+            labels = min(unpacked.rglob("*.json")).relative_to(unpacked)
+            self._datasets[pictures.name] = read_dataset(unpacked / labels)
+            self._pictures[pictures.name] = {"file": archive.name, "labels": labels.as_posix()}
             self._files[archive.name] = archive
-        return self._datasets[name]
+        return pictures
 
-    def _graph(self, detector: Prepared, source: Path, precision: Precision, dataset: Dataset | None) -> Graph:
+    def _graph(self, detector: Prepared, source: Path, precision: Precision, pictures: Pictures | None) -> Graph:
         begin, name = time.monotonic(), f"{detector.name}-{precision}"
         options = replace(
             detector.options, precision=precision, nms="runtime", target=self._library, over_budget="keep_best"
         )
         if precision == "int8":
-            options = replace(options, calib=detector.calib, effort="quick")
+            options = replace(options, calib=pictures.calib if pictures else None, effort="quick")
         report = export_model(source, self._scratch / f"{name}.onnx", options)
         self._files[report.path.name] = report.path
         graph = Graph(name, detector.name, report.card.family, precision, report.path.name, detector.level)
         said = f"{name}: {report.bytes / 1e6:.1f} MB"
-        if dataset is not None and detector.pictures is not None:
-            graph = self._answered(graph, report.path, dataset, detector.pictures[0])
+        if pictures is not None:
+            graph = self._answered(graph, report.path, pictures.name)
             said += f", mAP {graph.map:.4f}"
         self._told(f"{said}, {time.monotonic() - begin:.0f} s")
         return graph
 
-    def _answered(self, graph: Graph, path: Path, dataset: Dataset, pictures: str) -> Graph:
+    def _answered(self, graph: Graph, path: Path, pictures: str) -> Graph:
+        dataset = self._datasets[pictures]
         with Detector(path, runtime="onnxruntime:cpu") as detector:
             found = [detections for _, _, detections in run_over(detector, dataset)]
         answers = self._scratch / f"{graph.name}.npz"

@@ -205,13 +205,16 @@ def _line(entry: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[Callable[[], None]]:
-    """Signals that end a program become :class:`Stopped`, once; what is yielded ignores all further ones."""
+    """Signals that end a program become :class:`Stopped`, once; what is yielded ignores them until the end."""
+    stopped = False
 
     def ignore() -> None:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
 
     def stop(number: int, frame: Any) -> None:
+        nonlocal stopped
+        stopped = True
         ignore()
         raise Stopped(number)
 
@@ -219,7 +222,8 @@ def _signals() -> Iterator[Callable[[], None]]:
     try:
         yield ignore
     finally:
-        for each, handler in before.items():
+        # A second Ctrl-C finds a program that is ending as it should.
+        for each, handler in before.items() if not stopped else ():
             signal.signal(each, handler)
 
 
