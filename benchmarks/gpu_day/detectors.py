@@ -34,8 +34,8 @@ class Pictures:
 class Prepared:
     """A detector to prepare.
 
-    ``source``: the file to export. ``options``: of every precision. ``pictures``: None where weights are random, and
-    int8 is calibrated on made pictures. ``level``: of the builder's optimisation. ``rival``: its checkpoint is
+    ``source``: the file to export. ``options``: of every precision. ``pictures``: None where weights are random;
+    int8 is calibrated on made pictures then. ``level``: of the builder's optimisation. ``rival``: its checkpoint is
     torchvision's own, and goes along.
     """
 
