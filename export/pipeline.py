@@ -111,9 +111,10 @@ def export_model(
 
 
 class _ForEngine(NamedTuple):
-    """What an engine is built from: a serialised graph, without the model, for whose memory the builder has use."""
+    """What an engine is built from: a graph, serialised or in its file, without the model, for whose memory the
+    builder has use."""
 
-    content: bytes
+    content: bytes | Path
     card: ModelCard
     nodes: int
     notes: tuple[str, ...]
@@ -136,7 +137,7 @@ def _write_graph(graph: FinishedGraph, output: Path, progress: Progress) -> Expo
 
 
 def _read_finished(source: Path, options: ExportOptions, library: EngineLibrary) -> _ForEngine:
-    """A graph made for an engine is taken as it is, and checked where the onnx package is at hand: boards have none."""
+    """A graph made for an engine is taken as it is; checked where the onnx package is at hand: boards have none."""
     if options.reference is not None:
         raise UsageError(
             f"{source} is a finished graph, which becomes an engine unchanged: compare it with "
@@ -146,12 +147,11 @@ def _read_finished(source: Path, options: ExportOptions, library: EngineLibrary)
     assumed = assumptions_on(card)
     if options.strict:
         require_stated(source, assumed)
-    content = source.read_bytes()
     if find_spec("onnx") is not None:
-        from onnx import load_model_from_string
+        import onnx
 
-        _require_parsable(load_model_from_string(content), source, library)
-    return _ForEngine(content, card, 0, (assumption_note(assumed),) if assumed else ())
+        _require_parsable(onnx.load(source), source, library)
+    return _ForEngine(source, card, 0, (assumption_note(assumed),) if assumed else ())
 
 
 def _graph_for_engine(

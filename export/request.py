@@ -57,10 +57,11 @@ def check_request(
     check_source(source, trust=options.trust)
     _check_output(source, output)
     _check_precision(output, options)
-    from edgedet.pictures.sources import is_there
+    asked = {"--calib": options.calib, "--eval": options.eval}
+    for option, name in ((option, name) for option, name in asked.items() if name is not None):
+        from edgedet.pictures.sources import is_there
 
-    for option, name in (("--calib", options.calib), ("--eval", options.eval)):
-        if name is not None and not is_there(name):
+        if not is_there(name):
             missing = "no file matches it" if any(letter in name for letter in "*?[") else "no such file or folder"
             raise DatasetError(f"{option} {name}: {missing}")
     if options.reference is not None:
@@ -123,8 +124,8 @@ def require_int8(precision: str | None, asked: Sequence[str]) -> None:
 
 
 MISSING = {
-    TENSORRT.name: "engines are built on the machine that runs them: export to .onnx here, and build from that file "
-    "there",
+    TENSORRT.name: "engines are built on the machine that runs them: export to .onnx here, and build from that "
+    "file there",
     TENSORRT_RTX.name: TENSORRT_RTX.install,
 }
 """What to do where a library is not installed."""
@@ -133,13 +134,13 @@ LACKS: tuple[tuple[EngineLibrary, str, str], ...] = (
     (
         TENSORRT,
         "compute_capabilities",
-        "it builds for the GPU of this machine alone; engines for other GPUs are .rtx",
+        "it builds for this machine's GPU alone; engines for others are .rtx",
     ),
     (TENSORRT_RTX, "timing_cache", "it measures nothing when it builds"),
     (
         TENSORRT_RTX,
         "hardware_compatibility",
-        "its engines run on several GPUs anyway: --compute-capability says which",
+        "its engines run on several GPUs; --compute-capability says which",
     ),
     (TENSORRT_RTX, "version_compatible", "its engines run on the version that built them, and on no other"),
     (TENSORRT_RTX, "typing", "it keeps the types that the graph has (strong typing)"),

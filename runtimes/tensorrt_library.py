@@ -21,10 +21,10 @@ NO_CUDA = re.compile(r"CUDA initialization failure|createInfer(Runtime|Builder):
 
 ADVICE = {
     TENSORRT.name: (
-        "on a Jetson: apt install python3-libnvinfer, and make the virtual environment with --system-site-packages; "
-        "on a PC: pip install tensorrt-cu13 (drivers before 580: tensorrt-cu12)",
-        "as a rule it was built for a newer CUDA than the driver: update the driver, or install the TensorRT for its "
-        "CUDA (tensorrt-cu12 for drivers before 580)",
+        "on a Jetson: apt install python3-libnvinfer, and make the virtual environment with "
+        "--system-site-packages; on a PC: pip install tensorrt-cu13 (drivers before 580: tensorrt-cu12)",
+        "as a rule it was built for a newer CUDA than the driver: update the driver, or install the TensorRT for "
+        "its CUDA (tensorrt-cu12 for drivers before 580)",
     ),
     TENSORRT_RTX.name: (
         TENSORRT_RTX.install,
@@ -42,8 +42,8 @@ def import_tensorrt(library: EngineLibrary = TENSORRT) -> Any:
     """
     try:
         if library is TENSORRT_RTX:
+            import tensorrt_rtx_libs  # noqa: F401, I001 (loads what the bindings are linked with)
             import tensorrt_rtx_bindings as trt
-            import tensorrt_rtx_libs  # noqa: F401  (loads what the bindings are linked with)
         else:
             import tensorrt as trt
     except ImportError as error:
@@ -94,6 +94,7 @@ def make_builder(trt: Any, log: CapturedLog) -> Any:
 def _unusable(trt: Any, log: CapturedLog) -> RuntimeUnavailableError:
     why = errors_of(log) or "it does not say why"
     library = library_of_module(trt)
+    advice = ADVICE[library.name][1]
     return RuntimeUnavailableError(
-        f"{library.title} {trt.__version__} cannot use the GPU: {why}; {ADVICE[library.name][1]}; see edgedet doctor"
+        f"{library.title} {trt.__version__} cannot use the GPU: {why}; {advice}; see edgedet doctor"
     )

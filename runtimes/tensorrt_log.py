@@ -140,15 +140,15 @@ def errors_of(log: CapturedLog) -> str:
 def explain_refusal(
     path: Path, log: CapturedLog, library: EngineLibrary = TENSORRT, diagnosis: str = ""
 ) -> ArtifactError:
-    """The error for an engine that its library would not open, from what its log says, and its ``diagnosis`` where it
-    has one."""
+    """The error for an engine that its library would not open, from what its log says, and the library's own
+    ``diagnosis`` where there is one."""
     text = errors_of(log) or " | ".join(message for _, message in log.messages)
     text = " | ".join(part for part in (diagnosis, text) if part)
     for pattern, kind, meaning, remedy in EXPLANATIONS:
         found = re.search(pattern, text)
         if found:
-            meaning = meaning.format(library=library.title, **found.groupdict())
-            return kind(f"{path} {meaning}; {remedy.format(name=path.name)}. {library.title} says: {text[:300]}")
+            what = meaning.format(library=library.title, **found.groupdict())
+            return kind(f"{path} {what}; {remedy.format(name=path.name)}. {library.title} says: {text[:300]}")
     return ArtifactError(
         f"{library.title} cannot open {path}: {text[:300] or 'it gives no reason'}; build it again on this machine"
     )

@@ -84,8 +84,8 @@ def _read(path: Path) -> bytes:
 
 
 def diagnosis(trt: Any, runtime: Any, plan: bytes) -> str:
-    """Why the library will not open ``plan``, as it says itself: ``unsupported cc, old cuda driver``; empty where it
-    does not say."""
+    """Why the library will not open ``plan``, in its own words, such as ``unsupported cc, old cuda driver``; empty
+    where it does not say."""
     _, flags = runtime.get_engine_validity(plan[: runtime.engine_header_size])
     reasons = (str(reason).rpartition(".")[2] for reason in _members(trt) if int(reason) & int(flags))
     return ", ".join(reason.lower().replace("_", " ") for reason in reasons)

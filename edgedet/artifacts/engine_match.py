@@ -49,9 +49,9 @@ def require_match(engine: EngineFile, plan: bytes, host: Host) -> None:
         if host.compute_capability and not is_for(facts, host.compute_capability):
             here = f"{host.compute_capability}{f' ({host.device})' if host.device else ''}"
             raise EngineMismatchError(
-                f"{engine.path} was built for {gpus_of(facts)}, this machine has {here}; name it when building "
-                "(edgedet export MODEL.onnx -o ENGINE.rtx --compute-capability ...) if TensorRT-RTX is for such GPUs, "
-                "or run the .onnx file"
+                f"{engine.path} was built for {gpus_of(facts)}, this machine has {here}; build one for it "
+                "(edgedet export MODEL.onnx -o ENGINE.rtx --compute-capability ...) where TensorRT-RTX is for such "
+                "GPUs, or run the .onnx file"
             )
         return
     capability = facts.get("compute_capability")

@@ -2,8 +2,8 @@
 
 Its builder makes engines for compute capabilities, not for the GPU at hand. Asked for none, it makes a portable
 engine: for 8.0, 8.6, 8.9, 12.0 and later ones, not for 7.5, which makes the others slower and must be asked for
-(docs.nvidia.com/deeplearning/tensorrt-rtx, "CPU-Only AOT and TensorRT-RTX Engines"; the header of a portable plan of
-1.7.1 has the bits of those and of 12.1). Jetsons (8.7, 11.0) and data centre GPUs (9.0, 10.x) are none of its GPUs.
+(docs.nvidia.com/deeplearning/tensorrt-rtx, "CPU-Only AOT and TensorRT-RTX Engines"; the header of a portable plan
+of 1.7.1 has the bits of those and of 12.1). Jetsons (8.7, 11.0) and data centre GPUs (9.0, 10.x) are none of its.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def require_targets(names: Iterable[str]) -> tuple[str, ...]:
     if unknown is not None or not targets:
         known = ", ".join(f"{name} ({gpu})" for name, gpu in GPUS.items())
         raise UsageError(
-            f"--compute-capability is {unknown or 'empty'!r}, expected some of {known}, or {CURRENT} for the GPU of "
-            f"this machine; TensorRT-RTX is {NOT_FOR}"
+            f"--compute-capability is {unknown or 'empty'!r}, expected some of {known}, or {CURRENT} for this "
+            f"machine's GPU; TensorRT-RTX is {NOT_FOR}"
         )
     if CURRENT in targets and len(targets) > 1:
         raise UsageError(

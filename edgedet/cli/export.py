@@ -1,9 +1,9 @@
 """Turn a trained checkpoint, or another tool's ONNX file, into one file that a device can run.
 
 The suffix of the output decides: .onnx for ONNX Runtime (and as the source of engines); .trt or .engine for
-TensorRT, built on the machine that will run it; .plan for a bare plan with its card beside it; .rtx for TensorRT-RTX,
-built on any Linux machine, with or without a GPU, for GeForce RTX and DGX Spark (not for Jetson, nor for H100). The
-file carries class names, sizes, thresholds and how to resize: the device needs nothing else.
+TensorRT, built on the machine that will run it; .plan for a bare plan with its card beside it; .rtx for
+TensorRT-RTX, built on any Linux machine, with a GPU or without, for GeForce RTX and DGX Spark (not for Jetson, nor
+for H100). The file carries class names, sizes, thresholds and how to resize: the device needs nothing else.
 """
 
 from __future__ import annotations

@@ -58,15 +58,17 @@ REMEDY = "update the library, try another --precision or a lower --optimization-
 
 @dataclass(frozen=True)
 class BuiltPlan:
-    """``facts``: what the model card says of the engine. ``precision``: None where it could not be opened here."""
+    """``plan``: the serialised engine, in the library's own memory. ``facts``: what the model card says of it.
+    ``precision``: None where it could not be opened here.
+    """
 
-    plan: bytes
+    plan: memoryview
     facts: dict[str, Any]
     precision: EnginePrecision | None
 
 
 def build_plan(
-    graph: bytes,
+    graph: bytes | Path,
     precision: Precision,
     host: Host,
     options: EngineOptions = BUILD_DEFAULTS,
@@ -78,7 +80,8 @@ def build_plan(
 ) -> BuiltPlan:
     """Build an engine and read back what it became.
 
-    ``graph``: a serialised ONNX file, static, of ``precision``. ``host``: this machine, for the card. ``cuda``: its
+    ``graph``: an ONNX file, serialised or by its path (which leaves its memory to the builder), static, of
+    ``precision``. ``host``: this machine, for the card. ``cuda``: its
     GPU, on which layers are timed and memory is watched; None leaves both out. ``unopened``: why the engine cannot
     be opened here (TensorRT-RTX builds for other GPUs too); empty where it can. What the build will take is said
     before it begins, to the logger ``edgedet.build``, as a warning where there is less.
@@ -90,10 +93,10 @@ def build_plan(
         KeyboardInterrupt: cancelled.
     """
     free = free_memory(cuda)
-    workspace = (
-        None if library is TENSORRT_RTX and options.workspace_mib is None else workspace_bytes(options, free)
-    )
-    predicted = _predict(graph, library, workspace, free, shared=cuda is not None and cuda.integrated)
+    # Kernels of TensorRT-RTX are chosen on the GPU that runs them: there is no memory here to go by.
+    unlimited = library is TENSORRT_RTX and options.workspace_mib is None
+    workspace = None if unlimited else workspace_bytes(options, free)
+    predicted = _predict(content_of(graph), library, workspace, free, shared=cuda is not None and cuda.integrated)
     trt = import_tensorrt(library)
     log = CapturedLog(trt)
     trt.init_libnvinfer_plugins(log.logger, "")
@@ -115,7 +118,16 @@ def build_plan(
             raise failures[0]
     found, said = None, not_measured(unopened)
     if not unopened:
-        found, said = _look_inside(trt, log, plan, graph, precision, options, cuda=cuda, progress=progress)
+        engine = open_plan(trt, log, plan, options)
+        found, said = _look_inside(trt, log, engine, cuda, progress)
+        require_precision(found, precision, parse_layers(content_of(graph)).precisions)
+        if not found.decisive:
+            logger.warning(
+                "%s %s does not tell what its layers run in: %s is not proved",
+                library.title,
+                trt.__version__,
+                precision,
+            )
     peak = watch.peak
     facts: dict[str, Any] = {
         "library": library.name,
@@ -136,6 +148,11 @@ def build_plan(
     return BuiltPlan(plan, facts, found)
 
 
+def content_of(graph: bytes | Path) -> bytes:
+    """The serialised graph."""
+    return graph.read_bytes() if isinstance(graph, Path) else graph
+
+
 def _made_for(library: EngineLibrary, options: EngineOptions, host: Host) -> dict[str, Any]:
     """The GPUs, for the card."""
     if library is not TENSORRT_RTX:
@@ -146,32 +163,11 @@ def _made_for(library: EngineLibrary, options: EngineOptions, host: Host) -> dic
 
 
 def _look_inside(
-    trt: Any,
-    log: CapturedLog,
-    plan: bytes,
-    graph: bytes,
-    precision: Precision,
-    options: EngineOptions,
-    *,
-    cuda: Cuda | None,
-    progress: Progress,
+    trt: Any, log: CapturedLog, engine: Any, cuda: Cuda | None, progress: Progress
 ) -> tuple[EnginePrecision, dict[str, Any]]:
-    """What a fresh engine's layers run in and how long they take, and the same for the card.
-
-    Raises:
-        ExportError: it cannot be opened, or runs in another precision than its graph.
-    """
-    engine = open_plan(trt, log, plan, options)
+    """What a fresh engine's layers run in; the same and how long they take, for the card."""
     inspector = engine.create_engine_inspector()
     found = read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-    require_precision(found, precision, parse_layers(graph).precisions)
-    if not found.decisive:
-        logger.warning(
-            "%s %s does not tell what its layers run in: %s is not proved",
-            library_of_module(trt).title,
-            trt.__version__,
-            precision,
-        )
     if cuda is not None:
         progress("timing every layer", 0, 0)
     times = measure_layers(trt, log, engine, cuda)
@@ -195,7 +191,7 @@ def _predict(
     return predicted
 
 
-def open_plan(trt: Any, log: CapturedLog, plan: bytes, options: EngineOptions) -> Any:
+def open_plan(trt: Any, log: CapturedLog, plan: memoryview, options: EngineOptions) -> Any:
     """The engine of a fresh plan, built with ``options``.
 
     Raises:
@@ -225,7 +221,7 @@ def _ways(trt: Any, precision: Precision, options: EngineOptions) -> tuple[Liter
 def _build(
     trt: Any,
     log: CapturedLog,
-    graph: bytes,
+    graph: bytes | Path,
     *,
     precision: Precision,
     host: Host,
@@ -233,14 +229,14 @@ def _build(
     workspace: int | None,
     way: Literal["strong", "weak"],
     progress: Progress,
-) -> bytes:
+) -> memoryview:
     library = library_of_module(trt)
     builder = make_builder(trt, log)
     flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     # The flag's number differs between TensorRT 10 and 11; in 11 every network is strongly typed.
     network = builder.create_network(1 << int(flag) if way == "strong" else 0)
     parser = trt.OnnxParser(network, log.logger)
-    if not parser.parse(graph):
+    if not parser.parse(content_of(graph)):
         raise ExportError(
             f"{library.title} {trt.__version__} cannot parse the graph: {_parser_errors(parser)}; export it again "
             f"with --target {library.name}, which names what is not supported"
@@ -276,7 +272,7 @@ def _build(
     if memory is None:
         raise ExportError(_build_failure(trt, log))
     _save_timing_cache(cache, cache_path)
-    return bytes(memory)
+    return memoryview(memory)
 
 
 def _set_compatibility(trt: Any, config: Any, wanted: Compatibility) -> None:

@@ -58,13 +58,13 @@ def require_nms_outside(card: ModelCard, where: str, library: EngineLibrary) -> 
             else "an engine cannot replay as one CUDA graph"
         )
         raise ArtifactError(
-            f"{where} suppresses duplicates itself (NonMaxSuppression), which {library.title} {why}: build the engine "
-            f"from the checkpoint, or from a graph exported with --nms runtime --target {library.name}"
+            f"{where} suppresses duplicates itself (NonMaxSuppression), which {library.title} {why}: build the "
+            f"engine from the checkpoint, or from a graph exported with --nms runtime --target {library.name}"
         )
 
 
 def build_engine_file(
-    graph: bytes,
+    graph: bytes | Path,
     card: ModelCard,
     output: Path,
     *,
@@ -76,7 +76,7 @@ def build_engine_file(
 ) -> ExportReport:
     """Build, replay the golden input, write.
 
-    ``graph``: a serialised ONNX file; ``card``: its card. Nothing is written unless the engine passes. One of
+    ``graph``: an ONNX file, serialised or by its path; ``card``: its card. Nothing is written unless the engine passes. One of
     TensorRT-RTX is written unproved, and says so, where no GPU is at hand that it is for.
 
     Raises:
@@ -132,8 +132,8 @@ def _gpu_for(options: EngineOptions, output: Path) -> tuple[Cuda | None, str]:
     except RuntimeUnavailableError as error:
         if options.compute_capabilities == (CURRENT,):
             raise UsageError(
-                f"--compute-capability {CURRENT} takes the GPU of this machine, and no GPU can be used here ({error}): "
-                f"name what {output.name} is for, such as sm89, or leave the option out"
+                f"--compute-capability {CURRENT} takes this machine's GPU, and no GPU can be used here "
+                f"({error}): name what {output.name} is for, such as sm89, or leave the option out"
             ) from error
         return None, f"no GPU can be used on the machine that built it ({error})"
     facts = target_facts(options.compute_capabilities)

@@ -56,6 +56,8 @@ def make(module: Any, name: str, **facts: Any) -> Any:
     instance = kind.__new__(kind)
     for key, value in {"_constructed": True, "_module": module, **facts}.items():
         object.__setattr__(instance, key, value)
+    if name == "IHostMemory":
+        instance[:] = facts["_data"]
     return instance
 
 
@@ -182,6 +184,7 @@ def _deserialize(module: Any, self: Any, plan: bytes) -> Any:
     if module.machine.no_cuda:
         raise SystemError("Segmentation fault")
     module.machine.seen_sizes.append(len(plan))
+    plan = bytes(plan)
     version = bytes(int(part) for part in module.__version__.split(".")[:3])
     reason = module.machine.refuses
     if reason is None and plan[:4] != b"ptrt":

@@ -83,9 +83,8 @@ def _class(module: Any, name: str, members: Surface) -> type:
             body[key] = _method(module, name, key, value)
         elif isinstance(value, str) and value == "property" and (name, key) in behaviour.PROPERTIES:
             body[key] = property(behaviour.PROPERTIES[name, key], _recorder(module, name, key))
-    if name == "IHostMemory":
-        body["__bytes__"] = lambda self: self._data
-    return type(name, (), body)
+    # Host memory is a buffer, which before Python 3.12 only a class that inherits one can be.
+    return type(name, (bytearray,) if name == "IHostMemory" else (), body)
 
 
 def _initialiser(module: Any, name: str, members: Surface) -> Any:
