@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ JSON, PAGE = "gpu-day.json", "gpu-day.html"
 
 def main() -> int:
     """Prepare, or run."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a step said may be beyond a board's terminal.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     arguments = _arguments()
     try:
         if arguments.prepare:
@@ -119,7 +124,7 @@ def _measure(steps: list[Step], inputs: Inputs, arguments: Any, *, out: Path, wo
     require_writable_parent(out / JSON)
     for folder in ("engines", "results"):
         require_writable_parent(work / folder / "any")
-    content = {
+    content: dict[str, Any] = {
         "kind": KIND,
         "version": VERSION,
         "edgedet": __version__,
@@ -147,7 +152,10 @@ def _measure(steps: list[Step], inputs: Inputs, arguments: Any, *, out: Path, wo
         ) from error
 
     def written(state: dict[str, Any]) -> None:
-        problem = replace_file(out / PAGE, page(state))
+        try:
+            problem = replace_file(out / PAGE, page(state))
+        except Exception as error:  # the page is a view of the file, and must not cost a run
+            problem = f"{out / PAGE} cannot be made: {error!r}"
         if problem and state["exit_code"] is not None:
             print_safely(f"warning: {problem}")
 
@@ -161,7 +169,7 @@ def _measure(steps: list[Step], inputs: Inputs, arguments: Any, *, out: Path, wo
         told=print_safely,
         written=written,
     )
-    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in content["counts"].items() if count)  # type: ignore[attr-defined]
+    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in content["counts"].items() if count)
     print_safely(f"{counts or 'no step'}; exit code {code}: {out / JSON}, {out / PAGE}")
     return code if steps else NOTHING
 

@@ -103,7 +103,7 @@ def _on_gpu(detector: Detector, paths: list[Path], found: list[Detections], prec
         address = cuda.allocate(frame.nbytes)
         try:
             resident = FrameOnGpu(cuda, address, frame, runtime._stream)
-            matched.append(match_detections(on_host, detector.detect(resident), tolerance))  # type: ignore[arg-type]
+            matched.append(match_detections(on_host, detector.detect(resident), tolerance))
         finally:
             cuda.free(address)
     agreement = summarise(matched)

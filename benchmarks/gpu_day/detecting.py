@@ -130,5 +130,5 @@ def end_to_end(path: Path, frame: Array, name: str, report: Report) -> Iterator[
         stack.callback(cuda.free, address)
         assert runtime._stream is not None
         resident = FrameOnGpu(cuda, address, frame, runtime._stream)
-        total, compute = medians(wall(lambda: detector.detect(resident)), network.milliseconds)  # type: ignore[arg-type]
+        total, compute = medians(wall(lambda: detector.detect(resident)), network.milliseconds)
         yield replace(on_gpu, measured=total, reference=compute)

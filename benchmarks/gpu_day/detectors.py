@@ -122,8 +122,8 @@ def _faster_rcnn(folder: Path) -> Path:
     from edgedet.export.families.architectures import build
 
     torch.manual_seed(0)
-    arch, sizes = "fasterrcnn_mobilenet_v3_large_320_fpn", {"min_size": 160, "max_size": 320}
-    module: Any = build(arch, 4, **sizes)
+    arch = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    module: Any = build(arch, 4, min_size=160, max_size=320)
     content = {"arch": arch, "num_classes": 4, "classes": ["a", "b", "c"], "state_dict": module.state_dict()}
     torch.save(content, folder / "fasterrcnn.pt")
     return folder / "fasterrcnn.pt"

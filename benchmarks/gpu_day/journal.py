@@ -40,7 +40,7 @@ def replace_file(path: Path, text: str, *, reserve: Path | None = None) -> str:
     partial = path.with_name(f".{path.name}.partial")
     for _ in range(2):
         try:
-            with partial.open("w", encoding="utf-8") as file:
+            with partial.open("w", encoding="utf-8", errors="replace") as file:
                 file.write(text)
                 file.flush()
                 # A board whose plug is pulled keeps it too.

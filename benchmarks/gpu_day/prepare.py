@@ -98,7 +98,7 @@ class _Maker:
         for precision in wanted:
             name = f"{detector.name}-{precision}"
             try:
-                graph = self._graph(detector, source, precision, pictures)  # type: ignore[arg-type]
+                graph = self._graph(detector, source, precision, pictures)
             except Exception as error:
                 self.left_out[name] = reason(error)
                 self._told(f"{name}: left out, {self.left_out[name]}")

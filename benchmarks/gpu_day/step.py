@@ -15,7 +15,7 @@ from typing import Any
 
 from gpu_day.inputs import read_inputs
 from gpu_day.library import NAMES, named
-from gpu_day.outcome import RESULT, NotHereError, Report, reason
+from gpu_day.outcome import RESULT, NotHereError, Outcome, Report, reason
 from gpu_day.process import end_with_parent
 
 OURS = ("edgedet", "gpu_day")
@@ -38,7 +38,7 @@ def main() -> int:
         report.check("what it needs", "not_measured", str(error))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        outcome = "failed" if missing in OURS else "not_measured"
+        outcome: Outcome = "failed" if missing in OURS else "not_measured"
         report.check("what it needs", outcome, f"{missing} is not installed: put it into the folder of --libraries")
     except Exception as error:
         report.check("the step", "failed", reason(error))

@@ -50,6 +50,8 @@ HANGS = step("hangs", leaving(result("passed", complete=False), "import time; ti
 GARBAGE = step("garbage", leaving("{'not json\0"))
 SILENT = step("silent", "pass")
 EXITS = step("exits", leaving(result("passed"), "raise SystemExit('sorry')"))
+SURROGATE = step("surrogate", leaving('{"complete": true, "checks": [{"what": "\\ud800", "outcome": "failed", '
+                                      '"detail": "\\udfff"}], "bars": [], "figures": {}}'))  # fmt: skip
 HALF = step("half", leaving(result("passed", complete=False)))
 PART = step("part", leaving(result("passed").replace('"checks": [', '"checks": [' + json.dumps(MISSING) + ", ")))
 LONG = step("long", leaving(result("passed", complete=False), "import time; time.sleep(60)"), limit=60)
@@ -100,6 +102,7 @@ def test_the_exit_code_says_how_it_went(tmp_path: Path, steps: tuple[Step, ...],
         (SILENT, "ended before its work was done, without a word"),
         (EXITS, "ended with exit code 1: sorry"),
         (HALF, "ended before its work was done"),
+        (SURROGATE, "\ud800: \udfff"),
         (Step("nowhere", "trying", ("/nothing/here",), 5, 0), "could not be started"),
     ],
     ids=lambda value: value.name if isinstance(value, Step) else "",
