@@ -124,16 +124,12 @@ class _Maker:
         )
 
     def in_order(self) -> dict[str, Path]:
-        """Files by what they decide: small ones first, then fp16, int8, fp32, then what is only compared with."""
-        ranks = {".zip": 0, ".npz": 0, ".pt": len(PRECISIONS) + 1}
-        precisions = {graph.file: 1 + PRECISIONS.index(graph.precision) for graph in self.graphs}
-        small = 16 * 2**20
-
-        def rank(name: str) -> int:
-            file = self._files[name]
-            return ranks.get(file.suffix, 0 if file.stat().st_size < small else precisions.get(name, 0))
-
-        return {name: self._files[name] for name in sorted(self._files, key=rank)}
+        """Files in the order that a run needs them in: what it needs first must be in the first piece."""
+        names: list[str | None] = []
+        for graph in sorted(self.graphs, key=lambda graph: PRECISIONS.index(graph.precision)):
+            pictures = self._pictures.get(graph.pictures or "")
+            names += [graph.file, graph.answers, pictures and pictures["file"]]
+        return {name: self._files[name] for name in dict.fromkeys([*names, *self._files]) if name}
 
     def _is_wanted(self, name: str) -> bool:
         return not self._only or any(word in name for word in self._only)

@@ -30,6 +30,8 @@ def pretend(environment: Mapping[str, str]) -> None:
     patch.setattr(launcher, "cached_kernels", cubin)
     patch.setattr(bars, "WARMUP", 1)
     patch.setattr(bars, "RUNS", 2)
+    patch.setattr(kernels, "CROWDED", kernels.BUSY)
+    patch.setattr(kernels, "WHOLE_DETECTORS", 1)
     patch.setattr(kernels, "NMS_SECONDS", 1.0)
     patch.setattr(kernels, "TOO_LARGE", 900)
     patch.setattr(
