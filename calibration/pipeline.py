@@ -21,7 +21,7 @@ from .budget import Found, OverBudget, search
 from .cpu import Cpu
 from .data import CalibrationFrames, Sample, check_frames
 from .dialect import Dialect, LayerChoice, Unit
-from .effort import EFFORTS, EVENED_FRAMES, EffortName
+from .effort import EFFORTS, EVENED_FRAMES, Effort, EffortName
 from .equalise import equalise
 from .forecast import forecast
 from .judge import Judge
@@ -134,11 +134,12 @@ def quantise(
     check_frames(model, frames)
     dialect = Cpu() if options.target == "cpu" else TensorRT(options.layers)
     network = prepare(model)
-    effort = EFFORTS[options.effort]
+    layers = network.layers()
+    effort = EFFORTS[options.effort].affordable(sum(layer.multiply_adds for layer in layers))
     progress = forecast(
         progress,
         network,
-        network.layers(),
+        layers,
         frames,
         judge=judge,
         effort=effort,
@@ -156,7 +157,7 @@ def quantise(
         threads=options.threads,
         progress=progress,
     )
-    task = _Task(dialect, frames, sight, options, progress)
+    task = _Task(dialect, frames, sight, options, effort, progress)
     choice = _choose(task, network)
     evened = _even_out(task, choice)
     work = _fit(task, evened)
@@ -187,6 +188,7 @@ class _Task:
     frames: Sequence[Array]
     sight: Sight
     options: QuantiseOptions
+    effort: Effort
     progress: Progress
 
 
@@ -244,7 +246,7 @@ def _even_out(task: _Task, choice: _Choice) -> _Evened:
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
-    frames = Sample(task.sight.frames, EVENED_FRAMES)
+    frames = Sample(task.sight.frames, min(EVENED_FRAMES, task.effort.frames))
     equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
     balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:
@@ -263,7 +265,7 @@ def _fit(task: _Task, evened: _Evened) -> Quantisation:
         task.frames,
         task.sight,
         candidates=evened.choice.units,
-        effort=EFFORTS[task.options.effort],
+        effort=task.effort,
         cache=task.options.cache,
         threads=task.options.threads,
         max_drop=task.options.max_drop,
@@ -326,6 +328,7 @@ def _report(task: _Task, work: Quantisation, evened: _Evened, found: Found, ship
     return {
         "target": task.dialect.name,
         "images": len(task.frames),
+        "images_measured": len(work.frames),
         "images_digest": work.frames_digest,
         "blind": task.sight.report(),
         "judge": work.judge.name,

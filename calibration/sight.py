@@ -26,12 +26,14 @@ from .judgement import FEW_CONFIDENT
 from .observe import Progress
 from .predictions import WeakReader, opened
 from .response_judge import ResponseJudge
-from .stimuli import stimuli
+from .stimuli import ROUNDS, stimuli
 
 MARGIN = 1.2
 """Ranges reach so far beyond everything that was met, where nobody knows what objects look like."""
 MADE = 64
 """Pictures made: every other one for ranges, the rest to judge by."""
+MADE_PER_FRAME = 4
+"""The same for a heavy network, for every calibration frame that it is shown."""
 EMPTY = 16
 """Calibration frames that set ranges beside them."""
 
@@ -135,15 +137,17 @@ def look(
 
     weak = WeakReader(card, outputs)
     run = GraphRunner(opening(model), threads=threads)
-    made = stimuli(card, judged, lambda tensors: weak(run, tensors), count=MADE, progress=progress)
+    count = min(MADE, MADE_PER_FRAME * effort.frames)
+    rounds = max(ROUNDS * count // MADE, 1)
+    made = stimuli(card, judged, lambda tensors: weak(run, tensors), count=count, rounds=rounds, progress=progress)
     blindness = {} if agreement.confident else {"blindness": agreement.nothing}
     response = ResponseJudge(card, made[1::2], outputs, run, **blindness)
     return Sight(
-        [*Sample(frames, EMPTY), *made[::2]],
+        [*Sample(frames, min(EMPTY, effort.frames)), *made[::2]],
         response,
         Sample(made, effort.probes),
         weak,
         opening,
         MARGIN,
-        MADE,
+        len(made),
     )

@@ -66,6 +66,7 @@ def stimuli(
     answers: Answers,
     *,
     count: int,
+    rounds: int = ROUNDS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[Array]:
@@ -76,13 +77,14 @@ def stimuli(
         frames: prepared inputs, whose pictures are drawn on.
         answers: the float network's, of prepared inputs.
         count: how many to make.
+        rounds: generations of things, each of which takes as many runs as the next.
         seed: of everything that is drawn by chance.
         progress: called with (what, done, of).
     """
     rng = np.random.default_rng(seed)
     canvas = Canvas(card.input)
     archive = _Archive()
-    for round_ in range(ROUNDS):
+    for round_ in range(rounds):
         scenes = [_scene(rng, lambda: _candidate(rng, archive), card.input.batch) for _ in range(PER_ROUND)]
         tensors = [_painted(canvas, frames[int(rng.integers(len(frames)))], scene, rng) for scene in scenes]
         places = [place for scene in scenes for place in scene]
@@ -91,7 +93,7 @@ def stimuli(
                 best = _answer(thing, found)
                 if best is not None:
                     archive.add(*best, thing.genes)
-        progress("stimuli", round_ + 1, ROUNDS)
+        progress("stimuli", round_ + 1, rounds)
     kept: list[tuple[float, int, Array]] = []
     for first in range(0, OVER * count, PER_ROUND):
         numbers = range(first, min(first + PER_ROUND, OVER * count))

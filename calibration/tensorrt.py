@@ -102,7 +102,9 @@ class TensorRT:
         """Inputs of the layers, and the other side of Adds behind them."""
         layers = [layer for unit in units for layer in unit.layers]
         wanted = [layer.input for layer in layers]
-        wanted += [tensor for tensor, _ in residual_adds(network, layers).values()]
+        # Alone, too: of two convolutions in front of one Add the guard may give either back.
+        for chosen in (layers, *([layer] for layer in layers)):
+            wanted += [tensor for tensor, _ in residual_adds(network, chosen).values()]
         return list(dict.fromkeys(wanted))
 
     def place(self, network: Network, fit: Fit, units: Collection[Unit], writer: Writer) -> Network:

@@ -180,10 +180,13 @@ def _onnxruntime(found: Installed) -> Runtime:
     if found.state != "ok":
         return _plain("onnxruntime", found)
     from edgedet.onnx_runtime import onnxruntime
+    from edgedet.runtimes import onnxruntime_cuda
 
     # Listed does not mean working: the CUDA provider of a GPU build is listed on machines without a GPU too.
-    names = (name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
-    return Runtime("onnxruntime", True, tuple(name for name in names if name != "Azure"))  # a web service
+    names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    misfit = onnxruntime_cuda.misfit() if "CUDA" in names else ""
+    left_out = ("Azure", "CUDA") if misfit else ("Azure",)  # a web service
+    return Runtime("onnxruntime", True, tuple(name for name in names if name not in left_out), misfit)
 
 
 def _tensorrt(tensorrt: Installed, cuda: Installed) -> Runtime:

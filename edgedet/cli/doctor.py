@@ -11,10 +11,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgedet.cli.doctor_jetson import jetson_advice, jetson_facts, jetson_lines
 from edgedet.cli.values import human_bytes
 from edgedet.environment import Environment, describe_environment
 from edgedet.errors import EdgedetError
 from edgedet.machine.hardware import Machine, describe_machine
+from edgedet.machine.jetpack import recognise
 
 EXAMPLES = """\
 examples:
@@ -34,14 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, and print what was found."""
-    machine, environment = describe_machine(), describe_environment()
-    advice = [*environment.advice, *machine_advice(machine)]
+    machine, environment, board = describe_machine(), describe_environment(), recognise()
+    advice = [*environment.advice, *machine_advice(machine), *(jetson_advice(board) if board else ())]
     artifacts = {str(path): problem(path, machine, environment) for path in arguments.artifacts}
     ok, summary = verdict(environment, artifacts)
     if arguments.json:
         found = {
             "machine": dataclasses.asdict(machine),
             "environment": dataclasses.asdict(environment),
+            "jetpack": jetson_facts(board, environment) if board else None,
             "can_detect": environment.can_detect,
             "advice": advice,
             "artifacts": artifacts,
@@ -50,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(found, indent=2))
     else:
-        for line in (*machine_lines(machine), "", *environment_lines(environment)):
+        about_board = jetson_lines(board, environment) if board else ()
+        for line in (*machine_lines(machine), *about_board, "", *environment_lines(environment)):
             print(line)
         for index, (path, reason) in enumerate(artifacts.items()):
             title = "artifacts" if index == 0 else ""

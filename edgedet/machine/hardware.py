@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedet.machine.jetpack import recognise
+
 CPU_FEATURES = (
     "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8",
     "asimd", "asimdhp", "asimddp", "i8mm", "sve",
@@ -26,9 +28,6 @@ ARM_PARTS = {
     "0x004": "Carmel",
 }  # fmt: skip
 """`CPU part` of /proc/cpuinfo to the core's name (Arm's MIDR_EL1; Carmel is NVIDIA's Xavier)."""
-
-JETPACK_OF_L4T = {"32": "4", "34": "5", "35": "5", "36": "6", "38": "7", "39": "7"}
-"""Major release of Jetson Linux (L4T) to the major release of JetPack."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Jetson:
-    """``l4t``: release of Jetson Linux. ``power_mode``: what nvpmodel says; it decides every clock."""
+    """``l4t``: release of Jetson Linux, or ``unknown``. ``power_mode``: nvpmodel's; it decides every clock."""
 
     model: str
     l4t: str
@@ -189,16 +188,14 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _jetson(root: Path) -> Jetson | None:
-    # "# R36 (release), REVISION: 4.3, GCID: …"
-    release = re.search(r"R(\d+)\b.*?REVISION:\s*([\d.]+)", _read(root / "etc/nv_tegra_release"))
-    if release is None:
+    board = recognise(root)
+    if board is None:
         return None
-    major, revision = release.groups()
     # "NV Power Mode: MAXN_SUPER\n2"
     mode = re.search(r"Power Mode:\s*(\S+)", _answer("nvpmodel", "-q"))
     return Jetson(
-        model=_read(root / "proc/device-tree/model") or "unknown Jetson",
-        l4t=f"{major}.{revision}",
-        jetpack=JETPACK_OF_L4T.get(major),
+        model=board.model or "unknown Jetson",
+        l4t=board.l4t or "unknown",
+        jetpack=board.jetpack,
         power_mode=mode.group(1) if mode else None,
     )

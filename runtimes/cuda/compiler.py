@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 HEADER = "host.h"
 INSTALL_NVRTC = (
     "pip install nvidia-cuda-nvrtc-cu12, or nvidia-cuda-nvrtc for CUDA 13 (on JetPack 6: sudo apt install "
-    "cuda-nvrtc-12-6)"
+    "cuda-nvrtc-12-6, on 7.2: cuda-nvrtc-13-2)"
 )
 OPTIONS = ("--std=c++17", "--fmad=false")
 """Without fused multiply-adds the kernels give what NumPy gives, bit for bit."""

@@ -45,7 +45,8 @@ def test_a_jetson_is_recognised_with_its_release_and_power_mode(root: Path) -> N
     machine = describe_machine(root)
     assert machine.jetson is not None
     assert machine.jetson.model == "NVIDIA Jetson Orin Nano Developer Kit"
-    assert (machine.jetson.l4t, machine.jetson.jetpack, machine.jetson.power_mode) == ("36.4.3", "6", "MAXN_SUPER")
+    assert (machine.jetson.l4t, machine.jetson.jetpack) == ("36.4.3", "6.2")
+    assert machine.jetson.power_mode == "MAXN_SUPER"
     assert machine.cpu.model == "Cortex-A78AE"
     assert machine.cpu.features == ("asimd", "asimdhp", "asimddp")
     assert machine.cpu.has_int8_dot_product
@@ -58,6 +59,16 @@ def test_a_jetson_whose_tools_cannot_be_asked_has_no_power_mode(root: Path) -> N
     assert jetson is not None
     assert jetson.power_mode is None
     assert jetson.model == "unknown Jetson"
+
+
+def test_a_jetson_whose_release_cannot_be_read_is_still_one(root: Path) -> None:
+    """A container shows the device tree and no release file, or one that an update left half written."""
+    write(root, etc__nv_tegra_release="# R39 (rel")
+    (root / "proc/device-tree").mkdir(parents=True)
+    (root / "proc/device-tree/model").write_bytes(b"NVIDIA Jetson AGX Thor Developer Kit\0")
+    jetson = describe_machine(root).jetson
+    assert jetson is not None
+    assert (jetson.model, jetson.l4t, jetson.jetpack) == ("NVIDIA Jetson AGX Thor Developer Kit", "unknown", None)
 
 
 def test_a_pc_is_no_jetson_and_its_vector_instructions_are_known(root: Path) -> None:
