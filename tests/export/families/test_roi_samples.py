@@ -87,12 +87,11 @@ def test_every_proposal_is_pooled_from_its_own_level() -> None:
 def test_a_faster_rcnn_is_pooled_by_what_its_target_has() -> None:
     small: Any = build("fasterrcnn_mobilenet_v3_large_320_fpn", 4, min_size=96, max_size=160).eval()
     large: Any = build("fasterrcnn_resnet50_fpn", 4, min_size=96, max_size=160).eval()
-    chosen = {
-        pooling: [
-            faster_rcnn.export_parts(model, (96, 128), batch=1, pooling=pooling).by for model in (small, large)
-        ]
-        for pooling in ("operator", "products", "plain")
-    }
+
+    def by(model: Any, pooling: Any) -> str:
+        return faster_rcnn.export_parts(model, (96, 128), batch=1, pooling=pooling).by
+
+    chosen = {how: [by(model, how) for model in (small, large)] for how in ("operator", "products", "plain")}
     assert chosen == {
         "operator": ["operator", "operator"],
         "products": ["products", "operator"],
