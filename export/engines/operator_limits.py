@@ -25,11 +25,11 @@ ANY = NUMBERS | BOOLS
 
 OPERATORS: dict[str, frozenset[int]] = {
     # element-wise
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Min", "Max", "Neg", "Abs", "Sum", "Mod"), NUMBERS),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Min", "Max", "Neg", "Abs", "Mod"), NUMBERS),
     **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), NUMBERS),
     **dict.fromkeys(("And", "Or", "Not", "Xor"), BOOLS),
     **dict.fromkeys(("Exp", "Log", "Sqrt", "Pow", "Erf", "Floor", "Ceil", "Round", "Reciprocal"), FLOATS),
-    **dict.fromkeys(("IsNaN", "IsInf", "Sin", "Cos"), FLOATS),
+    **dict.fromkeys(("IsNaN", "IsInf", "Sin", "Cos", "Sum"), FLOATS),
     "Sign": NUMBERS,
     "Where": ANY,
     "Clip": NUMBERS,
@@ -55,9 +55,10 @@ OPERATORS: dict[str, frozenset[int]] = {
     **dict.fromkeys(("Concat", "Split", "Slice", "Expand", "Tile"), ANY),
     **dict.fromkeys(("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"), ANY),
     **dict.fromkeys(("Gather", "GatherElements", "GatherND", "ScatterND", "ScatterElements"), ANY),
-    **dict.fromkeys(("Identity", "Constant", "ConstantOfShape", "Shape", "Size", "Cast", "Dropout", "Trilu"), ANY),
+    **dict.fromkeys(("Identity", "Constant", "ConstantOfShape", "Shape", "Size", "Cast", "Trilu"), ANY),
     "Pad": NUMBERS,
-    "Range": NUMBERS,
+    "Range": NUMBERS - {TensorProto.FLOAT16},
+    "Dropout": FLOATS,
     "OneHot": NUMBERS,
     "DepthToSpace": FLOATS | {TensorProto.INT32},
     "SpaceToDepth": FLOATS | {TensorProto.INT32},
