@@ -125,8 +125,8 @@ def _top_k(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion) -> I
     elif k is not None and int(k.reshape(-1)[0]) > LARGEST_K:
         # The parser takes it; the builder does not.
         yield (
-            f"K is {int(k.reshape(-1)[0])}, TensorRT takes at most {LARGEST_K}; keep fewer candidates, or choose from "
-            "parts and then from those"
+            f"K is {int(k.reshape(-1)[0])}, TensorRT takes at most {LARGEST_K}; keep fewer candidates, or choose "
+            "from parts and then from those"
         )
     if attribute(node, "sorted", 1) != 1:
         yield "sorted is 0, expected 1"
@@ -156,7 +156,9 @@ def _resized_axes(node: onnx.NodeProto, facts: GraphFacts) -> list[int]:
     before, after = (facts.shapes.get(name) for name in (node.input[0], node.output[0]))
     if before is None or after is None or len(before) != len(after):
         return []
-    changed = {len(before) - axis for axis, pair in enumerate(zip(before, after, strict=True)) if len(set(pair)) > 1}
+    changed = {
+        len(before) - axis for axis, pair in enumerate(zip(before, after, strict=True)) if len(set(pair)) > 1
+    }
     scales = facts.constants.get(node.input[2]) if len(node.input) > 2 else None
     if scales is not None and scales.size == len(before):
         # The parser looks at the factors: 1.01 may leave a size as it is.
@@ -173,7 +175,7 @@ def _grid_sample(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion
         yield f"input of rank {len(shape)}, expected 4"
     if attribute(node, "mode", "bilinear") not in ("bilinear", "nearest", "bicubic"):
         # 10.1 reads opset 20's names, "linear" and "cubic", as nearest, and says nothing.
-        yield f"mode {attribute(node, 'mode', '')} is opset 20's name, which 10.x takes for nearest; export it again"
+        yield f"mode {attribute(node, 'mode', '')} is opset 20's name, which 10.x takes for nearest; use opset 16"
 
 
 def _scatter_nd(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion) -> Iterator[str]:
@@ -203,7 +205,7 @@ def _mod(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion) -> Ite
 def _two_axes(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion) -> Iterator[str]:
     shape = facts.shapes.get(node.input[0])
     if shape is not None and len(shape) < 2:
-        yield f"{node.input[0]} has rank {len(shape)}, expected 2 or more; give it an axis of 1 in front (Unsqueeze)"
+        yield f"{node.input[0]} has rank {len(shape)}, expected 2 or more; put an axis of 1 in front (Unsqueeze)"
 
 
 def _slice(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion) -> Iterator[str]:

@@ -45,7 +45,11 @@ NOT_CHECKED: dict[str, frozenset[int]] = {
     "QuantizeLinear": frozenset([1, 2]),
     "DequantizeLinear": frozenset([0, 1, 2]),
     "OneHot": frozenset([0, 1]),
+    "Dropout": frozenset([1, 2]),
 }
+
+QUANTISING = ("QuantizeLinear", "DequantizeLinear")
+"""Layers that keep their node's name, which must be new: all others are given another where it is taken."""
 
 CAST_FIRST = "uint8 pixels must be cast before anything else reads them: Cast first, everything else behind it"
 
@@ -116,8 +120,12 @@ def _inspect(model: onnx.ModelProto, facts: GraphFacts, version: ParserVersion) 
     for name in network.inputs:
         if name not in network.constants and not _static(facts.shapes.get(name)):
             yield name, "input", "a dynamic shape; engines of edgedet have fixed ones: export it again"
+    taken = set(network.constants)
     for node in model.graph.node:
         name = node.name or (node.output[0] if node.output else "")
+        if node.op_type in QUANTISING and node.name in taken - {""}:
+            yield name, node.op_type, "a node before it, or a constant, has the same name; give it one of its own"
+        taken |= set(node.output) if node.op_type == "Constant" else {node.name}
         for reason in _node(node, facts, version, network):
             yield name, node.op_type, reason
 

@@ -2,7 +2,7 @@
 
 Where each fact is from: TensorRT 10.x and 11.x, the parser's list of operators and its source
 (github.com/onnx/onnx-tensorrt, ``docs/operators.md`` and ``onnxOpImporters.cpp``) and the release notes;
-TensorRT-RTX 1.7, its own parser and builder, to which ``tests/export/engines/test_real_builder.py`` holds every rule.
+TensorRT-RTX 1.7, its own parser and builder, to which ``tests/export/engines/test_refused_by_both.py`` holds them.
 """
 
 from __future__ import annotations
@@ -37,16 +37,15 @@ class ParserVersion:
 
 
 MISSING_IN_RTX = {
-    # Parsed; then "no runners that implement it". TensorRT builds it (INMSLayer), which edgedet has no use for.
-    "NonMaxSuppression": "it parses, and no kernel implements it when the engine is built; export with --nms runtime",
-    # TensorRT's is a plugin too: float only, and an engine that is version compatible carries its code. Parsing it
-    # asks CUDA for the device, where TensorRT's builder, unlike TensorRT-RTX's, has asked already.
-    "RoiAlign": "a plugin that asks CUDA for the device while it is parsed, so it needs a GPU; export from the "
-    "checkpoint with a canvas small enough for RoIAlign as matrix products",
-    "NonZero": "its plugin is not in this library, and its output's size depends on the picture; write a mask and "
-    "a TopK instead",
-    # TensorRT has its plugin (docs/operators.md); no detector edgedet exports holds one.
-    "DeformConv": "its plugin is not in this library; write it as GridSample and a convolution",
+    # The parser takes it, and the builder has "no runners that implement it". TensorRT has them (INMSLayer).
+    "NonMaxSuppression": "it parses, and then no kernel implements it; export with --nms runtime",
+    # A plugin in TensorRT as well, whose builder has asked CUDA for the device before anything is parsed.
+    "RoiAlign": "it is a plugin, which asks CUDA for the device while it is parsed, takes floats only, and puts code "
+    "into version-compatible engines; export from the checkpoint, which writes RoIAlign as matrix products",
+    "NonZero": "its plugin is not in this library, and its output's size depends on the picture; write a mask and a "
+    "TopK instead",
+    # TensorRT has the plugin (docs/operators.md); nothing edgedet exports needs it.
+    "DeformConv": "its plugin is not in this library; write it as GridSample and Conv",
 }
 
 VERSIONS: dict[str, ParserVersion] = {
@@ -58,7 +57,7 @@ VERSIONS: dict[str, ParserVersion] = {
         "TensorRT-RTX", "1.7", 9, 25, reducing_scatter=False, int32_relu=False, missing=MISSING_IN_RTX
     ),
 }
-"""JetPack 6 has 10.3 and stays there; 10.16 is JetPack 7.2's; 11.4 is the newest. TensorRT-RTX counts for itself."""
+"""JetPack 6 has 10.3 and stays there; 10.16 is JetPack 7.2's; 11.4 is the newest."""
 
 TENSORRT = tuple(name for name, version in VERSIONS.items() if version.library == "TensorRT")
 """What a graph of target tensorrt is checked for."""

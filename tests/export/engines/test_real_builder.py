@@ -1,4 +1,4 @@
-"""The operator check against NVIDIA's own parser and builder: what the rules pass is built, what they refuse is not.
+"""The operator check against NVIDIA's own parser and builder: what the rules pass is built.
 
 Runs without a GPU: the library is TensorRT-RTX, whose builder needs none. TensorRT's own would need one; where its
 10.x is known to differ, ``parser_versions.py`` says so, and what both refuse is one rule for both.
