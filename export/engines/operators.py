@@ -87,13 +87,13 @@ def check_operators(model: onnx.ModelProto, versions: Iterable[str] = TENSORRT) 
     return findings
 
 
-def require_parsable(model: onnx.ModelProto, *, where: str, versions: Iterable[str] = TENSORRT) -> None:
+def require_parsable(model: onnx.ModelProto, versions: Iterable[str] = TENSORRT, *, where: str) -> None:
     """Insist on a graph that becomes an engine.
 
     Args:
         model: the graph.
-        where: what errors call it.
         versions: as of :func:`check_operators`.
+        where: what errors call it.
 
     Raises:
         ArtifactError: naming the nodes and what to do about them.
