@@ -165,6 +165,8 @@ def _graph_for_engine(
 
 def _require_parsable(model: ModelProto, source: Path, library: EngineLibrary) -> None:
     """Refuse what the library's parser or builder would, before it is asked, and say how to get what it takes."""
-    from .engines.operators import require_parsable, versions_of
+    from .engines import parser_versions
+    from .engines.operators import require_parsable
 
-    require_parsable(model, versions_of(library), where=str(source))
+    versions = parser_versions.TENSORRT_RTX if library is TENSORRT_RTX else parser_versions.TENSORRT
+    require_parsable(model, versions, where=str(source))

@@ -53,4 +53,8 @@ def _layer_time(time: Any) -> str:
 def _sizes(sizes: Any) -> str:
     if not isinstance(sizes, dict):
         return "an unknown amount"
-    return " and ".join(f"{size} MiB{' of the GPU' if name == 'gpu' else ''}" for name, size in sizes.items())
+    return " and ".join(
+        f"{size} MiB{' of the GPU' if name == 'gpu' else ''}"
+        for name, size in sizes.items()
+        if size or name != "gpu"  # where there is none
+    )

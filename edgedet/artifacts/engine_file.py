@@ -162,7 +162,7 @@ def read_plan(engine: EngineFile) -> bytes:
     return plan
 
 
-def plan_version(plan: bytes) -> str | None:
+def plan_version(plan: bytes | memoryview) -> str | None:
     """``major.minor.patch`` of the library that wrote a plan, None where the plan does not say.
 
     Bytes 24 to 26 of the header hold it, in TensorRT's plans and in those of TensorRT-RTX; NVIDIA does not document

@@ -75,10 +75,11 @@ def library_of_name(path: Path) -> EngineLibrary | None:
     return next((library for library in LIBRARIES if suffix in library.suffixes), None)
 
 
-def library_of_plan(start: bytes) -> EngineLibrary | None:
+def library_of_plan(start: bytes | memoryview) -> EngineLibrary | None:
     """The library that wrote a plan which begins with ``start``; None where it does not tell.
 
     >>> library_of_plan(b"ptrt....").title, library_of_plan(b"PK")
     ('TensorRT', None)
     """
-    return next((library for library in LIBRARIES if start.startswith(library.plan_starts)), None)
+    tag = bytes(start[:4])
+    return next((library for library in LIBRARIES if tag in library.plan_starts), None)

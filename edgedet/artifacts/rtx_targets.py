@@ -88,6 +88,17 @@ def target_facts(targets: tuple[str, ...] | None) -> dict[str, Any]:
     }
 
 
+def is_supported(here: str) -> bool:
+    """Whether TensorRT-RTX is for GPUs of compute capability ``here``; for later ones than any known, the library
+    judges.
+
+    >>> is_supported("7.5"), is_supported("9.0"), is_supported("13.0")
+    (True, False, True)
+    """
+    known = [capability(name) for name in GPUS]
+    return here in known or _number(here) > max(map(_number, known))
+
+
 def is_for(facts: dict[str, Any], here: str) -> bool:
     """Whether an engine with ``facts`` on its card is for compute capability ``here``. True where it does not tell.
 
@@ -99,8 +110,8 @@ def is_for(facts: dict[str, Any], here: str) -> bool:
     built = facts.get("compute_capabilities")
     if not isinstance(built, list) or not built:
         return True
-    later = facts.get("portable") is True and _number(here) > max(_number(capability(name)) for name in GPUS)
-    return here in built or later
+    later = is_supported(here) and here not in [capability(name) for name in GPUS]
+    return here in built or (later and facts.get("portable") is True)
 
 
 def gpus_of(facts: dict[str, Any]) -> str:

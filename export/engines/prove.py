@@ -76,8 +76,8 @@ def build_engine_file(
 ) -> ExportReport:
     """Build, replay the golden input, write.
 
-    ``graph``: an ONNX file, serialised or by its path; ``card``: its card. Nothing is written unless the engine passes. One of
-    TensorRT-RTX is written unproved, and says so, where no GPU is at hand that it is for.
+    ``graph``: an ONNX file, serialised or by its path; ``card``: its card. Nothing is written unless the engine
+    passes. One of TensorRT-RTX is written unproved, and says so, where no GPU is at hand that it is for.
 
     Raises:
         ExportError: the library cannot build it, or builds another precision.
