@@ -22,8 +22,8 @@ from tests.runtimes.cuda.host_build import build
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "gpu_day.sh"
 SCHEMA = SCRIPT.parent / "gpu_day" / "schema.json"
 PREPARED = ("small-yolo-fp16", "small-yolo-int8", "sample-fp32", "sample-fp16")
-PRETENDED = ("machine", "kernel", "selftest", "fp16", "int8", "latency")
-"""Words of the steps that doubles do: fp32 is the same as fp16 to them."""
+PRETENDED = ("machine", "kernel", "selftest", "sample-fp16", "engine small-yolo", "latency sample")
+"""Words of the steps that doubles do: one of each kind, and engines of two families."""
 
 
 def gpu_day(*words: Any, **environment: str) -> subprocess.CompletedProcess[str]:
