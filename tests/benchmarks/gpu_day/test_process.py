@@ -46,15 +46,15 @@ def test_an_older_result_is_nobodys(tmp_path: Path) -> None:
 
 def test_what_hangs_is_stopped_and_keeps_what_it_had(tmp_path: Path) -> None:
     partial = GOOD | {"complete": False}
-    found = ended(tmp_path, LEAVE.format(json.dumps(partial)) + "; import time; time.sleep(60)", limit=1.5)
+    found = ended(tmp_path, LEAVE.format(json.dumps(partial)) + "; import time; time.sleep(60)", limit=4)
     assert found.late and found.result == partial and found.code == -signal.SIGTERM
-    assert found.seconds < 10
+    assert found.seconds < 30
 
 
 def test_what_does_not_listen_is_killed(tmp_path: Path) -> None:
     ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     deaf = f"{ignore}print('deaf', flush=True); time.sleep(60)"
-    found = ended(tmp_path, deaf, limit=1.5)
+    found = ended(tmp_path, deaf, limit=4)
     assert found.late and found.code == -signal.SIGKILL and found.words == "deaf"
 
 

