@@ -1,0 +1,110 @@
+"""``edgedet export --int8`` stopped, killed or out of room: whole files or none, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import onnx
+import pytest
+
+from edgedet.calibration.data import MAX_IMAGES, CalibrationFrames
+from edgedet.calibration.pictures import pictures_of
+from edgedet.export.self_describing import METADATA_KEY, embed
+from edgedet.opening import read_card
+
+ROOM = 4096
+"""Bytes that a file may grow to where the disk is full: enough for figures, too little for what was fitted."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny: ModuleType) -> Path:
+    """A detector that takes a search, and pictures."""
+    (tmp_path / "tiny.onnx").write_bytes(
+        embed(tiny.tiny_detector(hostile="narrow"), tiny.card()).SerializeToString()
+    )
+    (tmp_path / "photos").mkdir()
+    for number, frame in enumerate(tiny.frames(24)):
+        cv2.imwrite(str(tmp_path / "photos" / f"{number:02}.png"), frame[0])
+    return tmp_path
+
+
+def start(folder: Path, output: str, *, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    words = "export tiny.onnx --int8 --int8-layers all --target tensorrt --calib photos --over-budget keep_best"
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgedet", *words.split(), "--max-drop", "0.001", "-o", output],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=before,
+    )
+
+
+def stop_in_the_search(folder: Path, number: signal.Signals) -> tuple[int, str]:
+    """Exit code and what was said of a run that got the signal as soon as its ranges were on the disk."""
+    run = start(folder, "int8.onnx")
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(".int8.int8-cache/*.npz")):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    run.send_signal(number)
+    said = run.communicate(timeout=60)[1]
+    return run.returncode, said
+
+
+def content(path: Path) -> bytes:
+    """The graph without its card, which says how long it took."""
+    model = onnx.load(path)
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    return model.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_stopped_run_leaves_no_graph_and_the_next_goes_on_to_the_same(
+    folder: Path, number: signal.Signals, code: int
+) -> None:
+    returned, said = stop_in_the_search(folder, number)
+    assert returned == code and "Traceback" not in said
+    assert not (folder / "int8.onnx").exists()
+    again = start(folder, "int8.onnx")
+    assert again.wait(timeout=120) == 0, again.communicate()
+    assert read_card(folder / "int8.onnx").measured["int8"]["resumed_figures"] > 0
+    undisturbed = start(folder, "other.onnx")
+    assert undisturbed.wait(timeout=120) == 0, undisturbed.communicate()
+    assert content(folder / "int8.onnx") == content(folder / "other.onnx")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(folder: Path) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, ROOM))
+
+    run = start(folder, "int8.onnx", before=little_room)
+    out, said = run.communicate(timeout=120)
+    assert run.returncode != 0 and "Traceback" not in said + out
+    assert "cannot write" in said and len(said.strip().splitlines()) == 1
+    left = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "photos"]
+    assert {path.suffix for path in left} <= {".onnx", ".json"} and folder / "int8.onnx" not in left
+    assert not [path for path in left if "partial" in path.name]
+
+
+def test_of_twenty_thousand_pictures_some_are_decoded(folder: Path, tiny: ModuleType) -> None:
+    many = folder / "many"
+    many.mkdir()
+    known = sorted((folder / "photos").iterdir())
+    for number in range(20_000):
+        os.link(known[number * len(known) // 20_000], many / f"{number:05}.png")
+    frames = CalibrationFrames(pictures_of(str(many)), tiny.card())
+    assert frames.images == len(frames) == MAX_IMAGES and not frames.warnings
