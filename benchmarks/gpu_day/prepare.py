@@ -128,7 +128,7 @@ class _Maker:
         names: list[str | None] = []
         for graph in sorted(self.graphs, key=lambda graph: PRECISIONS.index(graph.precision)):
             pictures = self._pictures.get(graph.pictures or "")
-            names += [graph.file, graph.answers, pictures and pictures["file"]]
+            names += [graph.file, graph.answers, pictures["file"] if pictures else None]
         return {name: self._files[name] for name in dict.fromkeys([*names, *self._files]) if name}
 
     def _is_wanted(self, name: str) -> bool:
