@@ -10,8 +10,10 @@ PY := $(VENV)/bin/python
 GPU_PY := $(if $(wildcard $(PY)),$(PY),$(PYTHON))
 READY := $(VENV)/.ready
 
+GPU_INPUTS ?= build/gpu-inputs
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck docs format bench test-gpu bench-gpu clean
+.PHONY: help setup demo test lint typecheck docs format bench test-gpu bench-gpu gpu-inputs clean
 
 help:
 	@echo 'make demo       export the sample detector (fp32, int8), run it on a rendered clip, print what was kept'
@@ -20,7 +22,8 @@ help:
 	@echo 'make docs       the documentation and the API reference as HTML, in build/docs'
 	@echo 'make bench      measure what the SDK adds to the bare network'
 	@echo 'make test-gpu   the tests that need an NVIDIA GPU (and TensorRT); they say what is missing and skip'
-	@echo 'make bench-gpu  preprocessing, NMS and engines on the GPU: make bench-gpu ENGINES="a.trt b.trt"'
+	@echo 'make gpu-inputs prepare what bench-gpu measures on, in $(GPU_INPUTS); needs no GPU, copy it to the board'
+	@echo 'make bench-gpu  all that only a GPU can tell, in nine minutes: make bench-gpu ENGINES="a.trt b.trt"'
 	@echo 'make setup      only the virtual environment, in $(VENV)'
 	@echo 'make clean      remove what the other targets built, except $(VENV)'
 
@@ -79,9 +82,12 @@ test-gpu:
 	$(call need,edgedet.runtimes edgedet.export pytest,pytest )
 	@$(GPU_PY) -m pytest -rs tests/gpu
 
+gpu-inputs: setup
+	@PYTHON=$(PY) benchmarks/gpu_day.sh --prepare $(GPU_INPUTS)
+
+# Where TensorRT or a package is missing, each step says so by itself.
 bench-gpu:
-	$(call need,edgedet.runtimes edgedet.export)
-	@$(GPU_PY) benchmarks/gpu.py $(ENGINES)
+	@PYTHON=$(GPU_PY) benchmarks/gpu_day.sh $(GPU_INPUTS) $(if $(ENGINES),--engine $(ENGINES))
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

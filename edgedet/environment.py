@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from edgedet.artifacts.engine_library import LIBRARIES, TENSORRT, TENSORRT_RTX, EngineLibrary
+from edgedet.artifacts.rtx_targets import GPUS, is_supported
 from edgedet.errors import EdgedetError
 from edgedet.runtimes import RUNTIMES, RuntimeInfo
 
@@ -61,9 +63,15 @@ PACKAGES = (
         "python3-libnvinfer)",
     ),
     Package(
+        TENSORRT_RTX.module,
+        ("tensorrt-rtx-cu13-bindings",),
+        "building engines (.rtx) with a GPU or without, and running them on RTX GPUs",
+        TENSORRT_RTX.install,
+    ),
+    Package(
         "cuda.bindings",
         ("cuda-bindings", "cuda-python"),
-        "running engines (.trt, .engine)",
+        "running engines (.trt, .engine, .rtx)",
         "pip install 'edgedet[tensorrt]'",
     ),
 )
@@ -121,9 +129,12 @@ def describe_environment() -> Environment:
     """Look at the Python environment. Imports what is light; torch is only looked up, since it takes seconds."""
     packages = tuple(look_up(package) for package in PACKAGES)
     by_module = {found.package.module: found for found in packages}
-    probes = {
+    probes: dict[str, Callable[[], Runtime]] = {
         "onnxruntime": lambda: _onnxruntime(by_module["onnxruntime"]),
-        "tensorrt": lambda: _tensorrt(by_module["tensorrt"], by_module["cuda.bindings"]),
+        **{
+            library.name: partial(_engines, library, by_module[library.module], by_module["cuda.bindings"])
+            for library in LIBRARIES
+        },
     }
     runtimes = tuple(probes.get(info.name, partial(_looked_up, info, by_module))() for info in RUNTIMES)
     cuda = _cuda_versions(by_module["cuda.bindings"])
@@ -133,7 +144,10 @@ def describe_environment() -> Environment:
         virtual_environment=sys.prefix != sys.base_prefix,
         packages=packages,
         runtimes=runtimes,
-        advice=(*_advice(packages), *_cuda_advice(cuda, by_module["tensorrt"])),
+        advice=(
+            *_advice(packages),
+            *_cuda_advice(cuda, [by_module[library.module] for library in LIBRARIES]),
+        ),
         cuda=cuda,
     )
 
@@ -150,7 +164,7 @@ def look_up(package: Package) -> Installed:
         present = False
     if not present:
         return Installed(package, "missing", {}, "not installed")
-    if package.required or package.module == "tensorrt":
+    if package.required or package.module == TENSORRT.module:
         try:
             with quiet_stderr():
                 module = __import__(package.module)
@@ -189,13 +203,17 @@ def _onnxruntime(found: Installed) -> Runtime:
     return Runtime("onnxruntime", True, tuple(name for name in names if name not in left_out), misfit)
 
 
-def _tensorrt(tensorrt: Installed, cuda: Installed) -> Runtime:
-    reasons = [reason for reason in (_reason(tensorrt), _reason(cuda)) if reason]
+def _engines(library: EngineLibrary, bindings: Installed, cuda: Installed) -> Runtime:
+    """Whether engines of ``library`` can be run. Those of TensorRT-RTX can be built wherever it is installed."""
+    reasons = [reason for reason in (_reason(bindings), _reason(cuda)) if reason]
     if not reasons and not _gpu_is_visible():
         reasons = ["no NVIDIA GPU is visible on this machine"]
     if not reasons:
-        reasons = _tensorrt_does_not_start()
-    return Runtime("tensorrt", not reasons, reason="; ".join(reasons))
+        reasons = _does_not_start(library)
+    if reasons and library is TENSORRT_RTX and bindings.state == "ok":
+        reasons.append(f"engines ({library.suffixes[0]}) can be built here")
+    usable = not reasons
+    return Runtime(library.name, usable, reason="; ".join(reasons))
 
 
 def _cuda_versions(bindings: Installed) -> dict[str, str]:
@@ -214,10 +232,11 @@ def _cuda_versions(bindings: Installed) -> dict[str, str]:
     return found
 
 
-def _cuda_advice(cuda: dict[str, str], tensorrt: Installed) -> Iterator[str]:
+def _cuda_advice(cuda: dict[str, str], libraries: list[Installed]) -> Iterator[str]:
     from edgedet.runtimes.cuda.compiler import INSTALL_NVRTC
 
-    if cuda and not cuda["nvrtc"] and tensorrt.state == "ok":
+    # Where there is no driver either, nothing runs on a GPU, and engines are only built.
+    if cuda and not cuda["nvrtc"] and cuda["driver"] and any(found.state == "ok" for found in libraries):
         yield (
             "NVRTC is missing: engines' NMS runs on the CPU, and frames that are on the GPU are not taken; "
             f"{INSTALL_NVRTC}"
@@ -228,7 +247,7 @@ def _gpu_is_visible() -> bool:
     return any(Path("/dev").glob("nvidia*")) or Path("/dev/nvhost-gpu").exists()
 
 
-def _tensorrt_does_not_start() -> list[str]:
+def _does_not_start(library: EngineLibrary) -> list[str]:
     """Why not; empty where it does. A TensorRT of a newer CUDA than the driver's shows only when it is started."""
     from edgedet.runtimes.cuda.device import Cuda
     from edgedet.runtimes.tensorrt_library import import_tensorrt, make_runtime
@@ -236,13 +255,18 @@ def _tensorrt_does_not_start() -> list[str]:
 
     try:
         with quiet_stderr():
-            Cuda()
-            trt = import_tensorrt()
+            cuda = Cuda()
+            trt = import_tensorrt(library)
             make_runtime(trt, CapturedLog(trt))
     except EdgedetError as error:
         return [" ".join(str(error).split())]
     except Exception as error:  # whatever else the bindings raise: doctor is there to say it
         return [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+    if library is TENSORRT_RTX and not is_supported(cuda.compute_capability):
+        return [
+            f"{library.title} is for {', '.join(GPUS.values())}, and this machine has {cuda.name} of compute "
+            f"capability {cuda.compute_capability}"
+        ]
     return []
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
-from edgedet.artifacts.engine_file import PLAN_STARTS, read_engine_header
+from edgedet.artifacts.engine_file import library_of, read_engine_header
+from edgedet.artifacts.engine_library import PLAN_STARTS, TENSORRT, library_of_name
 from edgedet.artifacts.file_signs import START, is_safetensors, what_it_is
 from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, ultralytics_card, yolov5_card
 from edgedet.artifacts.foreign_outputs import recognise
@@ -70,10 +71,18 @@ def open_artifact(
 def runtime_of(kind: Kind, name: str | None = None, *, path: Path) -> RuntimeInfo:
     """The runtime called ``name`` for an artifact of this kind; None: the first that is installed, else the first.
 
+    An engine runs on the library it was built for, and on no other.
+
     Raises:
         UsageError: ``name`` runs other kinds of artifact.
+        ArtifactError: an engine whose name, card and plan are of different libraries.
     """
     fitting = [info for info in RUNTIMES if kind in info.kinds]
+    what = f"a {kind}"
+    if kind == "engine":
+        library = library_of(read_engine_header(path))
+        fitting = [info for info in fitting if set(library.suffixes) & set(info.suffixes)]
+        what = f"an engine of {library.title}"
     if name is None:
         return next((info for info in fitting if find_spec(info.needs) is not None), fitting[0])
     for info in fitting:
@@ -81,11 +90,11 @@ def runtime_of(kind: Kind, name: str | None = None, *, path: Path) -> RuntimeInf
             return info
     asked = next(info for info in RUNTIMES if info.name == name)
     hint = (
-        f"edgedet export {path} -o {path.with_suffix('.trt').name} builds an engine"
-        if "engine" in asked.kinds
+        f"edgedet export {path} -o {path.with_suffix(next(iter(asked.suffixes))).name} builds an engine"
+        if "engine" in asked.kinds and kind == "graph"
         else f"leave the runtime on auto or say {' or '.join(info.name for info in fitting)}"
     )
-    raise UsageError(f"{name} cannot run {path}, which is a {kind}; {hint}")
+    raise UsageError(f"{name} cannot run {path}, which is {what}; {hint}")
 
 
 def artifact_kind(path: str | Path) -> Kind:
@@ -121,14 +130,17 @@ def artifact_kind(path: str | Path) -> Kind:
     what = what_it_is(start)
     if what is not None:
         raise ArtifactError(
-            f"{path} is {what}, not a model that edgedet can run; expected a graph (.onnx), engine (.trt) or "
+            f"{path} is {what}, not a model that edgedet can run; expected a graph (.onnx), engine (.trt, .rtx) or "
             "checkpoint (.pt)"
         )
     named = suffixes().get(path.suffix.lower())
     if named == "checkpoint":
         return "checkpoint"
     if named == "engine":
-        raise ArtifactError(f"{path} is not a TensorRT engine (it starts with {start[:8]!r}); build it again")
+        library = library_of_name(path) or TENSORRT
+        raise ArtifactError(
+            f"{path} is not a {library.title} engine (it starts with {start[:8]!r}); build it again"
+        )
     # Protobuf has no magic number: reading it tells.
     return "graph"
 
@@ -137,7 +149,9 @@ def _read_card(path: Path, kind: Kind) -> ModelCard:
     if kind == "graph":
         return _graph_card(path)
     if kind == "engine":
-        header = read_engine_header(path).header
+        engine = read_engine_header(path)
+        library_of(engine)
+        header = engine.header
         if "family" in header:
             import json
 

@@ -215,7 +215,7 @@ def _reduce_precision(
         calibration.frames,
         judge=calibration.judge,
         options=QuantiseOptions(
-            target=options.target,
+            target="cpu" if options.target == "cpu" else "tensorrt",
             layers=options.int8_layers,
             max_drop=options.max_drop,
             over_budget=options.over_budget,

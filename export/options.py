@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from edgedet.artifacts.card import ModelCard, Precision
+from edgedet.artifacts.rtx_targets import require_targets
 from edgedet.errors import UsageError
 from edgedet.settings import require_count, require_fraction
 
 from .training.settings import TrainingSettings
 
 GRAPH_SUFFIX = ".onnx"
-ENGINE_SUFFIXES = (".trt", ".engine", ".plan")
 
 Typing = Literal["auto", "strong", "weak"]
 Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
@@ -50,7 +50,7 @@ class ExportOptions:
         proposals: region proposals of a Faster R-CNN.
         conf, iou, max_detections: of the final NMS; the first two in [0, 1].
         nms: in the graph, or by the runtime.
-        target: which dialect of int8, and what the graph is checked for.
+        target: which dialect of int8, how RoIAlign is written, and what the graph is checked for.
         batch: images per run, fixed.
         input_dtype: pixels as uint8 or as unrounded float32 (docs/decisions/001).
         trust: ``code`` unpickles checkpoints that carry code.
@@ -88,7 +88,7 @@ class ExportOptions:
     iou: float | None = None
     max_detections: int | None = None
     nms: Literal["graph", "runtime"] = "graph"
-    target: Literal["cpu", "tensorrt"] = "cpu"
+    target: Literal["cpu", "tensorrt", "tensorrt-rtx"] = "cpu"
     batch: int = 1
     input_dtype: Literal["uint8", "float32"] | None = None
     trust: Literal["weights", "code"] = "weights"
@@ -142,9 +142,13 @@ class EngineOptions:
         hardware_compatibility: run on later GPUs too (``ampere_plus``) or on all of one compute capability, slower.
         version_compatible: run on later TensorRT versions too, slower; such engines carry code.
         typing: ``strong``, ``weak`` (TensorRT 10 only), or ``auto``: strong, then weak where that fails.
+        compute_capabilities: of TensorRT-RTX, the GPUs the engine is for (``("sm86", "sm89")``, or ``("current",)``
+            for this machine's); None for a portable engine. See :mod:`edgedet.artifacts.rtx_targets`.
+
+    Of these TensorRT-RTX has ``workspace_mib``, ``optimization_level`` and ``compute_capabilities``.
 
     Raises:
-        UsageError: a level or an amount of memory out of range.
+        UsageError: a level or an amount of memory out of range, or a compute capability that is not known.
 
     >>> EngineOptions(workspace_mib=512).optimization_level
     3
@@ -159,12 +163,15 @@ class EngineOptions:
     hardware_compatibility: Compatibility = "none"
     version_compatible: bool = False
     typing: Typing = "auto"
+    compute_capabilities: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.optimization_level <= 5:
             raise UsageError(f"optimisation level is {self.optimization_level}, expected 0 to 5")
         if self.workspace_mib is not None and self.workspace_mib < 1:
             raise UsageError(f"workspace is {self.workspace_mib} MiB, expected 1 or more")
+        if self.compute_capabilities is not None:
+            require_targets(self.compute_capabilities)
 
 
 BUILD_DEFAULTS = EngineOptions()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_file import Container
+from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX, EngineLibrary, library_of_name
 from edgedet.errors import UsageError
 from edgedet.files import atomic_path
 from edgedet.opening import read_card
 
 from .options import (
     BUILD_DEFAULTS,
-    ENGINE_SUFFIXES,
     EngineOptions,
     ExportOptions,
     ExportReport,
@@ -27,6 +28,8 @@ from .request import check_request, container_of, require_unchanged
 from .training.assumptions import assumption_note, assumptions_on, require_stated
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from .finished_graph import FinishedGraph
 
 AS_TRAINED = ExportOptions()
@@ -48,9 +51,11 @@ def export_model(
 
     Args:
         source: checkpoint, ONNX file, or folder of Hugging Face transformers.
-        output: file to write: ``.onnx`` for a graph; ``.trt``, ``.engine`` or ``.plan`` for an engine, which needs
-            TensorRT and a GPU. None writes a graph beside the source.
-        options: of the graph. For an engine ``nms`` is the runtime's and ``target`` is tensorrt, whatever they say.
+        output: file to write: ``.onnx`` for a graph; ``.trt``, ``.engine`` or ``.plan`` for an engine of TensorRT,
+            which needs it and a GPU; ``.rtx`` for one of TensorRT-RTX, which needs no GPU. None writes a graph
+            beside the source.
+        options: of the graph. For an engine ``nms`` is the runtime's and ``target`` is the engine's library,
+            whatever they say.
         engine: how to build an engine; None takes the defaults, and is all that a graph allows.
         container: ``file`` puts the card in front of the plan, ``plan`` writes the bare plan and the card
             beside it. None takes ``plan`` for an output named ``.plan``, else ``file``.
@@ -68,7 +73,7 @@ def export_model(
         AssumptionError: ``options.strict``, and the source leaves something unsaid.
         AccuracyBudgetError: int8 costs more than ``options.max_drop``.
         ReferenceBoxesError: ``options.reference`` cannot be compared with.
-        RuntimeUnavailableError: an engine is wanted, and TensorRT or the GPU is not there.
+        RuntimeUnavailableError: an engine is wanted, and its library, or TensorRT's GPU, is not there.
         SelftestError: the engine gives other detections than the graph.
         ExportError: the result failed its own checks, or does not give the boxes of ``options.reference``.
 
@@ -80,7 +85,8 @@ def export_model(
     source = Path(source)
     output = Path(output) if output is not None else default_output(source, options)
     check_request(source, output, options, engine=engine, container=container)
-    if output.suffix.lower() not in ENGINE_SUFFIXES:
+    library = library_of_name(output)
+    if library is None:
         report = _write_graph(_finish(source, output, options, progress), output, progress)
         return replace(report, seconds=time.monotonic() - started)
     from .engines.prove import build_engine_file
@@ -100,12 +106,18 @@ def export_model(
 
 
 class EngineSource(NamedTuple):
-    """What an engine is built from: a serialised graph, without the model, for whose memory the builder has use."""
+    """What an engine is built from: a graph, serialised or in its file, without the model, for whose memory the
+    builder has use."""
 
-    content: bytes
+    content: bytes | Path
     card: ModelCard
     nodes: int
     notes: tuple[str, ...]
+
+    @property
+    def serialised(self) -> bytes:
+        """The graph itself, read where it is in its file."""
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
 
 
 def graph_source(
@@ -127,7 +139,7 @@ def engine_source(
 
     Args:
         source: as in :func:`export_model`; a graph made for an engine is taken as it is.
-        output: what will be written; measurements are kept beside it.
+        output: what will be written, whose suffix names the library; measurements are kept beside it.
         options: of the graph.
         progress: called with (what, done, of).
 
@@ -136,9 +148,10 @@ def engine_source(
     """
     from .engines.prove import is_ready_for_engine
 
-    if is_ready_for_engine(source, options.precision):
-        return _read_finished(source, options)
-    return _graph_for_engine(source, output, options, progress)
+    library = library_of_name(output) or TENSORRT
+    if is_ready_for_engine(source, options.precision, library):
+        return _read_finished(source, options, library)
+    return _graph_for_engine(source, output, options, library, progress)
 
 
 def _finish(source: Path, output: Path, options: ExportOptions, progress: Progress) -> FinishedGraph:
@@ -157,8 +170,8 @@ def _write_graph(graph: FinishedGraph, output: Path, progress: Progress) -> Expo
     )
 
 
-def _read_finished(source: Path, options: ExportOptions) -> EngineSource:
-    """A graph made for an engine is taken as it is."""
+def _read_finished(source: Path, options: ExportOptions, library: EngineLibrary) -> EngineSource:
+    """A graph made for an engine is taken as it is; checked where the onnx package is at hand: boards have none."""
     if options.reference is not None:
         raise UsageError(
             f"{source} is a finished graph, which becomes an engine unchanged: compare it with "
@@ -169,12 +182,26 @@ def _read_finished(source: Path, options: ExportOptions) -> EngineSource:
     assumed = assumptions_on(card)
     if options.strict:
         require_stated(source, assumed)
-    return EngineSource(source.read_bytes(), card, 0, (assumption_note(assumed),) if assumed else ())
+    if find_spec("onnx") is not None:
+        import onnx
+
+        _require_parsable(onnx.load(source), source, library)
+    return EngineSource(source, card, 0, (assumption_note(assumed),) if assumed else ())
 
 
-def _graph_for_engine(source: Path, output: Path, options: ExportOptions, progress: Progress) -> EngineSource:
-    graph = _finish(source, output, replace(options, nms="runtime", target="tensorrt"), progress)
+def _graph_for_engine(
+    source: Path, output: Path, options: ExportOptions, library: EngineLibrary, progress: Progress
+) -> EngineSource:
+    target: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt-rtx" if library is TENSORRT_RTX else "tensorrt"
+    graph = _finish(source, output, replace(options, nms="runtime", target=target), progress)
+    _require_parsable(graph.model, source, library)
+    return EngineSource(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)
+
+
+def _require_parsable(model: ModelProto, source: Path, library: EngineLibrary) -> None:
+    """Refuse what the library's parser or builder would, before it is asked, and say how to get what it takes."""
+    from .engines import parser_versions
     from .engines.operators import require_parsable
 
-    require_parsable(graph.model, where=str(source))
-    return EngineSource(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)
+    versions = parser_versions.TENSORRT_RTX if library is TENSORRT_RTX else parser_versions.TENSORRT
+    require_parsable(model, versions, where=str(source))

@@ -10,6 +10,13 @@ from typing import Literal
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_file import Container
+from edgedet.artifacts.engine_library import (
+    ENGINE_SUFFIXES,
+    TENSORRT,
+    TENSORRT_RTX,
+    EngineLibrary,
+    library_of_name,
+)
 from edgedet.errors import (
     ArtifactError,
     CheckpointError,
@@ -20,7 +27,7 @@ from edgedet.errors import (
 )
 from edgedet.files import require_writable_parent
 
-from .options import ENGINE_SUFFIXES, GRAPH_SUFFIX, EngineOptions, ExportOptions
+from .options import GRAPH_SUFFIX, EngineOptions, ExportOptions
 
 
 def check_request(
@@ -51,10 +58,11 @@ def check_request(
     check_source(source, trust=options.trust)
     _check_output(source, output)
     _check_precision(output, options)
-    from edgedet.pictures.sources import is_there
+    asked = {"--calib": options.calib, "--eval": options.eval}
+    for option, name in ((option, name) for option, name in asked.items() if name is not None):
+        from edgedet.pictures.sources import is_there
 
-    for option, name in (("--calib", options.calib), ("--eval", options.eval)):
-        if name is not None and not is_there(name):
+        if not is_there(name):
             missing = "no file matches it" if any(letter in name for letter in "*?[") else "no such file or folder"
             raise DatasetError(f"{option} {name}: {missing}")
     if options.reference is not None:
@@ -144,11 +152,49 @@ def require_int8(precision: str | None, asked: Sequence[str]) -> None:
         )
 
 
+MISSING = {
+    TENSORRT.name: "engines are built on the machine that runs them: export to .onnx here, and build from that "
+    "file there",
+    TENSORRT_RTX.name: TENSORRT_RTX.install,
+}
+"""What to do where a library is not installed."""
+
+LACKS: tuple[tuple[EngineLibrary, str, str], ...] = (
+    (
+        TENSORRT,
+        "compute_capabilities",
+        "it builds for this machine's GPU alone; engines for others are .rtx",
+    ),
+    (TENSORRT_RTX, "timing_cache", "it measures nothing when it builds"),
+    (
+        TENSORRT_RTX,
+        "hardware_compatibility",
+        "its engines run on several GPUs; --compute-capability says which",
+    ),
+    (TENSORRT_RTX, "version_compatible", "its engines run on the version that built them, and on no other"),
+    (TENSORRT_RTX, "typing", "it keeps the types that the graph has (strong typing)"),
+)
+"""Options that a library does not have, and why."""
+
+
+def require_known(library: EngineLibrary, engine: EngineOptions | None) -> None:
+    """Check that ``library`` has what is asked of its builder.
+
+    Raises:
+        UsageError: an option it does not have.
+    """
+    for lacking, name, why in LACKS:
+        value = None if engine is None else getattr(engine, name)
+        if lacking is library and value not in (None, False, "none", "auto", "strong"):
+            option = "compute-capability" if name == "compute_capabilities" else name.replace("_", "-")
+            raise UsageError(f"--{option} is nothing that {library.title} has: {why}; leave it out")
+
+
 def _check_output(source: Path, output: Path) -> None:
     if output.suffix.lower() not in (GRAPH_SUFFIX, *ENGINE_SUFFIXES) and not output.is_dir():
         raise OutputError(
             f"{output}: the output's suffix decides what is made; use {GRAPH_SUFFIX} for a graph, or "
-            f"{' or '.join(ENGINE_SUFFIXES)} for a TensorRT engine"
+            f"{' or '.join(ENGINE_SUFFIXES)} for an engine"
         )
     if output.exists() and output.samefile(source):
         raise OutputError(f"{output} is the source itself; choose another name with -o")
@@ -166,17 +212,20 @@ def _check_precision(output: Path, options: ExportOptions) -> None:
 
 
 def _check_engine(output: Path, engine: EngineOptions | None, container: Container | None) -> None:
-    """What is asked of engines needs one, and an engine needs TensorRT."""
-    if output.suffix.lower() in ENGINE_SUFFIXES:
-        if find_spec("tensorrt") is None:
+    """What is asked of engines needs one, and an engine needs its library."""
+    library = library_of_name(output)
+    if library is not None:
+        require_known(library, engine)
+        if find_spec(library.module) is None:
             raise RuntimeUnavailableError(
-                f"building {output.name} needs TensorRT, which is not installed here (see edgedet doctor). Engines "
-                "are built on the machine that runs them: export to .onnx here, and build from that file there"
+                f"building {output.name} needs {library.title}, which is not installed here (see edgedet doctor); "
+                f"{MISSING[library.name]}"
             )
         return
     asked = ["container"] if container is not None else []
     if engine is not None:
         said = [field.name for field in fields(engine) if getattr(engine, field.name) != field.default]
-        asked += [name.removesuffix("_mib").replace("_", "-") for name in said] or ["optimization-level"]
+        names = [name.removesuffix("_mib").replace("capabilities", "capability") for name in said]
+        asked += [name.replace("_", "-") for name in names] or ["optimization-level"]
     if asked:
         raise UsageError(f"--{asked[0]} is for engines, and {output.name} is a graph: drop it, or use -o OUT.trt")

@@ -23,7 +23,7 @@ from .checkpoints.class_names import renamed_note, require_same_order
 from .checkpoints.file import read_content
 from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
 from .families import foreign_family, trained_family, yolo
-from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions
+from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions, Pooling
 from .for_cpu.interleaved import read_planes
 from .for_cpu.winograd import remove_winograd
 from .foreign import ForeignGraph, open_foreign, read_graph
@@ -33,6 +33,8 @@ from .training.assumptions import Assumption, assumptions_on
 from .training.settings import NOTHING_STATED
 
 COCO_CLASSES = 80
+POOLING: dict[str, Pooling] = {"cpu": "products", "tensorrt": "operator", "tensorrt-rtx": "plain"}
+"""How RoIAlign is written, by target."""
 DEFAULT_FRAME = (640, 480)
 """(width, height): 4:3, what most camera modules give."""
 
@@ -137,7 +139,7 @@ def graph_options(options: ExportOptions) -> GraphOptions:
         max_detections=options.max_detections,
         nms=options.nms,
         input_dtype=options.input_dtype,
-        pooling="products" if options.target == "cpu" else "operator",
+        pooling=POOLING[options.target],
     )
 
 
@@ -215,7 +217,7 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
     loaded = hugging_face.load(source, trust=options.trust, classes=options.classes, imgsz=options.imgsz)
     exported, reference = hugging_face.export(loaded, graph_options(options))
     card = _card(exported, "detr", loaded.folder.architecture, loaded.names)
-    card = replace(card, provenance=hugging_face.provenance(loaded.folder))
+    card = replace(card, provenance=card.provenance | hugging_face.provenance(loaded.folder))
     labels: Any = loaded.model.config.id2label
     notes = renamed_note(loaded.names, [str(labels[column]) for column in loaded.classes])
     return BuiltGraph(exported.model, card, reference, notes, loaded.assumed, loaded.model)
@@ -248,7 +250,7 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
         said |= {"licence": licence, "author": foreign.metadata.get("author", "")}
     return BuiltGraph(
         found.exported.model,
-        replace(card, provenance=said),
+        replace(card, provenance=card.provenance | said),
         "an ONNX graph is all that comes from it; edgedet eval judges the result on labelled images",
         notes=(*found.notes, *renamed),
         assumed=assumed,
@@ -308,6 +310,7 @@ def _card(exported: Exported, family: Family, architecture: str, names: tuple[st
         input=exported.input,
         resize=exported.resize,
         output=exported.output,
+        provenance=dict(exported.said),
     )
 
 

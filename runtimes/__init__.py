@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from edgedet.artifacts.engine_library import LIBRARIES
+
 Kind = Literal["graph", "engine", "checkpoint"]
 
 
@@ -53,13 +55,15 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         install="pip install onnxruntime",
         devices=("cpu", "cuda"),
     ),
-    RuntimeInfo(
-        "tensorrt",
-        "edgedet.runtimes.tensorrt",
-        {".trt": "engine", ".engine": "engine", ".plan": "engine"},
-        needs="tensorrt",
-        install="on a Jetson it comes with JetPack (apt install tensorrt python3-libnvinfer), on a PC with an "
-        "NVIDIA GPU: pip install tensorrt 'edgedet[tensorrt]'; without a GPU run the .onnx file instead",
+    *(
+        RuntimeInfo(
+            library.name,
+            "edgedet.runtimes.tensorrt",
+            dict.fromkeys(library.suffixes, "engine"),
+            needs=library.module,
+            install=library.install,
+        )
+        for library in LIBRARIES
     ),
     RuntimeInfo(
         "torch",

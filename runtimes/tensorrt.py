@@ -1,7 +1,8 @@
-"""TensorRT: engines on NVIDIA GPUs, with fixed buffers, a stream of their own, and one CUDA graph per engine.
+"""TensorRT and TensorRT-RTX: engines on NVIDIA GPUs, with fixed buffers, a stream of their own, and one CUDA graph
+per engine.
 
-The file is checked (hash, versions, compute capability) before TensorRT sees a byte of it. An engine is executable
-code: open only what you trust.
+The file is checked (hash, versions, compute capability) before the library sees a byte of it. An engine is
+executable code: open only what you trust.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.artifacts.engine_file import read_engine_header, read_plan
-from edgedet.artifacts.engine_match import Host, require_match
+from edgedet.artifacts.engine_file import EngineFile, library_of, read_engine_header, read_plan
+from edgedet.artifacts.engine_library import TENSORRT_RTX
+from edgedet.artifacts.engine_match import Host, made_for, require_match
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.pictures.frames import is_on_gpu
@@ -31,6 +33,7 @@ from .cuda.launcher import GpuLauncher
 from .cuda.suppression import Suppression, sources
 from .tensorrt_library import import_tensorrt, make_runtime
 from .tensorrt_log import CapturedLog, errors_of, explain_refusal
+from .tensorrt_rtx import KernelCache, diagnosis, kernel_cache_path
 
 DTYPES = {
     "FLOAT": np.float32,
@@ -53,8 +56,8 @@ def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str
 
     Raises:
         ArtifactError: damaged, or not an engine.
-        EngineMismatchError: built for another TensorRT, GPU or processor.
-        RuntimeUnavailableError: TensorRT or CUDA is missing, or there is no GPU.
+        EngineMismatchError: built for another version of its library, another GPU or processor.
+        RuntimeUnavailableError: the library or CUDA is missing, or there is no GPU.
         UsageError: a device that is no number.
     """
     if device is not None and not device.isdigit():
@@ -85,11 +88,13 @@ class TensorRTRuntime:
         self._launcher: GpuLauncher | None = None
         self._frames: GpuFrames | None = None
         self._taken: list[GpuArray] = []
+        self._kernels: KernelCache | None = None
         file = read_engine_header(path)
+        library = library_of(file)
         plan = read_plan(file)
-        trt = import_tensorrt()
+        trt = import_tensorrt(library)
         require_match(file, plan, Host(trt.__version__, None, None, platform.machine()))
-        self._cuda = Cuda(device)
+        self._cuda = _gpu(file, device)
         require_match(file, plan, Host(trt.__version__, self._cuda.compute_capability, self._cuda.name))
         self._log = CapturedLog(trt)
         trt.init_libnvinfer_plugins(self._log.logger, "")
@@ -99,9 +104,12 @@ class TensorRTRuntime:
         self._runtime = make_runtime(trt, self._log, carries_code=compatible)
         try:
             self._engine = self._runtime.deserialize_cuda_engine(plan)
-            del plan
             if self._engine is None:
-                raise explain_refusal(path, self._log)
+                why = diagnosis(trt, self._runtime, plan) if library is TENSORRT_RTX else ""
+                raise explain_refusal(path, self._log, library, why)
+            if library is TENSORRT_RTX:
+                self._kernels = KernelCache(self._engine, kernel_cache_path(trt.__version__, self._cuda, plan))
+            del plan
             self.inputs, self.outputs = _tensors(trt, self._engine, path)
             self._engine_outputs = self.outputs
             require_input(path, card.input, self.inputs, remedy="build it again")
@@ -111,13 +119,17 @@ class TensorRTRuntime:
             raise
         way = "mapped memory" if self._cuda.integrated else "pinned memory"
         device_name = f"{self._cuda.name} (compute capability {self._cuda.compute_capability})"
-        self.description = f"tensorrt {trt.__version__} {device_name}, {way}"
+        self.description = f"{library.name} {trt.__version__} {device_name}, {way}"
 
     def _allocate(self) -> None:
         """Addresses never change again: that is what lets a CUDA graph be replayed."""
         cuda = self._cuda
         self._stream = cuda.stream()
-        self._context = self._engine.create_execution_context()
+        self._context = (
+            self._engine.create_execution_context()
+            if self._kernels is None
+            else self._kernels.create_context(self._engine)
+        )
         if self._context is None:
             raise CudaError(f"TensorRT has no memory for the engine: {errors_of(self._log)}")
         for tensor in (*self.inputs, *self.outputs):
@@ -187,6 +199,8 @@ class TensorRTRuntime:
         self._runs += 1
         # TensorRT allocates on the first run, which no graph may record.
         if self._runs == 1:
+            if self._kernels is not None:
+                self._kernels.save()
             self._capture()
         if self._suppression is None:
             return {tensor.name: self._staging[tensor.name] for tensor in self.outputs}
@@ -281,7 +295,7 @@ class TensorRTRuntime:
         if graph is not None:
             self._quietly(self._cuda.destroy_graph, graph)
         # Before their memory: the context may still refer to it.
-        self._graph = self._context = self._engine = self._runtime = None
+        self._graph = self._context = self._kernels = self._engine = self._runtime = None
         for owner in owners:
             self._quietly(owner.close)
         for address in addresses:
@@ -300,6 +314,21 @@ class TensorRTRuntime:
         can be released."""
         with contextlib.suppress(Exception):
             release(*arguments)
+
+
+def _gpu(engine: EngineFile, device: int) -> Cuda:
+    """The GPU an engine runs on.
+
+    Raises:
+        RuntimeUnavailableError: there is none that can be used, or no CUDA for Python.
+    """
+    try:
+        return Cuda(device)
+    except RuntimeUnavailableError as error:
+        raise type(error)(
+            f"{engine.path} is an engine for {made_for(engine)}, and no GPU can be used here: {error}; the .onnx "
+            "file runs without one"
+        ) from error
 
 
 def _tensors(trt: Any, engine: Any, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

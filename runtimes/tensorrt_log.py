@@ -8,33 +8,65 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from edgedet.artifacts.engine_library import TENSORRT, EngineLibrary
 from edgedet.errors import ArtifactError, EngineMismatchError
 
 KEPT_MESSAGES = 200
 
-EXPLANATIONS: tuple[tuple[str, type[ArtifactError], str], ...] = (
+REBUILD = "build it again on this machine (edgedet export MODEL.onnx -o {name})"
+
+EXPLANATIONS: tuple[tuple[str, type[ArtifactError], str, str], ...] = (
     (
         r"expecting library version (?P<here>[\d.]+) got (?P<built>[\d.]+)",
         EngineMismatchError,
-        "was built by TensorRT {built}, this machine has {here}",
+        "was built by {library} {built}, this machine has {here}",
+        REBUILD,
     ),
     (
         r"expecting compute (?P<here>[\d.]+) got compute (?P<built>[\d.]+)",
         EngineMismatchError,
         "was built for compute capability {built}, this machine has {here}",
+        REBUILD,
     ),
     (
         r"Current Version: (?P<here>\d+), Serialized Engine Version: (?P<built>\d+)",
         EngineMismatchError,
-        "was built by another TensorRT (serialisation version {built}, this machine's is {here})",
+        "was built by another {library} (serialisation version {built}, this machine's is {here})",
+        REBUILD,
     ),
-    (r"Version tag does not match", EngineMismatchError, "was built by another TensorRT version"),
-    (r"incompatible device", EngineMismatchError, "was built for another GPU"),
-    (r"[mM]agic ?[tT]ag", ArtifactError, "holds no TensorRT plan (its magic tag is not one)"),
-    (r"[pP]lugin (?:not found|creator|registry)", ArtifactError, "needs a TensorRT plugin that is not here"),
-    (r"out of memory|OutOfMemory|CUDA_ERROR_OUT_OF_MEMORY", ArtifactError, "does not fit into the GPU's memory"),
+    (
+        r"Version tag does not match|version mismatch",
+        EngineMismatchError,
+        "was built by another {library} version",
+        REBUILD,
+    ),
+    (r"incompatible device|unsupported cc", EngineMismatchError, "was built for another GPU", REBUILD),
+    (
+        r"[mM]agic ?[tT]ag|malformed engine",
+        ArtifactError,
+        "holds no {library} plan (its magic tag is not one)",
+        REBUILD,
+    ),
+    (
+        r"[pP]lugin (?:not found|creator|registry)",
+        ArtifactError,
+        "needs a {library} plugin that is not here",
+        REBUILD,
+    ),
+    (
+        r"old cuda (?:driver|runtime)",
+        EngineMismatchError,
+        "was built by a {library} for a newer CUDA than this machine's driver takes",
+        "update the driver",
+    ),
+    (
+        r"out of memory|OutOfMemory|CUDA_ERROR_OUT_OF_MEMORY|insufficient gpu memory",
+        ArtifactError,
+        "does not fit into the GPU's memory",
+        "close what else uses it, or build from a smaller --imgsz or --batch",
+    ),
 )
-"""Pattern in the log, kind of error, what it means for the file."""
+"""Pattern in the log, kind of error, what it means for the file, what to do."""
 
 
 class CapturedLog:
@@ -105,16 +137,18 @@ def errors_of(log: CapturedLog) -> str:
     return " | ".join(" ".join(text.split())[:300] for text in errors[:3])
 
 
-def explain_refusal(path: Path, log: CapturedLog) -> ArtifactError:
-    """The error for an engine that TensorRT would not open, from what its log says."""
+def explain_refusal(
+    path: Path, log: CapturedLog, library: EngineLibrary = TENSORRT, diagnosis: str = ""
+) -> ArtifactError:
+    """The error for an engine that its library would not open, from what its log says, and the library's own
+    ``diagnosis`` where there is one."""
     text = errors_of(log) or " | ".join(message for _, message in log.messages)
-    for pattern, kind, meaning in EXPLANATIONS:
+    text = " | ".join(part for part in (diagnosis, text) if part)
+    for pattern, kind, meaning, remedy in EXPLANATIONS:
         found = re.search(pattern, text)
         if found:
-            return kind(
-                f"{path} {meaning.format(**found.groupdict())}; build it again on this machine "
-                f"(edgedet export MODEL.onnx -o {path.name}). TensorRT says: {text[:300]}"
-            )
+            what = meaning.format(library=library.title, **found.groupdict())
+            return kind(f"{path} {what}; {remedy.format(name=path.name)}. {library.title} says: {text[:300]}")
     return ArtifactError(
-        f"TensorRT cannot open {path}: {text[:300] or 'it gives no reason'}; build it again on this machine"
+        f"{library.title} cannot open {path}: {text[:300] or 'it gives no reason'}; build it again on this machine"
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from edgedet.absent import reason_missing
+from edgedet.artifacts.rtx_targets import gpus_of
+
 
 def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Title and text of every fact there is. ``facts``: :attr:`edgedet.artifacts.card.ModelCard.engine`.
@@ -14,7 +17,11 @@ def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     [('layers', '3 int8 (75 %), 1 fp16 (25 %); 2 reformats'), ('layer time', '90 % int8')]
     """
     inspector, memory = facts.get("inspector"), facts.get("memory")
-    if isinstance(inspector, dict):
+    if "compute_capabilities" in facts:
+        yield "made for", gpus_of(facts)
+    if (reason := reason_missing(facts.get("proof"))) is not None:
+        yield "proof", f"built, neither run nor proved: {reason}"
+    if isinstance(inspector, dict) and reason_missing(inspector) is None:
         yield "layers", _layers(inspector)
         yield "layer time", _layer_time(inspector.get("time"))
     if isinstance(memory, dict):
@@ -46,4 +53,8 @@ def _layer_time(time: Any) -> str:
 def _sizes(sizes: Any) -> str:
     if not isinstance(sizes, dict):
         return "an unknown amount"
-    return " and ".join(f"{size} MiB{' of the GPU' if name == 'gpu' else ''}" for name, size in sizes.items())
+    return " and ".join(
+        f"{size} MiB{' of the GPU' if name == 'gpu' else ''}"
+        for name, size in sizes.items()
+        if size or name != "gpu"  # where there is none
+    )

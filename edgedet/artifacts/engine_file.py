@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.engine_library import (
+    LIBRARIES,
+    TENSORRT,
+    EngineLibrary,
+    library_of_name,
+    library_of_plan,
+)
 from edgedet.errors import ArtifactError
 from edgedet.files import atomic_path
 
 Container = Literal["file", "plan"]
-
-PLAN_STARTS = (b"ptrt", b"ftrt")
-"""Magic tags of serialised TensorRT engines."""
 
 SMALLEST_PLAN = 64
 """Minimum size of a plan in bytes: its header alone."""
@@ -26,11 +30,19 @@ MAX_HEADER = 16 * 2**20
 
 @dataclass(frozen=True)
 class EngineFile:
-    """``header``: the JSON object in front of the plan or beside it. ``plan_offset``: where the plan starts."""
+    """``header``: the JSON object in front of the plan or beside it. ``plan_offset``: where the plan starts;
+    ``plan_start``: its first bytes."""
 
     path: Path
     header: dict[str, Any]
     plan_offset: int
+    plan_start: bytes
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the header says of the build; empty where it says nothing."""
+        stated = self.header.get("engine")
+        return stated if isinstance(stated, dict) else {}
 
 
 def read_engine_header(path: str | Path) -> EngineFile:
@@ -47,14 +59,41 @@ def read_engine_header(path: str | Path) -> EngineFile:
             text = start[4:5] + file.read(size - 1)
             if len(text) < size:
                 raise ArtifactError(f"{path} breaks off inside its header; copy it again or build it again")
-            return EngineFile(path, _object(text, path), 4 + size)
+            return EngineFile(path, _object(text, path), 4 + size, file.read(SMALLEST_PLAN))
     beside = next((place for place in sidecars(path) if place.is_file()), None)
     if beside is None:
         raise ArtifactError(
-            f"{path} is a bare TensorRT plan without a description: {sidecars(path)[0].name} is not beside it; "
+            f"{path} is a bare {(library_of_plan(start) or TENSORRT).title} plan without a description: "
+            f"{sidecars(path)[0].name} is not beside it; "
             "keep the two files together, or build the engine with edgedet export"
         )
-    return EngineFile(path, _object(beside.read_bytes(), beside), 0)
+    return EngineFile(path, _object(beside.read_bytes(), beside), 0, start)
+
+
+def library_of(engine: EngineFile) -> EngineLibrary:
+    """The library an engine is for: by its plan's first bytes, else by its card, else by its name.
+
+    Raises:
+        ArtifactError: they contradict each other, as where a file was renamed.
+    """
+    named = library_of_name(engine.path)
+    stated = engine.facts.get("library")
+    carded = next((library for library in LIBRARIES if library.name == stated), None)
+    found = library_of_plan(engine.plan_start) or carded or named or TENSORRT
+    if carded not in (None, found):
+        assert carded is not None
+        raise ArtifactError(
+            f"the plan in {engine.path} is of {found.title}, its card is of an engine for {carded.title}; copy or "
+            "build it again"
+        )
+    if named not in (None, found):
+        assert named is not None
+        raise ArtifactError(
+            f"{engine.path} is named as an engine for {named.title}, and holds one for {found.title}: name it "
+            f"{engine.path.with_suffix(found.suffixes[0]).name} to run it there, or build one from its .onnx file "
+            f"(edgedet export MODEL.onnx -o {engine.path.name})"
+        )
+    return found
 
 
 def sidecars(path: Path) -> tuple[Path, Path]:
@@ -113,8 +152,7 @@ def read_plan(engine: EngineFile) -> bytes:
         raise ArtifactError(
             f"{engine.path} holds {len(plan)} bytes of a plan, too few for any; copy or build it again"
         )
-    facts = engine.header.get("engine")
-    expected = facts.get("plan_sha256") if isinstance(facts, dict) else None
+    expected = engine.facts.get("plan_sha256")
     found = hashlib.sha256(plan).hexdigest()
     if expected is not None and expected != found:
         raise ArtifactError(
@@ -124,16 +162,17 @@ def read_plan(engine: EngineFile) -> bytes:
     return plan
 
 
-def plan_version(plan: bytes) -> str | None:
-    """``major.minor.patch`` of the TensorRT that wrote a plan, None where the plan does not say.
+def plan_version(plan: bytes | memoryview) -> str | None:
+    """``major.minor.patch`` of the library that wrote a plan, None where the plan does not say.
 
-    Bytes 24 to 26 of the header hold it; NVIDIA does not document this (NVIDIA/TensorRT issue 3073), so a plan of
-    another layout says nothing rather than something wrong.
+    Bytes 24 to 26 of the header hold it, in TensorRT's plans and in those of TensorRT-RTX; NVIDIA does not document
+    this (NVIDIA/TensorRT issue 3073), so a plan of another layout says nothing rather than something wrong.
 
     >>> plan_version(b"ptrt" + bytes(20) + bytes([10, 3, 0]) + bytes(40))
     '10.3.0'
     """
-    if not plan.startswith(PLAN_STARTS) or len(plan) < SMALLEST_PLAN:
+    library = library_of_plan(plan)
+    if library is None or len(plan) < SMALLEST_PLAN:
         return None
     major, minor, patch = plan[24:27]
-    return f"{major}.{minor}.{patch}" if 8 <= major <= 20 else None
+    return f"{major}.{minor}.{patch}" if major in library.majors else None

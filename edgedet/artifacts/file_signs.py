@@ -29,6 +29,7 @@ SIGNS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"RKNN", "a Rockchip RKNN model"),
     (0, b"ptrt", "a TensorRT engine"),
     (0, b"ftrt", "a TensorRT engine"),
+    (0, b"vtrt", "a TensorRT-RTX engine"),
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"SQLite format 3", "an SQLite database"),
     (0, b"\x7fELF", "a Linux program or library"),

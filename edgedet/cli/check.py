@@ -83,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, report, and return 1 where something is wrong."""
-    from edgedet.export.options import ENGINE_SUFFIXES, ExportOptions
+    from edgedet.artifacts.engine_library import ENGINE_SUFFIXES
+    from edgedet.export.options import ExportOptions
     from edgedet.export.request import check_source as require_source
 
     if arguments.source.suffix.lower() in ENGINE_SUFFIXES:

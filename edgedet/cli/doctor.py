@@ -91,7 +91,7 @@ def verdict(environment: Environment, artifacts: dict[str, str]) -> tuple[bool, 
 
 def problem(path: Path, machine: Machine, environment: Environment) -> str:
     """Why an artifact will not run here, as far as that can be told without running it; empty if it will."""
-    from edgedet.artifacts.engine_file import read_engine_header, read_plan
+    from edgedet.artifacts.engine_file import library_of, read_engine_header, read_plan
     from edgedet.artifacts.engine_match import Host, require_match
     from edgedet.opening import artifact_kind, read_card, runtime_of
 
@@ -101,9 +101,10 @@ def problem(path: Path, machine: Machine, environment: Environment) -> str:
         read_card(path)
         if kind == "engine":
             engine = read_engine_header(path)
-            tensorrt = next(found.version for found in environment.packages if found.package.module == "tensorrt")
+            module = library_of(engine).module
+            version = next(found.version for found in environment.packages if found.package.module == module)
             capability, name = _gpu(machine)
-            require_match(engine, read_plan(engine), Host(tensorrt, capability, name, machine.architecture))
+            require_match(engine, read_plan(engine), Host(version, capability, name, machine.architecture))
     except EdgedetError as error:
         return str(error)
     runtime = next(found for found in environment.runtimes if found.name == needed)

@@ -1,8 +1,9 @@
 """Turn a trained checkpoint, or another tool's ONNX file, into one file that a device can run.
 
 The suffix of the output decides: .onnx for ONNX Runtime (and as the source of engines); .trt or .engine for
-TensorRT, built on the machine that will run it; .plan for a bare plan with its card beside it. The file carries
-class names, sizes, thresholds and how to resize: the device needs nothing else.
+TensorRT, built on the machine that will run it; .plan for a bare plan with its card beside it; .rtx for
+TensorRT-RTX, built on any Linux machine, with a GPU or without, for GeForce RTX and DGX Spark (not for Jetson, nor
+for H100). The file carries class names, sizes, thresholds and how to resize: the device needs nothing else.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgedet.artifacts.engine_library import library_of_name
+from edgedet.artifacts.rtx_targets import GPUS, PORTABLE, parse_targets
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, human_bytes, positive_integer
 from edgedet.errors import MissingDependencyError, UsageError
 from edgedet.export.families import FOREIGN, FOREIGN_HELP
-from edgedet.export.options import ENGINE_SUFFIXES, EngineOptions, ExportOptions, ExportReport, default_output
+from edgedet.export.options import EngineOptions, ExportOptions, ExportReport, default_output
 from edgedet.export.request import require_int8
 from edgedet.export.training.settings import NOTHING_STATED, TrainingSettings, parse_settings
 
@@ -37,6 +40,8 @@ examples:
   edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
   edgedet export model.pt --for triton repository/                  a model repository, with a client
   edgedet export model.pt --for deepstream nvinfer/ --frame-size 1920x1080
+  edgedet export model.pt --fp16 -o model.rtx                       anywhere, for RTX 30 to 50 and DGX Spark
+  edgedet export model.pt -o model.rtx --compute-capability sm75    for RTX 20
 """
 
 PASSED_ON = (
@@ -48,6 +53,7 @@ PASSED_ON = (
 
 ENGINE_OPTIONS = (
     "workspace_mib", "optimization_level", "timing_cache", "hardware_compatibility", "version_compatible",
+    "compute_capabilities",
 )  # fmt: skip
 """Options that go to the builder of engines under their own names."""
 
@@ -136,7 +142,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--fp16", dest="precision", action="store_const", const="fp16", help="--precision fp16")
     kind.add_argument("--int8", dest="precision", action="store_const", const="int8", help="--precision int8")
     precision.add_argument(
-        "--target", choices=("cpu", "tensorrt"), help="dialect of INT8 (cpu; for engines: tensorrt)"
+        "--target",
+        choices=("cpu", "tensorrt", "tensorrt-rtx"),
+        help="what the graph is for (cpu; for engines: their library)",
     )
     precision.add_argument(
         "--calib",
@@ -167,7 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("quick", "normal", "thorough"),
         help="how long INT8 may take for more of the network in it (normal; times and accuracies: docs/int8.md)",
     )
-    engine = parser.add_argument_group("the engine (only for .trt, .engine, .plan)")
+    engine = parser.add_argument_group("the engine (only for .trt, .engine, .plan, .rtx)")
     engine.add_argument(
         "--container",
         choices=("file", "plan"),
@@ -196,6 +204,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const=True,
         help="also run on later TensorRT versions, slower; such an engine carries code",
+    )
+    engine.add_argument(
+        "--compute-capability",
+        dest="compute_capabilities",
+        metavar="LIST",
+        type=parse_targets,
+        help="of .rtx: the GPUs it is for, such as sm86,sm89,sm120, or current for this machine's; without, one "
+        f"engine for {', '.join(GPUS[target] for target in PORTABLE)} and later",
     )
     parser.add_argument(
         "--for",
@@ -320,8 +336,12 @@ def check_typed(arguments: argparse.Namespace, options: ExportOptions) -> None:
             raise UsageError(f"--for writes the folder {arguments.pipeline[1]}, not a file: drop -o")
         return
     output: Path = arguments.output or default_output(arguments.source, options)
-    if output.suffix.lower() in ENGINE_SUFFIXES and arguments.target == "cpu":
-        raise UsageError(f"{output.name} is an engine, and --target cpu is for graphs: drop one of them")
+    library = library_of_name(output)
+    if library is not None and arguments.target not in (None, library.name):
+        raise UsageError(
+            f"{output.name} is an engine of {library.title}, and --target {arguments.target} is for other graphs: "
+            "drop one of them"
+        )
 
 
 def report_lines(report: ExportReport) -> Iterator[str]:

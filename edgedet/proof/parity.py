@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.card import Precision
 from edgedet.box_overlap import pairwise_iou
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ ELSEWHERE = Tolerance(min_score=0.05, min_iou=0.97, max_score_difference=0.01)
 GPUs that use TF32."""
 ELSEWHERE_REQUIRED = 0.97
 """Share of them that must agree. Overlapping boxes of nearly equal scores may survive NMS in the other order."""
+
+_FLOAT_ENGINE = (Tolerance(min_score=0.3, min_iou=0.9, max_score_difference=0.05), 0.97)
+ON_AN_ENGINE: dict[Precision, tuple[Tolerance, float]] = {
+    "fp32": _FLOAT_ENGINE,
+    "fp16": _FLOAT_ENGINE,
+    # As the golden input's: ONNX Runtime computes the Q/DQ graph in float, and rounds elsewhere.
+    "int8": (Tolerance(min_score=0.3, min_iou=0.85, max_score_difference=0.1), 0.9),
+}
+"""How alike an engine and its graph of a precision are on real pictures, and for which share of the detections."""
 
 
 @dataclass(frozen=True)

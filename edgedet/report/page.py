@@ -1,4 +1,4 @@
-"""The report as one HTML file: style, script, plot and pictures inside, nothing fetched."""
+"""The report as one page: plot, tables and pictures, nothing fetched."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import datetime
 import shlex
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from edgedet import __version__
 from edgedet.report import sections
 from edgedet.report.choose import Choice
 from edgedet.report.collect import Collection, Row
+from edgedet.report.document import html_document
 from edgedet.report.plot import NARROW, pareto_svg
 from edgedet.report.sensitivity import sensitivity
-
-FOLDER = Path(__file__).parent
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""Content security: the browser itself refuses any request."""
 
 
 def html_page(collection: Collection, choice: Choice, *, title: str, command: Sequence[str]) -> str:
@@ -32,20 +27,7 @@ def html_page(collection: Collection, choice: Choice, *, title: str, command: Se
             f"<p>Other processes were busy while {len(disturbed)} of {len(rows)} were measured: their tails are "
             "the machine's as much as their own.</p>"
         )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>{(FOLDER / "style.css").read_text()}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-<p class="soft">{len(rows)} artifacts, {len(collection.failures)} failed; edgedet {__version__},
+    body = f"""<p class="soft">{len(rows)} artifacts, {len(collection.failures)} failed; edgedet {__version__},
 {datetime.date.today().isoformat()}</p>
 {sections.choice_box(choice)}
 <h2>Accuracy against latency</h2>
@@ -69,12 +51,8 @@ def html_page(collection: Collection, choice: Choice, *, title: str, command: Se
 {sections.not_measured(collection)}
 <h2>How to reproduce</h2>
 {"".join(sections.machines(rows))}
-<pre>{escape(_commands(rows, command))}</pre>
-</main>
-<script>{(FOLDER / "script.js").read_text()}</script>
-</body>
-</html>
-"""
+<pre>{escape(_commands(rows, command))}</pre>"""
+    return html_document(title, body)
 
 
 def _shown_worst(collection: Collection, choice: Choice) -> Row | None:

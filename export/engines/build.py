@@ -1,4 +1,5 @@
-"""From a graph to a TensorRT engine, on the machine that will run it. Needs TensorRT and edgedet, nothing else.
+"""From a graph to an engine of TensorRT, on the machine that will run it, or of TensorRT-RTX, on any. Needs the
+library and edgedet, nothing else.
 
 Precision is in the graph already (fp16 tensors, Q/DQ pairs), so networks are strongly typed, which works the same
 from TensorRT 10.3 to 11.4. Where a 10.x refuses a strongly typed Q/DQ graph (reported for Orin, NVIDIA/TensorRT
@@ -14,18 +15,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgedet.absent import not_measured
 from edgedet.artifacts.card import Precision
+from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX, EngineLibrary
 from edgedet.artifacts.engine_match import Host
 from edgedet.artifacts.onnx_layers import parse_layers
+from edgedet.artifacts.rtx_targets import CURRENT, target_facts
 from edgedet.errors import ExportError, UsageError
 from edgedet.files import atomic_path, user_cache
 
 from ...runtimes.cuda.device import Cuda
-from ...runtimes.tensorrt_library import import_tensorrt, make_builder, make_runtime
+from ...runtimes.tensorrt_library import import_tensorrt, library_of_module, make_builder, make_runtime
 from ...runtimes.tensorrt_log import CapturedLog, errors_of
 from ..options import BUILD_DEFAULTS, Compatibility, EngineOptions, Progress, silent
+from .ahead import configure
 from .layer_times import measure_layers
-from .memory import MIB, Memory, MemoryWatch, free_memory, measure_graph, predict, shortage
+from .memory import MIB, Memory, MemoryWatch, free_memory, measure_graph, predict, predict_ahead, shortage
 from .precision import EnginePrecision, read_precision, require_precision
 from .watch import make_monitor, run_cancellable
 
@@ -37,49 +42,62 @@ logger = logging.getLogger("edgedet.build")
 REMEDIES: tuple[tuple[str, str], ...] = (
     ("out of memory", "close other programs, lower --workspace, or add swap"),
     ("could not find any implementation", "give it more --workspace, or export with another precision"),
+    (
+        "has no runners",
+        "the graph has an operator that only runs elsewhere, such as NonMaxSuppression; export it "
+        "again from the checkpoint, or with --nms runtime",
+    ),
     ("workspace", "give it more --workspace"),
     ("lugin", "the graph uses a plugin; export it with this edgedet, whose graphs need none"),
 )
 """Words in TensorRT's log, in lower case, and the advice for each."""
 
-REMEDY = "update TensorRT, try another --precision or a lower --optimization-level, or run the .onnx file"
+REMEDY = "update the library, try another --precision or a lower --optimization-level, or run the .onnx file"
 """Advice where no entry of REMEDIES matches the log."""
 
 
 @dataclass(frozen=True)
 class BuiltPlan:
-    """``facts``: what the model card says of the engine."""
+    """``plan``: the serialised engine, in the library's own memory. ``facts``: what the model card says of it.
+    ``precision``: None where it could not be opened here.
+    """
 
-    plan: bytes
+    plan: memoryview
     facts: dict[str, Any]
-    precision: EnginePrecision
+    precision: EnginePrecision | None
 
 
 def build_plan(
-    graph: bytes,
+    graph: bytes | Path,
     precision: Precision,
     host: Host,
     options: EngineOptions = BUILD_DEFAULTS,
     *,
+    library: EngineLibrary = TENSORRT,
     cuda: Cuda | None = None,
+    unopened: str = "",
     progress: Progress = silent,
 ) -> BuiltPlan:
     """Build an engine and read back what it became.
 
-    ``graph``: a serialised ONNX file, static, of ``precision``. ``host``: this machine, for the card. ``cuda``: its
-    GPU, on which layers are timed and memory is watched; None leaves both out. What the build will take is said
+    ``graph``: an ONNX file, serialised or by its path (which leaves its memory to the builder), static, of
+    ``precision``. ``host``: this machine, for the card. ``cuda``: its
+    GPU, on which layers are timed and memory is watched; None leaves both out. ``unopened``: why the engine cannot
+    be opened here (TensorRT-RTX builds for other GPUs too); empty where it can. What the build will take is said
     before it begins, to the logger ``edgedet.build``, as a warning where there is less.
 
     Raises:
         ExportError: the parser or the builder fails, or the engine runs in another precision than its graph.
         UsageError: options this TensorRT does not have.
-        RuntimeUnavailableError: no TensorRT.
+        RuntimeUnavailableError: the library is not installed.
         KeyboardInterrupt: cancelled.
     """
     free = free_memory(cuda)
-    workspace = workspace_bytes(options, free)
-    predicted = _predict(graph, workspace, free, shared=cuda is not None and cuda.integrated)
-    trt = import_tensorrt()
+    # Kernels of TensorRT-RTX are chosen on the GPU that runs them: there is no memory here to go by.
+    unlimited = library is TENSORRT_RTX and options.workspace_mib is None
+    workspace = None if unlimited else workspace_bytes(options, free)
+    predicted = _predict(content_of(graph), library, workspace, free, shared=cuda is not None and cuda.integrated)
+    trt = import_tensorrt(library)
     log = CapturedLog(trt)
     trt.init_libnvinfer_plugins(log.logger, "")
     ways = _ways(trt, precision, options)
@@ -98,30 +116,31 @@ def build_plan(
                 gc.collect()
         else:
             raise failures[0]
-    engine = open_plan(trt, log, plan, options)
-    inspector = engine.create_engine_inspector()
-    found = read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-    require_precision(found, precision, parse_layers(graph).precisions)
-    if not found.decisive:
-        logger.warning(
-            "TensorRT %s does not tell what its layers run in: %s is not proved", trt.__version__, precision
-        )
-    if cuda is not None:
-        progress("timing every layer", 0, 0)
-    times = measure_layers(trt, log, engine, cuda)
+    found, said = None, not_measured(unopened)
+    if not unopened:
+        engine = open_plan(trt, log, plan, options)
+        found, said = _look_inside(trt, log, engine, cuda, progress)
+        require_precision(found, precision, parse_layers(content_of(graph)).precisions)
+        if not found.decisive:
+            logger.warning(
+                "%s %s does not tell what its layers run in: %s is not proved",
+                library.title,
+                trt.__version__,
+                precision,
+            )
     peak = watch.peak
     facts: dict[str, Any] = {
-        "tensorrt": trt.__version__,
-        "compute_capability": host.compute_capability,
-        "device": host.device,
+        "library": library.name,
+        library.version_key: trt.__version__,
+        **_made_for(library, options, host),
         "architecture": host.architecture or platform.machine(),
         "typing": way,
         "options": {name: value for name, value in asdict(options).items() if name != "timing_cache"},
-        "inspector": found.as_dict() | {"time": times.by_precision(found)},
+        "inspector": said,
         "memory": {
             "predicted_mib": predicted.as_mib(),
             "peak_mib": None if peak is None else peak.as_mib(),
-            "workspace_mib": workspace // MIB,
+            "workspace_mib": None if workspace is None else workspace // MIB,
         },
     }
     if failures:
@@ -129,10 +148,39 @@ def build_plan(
     return BuiltPlan(plan, facts, found)
 
 
-def _predict(graph: bytes, workspace: int, free: Memory | None, *, shared: bool) -> Memory:
+def content_of(graph: bytes | Path) -> bytes:
+    """The serialised graph."""
+    return graph.read_bytes() if isinstance(graph, Path) else graph
+
+
+def _made_for(library: EngineLibrary, options: EngineOptions, host: Host) -> dict[str, Any]:
+    """The GPUs, for the card."""
+    if library is not TENSORRT_RTX:
+        return {"compute_capability": host.compute_capability, "device": host.device}
+    if options.compute_capabilities == (CURRENT,):
+        return {"compute_capabilities": [host.compute_capability], "portable": False}
+    return target_facts(options.compute_capabilities)
+
+
+def _look_inside(
+    trt: Any, log: CapturedLog, engine: Any, cuda: Cuda | None, progress: Progress
+) -> tuple[EnginePrecision, dict[str, Any]]:
+    """What a fresh engine's layers run in; the same and how long they take, for the card."""
+    inspector = engine.create_engine_inspector()
+    found = read_precision(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    if cuda is not None:
+        progress("timing every layer", 0, 0)
+    times = measure_layers(trt, log, engine, cuda)
+    return found, found.as_dict() | {"time": times.by_precision(found)}
+
+
+def _predict(
+    graph: bytes, library: EngineLibrary, workspace: int | None, free: Memory | None, *, shared: bool
+) -> Memory:
     """What the build will take, told before it takes it."""
     size = measure_graph(graph)
-    predicted = predict(size, workspace, shared=shared)
+    ahead = library is TENSORRT_RTX
+    predicted = predict_ahead(size) if ahead else predict(size, workspace or 0, shared=shared)
     short = "" if free is None else shortage(predicted, free)
     if short:
         logger.warning("%s", short)
@@ -143,16 +191,18 @@ def _predict(graph: bytes, workspace: int, free: Memory | None, *, shared: bool)
     return predicted
 
 
-def open_plan(trt: Any, log: CapturedLog, plan: bytes, options: EngineOptions) -> Any:
+def open_plan(trt: Any, log: CapturedLog, plan: memoryview, options: EngineOptions) -> Any:
     """The engine of a fresh plan, built with ``options``.
 
     Raises:
-        ExportError: TensorRT cannot open what it has just built.
+        ExportError: the library cannot open what it has just built.
     """
     runtime = make_runtime(trt, log, carries_code=options.version_compatible)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise ExportError(f"TensorRT cannot open the engine it has just built: {errors_of(log)}")
+        raise ExportError(
+            f"{library_of_module(trt).title} cannot open the engine it has just built: {errors_of(log)}"
+        )
     return engine
 
 
@@ -171,27 +221,29 @@ def _ways(trt: Any, precision: Precision, options: EngineOptions) -> tuple[Liter
 def _build(
     trt: Any,
     log: CapturedLog,
-    graph: bytes,
+    graph: bytes | Path,
     *,
     precision: Precision,
     host: Host,
     options: EngineOptions,
-    workspace: int,
+    workspace: int | None,
     way: Literal["strong", "weak"],
     progress: Progress,
-) -> bytes:
+) -> memoryview:
+    library = library_of_module(trt)
     builder = make_builder(trt, log)
     flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     # The flag's number differs between TensorRT 10 and 11; in 11 every network is strongly typed.
     network = builder.create_network(1 << int(flag) if way == "strong" else 0)
     parser = trt.OnnxParser(network, log.logger)
-    if not parser.parse(graph):
+    if not parser.parse(content_of(graph)):
         raise ExportError(
-            f"TensorRT {trt.__version__} cannot parse the graph: {_parser_errors(parser)}; export it again with "
-            "--target tensorrt, which names what each TensorRT does not support"
+            f"{library.title} {trt.__version__} cannot parse the graph: {_parser_errors(parser)}; export it again "
+            f"with --target {library.name}, which names what is not supported"
         )
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    if workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.builder_optimization_level = options.optimization_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.version_compatible:
@@ -204,8 +256,11 @@ def _build(
     if way == "weak":
         for name in ("INT8", "FP16") if precision == "int8" else ("FP16",) if precision == "fp16" else ():
             config.set_flag(getattr(trt.BuilderFlag, name))
-    cache_path = options.timing_cache or default_timing_cache(trt.__version__, host)
-    cache = _load_timing_cache(config, cache_path)
+    cache, cache_path = None, options.timing_cache or default_timing_cache(trt.__version__, host)
+    if library is TENSORRT_RTX:
+        configure(trt, config, options)
+    else:
+        cache = _load_timing_cache(config, cache_path)
     monitor = make_monitor(trt, progress)
     config.progress_monitor = monitor
 
@@ -217,7 +272,7 @@ def _build(
     if memory is None:
         raise ExportError(_build_failure(trt, log))
     _save_timing_cache(cache, cache_path)
-    return bytes(memory)
+    return memoryview(memory)
 
 
 def _set_compatibility(trt: Any, config: Any, wanted: Compatibility) -> None:
@@ -289,4 +344,4 @@ def _build_failure(trt: Any, log: CapturedLog) -> str:
     text = errors_of(log) or "it gives no reason"
     small = text.lower()
     remedy = next((todo for word, todo in REMEDIES if word in small), REMEDY)
-    return f"TensorRT {trt.__version__} could not build the engine: {text}; {remedy}"
+    return f"{library_of_module(trt).title} {trt.__version__} could not build the engine: {text}; {remedy}"

@@ -17,7 +17,6 @@ import numpy as np
 from edgedet.errors import EdgedetError, ExportError
 
 from ...runtimes.cuda.device import Cuda
-from ...runtimes.tensorrt import DTYPES
 from ...runtimes.tensorrt_log import CapturedLog, errors_of
 from .precision import EnginePrecision
 
@@ -84,6 +83,9 @@ def make_profiler(trt: Any) -> Any:
 
 
 def _profile(trt: Any, log: CapturedLog, engine: Any, cuda: Cuda) -> list[dict[str, float]]:
+    # What runs engines imports OpenCV, which a build without a GPU has no use for.
+    from ...runtimes.tensorrt import DTYPES
+
     cuda.use()
     stream = cuda.stream()
     memory: list[int] = []

@@ -34,6 +34,10 @@ from ...runtimes.cuda.device import Cuda, CudaError
 MIB = 2**20
 BUILDER = 1500 * MIB
 """Process, CUDA and TensorRT's kernels, in the machine's memory."""
+AHEAD_BUILDER = 200 * MIB
+"""Process and TensorRT-RTX, which neither starts CUDA nor tries kernels: 192 MiB for a graph of 16 kB."""
+AHEAD_COPIES = 5
+"""Times the weights, beyond that: 261 MiB for 9.0 MB of them, 530 MiB for 81.6 MB."""
 GPU_CONTEXT = 300 * MIB
 """CUDA's own on a GPU with memory of its own; elsewhere it is part of the above."""
 UNROLLED = 9
@@ -66,7 +70,7 @@ class Memory:
         return {name: round(size / MIB) for name, size in values.items()}
 
     def __str__(self) -> str:
-        gpu = f" and {gib(self.gpu)} of the GPU's" if self.gpu is not None else ""
+        gpu = f" and {gib(self.gpu)} of the GPU's" if self.gpu else ""
         return f"{gib(self.machine)} of memory{gpu}"
 
 
@@ -85,6 +89,11 @@ def predict(size: GraphSize, workspace: int, *, shared: bool) -> Memory:
     on_gpu = size.weights + size.activations + scratch
     on_cpu = BUILDER + 2 * size.weights
     return Memory(on_cpu + on_gpu, None) if shared else Memory(on_cpu, GPU_CONTEXT + on_gpu)
+
+
+def predict_ahead(size: GraphSize) -> Memory:
+    """What a build without a GPU will take at its peak."""
+    return Memory(AHEAD_BUILDER + AHEAD_COPIES * size.weights, 0)
 
 
 def shortage(wanted: Memory, free: Memory) -> str:

@@ -1,4 +1,4 @@
-"""Whether TensorRT 10.3, 10.16 or 11.4 can parse a graph and replay its engine as one CUDA graph, and why not.
+"""Whether TensorRT 10.3, 10.16, 11.4 or TensorRT-RTX 1.7 can build a graph and replay its engine as one CUDA graph.
 
 An engine build takes minutes on a Jetson, and the parser's own message names an operator, not a remedy. This check
 takes milliseconds on any machine, without TensorRT.
@@ -22,10 +22,9 @@ from .operator_limits import (
     LIMITS,
     OPERATORS,
     UNSUPPORTED,
-    VERSIONS,
     GraphFacts,
-    ParserVersion,
 )
+from .parser_versions import TENSORRT, VERSIONS, ParserVersion, spoken
 
 NOT_CHECKED: dict[str, frozenset[int]] = {
     # Operator to the inputs whose type is fixed by ONNX and unlike the data's.
@@ -46,7 +45,13 @@ NOT_CHECKED: dict[str, frozenset[int]] = {
     "QuantizeLinear": frozenset([1, 2]),
     "DequantizeLinear": frozenset([0, 1, 2]),
     "OneHot": frozenset([0, 1]),
+    "Dropout": frozenset([1, 2]),
 }
+
+QUANTISING = ("QuantizeLinear", "DequantizeLinear")
+"""Layers that keep their node's name, which must be new: all others are given another where it is taken."""
+
+CAST_FIRST = "uint8 pixels must be cast before anything else reads them: Cast first, everything else behind it"
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,20 @@ class Finding:
     reason: str
 
     def __str__(self) -> str:
-        return f"TensorRT {self.version}: {self.operator} {self.node}: {self.reason}"
+        return f"{spoken([self.version])}: {self.operator} {self.node}: {self.reason}"
 
 
-def check_operators(model: onnx.ModelProto, versions: Iterable[str] = tuple(VERSIONS)) -> list[Finding]:
-    """Everything in ``model`` that TensorRT cannot parse, or cannot run with fixed shapes; empty if it can.
+def check_operators(model: onnx.ModelProto, versions: Iterable[str] = TENSORRT) -> list[Finding]:
+    """Everything in ``model`` that cannot be built, or cannot run with fixed shapes; empty if all can.
 
-    ``versions``: keys of :data:`edgedet.export.engines.operator_limits.VERSIONS`.
+    Args:
+        model: the graph.
+        versions: keys of :data:`edgedet.export.engines.parser_versions.VERSIONS`:
+            :data:`~edgedet.export.engines.parser_versions.TENSORRT` or
+            :data:`~edgedet.export.engines.parser_versions.TENSORRT_RTX`, by what is built.
+
+    Returns:
+        One finding for every version, node and reason.
     """
     facts = _facts(model)
     findings = []
@@ -75,8 +87,13 @@ def check_operators(model: onnx.ModelProto, versions: Iterable[str] = tuple(VERS
     return findings
 
 
-def require_parsable(model: onnx.ModelProto, versions: Iterable[str] = tuple(VERSIONS), *, where: str) -> None:
-    """Insist on a graph that becomes an engine; ``where`` names it.
+def require_parsable(model: onnx.ModelProto, versions: Iterable[str] = TENSORRT, *, where: str) -> None:
+    """Insist on a graph that becomes an engine.
+
+    Args:
+        model: the graph.
+        versions: as of :func:`check_operators`.
+        where: what errors call it.
 
     Raises:
         ArtifactError: naming the nodes and what to do about them.
@@ -88,11 +105,12 @@ def require_parsable(model: onnx.ModelProto, versions: Iterable[str] = tuple(VER
     for finding in findings:
         by_node.setdefault((finding.operator, finding.node, finding.reason), []).append(finding.version)
     said = [
-        f"{operator} {node} (TensorRT {', '.join(names)}): {reason}"
+        f"{operator} {node} ({spoken(names)}): {reason}"
         for (operator, node, reason), names in list(by_node.items())[:4]
     ]
     more = f"; and {len(by_node) - 4} more" if len(by_node) > 4 else ""
-    raise ArtifactError(f"{where} cannot become a TensorRT engine: {'; '.join(said)}{more}")
+    libraries = " or ".join(dict.fromkeys(VERSIONS[finding.version].library for finding in findings))
+    raise ArtifactError(f"{where} cannot become a {libraries} engine: {'; '.join(said)}{more}")
 
 
 def _inspect(model: onnx.ModelProto, facts: GraphFacts, version: ParserVersion) -> Iterator[tuple[str, str, str]]:
@@ -102,16 +120,21 @@ def _inspect(model: onnx.ModelProto, facts: GraphFacts, version: ParserVersion) 
     for name in network.inputs:
         if name not in network.constants and not _static(facts.shapes.get(name)):
             yield name, "input", "a dynamic shape; engines of edgedet have fixed ones: export it again"
+    taken = set(network.constants)
     for node in model.graph.node:
         name = node.name or (node.output[0] if node.output else "")
+        if node.op_type in QUANTISING and node.name in taken - {""}:
+            yield name, node.op_type, "a node before it, or a constant, has the same name; give it one of its own"
+        taken |= set(node.output) if node.op_type == "Constant" else {node.name}
         for reason in _node(node, facts, version, network):
             yield name, node.op_type, reason
 
 
 def _node(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion, network: Network) -> Iterator[str]:
-    if node.op_type in DATA_DEPENDENT:
-        yield DATA_DEPENDENT[node.op_type]
-        return
+    for reasons in (version.missing, DATA_DEPENDENT):
+        if node.op_type in reasons:
+            yield reasons[node.op_type]
+            return
     if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
         domain = f" of domain {node.domain}" if node.domain not in ("", "ai.onnx") else ""
         yield f"not an operator{domain} that TensorRT is known to parse" + (
@@ -141,13 +164,26 @@ def _types(node: onnx.NodeProto, facts: GraphFacts, network: Network) -> Iterato
             continue
         if node.op_type == "Cast" and kind == TensorProto.UINT8 and name in network.inputs:
             continue
-        yield f"{name} is {_type_name(kind)}, expected {', '.join(sorted(map(_type_name, allowed)))}"
+        hint = f"; {CAST_FIRST}" if kind == TensorProto.UINT8 and name in network.inputs else ""
+        yield f"{name} is {_type_name(kind)}, expected {', '.join(sorted(map(_type_name, allowed)))}{hint}"
+    if node.op_type == "Constant":
+        yield from _constant(node, facts, network)
     if node.op_type == "Cast":
         kind = facts.types.get(node.output[0], TensorProto.UNDEFINED)
         if kind == TensorProto.UINT8 and not network.consumers.get(node.output[0]):
             return
         if kind not in allowed:
             yield f"casts to {_type_name(kind)}, expected {', '.join(sorted(map(_type_name, allowed)))}"
+
+
+def _constant(node: onnx.NodeProto, facts: GraphFacts, network: Network) -> Iterator[str]:
+    """A node is built whether or not it is read; an initializer that nobody reads is not."""
+    kind = facts.types.get(node.output[0], TensorProto.UNDEFINED)
+    read_as_quantised = {reader.op_type for reader in network.consumers.get(node.output[0], [])} == {
+        "DequantizeLinear"
+    }
+    if kind not in OPERATORS["Constant"] and not (kind == TensorProto.INT8 and read_as_quantised):
+        yield f"it is {_type_name(kind)}, expected {', '.join(sorted(map(_type_name, OPERATORS['Constant'])))}"
 
 
 def _facts(model: onnx.ModelProto) -> GraphFacts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -17,14 +17,16 @@ from edgedet.detections import Detections
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
 
+Pooling = Literal["operator", "products", "plain"]
+
 
 @dataclass(frozen=True)
 class GraphOptions:
     """How a graph shall differ from what the framework does by default; None keeps its own setting.
 
     ``conf``, ``iou``: of the final NMS. ``nms``: in the graph, or left to the runtime.
-    ``pooling``: RoIAlign as ONNX's operator, which TensorRT has a kernel for, or as matrix products where they are
-    quicker on a CPU.
+    ``pooling``: RoIAlign as ONNX's operator, which TensorRT has a plugin for; as matrix products where they are
+    quicker on a CPU; or without the operator wherever that can be (``plain``), for libraries without the plugin.
     ``input_dtype``: pixels as uint8, or as unrounded float32 (docs/decisions/001).
     """
 
@@ -34,7 +36,7 @@ class GraphOptions:
     max_detections: int | None = None
     nms: Literal["graph", "runtime"] = "graph"
     input_dtype: Literal["uint8", "float32"] | None = None
-    pooling: Literal["operator", "products"] = "operator"
+    pooling: Pooling = "operator"
 
 
 def output_spec(options: GraphOptions, conf: float, iou: float, max_detections: int, **rules: Any) -> OutputSpec:
@@ -50,12 +52,16 @@ def output_spec(options: GraphOptions, conf: float, iou: float, max_detections: 
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph without its model card, and what the card must say of its input and output."""
+    """A graph without its model card, and what the card must say of its input and output.
+
+    ``said``: more for the card's provenance.
+    """
 
     model: ModelProto
     input: InputSpec
     resize: ResizeRule
     output: OutputSpec
+    said: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

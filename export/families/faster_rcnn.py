@@ -18,12 +18,13 @@ from edgedet.geometry import shortest_side_size
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
-from .base import Exported, GraphOptions, TrainedFamily, output_spec
+from .base import Exported, GraphOptions, Pooling, TrainedFamily, output_spec
 from .image_input import add_image_input, pixel_factor
 from .nms import add_all_labels_nms, add_per_class_nms, keep_above
 from .proposals import Level, ProposalRule, add_proposals, proposal_count
 from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
 from .roi_products import ProductsHead, add_roi_products, columns_first, products_pay
+from .roi_samples import add_roi_samples
 from .torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_onnx
 
 
@@ -74,8 +75,9 @@ class Parts:
 
     ``backbone`` takes BGR images on the padded canvas; ``anchors`` float32 [A, 4] per level, in its pixels.
     ``box_head`` takes as many proposals per image as ``proposals`` says. ``content`` and ``padded`` are
-    (height, width) without and with the padding. ``grid``: (height, width) of the one level where ``box_head``
-    wants it pooled by products (:mod:`edgedet.export.families.roi_products`), None where by RoIAlign.
+    (height, width) without and with the padding. ``grids``: (height, width) of every level. ``by``: how
+    ``box_head`` wants them pooled: by ONNX's operator, by products (:mod:`edgedet.export.families.roi_products`),
+    which are of one level, or by samples (:mod:`edgedet.export.families.roi_samples`).
     """
 
     backbone: ModelProto
@@ -85,7 +87,8 @@ class Parts:
     proposals: int
     content: tuple[int, int]
     padded: tuple[int, int]
-    grid: tuple[int, int] | None = None
+    grids: tuple[tuple[int, int], ...]
+    by: Literal["operator", "products", "samples"] = "operator"
 
 
 def feature_levels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -156,12 +159,16 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         "size": tuple(heads.box_roi_pool.output_size),
         "sampling_ratio": heads.box_roi_pool.sampling_ratio,
     }
-    if parts.grid is None:
+    channels = model.backbone.out_channels
+    if parts.by == "operator":
         features = add_roi_align(graph, pooled, parts.levels, proposals, **sampling)
+    elif parts.by == "samples":
+        features = add_roi_samples(
+            graph, pooled, parts.levels, proposals, grids=parts.grids, channels=channels, **sampling
+        )
     else:
-        channels = model.backbone.out_channels
         features = add_roi_products(
-            graph, pooled[0], parts.levels[0], proposals, grid=parts.grid, channels=channels, **sampling
+            graph, pooled[0], parts.levels[0], proposals, grid=parts.grids[0], channels=channels, **sampling
         )
     logits, deltas = graph.inline(parts.box_head, {"pooled": features}, prefix="box_head")
     classes = heads.box_predictor.cls_score.out_features - 1
@@ -182,7 +189,7 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         _add_labelled_nms(
             graph, (boxes, scores, labels), output, batch=options.batch, count=count * most, classes=classes
         )
-    return Exported(graph.model(), spec, rule, output)
+    return Exported(graph.model(), spec, rule, output, said={"roi_align": parts.by})
 
 
 def proposal_rule(model: faster_rcnn.FasterRCNN) -> ProposalRule:
@@ -204,7 +211,7 @@ def export_parts(
     content: tuple[int, int],
     *,
     batch: int,
-    pooling: Literal["operator", "products"] = "operator",
+    pooling: Pooling = "operator",
 ) -> Parts:
     """Export the networks of ``model`` for images whose content is ``content`` (height, width)."""
     divisor = int(model.transform.size_divisible)
@@ -229,12 +236,17 @@ def export_parts(
     ]
     backbone = to_onnx(Network(model, names), example, inputs=["images"], outputs=outputs)
     count = proposal_count(by_level, proposal_rule(model))
-    channels, *sides = features[names[0]].shape[1:]
-    grid = (sides[0], sides[1])
+    channels = features[names[0]].shape[1]
+    level_grids = tuple((int(features[name].shape[2]), int(features[name].shape[3])) for name in names)
+    grid = level_grids[0]
     heads = model.roi_heads
     head: nn.Module
-    by_products = pooling == "products" and products_pay(pool, heads.box_head, levels, grid)
-    if by_products:
+    by: Literal["operator", "products", "samples"] = "operator"
+    if pooling != "operator" and products_pay(pool, heads.box_head, levels, grid):
+        by = "products"
+    elif pooling == "plain" and pool.sampling_ratio > 0:
+        by = "samples"
+    if by == "products":
         order = columns_first(grid)
         head = ProductsHead(
             heads.box_head,
@@ -255,7 +267,8 @@ def export_parts(
         count,
         content,
         (height, width),
-        grid if by_products else None,
+        level_grids,
+        by,
     )
 
 

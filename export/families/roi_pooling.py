@@ -83,12 +83,19 @@ def add_roi_align(
         )
         for feature, level in zip(features, levels, strict=True)
     ]
+    return add_level_choice(graph, pooled, levels, flat, total=batch * count)
+
+
+def add_level_choice(
+    graph: GraphBuilder, pooled: Sequence[str], levels: Sequence[PooledLevel], boxes: str, *, total: int
+) -> str:
+    """Of every box of ``boxes`` [T, 4] what was pooled from its level: one of ``pooled``, each [T, C, h, w]."""
     result = pooled[0]
     if len(levels) > 1:
-        low, high = graph.ops("Split", flat, name="roi/corners", outputs=2, axis=-1)
+        low, high = graph.ops("Split", boxes, name="roi/corners", outputs=2, axis=-1)
         sides = graph.op("Sub", high, low, name="roi/sides")
         area = graph.op("ReduceProd", sides, name="roi/area", axes=[-1], keepdims=1)
-        area = graph.op("Reshape", area, graph.ints(batch * count, 1, 1, 1), name="roi/area_column")
+        area = graph.op("Reshape", area, graph.ints(total, 1, 1, 1), name="roi/area_column")
         for level, tensor in zip(levels[1:], pooled[1:], strict=True):
             reached = graph.op(
                 "GreaterOrEqual", area, graph.constant(level.min_area), name=f"roi/reaches_{level.name}"

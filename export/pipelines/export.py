@@ -12,6 +12,7 @@ import onnx
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.engine_file import Container, read_engine_header, read_plan
+from edgedet.artifacts.engine_library import ENGINE_SUFFIXES
 from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.opening import artifact_kind, read_card
@@ -20,7 +21,7 @@ from ..engines.operators import require_parsable
 from ..engines.prove import build_engine_file
 from ..for_cpu.interleaved import read_planes
 from ..for_cpu.winograd import remove_winograd
-from ..options import BUILD_DEFAULTS, ENGINE_SUFFIXES, EngineOptions, ExportOptions, ExportReport, Progress, silent
+from ..options import BUILD_DEFAULTS, EngineOptions, ExportOptions, ExportReport, Progress, silent
 from ..pipeline import AS_TRAINED, EngineSource, engine_source, graph_source
 from ..request import check_request
 from ..self_describing import embed
@@ -115,9 +116,9 @@ def _triton(
         graph = engine_source(source, built_as, options, progress=progress)
     with tempfile.TemporaryDirectory() as beside:
         path = Path(beside) / "model.onnx"
-        path.write_bytes(graph.content)
+        path.write_bytes(graph.serialised)
         outputs = triton.graph_outputs(read_onnx(path).outputs)
-    card, content, notes = graph.card, graph.content, graph.notes
+    card, content, notes = graph.card, graph.serialised, graph.notes
     nodes = graph.nodes or len(onnx.load_model_from_string(content).graph.node)
     if container is not None:
         card, content, more = _built(graph, engine, progress)
@@ -146,7 +147,7 @@ def _deepstream(
     graph = engine_source(source, built_as, options, progress=progress)
     deepstream.require_feedable(graph.card)
     progress("giving the graph an input that nvinfer fills", 0, 0)
-    model = onnx.load_model_from_string(graph.content)
+    model = onnx.load_model_from_string(graph.serialised)
     model = read_planes(remove_winograd(model))
     card = with_planar_input(model, graph.card)
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)

@@ -22,6 +22,41 @@ MAX_CANDIDATES = 30_000
 """Maximum number of candidates of a case: fewer than the kernels have room for."""
 
 
+RESIZE_SIZES = (
+    (479, 641), (33, 47), (1, 1), (1, 500), (700, 3), (320, 416), (640, 832), (1080, 1920), (2160, 3840),
+    (4321, 7681),
+)  # fmt: skip
+"""Heights and widths of frames: odd, tiny, as the network's, halved exactly, huge."""
+RESIZE_RULES = (ResizeRule("letterbox", place="center"), ResizeRule("stretch"))
+RESIZE_SPECS = {
+    "u8": InputSpec(320, 416),
+    "f32": InputSpec(320, 416, dtype="float32"),
+    "yolo": InputSpec(320, 416, dtype="float32", layout="NCHW", colour="RGB", normalise="host", scale=1 / 255),
+}
+"""Inputs of networks, by what they are called in reports."""
+
+
+def check_some_nms(
+    cuda: Cuda, launcher: Launcher, stream: int, random: np.random.Generator, *, rows: int, classes: int = 91
+) -> int:
+    """One random case of fewer rows than these at random thresholds: ties, NaN, infinity, boxes without extent.
+
+    Returns how many boxes were kept. ``classes``: at most so many.
+
+    Raises:
+        SelftestError: the GPU keeps other boxes, scores or labels than the CPU.
+    """
+    output = OutputSpec(
+        "candidates",
+        # Above every score: no boxes at all.
+        score_threshold=float(random.choice([0.0, 0.05, 0.5, 1.0])),
+        iou_threshold=float(random.choice([0.0, 0.3, 0.5, 0.7, 1.0])),
+        max_detections=int(random.choice([1, 10, 100, 300])),
+    )
+    size = {"rows": int(random.integers(1, rows)), "classes": int(random.integers(1, classes + 1))}
+    return check_nms(cuda, launcher, stream, output, random, **size)
+
+
 def random_case(random: np.random.Generator, rows: int, classes: int) -> tuple[Array, Array]:
     """Boxes float32 [rows, 4] and scores float32 [rows, classes], most of them zero, of every awkward kind.
 

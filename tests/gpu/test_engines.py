@@ -16,21 +16,13 @@ from edgedet.errors import ArtifactError
 from edgedet.export.options import EngineOptions, ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.proof.golden_scene import golden_frame
-from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
+from edgedet.proof.parity import ON_AN_ENGINE, ParityReport, Tolerance, match_detections, summarise
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.selftest import SELFTEST_GRAPH, TOLERANCE
 
 QUICK = EngineOptions(optimization_level=1)
 DETECTORS = ("ssdlite320_mobilenet_v3_large_bccd.pt", "fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt")
 
-FLOAT = (Tolerance(min_score=0.3, min_iou=0.9, max_score_difference=0.05), 0.97)
-AGREEMENT = {
-    "fp32": FLOAT,
-    "fp16": FLOAT,
-    # As the golden input's: ONNX Runtime computes the Q/DQ graph in float, and rounds elsewhere.
-    "int8": (Tolerance(min_score=0.3, min_iou=0.85, max_score_difference=0.1), 0.9),
-}
-"""How alike engine and graph of a precision are, and for which share of the detections."""
 CALIBRATION_PICTURES = 16
 
 
@@ -112,7 +104,7 @@ def test_trained_detectors_keep_their_detections(
         assert 0 < memory["peak_mib"]["gpu"] < 2 * memory["predicted_mib"]["gpu"]
     pictures = [cv2.imread(str(path)) for path in sorted((shared / "data").rglob("*.jpg"))[:20]]
     with Detector(graph) as reference, Detector(tmp_path / "model.trt") as detector:
-        tolerance, least = AGREEMENT[precision]
+        tolerance, least = ON_AN_ENGINE[precision]
         report = agreement(reference, detector, tolerance, pictures)
     assert report.agrees(least)
 

@@ -1,7 +1,8 @@
 """What the double's calls do: enough of TensorRT to build, open and run an engine on the CPU.
 
 A plan of the double is a header like the real one's (magic tag, version in bytes 24 to 26), a JSON object, and the
-ONNX file it was built from, which ONNX Runtime executes on the very addresses the code under test has set.
+ONNX file it was built from, which ONNX Runtime executes on the very addresses the code under test has set. What
+TensorRT-RTX does otherwise was seen on its own builder, and is written in its documentation where it takes a GPU.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ class Machine:
     steps: int = 3
     refuses: str | None = None
     """What the log says when a plan is not opened."""
+    invalid: tuple[str, ...] = ()
+    """Members of EngineInvalidityDiagnostics that TensorRT-RTX tells of a plan it refuses."""
+    kernels: bytes = b""
+    """What a runtime cache holds after a run; empty where nothing was compiled."""
+    other_driver: bool = False
+    """Kept kernels are of another driver."""
     fails_to_run: bool = False
     layer_ms: dict[str, float] = field(default_factory=dict)
     """What the profiler is told; 0.1 for layers that are not named."""
@@ -56,6 +63,8 @@ def make(module: Any, name: str, **facts: Any) -> Any:
     instance = kind.__new__(kind)
     for key, value in {"_constructed": True, "_module": module, **facts}.items():
         object.__setattr__(instance, key, value)
+    if name == "IHostMemory":
+        instance[:] = facts["_data"]
     return instance
 
 
@@ -92,7 +101,7 @@ def _create_network(module: Any, self: Any, flags: int = 0) -> Any:
 
 
 def _create_config(module: Any, self: Any) -> Any:
-    return make(module, "IBuilderConfig", _flags=set(), _pools={}, _cache=None)
+    return make(module, "IBuilderConfig", _flags=set(), _pools={}, _cache=None, _targets={})
 
 
 def _parse(module: Any, self: Any, model: bytes, path: Any = None) -> bool:
@@ -127,6 +136,9 @@ def _build(module: Any, self: Any, network: Any, config: Any) -> Any:
         log(module, self._logger, "ERROR", machine.build_error)
         return None
     flags = {flag.name for flag in config._flags}
+    if len(config._targets) != getattr(config, "num_compute_capabilities", 0):
+        log(module, self._logger, "ERROR", "Unexpected exception bad optional access")
+        return None
     return make(module, "IHostMemory", _data=make_plan(module, model, network._strong, flags))
 
 
@@ -147,7 +159,8 @@ def make_plan(module: Any, model: Any, strong: bool = True, flags: Any = ()) -> 
     facts = json.dumps({"Layers": layers, "I/O Tensors" if _is_newest(module) else "Bindings": []}).encode()
     version = [int(part) for part in module.__version__.split(".")[:3]]
     lean = "VERSION_COMPATIBLE" in flags
-    header = b"ptrt" + bytes(19) + bytes([lean]) + bytes(version) + len(facts).to_bytes(4, "little")
+    tag = b"vtrt" if is_rtx(module) else b"ptrt"
+    header = tag + bytes(19) + bytes([lean]) + bytes(version) + len(facts).to_bytes(4, "little")
     return header.ljust(HEADER, b"\0") + facts + bytes(model.SerializeToString())
 
 
@@ -156,6 +169,11 @@ LAYER_TYPES = {"Conv": "CaskConvolution", "Cast": "Cast"}
 
 def _is_newest(module: Any) -> bool:
     return bool(module.__version__.startswith("11"))
+
+
+def is_rtx(module: Any) -> bool:
+    """Whether this is TensorRT-RTX."""
+    return bool(module.__name__ == "tensorrt_rtx_bindings")
 
 
 def _described(module: Any, name: str, kind: str) -> dict[str, Any]:
@@ -182,9 +200,10 @@ def _deserialize(module: Any, self: Any, plan: bytes) -> Any:
     if module.machine.no_cuda:
         raise SystemError("Segmentation fault")
     module.machine.seen_sizes.append(len(plan))
+    plan = bytes(plan)
     version = bytes(int(part) for part in module.__version__.split(".")[:3])
     reason = module.machine.refuses
-    if reason is None and plan[:4] != b"ptrt":
+    if reason is None and plan[:4] != (b"vtrt" if is_rtx(module) else b"ptrt"):
         reason = "Error Code 1: Serialization (Serialization assertion magicTagRead == kMAGIC_TAG failed.)"
     if reason is None and plan[24:27] != version:
         reason = "Version tag does not match. Note: Current Version: 239, Serialized Engine Version: 238"
@@ -213,6 +232,11 @@ def _mode(module: Any, self: Any, name: str) -> Any:
 
 
 def _context(module: Any, self: Any, *arguments: Any) -> Any:
+    config = arguments[0] if arguments else None
+    if config is not None:
+        assert is_rtx(module) and isinstance(config, module.IRuntimeConfig)
+        # Compiling what is there already takes no time, and leaves nothing new.
+        config._cache._data = config._cache._data or module.machine.kernels
     session = onnxruntime.InferenceSession(self._model.SerializeToString(), providers=["CPUExecutionProvider"])
     return make(module, "IExecutionContext", _engine=self, _addresses={}, _session=session)
 
@@ -263,6 +287,34 @@ def _set_cache(module: Any, self: Any, cache: Any, ignore_mismatch: bool) -> boo
     return True
 
 
+def _set_target(module: Any, self: Any, compute_capability: Any, index: int) -> bool:
+    """``CURRENT`` asks the driver, which is there: the double is a machine with a GPU."""
+    alone = compute_capability is not module.ComputeCapability.CURRENT or self.num_compute_capabilities == 1
+    if compute_capability is module.ComputeCapability.NONE or not alone:
+        return False
+    assert 0 <= index < self.num_compute_capabilities
+    self._targets[index] = compute_capability
+    return True
+
+
+def _deserialize_kernels(module: Any, self: Any, blob: bytes) -> bool:
+    if module.machine.other_driver or not bytes(blob).startswith(b"kernels"):
+        return False
+    object.__setattr__(self, "_data", bytes(blob))
+    return True
+
+
+def _set_kernels(module: Any, self: Any, cache: Any = None) -> bool:
+    object.__setattr__(self, "_cache", cache)
+    return True
+
+
+def _validity(module: Any, self: Any, buffer: bytes) -> tuple[Any, int]:
+    assert len(buffer) == HEADER, "the header alone is asked for"
+    told = [getattr(module.EngineInvalidityDiagnostics, name) for name in module.machine.invalid]
+    return module.EngineValidity.INVALID, sum(int(reason) for reason in told)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {"init_libnvinfer_plugins": lambda module, logger, namespace: True}
 CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "Builder": _builder,
@@ -274,6 +326,7 @@ PROPERTIES: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("ICudaEngine", "num_io_tensors"): lambda self: len(self._tensors),
     ("ICudaEngine", "num_layers"): lambda self: len(self._model.graph.node),
     ("IHostMemory", "nbytes"): lambda self: len(self._data),
+    ("Runtime", "engine_header_size"): lambda self: HEADER,
 }
 METHODS: dict[tuple[str, str], Callable[..., Any]] = {
     ("Builder", "create_network"): _create_network,
@@ -306,6 +359,13 @@ METHODS: dict[tuple[str, str], Callable[..., Any]] = {
         module.DataType, KINDS[_tensor(self, name).type.tensor_type.elem_type]
     ),
     ("ICudaEngine", "create_execution_context"): _context,
+    ("ICudaEngine", "create_runtime_config"): lambda module, self: make(module, "IRuntimeConfig", _cache=None),
+    ("IRuntimeConfig", "create_runtime_cache"): lambda module, self: make(module, "IRuntimeCache", _data=b""),
+    ("IRuntimeConfig", "set_runtime_cache"): _set_kernels,
+    ("IRuntimeCache", "deserialize"): _deserialize_kernels,
+    ("IRuntimeCache", "serialize"): lambda module, self: make(module, "IHostMemory", _data=self._data),
+    ("IBuilderConfig", "set_compute_capability"): _set_target,
+    ("Runtime", "get_engine_validity"): _validity,
     ("IExecutionContext", "set_tensor_address"): _set_address,
     ("IExecutionContext", "execute_async_v3"): _execute,
     ("IExecutionContext", "infer_shapes"): lambda module, self: [],

@@ -10,6 +10,7 @@ import ctypes
 import enum
 import itertools
 import threading
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ class FakeCuda:
         self.streams: dict[int, list[Callable[[], None]]] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.captured: dict[int, list[Callable[[], None]]] = {}
+        self.events: dict[int, float | None] = {}
         self.elsewhere: dict[int, int] = {}
         """Blocks that are another device's."""
         self._numbers = itertools.count(1000)
@@ -80,7 +82,7 @@ class FakeCuda:
     @property
     def held(self) -> int:
         """Everything that was made and not released."""
-        return sum(map(len, (self.memory, self.pinned, self.streams, self.graphs)))
+        return sum(map(len, (self.memory, self.pinned, self.streams, self.graphs, self.events)))
 
     def enqueue(self, stream: int, work: Callable[[], None]) -> None:
         """Later, in order."""
@@ -183,6 +185,30 @@ class FakeCuda:
         self.launches += 1
         for work in self.graphs[graph]:
             self.enqueue(stream, work)
+        return (Status.cudaSuccess,)
+
+    def cudaEventCreate(self) -> tuple[Any, ...]:
+        number = next(self._numbers)
+        self.events[number] = None
+        return (Status.cudaSuccess, number)
+
+    def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
+        self.enqueue(stream, lambda: self.events.update({event: time.perf_counter()}))
+        return (Status.cudaSuccess,)
+
+    def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:
+        for stream in list(self.streams):
+            self.cudaStreamSynchronize(stream)
+        return (Status.cudaSuccess,)
+
+    def cudaEventElapsedTime(self, begin: int, end: int) -> tuple[Any, ...]:
+        first, last = self.events[begin], self.events[end]
+        if first is None or last is None:
+            return (Status.cudaErrorInvalidValue, 0.0)
+        return (Status.cudaSuccess, (last - first) * 1e3)
+
+    def cudaEventDestroy(self, event: int) -> tuple[Any, ...]:
+        del self.events[event]
         return (Status.cudaSuccess,)
 
     def _keep(self, store: dict[int, Any], size: int) -> int:

@@ -18,6 +18,8 @@ from typing import Any
 from tests.tensorrt_api import behaviour
 
 VERSIONS = ("10.3.0", "10.16.1.11", "11.4.0.106")
+RTX_VERSIONS = ("rtx-1.7.1.116",)
+"""TensorRT-RTX: another library with nearly the same bindings."""
 Surface = dict[str, Any]
 
 
@@ -29,10 +31,11 @@ def surface(version: str) -> Surface:
 
 
 def make_tensorrt(version: str, machine: behaviour.Machine | None = None) -> Any:
-    """A module that looks like ``tensorrt`` of ``version``."""
-    module: Any = types.ModuleType("tensorrt")
-    module.__version__ = version
-    module.__spec__ = ModuleSpec("tensorrt", None)
+    """A module that looks like ``tensorrt`` of ``version``, or like TensorRT-RTX's bindings."""
+    name = "tensorrt_rtx_bindings" if version in RTX_VERSIONS else "tensorrt"
+    module: Any = types.ModuleType(name)
+    module.__version__ = version.removeprefix("rtx-")
+    module.__spec__ = ModuleSpec(name, None)
     module.calls = []
     module.machine = machine or behaviour.Machine()
     for offset, (name, members) in enumerate(surface(version).items()):
@@ -47,7 +50,9 @@ def make_tensorrt(version: str, machine: behaviour.Machine | None = None) -> Any
 
 def _enumeration(name: str, members: Surface, start: int) -> Any:
     """Numbers differ from version to version, as NVIDIA's do."""
-    values = {key: start + index for index, key in enumerate(sorted(members)) if members[key] == "value"}
+    named = sorted(key for key in members if members[key] == "value")
+    bits = name.endswith("Diagnostics")  # they are told together, as a sum
+    values = {key: 1 << index if bits else start + index for index, key in enumerate(named)}
     return enum.Enum(name, values, type=_Integer)
 
 
@@ -83,9 +88,8 @@ def _class(module: Any, name: str, members: Surface) -> type:
             body[key] = _method(module, name, key, value)
         elif isinstance(value, str) and value == "property" and (name, key) in behaviour.PROPERTIES:
             body[key] = property(behaviour.PROPERTIES[name, key], _recorder(module, name, key))
-    if name == "IHostMemory":
-        body["__bytes__"] = lambda self: self._data
-    return type(name, (), body)
+    # Host memory is a buffer, which before Python 3.12 only a class that inherits one can be.
+    return type(name, (bytearray,) if name == "IHostMemory" else (), body)
 
 
 def _initialiser(module: Any, name: str, members: Surface) -> Any:

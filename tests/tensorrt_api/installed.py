@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import pytest
 
-from tests.tensorrt_api.behaviour import Machine
+from tests.tensorrt_api.behaviour import Machine, is_rtx
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.double import make_tensorrt
 from tests.tensorrt_api.driver_double import FakeDriver
@@ -22,7 +23,8 @@ def install(
     *,
     driver: FakeDriver | None = None,
 ) -> Any:
-    """Put the doubles where ``import tensorrt`` and ``from cuda.bindings import runtime`` find them.
+    """Put the doubles where ``import tensorrt`` (for TensorRT-RTX its bindings) and ``from cuda.bindings import
+    runtime`` find them.
 
     Without a ``driver`` there are no kernels of ours.
     """
@@ -38,5 +40,10 @@ def install(
     monkeypatch.delitem(sys.modules, "cuda.bindings.driver", raising=False)
     monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
     monkeypatch.setitem(sys.modules, "cuda.bindings", package)
-    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setitem(sys.modules, trt.__name__, trt)
+    if is_rtx(trt):
+        # Its other wheel, which only loads libraries.
+        libraries = types.ModuleType("tensorrt_rtx_libs")
+        libraries.__spec__ = ModuleSpec("tensorrt_rtx_libs", None)
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx_libs", libraries)
     return trt

@@ -6,11 +6,15 @@ bindings. To add a version: import its ``tensorrt_bindings`` (nine stub symbols 
 ``__doc__`` lines, and run::
 
     python tests/tensorrt_api/make_surface.py FOLDER
+
+Without FOLDER the TensorRT-RTX that is installed is read off itself, which takes no GPU either. Versions that are
+not given stay as they are.
 """
 
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import re
 import sys
@@ -19,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 CLASSES = (
-    "Builder", "BuilderFlag", "DataType", "Dims", "EngineInspector", "HardwareCompatibilityLevel", "IBuilderConfig",
-    "ICudaEngine", "IExecutionContext", "IHostMemory", "ILogger", "INetworkDefinition", "IProfiler",
-    "IProgressMonitor", "ITensor", "ITimingCache", "LayerInformationFormat", "MemoryPoolType",
+    "Builder", "BuilderFlag", "ComputeCapability", "DataType", "Dims", "EngineInspector",
+    "EngineInvalidityDiagnostics", "EngineValidity", "HardwareCompatibilityLevel", "IBuilderConfig", "ICudaEngine",
+    "IExecutionContext", "IHostMemory", "ILogger", "INetworkDefinition", "IProfiler", "IProgressMonitor",
+    "IRuntimeCache", "IRuntimeConfig", "ITensor", "ITimingCache", "LayerInformationFormat", "MemoryPoolType",
     "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "ProfilingVerbosity", "Runtime", "TensorIOMode",
     "init_libnvinfer_plugins", "get_nv_onnx_parser_version",
 )  # fmt: skip
@@ -93,18 +98,53 @@ def returned(signature: str) -> str | None:
     return re.split(r"\.|::", words[0])[-1].replace("IParserError", "ParserError") if len(words) == 1 else None
 
 
-def main(folder: Path) -> None:
-    surface: dict[str, Any] = {}
+def installed() -> dict[str, Any]:
+    """Members of the installed TensorRT-RTX by its version: what a ``VERSION.json.gz`` holds."""
+    import tensorrt_rtx_libs  # noqa: F401, I001 (loads what the bindings are linked with)
+    import tensorrt_rtx_bindings as trt
+
+    def said(value: Any) -> str:
+        if isinstance(value, property):
+            return "property"
+        lines = (
+            (value.__doc__ or "").strip().splitlines() if callable(value) and not isinstance(value, type) else []
+        )
+        return lines[0][:RECORDED] + ("\n" if len(lines) > 1 else "") if lines else ""
+
+    kept = ("__init__", "__getitem__", "__len__")
+    found: dict[str, Any] = {}
+    for name in CLASSES:
+        value = getattr(trt, name)
+        if not isinstance(value, type):
+            found[name] = said(value)
+            continue
+        static = {key: inspect.getattr_static(value, key) for key in dir(value)}
+        found[name] = {
+            key: said(what if isinstance(what, property) else getattr(value, key))
+            for key, what in static.items()
+            if not key.startswith("_") or (key in kept and key in vars(value))
+        }
+    return {f"rtx-{trt.__version__}": found}
+
+
+def main(folder: Path | None) -> None:
+    surface: dict[str, Any] = json.loads(SURFACE.read_text())
     returns: dict[str, set[str | None]] = defaultdict(set)
-    for path in sorted(folder.glob("*.json.gz")):
-        full = json.loads(gzip.decompress(path.read_bytes()))
-        surface[path.name.removesuffix(".json.gz")] = {
+    for name, kind in json.loads(RETURNS.read_text()).items():
+        returns[name].add(kind)
+    dumps = installed() if folder is None else {
+        path.name.removesuffix(".json.gz"): json.loads(gzip.decompress(path.read_bytes()))
+        for path in sorted(folder.glob("*.json.gz"))
+    }  # fmt: skip
+    for version, full in dumps.items():
+        recorded = [name for name in CLASSES if name in full]
+        surface[version] = {
             name: {key: member(key, text) for key, text in sorted(full[name].items())}
             if isinstance(full[name], dict)
             else member(name, full[name])
-            for name in CLASSES
+            for name in recorded
         }
-        for name in CLASSES:
+        for name in recorded:
             members = full[name].items() if isinstance(full[name], dict) else [("", full[name])]
             for key, text in members:
                 if "(" in text and key != "__init__":
@@ -117,4 +157,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

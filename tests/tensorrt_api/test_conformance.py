@@ -1,4 +1,4 @@
-"""What our code asks of TensorRT exists in 10.3, 10.16 and 11.4; and the check that says so notices when not."""
+"""What our code asks of TensorRT exists in 10.3, 10.16, 11.4 and RTX; the check that says so notices when not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.tensorrt_api.conformance import ROOT, complaints, our_functions, sources
-from tests.tensorrt_api.double import VERSIONS, make_tensorrt, surface
+from tests.tensorrt_api.conformance import ROOT, RTX_ALONE, complaints, our_functions, sources, versions_of
+from tests.tensorrt_api.double import RTX_VERSIONS, VERSIONS, make_tensorrt, surface
+from tests.tensorrt_api.make_surface import installed, member
 
 
 def test_every_module_is_read_and_those_that_touch_tensorrt_are_understood() -> None:
@@ -27,7 +28,7 @@ def test_scripts_leave_tensorrt_to_the_modules() -> None:
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_our_code_stays_inside_every_versions_surface(path: Path) -> None:
-    assert complaints(path.read_text("utf-8")) == []
+    assert complaints(path.read_text("utf-8"), versions_of(path)) == []
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,25 @@ def test_removing_a_guard_from_the_builder_is_noticed() -> None:
     flags = "getattr(trt.BuilderFlag, name)"
     assert flags in source
     assert complaints(source.replace(flags, "trt.BuilderFlag.INT8"))
+
+
+def test_what_rtx_alone_has_stays_in_its_own_modules() -> None:
+    slip = "config.num_compute_capabilities = 1"
+    assert any("is not in TensorRT 10.3.0" in said for said in complaints(slip))
+    assert complaints(slip, RTX_VERSIONS) == []
+    assert complaints("config.num_compute_capabilites = 1", RTX_VERSIONS)
+    assert complaints("cache = config.create_runtime_cache()\ncache.save()", RTX_VERSIONS)
+    assert {str(path.relative_to(ROOT)) for path in sources()} >= set(RTX_ALONE)
+
+
+def test_the_recorded_surface_of_rtx_is_that_of_the_installed_library() -> None:
+    pytest.importorskip("tensorrt_rtx_bindings", reason="needs TensorRT-RTX: pip install 'edgedet[tensorrt-rtx]'")
+    ((version, classes),) = installed().items()
+    if version not in RTX_VERSIONS:
+        pytest.skip(f"{version} is installed, {', '.join(RTX_VERSIONS)} is recorded")
+    for name, members in classes.items():
+        read = {key: member(key, text) for key, text in members.items()} if isinstance(members, dict) else None
+        assert surface(version)[name] == (read if read is not None else member(name, members))
 
 
 def test_enum_numbers_are_nowhere_written_down() -> None:

@@ -10,10 +10,12 @@ import ast
 import json
 from pathlib import Path
 
-from tests.tensorrt_api.double import VERSIONS, surface
+from tests.tensorrt_api.double import RTX_VERSIONS, VERSIONS, surface
+
+EVERY = (*VERSIONS, *RTX_VERSIONS)
 
 MODULE, PLAIN, UNKNOWN = "trt", "plain", "?"
-MODULES = ("tensorrt", "tensorrt_bindings", "tensorrt_lean", "tensorrt_dispatch")
+MODULES = ("tensorrt", "tensorrt_bindings", "tensorrt_lean", "tensorrt_dispatch", "tensorrt_rtx_bindings")
 
 NAMES = {
     "trt": MODULE,
@@ -48,7 +50,7 @@ PROPERTIES = {
 }
 """What reading them gives; the bindings do not tell."""
 
-OUTSIDE = {"__version__": PLAIN, "ILogger": "type ILogger"}
+OUTSIDE = {"__version__": PLAIN, "__name__": PLAIN, "ILogger": "type ILogger"}
 """Of the Python package rather than the bindings, or with members of its own."""
 
 Binding = ast.expr | str | ast.FunctionDef | ast.AsyncFunctionDef | None
@@ -243,9 +245,9 @@ def member(base: str, name: str) -> str | None:
     if base == MODULE:
         if name in OUTSIDE:
             return OUTSIDE[name]
-        return f"type {name}" if any(isinstance(surface(version).get(name), dict) for version in VERSIONS) else None
+        return f"type {name}" if any(isinstance(surface(version).get(name), dict) for version in EVERY) else None
     owner = base.removeprefix("type ")
-    declared = [known.get(name) for version in VERSIONS if isinstance(known := surface(version).get(owner), dict)]
+    declared = [known.get(name) for version in EVERY if isinstance(known := surface(version).get(owner), dict)]
     if base.startswith("type "):
         return owner if "value" in declared else PLAIN
     if "property" in declared:

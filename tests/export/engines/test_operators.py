@@ -22,8 +22,8 @@ from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.errors import ArtifactError
-from edgedet.export.engines.operator_limits import VERSIONS
 from edgedet.export.engines.operators import check_operators, require_parsable
+from edgedet.export.engines.parser_versions import TENSORRT, TENSORRT_RTX, VERSIONS
 from edgedet.export.families import trained_family
 from edgedet.export.families.architectures import ARCHITECTURES, build
 from edgedet.export.finished_graph import checked
@@ -66,7 +66,7 @@ def quantised(model: onnx.ModelProto, *, every: int = 1) -> onnx.ModelProto:
 
 def require_every_precision(model: onnx.ModelProto) -> None:
     """fp32, fp16 and int8 of one detector pass for 10.3, 10.16 and 11.4."""
-    assert set(VERSIONS) == {"10.3", "10.16", "11.4"}
+    assert set(TENSORRT) == {"10.3", "10.16", "11.4"}
     assert check_operators(model) == []
     assert check_operators(to_half(model).model) == []
     assert check_operators(quantised(model)) == []
@@ -231,13 +231,12 @@ def test_only_old_parsers_refuse_a_named_scatter_reduction() -> None:
         constants={"i": np.zeros((1, 1), np.int64), "u": np.zeros(1, np.float32)},
         opset=18,
     )
-    assert {finding.version for finding in check_operators(model)} == {"10.3"}
+    assert {finding.version for finding in check_operators(model, VERSIONS)} == {"10.3"}
 
 
 def test_opsets_above_20_are_for_the_newest() -> None:
-    assert {finding.version for finding in check_operators(model_of(one("Relu"), opset=22))} == set(VERSIONS) - {
-        "11.4"
-    }
+    refused = {finding.version for finding in check_operators(model_of(one("Relu"), opset=22), VERSIONS)}
+    assert refused == set(VERSIONS) - {"11.4", "rtx-1.7"}
 
 
 def test_only_the_first_node_without_a_fixed_shape_is_named() -> None:
@@ -257,3 +256,16 @@ def test_the_message_names_node_version_and_remedy() -> None:
         match=r"model\.onnx cannot become a TensorRT engine: NonZero it \(TensorRT 10\.3, 10\.16, 11\.4\): .*TopK",
     ):
         require_parsable(model_of(one("NonZero")), where="model.onnx")
+
+
+def test_the_message_names_the_library_the_engine_is_for() -> None:
+    model = model_of(one("Relu"), kind=TensorProto.INT32)
+    require_parsable(model, where="model.onnx")
+    with pytest.raises(
+        ArtifactError,
+        match=r"model\.onnx cannot become a TensorRT-RTX engine: Relu it \(TensorRT-RTX 1\.7\): x is int32; use",
+    ):
+        require_parsable(model, where="model.onnx", versions=TENSORRT_RTX)
+    both = model_of(one("NonZero"))
+    with pytest.raises(ArtifactError, match=r"TensorRT or TensorRT-RTX engine: NonZero it \(TensorRT 10\.3, .*RTX"):
+        require_parsable(both, where="model.onnx", versions=VERSIONS)

@@ -88,5 +88,5 @@ def test_a_faster_rcnn_uses_them_when_asked_to() -> None:
     model: Any = build("fasterrcnn_mobilenet_v3_large_320_fpn", 4, min_size=96, max_size=160).eval()
     by_operator = faster_rcnn.export_parts(model, (96, 128), batch=1)
     by_products = faster_rcnn.export_parts(model, (96, 128), batch=1, pooling="products")
-    assert by_operator.grid is None
-    assert by_products.grid == (3, 4)
+    assert by_operator.by == "operator"
+    assert (by_products.by, by_products.grids) == ("products", ((3, 4),))

@@ -1,14 +1,14 @@
-"""Our kernels by themselves: from frame to input, from outputs to detections, NMS against torchvision's."""
+"""Our kernels by themselves: what they give against the host, and how long they take."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from gpu_bars import Bar, medians, wall
 
 from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.errors import SelftestError, UsageError
@@ -18,12 +18,23 @@ from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Threshold
 from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.runtimes.base import Array, TensorSpec
-from edgedet.runtimes.cuda.check import upload
+from edgedet.runtimes.cuda.check import (
+    RESIZE_RULES,
+    RESIZE_SIZES,
+    RESIZE_SPECS,
+    check_nms,
+    check_resize,
+    check_some_nms,
+    upload,
+)
 from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.cuda.gpu_frames import GpuFrames
 from edgedet.runtimes.cuda.kernels import FrameKernel, NmsKernels
-from edgedet.runtimes.cuda.launcher import prepared_launcher
+from edgedet.runtimes.cuda.launcher import GpuLauncher, prepared_launcher
 from edgedet.runtimes.cuda.suppression import Suppression
+from gpu_day.bars import Bar, medians, wall
+from gpu_day.library import require_gpu
+from gpu_day.outcome import NotHereError, Report
 
 ROWS, CLASSES, SIDE = 8400, 80, 640
 HEIGHT, WIDTH = 1080, 1920
@@ -42,6 +53,79 @@ SUPPRESSION = {
     threshold: Bar(f"NMS of 8,400 x 80 above {threshold:g} (against torchvision batched_nms)", "faster", 2)
     for threshold in (0.25, 0.9)
 }
+
+NMS_SECONDS = 20.0
+"""Time for random cases of NMS; those it does not come to are left to ``make test-gpu``."""
+NMS_CASES = 1000
+WHOLE_DETECTORS = 3
+TOO_LARGE = 3840
+"""Longest side of a frame to resize here: the host takes seconds over larger ones."""
+
+
+def check(report: Report) -> None:
+    """Every kind of kernel against the CPU's own code."""
+    cuda = require_gpu()
+    with prepared_launcher(cuda) as (launcher, stream):
+        report.attempt("the kernels compile", lambda: f"by NVRTC, for compute capability {cuda.compute_capability}")
+        report.attempt("NMS of random cases", lambda: _random_nms(cuda, launcher, stream))
+        report.attempt("NMS of whole detectors", lambda: _whole_detectors(cuda, launcher, stream))
+        report.attempt("Ultralytics' raw output", lambda: _raw_outputs(cuda, launcher, stream))
+        for rule in RESIZE_RULES:
+            for name, spec in RESIZE_SPECS.items():
+                what = f"resizing by {rule.rule} to {name}"
+                report.attempt(what, lambda spec=spec, rule=rule: _resizes(cuda, launcher, stream, spec, rule))  # type: ignore[misc]
+
+
+def _random_nms(cuda: Cuda, launcher: GpuLauncher, stream: int) -> str:
+    random, end = np.random.default_rng(0), time.monotonic() + NMS_SECONDS
+    cases = kept = 0
+    while cases < NMS_CASES and time.monotonic() < end:
+        # Every fiftieth a large one; the host takes its time over those.
+        kept += check_some_nms(cuda, launcher, stream, random, rows=6000 if cases % 50 == 0 else 300)
+        cases += 1
+    return f"{cases} cases bit for bit as on the host, {kept} boxes kept"
+
+
+def _whole_detectors(cuda: Cuda, launcher: GpuLauncher, stream: int) -> str:
+    random = np.random.default_rng(1)
+    output = OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=300)
+    kept = sum(
+        check_nms(cuda, launcher, stream, output, random, rows=ROWS, classes=CLASSES)
+        for _ in range(WHOLE_DETECTORS)
+    )
+    return f"{WHOLE_DETECTORS} of 8,400 boxes x 80 classes bit for bit as on the host, {kept} boxes kept"
+
+
+def _raw_outputs(cuda: Cuda, launcher: GpuLauncher, stream: int) -> str:
+    random, kept, cases = np.random.default_rng(2), 0, 0
+    for rows, classes in ((21, 1), (2100, 5), (ROWS, CLASSES)):
+        for iou in (0.45, 0.5, 0.7):
+            output = OutputSpec("yolo_xywh", 0.25, iou, max_detections=300, label_mode="best")
+            kept += check_nms(cuda, launcher, stream, output, random, rows=rows, classes=classes)
+            cases += 1
+    return f"{cases} cases bit for bit as on the host, {kept} boxes kept"
+
+
+def _resizes(cuda: Cuda, launcher: GpuLauncher, stream: int, spec: InputSpec, rule: ResizeRule) -> str:
+    random, sizes = np.random.default_rng(3), [size for size in RESIZE_SIZES if max(size) <= TOO_LARGE]
+    for size in sizes:
+        check_resize(cuda, launcher, stream, spec, rule, random=random, size=size)
+    return f"{len(sizes)} sizes of frames within one grey level of OpenCV's"
+
+
+def speed(report: Report) -> None:
+    """What preparing, finishing and suppressing cost. ``raw_output_ms``, ``resize_ms`` have no limits."""
+    bars = [ON_HOST, ON_GPU, *SUPPRESSION.values()]
+    try:
+        cuda = require_gpu()
+    except NotHereError as error:
+        report.leave_out(bars, str(error))
+        return
+    report.measure([ON_HOST, ON_GPU], lambda: pre_and_post(cuda))
+    for threshold, bar in SUPPRESSION.items():
+        report.measure([bar], lambda threshold=threshold: suppress(cuda, threshold))  # type: ignore[misc]
+    report.figure("resize_1080p_to_640_ms", resize_ms(cuda))
+    report.figure("ultralytics_raw_output_ms", raw_output_ms(cuda))
 
 
 class FrameOnGpu:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
-
-from edgedet.errors import EdgedetError
 
 WARMUP, RUNS = 50, 200
 
@@ -50,8 +48,8 @@ class Bar:
         return self.value >= self.limit if self.rule == "faster" else self.value <= self.limit
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self) | {"value": self.value, "met": self.met}
+        """All of it and what follows from it, for the step's result; ``text``: the figures as a line."""
+        return asdict(self) | {"value": self.value, "met": self.met, "text": str(self)}
 
     def __str__(self) -> str:
         figures = [
@@ -65,30 +63,7 @@ class Bar:
         return " | ".join((self.name, *figures, ratio, limit, verdict))
 
 
-SUFFIX = {"times": "x", "faster": "x faster", "apart": "apart"}
-HEADING = "bar | measured | against | ratio | limit | met"
-
-
-def attempt(bars: Sequence[Bar], work: Callable[[], Iterable[Bar]]) -> Iterator[Bar]:
-    """What ``work`` makes of ``bars``; those it does not come to say why."""
-    left = {bar.name: bar for bar in bars}
-    try:
-        for bar in work():
-            del left[bar.name]
-            yield bar
-    except Exception as error:  # one broken engine or library must not cost the other figures
-        yield from unmeasured(left.values(), reason(error))
-
-
-def unmeasured(bars: Iterable[Bar], why: str) -> Iterator[Bar]:
-    """The same bars without figures."""
-    return (replace(bar, why=why) for bar in bars)
-
-
-def reason(error: Exception) -> str:
-    """An error in one line, with its kind where its words are not ours."""
-    said = " ".join(str(error).split())
-    return said if isinstance(error, EdgedetError) else f"{type(error).__name__}: {said}"
+SUFFIX: dict[str, str] = {"times": "x", "faster": "x faster", "apart": "apart"}
 
 
 def wall(work: Callable[[], object]) -> Callable[[], float]:
