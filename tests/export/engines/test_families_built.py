@@ -35,13 +35,10 @@ def precisions(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.ModelProto]]:
 
 def require_built(library: RealBuilder, model: onnx.ModelProto) -> None:
     """The rules pass ``model`` in every precision, and so does the library."""
-    sizes = {}
     for precision, made in precisions(model):
         assert check_operators(made, TENSORRT_RTX) == [], precision
         verdict = library.judge(made)
         assert verdict.built, (precision, verdict)
-        sizes[precision] = verdict.size
-    assert sizes["fp16"] < sizes["fp32"]
 
 
 @pytest.mark.parametrize(
