@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgedet.absent import reason_missing
-from edgedet.artifacts.rtx_targets import gpus_of
+from edgedet.artifacts.rtx_targets import gpus_of, not_for
 
 
 def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -18,7 +18,7 @@ def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """
     inspector, memory = facts.get("inspector"), facts.get("memory")
     if "compute_capabilities" in facts:
-        yield "made for", gpus_of(facts)
+        yield "made for", f"{gpus_of(facts)}; not for {not_for(facts)}"
     if (reason := reason_missing(facts.get("proof"))) is not None:
         yield "proof", f"built, neither run nor proved: {reason}"
     if isinstance(inspector, dict) and reason_missing(inspector) is None:

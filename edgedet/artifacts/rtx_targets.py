@@ -27,7 +27,8 @@ PORTABLE = ("sm80", "sm86", "sm89", "sm120", "sm121")
 CURRENT = "current"
 """The GPU of the machine that builds."""
 
-NOT_FOR = "not for Jetson Orin or Thor, nor for H100 and H200"
+OTHERS = "Jetson Orin and Thor, H100 and H200"
+"""NVIDIA's GPUs that are none of the library's, as people may expect them to be."""
 
 
 def parse_targets(text: str) -> tuple[str, ...]:
@@ -57,7 +58,7 @@ def require_targets(names: Iterable[str]) -> tuple[str, ...]:
         known = ", ".join(f"{name} ({gpu})" for name, gpu in GPUS.items())
         raise UsageError(
             f"--compute-capability is {unknown or 'empty'!r}, expected some of {known}, or {CURRENT} for this "
-            f"machine's GPU; TensorRT-RTX is {NOT_FOR}"
+            f"machine's GPU; TensorRT-RTX is not for {OTHERS}"
         )
     if CURRENT in targets and len(targets) > 1:
         raise UsageError(
@@ -126,6 +127,15 @@ def gpus_of(facts: dict[str, Any]) -> str:
     names = {capability(target): gpu for target, gpu in GPUS.items()}
     told = ", ".join(f"{each} ({names[each]})" if each in names else str(each) for each in built)
     return f"compute capability {told}" + (" and later" if facts.get("portable") is True else "")
+
+
+def not_for(facts: dict[str, Any]) -> str:
+    """The GPUs that an engine is not for, by its card: those it was not built for, and those the library is not for.
+
+    >>> not_for(target_facts(None))
+    'RTX 20 series, Jetson Orin and Thor, H100 and H200'
+    """
+    return ", ".join([*(gpu for target, gpu in GPUS.items() if not is_for(facts, capability(target))), OTHERS])
 
 
 def _number(text: str) -> tuple[int, ...]:

@@ -30,7 +30,17 @@ from ...runtimes.tensorrt_log import CapturedLog, errors_of
 from ..options import BUILD_DEFAULTS, Compatibility, EngineOptions, Progress, silent
 from .ahead import configure
 from .layer_times import measure_layers
-from .memory import MIB, Memory, MemoryWatch, free_memory, measure_graph, predict, predict_ahead, shortage
+from .memory import (
+    MIB,
+    Memory,
+    MemoryWatch,
+    free_memory,
+    measure_graph,
+    predict,
+    predict_ahead,
+    release_unused,
+    shortage,
+)
 from .precision import EnginePrecision, read_precision, require_precision
 from .watch import make_monitor, run_cancellable
 
@@ -102,6 +112,7 @@ def build_plan(
     trt.init_libnvinfer_plugins(log.logger, "")
     ways = _ways(trt, precision, options)
     failures = []
+    release_unused()
     with MemoryWatch(cuda) as watch:
         for way in ways:
             try:

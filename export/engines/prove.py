@@ -19,7 +19,7 @@ from edgedet.errors import ArtifactError, EdgedetError, RuntimeUnavailableError,
 from edgedet.files import require_writable_parent
 from edgedet.opening import read_card
 
-from ...runtimes.cuda.device import Cuda
+from ...runtimes.cuda.device import Cuda, driver_is_there
 from ...runtimes.tensorrt_library import import_tensorrt
 from ..options import BUILD_DEFAULTS, EngineOptions, ExportReport, Progress, silent
 from .build import build_plan
@@ -53,12 +53,12 @@ def require_nms_outside(card: ModelCard, where: str, library: EngineLibrary) -> 
     """
     if card.output.format == "detections" and card.provenance.get("nms") != "none":
         why = (
-            "no kernel implements when it builds"
+            f"no kernel of {library.title} implements"
             if library is TENSORRT_RTX
-            else "an engine cannot replay as one CUDA graph"
+            else f"an engine of {library.title} cannot replay as one CUDA graph"
         )
         raise ArtifactError(
-            f"{where} suppresses duplicates itself (NonMaxSuppression), which {library.title} {why}: build the "
+            f"{where} suppresses duplicates itself (NonMaxSuppression), which {why}: build the "
             f"engine from the checkpoint, or from a graph exported with --nms runtime --target {library.name}"
         )
 
@@ -127,15 +127,19 @@ def _gpu_for(options: EngineOptions, output: Path) -> tuple[Cuda | None, str]:
     Raises:
         UsageError: the engine is to be for this GPU, and there is none.
     """
-    try:
-        cuda = Cuda()
-    except RuntimeUnavailableError as error:
-        if options.compute_capabilities == (CURRENT,):
-            raise UsageError(
-                f"--compute-capability {CURRENT} takes this machine's GPU, and no GPU can be used here "
-                f"({error}): name what {output.name} is for, such as sm89, or leave the option out"
-            ) from error
-        return None, f"no GPU can be used on the machine that built it ({error})"
+    cuda, why = None, "no NVIDIA driver is installed"
+    if driver_is_there():
+        try:
+            cuda = Cuda()
+        except RuntimeUnavailableError as error:
+            why = str(error)
+    if cuda is None and options.compute_capabilities == (CURRENT,):
+        raise UsageError(
+            f"--compute-capability {CURRENT} takes this machine's GPU, and no GPU can be used here ({why}): name "
+            f"what {output.name} is for, such as sm89, or leave the option out"
+        )
+    if cuda is None:
+        return None, f"no GPU can be used on the machine that built it ({why})"
     facts = target_facts(options.compute_capabilities)
     if options.compute_capabilities == (CURRENT,) or is_for(facts, cuda.compute_capability):
         return cuda, ""

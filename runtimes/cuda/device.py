@@ -7,6 +7,7 @@ can be shared with them.
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ INSTALL = "pip install 'edgedet[tensorrt]' (on JetPack 6: pip install 'cuda-bind
 
 STICKY = 700
 """First error code (an illegal address, a failed launch) that stays until the process ends."""
+
+
+def driver_is_there() -> bool:
+    """Whether NVIDIA's driver can be loaded: quicker to ask than CUDA's bindings, which take 0.2 s and 11 MiB."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 class CudaError(RuntimeUnavailableError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgedet import Detector
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_file import plan_version, read_engine_header, read_plan, write_engine
 from edgedet.artifacts.engine_match import Host, require_match
+from edgedet.artifacts.rtx_targets import target_facts
 from edgedet.cli import main
-from edgedet.errors import ArtifactError, EngineMismatchError
+from edgedet.cli.inspect import inspect, lines
+from edgedet.errors import ArtifactError, EdgedetError, EngineMismatchError, UsageError
 from edgedet.opening import artifact_kind, read_card
 from tests.rectangle_detector import save_rectangle_graph, ultralytics_metadata
 
@@ -125,16 +129,11 @@ def test_compatible_engines_fit_more_machines(
             load(tmp_path / "model.trt", host)
 
 
-def test_two_thousand_damaged_files_give_our_errors_or_the_whole_plan(tmp_path: Path, card: ModelCard) -> None:
-    """Truncated, flipped, overwritten, grown: what reaches TensorRT is the plan that was written, or nothing."""
-    write_engine(tmp_path / "ours.trt", card, PLAN)
-    whole = (tmp_path / "ours.trt").read_bytes()
-    foreign = ultralytics_engine(tmp_path / "foreign.engine").read_bytes()
-    random = np.random.default_rng(1)
-    path = tmp_path / "damaged.trt"
-    refused = 0
+def damaged_copies(originals: Sequence[bytes], seed: int = 1) -> Iterator[tuple[bytes, bytes]]:
+    """Two thousand (original, damaged): truncated, flipped, overwritten, grown."""
+    random = np.random.default_rng(seed)
     for index in range(2000):
-        original = foreign if index % 4 == 0 else whole
+        original = originals[index % len(originals)]
         damaged = bytearray(original)
         place = int(random.integers(len(damaged)))
         match index % 5:
@@ -148,6 +147,17 @@ def test_two_thousand_damaged_files_give_our_errors_or_the_whole_plan(tmp_path: 
                 damaged[: int(random.integers(1, 12))] = random.bytes(5)
             case _:
                 damaged[place:place] = random.bytes(int(random.integers(1, 40)))
+        yield original, bytes(damaged)
+
+
+def test_two_thousand_damaged_files_give_our_errors_or_the_whole_plan(tmp_path: Path, card: ModelCard) -> None:
+    """What reaches TensorRT is the plan that was written, or nothing."""
+    write_engine(tmp_path / "ours.trt", card, PLAN)
+    whole = (tmp_path / "ours.trt").read_bytes()
+    foreign = ultralytics_engine(tmp_path / "foreign.engine").read_bytes()
+    path = tmp_path / "damaged.trt"
+    refused = 0
+    for original, damaged in damaged_copies([foreign, whole, whole, whole]):
         path.write_bytes(damaged)
         try:
             plan = load(path)
@@ -158,3 +168,99 @@ def test_two_thousand_damaged_files_give_our_errors_or_the_whole_plan(tmp_path: 
             # A foreign container has no hash: there only the header can be checked.
             assert plan == PLAN or original is foreign
     assert refused > 1400
+
+
+RTX = Host("1.7.1.116", "8.9", "RTX 4070", "x86_64")
+RTX_PLAN = b"vtrt" + bytes(20) + bytes([1, 7, 1, 116]) + np.random.default_rng(0).bytes(500)
+
+
+@pytest.fixture
+def rtx_card(card: ModelCard) -> ModelCard:
+    facts = {"library": "tensorrt-rtx", "tensorrt_rtx": "1.7.1.116", "architecture": "x86_64"}
+    return replace(card, engine=facts | target_facts(None))
+
+
+@pytest.mark.parametrize("container", ["file", "plan"])
+def test_an_rtx_engine_comes_back_and_fits_any_processor(
+    tmp_path: Path, rtx_card: ModelCard, container: Any
+) -> None:
+    path = tmp_path / "model.rtx"
+    written = write_engine(path, rtx_card, RTX_PLAN, container=container)
+    assert artifact_kind(path) == "engine" and read_card(path) == written
+    assert load(path, replace(RTX, architecture="aarch64")) == RTX_PLAN
+    assert plan_version(RTX_PLAN) == "1.7.1"
+
+
+RTX_MISMATCHES: dict[str, tuple[tuple[str, ...] | None, Host, str]] = {
+    "version": (
+        None,
+        replace(RTX, tensorrt="1.8.0.12"),
+        r"RTX 1\.7\.1\.116, .* has TensorRT-RTX 1\.8\.0\.12",
+    ),
+    "Orin": (None, replace(RTX, compute_capability="8.7", device="Orin"), r"8\.6 \(RTX 30 .*has 8\.7 \(Orin\)"),
+    "H100": (
+        None,
+        replace(RTX, compute_capability="9.0", device="H100"),
+        r"later, this machine has 9\.0 \(H100\)",
+    ),
+    "RTX 20": (None, replace(RTX, compute_capability="7.5"), r"this machine has 7\.5"),
+    "narrow": (("sm86",), RTX, r"for compute capability 8\.6 \(RTX 30 series\), .* has 8\.9 \(RTX 4070\)"),
+}
+
+
+@pytest.mark.parametrize("what", RTX_MISMATCHES)
+def test_an_rtx_engine_for_another_machine_names_both_sides(tmp_path: Path, rtx_card: ModelCard, what: str) -> None:
+    targets, host, said = RTX_MISMATCHES[what]
+    card = replace(rtx_card, engine={**(rtx_card.engine or {}), **target_facts(targets)})
+    write_engine(tmp_path / "model.rtx", card, RTX_PLAN)
+    with pytest.raises(EngineMismatchError, match=said) as caught:
+        load(tmp_path / "model.rtx", host)
+    assert "\n" not in str(caught.value) and "edgedet export" in str(caught.value)
+
+
+@pytest.mark.parametrize("container", ["file", "plan"])
+@pytest.mark.parametrize("suffix", [".rtx", ".trt", ".engine", ".plan"])
+def test_an_engine_named_as_the_other_librarys_is_told_from_it(
+    tmp_path: Path, card: ModelCard, rtx_card: ModelCard, suffix: str, container: Any
+) -> None:
+    named, held, engine = (
+        ("TensorRT-RTX", "TensorRT", (card, PLAN))
+        if suffix == ".rtx"
+        else ("TensorRT", "TensorRT-RTX", (rtx_card, RTX_PLAN))
+    )
+    path = tmp_path / f"model{suffix}"
+    write_engine(path, *engine, container=container)
+    said = f"model{suffix} is named as an engine for {named}, and holds one for {held}: name it model"
+    for look in (read_card, inspect, Detector):
+        with pytest.raises(ArtifactError, match=said):
+            look(path)
+
+
+def test_a_card_of_the_other_library_is_not_believed(tmp_path: Path, rtx_card: ModelCard) -> None:
+    write_engine(tmp_path / "model.trt", rtx_card, PLAN)
+    with pytest.raises(ArtifactError, match="is of TensorRT, its card is of an engine for TensorRT-RTX"):
+        load(tmp_path / "model.trt")
+
+
+def test_the_other_librarys_runtime_is_refused(tmp_path: Path, rtx_card: ModelCard) -> None:
+    write_engine(tmp_path / "model.rtx", rtx_card, RTX_PLAN)
+    with pytest.raises(UsageError, match=r"tensorrt cannot run .*model\.rtx, which is an engine of TensorRT-RTX"):
+        Detector(tmp_path / "model.rtx", runtime="tensorrt")
+
+
+def test_two_thousand_damaged_rtx_engines_crash_neither_inspect_nor_detector(
+    tmp_path: Path, rtx_card: ModelCard
+) -> None:
+    """A whole one is not opened here either: no GPU, or none that the plan was made on."""
+    write_engine(tmp_path / "whole.rtx", rtx_card, RTX_PLAN)
+    path = tmp_path / "damaged.rtx"
+    looked = 0
+    for _, damaged in damaged_copies([(tmp_path / "whole.rtx").read_bytes()], seed=2):
+        path.write_bytes(damaged)
+        try:
+            looked += bool(list(lines(inspect(path))))
+        except ArtifactError as error:
+            assert str(path) in str(error) or "card" in str(error)
+        with pytest.raises(EdgedetError):
+            Detector(path)
+    assert 300 < looked < 1500, "looking needs the header alone"
