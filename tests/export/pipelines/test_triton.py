@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -34,8 +36,14 @@ def graph(tmp_path: Path) -> Path:
     return tmp_path / "finder v1.onnx"
 
 
+def triton_server() -> ModuleType:
+    """The module beside this one. Imported after what it needs, or a later test would get half of it."""
+    pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc], of edgedet[dev]")
+    return import_module("tests.export.pipelines.triton_server")
+
+
 def config_of(repository: Path, name: str = "finder_v1") -> Any:
-    server = pytest.importorskip("tests.export.pipelines.triton_server")
+    server = triton_server()
     return server.read_config(repository / name / "config.pbtxt")
 
 
@@ -103,7 +111,7 @@ def test_int8_for_cpus_stays_on_the_cpu(graph: Path) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_the_client_finds_what_detector_finds(tmp_path: Path, dtype: Any, batch: int) -> None:
-    server = pytest.importorskip("tests.export.pipelines.triton_server")
+    server = triton_server()
     save_rectangle_graph(tmp_path / "finder.onnx", dtype=dtype, batch=batch, height=96, width=64)
     repository = export_pipeline(tmp_path / "finder.onnx", "triton", tmp_path / "repository").path
     frame = frame_with_rectangle(120, 200, (20, 30, 90, 80), channel=2)

@@ -8,13 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import onnxruntime
-import pytest
-
-pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc], of edgedet[dev]")
-
-import grpc
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
