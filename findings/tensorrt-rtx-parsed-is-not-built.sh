@@ -2,7 +2,7 @@
 # TensorRT-RTX's ONNX parser and builder on graphs that hold a standard NonMaxSuppression, and on a TopK.
 # Versions: tensorrt-rtx-cu13 (libs, bindings) 1.7.1.116, onnx 1.23.2, numpy 2.4.6. No GPU, no driver.
 # Guess: a standard operator that the parser takes, and IParser.supports_model_v2() calls supported, can be built:
-#        NVIDIA's operator reference for this library has a page "NMS".
+#        NVIDIA's operator reference for the library (1.0) has a page "NMS".
 # Real:  NonMaxSuppression, alone in a graph with constant thresholds, is parsed and called supported, and the builder
 #        then has "no runners that implement it". TopK of 3,841 is parsed as well and refused by the builder; of 3,840
 #        it is built. So a parser's yes says nothing about an engine: build it.
@@ -49,8 +49,8 @@ def tried(name, node, inputs, outputs, constants):
     onnx.checker.check_model(model, full_check=True)
     log.errors.clear()
     content = model.SerializeToString()
-    supported = trt.OnnxParser(builder.create_network(0), log).supports_model_v2(content)
-    network = builder.create_network(0)
+    empty, network = builder.create_network(0), builder.create_network(0)
+    supported = trt.OnnxParser(empty, log).supports_model_v2(content)
     parser = trt.OnnxParser(network, log)
     accepted = parser.parse(content)
     plan = builder.build_serialized_network(network, builder.create_builder_config()) if accepted else None

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration.fp16 import to_half
 from edgedet.errors import ArtifactError
+from edgedet.export.engines.operator_limits import DATA_DEPENDENT, LIMITS
 from edgedet.export.engines.operators import check_operators, require_parsable
 from edgedet.export.engines.parser_versions import TENSORRT, TENSORRT_RTX, VERSIONS
 from edgedet.export.families.architectures import ARCHITECTURES
@@ -227,3 +228,10 @@ def test_the_message_names_the_library_the_engine_is_for() -> None:
     both = model_of(one("NonZero"))
     with pytest.raises(ArtifactError, match=r"TensorRT or TensorRT-RTX engine: NonZero it \(TensorRT 10\.3, .*RTX"):
         require_parsable(both, where="model.onnx", versions=VERSIONS)
+
+
+def test_the_page_names_every_operator_with_a_rule() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operators.md").read_text()
+    missing = {op for version in VERSIONS.values() for op in version.missing}
+    unnamed = {op for op in {*LIMITS, *DATA_DEPENDENT, *missing} if f"`{op}`" not in page}
+    assert not unnamed
