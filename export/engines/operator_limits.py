@@ -148,7 +148,7 @@ def _resize(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersion) -> 
     interpolated = {"linear": 3, "cubic": 2}.get(str(mode))
     changed = _resized_axes(node, facts)
     if interpolated is not None and changed and changed[-1] > interpolated:
-        yield f"{mode} along the {changed[-1]}th axis from the back, expected the last {interpolated} only"
+        yield f"{mode} along axis -{changed[-1]}, expected the last {interpolated} axes only"
 
 
 def _resized_axes(node: onnx.NodeProto, facts: GraphFacts) -> list[int]:
@@ -291,7 +291,7 @@ def _quantisation(node: onnx.NodeProto, facts: GraphFacts, version: ParserVersio
     if zero is None:
         yield f"no zero point, so the type is uint8; expected int8 zeros: {SYMMETRIC}"
     elif zero.dtype != np.int8 or np.any(zero):
-        worst = zero.reshape(-1)[np.abs(zero.reshape(-1).astype(np.int64)).argmax()]
+        worst = max(zero.reshape(-1).tolist(), key=abs, default=0)
         yield f"zero point is {zero.dtype} {worst}, expected int8 0 (symmetric): {SYMMETRIC}"
     weights = node.input[0] in facts.constants
     if scale is not None and scale.size > 1 and node.op_type == "QuantizeLinear" and not weights:

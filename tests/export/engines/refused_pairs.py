@@ -273,19 +273,19 @@ PAIRS: dict[str, Pair] = {
     "linear in four axes": both(
         "Resize",
         lambda: resized("linear", 2, 1, 2, 2),
-        "linear along the 4th axis from the back, expected the last 3",
+        "linear along axis -4, expected the last 3 axes",
         lambda: resized("linear", 1, 2, 2, 2),
     ),
     "cubic in three axes": both(
         "Resize",
         lambda: resized("cubic", 1, 2, 2, 2),
-        "cubic along the 3th axis from the back, expected the last 2",
+        "cubic along axis -3, expected the last 2 axes",
         lambda: resized("cubic", 1, 1, 2, 2),
     ),
     "a factor that changes nothing": both(
         "Resize",
         lambda: resized("cubic", 1, 1.01, 2, 2),
-        "cubic along the 3",
+        "cubic along axis -3",
         lambda: resized("nearest", 1, 1.01, 2, 2),
     ),
     "antialiasing": both(

@@ -11,57 +11,19 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.calibration import rules
-from edgedet.calibration.fitting import Fit, FittedLayer
 from edgedet.calibration.fp16 import to_half
-from edgedet.calibration.grid import Grid, weight_scales
-from edgedet.calibration.qdq import Writer
-from edgedet.calibration.regions import feature_layers
-from edgedet.calibration.tensorrt import TensorRT
 from edgedet.errors import ArtifactError
+from edgedet.export.engines.operator_limits import DATA_DEPENDENT, LIMITS
 from edgedet.export.engines.operators import check_operators, require_parsable
 from edgedet.export.engines.parser_versions import TENSORRT, TENSORRT_RTX, VERSIONS
-from edgedet.export.families import trained_family
-from edgedet.export.families.architectures import ARCHITECTURES, build
+from edgedet.export.families.architectures import ARCHITECTURES
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions
-from edgedet.export.sources import build_graph, graph_options
-from edgedet.onnx_graph.preparing import prepare
+from edgedet.export.sources import build_graph
+from tests.export.engines.family_graphs import ENGINE, YOLOX, graph, quantised
 from tests.export.one_stage import save_one_stage
-from tests.export.test_families import SMALL
-
-ENGINE = ExportOptions(nms="runtime", target="tensorrt")
-
-
-def graph(arch: str) -> onnx.ModelProto:
-    """The graph an engine of ``arch`` is built from, with random weights."""
-    torch.manual_seed(0)
-    model: Any = build(arch, 4, **SMALL[arch]).eval()
-    exported = trained_family(ARCHITECTURES[arch].family).export(model, graph_options(ENGINE), (320, 240))
-    return checked(exported.model, nms="runtime")
-
-
-def quantised(model: onnx.ModelProto, *, every: int = 1) -> onnx.ModelProto:
-    """``model`` in TensorRT's INT8 dialect, fp16 where it is not int8, with made-up ranges: where pairs are placed
-    does not depend on their scales, and finding these takes minutes. ``every``: the guard may give layers back.
-    """
-    network = prepare(model)
-    dialect = TensorRT()
-    units, _ = dialect.units(network, feature_layers(network))
-    units = units[::every]
-    fit = Fit({name: Grid("s8", 0.05) for name in dialect.tensors(network, units)}, {}, {}, {})
-    for layer in (layer for unit in units for layer in unit.layers):
-        weight = network.constant(layer.weight)
-        scales = weight_scales(weight, layer.channel_axis)
-        integers = np.clip(weight * 100, -127, 127).astype(np.int8)
-        fit.layers[layer.name] = FittedLayer(integers, scales, np.zeros(len(scales), np.float32), 0.0, "nearest")
-    placed = dialect.place(network, fit, units, Writer(network.copy())).model
-    rules.check(placed)
-    assert sum(node.op_type == "QuantizeLinear" for node in placed.graph.node) > len(units) // 3
-    return to_half(placed).model
 
 
 def require_every_precision(model: onnx.ModelProto) -> None:
@@ -77,9 +39,6 @@ def require_every_precision(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
 def test_every_architecture_parses_in_every_precision(arch: str) -> None:
     require_every_precision(graph(arch))
-
-
-YOLOX = ExportOptions(nms="runtime", target="tensorrt", family="yolox", classes=("a", "b", "c"))
 
 
 @pytest.mark.parametrize(("family", "options"), [("yolo", ENGINE), ("yolox", YOLOX)])
@@ -269,3 +228,10 @@ def test_the_message_names_the_library_the_engine_is_for() -> None:
     both = model_of(one("NonZero"))
     with pytest.raises(ArtifactError, match=r"TensorRT or TensorRT-RTX engine: NonZero it \(TensorRT 10\.3, .*RTX"):
         require_parsable(both, where="model.onnx", versions=VERSIONS)
+
+
+def test_the_page_names_every_operator_with_a_rule() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operators.md").read_text()
+    missing = {op for version in VERSIONS.values() for op in version.missing}
+    unnamed = {op for op in {*LIMITS, *DATA_DEPENDENT, *missing} if f"`{op}`" not in page}
+    assert not unnamed

@@ -1,0 +1,57 @@
+"""Graphs that engines are built from: every architecture with random weights, in fp32, fp16 and int8."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+
+from edgedet.calibration import rules
+from edgedet.calibration.fitting import Fit, FittedLayer
+from edgedet.calibration.fp16 import to_half
+from edgedet.calibration.grid import Grid, weight_scales
+from edgedet.calibration.qdq import Writer
+from edgedet.calibration.regions import feature_layers
+from edgedet.calibration.tensorrt import TensorRT
+from edgedet.export.families import trained_family
+from edgedet.export.families.architectures import ARCHITECTURES, build
+from edgedet.export.finished_graph import checked
+from edgedet.export.options import ExportOptions
+from edgedet.export.sources import graph_options
+from edgedet.onnx_graph.preparing import prepare
+from tests.export.test_families import SMALL
+
+ENGINE = ExportOptions(nms="runtime", target="tensorrt")
+YOLOX = ExportOptions(nms="runtime", target="tensorrt", family="yolox", classes=("a", "b", "c"))
+
+
+def graph(arch: str, *, pooling: Literal["operator", "products"] = "operator") -> onnx.ModelProto:
+    """The graph an engine of ``arch`` is built from, with random weights."""
+    torch.manual_seed(0)
+    model: Any = build(arch, 4, **SMALL[arch]).eval()
+    options = replace(graph_options(ENGINE), pooling=pooling)
+    exported = trained_family(ARCHITECTURES[arch].family).export(model, options, (320, 240))
+    return checked(exported.model, nms="runtime")
+
+
+def quantised(model: onnx.ModelProto, *, every: int = 1) -> onnx.ModelProto:
+    """``model`` in TensorRT's INT8 dialect, fp16 where it is not int8, with made-up ranges: where pairs are placed
+    does not depend on their scales, and finding these takes minutes. ``every``: the guard may give layers back.
+    """
+    network = prepare(model)
+    dialect = TensorRT()
+    units, _ = dialect.units(network, feature_layers(network))
+    units = units[::every]
+    fit = Fit({name: Grid("s8", 0.05) for name in dialect.tensors(network, units)}, {}, {}, {})
+    for layer in (layer for unit in units for layer in unit.layers):
+        weight = network.constant(layer.weight)
+        scales = weight_scales(weight, layer.channel_axis)
+        integers = np.clip(weight * 100, -127, 127).astype(np.int8)
+        fit.layers[layer.name] = FittedLayer(integers, scales, np.zeros(len(scales), np.float32), 0.0, "nearest")
+    placed = dialect.place(network, fit, units, Writer(network.copy())).model
+    rules.check(placed)
+    assert sum(node.op_type == "QuantizeLinear" for node in placed.graph.node) > len(units) // 3
+    return to_half(placed).model
