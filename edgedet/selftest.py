@@ -99,8 +99,8 @@ def _engine(library: EngineLibrary) -> str:
             if not report.agrees(0.98):
                 share = "none" if report.share is None else f"{report.share:.1%}"
                 raise SelftestError(
-                    f"{library.title} gives other detections than ONNX Runtime: {share} of {report.reference_count} "
-                    "agree; report this with edgedet doctor --json"
+                    f"{library.title} gives other detections than ONNX Runtime: {share} of "
+                    f"{report.reference_count} agree; report this with edgedet doctor --json"
                 )
             return f"{report.reference_count} detections as by ONNX Runtime; {detector.description}"
 
