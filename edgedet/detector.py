@@ -56,9 +56,10 @@ class Detector:
     As a context manager it closes itself.
 
     Args:
-        path: graph (``.onnx``), engine (``.trt``, ``.engine``, ``.plan``) or, for comparisons, checkpoint
+        path: graph (``.onnx``), engine (``.trt``, ``.engine``, ``.plan``, ``.rtx``) or, for comparisons, checkpoint
             (``.pt``). The artifact holds every setting.
-        runtime: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``tensorrt`` or ``torch``.
+        runtime: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``tensorrt``,
+            ``tensorrt-rtx`` or ``torch``.
         conf: score threshold in [0, 1] in place of the artifact's own.
         iou: IoU threshold of NMS in [0, 1] in place of the artifact's own.
         max_detections: limit per frame in place of the artifact's own.

@@ -6,12 +6,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.engine_library import LIBRARIES, TENSORRT, EngineLibrary
 from edgedet.detector import Detector
 from edgedet.errors import EdgedetError, RuntimeUnavailableError
 from edgedet.proof.golden import require_golden
@@ -37,9 +39,11 @@ class Check:
 
 
 def check_machine() -> Iterator[Check]:
-    """ONNX Runtime, TensorRT and the CUDA kernels on the tiny detector; what is not installed is skipped."""
+    """ONNX Runtime, TensorRT, TensorRT-RTX and the CUDA kernels on the tiny detector; what is not installed is
+    skipped."""
     yield _try("onnxruntime", lambda: replay(SELFTEST_GRAPH))
-    yield _try("tensorrt", _tensorrt)
+    for library in LIBRARIES:
+        yield _try(library.name, partial(_engine, library))
     yield _try("cuda kernels", _kernels)
 
 
@@ -71,17 +75,17 @@ def _try(name: str, work: Callable[[], str], missing_is: Literal["skip", "fail"]
     return Check(name, outcome, detail, seconds)  # type: ignore[arg-type]
 
 
-def _tensorrt() -> str:
+def _engine(library: EngineLibrary) -> str:
     """Build the tiny engine and compare it with ONNX Runtime, frame by frame."""
     from edgedet.errors import SelftestError
     from edgedet.export.options import EngineOptions
     from edgedet.export.pipeline import export_model
     from edgedet.runtimes.tensorrt_library import import_tensorrt
 
-    import_tensorrt()  # says why there is none
+    import_tensorrt(library)  # says why there is none
     with tempfile.TemporaryDirectory() as folder:
-        engine = Path(folder) / "selftest.trt"
-        cache = Path(folder) / "timing.cache"
+        engine = Path(folder) / f"selftest{library.suffixes[0]}"
+        cache = Path(folder) / "timing.cache" if library is TENSORRT else None
         options = EngineOptions(optimization_level=0, workspace_mib=64, timing_cache=cache)
         export_model(SELFTEST_GRAPH, engine, engine=options)
         with Detector(SELFTEST_GRAPH, runtime="onnxruntime:cpu") as reference, Detector(engine) as detector:
@@ -95,8 +99,8 @@ def _tensorrt() -> str:
             if not report.agrees(0.98):
                 share = "none" if report.share is None else f"{report.share:.1%}"
                 raise SelftestError(
-                    f"TensorRT gives other detections than ONNX Runtime: {share} of {report.reference_count} agree;"
-                    " report this with edgedet doctor --json"
+                    f"{library.title} gives other detections than ONNX Runtime: {share} of "
+                    f"{report.reference_count} agree; report this with edgedet doctor --json"
                 )
             return f"{report.reference_count} detections as by ONNX Runtime; {detector.description}"
 

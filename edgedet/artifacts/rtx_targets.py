@@ -130,7 +130,7 @@ def gpus_of(facts: dict[str, Any]) -> str:
 
 
 def not_for(facts: dict[str, Any]) -> str:
-    """The GPUs that an engine is not for, by its card: those left out at the build, and those no engine is for.
+    """The GPUs that an engine is not for, by its card: those it was not built for, and those of other libraries.
 
     >>> not_for(target_facts(None))
     'RTX 20 series, Jetson Orin and Thor, H100 and H200'

@@ -1,8 +1,9 @@
 """Check that this machine computes what it should, in under a minute: the first thing to run on a new board.
 
-Without ARTIFACT a tiny detector runs in ONNX Runtime, is built into a TensorRT engine, and runs there; the CUDA
-kernels are compared with the CPU. With ARTIFACT its golden input is replayed: a frame made from a seed, whose
-detections were written down at export. Exit code 0 when nothing failed; what is not installed is skipped.
+Without ARTIFACT a tiny detector runs in ONNX Runtime, is built into an engine of TensorRT and one of TensorRT-RTX,
+and runs there; the CUDA kernels are compared with the CPU. With ARTIFACT its golden input is replayed: a frame made
+from a seed, whose detections were written down at export. Exit code 0 when nothing failed; what is not installed is
+skipped.
 """
 
 from __future__ import annotations

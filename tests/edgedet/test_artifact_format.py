@@ -15,10 +15,18 @@ import numpy as np
 import pytest
 
 from edgedet.artifacts.card import CARD_VERSION, METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
-from edgedet.artifacts.engine_file import MAX_HEADER, PLAN_STARTS, SMALLEST_PLAN, sidecars, write_engine
+from edgedet.artifacts.engine_file import MAX_HEADER, SMALLEST_PLAN, sidecars, write_engine
+from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX
+from edgedet.artifacts.engine_match import Host
+from edgedet.artifacts.rtx_targets import GPUS, capability
 from edgedet.errors import ArtifactError
 from edgedet.opening import read_card
 from edgedet.preprocess import Preprocessor
+from tests.tensorrt_api.behaviour import Machine
+from tests.tensorrt_api.cuda_double import FakeCuda
+from tests.tensorrt_api.double import RTX_VERSIONS
+from tests.tensorrt_api.installed import install
+from tests.tensorrt_api.networks import convolution
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "artifact-format.md").read_text("utf-8")
@@ -254,20 +262,35 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"is `{METADATA_KEY}`" in words
     assert f"n must be from 2 to {MAX_HEADER:,}" in words
     assert f"at least {SMALLEST_PLAN} bytes" in words
-    assert " or ".join(f"`{start.decode()}`" for start in PLAN_STARTS) in words
+    assert " or ".join(f"`{start.decode()}`" for start in TENSORRT.plan_starts) in words
+    assert all(f"TensorRT-RTX's starts with `{start.decode()}`" in words for start in TENSORRT_RTX.plan_starts)
+    assert f"from {TENSORRT_RTX.majors[0]} to {TENSORRT_RTX.majors[-1]})" in words
+    assert f"below {TENSORRT.majors[0]} or above {TENSORRT.majors[-1]} says nothing" in words
+    assert f"later than {capability(list(GPUS)[-1])}, the last that is known" in words
     first, second = sidecars(Path("model.plan"))
     assert f"a reader looks for `{first}`, then for `{second}`" in words
 
 
-def test_what_the_page_says_of_engines_is_what_the_builder_writes() -> None:
-    tensorrt = pytest.importorskip("edgedet.export.engines.build")
+def test_what_the_page_says_of_engines_is_what_the_builder_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By TensorRT, whose strongly typed build fails; and by TensorRT-RTX, with a GPU and without."""
+    build = pytest.importorskip("edgedet.export.engines.build")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keys: set[str] = set()
+    for library, version, unopened in (
+        (TENSORRT, "10.3.0", ""),
+        (TENSORRT_RTX, RTX_VERSIONS[0], ""),
+        (TENSORRT_RTX, RTX_VERSIONS[0], "no GPU"),
+    ):
+        install(monkeypatch, version, FakeCuda(), Machine(strong_qdq_fails=library is TENSORRT))
+        built = build.build_plan(
+            convolution("int8").SerializeToString(), "int8", Host(None, "8.9"), library=library, unopened=unopened
+        )
+        keys |= set(built.facts)
     listed = table("engine")
-    written = Path(tensorrt.__file__).read_text("utf-8")
-    body = re.search(r"facts: dict\[str, Any\] = \{\n(.*?)\n    \}", written, re.DOTALL)
-    assert body is not None
-    keys = {*re.findall(r'^        "(\w+)":', body[1], re.MULTILINE), *re.findall(r'facts\["(\w+)"\] =', written)}
-    assert set(listed) == keys | {"cuda", "driver", "plan_sha256"}
-    options = {field.name for field in dataclasses.fields(tensorrt.EngineOptions)} - {"timing_cache"}
+    assert set(listed) == keys | {"cuda", "driver", "plan_sha256", "proof"}
+    options = {field.name for field in dataclasses.fields(build.EngineOptions)} - {"timing_cache"}
     assert options <= set(re.findall(r"`(\w+)`", listed["options"][2]))
 
 

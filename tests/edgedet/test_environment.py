@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 
@@ -14,6 +15,7 @@ from edgedet.errors import RuntimeUnavailableError
 from edgedet.runtimes.cuda import compiler
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
+from tests.tensorrt_api.double import RTX_VERSIONS
 from tests.tensorrt_api.installed import install
 
 
@@ -53,6 +55,47 @@ def test_a_tensorrt_newer_than_the_driver_is_not(monkeypatch: pytest.MonkeyPatch
 def test_neither_is_one_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, "10.3.0", FakeCuda(devices=0))
     assert "this machine has 0" in tensorrt_runtime().reason
+
+
+def rtx_runtime() -> Runtime:
+    return next(found for found in describe_environment().runtimes if found.name == "tensorrt-rtx")
+
+
+@pytest.fixture
+def with_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT-RTX and CUDA for Python are installed."""
+    original = environment.look_up
+
+    def look_up(package: Package) -> Installed:
+        if package.module in ("tensorrt_rtx_bindings", "cuda.bindings"):
+            return Installed(package, "ok", {package.distributions[0]: "1.7.1.116"})
+        return original(package)
+
+    monkeypatch.setattr(environment, "look_up", look_up)
+
+
+@pytest.mark.usefixtures("with_rtx")
+@pytest.mark.parametrize(
+    ("capability", "said"),
+    [((8, 9), ""), ((8, 7), "RTX 30 series, .* has Double of compute capability 8.7"), ((9, 0), "capability 9.0")],
+)
+def test_rtx_is_usable_on_its_own_gpus(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], said: str
+) -> None:
+    monkeypatch.setattr(environment, "_gpu_is_visible", lambda: True)
+    install(monkeypatch, RTX_VERSIONS[0], FakeCuda(capability))
+    found = rtx_runtime()
+    assert found.usable == (not said)
+    assert re.search(said, found.reason) and ("can be built here" in found.reason) == bool(said)
+
+
+@pytest.mark.usefixtures("with_rtx")
+def test_without_a_gpu_rtx_still_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_gpu_is_visible", lambda: False)
+    found = rtx_runtime()
+    assert not found.usable
+    assert found.reason == "no NVIDIA GPU is visible on this machine; engines (.rtx) can be built here"
+    assert any("tensorrt-rtx-cu13-bindings 1.7.1.116" in line for line in environment_lines(describe_environment()))
 
 
 def test_without_device_files_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:

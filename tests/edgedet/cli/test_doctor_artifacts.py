@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 
 from edgedet.artifacts.engine_file import write_engine
+from edgedet.artifacts.rtx_targets import target_facts
 from edgedet.cli import doctor, main
 from edgedet.environment import PACKAGES, Environment, Installed, describe_environment
 from edgedet.machine.hardware import Gpu, describe_machine
@@ -87,6 +88,26 @@ def environment_in_which_onnxruntime_is(state: Literal["ok", "missing", "broken"
         for found in environment.runtimes
     )
     return replace(environment, packages=packages, runtimes=runtimes)
+
+
+def test_an_engine_of_rtx_is_held_to_its_own_library(tmp_path: Path) -> None:
+    card = save_rectangle_graph(tmp_path / "model.onnx")
+    facts = {"library": "tensorrt-rtx", "tensorrt_rtx": "1.7.1.116"} | target_facts(None)
+    write_engine(tmp_path / "model.rtx", replace(card, engine=facts), b"vtrt" + PLAN[4:])
+    found = describe_environment()
+
+    def problem(version: str) -> str:
+        packages = tuple(
+            Installed(known.package, "ok", {"tensorrt-rtx-cu13-bindings": version})
+            if known.package.module == "tensorrt_rtx_bindings"
+            else known
+            for known in found.packages
+        )
+        machine = replace(describe_machine(), gpus=(Gpu("Orin (nvgpu)", "540.3.0", "8.7", 0),))
+        return doctor.problem(tmp_path / "model.rtx", machine, replace(found, packages=packages))
+
+    assert "built by TensorRT-RTX 1.7.1.116, this machine has TensorRT-RTX 1.6.1.120" in problem("1.6.1.120")
+    assert "and later, this machine has 8.7 (Orin (nvgpu))" in problem("1.7.1.116")
 
 
 def test_another_gpu_is_named(tmp_path: Path) -> None:
