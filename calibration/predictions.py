@@ -23,8 +23,13 @@ LOWEST = 1e-3
 SAME_THRESHOLD = 1e-6
 
 
-def opened(model: onnx.ModelProto, threshold: float) -> onnx.ModelProto:
-    """A copy of a graph that suppresses duplicates itself, its score threshold lowered to ``LOWEST``.
+def lowered(card: ModelCard, least: float) -> ModelCard:
+    """The card with a score threshold of ``least``, or its own where that is lower."""
+    return replace(card, output=replace(card.output, score_threshold=min(card.output.score_threshold, least)))
+
+
+def opened(model: onnx.ModelProto, threshold: float, least: float = LOWEST) -> onnx.ModelProto:
+    """A copy of a graph that suppresses duplicates itself, its score threshold lowered to ``least``.
 
     Graphs that leave that to the host come back as they are; so does the threshold of another tool's graph, which
     cannot be told from other constants.
@@ -36,10 +41,10 @@ def opened(model: onnx.ModelProto, threshold: float) -> onnx.ModelProto:
         if node.op_type == "ThresholdedRelu":
             for attribute in node.attribute:
                 if attribute.name == "alpha" and abs(attribute.f - threshold) < SAME_THRESHOLD:
-                    attribute.f = min(threshold, LOWEST)
+                    attribute.f = min(threshold, least)
         elif node.op_type == "NonMaxSuppression" and len(node.input) > 4 and node.input[4] in constants:
             own = f"{node.name}/opened"
-            value = np.minimum(numpy_helper.to_array(constants[node.input[4]]), np.float32(LOWEST))
+            value = np.minimum(numpy_helper.to_array(constants[node.input[4]]), np.float32(least))
             copy.graph.initializer.append(numpy_helper.from_array(value, own))
             node.input[4] = own
     return copy
@@ -50,7 +55,7 @@ class WeakReader(Reader):
 
     def __init__(self, card: ModelCard, outputs: Sequence[str]) -> None:
         super().__init__(card, outputs)
-        self._card = replace(card, output=replace(card.output, score_threshold=0.0))
+        self._card = lowered(card, 0.0)
         self._outputs = tuple(outputs)
 
     def detections(self, outputs: dict[str, Array], slot: int) -> Detections:

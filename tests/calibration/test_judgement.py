@@ -37,6 +37,29 @@ def test_what_there_is_not_cannot_be_found_again() -> None:
     assert found_again([], []) is None
 
 
+def of_class(label: int, count: int, *, kept: int) -> tuple[list[Detections], list[Detections]]:
+    """``count`` frames with a detection of a class, of which so many are found again."""
+    names = tuple(f"class {number}" for number in range(20))
+    one = Detections(BOX, np.array([0.6], np.float32), np.full(1, label, np.int32), names, (32, 32))
+    nothing = Detections.empty(names, (32, 32))
+    return [one] * count, [one if index < kept else nothing for index in range(count)]
+
+
+def test_one_lost_box_of_a_rare_class_does_not_cost_the_class() -> None:
+    """Ten classes shown once each: of eighty, a few dozen pictures show most no oftener."""
+    pairs = [of_class(label, 1, kept=int(label > 0)) for label in range(10)]
+    pairs.append(of_class(19, 40, kept=40))
+    reference, candidate = ([one for pair in pairs for one in pair[side]] for side in (0, 1))
+    # A list of ten counts as 10 / 8 classes beside the common one.
+    assert found_again(reference, candidate) == pytest.approx((1 + 10 / 8 * 0.9) / (1 + 10 / 8))
+
+
+def test_a_common_class_that_is_lost_costs_its_whole_share() -> None:
+    pairs = [of_class(0, 40, kept=40), of_class(1, 8, kept=0)]
+    reference, candidate = ([one for pair in pairs for one in pair[side]] for side in (0, 1))
+    assert found_again(reference, candidate) == pytest.approx(0.5)
+
+
 def test_two_that_find_nothing_do_not_agree() -> None:
     assert agreement([NOTHING], [NOTHING]) is None
     assert agreement([found(0.04)], [NOTHING]) is None

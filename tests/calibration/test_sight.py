@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from types import ModuleType, SimpleNamespace
 
@@ -17,7 +18,7 @@ from edgedet.calibration.observe import silent
 from edgedet.calibration.pipeline import QuantisedGraph, QuantiseOptions, quantise
 from edgedet.calibration.reasons import UNJUDGED
 from edgedet.calibration.response_judge import ResponseJudge
-from edgedet.calibration.sight import MADE, MARGIN, look, shows_objects
+from edgedet.calibration.sight import JUDGED_FROM, MADE, MARGIN, look, shows_objects
 from edgedet.errors import AccuracyBudgetError, CalibrationError
 from tests.calibration import small_detectors as small
 
@@ -135,6 +136,28 @@ def test_pictures_that_judge_set_no_ranges(tiny: ModuleType) -> None:
     blind.judge(looked_at)
     assert len(judged) == MADE // 2
     assert not any(np.array_equal(one, other) for one in judged for other in blind.frames)
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.2, 0.6])
+def test_the_threshold_of_use_does_not_decide_what_int8_costs(threshold: float, tiny: ModuleType) -> None:
+    """Boxes just above it would be lost, which score hardly less than before."""
+    card = tiny.card()
+    card = replace(card, output=replace(card.output, score_threshold=threshold))
+    model = tiny.tiny_detector()
+    sight = look(
+        model,
+        card,
+        tiny.frames(12),
+        None,
+        effort=EFFORTS["normal"],
+        max_drop=1.0,
+        threads=1,
+        progress=silent,
+    )
+    run = GraphRunner(sight.opening(model), threads=1)
+    found = [one for frame in tiny.frames(12) for one in sight.reader.read(run(frame))]
+    lowest = min(float(one.scores.min()) for one in found if len(one))
+    assert lowest < 0.2 and lowest >= min(threshold, JUDGED_FROM)
 
 
 def test_a_judge_of_the_callers_is_believed(tiny: ModuleType) -> None:
