@@ -24,6 +24,8 @@ def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(inspector, dict) and reason_missing(inspector) is None:
         yield "layers", _layers(inspector)
         yield "layer time", _layer_time(inspector.get("time"))
+    if isinstance(build := facts.get("build"), dict):
+        yield "build", f"{build.get('seconds', '?')} s for {build.get('network_layers', '?')} layers as parsed"
     if isinstance(memory, dict):
         yield (
             "memory",

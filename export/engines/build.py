@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import logging
 import platform
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +117,7 @@ def build_plan(
     with MemoryWatch(cuda) as watch:
         for way in ways:
             try:
-                plan = _build(
+                plan, work = _build(
                     trt, log, graph, precision=precision, host=host, options=options, workspace=workspace, way=way,
                     progress=progress,
                 )  # fmt: skip
@@ -148,6 +149,7 @@ def build_plan(
         "typing": way,
         "options": {name: value for name, value in asdict(options).items() if name != "timing_cache"},
         "inspector": said,
+        "build": work,
         "memory": {
             "predicted_mib": predicted.as_mib(),
             "peak_mib": None if peak is None else peak.as_mib(),
@@ -240,7 +242,9 @@ def _build(
     workspace: int | None,
     way: Literal["strong", "weak"],
     progress: Progress,
-) -> memoryview:
+) -> tuple[memoryview, dict[str, Any]]:
+    """The plan, and what the card says of the work: seconds in parser and builder, layers of the parsed network."""
+    started = time.monotonic()
     library = library_of_module(trt)
     builder = make_builder(trt, log)
     flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
@@ -282,8 +286,9 @@ def _build(
     memory = run_cancellable(build, monitor.cancelled)
     if memory is None:
         raise ExportError(_build_failure(trt, log))
+    work = {"seconds": round(time.monotonic() - started, 2), "network_layers": network.num_layers}
     _save_timing_cache(cache, cache_path)
-    return memoryview(memory)
+    return memoryview(memory), work
 
 
 def _set_compatibility(trt: Any, config: Any, wanted: Compatibility) -> None:

@@ -324,6 +324,7 @@ CONSTRUCTORS: dict[str, Callable[..., Any]] = {
 PROPERTIES: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("OnnxParser", "num_errors"): lambda self: len(self._errors),
     ("ICudaEngine", "num_io_tensors"): lambda self: len(self._tensors),
+    ("INetworkDefinition", "num_layers"): lambda self: len(self._model.graph.node) if self._model else 0,
     ("ICudaEngine", "num_layers"): lambda self: len(self._model.graph.node),
     ("IHostMemory", "nbytes"): lambda self: len(self._data),
     ("Runtime", "engine_header_size"): lambda self: HEADER,
