@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 GPU_INPUTS ?= build/gpu-inputs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck docs format bench test-gpu bench-gpu gpu-inputs clean
+.PHONY: help setup demo test lint typecheck docs format bench rtx-engines test-gpu bench-gpu gpu-inputs clean
 
 help:
 	@echo 'make demo       export the sample detector (fp32, int8), run it on a rendered clip, print what was kept'
@@ -21,6 +21,7 @@ help:
 	@echo 'make lint       style, formatting and types (typecheck alone: make typecheck; to reformat: make format)'
 	@echo 'make docs       the documentation and the API reference as HTML, in build/docs'
 	@echo 'make bench      measure what the SDK adds to the bare network'
+	@echo 'make rtx-engines engines of every family and precision by the builder of TensorRT-RTX; needs no GPU'
 	@echo 'make test-gpu   the tests that need an NVIDIA GPU (and TensorRT); they say what is missing and skip'
 	@echo 'make gpu-inputs prepare what bench-gpu measures on, in $(GPU_INPUTS); needs no GPU, copy it to the board'
 	@echo 'make bench-gpu  all that only a GPU can tell, in nine minutes: make bench-gpu ENGINES="a.trt b.trt"'
@@ -68,6 +69,9 @@ format: setup
 
 bench: setup
 	@$(PY) benchmarks/overhead.py
+
+rtx-engines: setup
+	@$(PY) benchmarks/rtx_engines.py
 
 # $(call need,MODULES,PACKAGES): says what to install where a module is missing. From /: the folders here would
 # pass for the package.

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 PRECISIONS = ("fp32", "fp16", "int8")
-SCENES = 24
+SCENES = 12
 """Rendered, to calibrate those that have no pictures of their own."""
 
 
@@ -153,8 +154,15 @@ def yolox(shared: Path, folder: Path) -> Subject:
 
 
 def yolo(shared: Path, folder: Path) -> Subject:
-    """Ultralytics' layout: heads of distributions, a block of attention."""
-    return one_stage("yolo", folder)
+    """YOLO11n with random weights, where Ultralytics' package is installed; else a small network of its layout."""
+    if find_spec("ultralytics") is None:
+        return one_stage("yolo", folder)
+    import torch
+    from ultralytics import YOLO
+
+    torch.manual_seed(0)
+    YOLO("yolo11n.yaml").save(folder / "yolo11n.pt")
+    return Subject("yolo11n", folder / "yolo11n.pt", scenes(folder), ("--trust-checkpoint",), UNTRAINED)
 
 
 def one_stage(family: Any, folder: Path, *options: str) -> Subject:
