@@ -28,8 +28,6 @@ from .request import check_request, container_of, require_unchanged
 from .training.assumptions import assumption_note, assumptions_on, require_stated
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
     from .finished_graph import FinishedGraph
 
 AS_TRAINED = ExportOptions()
@@ -183,9 +181,9 @@ def _read_finished(source: Path, options: ExportOptions, library: EngineLibrary)
     if options.strict:
         require_stated(source, assumed)
     if find_spec("onnx") is not None:
-        import onnx
+        from .engines.file_check import require_parsable_file
 
-        _require_parsable(onnx.load(source), source, library)
+        require_parsable_file(source, _versions(library))
     return EngineSource(source, card, 0, (assumption_note(assumed),) if assumed else ())
 
 
@@ -194,14 +192,14 @@ def _graph_for_engine(
 ) -> EngineSource:
     target: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt-rtx" if library is TENSORRT_RTX else "tensorrt"
     graph = _finish(source, output, replace(options, nms="runtime", target=target), progress)
-    _require_parsable(graph.model, source, library)
+    from .engines.operators import require_parsable
+
+    require_parsable(graph.model, _versions(library), where=str(source))
     return EngineSource(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)
 
 
-def _require_parsable(model: ModelProto, source: Path, library: EngineLibrary) -> None:
-    """Refuse what the library's parser or builder would, before it is asked, and say how to get what it takes."""
+def _versions(library: EngineLibrary) -> tuple[str, ...]:
+    """Those that a graph is held to, before the library's parser and builder are asked."""
     from .engines import parser_versions
-    from .engines.operators import require_parsable
 
-    versions = parser_versions.TENSORRT_RTX if library is TENSORRT_RTX else parser_versions.TENSORRT
-    require_parsable(model, versions, where=str(source))
+    return parser_versions.TENSORRT_RTX if library is TENSORRT_RTX else parser_versions.TENSORRT
