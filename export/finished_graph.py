@@ -109,7 +109,7 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
         notes.append(f"not compared with its framework: {built.reference}")
     else:
         progress("comparing with the framework", 0, 0)
-        frames = parity.parity_frames(options)
+        frames = parity.affordable(model, parity.parity_frames(options))
         agreement = parity.measure(model, card, built.reference, frames)
         if confirmed is None or not confirmed.thorough:
             parity.require_agreement(agreement, built.reference, frames, source=source)

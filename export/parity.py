@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import ExportError, SourceError
+from edgedet.onnx_graph.network import Network
 from edgedet.pictures.sources import is_dataset_name
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
@@ -31,6 +32,11 @@ SCENES = (1, 3, 5)
 """Seeds of the synthetic frames on which a graph is compared with its framework at export."""
 IMAGES = 8
 """Calibration or evaluation images that are compared too."""
+
+MULTIPLY_ADDS = 1e12
+"""Of all the frames that are compared: a heavy network is compared on fewer, or that would take minutes."""
+MIN_FRAMES = 4
+"""Frames that the heaviest network is compared on, if there are so many."""
 
 EXPECTED = 0.98
 """Share of equal detections below which a note is given. Untrained or flat scores let float noise decide some."""
@@ -81,6 +87,17 @@ def parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
     return scenes
 
 
+def affordable(
+    model: onnx.ModelProto, frames: Sequence[NDArray[np.uint8]], *, most: float = MULTIPLY_ADDS
+) -> list[NDArray[np.uint8]]:
+    """As many of ``frames`` as a network of such weight is compared on, evenly spread: scenes and pictures."""
+    work = sum(layer.multiply_adds for layer in Network(model).layers())
+    count = max(int(most / max(work, 1)), MIN_FRAMES)
+    if count >= len(frames):
+        return list(frames)
+    return [frames[round(place)] for place in np.linspace(0, len(frames) - 1, count)]
+
+
 def measure(
     model: onnx.ModelProto, card: ModelCard, reference: FrameworkReference, frames: Sequence[NDArray[np.uint8]]
 ) -> dict[str, Any]:
@@ -94,7 +111,8 @@ def measure(
     report = _compare(model, card, [reference(frame) for frame in frames], frames, tolerance)
     below = not report.reference_count and not report.candidate_count
     if below:
-        frames = [*frames, *(golden_frame(seed, *frames[0].shape[:2]) for seed in MORE_SCENES)]
+        more = [golden_frame(seed, *frames[0].shape[:2]) for seed in MORE_SCENES]
+        frames = [*frames, *affordable(model, more)]
         candidates = [reference.candidates(frame) for frame in frames]
         scores = np.sort(np.concatenate([found.scores for found in candidates]))[::-1]
         above = scores[scores > (TELLING_SCORE if scores.max(initial=0.0) > TELLING_SCORE else 0.0)]

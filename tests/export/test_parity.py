@@ -21,6 +21,7 @@ from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
 from edgedet.export.self_describing import embed, opened
 from edgedet.export.sources import BuiltGraph, Reference, build_graph
+from edgedet.onnx_graph.network import Network
 from edgedet.proof.golden_scene import golden_frame
 from tests.rectangle_detector import save_rectangle_graph
 
@@ -215,3 +216,19 @@ def test_a_disturbed_module_is_as_before_afterwards() -> None:
         changed = reference.module.state_dict()
         assert any(not torch.equal(value, changed[name]) for name, value in before.items())
     assert all(torch.equal(value, reference.module.state_dict()[name]) for name, value in before.items())
+
+
+def test_a_heavy_network_is_compared_on_fewer_frames_of_every_kind(tiny: ModuleType) -> None:
+    model, frames = tiny.tiny_detector(), [np.full((4, 4, 3), value, np.uint8) for value in range(11)]
+    work = sum(layer.multiply_adds for layer in Network(model).layers())
+    assert work > 0
+    assert [int(frame[0, 0, 0]) for frame in parity.affordable(model, frames)] == list(range(11))
+    assert [int(frame[0, 0, 0]) for frame in parity.affordable(model, frames, most=6.5 * work)] == [
+        0,
+        2,
+        4,
+        6,
+        8,
+        10,
+    ]
+    assert [int(frame[0, 0, 0]) for frame in parity.affordable(model, frames, most=0)] == [0, 3, 7, 10]
