@@ -134,6 +134,11 @@ def _missed(work: Quantisation, candidate: Candidate, max_drop: float) -> str | 
     min_share = work.dialect.min_share
     if (max_drop >= 1 or within(reference, figure, max_drop)) and share >= min_share:
         return None
+    if max_drop >= 1 or within(reference, figure, max_drop):
+        return (
+            f"the best INT8 graph has {share:.0%} of the multiply-adds in INT8, where at least {min_share:.0%} are "
+            f"wanted: with more of them it loses over {max_drop:g} of {work.judge.name}"
+        )
     lost = (
         f"an unknown part of {work.judge.name}"
         if reference is None or figure is None

@@ -326,8 +326,8 @@ def _gpu(engine: EngineFile, device: int) -> Cuda:
         return Cuda(device)
     except RuntimeUnavailableError as error:
         raise type(error)(
-            f"{engine.path} is an engine for {made_for(engine)}, and no GPU can be used here: {error}; the .onnx "
-            "file runs without one"
+            f"{engine.path} is an engine for {made_for(engine)}, and no GPU can be used here: {error}; a graph "
+            "(.onnx) of the same detector runs without one"
         ) from error
 
 

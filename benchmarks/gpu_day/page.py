@@ -67,7 +67,7 @@ def _device(steps: Sequence[Mapping[str, Any]]) -> str:
 
 def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
     seconds = "" if step["seconds"] is None else f"{step['seconds']:.1f}"
-    return _text(step["name"]), _outcome(step["outcome"]), f"<td>{seconds}</td>", _text(step["reason"])
+    return _text(step["name"]), _outcome(step["outcome"]), f"<td>{seconds}</td>", _reason(step["reason"])
 
 
 def _bars(steps: Sequence[Mapping[str, Any]]) -> str:
@@ -116,6 +116,10 @@ def _table(label: str, heads: Sequence[str], lines: Any) -> str:
 
 def _text(value: str) -> str:
     return f'<td class="text">{escape(value)}</td>'
+
+
+def _reason(value: str) -> str:
+    return f'<td class="text wide">{escape(value)}</td>'
 
 
 def _outcome(outcome: str) -> str:

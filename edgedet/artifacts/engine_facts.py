@@ -29,7 +29,8 @@ def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(memory, dict):
         yield (
             "memory",
-            f"the build was to take {_sizes(memory.get('predicted_mib'))}, took {_sizes(memory.get('peak_mib'))}",
+            f"the build was to take {_sizes(memory.get('predicted_mib'))}, the whole process took "
+            f"{_sizes(memory.get('peak_mib'))}",
         )
 
 

@@ -43,8 +43,8 @@ TENSORRT = EngineLibrary(
     majors=range(8, 21),
     module="tensorrt",
     install="on a Jetson it comes with JetPack (apt install tensorrt python3-libnvinfer), on a PC with an "
-    "NVIDIA GPU: pip install tensorrt 'edgedet[tensorrt]'; without a GPU run the .onnx file instead",
-    rebuild="build it again on this machine (edgedet export MODEL.onnx -o ENGINE.trt), or run the .onnx file",
+    "NVIDIA GPU: pip install tensorrt 'edgedet[tensorrt]'; without a GPU run a graph (.onnx) instead",
+    rebuild="build it again on this machine (edgedet export MODEL.onnx -o ENGINE.trt), or run a graph (.onnx)",
 )
 TENSORRT_RTX = EngineLibrary(
     name="tensorrt-rtx",

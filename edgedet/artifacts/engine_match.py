@@ -51,7 +51,7 @@ def require_match(engine: EngineFile, plan: bytes, host: Host) -> None:
             raise EngineMismatchError(
                 f"{engine.path} was built for {gpus_of(facts)}, this machine has {here}; build one for it "
                 "(edgedet export MODEL.onnx -o ENGINE.rtx --compute-capability ...) where TensorRT-RTX is for such "
-                "GPUs, or run the .onnx file"
+                "GPUs, or run a graph (.onnx)"
             )
         return
     capability = facts.get("compute_capability")

@@ -17,6 +17,9 @@ from .templates import filled, verbatim
 
 PARSER = "NvDsInferParseCustomEdgedet"
 LIBRARY = "libedgedet_parser.so"
+SHOWN = 0.1
+"""Score threshold from which a detector's boxes can be shown as they come."""
+
 PRODUCTS = (LIBRARY, "*.engine")
 """What ``make`` and nvinfer's first run leave in the folder."""
 
@@ -190,12 +193,23 @@ def _readme(card: ModelCard, *, source: str, frame: Frame | None, engine: bool, 
         differences=_bullets(differences(card, frame), measured),
         canvas=f"{spec.width}x{spec.height}",
         places="\n".join(placing_lines(card, frame)),
-        threshold_words=(
+        threshold_words=_threshold_words(output.score_threshold)
+        + (
             "It may not be lowered: what scores less is no longer in the graph's outputs."
             if output.format == "detections"
             else "It may be lowered, too: the parser sees all candidates."
         ),
         frame_words=_frame_words(card, frame),
+    )
+
+
+def _threshold_words(threshold: float) -> str:
+    """What to do about a threshold that is for measuring, not for showing."""
+    if threshold >= SHOWN:
+        return ""
+    return (
+        f"At {threshold:g}, which figures of accuracy are measured at, hundreds of weak boxes are drawn: raise it "
+        "to about 0.4 to show them, or export with --conf 0.4. "
     )
 
 

@@ -183,16 +183,16 @@ def test_prediction_and_measurement_stand_side_by_side_on_the_card(
     )
     said = capsys.readouterr()
     assert said.err.startswith("warning: the build takes about 1.5 GiB of memory, and 1.0 GiB of memory are free")
-    assert "memory: the build was to take 1500 MiB, took " in said.out
+    assert "memory: the build was to take 1500 MiB, the whole process took " in said.out
     facts = read_card(tmp_path / "model.trt").engine or {}
     assert facts["memory"]["predicted_mib"] == {"shared": 1500} and facts["memory"]["workspace_mib"] == 99
     assert set(facts["memory"]["peak_mib"]) == {"shared"}
     assert main(["inspect", str(tmp_path / "model.trt")]) == 0
-    assert "\nmemory      the build was to take 1500 MiB, took " in capsys.readouterr().out
+    assert "\nmemory      the build was to take 1500 MiB, the whole process took " in capsys.readouterr().out
 
 
 def test_where_the_system_does_not_tell_nobody_guesses() -> None:
     facts = {"memory": {"predicted_mib": {"machine": 1500, "gpu": 400}, "peak_mib": None}}
     assert dict(summary(facts)) == {
-        "memory": "the build was to take 1500 MiB and 400 MiB of the GPU, took an unknown amount"
+        "memory": "the build was to take 1500 MiB and 400 MiB of the GPU, the whole process took an unknown amount"
     }
