@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import onnx
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
-from edgedet.artifacts.engine_file import Container, read_engine_header, read_plan
-from edgedet.artifacts.engine_library import ENGINE_SUFFIXES
+from edgedet.artifacts.engine_file import Container, library_of, read_engine_header, read_plan
+from edgedet.artifacts.engine_library import ENGINE_SUFFIXES, TENSORRT
 from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.opening import artifact_kind, read_card
@@ -182,6 +182,12 @@ def _is_finished(source: Path) -> bool:
 
 def _given_engine(source: Path) -> tuple[ModelCard, bytes]:
     found = read_engine_header(source)
+    library = library_of(found)
+    if library is not TENSORRT:
+        raise ArtifactError(
+            f"{source} is an engine for {library.title}, and Triton's backend opens those of {TENSORRT.title} "
+            "alone: give its graph or checkpoint"
+        )
     card = read_card(source)
     if "family" not in found.header or card.output.format not in ("candidates", "detections"):
         raise ArtifactError(
