@@ -58,16 +58,18 @@ def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]
     rare = {label for label, (_, count) in found.items() if count < ENOUGH}
     figures = [(precision, 1.0) for label, (precision, _) in found.items() if label not in rare]
     if rare:
-        together = average_precision(_of_labels(reference, rare), _of_labels(candidate, rare), least=CONFIDENT)
+        # What is found of classes that are not there counts against them.
+        common = set(found) - rare
+        together = average_precision(_without(reference, common), _without(candidate, common), least=CONFIDENT)
         assert together is not None
         count = sum(count for label, (_, count) in found.items() if label in rare)
-        figures.append((together, max(count / ENOUGH, 1.0)))
+        figures.append((together, count / ENOUGH))
     values, weights = zip(*figures, strict=True)
     return float(np.average(values, weights=weights))
 
 
-def _of_labels(found: Sequence[Detections], labels: set[int]) -> list[Detections]:
-    return [one[np.isin(one.labels, list(labels))] for one in found]
+def _without(found: Sequence[Detections], labels: set[int]) -> list[Detections]:
+    return [one[~np.isin(one.labels, list(labels))] for one in found]
 
 
 def average_precisions(

@@ -226,7 +226,9 @@ def _reduce_precision(
         runs_after=RUNS_AFTER,
     )
     report = quantised.report | calibration.report
-    card = replace(card, precision="int8", measured=card.measured | {"int8": report})
+    # Where INT8 gained nothing or cost too much, the graph is as it was, and so is what its card says of it.
+    precision: Precision = "int8" if report["layers_int8"] else card.precision
+    card = replace(card, precision=precision, measured=card.measured | {"int8": report})
     notes = [*calibration.notes, *quantised.warnings]
     if options.target == "cpu":
         return quantised.model, card, notes
@@ -235,7 +237,8 @@ def _reduce_precision(
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
     half = to_half(quantised.model, Sample(calibration.frames, HALF_FRAMES), progress=progress)
-    card = replace(card, measured=card.measured | {"fp16": half.report})
+    precision = "int8" if report["layers_int8"] else "fp16"
+    card = replace(card, precision=precision, measured=card.measured | {"fp16": half.report})
     note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
     return half.model, card, [*notes, note]
 

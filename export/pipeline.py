@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_file import Container
 from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX, EngineLibrary, library_of_name
+from edgedet.artifacts.onnx_layers import read_layers
 from edgedet.errors import UsageError
 from edgedet.files import atomic_path
 from edgedet.opening import read_card
@@ -184,7 +185,8 @@ def _read_finished(source: Path, options: ExportOptions, library: EngineLibrary)
         from .engines.file_check import require_parsable_file
 
         require_parsable_file(source, _versions(library))
-    return EngineSource(source, card, 0, (assumption_note(assumed),) if assumed else ())
+    nodes = len(read_layers(source).nodes)
+    return EngineSource(source, card, nodes, (assumption_note(assumed),) if assumed else ())
 
 
 def _graph_for_engine(

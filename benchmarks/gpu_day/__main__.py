@@ -23,7 +23,7 @@ from typing import Any
 
 from edgedet import __version__
 from edgedet.cli.values import positive_number
-from edgedet.errors import EdgedetError, OutputError
+from edgedet.errors import EdgedetError, OutputError, UsageError
 from edgedet.files import file_sha256, require_writable_parent
 from gpu_day.inputs import NAME, PIECE_MIB, Inputs, read_inputs
 from gpu_day.journal import Journal, replace_file
@@ -110,6 +110,10 @@ def _run(arguments: Any) -> int:
     try:
         steps = plan(inputs, work=work, library=library.name, engines=arguments.engine)
         steps = [step for step in steps if not arguments.only or any(word in step.name for word in arguments.only)]
+        if not steps and arguments.only:
+            raise UsageError(
+                f"--only {' '.join(arguments.only)}: no step has such a word in its name; --list prints them all"
+            )
         if arguments.list:
             for step in steps:
                 print_safely(f"{step.name}: {step.does}, {step.limit:.0f} s at most")

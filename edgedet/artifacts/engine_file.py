@@ -62,8 +62,9 @@ def read_engine_header(path: str | Path) -> EngineFile:
             return EngineFile(path, _object(text, path), 4 + size, file.read(SMALLEST_PLAN))
     beside = next((place for place in sidecars(path) if place.is_file()), None)
     if beside is None:
+        library = library_of_plan(start) or library_of_name(path) or TENSORRT
         raise ArtifactError(
-            f"{path} is a bare {(library_of_plan(start) or TENSORRT).title} plan without a description: "
+            f"{path} is a bare {library.title} plan without a description: "
             f"{sidecars(path)[0].name} is not beside it; "
             "keep the two files together, or build the engine with edgedet export"
         )

@@ -52,6 +52,7 @@ logger = logging.getLogger("edgedet.build")
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     ("out of memory", "close other programs, lower --workspace, or add swap"),
+    ("outofmemory", "give it more --workspace or leave that out, or close other programs"),  # TensorRT-RTX's words
     ("could not find any implementation", "give it more --workspace, or export with another precision"),
     (
         "has no runners",

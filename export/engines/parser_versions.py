@@ -42,7 +42,8 @@ MISSING_IN_RTX = {
     # A plugin in TensorRT as well, whose builder has asked CUDA for the device before anything is parsed.
     "RoiAlign": "it is a plugin, which asks CUDA for the device while it is parsed, takes floats only, and puts "
     "code into version-compatible engines; export the checkpoint with --target tensorrt-rtx (or -o model.rtx), "
-    "which writes RoIAlign without it",
+    "which writes it otherwise if its sampling ratio is above 0; one of 0 or less has no other form: run a graph "
+    "(.onnx), or build for TensorRT",
     "NonZero": "its plugin is not in this library, and its output's size depends on the picture; write a mask and "
     "a TopK instead",
     # TensorRT has the plugin (docs/operators.md); nothing edgedet exports needs it.

@@ -14,6 +14,7 @@ from edgedet.artifacts.engine_facts import summary
 from edgedet.artifacts.engine_file import Container, write_engine
 from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX, EngineLibrary, library_of_name
 from edgedet.artifacts.engine_match import Host
+from edgedet.artifacts.onnx_layers import parse_layers
 from edgedet.artifacts.rtx_targets import CURRENT, gpus_of, is_for, target_facts
 from edgedet.errors import ArtifactError, EdgedetError, RuntimeUnavailableError, UsageError
 from edgedet.files import require_writable_parent
@@ -22,7 +23,7 @@ from edgedet.opening import read_card
 from ...runtimes.cuda.device import Cuda, driver_is_there
 from ...runtimes.tensorrt_library import import_tensorrt
 from ..options import BUILD_DEFAULTS, EngineOptions, ExportReport, Progress, silent
-from .build import build_plan
+from .build import build_plan, content_of
 
 
 def is_ready_for_engine(source: Path, precision: str | None, library: EngineLibrary = TENSORRT) -> bool:
@@ -63,6 +64,21 @@ def require_nms_outside(card: ModelCard, where: str, library: EngineLibrary) -> 
         )
 
 
+def require_int8_inside(graph: bytes | Path, card: ModelCard) -> None:
+    """Check that a graph whose card says INT8 has a layer in it. INT8 that is no faster on the CPU it is made on is
+    left out there, and its engine would be a float one called INT8, which without a GPU nothing notices.
+
+    Raises:
+        ArtifactError: it has none.
+    """
+    if card.precision == "int8" and "int8" not in parse_layers(content_of(graph)).precisions:
+        where = str(graph) if isinstance(graph, Path) else "this graph"
+        raise ArtifactError(
+            f"the card of {where} says INT8, and none of its layers is: INT8 gained nothing where it was made, so "
+            "it was left in float. Build the engine from the checkpoint or the float graph, with --int8 or without"
+        )
+
+
 def build_engine_file(
     graph: bytes | Path,
     card: ModelCard,
@@ -81,6 +97,7 @@ def build_engine_file(
 
     Raises:
         ExportError: the library cannot build it, or builds another precision.
+        ArtifactError: its NMS is inside, or its card says INT8 and no layer is.
         SelftestError: the engine gives other detections than the graph did at export.
         RuntimeUnavailableError: no library; for TensorRT also no CUDA or GPU; or the GPU fails while the engine is
             proved.
@@ -91,6 +108,7 @@ def build_engine_file(
     require_writable_parent(output)
     library = library_of_name(output) or TENSORRT
     require_nms_outside(card, "this graph", library)
+    require_int8_inside(graph, card)
     trt = import_tensorrt(library)
     cuda, unproved = _gpu_for(options, output) if library is TENSORRT_RTX else (Cuda(), "")
     host = Host(

@@ -184,9 +184,9 @@ def _given_engine(source: Path) -> tuple[ModelCard, bytes]:
     found = read_engine_header(source)
     library = library_of(found)
     if library is not TENSORRT:
-        raise UsageError(
-            f"{source} is an engine of {library.title}, which Triton's TensorRT backend does not load: give it an "
-            "engine of TensorRT (.trt, .engine, .plan), a graph or a checkpoint"
+        raise ArtifactError(
+            f"{source} is an engine for {library.title}, and Triton's backend opens those of {TENSORRT.title} "
+            "alone: give its graph or checkpoint"
         )
     card = read_card(source)
     if "family" not in found.header or card.output.format not in ("candidates", "detections"):

@@ -54,6 +54,13 @@ def test_one_lost_box_of_a_rare_class_does_not_cost_the_class() -> None:
     assert found_again(reference, candidate) == pytest.approx((1 + 10 / 8 * 0.9) / (1 + 10 / 8))
 
 
+def test_boxes_invented_of_classes_that_are_not_there_count() -> None:
+    reference, candidate = of_class(3, 4, kept=4)
+    names = candidate[0].names
+    invented = Detections(BOX + 40, np.array([0.9], np.float32), np.full(1, 7, np.int32), names, (96, 96))
+    assert found_again([*reference, NOTHING], [*candidate, invented]) == pytest.approx(0.8)
+
+
 def test_a_common_class_that_is_lost_costs_its_whole_share() -> None:
     pairs = [of_class(0, 40, kept=40), of_class(1, 8, kept=0)]
     reference, candidate = ([one for pair in pairs for one in pair[side]] for side in (0, 1))

@@ -217,6 +217,7 @@ def test_a_piece_that_was_not_brought_along_costs_its_graphs(pretended: Run, fol
         (["{folder}", "--library", "onnx"], "invalid choice"),
         (["{folder}", "--libraries", "/nowhere"], "/nowhere is no folder"),
         (["{folder}", "--libraries={wheels}"], "holds wheels that are not unpacked"),
+        (["{folder}", "--only", "nosuch"], "--only nosuch: no step has such a word in its name"),
         (["{folder}", "--out", "/proc/nothing"], "cannot create the folder"),
         (["--prepare", "{wheels}"], "holds something that is no preparation"),
     ],

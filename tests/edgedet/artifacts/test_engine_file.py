@@ -236,6 +236,12 @@ def test_an_engine_named_as_the_other_librarys_is_told_from_it(
             look(path)
 
 
+def test_a_damaged_header_is_laid_to_the_library_that_the_name_says(tmp_path: Path) -> None:
+    (tmp_path / "model.rtx").write_bytes(b"\x00\x00\x00\x80{" + bytes(200))
+    with pytest.raises(ArtifactError, match="bare TensorRT-RTX plan without a description"):
+        read_engine_header(tmp_path / "model.rtx")
+
+
 def test_a_card_of_the_other_library_is_not_believed(tmp_path: Path, rtx_card: ModelCard) -> None:
     write_engine(tmp_path / "model.trt", rtx_card, PLAN)
     with pytest.raises(ArtifactError, match="is of TensorRT, its card is of an engine for TensorRT-RTX"):

@@ -118,6 +118,7 @@ def test_a_parser_error_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Could not find any implementation for node conv", "--workspace"),
         ("Requested amount of GPU memory could not be allocated: out of memory", "add swap"),
         ("Error Code 1: Cuda Runtime (Out of memory) OutOfMemory", "add swap"),
+        ("Error Code 2: OutOfMemory (Requested size was 9971408 bytes.)", "more --workspace"),
         ("Error Code 10: Internal Error (weird)", "lower --optimization-level"),
         ("ROIAlign plugin was not found in the plugin registry", "whose graphs need none"),
     ],

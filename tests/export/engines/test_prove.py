@@ -250,6 +250,18 @@ def test_a_graph_with_nms_inside_is_sent_back(jetson: Any, graph: Path, tmp_path
         build_engine_file(nms.read_bytes(), read_card(nms), tmp_path / "nms.trt")
 
 
+def test_a_float_graph_that_is_called_int8_becomes_no_engine(jetson: Any, graph: Path, tmp_path: Path) -> None:
+    """As INT8 for a CPU is that gains nothing there."""
+    card = replace(read_card(graph), precision="int8")
+    with pytest.raises(ArtifactError, match="says INT8, and none of its layers is"):
+        build_engine_file(graph, card, tmp_path / "out.trt")
+    assert not (tmp_path / "out.trt").exists()
+
+
+def test_the_nodes_of_a_finished_graph_are_told(jetson: Any, graph: Path, tmp_path: Path) -> None:
+    assert export_model(graph, tmp_path / "out.trt").nodes == len(onnx.load(graph).graph.node)
+
+
 def test_only_finished_graphs_skip_the_exporter(graph: Path, tmp_path: Path) -> None:
     assert is_ready_for_engine(graph, None) and is_ready_for_engine(graph, "fp32")
     assert not is_ready_for_engine(graph, "fp16")

@@ -187,7 +187,7 @@ def test_settings_of_other_cards(tiny: ModuleType) -> None:
 
 def test_the_page_says_what_differs_and_which_tensorrt(yolo: Path) -> None:
     page = (yolo / "README.md").read_text()
-    assert "DeepStream 9.0 comes with **TensorRT 10.14**" in page
+    assert "DeepStream 9.0 comes with **TensorRT 10.14.1**" in page
     assert "| 128x72 | " in page and "nvstreammux must give frames of 128x72" in page
     assert "detections of the golden frame" in page or "not compared" in page
     assert "the border is black" in page and "width=128 height=72" in page

@@ -148,6 +148,16 @@ def test_a_finished_engine_goes_in_as_a_bare_plan(graph: Path, tmp_path: Path, c
     assert "TensorRT 10.14.1" in (report.path / "README.md").read_text()
 
 
+def test_an_engine_of_another_library_is_refused(graph: Path, tmp_path: Path) -> None:
+    """Triton would be told that a TensorRT-RTX engine is one of TensorRT's."""
+    facts = {"library": "tensorrt-rtx", "tensorrt_rtx": "1.7.1"}
+    source = tmp_path / "finder.rtx"
+    write_engine(source, replace(read_card(graph), engine=facts), b"vtrt" + bytes(124))
+    with pytest.raises(ArtifactError, match="is an engine for TensorRT-RTX, and Triton's backend"):
+        export_pipeline(source, "triton", tmp_path / "repository")
+    assert not (tmp_path / "repository").exists()
+
+
 def test_a_damaged_engine_is_refused(graph: Path, tmp_path: Path) -> None:
     source = save_engine(graph, tmp_path / "finder.trt", container="file")
     source.write_bytes(source.read_bytes()[:-1] + b"x")
