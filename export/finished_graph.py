@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from edgedet import __version__
-from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
+from edgedet.artifacts.card import ASSUMED_KEY, ModelCard, Precision
 from edgedet.errors import ExportError
 from edgedet.files import file_sha256
 from edgedet.onnx_graph.cleaning import simplify
