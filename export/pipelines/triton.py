@@ -11,6 +11,7 @@ from pathlib import Path
 from edgedet import __version__
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.onnx_file import GraphTensor
+from edgedet.errors import UsageError
 
 from .templates import filled
 
@@ -73,7 +74,13 @@ def write_repository(
         outputs: its outputs.
         source: name of the file it was made from, for people.
         engine: whether ``content`` is a plan.
+
+    Raises:
+        UsageError: a class name that is no line.
     """
+    for each in card.names:
+        if not each.strip() or set(each) & set("\n\r"):
+            raise UsageError(f"the class name {each!r} is no line of labels.txt; name it otherwise (--classes)")
     file = "model.plan" if engine else "model.onnx"
     place = folder / name / "1"
     place.mkdir(parents=True)

@@ -187,7 +187,10 @@ PAIRS: dict[str, Pair] = {
         suppression, "export with --nms runtime", best_instead, not_missing("NonMaxSuppression"), "builder"
     ),
     "RoiAlign": Pair(
-        pooled, "writes it otherwise if its sampling ratio is above 0", lambda: resized("linear", 1, 1, 2, 2), not_missing("RoiAlign")
+        pooled,
+        "writes it otherwise if its sampling ratio is above 0",
+        lambda: resized("linear", 1, 1, 2, 2),
+        not_missing("RoiAlign"),
     ),
     "NonZero": Pair(
         lambda: case("NonZero", IMAGE).graph(), "a mask and a TopK", lambda: best(5, 50), not_missing("NonZero")

@@ -23,7 +23,7 @@ from edgedet.cli import main
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipelines.export import export_pipeline
-from edgedet.export.pipelines.triton import config_text, model_name
+from edgedet.export.pipelines.triton import config_text, model_name, write_repository
 from edgedet.opening import read_card
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
@@ -201,3 +201,11 @@ def test_the_command_says_what_it_wrote(
 def test_sizes_of_planes(graph: Path) -> None:
     card = replace(read_card(graph), input=InputSpec(32, 64, dtype="float32", layout="NCHW"))
     assert "dims: [ 1, 3, 32, 64 ]" in config_text("m", card, [], engine=False)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "", " "])
+def test_a_class_name_that_would_shift_the_others_is_refused(graph: Path, tmp_path: Path, name: str) -> None:
+    card = replace(read_card(graph), names=(name, *read_card(graph).names[1:]))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UsageError, match=r"is no line of labels\.txt; name it otherwise"):
+        write_repository(tmp_path / "out", "finder", b"", card, [], source="finder.onnx", engine=False)
