@@ -91,7 +91,7 @@ def test_the_configuration_keeps_tritons_own_schema_and_the_graphs_shapes(graph:
 def test_the_card_travels_in_the_configuration(graph: Path, tmp_path: Path) -> None:
     model = onnx.load(graph)
     card = replace(
-        read_card(graph), names=('a "quoted" \\ name', "größe\n", "数"), golden={"seed": 1}, measured={"a": 1}
+        read_card(graph), names=('a "quoted" \\ name', "größe\t", "数"), golden={"seed": 1}, measured={"a": 1}
     )
     onnx.helper.set_model_props(model, {"edgedet": card.to_json()})
     onnx.save(model, graph)
