@@ -71,7 +71,7 @@ bench: setup
 	@$(PY) benchmarks/overhead.py
 
 rtx-engines: setup
-	@$(PY) benchmarks/rtx_engines.py
+	@$(PY) benchmarks/rtx_engines.py $(RTX_OPTIONS)
 
 # $(call need,MODULES,PACKAGES): says what to install where a module is missing. From /: the folders here would
 # pass for the package.

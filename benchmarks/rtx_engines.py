@@ -1,6 +1,7 @@
 """Engines of TensorRT-RTX by NVIDIA's own parser and builder, with no GPU: sizes, layers, seconds.
 
     python benchmarks/rtx_engines.py [--shared ../shared] [--only ssdlite yolox] [--precisions fp16] [--keep DIR]
+                                     [--ultralytics]
 
 Eight detectors in fp32, fp16 and int8 (quick effort), each by the command that a user would type. Trained ones of
 the shared folder where they are; elsewhere the same architectures with random weights, for which INT8 may lose what
@@ -58,6 +59,11 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="+", choices=sorted(MAKERS), default=list(MAKERS))
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument(
+        "--ultralytics",
+        action="store_true",
+        help="get Ultralytics' package (AGPL-3.0) for YOLO11n, into a folder that is removed afterwards",
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where engines stay; without, they are removed")
     arguments = parser.parse_args()
     from edgedet.artifacts.engine_library import TENSORRT_RTX
@@ -76,6 +82,8 @@ def main() -> int:
     built, in_builder, begin = 0, 0.0, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.ultralytics:
+            install_ultralytics(folder / "packages")
         kept = arguments.keep or folder
         kept.mkdir(parents=True, exist_ok=True)
         for subject in (MAKERS[name](arguments.shared, folder) for name in arguments.only):
@@ -90,6 +98,21 @@ def main() -> int:
     for line in refused:
         print(f"refused: {line}", file=sys.stderr)
     return 1 if refused else 0
+
+
+def install_ultralytics(folder: Path) -> None:
+    """Make the package importable here and in the commands, without touching the environment."""
+    packages = ("ultralytics", "ultralytics-thop")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *packages],
+        check=False,
+    )
+    if done.returncode:
+        print("Ultralytics' package cannot be had: a small network of its layout instead", file=sys.stderr)
+        return
+    sys.path.append(str(folder))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(folder))))
+    os.environ["YOLO_CONFIG_DIR"] = str(folder)
 
 
 def build(subject: Subject, precision: str, output: Path) -> tuple[str, float | None]:
