@@ -30,6 +30,11 @@ class Effort:
     returns: int
     multiply_adds: float
 
+    @property
+    def evened(self) -> int:
+        """Calibration frames that decide whether channels are evened out."""
+        return min(self.frames, EVENED_FRAMES)
+
     def affordable(self, multiply_adds: int) -> Effort:
         """The same for a network that takes so many multiply-adds per frame.
 
@@ -64,7 +69,7 @@ MIN_FRAMES = 8
 MIN_EVALUATIONS = 3
 """Full ones that a search has, however heavy the network."""
 EVENED_FRAMES = 16
-"""Calibration frames that decide whether channels are evened out."""
+"""Calibration frames that decide whether channels are evened out, at most."""
 
 
 def spread(count: int, wanted: int) -> list[int]:

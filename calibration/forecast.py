@@ -13,7 +13,7 @@ from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .dialect import Dialect
-from .effort import EVENED_FRAMES, Effort
+from .effort import Effort
 from .executor import GraphRunner
 from .fitting import SEARCH_CHANNELS, SEARCH_ROWS
 from .judge import ComparingJudge, Judge
@@ -165,7 +165,7 @@ def forecast(
     steps = [
         *([float_accuracy] if judge is None else []),
         *([Step("speed", race)] if dialect.fusion == "fused" else []),
-        Step("equalisation", opening + min(len(frames), EVENED_FRAMES) * run * TAPPED),
+        Step("equalisation", opening + min(len(frames), effort.evened) * run * TAPPED),
         *([float_accuracy] if judge is not None else []),
         Step("ranges", opening + some * run * TAPPED),
         Step("weights", sum(_fitting(network, layer) for layer in layers) / cores),

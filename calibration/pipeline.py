@@ -21,7 +21,7 @@ from .budget import Found, OverBudget, search
 from .cpu import Cpu
 from .data import CalibrationFrames, Sample, check_frames
 from .dialect import Dialect, LayerChoice, Unit
-from .effort import EFFORTS, EVENED_FRAMES, Effort, EffortName
+from .effort import EFFORTS, Effort, EffortName
 from .equalise import equalise
 from .forecast import forecast
 from .judge import Judge
@@ -246,7 +246,7 @@ def _even_out(task: _Task, choice: _Choice) -> _Evened:
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
-    frames = Sample(task.sight.frames, min(EVENED_FRAMES, task.effort.frames))
+    frames = Sample(task.sight.frames, task.effort.evened)
     equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
     balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:

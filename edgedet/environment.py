@@ -212,8 +212,7 @@ def _engines(library: EngineLibrary, bindings: Installed, cuda: Installed) -> Ru
         reasons = _does_not_start(library)
     if reasons and library is TENSORRT_RTX and bindings.state == "ok":
         reasons.append(f"engines ({library.suffixes[0]}) can be built here")
-    usable = not reasons
-    return Runtime(library.name, usable, reason="; ".join(reasons))
+    return Runtime(library.name, not reasons, reason="; ".join(reasons))
 
 
 def _cuda_versions(bindings: Installed) -> dict[str, str]:

@@ -56,8 +56,8 @@ TENSORRT_RTX = EngineLibrary(
     module="tensorrt_rtx_bindings",
     install="pip install 'edgedet[tensorrt-rtx]' (Linux on x86-64 or arm64; a GPU is needed to run engines, not to "
     "build them)",
-    rebuild="build it again with the library of this machine (edgedet export MODEL.onnx -o ENGINE.rtx), or run the "
-    ".onnx file",
+    rebuild="build it again with the library of this machine (edgedet export MODEL.onnx -o ENGINE.rtx), or run a "
+    "graph (.onnx)",
 )
 LIBRARIES = (TENSORRT, TENSORRT_RTX)
 
