@@ -113,11 +113,6 @@ class EngineSource(NamedTuple):
     nodes: int
     notes: tuple[str, ...]
 
-    @property
-    def serialised(self) -> bytes:
-        """The graph itself, read where it is in its file."""
-        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
-
 
 def graph_source(
     source: Path, output: Path, options: ExportOptions, *, progress: Progress = silent

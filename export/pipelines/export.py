@@ -17,6 +17,7 @@ from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.opening import artifact_kind, read_card
 
+from ..engines.build import content_of
 from ..engines.operators import require_parsable
 from ..engines.prove import build_engine_file
 from ..for_cpu.interleaved import read_planes
@@ -114,11 +115,12 @@ def _triton(
         graph = graph_source(source, built_as, options, progress=progress)
     else:
         graph = engine_source(source, built_as, options, progress=progress)
+    content = content_of(graph.content)
     with tempfile.TemporaryDirectory() as beside:
         path = Path(beside) / "model.onnx"
-        path.write_bytes(graph.serialised)
+        path.write_bytes(content)
         outputs = triton.graph_outputs(read_onnx(path).outputs)
-    card, content, notes = graph.card, graph.serialised, graph.notes
+    card, notes = graph.card, graph.notes
     nodes = graph.nodes or len(onnx.load_model_from_string(content).graph.node)
     if container is not None:
         card, content, more = _built(graph, engine, progress)
@@ -147,7 +149,7 @@ def _deepstream(
     graph = engine_source(source, built_as, options, progress=progress)
     deepstream.require_feedable(graph.card)
     progress("giving the graph an input that nvinfer fills", 0, 0)
-    model = onnx.load_model_from_string(graph.serialised)
+    model = onnx.load_model_from_string(content_of(graph.content))
     model = read_planes(remove_winograd(model))
     card = with_planar_input(model, graph.card)
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
