@@ -121,7 +121,9 @@ def build(subject: Subject, precision: str, output: Path) -> tuple[str, float | 
 
     words = [str(subject.source), *subject.options, "-o", str(output)]
     if precision == "int8":
-        words += ["--int8", "--effort", "quick", "--calib", subject.calib, *subject.int8]
+        # What INT8 costs is another question; the card and `edgedet sweep` answer it.
+        words += ["--int8", "--effort", "quick", "--over-budget", "keep_best", "--calib", subject.calib]
+        words += subject.int8
     elif precision == "fp16":
         words.append("--fp16")
     begin = time.monotonic()

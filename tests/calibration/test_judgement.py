@@ -61,6 +61,16 @@ def test_boxes_invented_of_classes_that_are_not_there_count() -> None:
     assert found_again([*reference, NOTHING], [*candidate, invented]) == pytest.approx(0.8)
 
 
+def test_what_the_reference_is_unsure_of_may_be_found_or_not_but_not_be_sure() -> None:
+    """A detection that scores 0.29 and then 0.31 was not invented; one that rises from 0.2 to 0.9 was."""
+    reference = [found(0.6)] * 9 + [found(0.2)]
+    for score, worth in ((0.1, 1.0), (0.34, 1.0), (0.9, 0.9)):
+        assert found_again(reference, [found(0.6)] * 9 + [found(score)]) == pytest.approx(worth)
+    weakest = [found(0.6)] * 9 + [found(0.1)]
+    lost = [found(0.6)] * 8 + [NOTHING]
+    assert found_again(weakest, [*lost, found(0.7)]) == pytest.approx(8 / 9 * 8 / 9)
+
+
 def test_a_common_class_that_is_lost_costs_its_whole_share() -> None:
     pairs = [of_class(0, 40, kept=40), of_class(1, 8, kept=0)]
     reference, candidate = ([one for pair in pairs for one in pair[side]] for side in (0, 1))
