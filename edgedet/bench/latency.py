@@ -29,6 +29,11 @@ from edgedet.machine.state import MachineState, others_share, read_state
 STAGES = ("pre", "run", "post")
 FRAME_STRIDE = 7
 """Frames between the starts of two rounds: in a round all artifacts see the same frames, and all get their turn."""
+MAX_WARMUP = 10
+"""Limit of the warm-up, in its minimum of time."""
+DECIDING_SHARE = 0.01
+"""Share of the time that may go into deciding whether it is enough: an interval is drawn anew from all blocks, so
+doing so after every turn would cost with the square of their number."""
 
 
 class Timed(Protocol):
@@ -44,14 +49,16 @@ class Timed(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """When measuring begins and ends. Seconds are of counted frames, for each artifact.
+    """When measuring begins and ends. Seconds are for each artifact: minima of counted frames, limits of the wall
+    clock.
 
     Attributes:
         warmup_frames: minimum of frames before counting begins.
         warmup_seconds: minimum of time before counting begins.
         frames: minimum of counted frames.
         seconds: minimum of time.
-        max_seconds: limit of time.
+        max_seconds: limit of time, all included: counted frames, those before a block, the reference work, and
+            deciding when it is enough.
         half_width: share of the median below which half its 99 % interval must lie for the median to count as
             settled.
         block_seconds: length of a block.
@@ -81,11 +88,17 @@ class Rules:
         """
         return asdict(self) | {
             "clipping": "none",
-            "warmup_rule": f"at least {self.warmup_frames} frames and {self.warmup_seconds:g} s, at most ten times "
-            "that long, until the last frames are no longer faster than those before them",
+            "warmup_rule": f"at least {self.warmup_frames} frames and {self.warmup_seconds:g} s, until the last "
+            f"frames are no longer faster than those before them, at most {self.max_warmup_seconds:g} s",
             "stopping_rule": f"at least {self.frames} frames and {self.seconds:g} s of counted frames, then until "
-            f"half the 99 % interval of the median is below {self.half_width:.1%}, at most {self.max_seconds:g} s",
+            f"half the 99 % interval of the median is below {self.half_width:.1%}, at most {self.max_seconds:g} s "
+            "by the clock",
         }
+
+    @property
+    def max_warmup_seconds(self) -> float:
+        """Limit of time before counting begins; two frames are seen in any case."""
+        return MAX_WARMUP * self.warmup_seconds
 
 
 @dataclass
@@ -164,7 +177,9 @@ def measure_latency(
     rng = np.random.default_rng(0)
     states = [read_state(root)]
     begin = clock()
+    limit, longest, next_decision = rules.max_seconds * len(detectors), 0.0, 0.0
     for turn in range(1_000_000):
+        opening = clock()
         for index in rng.permutation(len(detectors)):
             reference_ms = reference.milliseconds(clock)
             first = turn * FRAME_STRIDE
@@ -183,16 +198,26 @@ def measure_latency(
                 "others_cpu_share": None if share is None else round(share, 3),
             }
             series[index].blocks.append(block)
+        spent = clock() - begin
+        longest = max(longest, clock() - opening)
         if progress is not None:
-            done = min(its.seconds for its in series)
+            done = spent / len(detectors)
             progress("measuring latency", int(done), int(max(rules.seconds, done + 1)))
-        if _finished(series, rules):
-            break
+        # Every artifact has the same turns: one that would end far beyond the limit is not begun.
+        last = spent + longest / 2 >= limit
+        if last or (spent >= next_decision and _saw_enough(series, rules)):
+            settled = _settled(series, rules)
+            next_decision = clock() - begin + (clock() - begin - spent) / DECIDING_SHARE
+            if last or settled:
+                break
     return series, states
 
 
 def warm_up(detector: Timed, frames: Sequence[Frame], rules: Rules, clock: Callable[[], float]) -> dict[str, Any]:
-    """Run until the machine has settled: minimum met, and no longer getting faster by more than 5 %."""
+    """Run until the machine has settled: minimum met, and no longer getting faster by more than 5 %.
+
+    A limit of time ends it all the same, after two frames at the earliest.
+    """
     begin = clock()
     times: list[float] = []
     window = max(2, min(10, rules.warmup_frames // 2))
@@ -206,7 +231,7 @@ def warm_up(detector: Timed, frames: Sequence[Frame], rules: Rules, clock: Calla
         settled = len(times) >= 2 * window and np.median(times[-window:]) >= 0.95 * np.median(
             times[-2 * window : -window]
         )
-        overtime = len(times) >= 10 * rules.warmup_frames and spent >= 10 * rules.warmup_seconds
+        overtime = len(times) >= 2 and spent >= rules.max_warmup_seconds
         if (enough and settled) or overtime:
             return {
                 "frames": len(times),
@@ -235,16 +260,21 @@ def _block(
     return {"begin_s": opening, "samples_ms": samples}
 
 
-def _finished(series: Sequence[Series], rules: Rules) -> bool:
-    if any(its.seconds < rules.seconds or len(its.samples) < rules.frames for its in series):
-        # Slow detectors would never see so many frames in time: the time limit ends it.
-        return all(its.seconds >= rules.max_seconds for its in series)
-    settled = False
-    if min(len(its.blocks) for its in series) >= MIN_SERIES:
-        for its in series:
-            its.settled = bootstrap_centre(its.medians).relative_half_width <= rules.half_width
-        ratios = [bootstrap_paired_ratio(series[0].medians, its.medians) for its in series[1:]]
-        settled = all(its.settled for its in series) and all(
-            ratio.relative_half_width <= rules.half_width for ratio in ratios
-        )
-    return settled or all(its.seconds >= rules.max_seconds for its in series)
+def _saw_enough(series: Sequence[Series], rules: Rules) -> bool:
+    """Whether the minimum of frames, time and blocks was met for each."""
+    return all(
+        its.seconds >= rules.seconds and len(its.samples) >= rules.frames and len(its.blocks) >= MIN_SERIES
+        for its in series
+    )
+
+
+def _settled(series: Sequence[Series], rules: Rules) -> bool:
+    """Whether all medians are known well enough, and their ratios to the first."""
+    if min(len(its.blocks) for its in series) < MIN_SERIES:
+        return False
+    for its in series:
+        its.settled = bootstrap_centre(its.medians).relative_half_width <= rules.half_width
+    ratios = [bootstrap_paired_ratio(series[0].medians, its.medians) for its in series[1:]]
+    return all(its.settled for its in series) and all(
+        ratio.relative_half_width <= rules.half_width for ratio in ratios
+    )

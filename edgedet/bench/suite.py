@@ -56,6 +56,12 @@ class BenchOptions:
     load_seconds: float = 3.0
     cold_starts: int = 3
 
+    @property
+    def max_seconds(self) -> float:
+        """Limit of the time for each artifact, by the clock; opening it comes on top, cold starts above all."""
+        loads = self.load_seconds * (len(self.batches) + len(self.streams))
+        return self.rules.max_warmup_seconds + self.rules.max_seconds + loads
+
 
 def run_bench(
     paths: Sequence[str | Path],

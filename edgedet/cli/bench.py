@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     rules.add_argument("--seconds", type=positive_number, default=10.0, metavar="S", help="minimum time (10)")
     rules.add_argument(
-        "--max-seconds", type=positive_number, metavar="S", help="maximum time (six times --seconds)"
+        "--max-seconds",
+        type=positive_number,
+        metavar="S",
+        help="maximum time for each artifact, by the clock (six times --seconds)",
     )
     parts = parser.add_argument_group("parts")
     parts.add_argument(
@@ -76,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.bench.result import write_result
     from edgedet.bench.suite import BenchOptions, run_bench
     from edgedet.bench.text import describe_result
-    from edgedet.cli.progress import Progress
+    from edgedet.cli.progress import Progress, duration
     from edgedet.errors import UsageError
     from edgedet.files import require_writable_parent
 
@@ -98,7 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
         streams=arguments.streams,
         cold_starts=arguments.cold_starts,
     )
+    count = len(arguments.artifacts)
+    starts = f", after {count * options.cold_starts} cold starts" if options.cold_starts else ""
     with Progress() as progress:
+        progress.say(f"measuring takes at most {duration(count * options.max_seconds)}{starts}")
         progress("reading frames")
         frames = load_frames(arguments.frames, count=arguments.frame_count)
         result = run_bench(arguments.artifacts, frames, options, progress=progress)

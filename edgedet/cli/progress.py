@@ -89,7 +89,7 @@ def progress_line(stage: str, done: int, total: int | None, seconds: float, left
     >>> progress_line("ranges", 12, 48, 1.0, 100.0)
     'ranges [######                  ] 12/48, 1 min 40 s left in all'
     """
-    whole = "" if left is None else f", {_duration(left)} left in all"
+    whole = "" if left is None else f", {duration(left)} left in all"
     if not total:
         pace = f"{stage} {done}, {done / seconds:.1f}/s" if done and seconds > 0 and not whole else f"{stage} ..."
         return pace + whole
@@ -98,11 +98,12 @@ def progress_line(stage: str, done: int, total: int | None, seconds: float, left
     return f"{stage} [{'#' * filled:<{BAR_WIDTH}}] {done}/{total}{whole or part}"
 
 
-def _duration(seconds: float) -> str:
-    """
-    >>> _duration(59.4), _duration(60), _duration(3725)
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(59.4), duration(60), duration(3725)
     ('59 s', '1 min', '62 min')
-    >>> _duration(95)
+    >>> duration(95)
     '1 min 35 s'
     """
     whole = round(seconds)
