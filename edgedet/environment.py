@@ -50,6 +50,7 @@ PACKAGES = (
         "pip install onnxruntime",
         required=True,
     ),
+    Package("openvino", ("openvino",), "running graphs (.onnx), often faster", "pip install 'edgedet[openvino]'"),
     Package("torch", ("torch",), "export of checkpoints", "pip install 'edgedet[export]'"),
     Package("torchvision", ("torchvision",), "export of checkpoints", "pip install 'edgedet[export]'"),
     Package("onnx", ("onnx",), "export, INT8 and FP16", "pip install 'edgedet[export]'"),

@@ -55,6 +55,13 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         install="pip install onnxruntime",
         devices=("cpu", "cuda"),
     ),
+    RuntimeInfo(
+        "openvino",
+        "edgedet.runtimes.openvino",
+        {".onnx": "graph"},
+        needs="openvino",
+        install="pip install 'edgedet[openvino]'",
+    ),
     *(
         RuntimeInfo(
             library.name,

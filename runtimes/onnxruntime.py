@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +12,7 @@ from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.onnx_runtime import onnxruntime, session_options
 
 from .base import Array, TensorSpec, require_input
+from .free_memory import return_free_memory
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -71,7 +70,7 @@ class OnnxRuntime:
         except Exception as error:  # the bindings raise a dozen kinds, some of them plain RuntimeError
             reason = " ".join(str(error).split())
             raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason[:300]}") from error
-        _return_free_memory()
+        return_free_memory()
         used = self._session.get_providers()[0]
         if device == "cuda" and used != "CUDAExecutionProvider":
             raise RuntimeUnavailableError(
@@ -115,12 +114,6 @@ class OnnxRuntime:
     def close(self) -> None:
         """Release the session; calling twice is harmless."""
         self._binding = self._session = None
-
-
-def _return_free_memory() -> None:
-    """Give back what loading a graph took and freed: glibc keeps 10 to 40 MB of it otherwise."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no such call
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _spec(tensor: Any) -> TensorSpec:

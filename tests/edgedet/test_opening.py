@@ -248,7 +248,7 @@ class TestUltralytics:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"runtime": "openvino"}, "unknown runtime 'openvino'; expected auto"),
+        ({"runtime": "tflite"}, "unknown runtime 'tflite'; expected auto"),
         ({"runtime": "tensorrt"}, "tensorrt cannot run .* which is a graph; edgedet export"),
         ({"runtime": "torch"}, "torch cannot run"),
         ({"runtime": "onnxruntime:npu"}, "unknown device 'npu'"),

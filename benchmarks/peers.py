@@ -1,0 +1,172 @@
+"""How far from the fastest CPU runtime is a whole detection? Every runtime's own network call, and ours, in turns.
+
+    python benchmarks/peers.py [--shared ../shared] [--only ssdlite yolox] [--seconds 10] [--threads 2]
+
+Per detector: the bare network call of ONNX Runtime and OpenVINO on its prepared input, each with its own settings,
+and ``Detector.detect`` of a 1080p photograph on each runtime, in blocks by turns. Before that, detections of all
+runtimes are held against ONNX Runtime's within parity's fp32 limits, on all photographs there are. Ends with 1
+where a bar is missed: the best ``detect`` at most 1.10 times the fastest bare call, equal detections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from edgedet import Detector  # noqa: E402
+from edgedet.datasets import read_dataset  # noqa: E402
+from edgedet.export.options import ExportOptions  # noqa: E402
+from edgedet.export.pipeline import export_model  # noqa: E402
+from edgedet.pictures.image_file import read_image  # noqa: E402
+from edgedet.proof.parity import match_detections, summarise  # noqa: E402
+from edgedet.runtimes import RUNTIMES  # noqa: E402
+
+LIMIT = 1.10
+BLOCK_SECONDS = 0.3
+Array = Any
+
+
+def main() -> int:
+    """Measure what is asked for; 1 where a bar is missed, 2 where there are no detectors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--shared", type=Path, default=Path(os.environ.get("EDGEDET_SHARED") or ROOT.parent / "shared")
+    )
+    parser.add_argument("--only", nargs="+", choices=sorted(DETECTORS), default=list(DETECTORS))
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each side of each detector")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    if not (arguments.shared / "models").is_dir():
+        print(f"no models/ in {arguments.shared}; point --shared to detectors and images", file=sys.stderr)
+        return 2
+    names = [info.name for info in RUNTIMES if "graph" in info.kinds and find_spec(info.needs) is not None]
+    print(f"runtimes: {', '.join(names)}; {arguments.threads} threads")
+    met = True
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.only:
+            source, dataset, options = DETECTORS[name]
+            path = Path(folder) / f"{name}.onnx"
+            export_model(arguments.shared / source, path, options)
+            pictures = [image.path for image in read_dataset(str(arguments.shared / dataset)).images]
+            frames = [read_image(picture) for picture in pictures]
+            print(f"\n{name}: {path.stat().st_size / 1e6:.1f} MB, {len(frames)} images")
+            met &= compare(path, frames, names, threads=arguments.threads, seconds=arguments.seconds)
+    return 0 if met else 1
+
+
+DETECTORS: dict[str, tuple[str, str, ExportOptions]] = {
+    "ssdlite": (
+        "models/ssdlite320_mobilenet_v3_large_bccd.pt",
+        "data/bccd:test",
+        ExportOptions(frame_size=(640, 480)),
+    ),
+    "fasterrcnn": (
+        "models/fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt",
+        "data/bccd:test",
+        ExportOptions(frame_size=(640, 480), proposals=150),
+    ),
+    "yolox": (
+        "models/yolox_nano.onnx",
+        "data/coco128/instances_train2017.json",
+        ExportOptions(family="yolox", conf=0.05),
+    ),
+}
+
+
+def compare(path: Path, frames: Sequence[Array], names: Sequence[str], *, threads: int, seconds: float) -> bool:
+    """One detector: equal detections, then times. Whether both bars are met."""
+    detectors = {runtime: Detector(path, runtime=runtime, threads=threads) for runtime in names}
+    first = names[0]
+    met = True
+    for runtime in names[1:]:
+        pairs = (
+            match_detections(detectors[first].detect(frame), detectors[runtime].detect(frame)) for frame in frames
+        )
+        report = summarise(list(pairs))
+        equal = not report.missing and not report.extra
+        met &= equal
+        print(
+            f"  {runtime} against {first}: {report.matched} detections alike, "
+            f"{report.missing} missing, {report.extra} extra {'(met)' if equal else '(NOT MET)'}"
+        )
+    photograph = cv2.resize(frames[0], (1920, 1080))
+    sides: dict[str, Callable[[], object]] = {}
+    for runtime, detector in detectors.items():
+        sides[f"detect on {runtime}"] = lambda detector=detector: detector.detect(photograph)  # type: ignore[misc]
+    sides |= bare_calls(path, prepared(detectors[first], photograph), threads)
+    medians = in_turns(sides, seconds)
+    for detector in detectors.values():
+        detector.close()
+    bare = {side: value for side, value in medians.items() if side.startswith("bare")}
+    whole = {side: value for side, value in medians.items() if not side.startswith("bare")}
+    fastest, best = min(bare, key=bare.__getitem__), min(whole, key=whole.__getitem__)
+    for side, value in sorted(medians.items(), key=lambda pair: pair[1]):
+        print(f"  {side:24} {value * 1e3:8.2f} ms  {value / bare[fastest]:5.2f} x {fastest}")
+    ratio = whole[best] / bare[fastest]
+    print(f"  {best} / {fastest}: {ratio:.3f}, at most {LIMIT:g} {'(met)' if ratio <= LIMIT else '(NOT MET)'}")
+    return met and ratio <= LIMIT
+
+
+def prepared(detector: Detector, frame: Array) -> dict[str, Array]:
+    """The network's input as the detector prepares it of a frame."""
+    seen: dict[str, Array] = {}
+    runtime = detector._runtime
+    run = runtime.run
+    runtime.run = lambda inputs: seen.update({key: np.copy(value) for key, value in inputs.items()}) or run(inputs)  # type: ignore[method-assign,func-returns-value]
+    detector.detect(frame)
+    runtime.run = run  # type: ignore[method-assign]
+    return seen
+
+
+def bare_calls(path: Path, inputs: dict[str, Array], threads: int) -> dict[str, Callable[[], object]]:
+    """Every runtime's own call on a prepared input, as its documentation has it for latency."""
+    calls: dict[str, Callable[[], object]] = {}
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    calls["bare onnxruntime"] = lambda: session.run(None, inputs)
+    if find_spec("openvino") is not None:
+        import openvino
+
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+        calls["bare openvino"] = lambda: request.infer(inputs, share_inputs=True, share_outputs=True)
+    return calls
+
+
+def in_turns(sides: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """The median time of each, seconds: blocks of each by turns, in an order drawn anew, after one to warm up."""
+    rng = np.random.default_rng(0)
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(1 + max(3, round(seconds / BLOCK_SECONDS))):
+        for side in rng.permutation(list(sides)):
+            begin = time.perf_counter()
+            while time.perf_counter() - begin < BLOCK_SECONDS:
+                before = time.perf_counter()
+                sides[side]()
+                if turn:
+                    times[side].append(time.perf_counter() - before)
+    return {side: float(np.median(values)) for side, values in times.items()}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
