@@ -19,6 +19,7 @@ from edgedet.errors import ArtifactError, UsageError
 from .base import Array, TensorSpec, require_input
 from .free_memory import return_free_memory
 from .openvino_library import openvino
+from .openvino_topk import order_ties
 
 SUPPRESSION = "NonMaxSuppression"
 IOU_THRESHOLD = 3
@@ -98,8 +99,7 @@ def follow_onnx(model: Any) -> None:
         if kind == SUPPRESSION and node.get_input_size() > IOU_THRESHOLD:
             _suppress_above(node)
         elif kind == "TopK":
-            # Of equal values the first; ordered by value, which is the only order that is kept.
-            node.set_attribute("stable", True)
+            order_ties(node)
 
 
 def _suppress_above(node: Any) -> None:
