@@ -1,9 +1,9 @@
 """TopK in OpenVINO as ONNX has it: of equal values the one with the lower index comes first.
 
 OpenVINO has an attribute for that, ``stable``, whose cost grows with the product of both lengths: 0.9 s for the
-best 300 of YOLOX-Nano's 283,920 scores, where 0.7 ms are enough for any 300 of equal ones. So that is for short rows.
-In long ones the plain TopK finds the values; of those equal to the last, the first ones are looked for; and the order
-among equal ones is made by a second TopK, of keys that are all different.
+best 300 of YOLOX-Nano's 283,920 scores, where 0.7 ms are enough for any 300 of equal ones. So that is for short
+rows. In long ones the plain TopK finds the values; of those equal to the last, the first ones are looked for; and
+the order among equal ones is made by a second TopK, of keys that are all different.
 """
 
 from __future__ import annotations
