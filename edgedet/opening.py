@@ -20,6 +20,7 @@ from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
 from edgedet.runtimes.base import Runtime
 from edgedet.settings import require_count
+from edgedet.tuned_choice import recall
 
 MAX_THREADS = 1024
 """More CPU threads than any machine for this has cores; starting 100,000 of them takes minutes."""
@@ -43,7 +44,8 @@ def open_artifact(
     """Read the card and open the artifact for running.
 
     ``runtime``: a key of :data:`edgedet.runtimes.RUNTIMES`, optionally with a device (``onnxruntime:cpu``,
-    ``onnxruntime:cuda``), or ``auto``. ``threads``: CPU threads, None for the runtime's own choice.
+    ``onnxruntime:cuda``), or ``auto``: what ``edgedet tune`` found to be the quickest for this artifact here, else
+    the first that is installed. ``threads``: CPU threads, None for the runtime's own choice.
 
     Raises:
         ArtifactError: see :func:`read_card`; also an artifact the runtime refuses.
@@ -60,12 +62,19 @@ def open_artifact(
         raise UsageError(f"unknown runtime {name!r}; expected {spellings()}")
     require_count("threads", threads, most=MAX_THREADS)
     kind = artifact_kind(path)
+    tuned = recall(path) if name == "auto" and threads is None else None
+    if tuned is not None:
+        name, _, device = tuned.runtime.partition(":")
+        threads = tuned.threads
     info = runtime_of(kind, None if name == "auto" else name, path=path)
     # The card first: a foreign or broken file is told from a missing runtime on any machine.
     card = _read_card(path, kind)
     _require_installed(info, path)
     module = import_module(info.module)
-    return card, cast(Runtime, module.open(path, card=card, threads=threads, device=device or None))
+    opened = cast(Runtime, module.open(path, card=card, threads=threads, device=device or None))
+    if tuned is not None:
+        opened.description += f" ({tuned.words})"
+    return card, opened
 
 
 def runtime_of(kind: Kind, name: str | None = None, *, path: Path) -> RuntimeInfo:

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("edgedet.cli.eval", "measure the accuracy of an artifact on labelled images"),
     "check": ("edgedet.cli.check", "test the assumed settings of a checkpoint by mAP"),
     "bench": ("edgedet.cli.bench", "measure latency on this machine, from frame to detections"),
+    "tune": ("edgedet.cli.tune", "race the runtimes installed here, and use the quickest for an artifact"),
     "compare": ("edgedet.cli.compare", "report changes between benchmarks that are more than noise"),
     "sweep": ("edgedet.cli.sweep", "export, evaluate and measure a grid of detectors and settings"),
     "report": ("edgedet.cli.report", "show accuracy against latency in one HTML file, and the best choice"),

@@ -90,7 +90,7 @@ def describe_machine(root: Path = Path("/")) -> Machine:
         system=_system(root),
         kernel=f"{platform.system()} {platform.release()}",
         architecture=platform.machine(),
-        cpu=_cpu(root),
+        cpu=describe_cpu(root),
         memory_total=total,
         memory_available=available,
         gpus=_gpus(),
@@ -121,7 +121,8 @@ def _system(root: Path) -> str:
     return named.group(1) if named else platform.platform(terse=True)
 
 
-def _cpu(root: Path) -> Cpu:
+def describe_cpu(root: Path = Path("/")) -> Cpu:
+    """The CPU, from files alone."""
     text = _read(root / "proc/cpuinfo")
     fields: dict[str, str] = {}
     for line in text.splitlines():

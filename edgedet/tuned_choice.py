@@ -1,0 +1,125 @@
+"""What a race on this machine decided: which runtime, with how many threads, is the quickest for an artifact.
+
+Written by ``edgedet tune`` into the user's cache, read when an artifact is opened with ``runtime="auto"``. A choice
+holds for the bytes of the artifact, the CPU, the number of cores, and the versions it was measured with; anything
+else, and it is as if nobody had raced.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgedet import __version__
+from edgedet.files import atomic_path, file_sha256, user_cache
+from edgedet.machine.hardware import describe_cpu
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class TunedChoice:
+    """The winner of a race.
+
+    Attributes:
+        runtime: as :class:`edgedet.Detector` takes it.
+        threads: CPU threads; None is the runtime's own choice.
+        ratio: time of a frame over that of what is taken without a race; 1 where that won.
+        conditions: machine and versions that it holds for.
+    """
+
+    runtime: str
+    threads: int | None
+    ratio: float
+    conditions: dict[str, Any]
+
+    @property
+    def words(self) -> str:
+        """How ``Detector.description`` tells it."""
+        return f"tuned: {self.ratio:.2f} x the time of the default" if self.ratio != 1 else "tuned: the default won"
+
+
+def conditions(module: str) -> dict[str, Any]:
+    """What a choice of a runtime depends on beside the artifact.
+
+    Args:
+        module: of the runtime, as :attr:`edgedet.runtimes.RuntimeInfo.needs` has it.
+    """
+    return {"version": VERSION, "edgedet": __version__, "package": f"{module} {_version_of(module)}", **_machine()}
+
+
+def remember(path: Path, choice: TunedChoice) -> Path:
+    """Keep the choice for an artifact; returns the file.
+
+    Raises:
+        OutputError: the cache cannot be written.
+    """
+    kept = _folder() / f"{path.stat().st_size}-{file_sha256(path)}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(kept) as temporary:
+        temporary.write_text(json.dumps(asdict(choice), indent=1) + "\n")
+    return kept
+
+
+def forget(path: Path) -> bool:
+    """Remove what is kept for an artifact; whether there was anything."""
+    kept = _kept(path)
+    if kept is not None:
+        kept.unlink(missing_ok=True)
+    return kept is not None
+
+
+def recall(path: Path) -> TunedChoice | None:
+    """The choice that holds for an artifact here and now; None where there is none.
+
+    The artifact is read only where a race was run for one of its size, so that opening stays quick without.
+    """
+    kept = _kept(path)
+    if kept is None:
+        return None
+    try:
+        fields = json.loads(kept.read_text())
+        choice = TunedChoice(**fields)
+        module = str(choice.conditions["package"]).partition(" ")[0]
+        return choice if choice.conditions == conditions(module) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _folder() -> Path:
+    return user_cache() / "tuned"
+
+
+def _kept(path: Path) -> Path | None:
+    try:
+        size = path.stat().st_size
+        candidates = {kept.name: kept for kept in _folder().glob(f"{size}-*.json")}
+        return candidates.get(f"{size}-{file_sha256(path)}.json") if candidates else None
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _machine() -> dict[str, Any]:
+    cpu = describe_cpu()
+    return {
+        "cpu": cpu.model,
+        "cores": cpu.cores,
+        "quota": cpu.quota,
+        "features": list(cpu.features),
+        "system": platform.machine(),
+    }
+
+
+def _version_of(module: str) -> str:
+    """Of the distribution that brings the module; the GPU build of ONNX Runtime has another name."""
+    for name in (module, f"{module}-gpu"):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return "?"

@@ -1,0 +1,99 @@
+"""The race: other boxes are left out, and what is not quicker beyond doubt does not win."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedet import Detector, tune
+from edgedet.cli import main
+from edgedet.detections import Detections
+from edgedet.errors import ArtifactError
+from edgedet.tune import race
+from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
+
+FRAMES = [frame_with_rectangle(64, 64, (10, 20, 30, 50)), frame_with_rectangle(64, 64, (5, 5, 40, 40))]
+
+
+@pytest.fixture(name="graph")
+def _graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    save_rectangle_graph(tmp_path / "a.onnx")
+    return tmp_path / "a.onnx"
+
+
+class Pretended:
+    """A detector whose time and boxes are the test's choice, by runtime and threads."""
+
+    cost: dict[tuple[str, int | None], float]
+    shift: dict[tuple[str, int | None], float]
+
+    def __init__(self, path: Path, *, runtime: str, threads: int | None) -> None:
+        self.key = runtime, threads
+        if self.cost[self.key] < 0:
+            raise ArtifactError("does not open")
+        self.card = SimpleNamespace(precision="fp32", golden=None)
+        self.last_timing = SimpleNamespace(pre=0.0, run=1.0, post=0.0)
+
+    def __enter__(self) -> Pretended:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def detect(self, frame: Any) -> Detections:
+        end = time.perf_counter() + self.cost[self.key]
+        while time.perf_counter() < end:
+            pass
+        boxes = np.array([[2, 2, 20, 20]], np.float32) + self.shift.get(self.key, 0.0)
+        return Detections(boxes, np.array([0.9], np.float32), np.zeros(1, np.int32), ("a",), (64, 64))
+
+
+def raced(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, cost: dict[Any, float], shift: dict[Any, float] | None = None
+) -> tune.Race:
+    monkeypatch.setattr(Pretended, "cost", cost, raising=False)
+    monkeypatch.setattr(Pretended, "shift", shift or {}, raising=False)
+    monkeypatch.setattr(tune, "Detector", Pretended)
+    monkeypatch.setattr(tune, "_field", lambda path, threads: [tune.Entrant(*key) for key in cost])
+    monkeypatch.setattr(tune, "HEAT", tune.Rules(warmup_frames=2, warmup_seconds=0, frames=3, seconds=0.02))
+    return race(graph, FRAMES, seconds=0.5)
+
+
+def test_the_quickest_that_finds_the_same_boxes_wins(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    default, quick, wrong, absent = ("onnxruntime", None), ("onnxruntime", 1), ("openvino", 1), ("openvino", 2)
+    result = raced(graph, monkeypatch, {default: 4e-3, quick: 2e-3, wrong: 1e-3, absent: -1}, shift={wrong: 9.0})
+    assert (result.winner.runtime, result.winner.threads) == quick
+    assert 0.3 < result.choice.ratio < 0.8
+    by_key = {(one.runtime, one.threads): one for one in result.entrants}
+    assert by_key[wrong].dropped == "0.0% of its detections are the default's, expected 95%"
+    assert by_key[absent].dropped == "does not open" and by_key[absent].milliseconds is None
+
+
+def test_what_is_as_quick_does_not_win(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = raced(graph, monkeypatch, {("onnxruntime", None): 2e-3, ("onnxruntime", 1): 2e-3})
+    assert result.winner is result.entrants[0]
+    assert (result.choice.threads, result.choice.ratio) == (None, 1.0)
+
+
+def test_a_default_that_does_not_open_is_an_error(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ArtifactError, match="does not open"):
+        raced(graph, monkeypatch, {("onnxruntime", None): -1, ("onnxruntime", 1): 1e-3})
+
+
+def test_from_the_command_line(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", str(graph), "--seconds", "0.05", "--threads", "1", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    fields = told["choice"]
+    assert Path(told["kept"]).is_file() and told["entrants"][0]["threads"] is None
+    with Detector(graph) as detector:
+        assert f"{fields['runtime']} " in detector.description and "tuned" in detector.description
+    assert main(["tune", str(graph), "--forget"]) == 0
+    assert "back to the default" in capsys.readouterr().out
+    assert main(["tune", str(graph.with_name("none.onnx"))]) == 2
