@@ -75,6 +75,7 @@ EXPORT_LAYERS = [
     "families",
     "ultralytics",
     "foreign",
+    "adoption",
     "training",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -23,9 +24,8 @@ from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
 from .chosen_boxes import judged_chosen
 from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
-from .image_input import add_image_input
+from .network_input import add_network
 from .nms import add_all_labels_nms, add_best_label_nms
-from .torch_graph import begins_with_convolution, scale_first_convolution, swap_colours
 from .trial import judged, observe
 
 SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.7, 300
@@ -52,6 +52,13 @@ UNSAID = (
 """What a file without metadata does not say, and all of these do alike."""
 
 
+def unsaid(foreign: ForeignGraph) -> tuple[Assumption, ...]:
+    """What a file without metadata leaves open: what it does with its pixels itself is said."""
+    if foreign.pixels is None:
+        return UNSAID
+    return (Assumption("colours", "RGB, as Ultralytics, YOLOv5, YOLOv6 and YOLOv7 train", METADATA), *UNSAID[1:])
+
+
 def is_known(foreign: ForeignGraph) -> bool:
     """Whether Ultralytics or YOLOv5 wrote the graph, by its metadata."""
     return isinstance(literal(foreign.metadata.get("names")), dict | list) and "stride" in foreign.metadata
@@ -73,8 +80,10 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
         CheckpointError: the outputs are of another number of classes.
         UsageError: the number of classes cannot be told.
     """
-    if foreign.metadata.get("head") == RTDETR_HEAD:
+    if foreign.metadata.get("head") == RTDETR_HEAD and foreign.nms is None:
         return _rtdetr_layout(foreign, classes)
+    if foreign.nms is not None and foreign.nms.joined:
+        return joined_layout(foreign, classes)
     for name, shape in foreign.outputs.items():
         count = _count_by_shape(shape, yolov5) if classes is None else classes
         if count is None:
@@ -123,32 +132,17 @@ def export(
     else:
         layout, assumed = judged(foreign, layout, seen, known=yolov5 or is_known(foreign))
         assumed = (*assumed, *_of_shape(foreign, layout, yolov5))
-    spec = InputSpec(
-        height=foreign.height,
-        width=foreign.width,
-        batch=foreign.batch,
-        dtype=options.input_dtype or "uint8",
-        # Scale and channel order are in the graph, mostly in the first convolution's weights.
-        trained_colour="BGR",
-    )
-    iou, most = (YOLOV5_IOU, YOLOV5_DETECTIONS) if layout.objectness else (IOU_THRESHOLD, MAX_DETECTIONS)
-    output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best")
-    network = only_output(foreign.model, name)
+    spec = image_spec(foreign, options)
+    thresholds = Thresholds.of(foreign, layout)
+    output = thresholds.output(options)
     graph = GraphBuilder("yolo")
-    image = add_image_input(graph, spec)
-    if begins_with_convolution(network):
-        network = swap_colours(scale_first_convolution(network, 1 / 255))
-    else:
-        # Space to depth by slices (YOLOv5 before 6.0), or a normalisation of its own.
-        image = graph.op("Gather", image, graph.ints(2, 1, 0), name="input/rgb", axis=1)
-        image = graph.op("Mul", image, graph.constant(1 / 255), name="input/scale")
-    (raw,) = graph.inline(network, {"images": image}, prefix="network")
+    (raw,) = add_network(graph, only_output(foreign.model, name), spec)
     size = {"height": foreign.height, "width": foreign.width}
     resize = CENTRED
     if layout.order == "ranked":
         if options.iou is not None:
             raise UsageError("--iou is for NMS, which this detector does without; leave it out")
-        output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best", format="detections")
+        output = replace(output, format="detections")
         conf, most = output.score_threshold, output.max_detections
         add_chosen(graph, raw, layout, shape=shape, conf=conf, max_detections=most, **size)
         if foreign.metadata.get("head") == RTDETR_HEAD:
@@ -164,8 +158,67 @@ def export(
             anchors=layout.anchors(shape),
             classes=layout.classes,
             nms=options.nms,
+            class_step=thresholds.apart,
         )
     return Exported(graph.model(), spec, resize, output), layout, assumed
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a file's own NMS did, or what its framework does when nothing is said."""
+
+    score: float
+    iou: float
+    most: int
+    labels: Literal["all", "best"] = "best"
+    apart: float = CLASS_STEP
+
+    @staticmethod
+    def of(foreign: ForeignGraph, layout: Layout) -> Thresholds:
+        """Those of ``foreign``, whose head is ``layout``."""
+        iou, most = (YOLOV5_IOU, YOLOV5_DETECTIONS) if layout.objectness else (IOU_THRESHOLD, MAX_DETECTIONS)
+        inner = foreign.nms
+        if inner is None:
+            return Thresholds(SCORE_THRESHOLD, iou, most)
+        return Thresholds(
+            SCORE_THRESHOLD if inner.score is None else inner.score,
+            iou if inner.iou is None else inner.iou,
+            inner.most or most,
+            inner.labels,
+            CLASS_STEP if inner.apart is None else inner.apart,
+        )
+
+    def output(self, options: GraphOptions) -> OutputSpec:
+        """For the card."""
+        return output_spec(options, self.score, self.iou, self.most, label_mode=self.labels)
+
+
+def image_spec(foreign: ForeignGraph, options: GraphOptions) -> InputSpec:
+    """Pixels as a camera gives them to what the network was trained on: RGB of 0 to 1 unless the file says."""
+    arithmetic = {"scale": 1 / 255} if foreign.pixels is None else foreign.pixels.settings()
+    return InputSpec(
+        height=foreign.height,
+        width=foreign.width,
+        batch=foreign.batch,
+        dtype=options.input_dtype or "uint8",
+        trained_colour="RGB",
+        **arithmetic,
+    )
+
+
+def joined_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
+    """The output that boxes and class scores were joined in, as an NMS took them.
+
+    Raises:
+        CheckpointError: another number of classes than names.
+    """
+    ((name, shape),) = foreign.outputs.items()
+    if classes is not None and classes != shape[2] - 4:
+        raise CheckpointError(
+            f"{foreign.path} has {shape[2] - 4} classes, but {classes} names were given; one name per class"
+        )
+    form = foreign.nms.form if foreign.nms else None
+    return name, Layout("rows", shape[2] - 4, form=form or "corners")
 
 
 def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
@@ -217,8 +270,20 @@ def add_candidates_or_nms(
     anchors: int,
     classes: int,
     nms: Literal["graph", "runtime"],
+    class_step: float = CLASS_STEP,
 ) -> None:
-    """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names."""
+    """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names.
+
+    ``class_step``: pixels by which boxes of different classes are moved apart; with 0, all suppress each other.
+
+    Raises:
+        UsageError: a runtime's NMS that would have to suppress across classes.
+    """
+    if nms == "runtime" and class_step == 0:
+        raise UsageError(
+            "this file's NMS lets all classes suppress each other, which edgedet does in the graph only; leave out "
+            "--nms runtime (engines have their NMS at run time and would give more boxes)"
+        )
     if nms == "runtime":
         rows = graph.op("Transpose", scores, name="candidates/scores", perm=[0, 2, 1])
         graph.output(boxes, "boxes", "float32", (spec.batch, anchors, 4))
@@ -232,7 +297,7 @@ def add_candidates_or_nms(
         "max_detections": output.max_detections,
     }
     if output.label_mode == "best":
-        add_best_label_nms(graph, boxes, scores, class_step=CLASS_STEP, **common)
+        add_best_label_nms(graph, boxes, scores, class_step=class_step, **common)
     else:
         add_all_labels_nms(graph, boxes, scores, classes=classes, **common)
 
@@ -242,7 +307,7 @@ def _export_foreign(
 ) -> ForeignExport:
     exported, layout, assumed = export(foreign, options, classes=classes, yolov5=yolov5)
     if not is_known(foreign):
-        assumed = (*UNSAID, *assumed)
+        assumed = (*unsaid(foreign), *assumed)
     return ForeignExport(
         exported,
         family="detr" if exported.resize.rule == "stretch" else "yolo",
@@ -250,6 +315,7 @@ def _export_foreign(
         classes=layout.classes,
         chosen=layout.order == "ranked",
         assumed=assumed,
+        notes=foreign.notes,
     )
 
 
