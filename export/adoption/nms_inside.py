@@ -64,9 +64,7 @@ class InnerNms:
             f"{self.most} detections at most" if self.most is not None else "",
             "all classes together" if self.apart == 0 else "",
         ]
-        return (
-            f"its NMS ({self.operator}: {', '.join(filter(None, said))}) was cut out, edgedet's own does the same"
-        )
+        return f"its NMS ({self.operator}: {', '.join(filter(None, said))}) was cut out, ours takes its place"
 
 
 def nms_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -138,8 +136,8 @@ def _cut_plugin(model: onnx.ModelProto, node: onnx.NodeProto, path: Path) -> Inn
         _named(node),
         joined=True,
         form=form,
-        score=None if score is None else float(score),
-        iou=None if iou is None else float(iou),
+        score=None if score is None else _plain(score),
+        iou=None if iou is None else _plain(iou),
         most=None if most is None else int(most),
         labels="best" if together else "all",
         apart=0.0 if together else None,
@@ -148,9 +146,7 @@ def _cut_plugin(model: onnx.ModelProto, node: onnx.NodeProto, path: Path) -> Inn
 
 def _without(model: onnx.ModelProto, scores: str, count: int, background: int, where: str) -> str:
     if background not in (0, count - 1):
-        raise ArtifactError(
-            f"{where} has its background at {background} of {count} classes; expected first or last"
-        )
+        raise ArtifactError(f"{where} has its background at {background} of {count} classes; expected one end")
     start, end = (1, count) if background == 0 else (0, count - 1)
     inputs = [scores, _ints(model, (start,)), _ints(model, (end,)), _ints(model, (2,))]
     (kept,) = _added(model, "Slice", inputs, "nms/classes")
@@ -169,7 +165,7 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
         boxes_name, scores_name = nodes[0].input[0], nodes[0].input[1]
         _end_at_joined(model, boxes_name, scores_name, axis=1, turn_scores=True)
         return InnerNms(
-            _named(nodes[0]), True, "centre" if centre else None, limits.score, limits.iou, limits.most, "all"
+            _named(nodes[0]), True, "centre" if centre else "corners", limits.score, limits.iou, limits.most, "all"
         )
     if head is None:
         raise ArtifactError(
@@ -258,7 +254,7 @@ def _distance_apart(
     if not ancestors.chosen:
         return 0.0
     for name in ancestors:
-        maker = network.producer[name] if name in network.producer else None
+        maker = network.producer.get(name)
         if maker is None or maker.op_type != "Mul":
             continue
         constants = [value for value in maker.input if value in network.constants]
@@ -286,11 +282,13 @@ class _Limits:
             name = node.input[index] if len(node.input) > index else ""
             return float(network.constant(name).reshape(-1)[0]) if name in network.constants else None
 
-        self.iou = given(3) if given(3) is not None else 0.0
+        iou = given(3)
+        self.iou = 0.0 if iou is None else _plain(iou)
         self.score = given(4)
         if self.score is None or self.score <= 0:
             masks = self._constants(network, ("Greater", "GreaterOrEqual"), lambda node: node.input[0] in before)
             self.score = max((value for value in masks if 0 < value < 1), default=self.score)
+        self.score = None if self.score is None else _plain(self.score)
         most = given(2)
         counts = [] if most is None or most >= UNLIMITED or most <= 0 else [int(most)]
         for other in network.graph.node:
@@ -353,6 +351,11 @@ def _ints(model: onnx.ModelProto, values: tuple[int, ...]) -> str:
 
 def _either(said: dict[str, Any], first: str, second: str, default: Any) -> Any:
     return said.get(first, said.get(second, default))
+
+
+def _plain(value: float) -> float:
+    """What was written as a float32, as people write it."""
+    return float(f"{value:.6g}")
 
 
 def _whole(value: Any) -> int:

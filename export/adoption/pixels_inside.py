@@ -1,4 +1,4 @@
-"""Pre-processing inside a foreign graph: taken out, so that it can go where ours does, into the first convolution."""
+"""Pre-processing inside a foreign graph: taken out, so that it can go into the first layer as ours does."""
 
 from __future__ import annotations
 

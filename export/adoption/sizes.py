@@ -78,7 +78,7 @@ def _image(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
     kinds = {number: name for name, number in TensorProto.DataType.items()}
     kind = kinds.get(tensor.elem_type, f"type {tensor.elem_type}").lower()
     raise ArtifactError(
-        f"{path}: input {images[0].name} is {kind} {sizes}, expected float32 [N, 3, H, W] (or float16, or uint8, or "
+        f"{path}: input {images[0].name} is {kind} {sizes}, expected float32 [N, 3, H, W] (or float16, uint8, or "
         "[N, H, W, 3]); export it in full precision, edgedet makes fp16 and int8 itself"
     )
 

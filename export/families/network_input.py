@@ -1,4 +1,4 @@
-"""A network put behind a camera's pixels: what it was trained on goes into its first convolution where it has one."""
+"""A network put behind a camera's pixels: what it was trained on goes into its first convolution."""
 
 from __future__ import annotations
 

@@ -93,6 +93,9 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
                 continue
             if layout.order == "ranked" and _are_anchors(foreign, shape, count):
                 continue
+            if foreign.nms is not None and is_ultralytics(foreign.metadata):
+                # Its NMS takes corners, so that the head in front of it gives them.
+                layout = replace(layout, form="corners")
             return name, layout
     shape = next(iter(foreign.outputs.values()))
     implied = _count_by_shape(shape, yolov5)
