@@ -109,11 +109,13 @@ def _check_constants(model: onnx.ModelProto, path: Path) -> None:
             ) from error
 
 
-def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None, batch: int = 1) -> ForeignGraph:
+def open_foreign(
+    path: str | Path, *, imgsz: tuple[int, int] | None = None, batch: int = 1, family: str | None = None
+) -> ForeignGraph:
     """Open another tool's detector graph with one image input.
 
     ``imgsz`` (height, width) and ``batch`` fix dynamic sizes; without ``imgsz``, the size Ultralytics' metadata
-    names does.
+    names does. ``family``: what the user says it is; without, known others are named and refused.
 
     Raises:
         ArtifactError: not ONNX, several inputs, no image among them, quantised already, an NMS that ours cannot
@@ -123,7 +125,7 @@ def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None, batc
     model = read_graph(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     require_detection(metadata, str(path))
-    if not is_ultralytics(metadata) and not is_yolov5(metadata) and not nms_nodes(model):
+    if not is_ultralytics(metadata) and not is_yolov5(metadata) and not family and not nms_nodes(model):
         _refuse_known_others(model, path)
     _require_float(model, path)
     halves = to_full_precision(model, path)

@@ -106,7 +106,7 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         model = read_graph(source)
         if any(entry.key == METADATA_KEY for entry in model.metadata_props):
             return _reopened(read_planes(remove_winograd(model)), source, options)
-        return _from_foreign(open_foreign(source, imgsz=options.imgsz, batch=options.batch), source, options)
+        return _from_foreign(_opened(source, options), source, options)
     content = read_content(source, trust=options.trust)
     if is_ultralytics(content):
         from .ultralytics import to_foreign
@@ -117,6 +117,10 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         card = replace(built.card, provenance=built.card.provenance | {"input_size": size})
         return replace(built, card=card, notes=(f"input size {size}", *built.notes))
     return _from_trained(trained_as_told(source, content, options), options, frame_size or DEFAULT_FRAME)
+
+
+def _opened(source: Path, options: ExportOptions) -> ForeignGraph:
+    return open_foreign(source, imgsz=options.imgsz, batch=options.batch, family=options.family)
 
 
 def trained_as_told(source: Path, content: Any, options: ExportOptions) -> TrainedDetector:

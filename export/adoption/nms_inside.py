@@ -131,7 +131,7 @@ def _cut_plugin(model: onnx.ModelProto, node: onnx.NodeProto, path: Path) -> Inn
         together = False
     if background >= 0:
         scores = _without(model, scores, score_shape[2], background, where)
-    _end_at_joined(model, boxes, scores, axis=-1)
+    end_at_joined(model, boxes, scores)
     return InnerNms(
         _named(node),
         joined=True,
@@ -163,7 +163,7 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
     if len(nodes) == 1 and boxes is not None and scores is not None and _is_all(network, nodes[0], scores):
         centre = bool(attributes(nodes[0]).get("center_point_box", 0))
         boxes_name, scores_name = nodes[0].input[0], nodes[0].input[1]
-        _end_at_joined(model, boxes_name, scores_name, axis=1, turn_scores=True)
+        end_at_joined(model, boxes_name, scores_name, turn_scores=True)
         return InnerNms(
             _named(nodes[0]), True, "centre" if centre else "corners", limits.score, limits.iou, limits.most, "all"
         )
@@ -320,13 +320,14 @@ class _Limits:
         return found
 
 
-def _end_at_joined(
-    model: onnx.ModelProto, boxes: str, scores: str, *, axis: int, turn_scores: bool = False
-) -> None:
+def end_at_joined(model: onnx.ModelProto, boxes: str, scores: str, *, turn_scores: bool = False) -> None:
+    """Let ``model`` end with boxes [N, A, 4] and scores [N, A, C] joined, as its one output, in place.
+
+    ``turn_scores``: they are [N, C, A].
+    """
     if turn_scores:
         (scores,) = _added(model, "Transpose", [scores], "nms/scores", perm=[0, 2, 1])
-        axis = -1
-    _added(model, "Concat", [boxes, scores], HEAD, axis=axis)
+    _added(model, "Concat", [boxes, scores], HEAD, axis=-1)
     _end_at(model, HEAD, None)
 
 

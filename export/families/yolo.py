@@ -324,3 +324,6 @@ def _export_foreign(
 
 YOLO = ForeignFamily("yolo", _export_foreign, with_metadata=True)
 YOLOV5 = ForeignFamily("yolov5", partial(_export_foreign, yolov5=True), with_metadata=True)
+YOLOV7 = ForeignFamily("yolov7", partial(_export_foreign, yolov5=True, alone=True), with_metadata=True)
+"""As YOLOv5's, except that objectness alone is the score where there is one class: its training leaves the class
+score at any value then."""
