@@ -30,6 +30,8 @@ CHOOSING = ("ArgMax", "TopK")
 PIXELS_APART = 2.0
 """A distance between classes below is none in pixels, but in shares of the canvas."""
 UNLIMITED = 1 << 30
+MOST = 1000
+"""Detections at most where every class had a limit of its own."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class InnerNms:
         most: how many detections at most.
         labels: whether a box is found under all its classes, or under its best one.
         apart: pixels by which boxes of different classes were moved apart; 0 where all classes suppress each other.
+        alone: whether nothing is multiplied between the head and the scores that the NMS takes.
     """
 
     operator: str
@@ -55,6 +58,7 @@ class InnerNms:
     most: int | None
     labels: Literal["all", "best"]
     apart: float | None = None
+    alone: bool = False
 
     def words(self) -> str:
         """For the report."""
@@ -173,9 +177,11 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
             "[N, 4 + classes, anchors] or [N, anchors, 5 + classes]); export it again without NMS (Ultralytics: "
             "without nms=True)"
         )
+    products = (network.producer.get(name) for name in _ancestors(network, nodes[0].input[1], stop=head))
+    alone = all(maker is None or maker.op_type != "Mul" for maker in products)
     apart = _distance_apart(network, nodes[0], head, shapes[head], side)
     _end_at(model, head, shapes[head])
-    return InnerNms(_named(nodes[0]), False, None, limits.score, limits.iou, limits.most, "best", apart)
+    return InnerNms(_named(nodes[0]), False, None, limits.score, limits.iou, limits.most, "best", apart, alone)
 
 
 def _is_all(network: Network, node: onnx.NodeProto, scores: tuple[int, ...]) -> bool:
@@ -289,8 +295,10 @@ class _Limits:
             masks = self._constants(network, ("Greater", "GreaterOrEqual"), lambda node: node.input[0] in before)
             self.score = max((value for value in masks if 0 < value < 1), default=self.score)
         self.score = None if self.score is None else _plain(self.score)
+        # What the operator limits is the number for each class.
+        classes = shapes.get(node.input[1], (1, 1))[1]
         most = given(2)
-        counts = [] if most is None or most >= UNLIMITED or most <= 0 else [int(most)]
+        counts = [] if most is None or most >= UNLIMITED or most <= 0 else [min(int(most) * classes, MOST)]
         for other in network.graph.node:
             if other.op_type == "Slice" and other.input[0] in behind and len(other.input) > 2:
                 ends = network.constants.get(other.input[2])

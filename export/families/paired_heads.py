@@ -106,7 +106,7 @@ def joined(foreign: ForeignGraph) -> ForeignGraph:
         copied.CopyFrom(model)
         end_at_joined(copied, box, score, turn_scores=turned)
         models.append(copied)
-    outputs = {HEAD: (shape[0], shape[1], 4 + classes)}
+    outputs: dict[str, tuple[int, ...]] = {HEAD: (shape[0], shape[1], 4 + classes)}
     return replace(foreign, model=simplify(models[0]), original=models[1], outputs=outputs)
 
 

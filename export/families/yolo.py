@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -10,8 +10,6 @@ from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.artifacts.foreign_cards import (
     CENTRED,
     RTDETR_HEAD,
-    YOLOV5_DETECTIONS,
-    YOLOV5_IOU,
     is_ultralytics,
     is_yolov5,
 )
@@ -21,20 +19,13 @@ from edgedet.plausible import anchor_places
 
 from ..foreign import ForeignGraph, literal, only_output
 from ..training.assumptions import Assumption
-from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
+from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
 from .chosen_boxes import judged_chosen
 from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
 from .network_input import add_network
 from .nms import add_all_labels_nms, add_best_label_nms
 from .trial import judged, observe
-
-SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.7, 300
-"""What Ultralytics' predict uses when nothing is said."""
-
-CLASS_STEP = 7680.0
-"""Pixels by which Ultralytics moves boxes of different classes apart before its one NMS. float32 keeps 0.06 px
-there, at 80 classes, which can decide which of two boxes survives: only the same step gives always the same."""
-
+from .yolo_settings import CLASS_STEP, Thresholds, image_spec
 
 METADATA = "metadata such as Ultralytics' exporter writes"
 UNSAID = (
@@ -93,10 +84,9 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
                 continue
             if layout.order == "ranked" and _are_anchors(foreign, shape, count):
                 continue
-            if foreign.nms is not None and is_ultralytics(foreign.metadata):
-                # Its NMS takes corners, so that the head in front of it gives them.
-                layout = replace(layout, form="corners")
-            return name, layout
+            # Ultralytics' NMS takes corners, so that the head in front of it gives them.
+            inner = foreign.nms is not None and is_ultralytics(foreign.metadata)
+            return name, replace(layout, form="corners") if inner else layout
     shape = next(iter(foreign.outputs.values()))
     implied = _count_by_shape(shape, yolov5)
     if classes is not None and implied is not None:
@@ -115,11 +105,12 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
 
 
 def export(
-    foreign: ForeignGraph, options: GraphOptions, *, classes: int | None, yolov5: bool = False
+    foreign: ForeignGraph, options: GraphOptions, *, classes: int | None, yolov5: bool = False, alone: bool = False
 ) -> tuple[Exported, Layout, tuple[Assumption, ...]]:
     """Put pixels in front of the graph, and what turns its numbers into detections behind it.
 
-    ``classes``: by names or metadata. ``yolov5``: the user says so. Also returns what the output turned out to be,
+    ``classes``: by names or metadata. ``yolov5``: the user says so; ``alone``: and that objectness alone is the
+    score of one class. Also returns what the output turned out to be,
     and what of it was said nowhere.
 
     Raises:
@@ -128,6 +119,8 @@ def export(
         UsageError: options that a head without NMS has no use for.
     """
     name, layout = find_layout(foreign, classes, yolov5=yolov5)
+    alone = alone or (foreign.nms is not None and foreign.nms.alone)
+    layout = replace(layout, alone=alone and layout.objectness and layout.classes == 1)
     shape = foreign.outputs[name]
     seen = observe(foreign, scale=1 / 255, colour="RGB")[name]
     if layout.order == "ranked":
@@ -166,49 +159,6 @@ def export(
     return Exported(graph.model(), spec, resize, output), layout, assumed
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """What a file's own NMS did, or what its framework does when nothing is said."""
-
-    score: float
-    iou: float
-    most: int
-    labels: Literal["all", "best"] = "best"
-    apart: float = CLASS_STEP
-
-    @staticmethod
-    def of(foreign: ForeignGraph, layout: Layout) -> Thresholds:
-        """Those of ``foreign``, whose head is ``layout``."""
-        iou, most = (YOLOV5_IOU, YOLOV5_DETECTIONS) if layout.objectness else (IOU_THRESHOLD, MAX_DETECTIONS)
-        inner = foreign.nms
-        if inner is None:
-            return Thresholds(SCORE_THRESHOLD, iou, most)
-        return Thresholds(
-            SCORE_THRESHOLD if inner.score is None else inner.score,
-            iou if inner.iou is None else inner.iou,
-            inner.most or most,
-            inner.labels,
-            CLASS_STEP if inner.apart is None else inner.apart,
-        )
-
-    def output(self, options: GraphOptions) -> OutputSpec:
-        """For the card."""
-        return output_spec(options, self.score, self.iou, self.most, label_mode=self.labels)
-
-
-def image_spec(foreign: ForeignGraph, options: GraphOptions) -> InputSpec:
-    """Pixels as a camera gives them to what the network was trained on: RGB of 0 to 1 unless the file says."""
-    arithmetic = {"scale": 1 / 255} if foreign.pixels is None else foreign.pixels.settings()
-    return InputSpec(
-        height=foreign.height,
-        width=foreign.width,
-        batch=foreign.batch,
-        dtype=options.input_dtype or "uint8",
-        trained_colour="RGB",
-        **arithmetic,
-    )
-
-
 def joined_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
     """The output that boxes and class scores were joined in, as an NMS took them.
 
@@ -238,9 +188,12 @@ def _of_shape(foreign: ForeignGraph, layout: Layout, yolov5: bool) -> tuple[Assu
     """What nothing but the number of columns and of names decided."""
     if layout.background is not None:
         return ()
+    if layout.alone:
+        return ()
     if layout.objectness:
-        stated = yolov5 or is_yolov5(foreign.metadata)
+        stated = (yolov5 and layout.classes > 1) or is_yolov5(foreign.metadata)
         value = "the fifth number of every box, times its class scores"
+        value += " (YOLOv7 takes it alone where there is one class: --family yolov7)" if layout.classes == 1 else ""
     else:
         stated = is_ultralytics(foreign.metadata)
         value = "none, every number after a box is the score of a class"
@@ -306,9 +259,9 @@ def add_candidates_or_nms(
 
 
 def _export_foreign(
-    foreign: ForeignGraph, options: GraphOptions, classes: int | None, *, yolov5: bool = False
+    foreign: ForeignGraph, options: GraphOptions, classes: int | None, *, yolov5: bool = False, alone: bool = False
 ) -> ForeignExport:
-    exported, layout, assumed = export(foreign, options, classes=classes, yolov5=yolov5)
+    exported, layout, assumed = export(foreign, options, classes=classes, yolov5=yolov5, alone=alone)
     if not is_known(foreign):
         assumed = (*unsaid(foreign), *assumed)
     return ForeignExport(
