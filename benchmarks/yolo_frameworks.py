@@ -107,7 +107,11 @@ def write_onnx(network: Any, imgsz: int, path: Path, **arguments: Any) -> Path:
 
 
 def letterboxed(frame: np.ndarray, imgsz: int) -> tuple[np.ndarray, float, float, float]:
-    """YOLOv5's letterbox, and its heirs': BGR uint8 [S, S, 3], scale, and what lies left and above."""
+    """YOLOv5's letterbox, and its heirs': BGR uint8 [S, S, 3], scale, and what lies left and above.
+
+    Boxes are taken back by whole pixels of border and the ratio of the rounded sides, as Ultralytics' package does
+    today; the older repositories leave both unrounded there, and so are off by up to half a pixel of the canvas.
+    """
     height, width = frame.shape[:2]
     scale = min(imgsz / height, imgsz / width)
     inner = round(width * scale), round(height * scale)
@@ -116,7 +120,7 @@ def letterboxed(frame: np.ndarray, imgsz: int) -> tuple[np.ndarray, float, float
         frame = cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
     sides = round(top - 0.1), round(top + 0.1), round(left - 0.1), round(left + 0.1)
     bordered = cv2.copyMakeBorder(frame, *sides, cv2.BORDER_CONSTANT, value=(114, 114, 114))
-    return bordered, scale, left, top
+    return bordered, scale, sides[2], sides[0]
 
 
 def tensor_of(canvas: np.ndarray, scale: float = 1 / 255, rgb: bool = True) -> Any:
@@ -235,7 +239,8 @@ def one_image(
         raw = model(tensor_of(canvas, rgb=rgb))
     raw = raw[0] if isinstance(raw, list | tuple) else raw
     found = suppress(raw.clone()).numpy()
-    boxes = (found[:, :4] - np.array([left, top] * 2)) / scale
+    back = [round(side * scale) / side for side in frame.shape[1::-1]]
+    boxes = (found[:, :4] - np.array([left, top] * 2)) / np.array(back * 2)
     return detections(boxes, found[:, 4], found[:, 5], frame)
 
 
@@ -316,7 +321,9 @@ CASES: dict[str, Maker] = {
     **{f"{base}{kind}": ultralytics for base in BASES for kind in ("", " .pt", " nms")},
     **{f"yolov8n {kind}": ultralytics for kind in ULTRALYTICS if kind not in ("", "nms", "one to one")},
     **{f"{base} one to one": ultralytics for base in ("yolov10n", "yolo26n")},
-    **dict.fromkeys(("yolov5n-original", "yolov5s-original"), lambda name, *rest: yolov5(name.split("-")[0], *rest)),
+    **dict.fromkeys(
+        ("yolov5n-original", "yolov5s-original"), lambda name, *rest: yolov5(name.split("-")[0], *rest)
+    ),
     **dict.fromkeys(("yolov7-tiny", "yolov7-tiny end2end", "yolov7-tiny max-wh", "yolov7-tiny agnostic"), yolov7),
 }
 del CASES["rtdetr-l nms"]

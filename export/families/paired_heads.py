@@ -113,7 +113,8 @@ def joined(foreign: ForeignGraph) -> ForeignGraph:
 def _export(foreign: ForeignGraph, options: GraphOptions, classes: int | None, *, habits: Habits) -> ForeignExport:
     said = read_settings(foreign.path) if habits is PPYOLOE else None
     foreign = joined(foreign)
-    layout = Layout("rows", foreign.outputs[HEAD][2] - 4, form="corners")
+    form = foreign.nms.form if foreign.nms else None
+    layout = Layout("rows", foreign.outputs[HEAD][2] - 4, form=form or "corners")
     if classes is not None and classes != layout.classes:
         raise CheckpointError(
             f"{foreign.path} has {layout.classes} classes, but {classes} names were given; one name per class"
@@ -122,7 +123,7 @@ def _export(foreign: ForeignGraph, options: GraphOptions, classes: int | None, *
     spec = _image_spec(foreign, options, habits, said)
     colour: Literal["RGB"] = "RGB"
     seen = observe(foreign, scale=spec.scale, colour=colour)[HEAD]
-    layout, assumed = judged(foreign, layout, seen, known=True)
+    layout, assumed = judged(foreign, layout, seen, known=True, form_stated=foreign.nms is not None)
     inner = foreign.nms
     output = output_spec(
         options,

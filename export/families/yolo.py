@@ -126,7 +126,8 @@ def export(
     if layout.order == "ranked":
         layout, assumed = judged_chosen(foreign, layout, seen, name)
     else:
-        layout, assumed = judged(foreign, layout, seen, known=yolov5 or is_known(foreign))
+        known = yolov5 or is_known(foreign)
+        layout, assumed = judged(foreign, layout, seen, known=known, form_stated=_form_is_stated(foreign))
         assumed = (*assumed, *_of_shape(foreign, layout, yolov5))
     spec = image_spec(foreign, options)
     thresholds = Thresholds.of(foreign, layout)
@@ -182,6 +183,12 @@ def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Lay
         f"{foreign.path} has the head {RTDETR_HEAD}, which gives [N, boxes, 6], but its output is {list(shape)}; "
         "export it again with a current Ultralytics"
     )
+
+
+def _form_is_stated(foreign: ForeignGraph) -> bool:
+    """Whether the NMS that was inside says what the numbers of a box are."""
+    inner = foreign.nms
+    return inner is not None and (inner.form is not None or is_ultralytics(foreign.metadata))
 
 
 def _of_shape(foreign: ForeignGraph, layout: Layout, yolov5: bool) -> tuple[Assumption, ...]:

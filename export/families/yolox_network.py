@@ -219,7 +219,7 @@ def to_foreign(
     ``imgsz``: None for what networks of this width are trained at.
 
     Raises:
-        CheckpointError: tensors that are missing or left over, YOLOX-Darknet53, or a size that is no multiple of 32.
+        CheckpointError: tensors missing or left over, Darknet53, or a size that is no multiple of 32.
     """
     if STEM not in tensors:
         raise CheckpointError(
@@ -235,7 +235,7 @@ def to_foreign(
         ) from error
     if left.left:
         raise CheckpointError(
-            f"{path} has {len(left.left)} tensors that YOLOX has not, such as {min(left.left)}; it is another network"
+            f"{path} has {len(left.left)} tensors that YOLOX has not, such as {min(left.left)}: another network"
         )
     assumed = [Assumption("activation", "SiLU, as in all published YOLOX", "nothing, for YOLOX")]
     usual = 416 if tensors[STEM].shape[0] <= SMALL_STEM else 640
