@@ -75,6 +75,8 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
         return _rtdetr_layout(foreign, classes)
     if foreign.nms is not None and foreign.nms.joined:
         return joined_layout(foreign, classes)
+    if foreign.nms is not None and not is_known(foreign):
+        return _layout_before_nms(foreign, classes)
     for name, shape in foreign.outputs.items():
         count = _count_by_shape(shape, yolov5) if classes is None else classes
         if count is None:
@@ -173,6 +175,33 @@ def joined_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layo
         )
     form = foreign.nms.form if foreign.nms else None
     return name, Layout("rows", shape[2] - 4, form=form or "corners")
+
+
+def _layout_before_nms(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
+    """The head in front of an NMS that was cut out, as what stood between them treated its numbers.
+
+    Raises:
+        CheckpointError: another number of classes than names.
+        UsageError: the number of classes cannot be told.
+    """
+    assert foreign.nms is not None
+    ((name, shape),) = foreign.outputs.items()
+    if shape[1] < shape[2]:
+        layout = Layout("columns", shape[1] - 4)
+    elif shape[2] == 6 and foreign.nms.alone:
+        if classes is None:
+            raise UsageError(
+                f"{foreign.path} gives six numbers per box: two classes, or objectness and one; add --classes NAMES"
+            )
+        layout = Layout("rows", classes, objectness=classes == 1)
+    else:
+        objectness = not foreign.nms.alone
+        layout = Layout("rows", shape[2] - (5 if objectness else 4), objectness=objectness)
+    if classes is not None and classes != layout.classes:
+        raise CheckpointError(
+            f"{foreign.path} has {layout.classes} classes, but {classes} names were given; one name per class"
+        )
+    return name, layout
 
 
 def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:

@@ -45,7 +45,8 @@ class Written:
         """Give these outputs, of whatever shape."""
         del self.model.graph.output[:]
         self.model.graph.output.extend(helper.make_tensor_value_info(name, kind, None) for name in outputs)
-        self.model.opset_import.append(helper.make_opsetid("TRT", 1))
+        domains = {node.domain for node in self.model.graph.node} - {""}
+        self.model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in domains)
         onnx.save(self.model, str(self.path))
         return self.path
 
