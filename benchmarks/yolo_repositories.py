@@ -41,7 +41,7 @@ def yolox(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequenc
         size
     ]
     with checkout(frameworks, "YOLOX") as version:
-        from yolox.models import YOLOX, YOLOPAFPN, YOLOXHead
+        from yolox.models import YOLOPAFPN, YOLOX, YOLOXHead
         from yolox.utils import postprocess
 
         torch.manual_seed(0)
@@ -164,11 +164,11 @@ def yolo_nas(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequ
     import torch
 
     with without(ABSENT), checkout(frameworks, "super-gradients/src") as version:
+        from super_gradients.training.models import get_arch_params
         from super_gradients.training.models.detection_models.pp_yolo_e.post_prediction_callback import (
             PPYoloEPostPredictionCallback,
         )
         from super_gradients.training.models.detection_models.yolo_nas.yolo_nas_variants import YoloNAS_S
-        from super_gradients.training.models import get_arch_params
         from super_gradients.training.utils import HpmStruct
 
         torch.manual_seed(0)
@@ -223,7 +223,7 @@ class _Nothing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self.names = names
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name.split(".")[0] not in self.names:
+        if name.split(".", maxsplit=1)[0] not in self.names:
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 

@@ -55,9 +55,7 @@ def test_the_operators_thresholds_are_read_and_its_choice_is_ours(tmp_path: Path
     np.testing.assert_array_equal(found.labels, rows[:, 5])
     output = report.card.output
     assert (output.score_threshold, output.iou_threshold, output.max_detections) == (0.55, 0.4, 7)
-    assert any(
-        "its NMS (NonMaxSuppression end/chosen: score 0.55, IoU 0.4, 7 " in n for n in report.notes
-    )
+    assert any("its NMS (NonMaxSuppression end/chosen: score 0.55, IoU 0.4, 7 " in n for n in report.notes)
 
 
 def test_no_distance_between_classes_lets_all_suppress_each_other(tmp_path: Path) -> None:
