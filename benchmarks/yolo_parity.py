@@ -108,7 +108,7 @@ def main() -> int:
         settings += ["--int8"] if arguments.int8 else []
         done = subprocess.run(
             [sys.executable, __file__, "--alone", "--only", name, *settings],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
         said = (done.stderr.strip().splitlines() or [""])[-1]

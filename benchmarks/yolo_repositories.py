@@ -1,4 +1,4 @@
-"""More frameworks of :mod:`yolo_parity`, from checkouts of their repositories: YOLOX, YOLOv6, YOLO-NAS, DAMO-YOLO."""
+"""More frameworks of :mod:`yolo_parity`, from checkouts: YOLOX, YOLOv6, YOLO-NAS, DAMO-YOLO."""
 
 from __future__ import annotations
 
