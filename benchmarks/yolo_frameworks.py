@@ -136,7 +136,9 @@ def detections(boxes: Any, scores: Any, labels: Any, frame: np.ndarray) -> Detec
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4).clip(0, np.tile(frame.shape[1::-1], 2))
     names = tuple(f"class_{index}" for index in range(80))
     return Detections(
-        boxes, np.asarray(scores, np.float32).reshape(-1).clip(0, 1), np.asarray(labels).astype(np.int32).reshape(-1),
+        boxes,
+        np.asarray(scores, np.float32).reshape(-1).clip(0, 1),
+        np.asarray(labels).astype(np.int32).reshape(-1),
         names, frame.shape[:2],
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def yolox(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequenc
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eps = 1e-3
-        scores = Part([*head.cls_preds, *head.obj_preds], 0.7, -1.5)
+        scores = Part([*head.cls_preds, *head.obj_preds], 0.7, -2.4)
         settle(model, frames, imgsz, 1.0, scores, Part(head.reg_preds, 0.5, 0.0))
         options = ExportOptions(conf=CONF, family="yolox", max_detections=1000)
         if kind == ".pth":
