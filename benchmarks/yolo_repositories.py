@@ -88,6 +88,7 @@ def yolov6(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequen
         from yolov6.models.yolo import build_model
         from yolov6.utils.config import Config
         from yolov6.utils.nms import non_max_suppression
+        from yolov6.utils.torch_utils import fuse_model
 
         torch.manual_seed(0)
         config = Config.fromfile(str(frameworks / "YOLOv6/configs" / f"{base}.py"))
@@ -96,6 +97,7 @@ def yolov6(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequen
         head = model.detect
         scores = Part(head.cls_preds, 0.6, -4.5)
         settle(model, frames, imgsz, 1 / 255, scores, Part(head.reg_preds, 0.5, 2.0))
+        model = fuse_model(model).eval()
         for layer in model.modules():
             if isinstance(layer, RepVGGBlock):
                 layer.switch_to_deploy()
