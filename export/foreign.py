@@ -8,30 +8,36 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.inliner
 
 from edgedet.artifacts.file_signs import START, what_it_is
 from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, require_detection
 from edgedet.artifacts.foreign_outputs import recognise
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.cleaning import simplify
-from edgedet.onnx_graph.opset import opset_of, to_opset
+from edgedet.onnx_graph.opset import MAIN, opset_of, to_opset
+
+from .adoption.full_precision import to_full_precision
+from .adoption.nms_inside import InnerNms, cut_nms, nms_nodes
+from .adoption.pixels_inside import InnerPixels, take_out_pixels
+from .adoption.sizes import fix_inputs
+from .adoption.weights_beside import LARGEST, require_weights_beside
 
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
              "ConvInteger", "MatMulInteger")  # fmt: skip
 """Operators of graphs that somebody quantised already."""
 ROI_ALIGN_WITHOUT_KERNEL = 22
-OF_THE_PICTURE = ("NonMaxSuppression", "NonZero", "Loop", "If", "Scan", "Compress", "Unique")
+OF_THE_PICTURE = ("NonZero", "Loop", "If", "Scan", "Compress", "Unique")
 """Operators whose outputs' sizes depend on what is in the picture."""
-
-LARGEST = 2**31 - 1
-"""Bytes: what protocol buffers can be."""
 
 
 @dataclass(frozen=True)
 class ForeignGraph:
     """``model`` takes one float32 tensor ``images`` [N, 3, H, W] and gives ``outputs`` (name to static shape).
 
-    ``original`` is the same as it was read, in its own opset, for comparison.
+    ``original`` is the same in its own opset, for comparison. ``nms``: what suppressed inside and was cut out;
+    ``pixels``: what it did with its pixels first, taken out of both graphs; ``halves``: how many of its weights
+    were float16, and so rounded.
     """
 
     path: Path
@@ -42,6 +48,16 @@ class ForeignGraph:
     outputs: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
     original: onnx.ModelProto
+    nms: InnerNms | None = None
+    pixels: InnerPixels | None = None
+    halves: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was made ours, for the report."""
+        widened = f"its {self.halves} float16 weights are float32 here" if self.halves else ""
+        said = (widened, self.pixels.words() if self.pixels else "", self.nms.words() if self.nms else "")
+        return tuple(filter(None, said))
 
 
 def read_graph(path: str | Path) -> onnx.ModelProto:
@@ -67,11 +83,16 @@ def read_graph(path: str | Path) -> onnx.ModelProto:
             f"{path} has {size} bytes, and an ONNX file has {LARGEST} at most; it is damaged, or something else"
         )
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's errors have no common base worth naming
         raise ArtifactError(f"{path} is not an ONNX graph, or is cut short ({_first_line(error)})") from error
     if not model.graph.node or not model.graph.output:
         raise ArtifactError(f"{path} holds no ONNX graph; expected nodes and outputs")
+    require_weights_beside(model, path)
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:  # links, rights, ranges: each of another kind
+        raise ArtifactError(f"{path}: the weights beside it cannot be read ({_first_line(error)})") from error
     _check_constants(model, path)
     return model
 
@@ -88,54 +109,47 @@ def _check_constants(model: onnx.ModelProto, path: Path) -> None:
             ) from error
 
 
-def open_foreign(path: str | Path, *, imgsz: tuple[int, int] | None = None, batch: int = 1) -> ForeignGraph:
+def open_foreign(
+    path: str | Path, *, imgsz: tuple[int, int] | None = None, batch: int = 1, family: str | None = None
+) -> ForeignGraph:
     """Open another tool's detector graph with one image input.
 
     ``imgsz`` (height, width) and ``batch`` fix dynamic sizes; without ``imgsz``, the size Ultralytics' metadata
-    names does.
+    names does. ``family``: what the user says it is; without, known others are named and refused.
 
     Raises:
-        ArtifactError: not ONNX, several inputs, not a float32 NCHW image, quantised or in half precision already,
-            sizes that depend on the picture, or an opset that cannot be converted.
+        ArtifactError: not ONNX, several inputs, no image among them, quantised already, an NMS that ours cannot
+            replace, sizes that depend on the picture, or operators or an opset that cannot be made ours.
     """
     path = Path(path)
     model = read_graph(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     require_detection(metadata, str(path))
-    if not is_ultralytics(metadata) and not is_yolov5(metadata):
+    if not is_ultralytics(metadata) and not is_yolov5(metadata) and not family and not nms_nodes(model):
         _refuse_known_others(model, path)
-    image = _image(model, path)
     _require_float(model, path)
-    tensor = image.type.tensor_type
-    sizes = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
+    halves = to_full_precision(model, path)
     named = literal(metadata.get("imgsz"))
     known = tuple(named) if isinstance(named, list | tuple) and len(named) == 2 else (None, None)
-    fixed = [size or default for size, default in zip(sizes, (batch, 3, *(imgsz or known)), strict=True)]
-    if fixed[2] is None or fixed[3] is None:
-        raise ArtifactError(
-            f"{path}: input {image.name} has dynamic sizes {sizes}; fix them with --imgsz HEIGHTxWIDTH"
-        )
-    if imgsz is not None and tuple(fixed[2:]) != imgsz:
-        raise ArtifactError(
-            f"{path} was exported for {fixed[2]}x{fixed[3]}, --imgsz asks for {imgsz[0]}x{imgsz[1]}; the size of a "
-            "foreign graph cannot be changed: export it anew from its training framework"
-        )
-    for size, value in zip(tensor.shape.dim, fixed, strict=True):
-        size.dim_value = value
-    image.name, former = "images", image.name
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            if name == former:
-                node.input[index] = "images"
-    original = onnx.ModelProto()
-    original.CopyFrom(model)
+    image = fix_inputs(model, path, imgsz=imgsz, known=known, batch=batch)
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]  # Exporters are known to write wrong ones.
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
     try:
+        nms = cut_nms(model, path, image=(image.height, image.width))
+        pixels = take_out_pixels(simplify(model), image)
+        _require_known_operators(model, path)
+        original = onnx.ModelProto()
+        original.CopyFrom(model)
         model = to_opset(model, path)
     except onnx.shape_inference.InferenceError as error:
         raise ArtifactError(f"{path} holds operators that ONNX does not know ({_first_line(error)})") from error
-    outputs = _static_outputs(model, path, metadata)
-    _, _, height, width = fixed
-    return ForeignGraph(path, model, fixed[0], height, width, outputs, metadata, original)
+    outputs = _static_outputs(model, path)
+    return ForeignGraph(
+        path, model, image.batch, image.height, image.width, outputs, metadata, original, nms, pixels, halves
+    )
 
 
 def only_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
@@ -164,42 +178,27 @@ def _refuse_known_others(model: onnx.ModelProto, path: Path) -> None:
     raise ArtifactError(f"{path} does not say what its outputs mean; {found.hint(path)}{more}")
 
 
-def _image(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    names = [value.name for value in inputs]
-    if len(inputs) != 1:
-        raise ArtifactError(f"{path} has {len(inputs)} inputs ({', '.join(names)}); expected one image tensor")
-    tensor = inputs[0].type.tensor_type
-    sizes = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
-    if tensor.elem_type == onnx.TensorProto.FLOAT and len(sizes) == 4 and sizes[1] in (3, None):
-        return inputs[0]
-    known = {number: name for name, number in onnx.TensorProto.DataType.items()}
-    kind = known.get(tensor.elem_type, f"type {tensor.elem_type}").lower()
-    halved = tensor.elem_type == onnx.TensorProto.FLOAT16
-    raise ArtifactError(
-        f"{path}: input {names[0]} is {kind} {sizes}, expected float32 [N, 3, H, W]; "
-        + (
-            "export it again without half=True, edgedet makes fp16 itself (--fp16)"
-            if halved
-            else "export it in full precision, edgedet makes fp16 and int8 itself"
-        )
-    )
+def _require_known_operators(model: onnx.ModelProto, path: Path) -> None:
+    """Name the node whose operator is none of ONNX's, with what is left of the graph."""
+    for node in model.graph.node:
+        if node.domain not in MAIN:
+            raise ArtifactError(
+                f"{path}: its node {node.name or node.output[0]} is {node.domain}::{node.op_type}, which is no "
+                "operator of ONNX and which edgedet cannot write otherwise; export it again without "
+                "(plugins of TensorRT, operators fused by a runtime's optimiser)"
+            )
+    used = [entry for entry in model.opset_import if entry.domain in MAIN]
+    del model.opset_import[:]
+    model.opset_import.extend(used)
 
 
 def _require_float(model: onnx.ModelProto, path: Path) -> None:
-    """Refuse what somebody else took precision from: there is no way back, and none forward."""
+    """Refuse what somebody quantised already: there is no way back, and none forward."""
     quantised = [node.op_type for node in model.graph.node if node.op_type in QUANTISED]
     if quantised:
         raise ArtifactError(
             f"{path} is quantised already ({len(quantised)} nodes such as {quantised[0]}); start from the float "
             "file or the checkpoint, edgedet makes int8 itself (--int8 --calib DATASET)"
-        )
-    halves = sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    if halves:
-        raise ArtifactError(
-            f"{path} is in half precision already ({halves} float16 weights); export it again without half=True "
-            "(quantize=16), edgedet makes fp16 itself (--fp16)"
         )
 
 
@@ -211,17 +210,11 @@ def literal(text: str | None) -> Any:
         return None
 
 
-def _static_outputs(model: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> dict[str, tuple[int, ...]]:
+def _static_outputs(model: onnx.ModelProto, path: Path) -> dict[str, tuple[int, ...]]:
     """Shapes of the outputs, after making sure that every tensor in the graph has one."""
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     varying = {node.op_type: node.name for node in model.graph.node if node.op_type in OF_THE_PICTURE}
-    if "NonMaxSuppression" in varying:
-        runs = "edgedet detect runs it as it is; to export it, " if is_ultralytics(metadata) else ""
-        raise ArtifactError(
-            f"{path} holds its own NMS, which leaves no threshold to set and no engine to build; {runs}export it "
-            "from its training framework again without NMS (Ultralytics: without nms=True)"
-        )
     for kind, name in varying.items():
         raise ArtifactError(
             f"{path}: the sizes in the graph depend on the picture ({kind} {name}); export it again as a fixed "

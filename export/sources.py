@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from edgedet.artifacts.card import METADATA_KEY, Family, InputSpec, ModelCard, OutputSpec
 from edgedet.artifacts.file_signs import START, is_safetensors
@@ -22,7 +22,7 @@ from .checkpoints.checkpoint import is_ultralytics
 from .checkpoints.class_names import renamed_note, require_same_order
 from .checkpoints.file import read_content
 from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
-from .families import foreign_family, trained_family, yolo
+from .families import foreign_family, trained_family, yolo, yolox_network
 from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions, Pooling
 from .for_cpu.interleaved import read_planes
 from .for_cpu.winograd import remove_winograd
@@ -106,7 +106,7 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         model = read_graph(source)
         if any(entry.key == METADATA_KEY for entry in model.metadata_props):
             return _reopened(read_planes(remove_winograd(model)), source, options)
-        return _from_foreign(open_foreign(source, imgsz=options.imgsz, batch=options.batch), source, options)
+        return _from_foreign(_opened(source, options), source, options)
     content = read_content(source, trust=options.trust)
     if is_ultralytics(content):
         from .ultralytics import to_foreign
@@ -116,7 +116,14 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         built = _from_foreign(foreign, source, options)
         card = replace(built.card, provenance=built.card.provenance | {"input_size": size})
         return replace(built, card=card, notes=(f"input size {size}", *built.notes))
+    tensors = yolox_network.tensors_of(content)
+    if tensors is not None:
+        return _from_yolox(tensors, source, options)
     return _from_trained(trained_as_told(source, content, options), options, frame_size or DEFAULT_FRAME)
+
+
+def _opened(source: Path, options: ExportOptions) -> ForeignGraph:
+    return open_foreign(source, imgsz=options.imgsz, batch=options.batch, family=options.family)
 
 
 def trained_as_told(source: Path, content: Any, options: ExportOptions) -> TrainedDetector:
@@ -255,6 +262,14 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
         notes=(*found.notes, *renamed),
         assumed=assumed,
     )
+
+
+def _from_yolox(tensors: Mapping[str, Tensor], source: Path, options: ExportOptions) -> BuiltGraph:
+    if options.family not in (None, "yolox"):
+        raise UsageError(f"--family is {options.family}, but {source} has the tensors of YOLOX; leave it out")
+    foreign, assumed = yolox_network.to_foreign(tensors, source, imgsz=options.imgsz, batch=options.batch)
+    built = _from_foreign(foreign, source, replace(options, family="yolox"))
+    return replace(built, assumed=(*assumed, *built.assumed))
 
 
 def _foreign_family(foreign: ForeignGraph, options: ExportOptions) -> ForeignFamily:

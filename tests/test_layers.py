@@ -77,6 +77,7 @@ EXPORT_LAYERS = [
     "families",
     "ultralytics",
     "foreign",
+    "adoption",
     "training",
 ]
 

@@ -16,10 +16,21 @@ if TYPE_CHECKING:
 TRAINED = {"ssd": "ssd:SSD", "faster_rcnn": "faster_rcnn:FASTER_RCNN"}
 """Family of a checkpoint's architecture to module and record."""
 
-FOREIGN = {"yolo": "yolo:YOLO", "yolov5": "yolo:YOLOV5", "yolox": "yolox:YOLOX"}
+FOREIGN = {
+    "yolo": "yolo:YOLO",
+    "yolov5": "yolo:YOLOV5",
+    "yolov7": "yolo:YOLOV7",
+    "yolox": "yolox:YOLOX",
+    "yolo-nas": "paired_heads:YOLO_NAS",
+    "damo-yolo": "paired_heads:DAMO_YOLO",
+    "pp-yoloe": "paired_heads:PP_YOLOE",
+}
 """What ``--family`` takes, to module and record."""
 
-FOREIGN_HELP = "kind of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6, YOLOv7 (yolov5); YOLOX"
+FOREIGN_HELP = (
+    "kind of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6 (yolov5); yolov7; YOLOX; YOLO-NAS, "
+    "DAMO-YOLO, PP-YOLOE"
+)
 
 
 def trained_family(name: str) -> TrainedFamily:

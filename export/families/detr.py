@@ -12,14 +12,13 @@ from typing import Literal
 import onnx
 
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
-from edgedet.errors import ExportError, UsageError
+from edgedet.errors import UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from .base import Exported, GraphOptions
 from .head_layout import centred_corners
-from .image_input import add_image_input, pixel_factor
+from .network_input import add_network
 from .nms import add_choice
-from .torch_graph import scale_first_convolution, swap_colours
 
 SCORE_THRESHOLD = 0.5
 """What transformers' ``post_process_object_detection`` uses when nothing is said."""
@@ -83,7 +82,7 @@ def export(
         label_mode="best" if head.activation == "softmax" else "all",
     )
     graph = GraphBuilder("detr")
-    answers, shares = _network(graph, network, spec)
+    answers, shares = add_network(graph, network, spec)
     centre, size = graph.ops("Split", shares, graph.ints(2, 2), name="decode/centre_size", outputs=2, axis=-1)
     canvas = graph.constant([spec.width, spec.height] * 2)
     boxes = graph.op("Mul", centred_corners(graph, centre, size), canvas, name="decode/pixels")
@@ -91,25 +90,6 @@ def export(
     scores, query, label = rank(graph, answers, head, batch=spec.batch, count=count)
     add_choice(graph, boxes, scores, query, label, batch=spec.batch, count=count, conf=output.score_threshold)
     return Exported(graph.model(), spec, resize, output)
-
-
-def _network(graph: GraphBuilder, network: onnx.ModelProto, spec: InputSpec) -> tuple[str, ...]:
-    """The network on pixels: factor and colour order go into its first convolution where there is one."""
-    copied = onnx.ModelProto()
-    copied.CopyFrom(network)
-    network = copied
-    try:
-        if spec.colour != spec.trained_colour:
-            swap_colours(network)
-        scale_first_convolution(network, pixel_factor(spec))
-        image = add_image_input(graph, spec)
-    except ExportError:
-        image = add_image_input(graph, spec)
-        factor = graph.constant(pixel_factor(spec).reshape(3, 1, 1))
-        image = graph.op("Mul", image, factor, name="input/scale")
-        if spec.colour != spec.trained_colour:
-            image = graph.op("Gather", image, graph.ints(2, 1, 0), name="input/colours", axis=1)
-    return graph.inline(network, {network.graph.input[0].name: image}, prefix="network")
 
 
 def _objects(graph: GraphBuilder, answers: str, classes: Sequence[int] | None) -> str:

@@ -23,6 +23,7 @@ class Layout:
     ``rows``: [N, A, 4 + C], or [N, A, 5 + C] with ``objectness`` (YOLOv5, YOLOv7, YOLOX).
     ``ranked``: [N, K, 6], box, score and label of the few boxes the head chose (no NMS).
     ``background``: which of the 1 + C scores of ``rows`` is that of nothing.
+    ``alone``: objectness is the score, and not multiplied by that of the one class.
     """
 
     order: Literal["columns", "rows", "ranked"]
@@ -32,6 +33,7 @@ class Layout:
     unit: Unit = "pixels"
     scores: Literal["probabilities", "logits"] = "probabilities"
     background: Literal["first", "last"] | None = None
+    alone: bool = False
 
     def anchors(self, shape: Sequence[int]) -> int:
         """Number of anchors of an output of ``shape`` [N, ., .]."""
@@ -69,7 +71,11 @@ def add_boxes_and_scores(
     elif layout.objectness:
         parts = graph.ints(4, 1, layout.classes)
         shape, sure, classes = graph.ops("Split", raw, parts, name="decode/parts", outputs=3, axis=-1)
-        scores = add_product(graph, sure, classes, layout)
+        if layout.alone:
+            sure = _probabilities(graph, sure, layout, "objectness")
+            scores = graph.op("Transpose", sure, name="scores/by_class", perm=[0, 2, 1])
+        else:
+            scores = add_product(graph, sure, classes, layout)
     elif layout.background is not None:
         shape, scores = _without_background(graph, raw, layout)
     else:

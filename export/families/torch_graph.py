@@ -91,15 +91,6 @@ def scale_first_convolution(model: onnx.ModelProto, factor: ArrayLike) -> onnx.M
     return model
 
 
-def begins_with_convolution(model: onnx.ModelProto) -> bool:
-    """Whether one dense convolution alone reads the image, as :func:`swap_colours` wants it."""
-    try:
-        _first_weights(model)
-    except ExportError:
-        return False
-    return True
-
-
 def _first_weights(model: onnx.ModelProto) -> onnx.TensorProto:
     """The weights [O, 3, h, w] of the convolution that alone reads the image."""
     (image,) = model.graph.input

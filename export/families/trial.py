@@ -68,7 +68,8 @@ def observe(foreign: ForeignGraph, *, scale: float, colour: Literal["RGB", "BGR"
     frames = trial_frames(foreign)
     if colour == "RGB":
         frames = [np.ascontiguousarray(frame[:, ::-1]) for frame in frames]
-    frames = [frame * np.float32(scale) for frame in frames]
+    pixels = foreign.pixels
+    frames = [frame * np.float32(scale) if pixels is None else pixels.applied(frame) for frame in frames]
     names = list(foreign.outputs)
     try:
         session = _session(foreign.model)
@@ -81,17 +82,18 @@ def observe(foreign: ForeignGraph, *, scale: float, colour: Literal["RGB", "BGR"
 
 
 def judged(
-    foreign: ForeignGraph, layout: Layout, seen: Array, *, known: bool
+    foreign: ForeignGraph, layout: Layout, seen: Array, *, known: bool, form_stated: bool = False
 ) -> tuple[Layout, tuple[Assumption, ...]]:
     """``layout`` of all anchors put right by what was ``seen`` [F, ., .] of it, and what of it was nowhere said.
 
-    ``known``: the file, or the user, says whose head it is.
+    ``known``: the file, or the user, says whose head it is. ``form_stated``: and what the four numbers of a box
+    are, which untrained networks may well contradict.
 
     Raises:
         ArtifactError: numbers that no layout explains.
     """
     layout, of_scores = judged_scores(foreign, layout, seen)
-    layout, of_boxes = _judged_boxes(foreign, layout, seen, known=known)
+    layout, of_boxes = _judged_boxes(foreign, layout, seen, known=known, form_stated=form_stated)
     return layout, (*of_scores, *of_boxes)
 
 
@@ -142,7 +144,7 @@ def _judged_sums(foreign: ForeignGraph, layout: Layout, scores: Array) -> tuple[
 
 
 def _judged_boxes(
-    foreign: ForeignGraph, layout: Layout, seen: Array, *, known: bool
+    foreign: ForeignGraph, layout: Layout, seen: Array, *, known: bool, form_stated: bool
 ) -> tuple[Layout, tuple[Assumption, ...]]:
     assumed = []
     boxes = rows_of(foreign, layout, seen)[:, :4]
@@ -163,6 +165,8 @@ def _judged_boxes(
             f"{foreign.path} gives boxes that do not depend on their anchors' places: offsets within cells, whose "
             "decoding the file does not state; export it again with decoded boxes"
         )
+    if form_stated:
+        return layout, tuple(assumed)
     size = (foreign.height, foreign.width)
     shown = shown_form(boxes, *size, tiled)
     form = shown or form_of(boxes, *size, tiled) or layout.form

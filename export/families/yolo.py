@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -9,8 +10,6 @@ from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.artifacts.foreign_cards import (
     CENTRED,
     RTDETR_HEAD,
-    YOLOV5_DETECTIONS,
-    YOLOV5_IOU,
     is_ultralytics,
     is_yolov5,
 )
@@ -20,21 +19,13 @@ from edgedet.plausible import anchor_places
 
 from ..foreign import ForeignGraph, literal, only_output
 from ..training.assumptions import Assumption
-from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
+from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
 from .chosen_boxes import judged_chosen
 from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
-from .image_input import add_image_input
+from .network_input import add_network
 from .nms import add_all_labels_nms, add_best_label_nms
-from .torch_graph import begins_with_convolution, scale_first_convolution, swap_colours
 from .trial import judged, observe
-
-SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.7, 300
-"""What Ultralytics' predict uses when nothing is said."""
-
-CLASS_STEP = 7680.0
-"""Pixels by which Ultralytics moves boxes of different classes apart before its one NMS. float32 keeps 0.06 px
-there, at 80 classes, which can decide which of two boxes survives: only the same step gives always the same."""
-
+from .yolo_settings import CLASS_STEP, Thresholds, image_spec
 
 METADATA = "metadata such as Ultralytics' exporter writes"
 UNSAID = (
@@ -50,6 +41,13 @@ UNSAID = (
     ),
 )
 """What a file without metadata does not say, and all of these do alike."""
+
+
+def unsaid(foreign: ForeignGraph) -> tuple[Assumption, ...]:
+    """What a file without metadata leaves open: what it does with its pixels itself is said."""
+    if foreign.pixels is None:
+        return UNSAID
+    return (Assumption("colours", "RGB, as Ultralytics, YOLOv5, YOLOv6 and YOLOv7 train", METADATA), *UNSAID[1:])
 
 
 def is_known(foreign: ForeignGraph) -> bool:
@@ -73,8 +71,12 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
         CheckpointError: the outputs are of another number of classes.
         UsageError: the number of classes cannot be told.
     """
-    if foreign.metadata.get("head") == RTDETR_HEAD:
+    if foreign.metadata.get("head") == RTDETR_HEAD and foreign.nms is None:
         return _rtdetr_layout(foreign, classes)
+    if foreign.nms is not None and foreign.nms.joined:
+        return joined_layout(foreign, classes)
+    if foreign.nms is not None and not is_known(foreign):
+        return _layout_before_nms(foreign, classes)
     for name, shape in foreign.outputs.items():
         count = _count_by_shape(shape, yolov5) if classes is None else classes
         if count is None:
@@ -84,7 +86,9 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
                 continue
             if layout.order == "ranked" and _are_anchors(foreign, shape, count):
                 continue
-            return name, layout
+            # Ultralytics' NMS takes corners, so that the head in front of it gives them.
+            inner = foreign.nms is not None and is_ultralytics(foreign.metadata)
+            return name, replace(layout, form="corners") if inner else layout
     shape = next(iter(foreign.outputs.values()))
     implied = _count_by_shape(shape, yolov5)
     if classes is not None and implied is not None:
@@ -103,11 +107,12 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
 
 
 def export(
-    foreign: ForeignGraph, options: GraphOptions, *, classes: int | None, yolov5: bool = False
+    foreign: ForeignGraph, options: GraphOptions, *, classes: int | None, yolov5: bool = False, alone: bool = False
 ) -> tuple[Exported, Layout, tuple[Assumption, ...]]:
     """Put pixels in front of the graph, and what turns its numbers into detections behind it.
 
-    ``classes``: by names or metadata. ``yolov5``: the user says so. Also returns what the output turned out to be,
+    ``classes``: by names or metadata. ``yolov5``: the user says so; ``alone``: and that objectness alone is the
+    score of one class. Also returns what the output turned out to be,
     and what of it was said nowhere.
 
     Raises:
@@ -116,39 +121,27 @@ def export(
         UsageError: options that a head without NMS has no use for.
     """
     name, layout = find_layout(foreign, classes, yolov5=yolov5)
+    alone = alone or (foreign.nms is not None and foreign.nms.alone)
+    layout = replace(layout, alone=alone and layout.objectness and layout.classes == 1)
     shape = foreign.outputs[name]
     seen = observe(foreign, scale=1 / 255, colour="RGB")[name]
     if layout.order == "ranked":
         layout, assumed = judged_chosen(foreign, layout, seen, name)
     else:
-        layout, assumed = judged(foreign, layout, seen, known=yolov5 or is_known(foreign))
+        known = yolov5 or is_known(foreign)
+        layout, assumed = judged(foreign, layout, seen, known=known, form_stated=_form_is_stated(foreign))
         assumed = (*assumed, *_of_shape(foreign, layout, yolov5))
-    spec = InputSpec(
-        height=foreign.height,
-        width=foreign.width,
-        batch=foreign.batch,
-        dtype=options.input_dtype or "uint8",
-        # Scale and channel order are in the graph, mostly in the first convolution's weights.
-        trained_colour="BGR",
-    )
-    iou, most = (YOLOV5_IOU, YOLOV5_DETECTIONS) if layout.objectness else (IOU_THRESHOLD, MAX_DETECTIONS)
-    output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best")
-    network = only_output(foreign.model, name)
+    spec = image_spec(foreign, options)
+    thresholds = Thresholds.of(foreign, layout)
+    output = thresholds.output(options)
     graph = GraphBuilder("yolo")
-    image = add_image_input(graph, spec)
-    if begins_with_convolution(network):
-        network = swap_colours(scale_first_convolution(network, 1 / 255))
-    else:
-        # Space to depth by slices (YOLOv5 before 6.0), or a normalisation of its own.
-        image = graph.op("Gather", image, graph.ints(2, 1, 0), name="input/rgb", axis=1)
-        image = graph.op("Mul", image, graph.constant(1 / 255), name="input/scale")
-    (raw,) = graph.inline(network, {"images": image}, prefix="network")
+    (raw,) = add_network(graph, only_output(foreign.model, name), spec)
     size = {"height": foreign.height, "width": foreign.width}
     resize = CENTRED
     if layout.order == "ranked":
         if options.iou is not None:
             raise UsageError("--iou is for NMS, which this detector does without; leave it out")
-        output = output_spec(options, SCORE_THRESHOLD, iou, most, label_mode="best", format="detections")
+        output = replace(output, format="detections")
         conf, most = output.score_threshold, output.max_detections
         add_chosen(graph, raw, layout, shape=shape, conf=conf, max_detections=most, **size)
         if foreign.metadata.get("head") == RTDETR_HEAD:
@@ -164,8 +157,51 @@ def export(
             anchors=layout.anchors(shape),
             classes=layout.classes,
             nms=options.nms,
+            class_step=thresholds.apart,
         )
     return Exported(graph.model(), spec, resize, output), layout, assumed
+
+
+def joined_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
+    """The output that boxes and class scores were joined in, as an NMS took them.
+
+    Raises:
+        CheckpointError: another number of classes than names.
+    """
+    ((name, shape),) = foreign.outputs.items()
+    if classes is not None and classes != shape[2] - 4:
+        raise CheckpointError(
+            f"{foreign.path} has {shape[2] - 4} classes, but {classes} names were given; one name per class"
+        )
+    form = foreign.nms.form if foreign.nms else None
+    return name, Layout("rows", shape[2] - 4, form=form or "corners")
+
+
+def _layout_before_nms(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
+    """The head in front of an NMS that was cut out, as what stood between them treated its numbers.
+
+    Raises:
+        CheckpointError: another number of classes than names.
+        UsageError: the number of classes cannot be told.
+    """
+    assert foreign.nms is not None
+    ((name, shape),) = foreign.outputs.items()
+    if shape[1] < shape[2]:
+        layout = Layout("columns", shape[1] - 4)
+    elif shape[2] == 6 and foreign.nms.alone:
+        if classes is None:
+            raise UsageError(
+                f"{foreign.path} gives six numbers per box: two classes, or objectness and one; add --classes NAMES"
+            )
+        layout = Layout("rows", classes, objectness=classes == 1)
+    else:
+        objectness = not foreign.nms.alone
+        layout = Layout("rows", shape[2] - (5 if objectness else 4), objectness=objectness)
+    if classes is not None and classes != layout.classes:
+        raise CheckpointError(
+            f"{foreign.path} has {layout.classes} classes, but {classes} names were given; one name per class"
+        )
+    return name, layout
 
 
 def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
@@ -178,13 +214,22 @@ def _rtdetr_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Lay
     )
 
 
+def _form_is_stated(foreign: ForeignGraph) -> bool:
+    """Whether the NMS that was inside says what the numbers of a box are."""
+    inner = foreign.nms
+    return inner is not None and (inner.form is not None or is_ultralytics(foreign.metadata))
+
+
 def _of_shape(foreign: ForeignGraph, layout: Layout, yolov5: bool) -> tuple[Assumption, ...]:
     """What nothing but the number of columns and of names decided."""
     if layout.background is not None:
         return ()
+    if layout.alone:
+        return ()
     if layout.objectness:
-        stated = yolov5 or is_yolov5(foreign.metadata)
+        stated = (yolov5 and layout.classes > 1) or is_yolov5(foreign.metadata)
         value = "the fifth number of every box, times its class scores"
+        value += " (YOLOv7 takes it alone where there is one class: --family yolov7)" if layout.classes == 1 else ""
     else:
         stated = is_ultralytics(foreign.metadata)
         value = "none, every number after a box is the score of a class"
@@ -217,8 +262,20 @@ def add_candidates_or_nms(
     anchors: int,
     classes: int,
     nms: Literal["graph", "runtime"],
+    class_step: float = CLASS_STEP,
 ) -> None:
-    """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names."""
+    """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names.
+
+    ``class_step``: pixels by which boxes of different classes are moved apart; with 0, all suppress each other.
+
+    Raises:
+        UsageError: a runtime's NMS that would have to suppress across classes.
+    """
+    if nms == "runtime" and class_step == 0:
+        raise UsageError(
+            "this file's NMS lets all classes suppress each other, which edgedet does in the graph only; leave out "
+            "--nms runtime (engines have their NMS at run time and would give more boxes)"
+        )
     if nms == "runtime":
         rows = graph.op("Transpose", scores, name="candidates/scores", perm=[0, 2, 1])
         graph.output(boxes, "boxes", "float32", (spec.batch, anchors, 4))
@@ -232,17 +289,17 @@ def add_candidates_or_nms(
         "max_detections": output.max_detections,
     }
     if output.label_mode == "best":
-        add_best_label_nms(graph, boxes, scores, class_step=CLASS_STEP, **common)
+        add_best_label_nms(graph, boxes, scores, class_step=class_step, **common)
     else:
         add_all_labels_nms(graph, boxes, scores, classes=classes, **common)
 
 
 def _export_foreign(
-    foreign: ForeignGraph, options: GraphOptions, classes: int | None, *, yolov5: bool = False
+    foreign: ForeignGraph, options: GraphOptions, classes: int | None, *, yolov5: bool = False, alone: bool = False
 ) -> ForeignExport:
-    exported, layout, assumed = export(foreign, options, classes=classes, yolov5=yolov5)
+    exported, layout, assumed = export(foreign, options, classes=classes, yolov5=yolov5, alone=alone)
     if not is_known(foreign):
-        assumed = (*UNSAID, *assumed)
+        assumed = (*unsaid(foreign), *assumed)
     return ForeignExport(
         exported,
         family="detr" if exported.resize.rule == "stretch" else "yolo",
@@ -250,8 +307,12 @@ def _export_foreign(
         classes=layout.classes,
         chosen=layout.order == "ranked",
         assumed=assumed,
+        notes=foreign.notes,
     )
 
 
 YOLO = ForeignFamily("yolo", _export_foreign, with_metadata=True)
 YOLOV5 = ForeignFamily("yolov5", partial(_export_foreign, yolov5=True), with_metadata=True)
+YOLOV7 = ForeignFamily("yolov7", partial(_export_foreign, yolov5=True, alone=True), with_metadata=True)
+"""As YOLOv5's, except that objectness alone is the score where there is one class: its training leaves the class
+score at any value then."""

@@ -74,7 +74,8 @@ def export(
         dtype=options.input_dtype or "uint8",
         trained_colour="BGR",
     )
-    output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS)
+    # YOLOX's own post-processing keeps the best class of a box.
+    output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS, label_mode="best")
     graph = GraphBuilder("yolox")
     (raw,) = graph.inline(foreign.model, {"images": add_image_input(graph, spec)}, prefix="network")
     if decoded:

@@ -1,0 +1,63 @@
+"""What YOLO's frameworks, or the NMS that was in a file, do with pixels and thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgedet.artifacts.card import InputSpec, OutputSpec
+from edgedet.artifacts.foreign_cards import YOLOV5_DETECTIONS, YOLOV5_IOU
+
+from ..foreign import ForeignGraph
+from .base import GraphOptions, output_spec
+from .head_layout import Layout
+
+SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.7, 300
+"""What Ultralytics' predict uses when nothing is said."""
+
+CLASS_STEP = 7680.0
+"""Pixels by which Ultralytics moves boxes of different classes apart before its one NMS. float32 keeps 0.06 px
+there, at 80 classes, which can decide which of two boxes survives: only the same step gives always the same."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a file's own NMS did, or what its framework does when nothing is said."""
+
+    score: float
+    iou: float
+    most: int
+    labels: Literal["all", "best"] = "best"
+    apart: float = CLASS_STEP
+
+    @staticmethod
+    def of(foreign: ForeignGraph, layout: Layout) -> Thresholds:
+        """Those of ``foreign``, whose head is ``layout``."""
+        iou, most = (YOLOV5_IOU, YOLOV5_DETECTIONS) if layout.objectness else (IOU_THRESHOLD, MAX_DETECTIONS)
+        inner = foreign.nms
+        if inner is None:
+            return Thresholds(SCORE_THRESHOLD, iou, most)
+        return Thresholds(
+            SCORE_THRESHOLD if inner.score is None else inner.score,
+            iou if inner.iou is None else inner.iou,
+            inner.most or most,
+            inner.labels,
+            CLASS_STEP if inner.apart is None else inner.apart,
+        )
+
+    def output(self, options: GraphOptions) -> OutputSpec:
+        """For the card."""
+        return output_spec(options, self.score, self.iou, self.most, label_mode=self.labels)
+
+
+def image_spec(foreign: ForeignGraph, options: GraphOptions) -> InputSpec:
+    """Pixels as a camera gives them to what the network was trained on: RGB of 0 to 1 unless the file says."""
+    arithmetic = {"scale": 1 / 255} if foreign.pixels is None else foreign.pixels.settings()
+    return InputSpec(
+        height=foreign.height,
+        width=foreign.width,
+        batch=foreign.batch,
+        dtype=options.input_dtype or "uint8",
+        trained_colour="RGB",
+        **arithmetic,
+    )

@@ -1,0 +1,159 @@
+"""NMS inside a foreign graph is cut out, and ours gives the same with the thresholds it had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from edgedet import Detections, Detector
+from edgedet.errors import ArtifactError, UsageError
+from edgedet.export.options import ExportOptions
+from edgedet.export.pipeline import export_model
+from edgedet.onnx_runtime import onnxruntime
+from tests.export.adoption.graphs import CENTRES, CORNERS, Written, best_class_nms, frame, plugin
+from tests.export.foreign_heads import SIDE, ULTRALYTICS, Head, save_head
+
+
+def detected(path: Path, **options: Any) -> tuple[Detections, Any]:
+    """What our graph of ``path`` finds, and its card."""
+    report = export_model(path, path.with_name("ours.onnx"), ExportOptions(**{"family": "yolo", **options}))
+    with Detector(report.path) as detector:
+        return detector.detect(frame()), report
+
+
+def plain(folder: Path, head: Head = CENTRES, **options: Any) -> Detections:
+    """What the same network finds without NMS in its file."""
+    return detected(save_head(folder / "plain.onnx", head, ULTRALYTICS), **options)[0]
+
+
+def require_equal(found: Detections, expected: Detections) -> None:
+    assert len(found) == len(expected) > 3
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+def test_the_operators_thresholds_are_read_and_its_choice_is_ours(tmp_path: Path) -> None:
+    path = best_class_nms(Written(tmp_path / "net.onnx"), conf=0.55, iou=0.4, most=7)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    image = frame()[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+    (rows,) = session.run(None, {"images": image})
+    found, report = detected(path)
+    assert len(rows) == 7
+    rows[:, :4] = rows[:, :4].clip(0, SIDE)
+    # Boxes that lie outside of the picture are none of ours.
+    rows = rows[(rows[:, 2:4] > rows[:, :2]).all(axis=1)]
+    rows = rows[np.argsort(-rows[:, 4])]
+    assert len(rows) > 4
+    np.testing.assert_allclose(found.scores, rows[:, 4], atol=1e-5)
+    np.testing.assert_allclose(found.boxes, rows[:, :4], atol=1e-3)
+    np.testing.assert_array_equal(found.labels, rows[:, 5])
+    output = report.card.output
+    assert (output.score_threshold, output.iou_threshold, output.max_detections) == (0.55, 0.4, 7)
+    assert any("its NMS (NonMaxSuppression end/chosen: score 0.55, IoU 0.4, 7 " in n for n in report.notes)
+
+
+def test_no_distance_between_classes_lets_all_suppress_each_other(tmp_path: Path) -> None:
+    apart = best_class_nms(Written(tmp_path / "apart.onnx"), iou=0.2, most=300)
+    together = best_class_nms(Written(tmp_path / "together.onnx"), iou=0.2, most=300, apart=0.0)
+    found, report = detected(together)
+    assert 3 < len(found) < len(detected(apart)[0])
+    assert "all classes together" in " ".join(report.notes)
+    with pytest.raises(UsageError, match="all classes suppress each other"):
+        detected(together, nms="runtime")
+
+
+@pytest.mark.parametrize(("head", "coding"), [(CENTRES, 1), (CORNERS, 0)])
+def test_efficient_nms(tmp_path: Path, head: Head, coding: int) -> None:
+    """Its attributes say the form of its boxes, and a box is found under all its classes."""
+    settings = {"score_threshold": 0.6, "iou_threshold": 0.4, "max_output_boxes": 40, "box_coding": coding}
+    path = plugin(Written(tmp_path / "net.onnx", head), "EfficientNMS_TRT", **settings, background_class=[-1])
+    found, report = detected(path)
+    assert (report.card.output.label_mode, report.card.output.max_detections) == ("all", 40)
+    assert not any("corners" in note or "centres" in note for note in report.notes)
+    expected = plain(tmp_path, head, conf=0.6, iou=0.4)
+    best = {
+        (int(label), round(float(score), 4)) for label, score in zip(expected.labels, expected.scores, strict=True)
+    }
+    ours = {(int(label), round(float(score), 4)) for label, score in zip(found.labels, found.scores, strict=True)}
+    assert len(best) > 3 and len(best & ours) > 3
+
+
+def test_efficient_nms_that_is_agnostic_is_the_best_class_of_each_box(tmp_path: Path) -> None:
+    settings = {"score_threshold": 0.6, "iou_threshold": 0.4, "max_output_boxes": 40, "box_coding": 1}
+    path = plugin(Written(tmp_path / "net.onnx"), "EfficientNMS_TRT", **settings, class_agnostic=1)
+    together = best_class_nms(Written(tmp_path / "t.onnx"), conf=0.6, iou=0.4, most=40, apart=0.0)
+    require_equal(detected(path)[0], detected(together)[0])
+
+
+def test_activation_and_background_of_the_plugin(tmp_path: Path) -> None:
+    """Logits in, of which the first is the background."""
+    settings = {"score_threshold": 0.6, "iou_threshold": 0.4, "max_output_boxes": 40, "box_coding": 1}
+    logits = Head(order="rows", logits=True)
+    path = plugin(
+        Written(tmp_path / "net.onnx", logits),
+        "EfficientNMS_TRT",
+        **settings,
+        score_activation=1,
+        background_class=0,
+    )
+    _, report = detected(path)
+    assert len(report.card.names) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (
+            "TRTBatchedNMS",
+            {"iou_threshold": 0.4, "score_threshold": 0.6, "keep_topk": 40, "background_label_id": -1},
+        ),
+        ("BatchedNMS_TRT", {"iouThreshold": 0.4, "scoreThreshold": 0.6, "keepTopK": 40, "backgroundLabelId": -1}),
+    ],
+)
+def test_batched_nms_of_mmdeploy_and_of_tensorrt(tmp_path: Path, kind: str, settings: dict[str, Any]) -> None:
+    path = plugin(Written(tmp_path / "net.onnx", CORNERS), kind, "mmdeploy", **settings)
+    same = {"score_threshold": 0.6, "iou_threshold": 0.4, "max_output_boxes": 40}
+    other = plugin(Written(tmp_path / "other.onnx", CORNERS), "EfficientNMS_TRT", **same)
+    require_equal(detected(path)[0], detected(other)[0])
+
+
+def test_anchors_in_the_plugin_are_refused_by_name(tmp_path: Path) -> None:
+    path = plugin(Written(tmp_path / "net.onnx"), "EfficientNMS_TRT", score_threshold=0.6)
+    model = onnx.load(str(path))
+    model.graph.node[-1].input.append("boxes")
+    onnx.save(model, str(path))
+    with pytest.raises(ArtifactError, match="EfficientNMS_TRT end/num_dets decodes boxes from anchors"):
+        detected(path)
+
+
+def test_another_plugin_is_named_with_its_node(tmp_path: Path) -> None:
+    written = Written(tmp_path / "net.onnx")
+    written.op("DCNv2_TRT", ["raw"], "output", domain="TRT")
+    with pytest.raises(ArtifactError, match="node end/output is TRT::DCNv2_TRT, which is no operator of ONNX"):
+        detected(written.save("output"))
+
+
+def test_one_class_whose_score_is_objectness_alone(tmp_path: Path) -> None:
+    """YOLOv7 leaves the class score out where there is one class."""
+    for family, alone in (("yolov5", False), ("yolov7", True)):
+        path = save_head(tmp_path / f"{family}.onnx", Head(order="rows", objectness=True, per_place=3))
+        model = onnx.load(str(path))
+        model.graph.node[-1].output[0] = "raw"
+        model.graph.node.append(helper.make_node("Slice", ["raw", "low", "high", "axis"], ["output0"]))
+        for name, value in (("low", 0), ("high", 6), ("axis", 2)):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value]), name))
+        model.graph.output[0].type.tensor_type.ClearField("shape")
+        onnx.save(model, str(path))
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        image = frame()[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+        (raw,) = session.run(None, {"images": image})
+        expected = raw[0, :, 4] if alone else raw[0, :, 4] * raw[0, :, 5]
+        found, report = detected(path, family=family, conf=0.01)
+        assert found.scores.max() == pytest.approx(expected.max(), abs=1e-4)
+        assert any("takes it alone" in note for note in report.notes) != alone

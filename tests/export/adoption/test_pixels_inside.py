@@ -1,0 +1,81 @@
+"""Pre-processing inside a foreign graph goes into its first convolution, and the boxes stay as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgedet import Detector
+from edgedet.export.adoption.pixels_inside import InnerPixels
+from edgedet.export.options import ExportOptions
+from edgedet.export.pipeline import export_model
+from tests.export.adoption.graphs import frame
+from tests.export.foreign_heads import SIDE, ULTRALYTICS, Head, save_head
+
+
+def test_cast_layout_colours_and_arithmetic_are_taken_out(tmp_path: Path) -> None:
+    """A file that takes what a camera gives, uint8 [N, H, W, 3] in BGR, is the same detector."""
+    plain = save_head(tmp_path / "plain.onnx", Head(), ULTRALYTICS)
+    model = onnx.load(str(plain))
+    first = next(node for node in model.graph.node if "images" in node.input)
+    first.input[list(first.input).index("images")] = "ready"
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("camera", TensorProto.UINT8, ["n", SIDE, SIDE, 3]))
+    for position, (kind, inputs, output, settings) in enumerate(
+        [
+            ("Cast", ["camera"], "float", {"to": 1}),
+            ("Gather", ["float", "turned"], "rgb", {"axis": 3}),
+            ("Transpose", ["rgb"], "planes", {"perm": [0, 3, 1, 2]}),
+            ("Div", ["planes", "whole"], "ready", {}),
+        ]
+    ):
+        model.graph.node.insert(position, helper.make_node(kind, inputs, [output], **settings))
+    for name, value in (("turned", np.array([2, 1, 0])), ("whole", np.float32(255))):
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    onnx.save(model, str(tmp_path / "camera.onnx"))
+    options = ExportOptions(conf=0.6)
+    expected = export_model(plain, tmp_path / "a.onnx", options)
+    report = export_model(tmp_path / "camera.onnx", tmp_path / "b.onnx", options)
+    assert report.nodes == expected.nodes
+    assert any("colours turned round) went into the first layers" in note for note in report.notes)
+    with Detector(expected.path) as theirs, Detector(report.path) as ours:
+        wanted, found = theirs.detect(frame()), ours.detect(frame())
+    assert len(wanted) > 3
+    np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-3)
+
+
+def test_mean_and_deviation_by_channel(tmp_path: Path) -> None:
+    """(pixel / 255 - mean) / std before a network is what the card says then."""
+    mean, std = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+    path = save_head(tmp_path / "net.onnx", Head(), ULTRALYTICS)
+    model = onnx.load(str(path))
+    first = next(node for node in model.graph.node if "images" in node.input)
+    first.input[list(first.input).index("images")] = "ready"
+    for position, (kind, inputs, output) in enumerate(
+        [("Sub", ["images", "mean"], "centred"), ("Div", ["centred", "std"], "ready")]
+    ):
+        model.graph.node.insert(position, helper.make_node(kind, inputs, [output]))
+    for name, value in (("mean", mean), ("std", std)):
+        model.graph.initializer.append(numpy_helper.from_array(value.reshape(1, 3, 1, 1), name))
+    onnx.save(model, str(path))
+    report = export_model(path, tmp_path / "out.onnx", ExportOptions(conf=0.6))
+    np.testing.assert_allclose(report.card.input.mean, mean, atol=1e-6)
+    np.testing.assert_allclose(report.card.input.std, std, atol=1e-6)
+    with Detector(path, conf=0.6) as theirs, Detector(report.path) as ours:
+        wanted, found = theirs.detect(frame()), ours.detect(frame())
+    assert len(wanted) > 3
+    np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.01)
+
+
+@pytest.mark.parametrize("factor", [1 / 255, 1 / 57.0, 1.0])
+def test_factors_tell_bytes_from_shares(factor: float) -> None:
+    pixels = InnerPixels((factor,) * 3, (0.0,) * 3)
+    assert pixels.of_bytes == (factor < 0.1)
+    said = pixels.settings()
+    image = np.full((1, 3, 2, 2), 100, np.float32)
+    by_card = (image * said["scale"] - said["mean"][0]) / said["std"][0]
+    np.testing.assert_allclose(pixels.applied(image), by_card, rtol=1e-5)
