@@ -20,6 +20,7 @@ from edgedet.onnx_graph.opset import MAIN, opset_of, to_opset
 from .adoption.full_precision import to_full_precision
 from .adoption.nms_inside import InnerNms, cut_nms, nms_nodes
 from .adoption.pixels_inside import InnerPixels, take_out_pixels
+from .adoption.second_inputs import fold_sizes
 from .adoption.sizes import fix_inputs
 from .adoption.weights_beside import LARGEST, require_weights_beside
 
@@ -37,7 +38,7 @@ class ForeignGraph:
 
     ``original`` is the same in its own opset, for comparison. ``nms``: what suppressed inside and was cut out;
     ``pixels``: what it did with its pixels first, taken out of both graphs; ``halves``: how many of its weights
-    were float16, and so rounded.
+    were float16, and so rounded. ``unit_sizes``: a second input, the picture's size, was folded to 1x1.
     """
 
     path: Path
@@ -51,12 +52,14 @@ class ForeignGraph:
     nms: InnerNms | None = None
     pixels: InnerPixels | None = None
     halves: int = 0
+    unit_sizes: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was made ours, for the report."""
+        folded = "its second input is folded: boxes come as shares of the canvas" if self.unit_sizes else ""
         widened = f"its {self.halves} float16 weights are float32 here" if self.halves else ""
-        said = (widened, self.pixels.words() if self.pixels else "", self.nms.words() if self.nms else "")
+        said = (folded, widened, self.pixels.words() if self.pixels else "", self.nms.words() if self.nms else "")
         return tuple(filter(None, said))
 
 
@@ -127,6 +130,7 @@ def open_foreign(
     require_detection(metadata, str(path))
     if not is_ultralytics(metadata) and not is_yolov5(metadata) and not family and not nms_nodes(model):
         _refuse_known_others(model, path)
+    folded = fold_sizes(model)
     _require_float(model, path)
     halves = to_full_precision(model, path)
     named = literal(metadata.get("imgsz"))
@@ -148,7 +152,18 @@ def open_foreign(
         raise ArtifactError(f"{path} holds operators that ONNX does not know ({_first_line(error)})") from error
     outputs = _static_outputs(model, path)
     return ForeignGraph(
-        path, model, image.batch, image.height, image.width, outputs, metadata, original, nms, pixels, halves
+        path,
+        model,
+        image.batch,
+        image.height,
+        image.width,
+        outputs,
+        metadata,
+        original,
+        nms,
+        pixels,
+        halves,
+        folded,
     )
 
 

@@ -244,8 +244,10 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     require_same_order(options.classes or (), yolo.class_names(foreign), source)
     names = options.classes or yolo.class_names(foreign)
     renamed = renamed_note(names, yolo.class_names(foreign))
-    found = _foreign_family(foreign, options).export(foreign, graph_options(options), len(names) or None)
+    asked = replace(graph_options(options), names=names)
+    found = _foreign_family(foreign, options).export(foreign, asked, len(names) or None)
     assumed = found.assumed
+    names = found.names or names
     if not names:
         names, invented = _invented_names(found.classes)
         assumed = (*assumed, invented)
@@ -283,6 +285,8 @@ def _foreign_family(foreign: ForeignGraph, options: ExportOptions) -> ForeignFam
         return family
     if options.family is None:
         found = recognise(foreign.outputs, size=(foreign.height, foreign.width))
+        if found is not None and found.named and len(found.families) == 1:
+            return foreign_family(found.families[0])
         hint = found.hint(foreign.path) if found else f"its outputs {foreign.outputs} are of no known family"
         raise UsageError(f"{foreign.path} does not say what its outputs mean; add --family ({hint})")
     return foreign_family(options.family)

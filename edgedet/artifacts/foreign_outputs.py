@@ -16,11 +16,12 @@ MAX_ROWS = 1000
 @dataclass(frozen=True)
 class Outputs:
     """The detector that outputs look like (``what``), and what to do: ``families`` that ``edgedet export --family``
-    takes for them, or ``advice``."""
+    takes for them, or ``advice``. ``named``: names say so, and not shapes alone."""
 
     what: str
     families: tuple[str, ...] = ()
     advice: str = ""
+    named: bool = False
 
     def hint(self, path: object) -> str:
         """What to do about the file ``path``, in words."""
@@ -48,11 +49,9 @@ def recognise(
         return Outputs(
             "a detector with TensorRT's NMS plugin inside", advice="export it again without NMS (end2end)"
         )
-    if {"dets", "labels"} <= names or {"pred_boxes", "logits"} <= names or "orig_target_sizes" in inputs:
-        return Outputs(
-            "a DETR (RF-DETR, RT-DETR, D-FINE: boxes as shares of the canvas beside class logits)",
-            advice="edgedet runs RT-DETR from Ultralytics' exporter only (one output [N, 300, 6])",
-        )
+    found = _transformer(outputs, inputs)
+    if found is not None:
+        return found
     if {"boxes", "labels", "scores"} <= names:
         return Outputs(
             "torchvision's own export of one of its detectors",
@@ -69,6 +68,24 @@ def recognise(
             return Outputs("YOLOv7 with NMS inside", advice="export it again without --end2end")
         return None
     return _of_shape(shape, size)
+
+
+def _transformer(outputs: Mapping[str, Shape], inputs: Sequence[str]) -> Outputs | None:
+    """DETRs, which give boxes as shares of the canvas and need no NMS."""
+    names = set(outputs)
+    ranks = sorted(len(shape) for shape in outputs.values())
+    if "orig_target_sizes" in inputs or ({"boxes", "labels", "scores"} == names and ranks == [2, 2, 3]):
+        return Outputs("RT-DETR, D-FINE or DEIM with its ranking inside", ("rtdetr",), named=True)
+    if ranks == [2, 2, 3] and any(len(shape) == 3 and shape[2] == 4 for shape in outputs.values()):
+        return Outputs("a detector that ranks its boxes inside, as RT-DETR, D-FINE and DEIM do", ("rtdetr",))
+    if {"dets", "labels"} <= names and len(outputs["dets"]) == len(outputs["labels"]) == 3:
+        return Outputs("RF-DETR (boxes as shares of the canvas beside class logits)", ("rfdetr",), named=True)
+    if {"pred_boxes", "logits"} <= names:
+        return Outputs(
+            "a DETR of Hugging Face transformers",
+            advice="give edgedet export the folder that it was saved into, which says what its pixels are",
+        )
+    return None
 
 
 def _of_shape(shape: Shape, size: tuple[int | None, int | None]) -> Outputs | None:

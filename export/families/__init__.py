@@ -24,12 +24,15 @@ FOREIGN = {
     "yolo-nas": "paired_heads:YOLO_NAS",
     "damo-yolo": "paired_heads:DAMO_YOLO",
     "pp-yoloe": "paired_heads:PP_YOLOE",
+    "rtdetr": "detr_files:RTDETR",
+    "rfdetr": "detr_files:RFDETR",
 }
 """What ``--family`` takes, to module and record."""
 
 FOREIGN_HELP = (
     "kind of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6 (yolov5); yolov7; YOLOX; YOLO-NAS, "
-    "DAMO-YOLO, PP-YOLOE"
+    "DAMO-YOLO, PP-YOLOE; "
+    "RT-DETR, D-FINE, DEIM (rtdetr); RF-DETR"
 )
 
 

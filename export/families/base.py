@@ -25,6 +25,7 @@ class GraphOptions:
     """How a graph shall differ from what the framework does by default; None keeps its own setting.
 
     ``conf``, ``iou``: of the final NMS. ``nms``: in the graph, or left to the runtime.
+    ``names``: of the classes of a foreign graph, by its user or itself; empty where nobody says them.
     ``pooling``: RoIAlign as ONNX's operator, which TensorRT has a plugin for; as matrix products where they are
     quicker on a CPU; or without the operator wherever that can be (``plain``), for libraries without the plugin.
     ``input_dtype``: pixels as uint8, or as unrounded float32 (docs/decisions/001).
@@ -37,6 +38,7 @@ class GraphOptions:
     nms: Literal["graph", "runtime"] = "graph"
     input_dtype: Literal["uint8", "float32"] | None = None
     pooling: Pooling = "operator"
+    names: tuple[str, ...] = ()
 
 
 def output_spec(options: GraphOptions, conf: float, iou: float, max_detections: int, **rules: Any) -> OutputSpec:
@@ -94,6 +96,7 @@ class ForeignExport:
         architecture: where the file names none.
         classes: how many.
         chosen: whether the head makes its choice itself, so that there is no NMS.
+        names: of the classes, where they are fewer than were given (one of those was the background), or known.
         assumed: what was said nowhere.
         notes: for the report.
     """
@@ -103,6 +106,7 @@ class ForeignExport:
     architecture: str
     classes: int
     chosen: bool = False
+    names: tuple[str, ...] = ()
     assumed: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ Every query answers with one box and one logit per class; what is left to do is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import onnx
@@ -64,23 +64,10 @@ def export(
     Raises:
         UsageError: an IoU threshold, or more detections than there are queries.
     """
-    if options.iou is not None:
-        raise UsageError(
-            f"this detector works without NMS, --iou {options.iou:g} would change nothing; leave it out"
-        )
-    if (options.max_detections or 0) > head.queries:
-        raise UsageError(
-            f"--max-detections is {options.max_detections}, but the network has {head.queries} queries and gives "
-            "no more detections than that"
-        )
-    count = min(options.max_detections or head.queries, head.queries * head.labels)
-    output = OutputSpec(
-        format="detections",
-        score_threshold=conf if options.conf is None else options.conf,
-        iou_threshold=1.0,
-        max_detections=count,
-        label_mode="best" if head.activation == "softmax" else "all",
-    )
+    output = choice_spec(options, head.queries, answers=head.queries * head.labels, conf=conf)
+    count = output.max_detections
+    if head.activation == "softmax":
+        output = replace(output, label_mode="best")
     graph = GraphBuilder("detr")
     answers, shares = add_network(graph, network, spec)
     centre, size = graph.ops("Split", shares, graph.ints(2, 2), name="decode/centre_size", outputs=2, axis=-1)
@@ -90,6 +77,31 @@ def export(
     scores, query, label = rank(graph, answers, head, batch=spec.batch, count=count)
     add_choice(graph, boxes, scores, query, label, batch=spec.batch, count=count, conf=output.score_threshold)
     return Exported(graph.model(), spec, resize, output)
+
+
+def choice_spec(
+    options: GraphOptions, queries: int, *, answers: int | None = None, conf: float = SCORE_THRESHOLD
+) -> OutputSpec:
+    """What comes out of a network that chooses among its ``answers`` (None: one for each query) itself.
+
+    Raises:
+        UsageError: an IoU threshold, or more detections than there are queries.
+    """
+    if options.iou is not None:
+        raise UsageError(
+            f"this detector works without NMS, --iou {options.iou:g} would change nothing; leave it out"
+        )
+    if (options.max_detections or 0) > queries:
+        raise UsageError(
+            f"--max-detections is {options.max_detections}, but the network has {queries} queries and gives "
+            "no more detections than that"
+        )
+    return OutputSpec(
+        format="detections",
+        score_threshold=conf if options.conf is None else options.conf,
+        iou_threshold=1.0,
+        max_detections=min(options.max_detections or queries, queries if answers is None else answers),
+    )
 
 
 def _objects(graph: GraphBuilder, answers: str, classes: Sequence[int] | None) -> str:

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import onnx
 
 from edgedet.artifacts.card import InputSpec
 from edgedet.errors import ExportError
 from edgedet.onnx_graph.builder import GraphBuilder
 
+from ..foreign import ForeignGraph
+from .base import GraphOptions
 from .image_input import add_image_input, pixel_factor
 from .torch_graph import scale_first_convolution, swap_colours
+
+Triple = tuple[float, float, float]
+"""A number for each colour, in the order of training."""
+
+
+def picture_spec(
+    foreign: ForeignGraph,
+    options: GraphOptions,
+    mean: Triple = (0.0, 0.0, 0.0),
+    std: Triple = (1.0, 1.0, 1.0),
+    *,
+    scale: float = 1 / 255,
+    trained_colour: Literal["RGB", "BGR"] = "RGB",
+    dtype: Literal["uint8", "float32"] = "uint8",
+) -> InputSpec:
+    """The input of a graph of ours: what its family does to pixels, unless the file did that itself."""
+    arithmetic: dict[str, Any] = {"scale": scale, "mean": mean, "std": std}
+    return InputSpec(
+        height=foreign.height,
+        width=foreign.width,
+        batch=foreign.batch,
+        dtype=options.input_dtype or dtype,
+        trained_colour=trained_colour,
+        **(arithmetic if foreign.pixels is None else foreign.pixels.settings()),
+    )
 
 
 def add_network(graph: GraphBuilder, network: onnx.ModelProto, spec: InputSpec) -> tuple[str, ...]:

@@ -181,13 +181,21 @@ def _judged_boxes(
 def rows_of(foreign: ForeignGraph, layout: Layout, seen: Array) -> Array:
     """Every anchor's numbers, of all frames: float32 [R, D]."""
     rows = seen.transpose(0, 2, 1) if layout.order == "columns" else seen
-    rows = rows.reshape(-1, rows.shape[-1]).astype(np.float32)
-    if not np.isfinite(rows).all():
+    return finite(foreign, rows.reshape(-1, rows.shape[-1]).astype(np.float32))
+
+
+def finite(foreign: ForeignGraph, values: Array) -> Array:
+    """``values`` of a trial run, if all of them are numbers.
+
+    Raises:
+        ArtifactError: some are not.
+    """
+    if not np.isfinite(values).all():
         raise ArtifactError(
             f"{foreign.path} gives values that are not finite, on pictures as any other; export it again in full "
             "precision, from weights that are whole"
         )
-    return rows
+    return values
 
 
 def is_decoded(foreign: ForeignGraph, seen: Array) -> bool:
