@@ -29,12 +29,16 @@ MIN_CONFIRMING = 20
 """Minimum number of boxes: the surest few of a detector agree under many a wrong assumption."""
 
 ONE_STAGE = ("anchors", "RoIAlign")
+FOREIGN = (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps")
 UNKNOWN_TO: dict[Family, tuple[str, ...]] = {
     "ssd": ONE_STAGE,
     "faster_rcnn": ("default boxes",),
-    "yolo": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
-    "detr": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
-    "yolox": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
+    "yolo": FOREIGN,
+    "detr": FOREIGN,
+    "yolox": FOREIGN,
+    "nanodet": FOREIGN,
+    "fastestdet": FOREIGN,
+    "mmdet": FOREIGN,
 }
 """Settings that a family does not have, by family."""
 

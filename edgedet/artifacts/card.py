@@ -15,7 +15,7 @@ ASSUMED_KEY = "assumed"
 """Key of a card's provenance: assumed settings, a list of texts."""
 
 Precision = Literal["fp32", "fp16", "int8"]
-Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr"]
+Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr", "nanodet", "fastestdet", "mmdet"]
 
 
 @dataclass(frozen=True)

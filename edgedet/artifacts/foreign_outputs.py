@@ -57,6 +57,9 @@ def recognise(
             "torchvision's own export of one of its detectors",
             advice="give edgedet export the checkpoint (.pth) in its place, with --arch",
         )
+    found = _dense(outputs, size)
+    if found is not None:
+        return found
     if len(shapes) >= 2 and all(len(shape) in (4, 5) for shape in shapes):
         return Outputs(
             "the raw maps of a YOLO head, one per stride",
@@ -88,6 +91,38 @@ def _transformer(outputs: Mapping[str, Shape], inputs: Sequence[str]) -> Outputs
     return None
 
 
+def _dense(outputs: Mapping[str, Shape], size: tuple[int | None, int | None]) -> Outputs | None:
+    """Heads that give a box for every cell, of NanoDet, FastestDet and MMDetection."""
+    names, shapes = set(outputs), list(outputs.values())
+    height, width = size
+    if any(name.startswith(("cls_pred_stride", "dis_pred_stride")) for name in names):
+        return Outputs(
+            "a NanoDet of before 2022, with two outputs per stride",
+            advice="export it again with NanoDet's current tools/export_onnx.py (one output)",
+        )
+    if {"dets", "labels"} <= names and len(outputs["dets"]) == 3 and outputs["dets"][2] == 5:
+        return Outputs("a detector of MMDetection from MMDeploy, its NMS inside", ("rtmdet", "mmdet"))
+    rows = [shape[1] for shape in shapes if len(shape) == 3]
+    if len(rows) == len(shapes) == 2 and rows[0] == rows[1] and any(shape[2] == 4 for shape in shapes):
+        return Outputs(
+            "boxes [N, boxes, 4] beside class scores: RF-DETR's, or MMDetection's from MMDeploy without NMS",
+            ("rfdetr", "rtmdet", "mmdet"),
+        )
+    if height is None or width is None or len(shapes) != 1:
+        return None
+    (shape,) = shapes
+    if len(shape) == 4 and shape[1] is not None and shape[1] > 5 and shape[2] == height // 16:
+        return Outputs("FastestDet's map ([N, 5 + classes, H / 16, W / 16])", ("fastestdet",))
+    if len(shape) == 3 and shape[1] == _padded_cells(height, width, (*STRIDES, 64)):
+        return Outputs("NanoDet-Plus's ([N, cells, classes + 4 * bins])", ("nanodet-plus",))
+    return None
+
+
+def _padded_cells(height: int, width: int, strides: Sequence[int]) -> int:
+    """Cells of feature maps that are rounded up."""
+    return sum(-(-height // stride) * -(-width // stride) for stride in strides)
+
+
 def _of_shape(shape: Shape, size: tuple[int | None, int | None]) -> Outputs | None:
     _, rows, columns = shape
     if columns == 6 and (rows is None or rows <= MAX_ROWS):
@@ -100,6 +135,8 @@ def _of_shape(shape: Shape, size: tuple[int | None, int | None]) -> Outputs | No
         return None
     if size[0] is not None and size[1] is not None and rows == cell_count(size[0], size[1]):
         return Outputs(
-            "YOLOX's ([N, cells, 5 + classes]), or YOLOv6's, which is read as YOLOv5's", ("yolox", "yolov5")
+            "YOLOX's ([N, cells, 5 + classes]), YOLOv6's, which is read as YOLOv5's, or NanoDet's "
+            "([N, cells, classes + 4 * bins])",
+            ("yolox", "yolov5", "nanodet", "nanodet-plus"),
         )
     return Outputs("YOLOv5's or YOLOv7's ([N, anchors, 5 + classes])", ("yolov5",))

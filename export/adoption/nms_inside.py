@@ -45,6 +45,7 @@ class InnerNms:
         form: of the boxes, where the node says it.
         score, iou: thresholds, None where the graph has none.
         most: how many detections at most.
+        per_class: how many of each class at most.
         labels: whether a box is found under all its classes, or under its best one.
         apart: pixels by which boxes of different classes were moved apart; 0 where all classes suppress each other.
         alone: whether nothing is multiplied between the head and the scores that the NMS takes.
@@ -59,6 +60,7 @@ class InnerNms:
     labels: Literal["all", "best"]
     apart: float | None = None
     alone: bool = False
+    per_class: int | None = None
 
     def words(self) -> str:
         """For the report."""
@@ -168,9 +170,9 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
         centre = bool(attributes(nodes[0]).get("center_point_box", 0))
         boxes_name, scores_name = nodes[0].input[0], nodes[0].input[1]
         end_at_joined(model, boxes_name, scores_name, turn_scores=True)
-        return InnerNms(
-            _named(nodes[0]), True, "centre" if centre else "corners", limits.score, limits.iou, limits.most, "all"
-        )
+        form: Literal["corners", "centre"] = "centre" if centre else "corners"
+        most, each = limits.all_together, limits.of_node
+        return InnerNms(_named(nodes[0]), True, form, limits.score, limits.iou, most, "all", per_class=each)
     if head is None:
         raise ArtifactError(
             f"{path}: its {_named(nodes[0])} takes boxes that no single tensor holds before (expected "
@@ -313,7 +315,9 @@ class _Limits:
             shape = shapes.get(output, ())
             if len(shape) == 3 and output in behind and shape[2] in (4, 5, 6):
                 counts.append(shape[1])
-        self.most = min(counts, default=None)
+        # What the node says is for each class: it has one in the forms that choose classes before.
+        self.all_together = min(counts, default=None)
+        self.most = min([*counts, *([] if self.of_node is None else [self.of_node])], default=None)
 
     @staticmethod
     def _constants(

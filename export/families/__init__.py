@@ -26,13 +26,19 @@ FOREIGN = {
     "pp-yoloe": "paired_heads:PP_YOLOE",
     "rtdetr": "detr_files:RTDETR",
     "rfdetr": "detr_files:RFDETR",
+    "nanodet": "nanodet:NANODET",
+    "nanodet-plus": "nanodet:NANODET_PLUS",
+    "fastestdet": "fastestdet:FASTESTDET",
+    "rtmdet": "mmdet:RTMDET",
+    "mmdet": "mmdet:MMDET",
 }
 """What ``--family`` takes, to module and record."""
 
 FOREIGN_HELP = (
     "kind of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6 (yolov5); yolov7; YOLOX; YOLO-NAS, "
     "DAMO-YOLO, PP-YOLOE; "
-    "RT-DETR, D-FINE, DEIM (rtdetr); RF-DETR"
+    "RT-DETR, D-FINE, DEIM (rtdetr); RF-DETR; NanoDet before Plus (nanodet) and NanoDet-Plus; FastestDet; "
+    "RTMDet; MMDetection's others from MMDeploy (mmdet)"
 )
 
 

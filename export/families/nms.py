@@ -114,17 +114,18 @@ def add_all_labels_nms(
     conf: float,
     iou: float,
     max_detections: int,
+    per_class: int | None = None,
 ) -> None:
     """Every class suppresses among the same boxes, and a box may be found under several classes.
 
-    ``boxes`` [N, A, 4] corners, ``scores`` [N, C, A].
+    ``boxes`` [N, A, 4] corners, ``scores`` [N, C, A]. ``per_class``: how many of each class at most.
     """
     count = min(max_detections, classes * anchors)
     selected = graph.op(
         "NonMaxSuppression",
         boxes,
         scores,
-        graph.ints(count),
+        graph.ints(min(per_class or count, count)),
         graph.constant([iou]),
         graph.constant([conf]),
         name="nms/suppress",

@@ -263,10 +263,12 @@ def add_candidates_or_nms(
     classes: int,
     nms: Literal["graph", "runtime"],
     class_step: float = CLASS_STEP,
+    per_class: int | None = None,
 ) -> None:
     """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names.
 
     ``class_step``: pixels by which boxes of different classes are moved apart; with 0, all suppress each other.
+    ``per_class``: how many of each class at most, where all labels of a box count (None: as many as of all).
 
     Raises:
         UsageError: a runtime's NMS that would have to suppress across classes.
@@ -291,7 +293,7 @@ def add_candidates_or_nms(
     if output.label_mode == "best":
         add_best_label_nms(graph, boxes, scores, class_step=class_step, **common)
     else:
-        add_all_labels_nms(graph, boxes, scores, classes=classes, **common)
+        add_all_labels_nms(graph, boxes, scores, classes=classes, per_class=per_class, **common)
 
 
 def _export_foreign(
