@@ -157,9 +157,11 @@ def compared(
         boxes, scores, labels = built.infer(frame)
         height, width = frame.shape[:2]
         boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
-        return Detections(
+        found = Detections(
             boxes, scores.astype(np.float32), labels.astype(np.int32), detector.names, frame.shape[:2]
         )
+        # What lies beside the frame has no extent there, and is no detection of ours.
+        return found[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
 
     found = summarise([match_detections(theirs(frame), detector.detect(frame), tolerance) for frame in photographs])
     limit = REQUIRED if precision == "fp32" else AGREEMENT

@@ -187,16 +187,19 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
 
 
 def _is_all(network: Network, node: onnx.NodeProto, scores: tuple[int, ...]) -> bool:
-    """Whether the node gets boxes and every class's score as they are, with no class chosen before."""
-    if scores[1] > 1:
-        return not _ancestors(network, node.input[0]).chosen
-    return False
+    """Whether the node gets boxes and every class's score as they are, with no class chosen before.
+
+    MMDeploy chooses the best boxes by TopK first, which chooses no class.
+    """
+    return scores[1] > 1 and not _ancestors(network, node.input[0]).classed
 
 
 class _Ancestors(set[str]):
     """Tensors that lead to one, and whether a class was chosen on the way."""
 
     chosen = False
+    classed = False
+    """Whether by ArgMax, which leaves one class of each box; TopK may choose boxes."""
 
 
 def _ancestors(network: Network, tensor: str, stop: str | None = None) -> _Ancestors:
@@ -212,6 +215,7 @@ def _ancestors(network: Network, tensor: str, stop: str | None = None) -> _Ances
             continue
         if maker.op_type in CHOOSING and name == maker.output[-1]:
             found.chosen = True
+            found.classed |= maker.op_type == "ArgMax"
         waiting.extend(filter(None, maker.input))
     return found
 
@@ -311,6 +315,8 @@ class _Limits:
                     start, end = (int(numpy_helper.to_array(t).reshape(-1)[0]) for t in (starts, ends))
                     if start == 0 and 1 < end < UNLIMITED:
                         counts.append(end)
+            if other.op_type == "TopK" and other.input[0] in behind:
+                counts.extend(_at_most(network, other.input[1]))
         for output in network.outputs:
             shape = shapes.get(output, ())
             if len(shape) == 3 and output in behind and shape[2] in (4, 5, 6):
@@ -330,6 +336,17 @@ class _Limits:
                 if value.size == 1:
                     found.append(float(value.item()))
         return found
+
+
+def _at_most(network: Network, count: str) -> list[int]:
+    """What a number of the best is at most: a constant, or the smaller of one and what there is (MMDeploy)."""
+    names = [count]
+    while names and network.producer.get(names[0], onnx.NodeProto()).op_type in ("Reshape", "Unsqueeze", "Cast"):
+        names = [network.producer[names[0]].input[0]]
+    maker = network.producer.get(names[0])
+    if maker is not None and maker.op_type in ("Where", "Min"):
+        names = list(maker.input[-2:])
+    return [int(network.constant(name).item()) for name in names if name in network.constants]
 
 
 def end_at_joined(model: onnx.ModelProto, boxes: str, scores: str, *, turn_scores: bool = False) -> None:

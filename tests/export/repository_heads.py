@@ -7,20 +7,31 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import pytest
 import torch
 from torch import Tensor, nn
+
+from edgedet import Detections
+from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
+from edgedet.errors import ArtifactError, EdgedetError
+from edgedet.export.options import ExportOptions
+from edgedet.export.self_describing import embed
+from edgedet.export.sources import build_graph
+from edgedet.proof.parity import Tolerance, match_detections
 
 SIDE, CLASSES = 96, 3
 DENSE_STRIDES = (8, 16, 32)
 
 
 class Cells(nn.Module):
-    """Images [N, 3, 96, 96] to ``columns`` numbers for every cell of every stride [N, A, columns], the cells'
-    places (shares of the canvas) beside. ``patches``: the picture is cut into patches, as vision transformers do."""
+    """Images [N, 3, 96, 96] to ``columns`` numbers for every cell of every stride [N, A, columns], and
+    their places (shares of the canvas). ``patches``: the picture is cut into patches, as vision transformers do."""
 
     def __init__(self, columns: int, strides: Sequence[int] = (8,), *, patches: bool = False) -> None:
         super().__init__()
@@ -55,7 +66,7 @@ class Queries(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         numbers, places = self.cells(images)
         centre = places + 0.05 * torch.tanh(numbers[..., :2])
-        return torch.cat([centre, numbers[..., 2:4].sigmoid() * 0.3], -1), numbers[..., 4:] - 1
+        return torch.cat([centre, 0.05 + numbers[..., 2:4].sigmoid() * 0.3], -1), numbers[..., 4:] - 1
 
 
 class Ranked(nn.Module):
@@ -142,7 +153,10 @@ class MMDeploy(nn.Module):
         rows = torch.cat([boxes[:, index, :], scores[:, classes, index].unsqueeze(2)], 2)
         rows = torch.cat((rows, rows.new_zeros((1, 1, 5))), 1)
         labels = torch.cat((classes.unsqueeze(0), classes.new_zeros((1, 1))), 1)
-        _, ranked = rows[:, :, -1].topk(self.most, dim=1)
+        # MMDeploy's topk__dynamic: as many as there are, if they are fewer.
+        most = torch.tensor(self.most)
+        size = most.new_zeros(()) + rows.shape[1]
+        _, ranked = rows[:, :, -1].topk(torch.where(most < size, most, size), dim=1)
         return rows[:, ranked.squeeze(0), :], labels[:, ranked.squeeze(0)]
 
 
@@ -151,7 +165,7 @@ NAMES: dict[type[nn.Module], tuple[str, ...]] = {
     Ranked: RANKED,
     Queries: ("dets", "labels"),
     NanoDet: ("output",),
-    FastestDet: ("732",),
+    FastestDet: ("map",),
     MMDeploy: ("dets", "labels"),
 }
 
@@ -176,6 +190,33 @@ def save_repository_head(path: Path, network: nn.Module, outputs: Sequence[str] 
             dynamo=False,
         )
     return path
+
+
+def save_built(source: Path, **options: Any) -> tuple[Path, ModelCard]:
+    """The graph of ours that ``source`` becomes, with its card, beside it, as it is before it is measured."""
+    built = build_graph(source, ExportOptions(**options), frame_size=None)
+    assumed = {ASSUMED_KEY: [entry.text() for entry in built.assumed]}
+    card = replace(built.card, provenance=built.card.provenance | assumed)
+    path = source.with_name(f"{source.stem}-ours.onnx")
+    onnx.save(embed(built.model, card), str(path))
+    return path, card
+
+
+def require_same(expected: Detections, found: Detections, *, least: float = 0.3) -> None:
+    """Hold ``found`` against what a repository's post-processing gives, above the score ``least``."""
+    # What lies beside the frame has no extent there, and is no detection of ours.
+    expected = expected[(expected.boxes[:, 2:] > expected.boxes[:, :2]).all(axis=1)]
+    report = match_detections(expected, found, Tolerance(min_score=least))
+    assert report.reference_count > 10
+    assert len(np.unique(expected.labels)) == min(len(expected.names), CLASSES) or len(expected.names) > CLASSES
+    assert (report.missing.tolist(), report.extra.tolist()) == ([], [])
+
+
+def refuse(source: Path, message: str, kind: type[EdgedetError] = ArtifactError, **options: Any) -> None:
+    """Hold that the file is refused, in one line."""
+    with pytest.raises(kind, match=message) as caught:
+        build_graph(source, ExportOptions(**options), frame_size=None)
+    assert "\n" not in str(caught.value) and "report this" not in str(caught.value)
 
 
 def poisoned(path: Path) -> Path:

@@ -12,12 +12,18 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from edgedet import Detections, Detector
-from edgedet.errors import ArtifactError, CheckpointError, EdgedetError, UsageError
-from edgedet.export.options import ExportOptions
-from edgedet.export.pipeline import export_model
+from edgedet.errors import CheckpointError, UsageError
 from edgedet.proof.golden_scene import golden_frame
-from edgedet.proof.parity import Tolerance, match_detections
-from tests.export.repository_heads import SIDE, Queries, Ranked, poisoned, save_repository_head
+from tests.export.repository_heads import (
+    SIDE,
+    Queries,
+    Ranked,
+    poisoned,
+    refuse,
+    require_same,
+    save_built,
+    save_repository_head,
+)
 
 NAMES = ("cat", "dog", "hen")
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
@@ -62,44 +68,30 @@ def queried(path: Path, frame: np.ndarray, columns: dict[int, int], names: tuple
     return Detections(boxes, scores.reshape(-1)[order], labels, names, (height, width))
 
 
-def require_same(expected: Detections, found: Detections) -> None:
-    assert len(np.unique(expected.labels)) == min(len(expected.names), 3) or len(expected.names) > 3
-    report = match_detections(expected, found, Tolerance(min_score=0.3))
-    assert report.reference_count > 10
-    assert (report.found, report.confirmed) == (1, 1)
-
-
-def refuse(source: Path, message: str, kind: type[EdgedetError] = ArtifactError, **options: object) -> None:
-    with pytest.raises(kind, match=message) as caught:
-        export_model(source, source.with_name("out.onnx"), ExportOptions(**options))  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)
-
-
 def test_a_ranked_file_gives_its_own_boxes_on_frames_of_any_shape(tmp_path: Path) -> None:
     source = save_repository_head(tmp_path / "net.onnx", Ranked())
-    report = export_model(source, tmp_path / "out.onnx", ExportOptions(classes=NAMES, conf=0.3))
-    card = report.card
+    path, card = save_built(source, classes=NAMES, conf=0.3)
     assert (card.family, card.provenance["nms"], card.output.max_detections) == ("detr", "none", 40)
     assert (card.resize.rule, card.resize.antialias, card.input.mean) == ("stretch", True, (0, 0, 0))
     assert [text.split(":")[0] for text in card.provenance["assumed"]] == ["pixels", "resizing"]
-    with Detector(report.path) as detector:
+    with Detector(path) as detector:
         for frame in FRAMES:
             require_same(ranked(source, frame, NAMES), detector.detect(frame))
 
 
 def test_what_cuts_pictures_into_patches_is_normalised_as_deimv2(tmp_path: Path) -> None:
     source = save_repository_head(tmp_path / "net.onnx", Ranked(patches=True))
-    report = export_model(source, tmp_path / "out.onnx", ExportOptions(classes=NAMES, conf=0.3))
-    assert "ImageNet's" in report.card.provenance["assumed"][0]
-    with Detector(report.path) as detector:
+    path, card = save_built(source, classes=NAMES, conf=0.3)
+    assert "ImageNet's" in card.provenance["assumed"][0]
+    with Detector(path) as detector:
         require_same(ranked(source, FRAMES[1], NAMES, imagenet=True), detector.detect(FRAMES[1]))
 
 
 def test_one_class(tmp_path: Path) -> None:
     source = save_repository_head(tmp_path / "net.onnx", Ranked(1, most=60))
-    report = export_model(source, tmp_path / "out.onnx", ExportOptions(conf=0.3))
-    assert report.card.names == ("class_0",)
-    with Detector(report.path) as detector:
+    path, card = save_built(source, conf=0.3)
+    assert card.names == ("class_0",)
+    with Detector(path) as detector:
         require_same(ranked(source, FRAMES[0], ("class_0",)), detector.detect(FRAMES[0]))
 
 
@@ -111,10 +103,8 @@ def test_without_names_types_tell_a_ranked_file_once_its_family_is_said(tmp_path
             node.input[index] = {"images": "x", "orig_target_sizes": "y"}.get(name, name)
     model.graph.input[0].name, model.graph.input[1].name = "x", "y"
     onnx.save(model, str(tmp_path / "bare.onnx"))
-    report = export_model(
-        tmp_path / "bare.onnx", tmp_path / "out.onnx", ExportOptions(family="rtdetr", classes=NAMES, conf=0.3)
-    )
-    with Detector(report.path) as detector:
+    path, _ = save_built(tmp_path / "bare.onnx", family="rtdetr", classes=NAMES, conf=0.3)
+    with Detector(path) as detector:
         require_same(ranked(source, FRAMES[1], NAMES), detector.detect(FRAMES[1]))
 
 
@@ -150,23 +140,23 @@ def test_rfdetrs_columns_are_classes_but_for_the_background(
 ) -> None:
     """Of four columns, boxes and logits have the same shape."""
     source = save_repository_head(tmp_path / "net.onnx", Queries(columns))
-    report = export_model(source, tmp_path / "out.onnx", ExportOptions(classes=names, conf=0.3))
+    path, card = save_built(source, classes=names, conf=0.3)
     wanted = tuple(name for name in names if name != "background")
-    assert report.card.names == wanted and report.card.provenance["nms"] == "none"
-    assert (report.card.input.dtype, report.card.resize.antialias) == ("float32", False)
-    with Detector(report.path) as detector:
+    assert card.names == wanted and card.provenance["nms"] == "none"
+    assert (card.input.dtype, card.resize.antialias) == ("float32", False)
+    with Detector(path) as detector:
         for frame in FRAMES[1:]:
             require_same(queried(source, frame, labels, wanted), detector.detect(frame))
 
 
 def test_ninety_one_columns_are_cocos_ids(tmp_path: Path) -> None:
     source = save_repository_head(tmp_path / "net.onnx", Queries(91))
-    report = export_model(source, tmp_path / "out.onnx", ExportOptions(conf=0.3))
-    names = report.card.names
+    path, card = save_built(source, conf=0.3)
+    names = card.names
     assert (len(names), names[0], names[11], names[79]) == (80, "person", "stop sign", "toothbrush")
     unused = {0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
     ids = [index for index in range(91) if index not in unused]
-    with Detector(report.path) as detector:
+    with Detector(path) as detector:
         expected = queried(source, FRAMES[1], {column: label for label, column in enumerate(ids)}, names)
         require_same(expected, detector.detect(FRAMES[1]))
 
@@ -187,8 +177,8 @@ def test_queries_without_names_are_refused_with_the_readings_that_fit(tmp_path: 
     refuse(source, "--family rfdetr .*--family rtmdet .*--family mmdet", UsageError)
     for family in ("rtmdet", "mmdet"):
         refuse(source, "", family=family)
-    report = export_model(source, tmp_path / "out.onnx", ExportOptions(family="rfdetr"))
-    assert report.card.names == tuple(f"class_{index}" for index in range(5))
+    _, card = save_built(source, family="rfdetr")
+    assert card.names == tuple(f"class_{index}" for index in range(5))
 
 
 def test_mixed_up_names_of_queries_are_refused(tmp_path: Path) -> None:
