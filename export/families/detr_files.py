@@ -6,6 +6,7 @@ Which output is which is told by types, shapes and numbers; names may only agree
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from edgedet.onnx_graph.network import Network, attributes
 from edgedet.plausible import ALL, MIN_ROWS, ordered_share, score_range, unit_of
 
 from ..adoption.second_inputs import FLOATS
-from ..checkpoints.class_names import BACKGROUND, coco_names
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
@@ -39,7 +39,7 @@ SMALLEST_PATCH = 8
 """Side of a convolution's window, as large as its stride, from which on it cuts the picture into patches."""
 COCO_COLUMNS = 91
 """Columns of COCO's own ids, 0 to 90, of which 80 are objects."""
-NO_CLASS = {*BACKGROUND, "n/a", "no-object", "no_object"}
+NO_CLASS = {"background", "__background__", "_background_", "bg", "n/a", "no-object", "no_object"}
 """Names of columns that are no class."""
 
 
@@ -250,7 +250,10 @@ def _objects(
         CheckpointError: names in another number than columns.
         UsageError: one name too few, with nothing that tells which column is none.
     """
-    coco = coco_names()
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+    # By id; 0 is the background.
+    coco: Sequence[str] = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"][1:]
     coco_ids = tuple(index for index, name in enumerate(coco, start=1) if name.lower() not in NO_CLASS)
     if columns == COCO_COLUMNS and not names:
         said = Assumption("class names", f"COCO's by their ids, because there are {columns} columns", "--classes")

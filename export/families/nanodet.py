@@ -1,7 +1,7 @@
 """NanoDet and NanoDet-Plus (github.com/RangiLyu/nanodet) from their authors' ONNX export: one output [N, A, D].
 
-A row holds C class scores and, for each side of the box, a distribution over 0..R cells as logits (generalised focal
-loss, arXiv:2006.04388): D = C + 4 (R + 1). Cells' places are their corners in NanoDet-Plus, and their middles in
+A row holds C class scores and, for each side of the box, a distribution over 0..R cells as logits (generalised
+focal loss, arXiv:2006.04388): D = C + 4 (R + 1). Cells' places are their corners in NanoDet-Plus, their middles in
 NanoDet before it.
 """
 

@@ -137,7 +137,7 @@ def test_a_graph_without_card_says_how_to_get_one(graph: Path) -> None:
         ({"output": [1, 252, 8]}, r"YOLOv5's or YOLOv7's .* export it once: edgedet export \S* --family yolov5 "),
         ({"output0": [1, 7, 84]}, r"an Ultralytics detector .* export it once: edgedet export \S* --family yolo "),
         ({"output0": [1, 300, 6]}, r"needs no NMS .* export it once: edgedet export \S* --family yolo "),
-        ({"dets": [1, 300, 4], "labels": [1, 300, 91]}, "a DETR .* from Ultralytics' exporter only"),
+        ({"dets": [1, 300, 4], "labels": [1, 300, 91]}, "RF-DETR .* --family rfdetr "),
         ({"logits": [1, 300, 80], "pred_boxes": [1, 300, 4]}, "a DETR "),
         ({"boxes": [9, 4], "labels": [9], "scores": [9]}, "torchvision's own export .* the checkpoint"),
         ({"num_dets": [1, 1], "det_boxes": [1, 100, 4]}, "NMS plugin inside: export it again without NMS"),
