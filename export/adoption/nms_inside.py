@@ -171,8 +171,16 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
         boxes_name, scores_name = nodes[0].input[0], nodes[0].input[1]
         end_at_joined(model, boxes_name, scores_name, turn_scores=True)
         form: Literal["corners", "centre"] = "centre" if centre else "corners"
-        most, each = limits.all_together, limits.of_node
-        return InnerNms(_named(nodes[0]), True, form, limits.score, limits.iou, most, "all", per_class=each)
+        return InnerNms(
+            _named(nodes[0]),
+            joined=True,
+            form=form,
+            score=limits.score,
+            iou=limits.iou,
+            most=limits.most,
+            labels="all",
+            per_class=limits.per_class,
+        )
     if head is None:
         raise ArtifactError(
             f"{path}: its {_named(nodes[0])} takes boxes that no single tensor holds before (expected "
@@ -304,7 +312,8 @@ class _Limits:
         # What the operator limits is the number for each class.
         classes = shapes.get(node.input[1], (1, 1))[1]
         most = given(2)
-        counts = [] if most is None or most >= UNLIMITED or most <= 0 else [min(int(most) * classes, MOST)]
+        self.per_class = None if most is None or most >= UNLIMITED or most <= 0 else int(most)
+        counts = [] if self.per_class is None else [min(self.per_class * classes, MOST)]
         for other in network.graph.node:
             if other.op_type == "Slice" and other.input[0] in behind and len(other.input) > 2:
                 ends = network.constants.get(other.input[2])
@@ -321,9 +330,7 @@ class _Limits:
             shape = shapes.get(output, ())
             if len(shape) == 3 and output in behind and shape[2] in (4, 5, 6):
                 counts.append(shape[1])
-        # What the node says is for each class: it has one in the forms that choose classes before.
-        self.all_together = min(counts, default=None)
-        self.most = min([*counts, *([] if self.of_node is None else [self.of_node])], default=None)
+        self.most = min(counts, default=None)
 
     @staticmethod
     def _constants(
