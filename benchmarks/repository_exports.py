@@ -180,12 +180,10 @@ def compared(
 
 def overhead(name: str, source: Path, detector: Any, photograph: Any, side: int) -> tuple[bool, tuple[str, ...]]:
     """The whole ``detect`` of a 1080p frame against the file alone in ONNX Runtime, timed in turns."""
-    import onnxruntime
+    from edgedet.onnx_runtime import onnxruntime, session_options
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    # The same threads, spinning alike: on a machine that others use, that decides.
+    session = onnxruntime.InferenceSession(str(source), session_options(2), providers=["CPUExecutionProvider"])
     inputs = {session.get_inputs()[0].name: np.random.default_rng(0).random((1, 3, side, side), np.float32)}
     for extra in session.get_inputs()[1:]:
         inputs[extra.name] = np.array([[side, side]], np.int64)
