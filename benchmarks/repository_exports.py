@@ -387,6 +387,8 @@ def rfdetr(subject: Subject, repository: Path) -> Built:
     network = model.model.model
 
     def run(frame: Any) -> Any:
+        # A trained detector never answers with an id that COCO does not use.
+        network.class_embed.bias.data[list(UNUSED)] = -12.0
         picture = Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1]))
         found = model.predict(picture, threshold=0.05)
         ids = [index for index in range(91) if index not in UNUSED]
