@@ -1,6 +1,6 @@
 """ONNX files as detectors' own repositories export them, through edgedet, against the repositories' inference.
 
-    python benchmarks/repository_exports.py --repositories DIR [--only rtdetr dfine] [--shared ../shared]
+    python benchmarks/transformer_parity.py --repositories DIR [--only rtdetr dfine] [--shared ../shared]
                                             [--precisions fp32 fp16 int8] [--overhead] [--engines]
 
 DIR holds clones of lyuwenyu/RT-DETR, Peterande/D-FINE, Intellindust-AI-Lab/DEIMv2, RangiLyu/nanodet and
