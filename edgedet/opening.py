@@ -14,7 +14,7 @@ from edgedet.artifacts.engine_file import library_of, read_engine_header
 from edgedet.artifacts.engine_library import PLAN_STARTS, TENSORRT, library_of_name
 from edgedet.artifacts.file_signs import START, is_safetensors, what_it_is
 from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, ultralytics_card, yolov5_card
-from edgedet.artifacts.foreign_outputs import recognise
+from edgedet.artifacts.foreign_outputs import Facts, recognise
 from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
@@ -198,9 +198,8 @@ def _graph_card(path: Path) -> ModelCard:
             input_shape=model.inputs[0].shape,
             output_shape=model.outputs[0].shape,
         )
-    size = model.inputs[0].shape[2:] if model.inputs and len(model.inputs[0].shape) == 4 else (None, None)
     outputs = {tensor.name: tensor.shape for tensor in model.outputs}
-    found = recognise(outputs, [tensor.name for tensor in model.inputs], (size[0], size[1]))
+    found = recognise(Facts(outputs, {tensor.name: tensor.shape for tensor in model.inputs}))
     unknown = f"its outputs {_shapes(outputs)} are of no kind edgedet knows; start from the checkpoint"
     raise ArtifactError(
         f"{path} carries no model card, which states how outputs become boxes; "

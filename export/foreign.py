@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import onnx.inliner
 
 from edgedet.artifacts.file_signs import START, what_it_is
 from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, require_detection
-from edgedet.artifacts.foreign_outputs import recognise
+from edgedet.artifacts.foreign_outputs import Facts, recognise
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.cleaning import simplify
 from edgedet.onnx_graph.opset import MAIN, opset_of, to_opset
 
+from .adoption.ends import end_at
 from .adoption.full_precision import to_full_precision
 from .adoption.nms_inside import InnerNms, cut_nms, nms_nodes
 from .adoption.pixels_inside import InnerPixels, take_out_pixels
@@ -38,7 +40,8 @@ class ForeignGraph:
 
     ``original`` is the same in its own opset, for comparison. ``nms``: what suppressed inside and was cut out;
     ``pixels``: what it did with its pixels first, taken out of both graphs; ``halves``: how many of its weights
-    were float16, and so rounded. ``unit_sizes``: a second input, the picture's size, was folded to 1x1.
+    were float16, and so rounded. ``unit_sizes``: a second input, the picture's size, was folded to 1x1. ``gave``:
+    names of the outputs that the file has.
     """
 
     path: Path
@@ -53,6 +56,7 @@ class ForeignGraph:
     pixels: InnerPixels | None = None
     halves: int = 0
     unit_sizes: bool = False
+    gave: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -113,14 +117,21 @@ def _check_constants(model: onnx.ModelProto, path: Path) -> None:
 
 
 def open_foreign(
-    path: str | Path, *, imgsz: tuple[int, int] | None = None, batch: int = 1, family: str | None = None
+    path: str | Path,
+    *,
+    imgsz: tuple[int, int] | None = None,
+    batch: int = 1,
+    family: str | None = None,
+    outputs: Sequence[str] = (),
 ) -> ForeignGraph:
     """Open another tool's detector graph with one image input.
 
     ``imgsz`` (height, width) and ``batch`` fix dynamic sizes; without ``imgsz``, the size Ultralytics' metadata
     names does. ``family``: what the user says it is; without, known others are named and refused.
+    ``outputs``: those, or inner tensors, that its user names; what comes behind them goes first.
 
     Raises:
+        UsageError: ``outputs`` that are not there.
         ArtifactError: not ONNX, several inputs, no image among them, quantised already, an NMS that ours cannot
             replace, sizes that depend on the picture, or operators or an opset that cannot be made ours.
     """
@@ -128,7 +139,10 @@ def open_foreign(
     model = read_graph(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     require_detection(metadata, str(path))
-    if not is_ultralytics(metadata) and not is_yolov5(metadata) and not family and not nms_nodes(model):
+    gave = tuple(value.name for value in model.graph.output)
+    if outputs:
+        end_at(model, outputs, path)
+    elif not is_ultralytics(metadata) and not is_yolov5(metadata) and not family and not nms_nodes(model):
         _refuse_known_others(model, path)
     folded = fold_sizes(model)
     _require_float(model, path)
@@ -150,41 +164,45 @@ def open_foreign(
         model = to_opset(model, path)
     except onnx.shape_inference.InferenceError as error:
         raise ArtifactError(f"{path} holds operators that ONNX does not know ({_first_line(error)})") from error
-    outputs = _static_outputs(model, path)
+    static = _static_outputs(model, path)
     return ForeignGraph(
         path,
         model,
         image.batch,
         image.height,
         image.width,
-        outputs,
+        static,
         metadata,
         original,
         nms,
         pixels,
         halves,
         folded,
+        gave,
     )
 
 
 def only_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """Leave ``model`` one output, in place; what only the others needed goes."""
-    (kept,) = [value for value in model.graph.output if value.name == name]
-    kept = onnx.ValueInfoProto.FromString(kept.SerializeToString())
+    return keep_outputs(model, [name])
+
+
+def keep_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Leave ``model`` the outputs ``names``, in this order, in place; what only the others needed goes."""
+    values = {value.name: value.SerializeToString() for value in model.graph.output}
     del model.graph.output[:]
-    model.graph.output.append(kept)
+    model.graph.output.extend(onnx.ValueInfoProto.FromString(values[name]) for name in names)
     return simplify(model)
 
 
 def _refuse_known_others(model: onnx.ModelProto, path: Path) -> None:
     """Name what edgedet exports otherwise, or not at all, before its parts are found fault with."""
     constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value.name for value in model.graph.input if value.name not in constants]
-    shapes = {
-        value.name: [size.dim_value or None for size in value.type.tensor_type.shape.dim]
-        for value in model.graph.output
-    }
-    found = recognise(shapes, inputs)
+    outputs, inputs = (
+        {value.name: [size.dim_value or None for size in value.type.tensor_type.shape.dim] for value in values}
+        for values in (model.graph.output, [value for value in model.graph.input if value.name not in constants])
+    )
+    found = recognise(Facts(outputs, inputs))
     if found is None or found.families:
         return
     opset = opset_of(model)

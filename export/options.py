@@ -34,6 +34,8 @@ class ExportOptions:
     Attributes:
         arch: architecture of a bare state_dict (``edgedet.export.families.architectures.ARCHITECTURES``).
         family: of a foreign ONNX file that does not say; a name of :data:`edgedet.export.families.FOREIGN`.
+        outputs: of a foreign ONNX file, stated by hand: which of them are boxes and scores, and in what form
+            (docs/checkpoints.md has the grammar).
         classes: class names without background.
         imgsz: (height, width) of the network's input. For Faster R-CNN equal numbers mean the shortest side,
             and the longest side's limit scales with it.
@@ -75,6 +77,7 @@ class ExportOptions:
 
     arch: str | None = None
     family: str | None = None
+    outputs: str | None = None
     classes: tuple[str, ...] | None = None
     imgsz: tuple[int, int] | None = None
     frame_size: tuple[int, int] | None = None
@@ -121,6 +124,8 @@ class ExportOptions:
                 )
             if min(size) < 32:
                 raise UsageError(f"--{name.replace('_', '-')} is {size[0]}x{size[1]}, expected 32 or more each way")
+        if self.outputs is not None and self.family is not None:
+            raise UsageError("--outputs states what --family would take for granted: leave one of them out")
         if self.reference_images is not None and self.reference is None:
             raise UsageError("--reference-images says where the pictures of --reference are: add --reference FILE")
         if isinstance(self.classes, str):

@@ -122,6 +122,7 @@ def require_unchanged(source: Path, card: ModelCard, options: ExportOptions) -> 
         "arch": options.arch,
         "detector": options.detector,
         "family": options.family,
+        "outputs": options.outputs,
         "imgsz": options.imgsz,
         "frame-size": options.frame_size,
         "proposals": options.proposals,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgedet.artifacts.card import METADATA_KEY, Family, InputSpec, ModelCard, OutputSpec
+from edgedet.artifacts.class_lists import LISTS, class_list
 from edgedet.artifacts.file_signs import START, is_safetensors
-from edgedet.artifacts.foreign_outputs import recognise
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 
@@ -24,6 +24,8 @@ from .checkpoints.file import read_content
 from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
 from .families import foreign_family, trained_family, yolo, yolox_network
 from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions, Pooling
+from .families.recognition import recognised_family
+from .families.stated import stated_family, stated_tensors
 from .for_cpu.interleaved import read_planes
 from .for_cpu.winograd import remove_winograd
 from .foreign import ForeignGraph, open_foreign, read_graph
@@ -32,7 +34,6 @@ from .request import require_unchanged
 from .training.assumptions import Assumption, assumptions_on
 from .training.settings import NOTHING_STATED
 
-COCO_CLASSES = 80
 POOLING: dict[str, Pooling] = {"cpu": "products", "tensorrt": "operator", "tensorrt-rtx": "plain"}
 """How RoIAlign is written, by target."""
 DEFAULT_FRAME = (640, 480)
@@ -123,7 +124,8 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
 
 
 def _opened(source: Path, options: ExportOptions) -> ForeignGraph:
-    return open_foreign(source, imgsz=options.imgsz, batch=options.batch, family=options.family)
+    stated = stated_tensors(options.outputs) if options.outputs is not None else ()
+    return open_foreign(source, imgsz=options.imgsz, batch=options.batch, family=options.family, outputs=stated)
 
 
 def trained_as_told(source: Path, content: Any, options: ExportOptions) -> TrainedDetector:
@@ -169,6 +171,8 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     family, checkpoint = trained_family(trained.family), trained.checkpoint
     if options.family is not None:
         raise UsageError(f"--family {options.family} is for foreign ONNX files; {checkpoint.path} is a checkpoint")
+    if options.outputs is not None:
+        raise UsageError(f"--outputs is for foreign ONNX files; {checkpoint.path} is a checkpoint")
     model: Any = trained.module
     family.override(model, options.imgsz, options.proposals)
     require_sizes(model, checkpoint.path)
@@ -216,6 +220,7 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
     for name, value, of in (
         ("arch", options.arch, "checkpoints"),
         ("family", options.family, "foreign ONNX files"),
+        ("outputs", options.outputs, "foreign ONNX files"),
         ("proposals", options.proposals, "Faster R-CNN"),
         ("detector", options.detector, "checkpoints"),
     ):
@@ -244,8 +249,9 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     require_same_order(options.classes or (), yolo.class_names(foreign), source)
     names = options.classes or yolo.class_names(foreign)
     renamed = renamed_note(names, yolo.class_names(foreign))
+    family, why = _foreign_family(foreign, options, names)
     asked = replace(graph_options(options), names=names)
-    found = _foreign_family(foreign, options).export(foreign, asked, len(names) or None)
+    found = family.export(foreign, asked, len(names) or None)
     assumed = found.assumed
     names = found.names or names
     if not names:
@@ -261,7 +267,7 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
         found.exported.model,
         replace(card, provenance=card.provenance | said),
         "an ONNX graph is all that comes from it; edgedet eval judges the result on labelled images",
-        notes=(*found.notes, *renamed),
+        notes=(*why, *found.notes, *renamed),
         assumed=assumed,
     )
 
@@ -274,7 +280,12 @@ def _from_yolox(tensors: Mapping[str, Tensor], source: Path, options: ExportOpti
     return replace(built, assumed=(*assumed, *built.assumed))
 
 
-def _foreign_family(foreign: ForeignGraph, options: ExportOptions) -> ForeignFamily:
+def _foreign_family(
+    foreign: ForeignGraph, options: ExportOptions, names: tuple[str, ...]
+) -> tuple[ForeignFamily, tuple[str, ...]]:
+    """The family of a foreign graph, and, where nobody said it, by what it was recognised."""
+    if options.outputs is not None:
+        return stated_family(options.outputs), ()
     if yolo.is_known(foreign):
         family = foreign_family(options.family or yolo.YOLO.name)
         if not family.with_metadata:
@@ -282,19 +293,15 @@ def _foreign_family(foreign: ForeignGraph, options: ExportOptions) -> ForeignFam
                 f"{foreign.path} carries the metadata of Ultralytics or YOLOv5, --family says {family.name}; leave "
                 "--family out"
             )
-        return family
-    if options.family is None:
-        found = recognise(foreign.outputs, size=(foreign.height, foreign.width))
-        if found is not None and found.named and len(found.families) == 1:
-            return foreign_family(found.families[0])
-        hint = found.hint(foreign.path) if found else f"its outputs {foreign.outputs} are of no known family"
-        raise UsageError(f"{foreign.path} does not say what its outputs mean; add --family ({hint})")
-    return foreign_family(options.family)
+        return family, ()
+    if options.family is not None:
+        return foreign_family(options.family), ()
+    return recognised_family(foreign, names)
 
 
 def _invented_names(classes: int) -> tuple[tuple[str, ...], Assumption]:
-    if classes == COCO_CLASSES:
-        return coco80_names(), Assumption("class names", "COCO's, because there are 80 classes", "--classes")
+    if classes == LISTS["coco"]:
+        return class_list("coco"), Assumption("class names", "COCO's, because there are 80 classes", "--classes")
     names = tuple(f"class_{index}" for index in range(classes))
     return names, Assumption("class names", f"invented ({names[0]} to {names[-1]})", "--classes")
 
@@ -331,11 +338,3 @@ def _card(exported: Exported, family: Family, architecture: str, names: tuple[st
         output=exported.output,
         provenance=dict(exported.said),
     )
-
-
-def coco80_names() -> tuple[str, ...]:
-    """The 80 COCO classes in the order one-stage detectors number them."""
-    from .checkpoints.class_names import coco_names
-
-    # Ten of COCO's 90 ids were never given to anything.
-    return tuple(name for name in coco_names() if name != "N/A")

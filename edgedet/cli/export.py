@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgedet.artifacts.class_lists import LISTS
 from edgedet.artifacts.engine_library import library_of_name
 from edgedet.artifacts.rtx_targets import GPUS, PORTABLE, parse_targets
 from edgedet.cli.progress import Progress
@@ -45,8 +46,8 @@ examples:
 """
 
 PASSED_ON = (
-    "arch", "family", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf", "iou",
-    "nms", "input_dtype", "precision", "target", "calib", "eval", "int8_layers", "max_drop", "over_budget",
+    "arch", "family", "outputs", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf",
+    "iou", "nms", "input_dtype", "precision", "target", "calib", "eval", "int8_layers", "max_drop", "over_budget",
     "effort", "strict", "reference", "reference_images",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
@@ -77,10 +78,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=FOREIGN_HELP,
     )
     model.add_argument(
+        "--outputs",
+        metavar="READING",
+        help="what the outputs of any other ONNX file are, such as 'boxes=dets:xyxy@input, "
+        "scores=labels:softmax+bg' (docs/checkpoints.md has the grammar)",
+    )
+    model.add_argument(
         "--classes",
         metavar="NAMES",
         type=class_names,
-        help="class names: a,b,c or a .txt file, without background",
+        help=f"class names: a,b,c, a file with one a line (.txt, .names), or a list ({', '.join(LISTS)})",
     )
     model.add_argument(
         "--trust-checkpoint",

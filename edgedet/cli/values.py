@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from edgedet.artifacts.class_lists import LISTS, class_list
+
 LARGEST_SIDE = 16384
 ENDLESS = 1e9
 """Maximum of seconds, milliseconds and watts: anything larger is a slip."""
@@ -131,26 +133,46 @@ def _sides(text: str) -> tuple[int, ...] | None:
 
 
 def class_names(text: str) -> tuple[str, ...]:
-    """Class names in label order: separated by commas, or one per line of a text file.
+    """Class names in label order: a built-in list, separated by commas, or one per line of a text file.
 
     >>> class_names("camera, cell phone")
     ('camera', 'cell phone')
+    >>> len(class_names("coco"))
+    80
     """
-    entries = text.split(",")
-    if text.lower().endswith((".txt", ".names")):
-        try:
-            # Editors on Windows begin a file with a byte order mark, which is no part of the first name.
-            entries = Path(text).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise argparse.ArgumentTypeError(f"cannot read class names from {text}: {reason}") from error
-    names = tuple(entry.strip() for entry in entries if entry.strip())
-    if not names:
+    if text in LISTS:
+        return class_list(text)
+    if text.lower().endswith((".txt", ".names", ".labels")):
+        entries = _lines(Path(text))
+    else:
+        entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if not entries:
         raise argparse.ArgumentTypeError(f"{text!r} names no class; expected names separated by commas")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({name for name in entries if entries.count(name) > 1})
     if twice:
         raise argparse.ArgumentTypeError(f"the class {twice[0]!r} is named twice")
-    return names
+    return tuple(entries)
+
+
+def _lines(path: Path) -> list[str]:
+    """Names, one a line. TensorFlow writes ??? where no class has a number: first for the background."""
+    try:
+        # Editors on Windows begin a file with a byte order mark, which is no part of the first name.
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise argparse.ArgumentTypeError(f"cannot read class names from {path}: {reason}") from error
+    while lines and not lines[-1]:
+        lines.pop()
+    if "" in lines:
+        raise argparse.ArgumentTypeError(
+            f"{path}: line {lines.index('') + 1} is empty, and lines are classes by their numbers; name it or take "
+            "it out"
+        )
+    return [
+        line if line != "???" else "background" if index == 0 else f"unused_{index}"
+        for index, line in enumerate(lines)
+    ]
 
 
 def human_bytes(count: int) -> str:

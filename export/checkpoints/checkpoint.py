@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.ssd import SSD
 
+from edgedet.artifacts.class_lists import without_background
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 
 from ..families.architectures import ARCHITECTURES, class_count, guess_architecture, module_class_count
@@ -23,7 +24,6 @@ from .class_names import (
     renamed_note,
     require_same_order,
     stated_names,
-    without_background,
 )
 from .file import read_content
 from .foreign import recognise

@@ -8,11 +8,10 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Literal
 
+from edgedet.artifacts.class_lists import BACKGROUND, without_background
 from edgedet.errors import CheckpointError
 
 from .inert_objects import array_values
-
-BACKGROUND = {"__background__", "background", "bg", "_background_"}
 
 KEYS = (
     "classes", "names", "class_names", "labels", "class_to_idx", "id2label", "idx_to_class", "idx2label",
@@ -117,11 +116,6 @@ def renamed_note(given: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
     changed = [f"{old} to {new}" for old, new in pairs if old != new]
     more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
     return (f"classes renamed: {', '.join(changed[:5])}{more}",) if changed else ()
-
-
-def without_background(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of objects alone."""
-    return tuple(name for name in names if name.lower().strip() not in BACKGROUND)
 
 
 def _spelling(name: str) -> str:

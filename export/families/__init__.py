@@ -31,6 +31,7 @@ FOREIGN = {
     "fastestdet": "fastestdet:FASTESTDET",
     "rtmdet": "mmdet:RTMDET",
     "mmdet": "mmdet:MMDET",
+    "ssd": "ssd_files:SSD_FILES",
 }
 """What ``--family`` takes, to module and record."""
 
@@ -38,7 +39,7 @@ FOREIGN_HELP = (
     "kind of an ONNX file without metadata: Ultralytics (yolo); YOLOv5, YOLOv6 (yolov5); yolov7; YOLOX; YOLO-NAS, "
     "DAMO-YOLO, PP-YOLOE; "
     "RT-DETR, D-FINE, DEIM (rtdetr); RF-DETR; NanoDet before Plus (nanodet) and NanoDet-Plus; FastestDet; "
-    "RTMDet; MMDetection's others from MMDeploy (mmdet)"
+    "RTMDet; MMDetection's others from MMDeploy (mmdet); pytorch-ssd, jetson-inference, TensorFlow (ssd)"
 )
 
 

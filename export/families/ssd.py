@@ -89,7 +89,7 @@ def export(model: ssd.SSD, options: GraphOptions) -> Exported:
         graph.output(boxes, "boxes", "float32", (options.batch, len(anchors), 4))
         graph.output(scores, "scores", "float32", (options.batch, len(anchors), classes))
     else:
-        _add_nms(graph, boxes, scores, output, batch=options.batch, classes=classes)
+        add_class_nms(graph, boxes, scores, output, batch=options.batch, classes=classes)
     return Exported(graph.model(), spec, ResizeRule("stretch"), output)
 
 
@@ -104,7 +104,11 @@ def export_network(model: ssd.SSD, *, batch: int) -> tuple[ModelProto, Tensor]:
     return swap_colours(network), anchors
 
 
-def _add_nms(graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, classes: int) -> None:
+def add_class_nms(
+    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, classes: int
+) -> None:
+    """Of ``boxes`` [N, A, 4] and ``scores`` [N, A, C] the best ``output.candidates_per_class`` of every class
+    suppress each other, as SSD's do."""
     assert output.candidates_per_class is not None
     best = output.candidates_per_class
     # Threshold first, in the layout softmax leaves: what is left to transpose and rank is nearly all zeros.

@@ -49,10 +49,15 @@ EQUAL_SHARE = 0.98
 """Minimum share of a converted graph's numbers that equal the file's: boxes of equal scores may be swapped."""
 
 
+def picture_frames(height: int, width: int) -> list[NDArray[np.uint8]]:
+    """Pictures BGR uint8 [H, W, 3] of the canvas's size: synthetic scenes, and noise."""
+    scenes = [golden_frame(seed, height, width) for seed in SCENES]
+    return [*scenes, np.random.default_rng(0).integers(0, 256, scenes[0].shape, np.uint8)]
+
+
 def trial_frames(foreign: ForeignGraph) -> list[Array]:
     """Planes of pixels float32 [N, 3, H, W], 0..255: synthetic scenes, and noise."""
-    scenes = [golden_frame(seed, foreign.height, foreign.width) for seed in SCENES]
-    scenes.append(np.random.default_rng(0).integers(0, 256, scenes[0].shape, np.uint8))
+    scenes = picture_frames(foreign.height, foreign.width)
     planes = [scene.transpose(2, 0, 1)[None].astype(np.float32) for scene in scenes]
     return [np.ascontiguousarray(np.repeat(plane, foreign.batch, axis=0)) for plane in planes]
 

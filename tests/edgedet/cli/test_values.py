@@ -36,6 +36,24 @@ def test_a_class_file_of_another_encoding_is_refused(tmp_path: Path) -> None:
         class_names(str(path))
 
 
+def test_an_empty_line_within_a_class_file_would_move_every_class_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("RBC\n\nWBC\n\n")
+    with pytest.raises(argparse.ArgumentTypeError, match="line 2 is empty"):
+        class_names(str(path))
+
+
+def test_tensorflow_s_label_map_keeps_the_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "labelmap.txt"
+    path.write_text("???\nperson\n???\ncar\n")
+    assert class_names(str(path)) == ("background", "person", "unused_2", "car")
+
+
+def test_built_in_lists_by_name() -> None:
+    assert len(class_names("objects365")) == 365
+    assert class_names("coco,") == ("coco",)
+
+
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
