@@ -150,8 +150,8 @@ def _dense(facts: Facts) -> Outputs | None:
     rows = [shape[1] for shape in shapes if len(shape) == 3]
     if len(rows) == len(shapes) == 2 and rows[0] == rows[1] and any(shape[2] == 4 for shape in shapes):
         return Outputs(
-            "boxes [N, boxes, 4] beside class scores: RF-DETR's, MMDetection's from MMDeploy without NMS, YOLO-NAS's, "
-            "DAMO-YOLO's or PP-YOLOE's",
+            "boxes [N, boxes, 4] beside class scores: RF-DETR's, MMDetection's from MMDeploy without NMS, "
+            "YOLO-NAS's, DAMO-YOLO's or PP-YOLOE's",
             ("rfdetr", "rtmdet", "mmdet", "yolo-nas", "damo-yolo", "pp-yoloe"),
             shown=False,
         )
