@@ -71,7 +71,12 @@ class Facts:
 
 def recognise(facts: Facts) -> Outputs | None:
     """The detector that outputs look like, or None: what the first of :data:`SIGNS` says that says anything."""
-    return next((found for sign in SIGNS if (found := sign(facts)) is not None), None)
+    return next(iter(recognise_all(facts)), None)
+
+
+def recognise_all(facts: Facts) -> tuple[Outputs, ...]:
+    """Every detector that outputs look like, the surest first."""
+    return tuple(found for sign in SIGNS if (found := sign(facts)) is not None)
 
 
 def _by_name(facts: Facts) -> Outputs | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import onnx
 
-from edgedet.artifacts.foreign_outputs import Facts, Outputs, recognise
+from edgedet.artifacts.foreign_outputs import Facts, Outputs, recognise_all
 from edgedet.errors import ArtifactError, CheckpointError, EdgedetError, UsageError
 
 from ..foreign import ForeignGraph
@@ -45,15 +45,16 @@ def recognised_family(foreign: ForeignGraph, names: tuple[str, ...]) -> tuple[Fo
         UsageError: shapes alone do not decide, or several readings stand.
         ArtifactError: it is of no known family, or none of the readings gives boxes.
     """
-    found = recognise(facts_of(foreign, len(names) or None)) if not _is_cut(foreign) else _before_nms(foreign)
-    if found is None:
+    readings = (_before_nms(foreign),) if _is_cut(foreign) else recognise_all(facts_of(foreign, len(names) or None))
+    if not readings:
         raise UsageError(
             f"{foreign.path} does not say what its outputs mean, and they are of no known family; state it: "
             f'--outputs "{_blank(foreign)} (docs/checkpoints.md has the grammar)'
         )
-    if not found.families:
-        raise ArtifactError(f"{foreign.path} does not say what its outputs mean; {found.hint(foreign.path)}")
-    if not found.counted and not names:
+    if not readings[0].families:
+        raise ArtifactError(f"{foreign.path} does not say what its outputs mean; {readings[0].hint(foreign.path)}")
+    found, *others = readings
+    if not _may_be_tried(found, names) and found.shown:
         raise UsageError(
             f"{foreign.path} does not say what its outputs mean; add --family ({found.hint(foreign.path)})"
         )
@@ -67,15 +68,26 @@ def recognised_family(foreign: ForeignGraph, names: tuple[str, ...]) -> tuple[Fo
     if len(standing) == 1:
         return standing[0].family, (_sentence(found, standing[0], tried),)
     if standing:
-        readings = " or ".join(f"--family {each.family.name}" for each in standing)
+        stated = " or ".join(f"--family {each.family.name}" for each in standing)
         raise UsageError(
             f"{foreign.path} does not say what its outputs mean, and a trial run does not decide: it looks like "
-            f"{found.what}; state which: {readings}"
+            f"{found.what}; state which: {stated}"
         )
+    for other in others:
+        # Names may lie; what they name is no detector's, and shapes speak for another.
+        again = [_try(foreign, family, other, names) for family in other.families if _may_be_tried(other, names)]
+        standing = [each for each in again if not each.fault]
+        if len(standing) == 1:
+            return standing[0].family, (_sentence(other, standing[0], [*tried, *again]),)
     if len(tried) == 1 and tried[0].error is not None:
         raise tried[0].error
     faults = "; ".join(f"as {each.family.name}, {each.fault}" for each in tried)
     raise ArtifactError(f"{foreign.path} looks like {found.what}, but cannot be read so: {faults}")
+
+
+def _may_be_tried(found: Outputs, names: tuple[str, ...]) -> bool:
+    """Whether nothing but a trial run is needed to believe a reading."""
+    return found.shown and (found.counted or found.named or bool(names))
 
 
 def _blank(foreign: ForeignGraph) -> str:

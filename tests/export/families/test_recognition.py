@@ -20,7 +20,7 @@ from edgedet.proof.parity import Tolerance, match_detections
 from tests.export.foreign_heads import ULTRALYTICS, Head, save_head
 
 NAMES = ("cat", "dog", "hen")
-CONF = 0.6
+CONF = 0.3
 BYTES = 255.0
 
 
