@@ -39,6 +39,7 @@ LAYERS = [
     "datasets",
     "detections",
     "nms",
+    "aligned",
     "antialias",
     "box_overlap",
     "geometry",
