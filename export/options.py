@@ -35,6 +35,9 @@ class ExportOptions:
         arch: architecture of a bare state_dict (``edgedet.export.families.architectures.ARCHITECTURES``).
         family: of a foreign ONNX file that does not say; a name of :data:`edgedet.export.families.FOREIGN`.
         classes: class names without background.
+        weights: of a Darknet ``.cfg``; None for those beside it.
+        darknet: whose Darknet trained it, where they compute otherwise; None for whose the ``.cfg`` is.
+        resize: how frames come onto a Darknet network's input; None for that program's way.
         imgsz: (height, width) of the network's input. For Faster R-CNN equal numbers mean the shortest side,
             and the longest side's limit scales with it.
         frame_size: (width, height) of the frames to come; their shape decides a Faster R-CNN's canvas. None
@@ -76,6 +79,9 @@ class ExportOptions:
     arch: str | None = None
     family: str | None = None
     classes: tuple[str, ...] | None = None
+    weights: str | None = None
+    darknet: Literal["pjreddie", "alexeyab"] | None = None
+    resize: Literal["letterbox", "stretch"] | None = None
     imgsz: tuple[int, int] | None = None
     frame_size: tuple[int, int] | None = None
     precision: Precision | None = None

@@ -34,6 +34,7 @@ UNKNOWN_TO: dict[Family, tuple[str, ...]] = {
     "faster_rcnn": ("default boxes",),
     "yolo": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
     "detr": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
+    "darknet": (*ONE_STAGE, "default boxes", "box weights", "background"),
     "yolox": (*ONE_STAGE, "default boxes", "box weights", "background", "BatchNorm's eps"),
 }
 """Settings that a family does not have, by family."""

@@ -71,6 +71,7 @@ EXPORT_LAYERS = [
     "options",
     "torch_runtime",
     "hugging_face",
+    "darknet",
     "checkpoints",
     "for_cpu",
     "families",

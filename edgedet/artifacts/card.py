@@ -70,8 +70,8 @@ class ResizeRule:
             (runtimes that do their own resizing).
         pad: colour around the picture, BGR, 0..255; rounded where the canvas is uint8.
         place: where the picture lies on the canvas.
-        rounding: of the resized sides, to whole pixels. ``divide``: a product of whole numbers is divided by a whole
-            number, as Darknet's letterbox does, which also takes boxes back by the exact half of the border.
+        rounding: of the resized sides, to whole pixels. ``divide``: a product of whole numbers over a whole number,
+            as in Darknet's letterbox, which also takes boxes back by the exact half of the border.
         enlarge: whether frames smaller than the canvas are scaled up (letterbox only).
         min_size: shortest side in pixels (``shortest_side`` only).
         max_size: limit of the longest side in pixels (``shortest_side`` only).

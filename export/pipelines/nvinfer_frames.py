@@ -125,8 +125,8 @@ def differences(card: ModelCard, frame: Frame | None = None) -> list[str]:
         )
     if resize.coordinates == "align_corners":
         said.append(
-            "pixels lie half a pixel otherwise: the network was trained on frames whose corners stay where they are "
-            "(align_corners)"
+            "pixels lie up to half a pixel otherwise: the network was trained on frames whose corners stay where "
+            "they are (align_corners)"
         )
     padded = any((at.width, at.height) != (spec.width, spec.height) for _, at in placed)
     if padded and resize.pad != BLACK:
