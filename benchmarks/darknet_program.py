@@ -125,8 +125,12 @@ class Program:
             probabilities = np.ctypeslib.as_array(entry.prob, (classes,))
             for label in np.flatnonzero(probabilities):
                 box = entry.bbox
+                # Boxes in the border of a letterbox, which have nothing of the picture in them, are no detections.
                 corners = (box.x - box.w / 2, box.y - box.h / 2, box.x + box.w / 2, box.y + box.h / 2)
-                boxes.append(np.clip(np.array(corners) * scale, 0, scale))
+                clipped = np.clip(np.array(corners) * scale, 0, scale)
+                if not (clipped[2:] > clipped[:2]).all():
+                    continue
+                boxes.append(clipped)
                 scores.append(float(probabilities[label]))
                 labels.append(int(label))
         return Found(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,6 +20,8 @@ from edgedet.export.darknet.weights import Arrays
 from edgedet.onnx_graph.builder import GraphBuilder
 
 Numbers = NDArray[np.float64]
+SCORES = 150
+"""Most that reach 0.05 in a picture, for each head."""
 
 
 def read_layers(cfg: Path) -> list[Layer]:
@@ -78,15 +82,30 @@ def scale_heads(cfg: Path, layers: Sequence[Layer], arrays: list[Arrays], canvas
             _scale_cells(kind, found, values, random)
             continue
         assert isinstance(kind, Yolo | Region)
-        if isinstance(kind, Yolo) and kind.squared_sizes:
-            values = np.log(values / (1 - values))
         mean, deviation = values.mean((0, 2, 3)), values.std((0, 2, 3)) + 1e-9
         anchors = len(kind.anchors)
-        centre = np.tile(np.r_[np.zeros(4), -1.5, np.full(kind.classes, -1.0)], anchors)
-        spread = np.tile(np.r_[1.0, 1.0, 0.4, 0.4, 1.5, np.full(kind.classes, 1.5)], anchors)
+        spread = np.tile(np.r_[1.0, 1.0, 0.4, 0.4, 2.0, np.full(kind.classes, 2.0)], anchors)
         factor = spread / deviation
+        standard = (values - mean[:, None, None]) * factor[:, None, None]
+        low = _low_enough(standard.reshape(len(values), anchors, 5 + kind.classes, -1), isinstance(kind, Region))
+        centre = np.tile(np.r_[np.zeros(4), np.full(1 + kind.classes, low)], anchors)
         found["weights"] = (found["weights"] * factor[:, None, None, None]).astype(np.float32)
         found["biases"] = ((found["biases"] - mean) * factor + centre).astype(np.float32)
+
+
+def _low_enough(values: Numbers, softmax: bool) -> float:
+    """What to add to objectness and classes, so that some scores reach 0.05.
+
+    ``values``: [pictures, B, 5 + C, cells].
+    """
+    low = 0.0
+    for low in np.arange(0, -12, -0.5):
+        sure = 1 / (1 + np.exp(-values[:, :, 4:5] - low))
+        likely = np.exp(values[:, :, 5:])
+        likely = likely / likely.sum(2, keepdims=True) if softmax else 1 / (1 + np.exp(-low) / likely)
+        if (sure * likely > 0.05).sum() / len(values) <= SCORES:
+            break
+    return float(low)
 
 
 def _scale_cells(kind: Detection, found: Arrays, values: Numbers, random: np.random.Generator) -> None:
@@ -105,7 +124,7 @@ def _scale_cells(kind: Detection, found: Arrays, values: Numbers, random: np.ran
 def _head_inputs(
     cfg: Path, layers: Sequence[Layer], arrays: Sequence[Arrays], canvases: Sequence[Numbers]
 ) -> dict[int, Numbers]:
-    """What each head reads, [pictures, C, H, W], by the head's number."""
+    """What each head reads, [pictures, C, H, W], by the head's number, before any activation."""
     network, sections = read_cfg(cfg)
     graph = GraphBuilder("heads")
     height, width = canvases[0].shape[:2]
@@ -113,8 +132,13 @@ def _head_inputs(
     direct = begins_with_convolution(layers)
     writer = NetworkWriter(graph, image, batch=1, fork=find_fork(network, sections, None), direct=direct)
     heads = []
+    before = {layer.reads[0] for layer in layers if isinstance(layer.kind, HEADS)}
     for layer, found in zip(layers, arrays, strict=True):
-        tensor = writer.add(layer, found)
+        plain = layer
+        if layer.section.index in before:
+            kind: Any = layer.kind
+            plain = replace(layer, kind=replace(kind, activation="linear"))
+        tensor = writer.add(plain, found)
         if isinstance(layer.kind, HEADS):
             heads.append(layer.section.index)
             graph.output(tensor, f"head{layer.section.index}", "float32", (1, *layer.takes[0]))

@@ -1,4 +1,4 @@
-"""Bilinear interpolation between pixel centres at the corners, as Darknet resizes: the outermost pixels stay."""
+"""Bilinear interpolation with the corners aligned, as Darknet resizes: the outermost pixels stay where they are."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class AlignedResize:
     """Output pixel ``i`` of ``n`` lies at ``i * (m - 1) / (n - 1)`` of ``m``: ONNX calls it ``align_corners``. For
     one pair of sizes.
 
-    ``source``, ``target``: (height, width). Places are float32, as Darknet's ``resize_image`` computes them.
-    Rounded where the target is uint8.
+    ``source``, ``target``: (height, width). Places are float32, as Darknet's ``resize_image`` computes them; its
+    last row, which that makes black for some sizes (480 rows to 120), is black here too. Rounded where the target
+    is uint8.
 
     >>> import numpy as np
     >>> result = np.zeros((1, 3, 3), np.float32)
@@ -33,15 +34,21 @@ class AlignedResize:
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         self.source, self.target = source, target
-        upper, lower, down = _places(source[0], target[0])
-        left, right, across = _places(source[1], target[1])
-        self._corners = [(rows, columns) for rows in (upper, lower) for columns in (left, right)]
-        shares = [a[:, None] * b[None] for a in (1 - down, down) for b in (1 - across, across)]
+        rows, down = _places(source[0], target[0])
+        columns, across = _places(source[1], target[1])
+        # The last column is the frame's last, whatever float32 makes of its place; the last row is not, and has
+        # nothing below: where its place falls short of the frame's last row, Darknet gives it a share near 0.
+        columns[-1], across[-1] = source[1] - 1, 0
+        below = np.where(np.arange(target[0]) < target[0] - 1, down, np.float32(0))
+        both = [(rows, 1 - down), (np.minimum(rows + 1, source[0] - 1), below)]
+        sides = [(columns, 1 - across), (np.minimum(columns + 1, source[1] - 1), across)]
+        self._corners = [(row, column) for row, _ in both for column, _ in sides]
+        shares = [row[:, None] * column[None] for _, row in both for _, column in sides]
         self._shares = [np.repeat(share[..., None], 3, axis=2) for share in shares]
         # OpenCV's table of places, which is of int16, moves pixels at eight times the speed of NumPy's indexing.
         self._maps: list[Array] | None = None
         if max(source) <= LARGEST_PLACE:
-            places = [np.broadcast_arrays(columns[None], rows[:, None]) for rows, columns in self._corners]
+            places = [np.broadcast_arrays(column[None], row[:, None]) for row, column in self._corners]
             self._maps = [np.stack(place, axis=-1).astype(np.int16) for place in places]
         shape = (min(BAND, target[0]), target[1], 3)
         self._mixed, self._part = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -75,12 +82,9 @@ class AlignedResize:
         return cv2.remap(pixels, places, None, cv2.INTER_NEAREST, dst=found)  # type: ignore[call-overload,no-any-return,unused-ignore]
 
 
-def _places(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Of every output pixel the two input pixels it lies between, and how far it is from the first."""
+def _places(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Of every output pixel the input pixel before it, and how far it is from that."""
     step = np.float32(source - 1) / np.float32(max(target - 1, 1))
     places = np.arange(target, dtype=np.float32) * step
     first = np.minimum(places.astype(np.intp), source - 1)
-    share = places - first.astype(np.float32)
-    # float32 may step past the last pixel, or stop short of it: the last is the last.
-    first[-1], share[-1] = source - 1, 0
-    return first, np.minimum(first + 1, source - 1), share
+    return first, places - first.astype(np.float32)
