@@ -131,7 +131,8 @@ class Program:
                 if not (clipped[2:] > clipped[:2]).all():
                     continue
                 boxes.append(clipped)
-                scores.append(float(probabilities[label]))
+                # v1 has no activation that would keep them below 1; edgedet does.
+                scores.append(min(float(probabilities[label]), 1.0))
                 labels.append(int(label))
         return Found(
             np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, np.int32)

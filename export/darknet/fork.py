@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..training.assumptions import Assumption
 from .cfg import Section
 from .options import SYNONYMS, alexeyab_sign
-from .records import Detection, Layer
+from .records import Detection, Layer, Region, Yolo
 
 ForkName = Literal["pjreddie", "alexeyab"]
 ResizeName = Literal["letterbox", "stretch"]
@@ -38,11 +38,6 @@ class Fork:
             return np.sqrt(variance) + 1e-6
         return np.sqrt(variance + 1e-5)
 
-    @property
-    def logistic_classes(self) -> bool:
-        """Whether v2's classes without ``softmax=1`` go through the logistic function; AlexeyAB's leaves them."""
-        return self.name == "pjreddie"
-
 
 TITLES: dict[ForkName, str] = {"pjreddie": "pjreddie's Darknet", "alexeyab": "AlexeyAB's Darknet"}
 
@@ -57,6 +52,27 @@ def find_fork(network: Section, sections: Sequence[Section], asked: ForkName | N
         if sign is not None:
             return Fork("alexeyab", TITLES["alexeyab"], f"its .cfg has {sign}")
     return Fork("pjreddie", TITLES["pjreddie"])
+
+
+def require_shares(fork: Fork, layers: Sequence[Layer]) -> None:
+    """Refuse heads whose scores would be no shares of 1, since nothing brings them there.
+
+    Raises:
+        CheckpointError: v2 without softmax, whose classes AlexeyAB's leaves as they are; new_coords without a
+            logistic layer before it.
+    """
+    for layer in layers:
+        if isinstance(layer.kind, Region) and not layer.kind.softmax and fork.name == "alexeyab":
+            layer.section.refuse(
+                "has no softmax=1, and AlexeyAB's Darknet then leaves classes as they are, which are no scores; "
+                "pjreddie's takes their logistic function: --darknet pjreddie"
+            )
+        if isinstance(layer.kind, Yolo) and layer.kind.squared_sizes:
+            before = layers[layer.reads[0]]
+            if getattr(before.kind, "activation", "") != "logistic":
+                layer.section.refuse(
+                    f"has new_coords=1, which needs activation=logistic in layer {before.section.index} before it"
+                )
 
 
 def resizing(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from ..families.head_layout import centred_corners
-from .fork import Fork
 from .records import Detection, Layer, Region, Yolo
 
 
@@ -35,11 +34,10 @@ class Decoded(NamedTuple):
 class HeadWriter:
     """Adds the decoding of one head to ``graph``."""
 
-    def __init__(self, graph: GraphBuilder, layer: Layer, canvas: Canvas, fork: Fork) -> None:
+    def __init__(self, graph: GraphBuilder, layer: Layer, canvas: Canvas) -> None:
         self.graph = graph
         self.layer = layer
         self.canvas = canvas
-        self.fork = fork
         self.name = f"layer{layer.section.index}"
         _, self.rows, self.columns = layer.takes[0]
         # Pixels of a cell, [1, 1, 2, 1]: across and down.
@@ -109,7 +107,7 @@ class HeadWriter:
         sure = self._op("Sigmoid", sure, name="objectness")
         if kind.softmax:
             likely = self._op("Softmax", likely, name="likely", axis=2)
-        elif self.fork.logistic_classes:
+        else:
             likely = self._op("Sigmoid", likely, name="likely")
         scores = self._op("Mul", likely, sure, name="product")
         return self._finish((self._centres(place, 1.0), size, scores), anchors, kind.classes)
@@ -126,6 +124,8 @@ class HeadWriter:
             likely = self._op("Softmax", likely, name="softmax", axis=3)
         sure = self._op("Reshape", sure, graph.ints(batch, cells, kind.boxes, 1), name="confidence")
         scores = self._op("Mul", likely, sure, name="product")
+        # Both are numbers of a layer without activation, which may come out above 1.
+        scores = self._op("Clip", scores, graph.constant(0.0), graph.constant(1.0), name="share")
         scores = self._op("Reshape", scores, graph.ints(batch, count, kind.classes), name="rows")
         scores = self._op("Transpose", scores, name="scores", perm=[0, 2, 1])
         boxes = self._op("Reshape", boxes, graph.ints(batch, count, 4), name="boxes")

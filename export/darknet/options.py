@@ -49,7 +49,7 @@ TRAINING = {
     "yolo": "jitter ignore_thresh truth_thresh random max map show_details max_delta counters_per_class "
     "label_smooth_eps objectness_smooth iou_normalizer obj_normalizer cls_normalizer delta_normalizer iou_loss "
     "iou_thresh_kind resize focal_loss iou_thresh track_history_size sim_thresh dets_for_track dets_for_show "
-    "track_ciou_norm embedding_layer beta_nms",
+    "track_ciou_norm embedding_layer beta_nms beta1 uc_normalizer",
     "region": "log sqrt max jitter rescore thresh absolute random coord_scale object_scale noobject_scale "
     "mask_scale class_scale bias_match map focal_loss resize",
     "detection": "rescore max coord_scale forced object_scale noobject_scale class_scale jitter random",
@@ -117,7 +117,7 @@ ALEXEYAB_OPTIONS = {
         "scale_x_y new_coords nms_kind beta_nms iou_loss iou_thresh iou_thresh_kind iou_normalizer obj_normalizer "
         "cls_normalizer delta_normalizer max_delta resize objectness_smooth label_smooth_eps counters_per_class "
         "show_details focal_loss track_history_size sim_thresh dets_for_track dets_for_show track_ciou_norm "
-        "embedding_layer"
+        "embedding_layer uc_normalizer beta1"
     ),
     "region": _names("focal_loss resize"),
 }

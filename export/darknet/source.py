@@ -18,7 +18,7 @@ from ..families.image_input import add_image_input
 from ..families.yolo import add_candidates_or_nms
 from ..training.assumptions import Assumption
 from .cfg import Section, read_cfg
-from .fork import Fork, ForkName, ResizeName, find_fork, resizing
+from .fork import Fork, ForkName, ResizeName, find_fork, require_shares, resizing
 from .heads import Canvas, HeadWriter
 from .layers import Reader
 from .names import find_names
@@ -121,6 +121,7 @@ def open_darknet(
             section.refuse(f"would give {' x '.join(map(str, layer.gives))} numbers; is a number too large?")
     layers = tuple(reader.layers)
     heads = _require_heads(cfg, layers)
+    require_shares(known, layers)
     weights = _find_weights(cfg, weights)
     header, arrays = read_weights(weights, layers)
     way, unsaid = resizing(known, network, layers, resize)
@@ -175,7 +176,7 @@ def export(source: Darknet, options: GraphOptions) -> Exported:
     for layer, arrays in zip(source.layers, source.arrays, strict=True):
         tensor = writer.add(layer, arrays)
         if isinstance(layer.kind, HEADS):
-            found.append(HeadWriter(graph, layer, canvas, source.fork).decode(tensor))
+            found.append(HeadWriter(graph, layer, canvas).decode(tensor))
     boxes, scores = found[0].boxes, found[0].scores
     if len(found) > 1:
         boxes = graph.op("Concat", *(head.boxes for head in found), name="decode/boxes", axis=1)
