@@ -1,4 +1,4 @@
-"""Darknet's layers and heads in NumPy, written anew from its description, a loop a place: slow, and hard to get wrong.
+"""Darknet's layers and heads in NumPy, written anew from its description, place by place: slow, and plain.
 
 Reads sections by itself, so that it shares nothing with what it judges.
 """
@@ -66,7 +66,7 @@ def parameter_shapes(text: str) -> list[list[tuple[str, tuple[int, ...]]]]:
     image = np.zeros((3, int(net[1]["height"]), int(net[1]["width"])))
     outputs: list[Array] = []
     found = []
-    for index, (kind, options) in enumerate(layers):
+    for kind, options in layers:
         source = outputs[-1] if outputs else image
         shapes: list[tuple[str, tuple[int, ...]]] = []
         normalised = ["scales", "mean", "variance"] if options.get("batch_normalize") == "1" else []
@@ -84,7 +84,7 @@ def parameter_shapes(text: str) -> list[list[tuple[str, tuple[int, ...]]]]:
             shapes = [("biases", (filters, side, side)), ("weights", (side * side, filters, len(source) * size**2))]
         found.append(shapes)
         zeros = [np.ones(shape) for _, shape in shapes]
-        outputs.append(layer(kind, options, index, source, outputs, zeros, 1e-6))
+        outputs.append(layer((kind, options), source, outputs, zeros, 1e-6))
     return found
 
 
@@ -95,7 +95,7 @@ def run(text: str, arrays: Sequence[list[Array]], image: Array, *, alexeyab: boo
     boxes, scores = [], []
     for index, (kind, options) in enumerate(layers):
         source = outputs[-1] if outputs else image
-        outputs.append(layer(kind, options, index, source, outputs, arrays[index], None if alexeyab else 1e-6))
+        outputs.append(layer((kind, options), source, outputs, arrays[index], None if alexeyab else 1e-6))
         if kind in ("yolo", "region", "detection"):
             found = head(kind, options, outputs[-1], (image.shape[1], image.shape[2]))
             boxes.append(found.boxes)
@@ -104,15 +104,13 @@ def run(text: str, arrays: Sequence[list[Array]], image: Array, *, alexeyab: boo
 
 
 def layer(
-    kind: str,
-    options: dict[str, str],
-    index: int,
-    source: Array,
-    outputs: Sequence[Array],
-    arrays: list[Array],
-    epsilon: float | None,
+    section: Section, source: Array, outputs: Sequence[Array], arrays: list[Array], epsilon: float | None
 ) -> Array:
-    """The output [C, H, W] of one layer. ``epsilon``: beside the deviation; None for 1e-5 beside the variance."""
+    """The output [C, H, W] of the layer after ``outputs``.
+
+    ``epsilon``: beside the deviation; None for 1e-5 beside the variance.
+    """
+    (kind, options), index = section, len(outputs)
 
     def number(name: str, default: int) -> int:
         return int(options.get(name, default))
@@ -296,7 +294,7 @@ def head(kind: str, options: dict[str, str], numbers: Array, size: tuple[int, in
                     at, sure, likely = (activate(part, "logistic") for part in (x[:2], x[4:5], x[5:]))
                 if kind == "yolo":
                     at = at * stretch - 0.5 * (stretch - 1)
-                centre = (at + [column, row]) * stride
+                centre = (at + np.array([column, row])) * stride
                 boxes.append([*(centre - sides / 2), *(centre + sides / 2)])
                 scores.append(sure * likely)
     return Boxes(np.array(boxes), np.array(scores))
@@ -314,7 +312,7 @@ def _cells(options: dict[str, str], numbers: Array, size: tuple[int, int]) -> Bo
             index = cell * count + box
             sure = numbers[side * side * classes + index]
             x = numbers[side * side * (classes + count) + index * 4 :][:4]
-            centre = (x[:2] + [cell % side, cell // side]) / side * canvas
+            centre = (x[:2] + np.array([cell % side, cell // side])) / side * canvas
             sides = (x[2:] ** 2 if options.get("sqrt") == "1" else x[2:]) * canvas
             boxes.append([*(centre - sides / 2), *(centre + sides / 2)])
             scores.append(np.clip(likely * sure, 0, 1))
