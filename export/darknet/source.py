@@ -24,7 +24,7 @@ from .layers import Reader
 from .names import find_names
 from .network import NetworkWriter, begins_with_convolution
 from .options import NETWORK_TRAINING
-from .records import HEADS, Detection, Layer, Yolo
+from .records import HEADS, Detection, Layer, Route, Yolo
 from .weights import Arrays, Header, read_weights, smallest_variances
 
 SUFFIX = ".cfg"
@@ -136,7 +136,7 @@ def open_darknet(
         assumed.append(Assumption("NMS", said, "nothing, for Darknet"))
     why = f" ({known.why})" if known.why else ""
     seen = f"version {'.'.join(map(str, header.version))}, {header.seen} pictures seen"
-    notes = [f"{cfg.name} with {weights.name} ({seen}), computed as {known.title}{why}", *_head_notes(heads)]
+    notes = [f"{cfg.name} with {weights.name} ({seen}), computed as {known.title}{why}", *_head_notes(layers)]
     return Darknet(
         cfg=cfg,
         weights=weights,
@@ -263,9 +263,9 @@ def _unsaid_epsilon(fork: Fork, layers: Sequence[Layer], arrays: Sequence[Arrays
     return [Assumption("batch normalisation", said, "--darknet alexeyab")]
 
 
-def _head_notes(heads: Sequence[Layer]) -> list[str]:
+def _head_notes(layers: Sequence[Layer]) -> list[str]:
     """Which anchors each head has: two .cfg of one name differ in that alone, and the weights do not tell."""
-    masks = []
+    masks, heads = [], _heads(layers)
     for head in heads:
         kind = head.kind
         if isinstance(kind, Yolo):
@@ -277,7 +277,14 @@ def _head_notes(heads: Sequence[Layer]) -> list[str]:
     last = heads[-1].kind
     assert isinstance(last, Yolo)
     listed = [float(number) for pair in TINY_ANCHORS for number in pair]
-    if len(heads) == 2 and list(heads[-1].section.numbers("anchors")) == listed and last.mask in TINY_MASKS:
+    # YOLOv4-tiny has the same anchors, and one .cfg; it is known by its routes to half of the channels.
+    grouped = any(isinstance(layer.kind, Route) and layer.kind.groups > 1 for layer in layers)
+    if (
+        len(heads) == 2
+        and not grouped
+        and list(heads[-1].section.numbers("anchors")) == listed
+        and last.mask in TINY_MASKS
+    ):
         other = TINY_MASKS[1 - TINY_MASKS.index(last.mask)]
         notes.append(
             f"there are two yolov3-tiny.cfg, and this one's second head has mask {','.join(map(str, last.mask))}; "
