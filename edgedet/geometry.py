@@ -17,6 +17,7 @@ class ResizeGeometry:
 
     ``scale_x``, ``scale_y``: canvas pixels per frame pixel, as the training framework uses them to map
     boxes back. They may differ from ``width / frame_width`` by the rounding of the content's size.
+    ``shift_x``, ``shift_y``: what it adds to ``left`` and ``top`` in doing so.
     """
 
     frame_height: int
@@ -27,17 +28,19 @@ class ResizeGeometry:
     top: int
     scale_x: float
     scale_y: float
+    shift_x: float = 0.0
+    shift_y: float = 0.0
 
     def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Canvas boxes [N, 4] (x1, y1, x2, y2) to frame pixels, clipped to the frame."""
-        offset = np.array([self.left, self.top, self.left, self.top], np.float32)
+        offset = np.array([self.left + self.shift_x, self.top + self.shift_y] * 2, np.float32)
         scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
         limit = np.array([self.frame_width, self.frame_height] * 2, np.float32)
         return np.clip((boxes - offset) / scale, 0, limit)
 
     def to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frame boxes [N, 4] (x1, y1, x2, y2) to canvas pixels."""
-        offset = np.array([self.left, self.top, self.left, self.top], np.float32)
+        offset = np.array([self.left + self.shift_x, self.top + self.shift_y] * 2, np.float32)
         scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
         return boxes * scale + offset
 
@@ -72,6 +75,8 @@ def plan_resize(
             return ResizeGeometry(
                 frame_height, frame_width, height, width, 0, 0, width / frame_width, height / frame_height
             )
+    if rule.rounding == "divide":
+        return _divided(frame_height, frame_width, canvas_height, canvas_width)
     scale = min(canvas_height / frame_height, canvas_width / frame_width)
     if not rule.enlarge:
         scale = min(scale, 1.0)
@@ -91,6 +96,30 @@ def plan_resize(
         # ... Ultralytics (since 8.4) and torchvision by the ratio of the rounded sizes, per axis.
         scale_x, scale_y = width / frame_width, height / frame_height
     return ResizeGeometry(frame_height, frame_width, height, width, left, top, scale_x, scale_y)
+
+
+def _divided(frame_height: int, frame_width: int, canvas_height: int, canvas_width: int) -> ResizeGeometry:
+    """Darknet's ``letterbox_image`` and ``correct_yolo_boxes``, which compares the scales in float32."""
+    if np.float32(canvas_width) / np.float32(frame_width) < np.float32(canvas_height) / np.float32(frame_height):
+        width, height = canvas_width, frame_height * canvas_width // frame_width
+    else:
+        width, height = frame_width * canvas_height // frame_height, canvas_height
+    width, height = max(width, 1), max(height, 1)
+    # A border of 91 pixels has its content at 45, and boxes go back from 45.5.
+    left, shift_x = divmod((canvas_width - width) / 2, 1)
+    top, shift_y = divmod((canvas_height - height) / 2, 1)
+    return ResizeGeometry(
+        frame_height,
+        frame_width,
+        height,
+        width,
+        int(left),
+        int(top),
+        width / frame_width,
+        height / frame_height,
+        shift_x,
+        shift_y,
+    )
 
 
 def shortest_side_size(rule: ResizeRule, frame_height: int, frame_width: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.aligned import AlignedResize
 from edgedet.antialias import AntialiasedResize
 from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.geometry import ResizeGeometry, plan_resize
@@ -34,7 +35,7 @@ class Preprocessor:
     the next :meth:`prepare` overwrites it. With the resize rule ``none`` it has the size of the last frame.
 
     Resizing is bilinear with half-pixel centres, without antialiasing as OpenCV and torchvision's detectors train
-    with, or with it (``ResizeRule.antialias``).
+    with, or with it (``ResizeRule.antialias``); or as Darknet does it (``ResizeRule.coordinates``).
     A float32 tensor of pixels (0..255) keeps the fractions of interpolation; everywhere else they are rounded.
     With ``threads`` above one, large frames are shared with a second one; OpenCV brings its own.
 
@@ -58,7 +59,7 @@ class Preprocessor:
         self._unrounded = spec.dtype == "float32" and spec.normalise == "graph"
         self._offset, self._divisor = normalisation(spec)
         self._scratch: dict[str, Array] = {}
-        self._antialiased: AntialiasedResize | None = None
+        self._prepared: AntialiasedResize | AlignedResize | None = None
         self._threads = threads
 
     def prepare(self, frame: Array, slot: int = 0) -> ResizeGeometry:
@@ -97,11 +98,11 @@ class Preprocessor:
         if pixels.shape == content.shape:
             np.copyto(content, pixels)
             return
-        if self._resize.antialias:
+        if self._resize.antialias or self._resize.coordinates == "align_corners":
             sizes = (pixels.shape[:2], (height, width))
-            if self._antialiased is None or (self._antialiased.source, self._antialiased.target) != sizes:
-                self._antialiased = AntialiasedResize(*sizes)
-            self._antialiased(pixels, content)
+            if self._prepared is None or (self._prepared.source, self._prepared.target) != sizes:
+                self._prepared = (AntialiasedResize if self._resize.antialias else AlignedResize)(*sizes)
+            self._prepared(pixels, content)
             return
         if pixels.dtype == content.dtype:
             cv2.resize(pixels, (width, height), dst=content)

@@ -37,6 +37,9 @@ class ExportOptions:
         outputs: of a foreign ONNX file, stated by hand: which of them are boxes and scores, and in what form
             (docs/checkpoints.md has the grammar).
         classes: class names without background.
+        weights: of a Darknet ``.cfg``; None for those beside it.
+        darknet: whose Darknet trained it, where they compute otherwise; None for whose the ``.cfg`` is.
+        resize: how frames come onto a Darknet network's input; None for that program's way.
         imgsz: (height, width) of the network's input. For Faster R-CNN equal numbers mean the shortest side,
             and the longest side's limit scales with it.
         frame_size: (width, height) of the frames to come; their shape decides a Faster R-CNN's canvas. None
@@ -79,6 +82,9 @@ class ExportOptions:
     family: str | None = None
     outputs: str | None = None
     classes: tuple[str, ...] | None = None
+    weights: str | None = None
+    darknet: Literal["pjreddie", "alexeyab"] | None = None
+    resize: Literal["letterbox", "stretch"] | None = None
     imgsz: tuple[int, int] | None = None
     frame_size: tuple[int, int] | None = None
     precision: Precision | None = None

@@ -39,6 +39,7 @@ UNKNOWN_TO: dict[Family, tuple[str, ...]] = {
     "nanodet": FOREIGN,
     "fastestdet": FOREIGN,
     "mmdet": FOREIGN,
+    "darknet": (*ONE_STAGE, "default boxes", "box weights", "background"),
 }
 """Settings that a family does not have, by family."""
 

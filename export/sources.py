@@ -22,6 +22,7 @@ from .checkpoints.checkpoint import is_ultralytics
 from .checkpoints.class_names import renamed_note, require_same_order
 from .checkpoints.file import read_content
 from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
+from .darknet import source as darknet
 from .families import foreign_family, trained_family, yolo, yolox_network
 from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions, Pooling
 from .families.recognition import recognised_family
@@ -101,6 +102,11 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         UsageError: options the family has no use for.
         ExportError, MissingDependencyError: the framework's part failed, or is not there.
     """
+    if source.suffix.lower() == darknet.SUFFIX:
+        return _from_darknet(source, options)
+    for name in ("weights", "darknet", "resize"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name} is for Darknet's .cfg files; {source} is none")
     if source.is_dir():
         return _from_folder(source, options)
     if _is_onnx(source):
@@ -233,6 +239,42 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
     labels: Any = loaded.model.config.id2label
     notes = renamed_note(loaded.names, [str(labels[column]) for column in loaded.classes])
     return BuiltGraph(exported.model, card, reference, notes, loaded.assumed, loaded.model)
+
+
+def _from_darknet(source: Path, options: ExportOptions) -> BuiltGraph:
+    for name, value, of in (
+        ("arch", options.arch, "checkpoints"),
+        ("family", options.family, "foreign ONNX files"),
+        ("proposals", options.proposals, "Faster R-CNN"),
+        ("detector", options.detector, "checkpoints"),
+    ):
+        if value is not None:
+            raise UsageError(f"--{name} is for {of}; {source} is Darknet's, whose .cfg says all of it")
+    read = darknet.open_darknet(
+        source,
+        weights=None if options.weights is None else Path(options.weights),
+        imgsz=options.imgsz,
+        fork=options.darknet,
+        resize=options.resize,
+    )
+    require_same_order(options.classes or (), read.names, source)
+    names, assumed = options.classes or read.names, read.assumed
+    renamed = renamed_note(names, read.names)
+    if not names:
+        names, invented = _invented_names(read.classes)
+        assumed = (*assumed, invented)
+    elif len(names) != read.classes:
+        raise CheckpointError(
+            f"{source} has {read.classes} classes, but {len(names)} names were given; one name per class"
+        )
+    exported = darknet.export(read, graph_options(options))
+    return BuiltGraph(
+        exported.model,
+        _card(exported, "darknet", source.stem, names),
+        "Darknet is a program of its own; benchmarks/darknet_parity.py compares with it",
+        notes=(*read.notes, *renamed),
+        assumed=assumed,
+    )
 
 
 def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -> BuiltGraph:

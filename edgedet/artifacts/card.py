@@ -15,7 +15,7 @@ ASSUMED_KEY = "assumed"
 """Key of a card's provenance: assumed settings, a list of texts."""
 
 Precision = Literal["fp32", "fp16", "int8"]
-Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr", "nanodet", "fastestdet", "mmdet"]
+Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr", "nanodet", "fastestdet", "mmdet", "darknet"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class ResizeRule:
-    """How a frame is brought onto the input canvas; bilinear, half-pixel centres.
+    """How a frame is brought onto the input canvas; bilinear.
 
     Attributes:
         rule: ``letterbox``: one scale, ``min(canvas / frame)``. ``stretch``: each axis fills the canvas.
@@ -70,12 +70,15 @@ class ResizeRule:
             (runtimes that do their own resizing).
         pad: colour around the picture, BGR, 0..255; rounded where the canvas is uint8.
         place: where the picture lies on the canvas.
-        rounding: of the resized sides, to whole pixels.
+        rounding: of the resized sides, to whole pixels. ``divide``: a product of whole numbers over a whole number,
+            as in Darknet's letterbox, which also takes boxes back by the exact half of the border.
         enlarge: whether frames smaller than the canvas are scaled up (letterbox only).
         min_size: shortest side in pixels (``shortest_side`` only).
         max_size: limit of the longest side in pixels (``shortest_side`` only).
         antialias: whether shrinking averages all pixels, as Pillow and torchvision do, in place of the four
             nearest ones.
+        coordinates: where pixels lie. ``half_pixel``: at the centres of squares (OpenCV, Pillow, torchvision).
+            ``align_corners``: the outermost pixels of frame and canvas are the same places (Darknet).
 
     >>> ResizeRule("letterbox", place="center").pad
     (114.0, 114.0, 114.0)
@@ -84,11 +87,12 @@ class ResizeRule:
     rule: Literal["letterbox", "stretch", "shortest_side", "none"]
     pad: tuple[float, float, float] = (114.0, 114.0, 114.0)
     place: Literal["center", "top_left"] = "top_left"
-    rounding: Literal["floor", "round"] = "floor"
+    rounding: Literal["floor", "round", "divide"] = "floor"
     enlarge: bool = True
     min_size: int | None = None
     max_size: int | None = None
     antialias: bool = False
+    coordinates: Literal["half_pixel", "align_corners"] = "half_pixel"
 
 
 @dataclass(frozen=True)

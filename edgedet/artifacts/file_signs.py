@@ -35,8 +35,8 @@ SIGNS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x7fELF", "a Linux program or library"),
     (0, b"MZ", "a Windows program or library"),
     # major, minor, revision of the trainer, as 32-bit numbers: 0.1 and 0.2 are all there ever were.
-    (0, b"\0\0\0\0\1\0\0\0", "a Darknet .weights file"),
-    (0, b"\0\0\0\0\2\0\0\0", "a Darknet .weights file"),
+    (0, b"\0\0\0\0\1\0\0\0", "a Darknet .weights file; export its .cfg, which reads them"),
+    (0, b"\0\0\0\0\2\0\0\0", "a Darknet .weights file; export its .cfg, which reads them"),
 )
 """Signs of file formats: (offset, bytes, name)."""
 
@@ -46,7 +46,7 @@ SUFFIXES: dict[str, str] = {
     ".keras": "a Keras model",
     ".pb": "a TensorFlow graph",
     ".tflite": "a TensorFlow Lite model",
-    ".weights": "a Darknet .weights file",
+    ".weights": "a Darknet .weights file; export its .cfg, which reads them",
     ".mlmodel": "a Core ML model",
     ".caffemodel": "a Caffe model",
     ".param": "the layers of an ncnn model",
@@ -57,7 +57,6 @@ SUFFIXES: dict[str, str] = {
     ".xml": "an XML text (an OpenVINO model?)",
     ".yaml": "a YAML text",
     ".yml": "a YAML text",
-    ".cfg": "a configuration text",
 }
 """Suffixes of formats without a sign at their beginning."""
 

@@ -36,6 +36,7 @@ examples:
   edgedet export model.pt --int8 --calib photos/ --eval val.json    the same, accuracy held to --max-drop
   edgedet export weights.pth --arch fasterrcnn_resnet50_fpn --classes cat,dog --proposals 100
   edgedet export yolox_nano.onnx --family yolox -o nano.onnx
+  edgedet export yolov4-tiny.cfg                                    with .weights and .names beside it
   edgedet export rtdetr_r18vd/ -o rtdetr.onnx                       a folder of Hugging Face transformers
   edgedet export model.pt --reference boxes.json                    refused unless it gives training's own boxes
   edgedet export model.pt --fp16 -o model.trt                       on the Jetson itself
@@ -46,9 +47,9 @@ examples:
 """
 
 PASSED_ON = (
-    "arch", "family", "outputs", "classes", "imgsz", "frame_size", "batch", "proposals", "max_detections", "conf",
-    "iou", "nms", "input_dtype", "precision", "target", "calib", "eval", "int8_layers", "max_drop", "over_budget",
-    "effort", "strict", "reference", "reference_images",
+    "arch", "family", "outputs", "classes", "weights", "darknet", "resize", "imgsz", "frame_size", "batch",
+    "proposals", "max_detections", "conf", "iou", "nms", "input_dtype", "precision", "target", "calib", "eval",
+    "int8_layers", "max_drop", "over_budget", "effort", "strict", "reference", "reference_images",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
 
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SRC",
         type=Path,
-        help="checkpoint (.pt, .pth, .ckpt, .safetensors), ONNX file, or Hugging Face folder",
+        help="checkpoint (.pt, .pth, .ckpt, .safetensors), ONNX file, Darknet .cfg, or Hugging Face folder",
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="file to write; default: beside SRC, named after it"
@@ -88,6 +89,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         type=class_names,
         help=f"class names: a,b,c, a file with one a line (.txt, .names), or a list ({', '.join(LISTS)})",
+    )
+    model.add_argument(
+        "--weights", metavar="FILE", help="weights of a Darknet .cfg; default: beside it, named after it"
+    )
+    model.add_argument(
+        "--darknet",
+        choices=("pjreddie", "alexeyab"),
+        help="whose Darknet trained it; default: whose options the .cfg has",
+    )
+    model.add_argument(
+        "--resize",
+        choices=("letterbox", "stretch"),
+        help="how frames come onto a Darknet network's input; default: as its test command does it",
     )
     model.add_argument(
         "--trust-checkpoint",

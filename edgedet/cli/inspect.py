@@ -171,6 +171,7 @@ def _card_lines(card: ModelCard) -> Iterator[str]:
     batch = f", batch {spec.batch}" if spec.batch > 1 else ""
     sides = f" (shortest {rule.min_size}, longest {rule.max_size})" if rule.min_size else ""
     smooth = ", antialiased" if rule.antialias else ""
+    smooth += ", corners aligned" if rule.coordinates == "align_corners" else ""
     resized = (
         f"resized to {spec.height}x{spec.width} by {rule.rule}{sides}{smooth}"
         if rule.rule != "none"

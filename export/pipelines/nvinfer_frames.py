@@ -123,6 +123,11 @@ def differences(card: ModelCard, frame: Frame | None = None) -> list[str]:
             "shrinking mixes the four nearest pixels (scaling-filter=1); training averaged all of them "
             "(antialias), which a frame of more than twice the network's size shows most"
         )
+    if resize.coordinates == "align_corners":
+        said.append(
+            "pixels lie up to half a pixel otherwise: the network was trained on frames whose corners stay where "
+            "they are (align_corners)"
+        )
     padded = any((at.width, at.height) != (spec.width, spec.height) for _, at in placed)
     if padded and resize.pad != BLACK:
         colour = ", ".join(f"{value:g}" for value in resize.pad)

@@ -181,6 +181,7 @@ def _input_words(card: ModelCard) -> str:
 def _resize_words(card: ModelCard) -> str:
     resize = card.resize
     how = "averaging all pixels (antialias)" if resize.antialias else "bilinear, the four nearest pixels mixed"
+    how += ", the corners of both aligned (align_corners)" if resize.coordinates == "align_corners" else ""
     colour = ", ".join(f"{value:g}" for value in resize.pad)
     size = f"{card.input.width}x{card.input.height}"
     if resize.rule == "stretch":

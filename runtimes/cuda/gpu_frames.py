@@ -27,6 +27,11 @@ class GpuFrames:
                 "this artifact's frames are resized with antialiasing, which the kernel here does not do; pass "
                 "them from the host"
             )
+        if card.resize.coordinates != "half_pixel":
+            raise UsageError(
+                "this artifact's frames are resized as Darknet does it (align_corners), which the kernel here does "
+                "not do; pass them from the host"
+            )
         self._cuda = cuda
         self._card = card
         self._address = address

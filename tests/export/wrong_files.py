@@ -86,7 +86,7 @@ def other_formats() -> Iterator[tuple[str, WrongFile]]:
         ("frozen.pb", "TensorFlow graph"),
         ("model.mlmodel", "Core ML"),
         ("model.caffemodel", "Caffe"),
-        ("yolo.cfg", "configuration text"),
+        ("yolo.cfg", "not a text, as a Darknet .cfg is"),
     ):
         yield f"{name} by its name", WrongFile(name, of_bytes(b"\x0a\x11 something \x12\x00" * 9), words)
     yield (

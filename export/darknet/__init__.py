@@ -1,0 +1,1 @@
+"""Darknet's ``.cfg`` and ``.weights``: read, held to what is known, and written as a graph."""
