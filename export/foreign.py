@@ -59,6 +59,12 @@ class ForeignGraph:
     gave: tuple[str, ...] = ()
 
     @property
+    def pixel_settings(self) -> dict[str, Any] | None:
+        """``scale``, ``mean`` and ``std`` of an :class:`~edgedet.artifacts.card.InputSpec`, by what the file did
+        with its pixels itself; None where it did nothing, so that its family's habits count."""
+        return self.pixels.settings() if self.pixels is not None and self.pixels.counted else None
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was made ours, for the report."""
         folded = "its second input is folded: boxes come as shares of the canvas" if self.unit_sizes else ""

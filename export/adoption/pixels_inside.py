@@ -25,20 +25,30 @@ ARITHMETIC = {"Mul": np.multiply, "Div": np.divide, "Add": np.add, "Sub": np.sub
 @dataclass(frozen=True)
 class InnerPixels:
     """What a graph did with its image before the network: ``image * factor + shift``, by channel [3] in the
-    network's order. ``swapped``: it turned the channels round."""
+    network's order. ``swapped``: it turned the channels round. ``counted``: it did arithmetic at all, or takes
+    bytes as they are; else what pixels are multiplied by is the caller's affair. ``uint8``: its image is, so that
+    no factor has to tell what it took."""
 
-    factor: tuple[float, float, float]
-    shift: tuple[float, float, float]
+    factor: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     swapped: bool = False
+    counted: bool = True
+    uint8: bool = False
 
     @property
     def of_bytes(self) -> bool:
         """Whether it took pixels of 0 to 255."""
-        return max(abs(value) for value in self.factor) < LARGEST_OF_PIXELS
+        return self.uint8 or max(abs(value) for value in self.factor) < LARGEST_OF_PIXELS
+
+    @property
+    def _plain_bytes(self) -> bool:
+        return self.uint8 and set(self.factor) == {1.0} and not any(self.shift)
 
     def settings(self) -> dict[str, Any]:
         """``scale``, ``mean`` and ``std`` of an :class:`~edgedet.artifacts.card.InputSpec`, for pixels of 0 to
         255: where the graph took 0 to 1, they are divided by 255 first."""
+        if self._plain_bytes:
+            return {"scale": 1.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
         factor = np.array(self.factor) if self.of_bytes else np.array(self.factor) / 255
         std = 1 / (255 * factor)
         mean = -np.array(self.shift) * std
@@ -52,6 +62,10 @@ class InnerPixels:
 
     def words(self) -> str:
         """For the report."""
+        if not self.counted:
+            return "the order of its colours, which it turns round, went into the first layers"
+        if self._plain_bytes:
+            return f"it takes pixels of 0 to 255 as they are{', colours turned round' if self.swapped else ''}"
         said = self.settings()
         plain = said["mean"] == (0.0, 0.0, 0.0) and np.allclose(said["std"], 1)
         numbers = (
@@ -93,14 +107,19 @@ def take_out_pixels(model: onnx.ModelProto, image: ImageInput) -> InnerPixels | 
         else:
             break
         tensor = node.output[0]
-    if tensor == NAME or channels == 3:
+    if channels == 3:
         return None
-    _begin_at(model, tensor, image)
-    if not counted and not swapped:
-        return None
+    if tensor != NAME:
+        _begin_at(model, tensor, image)
+    counted = counted or image.of_bytes
     if not counted:
-        return InnerPixels((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), swapped)
-    return InnerPixels(tuple(map(float, factor)), tuple(map(float, shift)), swapped)  # type: ignore[arg-type]
+        return InnerPixels(swapped=True, counted=False) if swapped else None
+    return InnerPixels(
+        tuple(map(float, factor)),  # type: ignore[arg-type]
+        tuple(map(float, shift)),  # type: ignore[arg-type]
+        swapped,
+        uint8=image.of_bytes,
+    )
 
 
 def _operand(network: Network, node: onnx.NodeProto, tensor: str, channels: int) -> Array | None:

@@ -17,12 +17,14 @@ NAME = "images"
 
 @dataclass(frozen=True)
 class ImageInput:
-    """Sizes of a graph's image input, fixed. ``rows_last``: [N, H, W, 3] in place of [N, 3, H, W]."""
+    """Sizes of a graph's image input, fixed. ``rows_last``: [N, H, W, 3] in place of [N, 3, H, W]. ``of_bytes``: it
+    is uint8."""
 
     batch: int
     height: int
     width: int
     rows_last: bool = False
+    of_bytes: bool = False
 
 
 def fix_inputs(
@@ -61,7 +63,7 @@ def fix_inputs(
     number, _, height, width = (int(value or 0) for value in fixed)
     _bind_scales(model, image.name, number, height, width)
     _rename(model, image.name, NAME)
-    return ImageInput(number, height, width, rows_last)
+    return ImageInput(number, height, width, rows_last, tensor.elem_type == TensorProto.UINT8)
 
 
 def _image(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:

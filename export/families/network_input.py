@@ -37,7 +37,7 @@ def picture_spec(
         batch=foreign.batch,
         dtype=options.input_dtype or dtype,
         trained_colour=trained_colour,
-        **(arithmetic if foreign.pixels is None else foreign.pixels.settings()),
+        **(foreign.pixel_settings or arithmetic),
     )
 
 
@@ -59,9 +59,10 @@ def add_network(graph: GraphBuilder, network: onnx.ModelProto, spec: InputSpec) 
     except ExportError:
         image = add_image_input(graph, spec)
         factor = pixel_factor(spec)
-        # One number where one will do: it is folded, and quantised, as such.
-        constant = factor[:1].reshape(()) if (factor == factor[0]).all() else factor.reshape(3, 1, 1)
-        image = graph.op("Mul", image, graph.constant(constant), name="input/scale")
+        if not (factor == 1).all():
+            # One number where one will do: it is folded, and quantised, as such.
+            constant = factor[:1].reshape(()) if (factor == factor[0]).all() else factor.reshape(3, 1, 1)
+            image = graph.op("Mul", image, graph.constant(constant), name="input/scale")
         if spec.colour != spec.trained_colour:
             image = graph.op("Gather", image, graph.ints(2, 1, 0), name="input/colours", axis=1)
     return graph.inline(network, {network.graph.input[0].name: image}, prefix="network")

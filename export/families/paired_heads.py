@@ -154,7 +154,7 @@ def _export(foreign: ForeignGraph, options: GraphOptions, classes: int | None, *
 
 def _unsaid(foreign: ForeignGraph, habits: Habits, said: PaddleSettings | None) -> tuple[Assumption, ...]:
     where = "infer_cfg.yml beside the file" if habits is PPYOLOE else f"nothing, for {habits.name}"
-    pixels = () if said or foreign.pixels else (Assumption("pixels", habits.pixels, where),)
+    pixels = () if said or foreign.pixel_settings else (Assumption("pixels", habits.pixels, where),)
     return (*pixels, Assumption("resizing", habits.resizing, f"nothing, for {habits.name}"))
 
 
@@ -168,8 +168,8 @@ def _image_spec(
         dtype=options.input_dtype or "uint8",
         scale=habits.scale,
     )
-    if foreign.pixels is not None:
-        return replace(spec, **foreign.pixels.settings())
+    if foreign.pixel_settings is not None:
+        return replace(spec, **foreign.pixel_settings)
     return replace(spec, mean=said.mean, std=said.std) if said else spec
 
 

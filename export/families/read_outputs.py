@@ -69,7 +69,7 @@ def export_reading(
         batch=foreign.batch,
         dtype=options.input_dtype or "uint8",
         trained_colour=_network_colour(foreign, picture),
-        **(foreign.pixels.settings() if foreign.pixels else picture.settings()),
+        **(foreign.pixel_settings or picture.settings()),
     )
     graph = GraphBuilder(family)
     network = onnx.ModelProto()
@@ -117,7 +117,7 @@ def _network_colour(foreign: ForeignGraph, picture: Picture) -> Literal["RGB", "
 def _unsaid(foreign: ForeignGraph) -> tuple[Assumption, ...]:
     by = "image= of --outputs"
     return (
-        Assumption("colours", "RGB", by) if foreign.pixels else Assumption("pixels", "RGB, 0 to 1", by),
+        Assumption("colours", "RGB", by) if foreign.pixel_settings else Assumption("pixels", "RGB, 0 to 1", by),
         Assumption("resizing", "letterbox, the picture in the middle, padded with 114", by),
     )
 

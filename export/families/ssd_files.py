@@ -127,7 +127,7 @@ def _tensorflow(foreign: ForeignGraph, seen: _Seen) -> tuple[Reading, tuple[Assu
         TENSORFLOW.iou if inner.iou is None else inner.iou,
         inner.most or TENSORFLOW.detections,
     )
-    pixels = "RGB" if foreign.pixels else "rgb-127.5/127.5"
+    pixels = "RGB" if foreign.pixel_settings else "rgb-127.5/127.5"
     said = Assumption("pixels", f"{pixels}, stretched, as TensorFlow's SSDs are trained", STATED_BY)
     return reading, (said, *of_boxes), thresholds
 

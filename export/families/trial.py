@@ -74,7 +74,10 @@ def observe(foreign: ForeignGraph, *, scale: float, colour: Literal["RGB", "BGR"
     if colour == "RGB":
         frames = [np.ascontiguousarray(frame[:, ::-1]) for frame in frames]
     pixels = foreign.pixels
-    frames = [frame * np.float32(scale) if pixels is None else pixels.applied(frame) for frame in frames]
+    frames = [
+        frame * np.float32(scale) if pixels is None or not pixels.counted else pixels.applied(frame)
+        for frame in frames
+    ]
     names = list(foreign.outputs)
     try:
         session = _session(foreign.model)

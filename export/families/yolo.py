@@ -45,7 +45,7 @@ UNSAID = (
 
 def unsaid(foreign: ForeignGraph) -> tuple[Assumption, ...]:
     """What a file without metadata leaves open: what it does with its pixels itself is said."""
-    if foreign.pixels is None:
+    if foreign.pixel_settings is None:
         return UNSAID
     return (Assumption("colours", "RGB, as Ultralytics, YOLOv5, YOLOv6 and YOLOv7 train", METADATA), *UNSAID[1:])
 

@@ -52,7 +52,7 @@ class Thresholds:
 
 def image_spec(foreign: ForeignGraph, options: GraphOptions) -> InputSpec:
     """Pixels as a camera gives them to what the network was trained on: RGB of 0 to 1 unless the file says."""
-    arithmetic = {"scale": 1 / 255} if foreign.pixels is None else foreign.pixels.settings()
+    arithmetic = foreign.pixel_settings or {"scale": 1 / 255}
     return InputSpec(
         height=foreign.height,
         width=foreign.width,

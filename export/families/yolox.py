@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.artifacts.card import InputSpec, ResizeRule
+from edgedet.artifacts.card import ResizeRule
 from edgedet.artifacts.foreign_outputs import STRIDES, cell_count
 from edgedet.errors import ArtifactError, CheckpointError
 from edgedet.onnx_graph.builder import GraphBuilder
@@ -13,7 +13,7 @@ from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
 from .head_layout import Layout, add_boxes_and_scores, add_product, centred_corners
-from .image_input import add_image_input
+from .network_input import add_network, picture_spec
 from .trial import is_decoded, judged, judged_scores, observe
 from .yolo import add_candidates_or_nms
 
@@ -25,6 +25,8 @@ UNSAID = (
     Assumption("resizing", "letterbox, the picture at the top left, padded with 114", "nothing, for YOLOX"),
 )
 """No YOLOX file says these, so that they are taken from its authors' code."""
+COLOURS = Assumption("colours", "BGR, as YOLOX trains since 0.1.1", "nothing, for YOLOX")
+"""What is left of the first where the file does the arithmetic itself."""
 
 
 def num_classes(foreign: ForeignGraph) -> int | None:
@@ -67,17 +69,11 @@ def export(
             f"{foreign.path}: objectness and class scores sum to 1 in every box, as the softmax of another head "
             "than YOLOX's; say --family yolo"
         )
-    spec = InputSpec(
-        height=foreign.height,
-        width=foreign.width,
-        batch=foreign.batch,
-        dtype=options.input_dtype or "uint8",
-        trained_colour="BGR",
-    )
+    spec = picture_spec(foreign, options, scale=1.0, trained_colour="BGR")
     # YOLOX's own post-processing keeps the best class of a box.
     output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS, label_mode="best")
     graph = GraphBuilder("yolox")
-    (raw,) = graph.inline(foreign.model, {"images": add_image_input(graph, spec)}, prefix="network")
+    (raw,) = add_network(graph, foreign.model, spec)
     if decoded:
         boxes, scores = add_boxes_and_scores(graph, raw, layout, height=foreign.height, width=foreign.width)
     else:
@@ -94,7 +90,8 @@ def export(
     )
     resize = ResizeRule("letterbox", pad=(114.0, 114.0, 114.0), place="top_left")
     notes = ("its boxes are decoded inside (--decode_in_inference), as a trial run shows",) if decoded else ()
-    return Exported(graph.model(), spec, resize, output), layout, (*UNSAID, *assumed), notes
+    unsaid = UNSAID if foreign.pixel_settings is None else (COLOURS, *UNSAID[1:])
+    return Exported(graph.model(), spec, resize, output), layout, (*unsaid, *assumed), notes
 
 
 def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from tests.export.adoption.graphs import frame
 from tests.export.foreign_heads import SIDE, ULTRALYTICS, Head, save_head
+from tests.export.one_stage import save_one_stage
 
 
 def test_cast_layout_colours_and_arithmetic_are_taken_out(tmp_path: Path) -> None:
@@ -69,6 +70,64 @@ def test_mean_and_deviation_by_channel(tmp_path: Path) -> None:
         wanted, found = theirs.detect(frame()), ours.detect(frame())
     assert len(wanted) > 3
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.01)
+
+
+def preceded(path: Path, kinds: list[tuple[str, list[str], dict[str, object]]], **constants: np.ndarray) -> None:
+    """Put nodes before the network of a file, each working on the one before."""
+    model = onnx.load(str(path))
+    readers = [node for node in model.graph.node if "images" in node.input]
+    for node in readers:
+        node.input[list(node.input).index("images")] = f"before{len(kinds) - 1}"
+    tensor = "images"
+    for position, (kind, more, settings) in enumerate(kinds):
+        node = helper.make_node(kind, [tensor, *more], [f"before{position}"], **settings)
+        model.graph.node.insert(position, node)
+        tensor = node.output[0]
+    for name, value in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    onnx.save(model, str(path))
+
+
+def test_bytes_that_are_only_cast_reach_the_network_as_they_are(tmp_path: Path) -> None:
+    """Not divided by 255, as the family's networks have it: this one says by its input what it takes."""
+    path = save_head(tmp_path / "net.onnx", Head(), ULTRALYTICS)
+    preceded(path, [("Cast", [], {"to": 1})])
+    model = onnx.load(str(path))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    onnx.save(model, str(path))
+    report = export_model(path, tmp_path / "out.onnx", ExportOptions(conf=0.6))
+    assert report.card.input.scale == 1 and set(report.card.input.std) == {1.0}
+    assert "it takes pixels of 0 to 255 as they are" in report.notes
+
+
+def test_colours_turned_round_alone_leave_the_arithmetic_to_the_family(tmp_path: Path) -> None:
+    path = save_head(tmp_path / "net.onnx", Head(), ULTRALYTICS)
+    plain = export_model(path, tmp_path / "a.onnx", ExportOptions(conf=0.6))
+    preceded(path, [("Gather", ["turned"], {"axis": 1})], turned=np.array([2, 1, 0]))
+    report = export_model(path, tmp_path / "b.onnx", ExportOptions(conf=0.6))
+    assert report.card.input == plain.card.input
+    with Detector(plain.path) as theirs, Detector(report.path) as ours:
+        np.testing.assert_allclose(ours.detect(frame()).boxes, theirs.detect(frame()).boxes, atol=1e-3)
+
+
+def test_yolox_takes_what_its_file_does_with_pixels(tmp_path: Path) -> None:
+    """Files of before 0.1.1 normalise; whoever put that inside gets it in the first layer."""
+    path = save_one_stage(tmp_path / "net.onnx", "yolox") or tmp_path / "net.onnx"
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    options = ExportOptions(family="yolox", classes=("a", "b", "c"))
+    plain = export_model(path, tmp_path / "a.onnx", options)
+    assert (plain.card.input.scale, set(plain.card.input.mean)) == (1.0, {0.0})
+    preceded(
+        path,
+        [("Div", ["whole"], {}), ("Sub", ["mean"], {}), ("Div", ["std"], {})],
+        whole=np.float32(255),
+        mean=mean.reshape(1, 3, 1, 1),
+        std=std.reshape(1, 3, 1, 1),
+    )
+    card = export_model(path, tmp_path / "b.onnx", options).card
+    np.testing.assert_allclose(card.input.mean, mean, atol=1e-6)
+    np.testing.assert_allclose(card.input.std, std, atol=1e-6)
+    assert card.input.trained_colour == "BGR"
 
 
 @pytest.mark.parametrize("factor", [1 / 255, 1 / 57.0, 1.0])
