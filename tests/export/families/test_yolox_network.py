@@ -77,7 +77,7 @@ def test_a_checkpoint_as_training_saves_it(tmp_path: Path, depthwise: bool) -> N
     torch.save({"model": Checkpoint(depthwise=depthwise).tensors, "start_epoch": 300, "best_ap": 0.3}, path)
     report = export_model(path, tmp_path / "out.onnx", ExportOptions(imgsz=(96, 64)))
     assert (report.card.family, len(report.card.names)) == ("yolox", CLASSES)
-    assert (report.card.input.height, report.card.input.width, report.card.output.label_mode) == (96, 64, "best")
+    assert (report.card.input.height, report.card.input.width, report.card.output.label_mode) == (96, 64, "all")
     said = " ".join(report.notes)
     assert "activation: SiLU" in said and "input size" not in said
 
