@@ -32,6 +32,7 @@ from benchmarks.darknet_weights import random_arrays, read_layers, scale_heads, 
 from edgedet import Detections, Detector
 from edgedet.export import ExportOptions, export_model
 from edgedet.export.darknet.records import HEADS, Detection
+from edgedet.pictures.image_file import read_image
 from edgedet.proof.parity import Tolerance, match_detections
 
 THRESHOLD, MARGIN = 0.05, 0.005
@@ -53,7 +54,7 @@ def main() -> int:
     parser.add_argument("--resize", choices=("letterbox", "stretch"))
     arguments = parser.parse_args()
     pictures = sorted(arguments.pictures.rglob("*.jpg"))[: arguments.count]
-    frames = [cv2.imread(str(path)) for path in pictures]
+    frames = [read_image(path) for path in pictures]
     good = True
     for named in arguments.networks:
         for seed in range(1 if arguments.weights else arguments.seeds):

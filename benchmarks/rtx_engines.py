@@ -214,7 +214,8 @@ def scenes(folder: Path) -> str:
     return str(folder / "scenes" / "scenes")
 
 
-SMALL_CANVAS: Sequence[str] = ("--imgsz", "320x320", "--proposals", "100", "--frame-size", "640x480")
+SMALL_CANVAS: Sequence[str] = ("--imgsz", "192x192", "--proposals", "30", "--frame-size", "640x480")
+"""What the library takes does not depend on the size, and INT8 is simulated on it."""
 MAKERS: dict[str, Callable[[Path, Path], Subject]] = {
     "ssdlite": bccd("ssdlite320_mobilenet_v3_large_bccd.pt", "ssdlite320_mobilenet_v3_large"),
     "ssd300": untrained("ssd300_vgg16"),

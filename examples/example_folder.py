@@ -85,7 +85,7 @@ def _write_photos(folder: Path) -> None:
 
 def _write_benchmark(folder: Path) -> None:
     """Enough blocks for a verdict, and no more."""
-    rules = Rules(warmup_frames=5, warmup_seconds=0.01, frames=20, seconds=0.3, max_seconds=0.5, turn_seconds=0.01)
+    rules = Rules(warmup_frames=5, warmup_seconds=0.01, frames=20, seconds=0.3, max_seconds=2.0, turn_seconds=0.01)
     options = BenchOptions(rules, threads=1, batches=(1,), streams=(1,), load_seconds=0.05, cold_starts=1)
     frames = load_frames(folder / "photos", count=4)
     paths = [folder / "model.onnx", folder / "slow.onnx"]

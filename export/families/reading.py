@@ -153,9 +153,9 @@ def parse_reading(text: str) -> Reading:
 
     >>> parse_reading("boxes=out[:4]:cxcywh@input, objectness=out[4], scores=out[5:]:none, nms=best").scores
     Part(tensor='out', start=5, stop=None)
-    >>> parse_reading("boxes=dets:xyxy")
+    >>> parse_reading("boxes=dets:xyxy@input")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    edgedet.errors.UsageError: --outputs: boxes=dets:xyxy does not say of what: end it in @input ...
+    edgedet.errors.UsageError: --outputs: scores= is missing. The grammar: ...
     """
     said: dict[str, str] = {}
     for entry in _ENTRY.split(text.strip()):

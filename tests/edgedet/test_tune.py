@@ -18,6 +18,7 @@ from edgedet.errors import ArtifactError
 from edgedet.tune import race
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
+HEAT = tune.Rules(warmup_frames=2, warmup_seconds=0.01, frames=3, seconds=0.02, max_seconds=0.1)
 FRAMES = [frame_with_rectangle(64, 64, (10, 20, 30, 50)), frame_with_rectangle(64, 64, (5, 5, 40, 40))]
 
 
@@ -62,7 +63,7 @@ def raced(
     monkeypatch.setattr(Pretended, "shift", shift or {}, raising=False)
     monkeypatch.setattr(tune, "Detector", Pretended)
     monkeypatch.setattr(tune, "_field", lambda path, threads: [tune.Entrant(*key) for key in cost])
-    monkeypatch.setattr(tune, "HEAT", tune.Rules(warmup_frames=2, warmup_seconds=0, frames=3, seconds=0.02))
+    monkeypatch.setattr(tune, "HEAT", HEAT)
     return race(graph, FRAMES, seconds=0.5)
 
 
@@ -87,7 +88,10 @@ def test_a_default_that_does_not_open_is_an_error(graph: Path, monkeypatch: pyte
         raced(graph, monkeypatch, {("onnxruntime", None): -1, ("onnxruntime", 1): 1e-3})
 
 
-def test_from_the_command_line(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_the_command_line(
+    graph: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "HEAT", HEAT)
     assert main(["tune", str(graph), "--seconds", "0.05", "--threads", "1", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     fields = told["choice"]

@@ -219,7 +219,7 @@ def test_ultralytics_metadata_is_read(tmp_path: Path) -> None:
         ({"metadata": ULTRALYTICS, "rows": 14}, {"arch": SSDLITE}, UsageError, "--arch is for checkpoints"),
         ({"metadata": ULTRALYTICS, "rows": 14}, {"proposals": 9}, UsageError, "no region proposals"),
         ({"rows": 14}, {"family": "yolox"}, ArtifactError, "not YOLOX's"),
-        ({"rows": 14, "dtype": TensorProto.FLOAT16}, {"family": "yolo"}, ArtifactError, "expected float32"),
+        ({"rows": 14, "dtype": TensorProto.DOUBLE}, {"family": "yolo"}, ArtifactError, "double"),
     ],
 )
 def test_foreign_graphs_that_do_not_fit(

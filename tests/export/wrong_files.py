@@ -390,7 +390,7 @@ def graphs() -> Iterator[tuple[str, WrongFile]]:
     custom = [helper.make_node("Magic", ["images"], ["output0"], domain="com.example")]
     other_input = helper.make_tensor_value_info("size", 1, [1, 2])
     for kind, model, words in (
-        ("no family", graph(relu, image, out), "--family"),
+        ("no family", graph(relu, image, out), "--outputs"),
         ("future opset", graph(relu, image, out, opset=999), "opset|ONNX"),
         ("opset 0", graph(relu, image, out, opset=0), "opset|ONNX"),
         ("future IR", graph(relu, image, out, ir=9999), ""),

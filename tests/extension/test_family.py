@@ -50,4 +50,5 @@ def test_the_command_exports_it(split_graph: Path, capsys: pytest.CaptureFixture
 @pytest.mark.usefixtures("split_graph")
 def test_help_lists_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--help"]) == 0
-    assert "{yolo,yolov5,yolox,split}" in capsys.readouterr().out
+    shown = "".join(capsys.readouterr().out.split())
+    assert "{yolo,yolov5," in shown and ",split}" in shown

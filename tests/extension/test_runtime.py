@@ -66,7 +66,7 @@ def test_commands_and_messages_know_it(graph: Path, capsys: pytest.CaptureFixtur
 def test_it_is_the_choice_where_the_others_are_missing(
     graph: Path, table: tuple[RuntimeInfo, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edgedet.opening, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    monkeypatch.setattr(edgedet.opening, "find_spec", lambda name: object() if name == "numpy" else None)
     with Detector(graph) as detector:
         assert detector.description == "nothing 1.0"
     monkeypatch.setattr(edgedet.opening, "find_spec", lambda name: None)
