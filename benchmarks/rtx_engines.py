@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 PRECISIONS = ("fp32", "fp16", "int8")
-SCENES = 12
+SCENES = 4
 """Rendered, to calibrate those that have no pictures of their own."""
 
 
