@@ -25,6 +25,7 @@ from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
 from .darknet import source as darknet
 from .families import foreign_family, trained_family, yolo, yolox_network
 from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions, Pooling
+from .families.proof import require_places
 from .families.recognition import recognised_family
 from .families.stated import stated_family, stated_tensors
 from .for_cpu.interleaved import read_planes
@@ -295,7 +296,10 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     names = options.classes or yolo.class_names(foreign)
     renamed = renamed_note(names, yolo.class_names(foreign))
     family, why = _foreign_family(foreign, options, names)
+    family.require_inner_nms(foreign)
     asked = replace(graph_options(options), names=names)
+    if options.family is not None and not yolo.is_known(foreign):
+        require_places(family, foreign, replace(asked, iou=None), len(names) or None)
     found = family.export(foreign, asked, len(names) or None)
     assumed = found.assumed
     names = found.names or names

@@ -23,7 +23,7 @@ def stated_family(outputs: str) -> ForeignFamily:
     Raises:
         UsageError: words that are none of the grammar's.
     """
-    return ForeignFamily("outputs", partial(_export, parse_reading(outputs)), with_metadata=True)
+    return ForeignFamily("outputs", partial(_export, parse_reading(outputs)), with_metadata=True, inner_nms="any")
 
 
 def stated_tensors(outputs: str) -> tuple[str, ...]:
