@@ -171,6 +171,7 @@ def open_foreign(
     except onnx.shape_inference.InferenceError as error:
         raise ArtifactError(f"{path} holds operators that ONNX does not know ({_first_line(error)})") from error
     static = _static_outputs(model, path)
+    _type_outputs(model, original)
     return ForeignGraph(
         path,
         model,
@@ -278,6 +279,17 @@ def _static_outputs(model: onnx.ModelProto, path: Path) -> dict[str, tuple[int, 
                     "nothing can be planned for it; export it again with fixed sizes (dynamic=False)"
                 )
     return {value.name: shapes[value.name] for value in model.graph.output}
+
+
+def _type_outputs(*models: onnx.ModelProto) -> None:
+    """Say the types of outputs that were inner tensors, in place: ONNX Runtime runs nothing without."""
+    for model in models:
+        untyped = [value for value in model.graph.output if not value.type.tensor_type.elem_type]
+        if not untyped:
+            continue
+        found = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
+        for value in untyped:
+            value.type.tensor_type.elem_type = found[value.name].type.tensor_type.elem_type
 
 
 def _first_line(error: Exception) -> str:

@@ -25,6 +25,7 @@ from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
 from .darknet import source as darknet
 from .families import foreign_family, trained_family, yolo, yolox_network
 from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions, Pooling
+from .families.proof import require_places
 from .families.recognition import recognised_family
 from .families.stated import stated_family, stated_tensors
 from .for_cpu.interleaved import read_planes
@@ -37,6 +38,9 @@ from .training.settings import NOTHING_STATED
 
 POOLING: dict[str, Pooling] = {"cpu": "products", "tensorrt": "operator", "tensorrt-rtx": "plain"}
 """How RoIAlign is written, by target."""
+COCO = {"coco": "COCO's"}
+COCO_OR_VOC = {**COCO, "voc": "Pascal VOC's"}
+"""Lists that a number of classes makes likely, and whose they are: Darknet's own weights are of these two."""
 DEFAULT_FRAME = (640, 480)
 """(width, height): 4:3, what most camera modules give."""
 
@@ -261,7 +265,7 @@ def _from_darknet(source: Path, options: ExportOptions) -> BuiltGraph:
     names, assumed = options.classes or read.names, read.assumed
     renamed = renamed_note(names, read.names)
     if not names:
-        names, invented = _invented_names(read.classes)
+        names, invented = _invented_names(read.classes, COCO_OR_VOC)
         assumed = (*assumed, invented)
     elif len(names) != read.classes:
         raise CheckpointError(
@@ -292,7 +296,10 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     names = options.classes or yolo.class_names(foreign)
     renamed = renamed_note(names, yolo.class_names(foreign))
     family, why = _foreign_family(foreign, options, names)
+    family.require_inner_nms(foreign)
     asked = replace(graph_options(options), names=names)
+    if options.family is not None and not yolo.is_known(foreign):
+        require_places(family, foreign, replace(asked, iou=None), len(names) or None)
     found = family.export(foreign, asked, len(names) or None)
     assumed = found.assumed
     names = found.names or names
@@ -341,9 +348,11 @@ def _foreign_family(
     return recognised_family(foreign, names)
 
 
-def _invented_names(classes: int) -> tuple[tuple[str, ...], Assumption]:
-    if classes == LISTS["coco"]:
-        return class_list("coco"), Assumption("class names", "COCO's, because there are 80 classes", "--classes")
+def _invented_names(classes: int, usual: Mapping[str, str] = COCO) -> tuple[tuple[str, ...], Assumption]:
+    for name, whose in usual.items():
+        if classes == LISTS[name]:
+            said = f"{whose}, because there are {classes} classes"
+            return class_list(name), Assumption("class names", said, "--classes")
     names = tuple(f"class_{index}" for index in range(classes))
     return names, Assumption("class names", f"invented ({names[0]} to {names[-1]})", "--classes")
 

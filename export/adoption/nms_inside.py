@@ -7,7 +7,6 @@ give it the boxes and all classes' scores, some choose the best class first and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,18 +19,17 @@ from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.cleaning import remove_dead, simplify, static_shapes
 from edgedet.onnx_graph.network import Network, attributes
 
-EFFICIENT = ("EfficientNMS_TRT", "EfficientNMS_ONNX_TRT")
+from .nms_limits import Limits, plain
+from .nms_paths import distance_apart, is_product, named, require_scores_kept
+
+INDICES = "EfficientNMS_ONNX_TRT"
+EFFICIENT = ("EfficientNMS_TRT", INDICES)
+EFFICIENT_DEFAULTS = {"score_threshold": 0.5, "iou_threshold": 0.5, "max_output_boxes": 100}
+"""What TensorRT's plugin (efficientNMSParameters.h) does where an attribute is left out."""
 BATCHED = ("BatchedNMS_TRT", "BatchedNMSDynamic_TRT", "TRTBatchedNMS")
 OPERATOR = "NonMaxSuppression"
 HEAD = "edgedet/head"
 """Name of the output that boxes and scores are joined in."""
-CHOOSING = ("ArgMax", "TopK")
-"""Operators that give the class of a box, which moves it apart from those of other classes."""
-PIXELS_APART = 2.0
-"""A distance between classes below is none in pixels, but in shares of the canvas."""
-UNLIMITED = 1 << 30
-MOST = 1000
-"""Detections at most where every class had a limit of its own."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,9 @@ def cut_nms(model: onnx.ModelProto, path: Path, *, image: tuple[int, int]) -> In
     return _cut_plugin(model, nodes[0], path)
 
 
-def _named(node: onnx.NodeProto) -> str:
-    return f"{node.op_type} {node.name}".strip()
-
-
 def _cut_plugin(model: onnx.ModelProto, node: onnx.NodeProto, path: Path) -> InnerNms:
     said = attributes(node)
-    where = f"{path}: its {_named(node)}"
+    where = f"{path}: its {named(node)}"
     shapes = static_shapes(model)
     boxes, scores = node.input[0], node.input[1]
     if len(node.input) > 2 and node.input[2]:
@@ -121,10 +115,13 @@ def _cut_plugin(model: onnx.ModelProto, node: onnx.NodeProto, path: Path) -> Inn
         (boxes,) = _added(model, "Reshape", [boxes, _ints(model, (*box_shape[:2], 4))], "nms/boxes")
     elif len(box_shape) != 3:
         raise ArtifactError(f"{where} takes boxes {list(box_shape)}, one for every class; export it without NMS")
+    if node.op_type == INDICES:
+        raise ArtifactError(f"{where} gives indices, as a part that TensorRT makes itself; export it without NMS")
     if node.op_type in EFFICIENT:
         form: Literal["corners", "centre"] = "centre" if _whole(said.get("box_coding", 0)) else "corners"
         background = _whole(said.get("background_class", -1))
-        score, iou, most = said.get("score_threshold"), said.get("iou_threshold"), said.get("max_output_boxes")
+        given = (said.get(name, EFFICIENT_DEFAULTS[name]) for name in EFFICIENT_DEFAULTS)
+        score, iou, most = given
         together = bool(_whole(said.get("class_agnostic", 0)))
         if _whole(said.get("score_activation", 0)):
             (scores,) = _added(model, "Sigmoid", [scores], "nms/scores")
@@ -139,11 +136,11 @@ def _cut_plugin(model: onnx.ModelProto, node: onnx.NodeProto, path: Path) -> Inn
         scores = _without(model, scores, score_shape[2], background, where)
     end_at_joined(model, boxes, scores)
     return InnerNms(
-        _named(node),
+        named(node),
         joined=True,
         form=form,
-        score=None if score is None else _plain(score),
-        iou=None if iou is None else _plain(iou),
+        score=None if score is None else plain(score),
+        iou=None if iou is None else plain(iou),
         most=None if most is None else int(most),
         labels="best" if together else "all",
         apart=0.0 if together else None,
@@ -163,7 +160,9 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
     network, shapes = Network(model), static_shapes(model)
     before = _before(network, nodes)
     behind = _behind(network, nodes)
-    limits = _Limits(network, nodes[0], before, behind, shapes)
+    _require_one_pass(network, nodes, before, path)
+    require_scores_kept(network, [node.input[1] for node in nodes], before, path)
+    limits = Limits(network, nodes[0], before, behind, shapes)
     head = _last_head(network, nodes, before, shapes)
     boxes, scores = shapes.get(nodes[0].input[0]), shapes.get(nodes[0].input[1])
     if len(nodes) == 1 and boxes is not None and scores is not None and _is_all(network, nodes[0], scores):
@@ -172,7 +171,7 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
         end_at_joined(model, boxes_name, scores_name, turn_scores=True)
         form: Literal["corners", "centre"] = "centre" if centre else "corners"
         return InnerNms(
-            _named(nodes[0]),
+            named(nodes[0]),
             joined=True,
             form=form,
             score=limits.score,
@@ -183,15 +182,36 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
         )
     if head is None:
         raise ArtifactError(
-            f"{path}: its {_named(nodes[0])} takes boxes that no single tensor holds before (expected "
+            f"{path}: its {named(nodes[0])} takes boxes that no single tensor holds before (expected "
             "[N, 4 + classes, anchors] or [N, anchors, 5 + classes]); export it again without NMS (Ultralytics: "
             "without nms=True)"
         )
-    products = (network.producer.get(name) for name in _ancestors(network, nodes[0].input[1], stop=head))
-    alone = all(maker is None or maker.op_type != "Mul" for maker in products)
-    apart = _distance_apart(network, nodes[0], head, shapes[head], side)
+    alone = not is_product(network, nodes[0].input[1], head, path)
+    if not alone and shapes[head][1] < shapes[head][2]:
+        raise ArtifactError(
+            f"{path}: its {named(nodes[0])} takes objectness times class scores of {head} {list(shapes[head])}, "
+            "expected [N, anchors, 5 + classes]; export it again without NMS"
+        )
+    apart = distance_apart(network, nodes[0].input[0], head, side)
     _end_at(model, head, shapes[head])
-    return InnerNms(_named(nodes[0]), False, None, limits.score, limits.iou, limits.most, "best", apart, alone)
+    return InnerNms(named(nodes[0]), False, None, limits.score, limits.iou, limits.most, "best", apart, alone)
+
+
+def _require_one_pass(network: Network, nodes: list[onnx.NodeProto], before: set[str], path: Path) -> None:
+    """Of several nodes, each has to do the same with a part of the boxes: ours does it once, with all."""
+    for node in nodes:
+        if before.intersection(node.output):
+            raise ArtifactError(f"{path}: behind its {named(node)} there is another NMS; export it without NMS")
+    settings = {tuple(_limit(network, node, index) for index in (2, 3, 4)) for node in nodes}
+    if len(settings) > 1:
+        raise ArtifactError(
+            f"{path} holds {len(nodes)} nodes NonMaxSuppression with different limits; export it without NMS"
+        )
+
+
+def _limit(network: Network, node: onnx.NodeProto, index: int) -> float | None:
+    name = node.input[index] if len(node.input) > index else ""
+    return float(network.constant(name).reshape(-1)[0]) if name in network.constants else None
 
 
 def _is_all(network: Network, node: onnx.NodeProto, scores: tuple[int, ...]) -> bool:
@@ -199,19 +219,12 @@ def _is_all(network: Network, node: onnx.NodeProto, scores: tuple[int, ...]) -> 
 
     MMDeploy chooses the best boxes by TopK first, which chooses no class.
     """
-    return scores[1] > 1 and not _ancestors(network, node.input[0]).classed
+    makers = (network.producer.get(name) for name in _ancestors(network, node.input[0]))
+    return scores[1] > 1 and not any(maker is not None and maker.op_type == "ArgMax" for maker in makers)
 
 
-class _Ancestors(set[str]):
-    """Tensors that lead to one, and whether a class was chosen on the way."""
-
-    chosen = False
-    classed = False
-    """Whether by ArgMax, which leaves one class of each box; TopK may choose boxes."""
-
-
-def _ancestors(network: Network, tensor: str, stop: str | None = None) -> _Ancestors:
-    found = _Ancestors()
+def _ancestors(network: Network, tensor: str, stop: str | None = None) -> set[str]:
+    found: set[str] = set()
     waiting = [tensor]
     while waiting:
         name = waiting.pop()
@@ -219,12 +232,7 @@ def _ancestors(network: Network, tensor: str, stop: str | None = None) -> _Ances
             continue
         found.add(name)
         maker = network.producer.get(name)
-        if maker is None:
-            continue
-        if maker.op_type in CHOOSING and name == maker.output[-1]:
-            found.chosen = True
-            found.classed |= maker.op_type == "ArgMax"
-        waiting.extend(filter(None, maker.input))
+        waiting.extend(filter(None, maker.input if maker is not None else ()))
     return found
 
 
@@ -266,96 +274,6 @@ def _last_head(
     return None
 
 
-def _distance_apart(
-    network: Network, node: onnx.NodeProto, head: str, shape: tuple[int, ...], side: int
-) -> float | None:
-    """Pixels between the boxes of two classes; 0 where no class moves them, None where it is not told."""
-    ancestors = _ancestors(network, node.input[0], stop=head)
-    if not ancestors.chosen:
-        return 0.0
-    for name in ancestors:
-        maker = network.producer.get(name)
-        if maker is None or maker.op_type != "Mul":
-            continue
-        constants = [value for value in maker.input if value in network.constants]
-        others = [value for value in maker.input if value not in network.constants]
-        if len(constants) == 1 and len(others) == 1 and _ancestors(network, others[0], stop=head).chosen:
-            step = network.constant(constants[0])
-            if step.size == 1:
-                # Ultralytics moves shares of the longer side, each by one of it.
-                return float(step.item()) if step.item() >= PIXELS_APART or step.item() == 0 else float(side)
-    return None
-
-
-class _Limits:
-    """Thresholds that a NonMaxSuppression and what stands around it apply; None where nothing says one."""
-
-    def __init__(
-        self,
-        network: Network,
-        node: onnx.NodeProto,
-        before: set[str],
-        behind: set[str],
-        shapes: dict[str, tuple[int, ...]],
-    ) -> None:
-        def given(index: int) -> float | None:
-            name = node.input[index] if len(node.input) > index else ""
-            return float(network.constant(name).reshape(-1)[0]) if name in network.constants else None
-
-        iou = given(3)
-        self.iou = 0.0 if iou is None else _plain(iou)
-        self.score = given(4)
-        if self.score is None or self.score <= 0:
-            masks = self._constants(network, ("Greater", "GreaterOrEqual"), lambda node: node.input[0] in before)
-            self.score = max((value for value in masks if 0 < value < 1), default=self.score)
-        self.score = None if self.score is None else _plain(self.score)
-        # What the operator limits is the number for each class.
-        classes = shapes.get(node.input[1], (1, 1))[1]
-        most = given(2)
-        self.per_class = None if most is None or most >= UNLIMITED or most <= 0 else int(most)
-        counts = [] if self.per_class is None else [min(self.per_class * classes, MOST)]
-        for other in network.graph.node:
-            if other.op_type == "Slice" and other.input[0] in behind and len(other.input) > 2:
-                ends = network.constants.get(other.input[2])
-                starts = network.constants.get(other.input[1])
-                first = len(other.input) < 4 or other.input[3] not in network.constants
-                axis = 0 if first else int(network.constant(other.input[3]).reshape(-1)[0])
-                if ends is not None and starts is not None and axis == 0:
-                    start, end = (int(numpy_helper.to_array(t).reshape(-1)[0]) for t in (starts, ends))
-                    if start == 0 and 1 < end < UNLIMITED:
-                        counts.append(end)
-            if other.op_type == "TopK" and other.input[0] in behind:
-                counts.extend(_at_most(network, other.input[1]))
-        for output in network.outputs:
-            shape = shapes.get(output, ())
-            if len(shape) == 3 and output in behind and shape[2] in (4, 5, 6):
-                counts.append(shape[1])
-        self.most = min(counts, default=None)
-
-    @staticmethod
-    def _constants(
-        network: Network, kinds: tuple[str, ...], where: Callable[[onnx.NodeProto], bool]
-    ) -> list[float]:
-        found = []
-        for node in network.graph.node:
-            if node.op_type in kinds and node.input[1] in network.constants and where(node):
-                value = network.constant(node.input[1])
-                if value.size == 1:
-                    found.append(float(value.item()))
-        return found
-
-
-def _at_most(network: Network, count: str) -> list[int]:
-    """What a number of the best is at most: a constant, or the smaller of one and what there is (MMDeploy)."""
-    names = [count]
-    while names and network.producer.get(names[0], onnx.NodeProto()).op_type in ("Reshape", "Unsqueeze", "Cast"):
-        names = [network.producer[names[0]].input[0]]
-    maker = network.producer.get(names[0])
-    if maker is not None and maker.op_type in ("Where", "Min"):
-        names = list(maker.input[-2:])
-    return [int(network.constant(name).item()) for name in names if name in network.constants]
-
-
 def end_at_joined(model: onnx.ModelProto, boxes: str, scores: str, *, turn_scores: bool = False) -> None:
     """Let ``model`` end with boxes [N, A, 4] and scores [N, A, C] joined, as its one output, in place.
 
@@ -388,11 +306,6 @@ def _ints(model: onnx.ModelProto, values: tuple[int, ...]) -> str:
 
 def _either(said: dict[str, Any], first: str, second: str, default: Any) -> Any:
     return said.get(first, said.get(second, default))
-
-
-def _plain(value: float) -> float:
-    """What was written as a float32, as people write it."""
-    return float(f"{value:.6g}")
 
 
 def _whole(value: Any) -> int:

@@ -19,6 +19,8 @@ Array = NDArray[Any]
 
 LARGEST_OF_PIXELS = 0.1
 """A factor below takes pixels of 0 to 255 to what networks are trained on; one above takes shares of 1."""
+LARGEST_MEAN = 2.0
+"""A mean above is one of pixels of 0 to 255, whatever they are multiplied by: Caffe's networks divide nothing."""
 ARITHMETIC = {"Mul": np.multiply, "Div": np.divide, "Add": np.add, "Sub": np.subtract}
 
 
@@ -38,7 +40,10 @@ class InnerPixels:
     @property
     def of_bytes(self) -> bool:
         """Whether it took pixels of 0 to 255."""
-        return self.uint8 or max(abs(value) for value in self.factor) < LARGEST_OF_PIXELS
+        if self.uint8 or max(abs(value) for value in self.factor) < LARGEST_OF_PIXELS:
+            return True
+        pairs = zip(self.factor, self.shift, strict=True)
+        return any(abs(shift) > LARGEST_MEAN * abs(factor) for factor, shift in pairs)
 
     @property
     def _plain_bytes(self) -> bool:

@@ -13,6 +13,7 @@ from torch import nn
 
 from edgedet.artifacts.card import Family, InputSpec, OutputSpec, ResizeRule
 from edgedet.detections import Detections
+from edgedet.errors import UsageError
 
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
@@ -119,11 +120,33 @@ class ForeignFamily:
         name: what ``--family`` calls it.
         export: (graph, options, number of classes where names say it) makes the graph.
         with_metadata: whether files that carry metadata of a known tool can be of it.
+        inner_nms: which NMS inside a file it takes the thresholds of: none, one of every class for itself, or one
+            that lets all classes suppress each other, too.
     """
 
     name: str
     export: Callable[[ForeignGraph, GraphOptions, int | None], ForeignExport]
     with_metadata: bool = False
+    inner_nms: Literal["none", "by_class", "any"] = "none"
+
+    def require_inner_nms(self, foreign: ForeignGraph) -> None:
+        """Make sure that what suppressed inside ``foreign`` is taken over.
+
+        Raises:
+            UsageError: this family would do without, or otherwise.
+        """
+        if foreign.nms is None or self.inner_nms == "any":
+            return
+        if self.inner_nms == "none":
+            raise UsageError(
+                f"{foreign.path} has NMS inside ({foreign.nms.operator}), which is not --family {self.name}'s; "
+                "leave --family out, say --family yolo, or export it again without NMS"
+            )
+        if foreign.nms.apart == 0:
+            raise UsageError(
+                f"the NMS inside {foreign.path} ({foreign.nms.operator}) lets all classes suppress each other, "
+                f"which --family {self.name} does not; say --family yolo, or export it again without NMS"
+            )
 
 
 class FrameworkReference(Protocol):

@@ -19,7 +19,7 @@ from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.onnx_graph.cleaning import simplify, static_shapes
 from edgedet.onnx_graph.network import Network, attributes
-from edgedet.plausible import ALL, MIN_ROWS, ordered_share, score_range, unit_of
+from edgedet.plausible import ALL, MIN_ROWS, ordered_share, score_range, sums_to_one, unit_of
 
 from ..adoption.second_inputs import FLOATS
 from ..foreign import ForeignGraph
@@ -235,10 +235,10 @@ def _query_outputs(foreign: ForeignGraph, seen: dict[str, Array]) -> tuple[str, 
 
 
 def _are_shares(boxes: Array) -> bool:
-    """Whether ``boxes`` [F, Q, 4] are centres and sizes as shares of the canvas, and no corners."""
+    """Whether ``boxes`` [F, Q, 4] are centres and sizes as shares of the canvas: no corners, and no softmax."""
     rows = boxes.reshape(-1, 4)
     inside = bool((rows > -0.5).all() and (rows < 1.5).all() and (rows[:, 2:] >= 0).all())
-    return inside and not (len(rows) >= MIN_ROWS and ordered_share(rows) >= ALL)
+    return inside and not sums_to_one(rows) and not (len(rows) >= MIN_ROWS and ordered_share(rows) >= ALL)
 
 
 def _objects(

@@ -110,5 +110,5 @@ def _joined(foreign: ForeignGraph) -> ForeignGraph:
     return replace(foreign, model=models[0], original=models[1], outputs={HEAD: (batch, anchors, 4 + classes)})
 
 
-RTMDET = ForeignFamily("rtmdet", partial(_export, rtmdet=True))
-MMDET = ForeignFamily("mmdet", partial(_export, rtmdet=False))
+RTMDET = ForeignFamily("rtmdet", partial(_export, rtmdet=True), inner_nms="by_class")
+MMDET = ForeignFamily("mmdet", partial(_export, rtmdet=False), inner_nms="by_class")

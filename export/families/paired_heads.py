@@ -18,6 +18,7 @@ from edgedet.artifacts.foreign_cards import CENTRED
 from edgedet.errors import ArtifactError, CheckpointError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.onnx_graph.cleaning import simplify
+from edgedet.plausible import score_range
 
 from ..adoption.nms_inside import HEAD, end_at_joined
 from ..foreign import ForeignGraph
@@ -99,6 +100,8 @@ def joined(foreign: ForeignGraph) -> ForeignGraph:
             "[N, anchors, classes]; export it again with decoded boxes"
         )
     box, score, turned, shape = found
+    if foreign.outputs[score] == shape:
+        box, score = _told_apart(foreign, box, score)
     classes = foreign.outputs[score][1 if turned else 2]
     models = []
     for model in (foreign.model, foreign.original):
@@ -108,6 +111,23 @@ def joined(foreign: ForeignGraph) -> ForeignGraph:
         models.append(copied)
     outputs: dict[str, tuple[int, ...]] = {HEAD: (shape[0], shape[1], 4 + classes)}
     return replace(foreign, model=simplify(models[0]), original=models[1], outputs=outputs)
+
+
+def _told_apart(foreign: ForeignGraph, *names: str) -> tuple[str, str]:
+    """Boxes and scores among two outputs of one shape, of four classes: scores alone are from 0 to 1.
+
+    Raises:
+        ArtifactError: both are, or none is.
+    """
+    seen = observe(foreign, scale=1 / 255, colour="RGB")
+    scores = [name for name in names if score_range(seen[name]) is None]
+    if len(scores) != 1:
+        raise ArtifactError(
+            f"{foreign.path}: outputs {foreign.outputs} are of one shape, and a trial run does not show which are "
+            "the scores, from 0 to 1; state it with --outputs"
+        )
+    (boxes,) = [name for name in names if name not in scores]
+    return boxes, scores[0]
 
 
 def _export(foreign: ForeignGraph, options: GraphOptions, classes: int | None, *, habits: Habits) -> ForeignExport:
@@ -202,6 +222,6 @@ def bordered(model: onnx.ModelProto, border: int) -> onnx.ModelProto:
     return copied
 
 
-YOLO_NAS = ForeignFamily("yolo-nas", partial(_export, habits=NAS))
-DAMO_YOLO = ForeignFamily("damo-yolo", partial(_export, habits=DAMO))
-PP_YOLOE = ForeignFamily("pp-yoloe", partial(_export, habits=PPYOLOE))
+YOLO_NAS = ForeignFamily("yolo-nas", partial(_export, habits=NAS), inner_nms="by_class")
+DAMO_YOLO = ForeignFamily("damo-yolo", partial(_export, habits=DAMO), inner_nms="by_class")
+PP_YOLOE = ForeignFamily("pp-yoloe", partial(_export, habits=PPYOLOE), inner_nms="by_class")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edgedet.errors import ArtifactError
@@ -20,7 +21,7 @@ from edgedet.onnx_runtime import onnxruntime, session_options
 from edgedet.plausible import score_range
 
 from ..foreign import ForeignGraph
-from .base import Exported, ForeignExport, GraphOptions
+from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
 from .trial import picture_frames
 
 Array = NDArray[Any]
@@ -33,6 +34,7 @@ MIN_PLACES = 0.05
 """Share of the canvas's side over which the middles of boxes spread, along both axes."""
 ONE_CLASS, SURE = 0.98, 0.5
 """Share of candidates that one class wins, surely, where it is not a class but the background."""
+ONE_PLACE = "all boxes are in one place, or on one line"
 MIN_ROWS = 8
 """Number of candidates that show anything."""
 
@@ -70,6 +72,35 @@ def proved(
     """
     seen = prove(export(replace(options, **TRIAL)).exported, foreign.path)
     return export(options), seen
+
+
+def for_trial(foreign: ForeignGraph) -> ForeignGraph:
+    """A copy that an exporter may change, whose candidates can all be let through."""
+    model = onnx.ModelProto()
+    model.CopyFrom(foreign.model)
+    # Classes that suppress each other do so in a graph's NMS alone, which a trial leaves out.
+    nms = None if foreign.nms is None else replace(foreign.nms, apart=None)
+    return replace(foreign, model=model, nms=nms)
+
+
+def require_places(
+    family: ForeignFamily, foreign: ForeignGraph, options: GraphOptions, classes: int | None
+) -> None:
+    """Refuse a file that its user takes for another ``family``'s, where its numbers are plainly no boxes.
+
+    An untrained network turns boxes round, or lets them leave the canvas; it does not put those of all anchors into
+    one place.
+
+    Raises:
+        EdgedetError: as ``family.export``.
+        ArtifactError: all boxes are in one place.
+    """
+    made = family.export(for_trial(foreign), replace(options, **TRIAL), classes)
+    if not made.chosen and ONE_PLACE in prove(made.exported, foreign.path).doubts:
+        raise ArtifactError(
+            f"{foreign.path}: read as --family {family.name} says, {ONE_PLACE}; it is another detector's "
+            "file: leave --family out to see what fits, or state its outputs (--outputs)"
+        )
 
 
 def prove(exported: Exported, path: Path) -> Proof:
@@ -138,7 +169,7 @@ def _doubts(boxes: Array, sure: Array, classes: Array, *, alone: bool) -> tuple[
     doubts = []
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     if float(np.ptp(middles, axis=0).min()) < MIN_PLACES:
-        doubts.append("all boxes are in one place, or on one line")
+        doubts.append(ONE_PLACE)
     share = np.bincount(classes).max() / len(classes)
     if not alone and share >= ONE_CLASS and float(np.median(sure)) > SURE:
         doubts.append(f"{share:.0%} of the boxes are surely of class {np.bincount(classes).argmax()}")

@@ -157,7 +157,7 @@ def _require_labels(foreign: ForeignGraph, reading: Reading, classes: int) -> No
     if reading.labels is None:
         return
     seen = observe(foreign, scale=1 / 255, colour="RGB")
-    labels, scores = (_numbers(part, seen[part.tensor]).reshape(-1) for part in (reading.labels, reading.scores))
+    labels, scores = (numbers_of(part, seen[part.tensor]).reshape(-1) for part in (reading.labels, reading.scores))
     found = labels[(scores > 0) & (labels >= 0)] if labels.shape == scores.shape else labels
     if not len(found):
         return
@@ -173,7 +173,8 @@ def _require_labels(foreign: ForeignGraph, reading: Reading, classes: int) -> No
         )
 
 
-def _numbers(part: Part, seen: NDArray[Any]) -> NDArray[Any]:
+def numbers_of(part: Part, seen: NDArray[Any]) -> NDArray[Any]:
     """What of ``seen`` [F, ...] ``part`` is."""
     axis = 1 if seen.ndim == 3 and seen.shape[1] < seen.shape[2] else -1
-    return np.take(seen, range(part.start, part.stop), axis) if part.stop is not None else seen
+    stop = seen.shape[axis] if part.stop is None else part.stop
+    return np.take(seen, range(part.start, stop), axis) if part.start or part.stop is not None else seen

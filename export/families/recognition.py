@@ -7,10 +7,7 @@ are refused, with those that fit and the option that chooses.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
-
-import onnx
 
 from edgedet.artifacts.foreign_outputs import Facts, Outputs, recognise_all
 from edgedet.errors import ArtifactError, CheckpointError, EdgedetError, UsageError
@@ -18,7 +15,7 @@ from edgedet.errors import ArtifactError, CheckpointError, EdgedetError, UsageEr
 from ..foreign import ForeignGraph
 from . import foreign_family
 from .base import ForeignFamily, GraphOptions
-from .proof import TRIAL, Proof, prove
+from .proof import TRIAL, Proof, for_trial, prove
 
 TENSORFLOW = ("detection_boxes", "TFLite_Detection_PostProcess", "StatefulPartitionedCall")
 """What the outputs' names begin with of graphs that tf2onnx writes of TensorFlow's detectors."""
@@ -114,7 +111,9 @@ def _before_nms(foreign: ForeignGraph) -> Outputs:
             named=True,
             counted=True,
         )
-    return Outputs("a detector with NMS inside (boxes and scores as it took them)", ("yolo", "ssd"), counted=True)
+    together = foreign.nms is not None and foreign.nms.apart == 0
+    families = ("yolo",) if together else ("yolo", "ssd")
+    return Outputs("a detector with NMS inside (boxes and scores as it took them)", families, counted=True)
 
 
 def facts_of(foreign: ForeignGraph, classes: int | None) -> Facts:
@@ -125,11 +124,8 @@ def facts_of(foreign: ForeignGraph, classes: int | None) -> Facts:
 
 def _try(foreign: ForeignGraph, name: str, found: Outputs, names: tuple[str, ...]) -> _Tried:
     family = foreign_family(name)
-    # A family may change the graph that it is given.
-    model = onnx.ModelProto()
-    model.CopyFrom(foreign.model)
     try:
-        made = family.export(replace(foreign, model=model), GraphOptions(**TRIAL, names=names), len(names) or None)
+        made = family.export(for_trial(foreign), GraphOptions(**TRIAL, names=names), len(names) or None)
         proof = prove(made.exported, foreign.path)
     except (ArtifactError, CheckpointError) as error:
         return _Tried(family, str(error).removeprefix(str(foreign.path)).strip(" :"), error=error)

@@ -293,4 +293,4 @@ def _suggestion(seen: _Seen) -> str:
     return f"boxes={seen.boxes.text()}:xyxy@unit, scores={seen.scores.text()}:none+bg, image={picture}"
 
 
-SSD_FILES = ForeignFamily("ssd", export)
+SSD_FILES = ForeignFamily("ssd", export, inner_nms="by_class")

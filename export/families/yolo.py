@@ -248,7 +248,7 @@ def _count_by_shape(shape: tuple[int, ...], yolov5: bool) -> int | None:
     if len(shape) != 3:
         return None
     if yolov5:
-        return shape[2] - 5 if shape[2] > 5 else None
+        return shape[2] - 5 if 5 < shape[2] < shape[1] else None
     return shape[1] - 4 if 4 < shape[1] < shape[2] else None
 
 
@@ -313,8 +313,10 @@ def _export_foreign(
     )
 
 
-YOLO = ForeignFamily("yolo", _export_foreign, with_metadata=True)
-YOLOV5 = ForeignFamily("yolov5", partial(_export_foreign, yolov5=True), with_metadata=True)
-YOLOV7 = ForeignFamily("yolov7", partial(_export_foreign, yolov5=True, alone=True), with_metadata=True)
+YOLO = ForeignFamily("yolo", _export_foreign, with_metadata=True, inner_nms="any")
+YOLOV5 = ForeignFamily("yolov5", partial(_export_foreign, yolov5=True), with_metadata=True, inner_nms="any")
+YOLOV7 = ForeignFamily(
+    "yolov7", partial(_export_foreign, yolov5=True, alone=True), with_metadata=True, inner_nms="any"
+)
 """As YOLOv5's, except that objectness alone is the score where there is one class: its training leaves the class
 score at any value then."""

@@ -69,6 +69,11 @@ def export(
             f"{foreign.path}: objectness and class scores sum to 1 in every box, as the softmax of another head "
             "than YOLOX's; say --family yolo"
         )
+    if not decoded and layout.scores == "logits" and seen[..., :2].min() >= 0 and seen[..., :2].max() <= 1:
+        raise ArtifactError(
+            f"{foreign.path} has YOLOX's shape, but gives numbers from 0 to 1 first and logits last, as NanoDet "
+            "does (probabilities of classes, then distributions); say --family nanodet or --family nanodet-plus"
+        )
     spec = picture_spec(foreign, options, scale=1.0, trained_colour="BGR")
     # YOLOX's own post-processing keeps the best class of a box; every class that scores is worth 0.004 of mAP more
     # (YOLOX-Nano on 128 pictures of COCO: 0.343 against 0.339).

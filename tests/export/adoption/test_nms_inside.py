@@ -157,3 +157,108 @@ def test_one_class_whose_score_is_objectness_alone(tmp_path: Path) -> None:
         found, report = detected(path, family=family, conf=0.01)
         assert found.scores.max() == pytest.approx(expected.max(), abs=1e-4)
         assert any("takes it alone" in note for note in report.notes) != alone
+
+
+def inserted(path: Path, kind: str, tensor: str, *constants: Any) -> Path:
+    """Let all readers of ``tensor`` read what an operator makes of it and of ``constants``."""
+    model = onnx.load(str(path))
+    nodes = list(model.graph.node)
+    for node in nodes:
+        for index, name in enumerate(node.input):
+            if name == tensor:
+                node.input[index] = f"{tensor}_changed"
+    names = [f"{kind}_of_{tensor}_{index}" for index in range(len(constants))]
+    for name, value in zip(names, constants, strict=True):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
+    added = helper.make_node(kind, [tensor, *names], [f"{tensor}_changed"], f"added/{kind}")
+    at = next(index for index, node in enumerate(nodes) if tensor in node.output) + 1
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:at], added, *nodes[at:]])
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "tensor", "constants", "where"),
+    [
+        ("Sqrt", "scores", (), "between the head raw and the NMS"),
+        ("Mul", "scores", (np.float32(0.9),), "between the head raw and the NMS"),
+        ("Softmax", "scores", (), "between the head raw and the NMS"),
+        ("Mul", "best_chosen", (np.float32(0.5),), "behind its NMS"),
+        ("Sqrt", "best_chosen", (), "behind its NMS"),
+    ],
+)
+def test_what_is_computed_with_scores_and_would_be_lost_is_refused(
+    tmp_path: Path, kind: str, tensor: str, constants: tuple[Any, ...], where: str
+) -> None:
+    """A factor is no objectness, and what comes behind would be cut off."""
+    path = inserted(best_class_nms(Written(tmp_path / "net.onnx")), kind, tensor, *constants)
+    with pytest.raises(ArtifactError, match=f"{kind} added/{kind} computes with the scores {where}"):
+        detected(path)
+
+
+def test_objectness_times_class_scores_in_columns_is_refused(tmp_path: Path) -> None:
+    written = Written(tmp_path / "net.onnx", Head(order="rows", objectness=True))
+    written.op("Transpose", ["raw"], "columns", perm=[0, 2, 1])
+    written.op("Split", ["columns", np.array([4, 1, 3])], "boxes", "sure", "classes", axis=1)
+    written.op("Mul", ["classes", "sure"], "scores")
+    written.op("ReduceMax", ["scores"], "best", axes=[1], keepdims=1)
+    written.op("Transpose", ["boxes"], "rows", perm=[0, 2, 1])
+    limits = [np.array([9]), np.array([0.4], np.float32), np.array([0.5], np.float32)]
+    written.op("NonMaxSuppression", ["rows", "best", *limits], "output")
+    with pytest.raises(
+        ArtifactError, match=r"takes objectness times class scores of columns .* expected \[N, anch"
+    ):
+        detected(written.save("output", kind=onnx.TensorProto.INT64))
+
+
+def test_the_best_of_all_classes_are_not_moved_apart_by_being_picked(tmp_path: Path) -> None:
+    """TopK's numbers pick boxes here, and a factor that is no distance is on all of them."""
+    written = Written(tmp_path / "net.onnx")
+    written.parts()
+    matrix = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5]], np.float32)
+    written.op("MatMul", ["boxes", matrix], "corners")
+    written.op("ReduceMax", ["scores"], "best", axes=[2], keepdims=1)
+    written.op("TopK", ["best", np.array([80])], "first", "index", axis=1)
+    written.op("Expand", ["index", np.array([1, 1, 4])], "indices")
+    written.op("GatherElements", ["corners", "indices"], "picked", axis=1)
+    written.op("Mul", ["picked", np.float32(3)], "larger")
+    written.op("Transpose", ["first"], "ranked", perm=[0, 2, 1])
+    limits = [np.array([9]), np.array([0.4], np.float32), np.array([0.5], np.float32)]
+    written.op("NonMaxSuppression", ["larger", "ranked", *limits], "output")
+    _, report = detected(written.save("output", kind=onnx.TensorProto.INT64))
+    assert "all classes together" in " ".join(report.notes)
+
+
+def test_a_part_of_a_shape_is_no_limit(tmp_path: Path) -> None:
+    written = Written(tmp_path / "net.onnx")
+    best_class_nms(written, most=30)
+    written.op("Shape", ["output"], "sizes")
+    written.op("Slice", ["sizes", np.array([0]), np.array([2]), np.array([0])], "two_sizes")
+    written.op("Reshape", ["output", "two_sizes"], "same")
+    _, report = detected(written.save("same"))
+    assert report.card.output.max_detections == 30
+
+
+def test_two_passes_are_refused(tmp_path: Path) -> None:
+    limits = [np.array([9]), np.array([0.4], np.float32), np.array([0.5], np.float32)]
+    for name in ("behind", "beside"):
+        written = Written(tmp_path / f"{name}.onnx")
+        best_class_nms(written)
+        boxes = "apart"
+        if name == "behind":
+            written.op("Cast", ["chosen"], "numbers", to=1)
+            written.op("ReduceMin", ["numbers"], "none", keepdims=0)
+            written.op("Add", ["apart", "none"], "again")
+            boxes = "again"
+        written.op("NonMaxSuppression", [boxes, "ranked", *limits], "more")
+        written.op("Cast", ["more"], "more_output", to=1)
+        said = "there is another NMS" if name == "behind" else "2 nodes NonMaxSuppression with different limits"
+        with pytest.raises(ArtifactError, match=said):
+            detected(written.save("output", "more_output"))
+
+
+def test_what_the_plugin_does_where_nothing_is_said(tmp_path: Path) -> None:
+    _, report = detected(plugin(Written(tmp_path / "net.onnx"), "EfficientNMS_TRT", box_coding=1))
+    output = report.card.output
+    assert (output.score_threshold, output.iou_threshold, output.max_detections) == (0.5, 0.5, 100)

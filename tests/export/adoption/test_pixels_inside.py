@@ -138,3 +138,13 @@ def test_factors_tell_bytes_from_shares(factor: float) -> None:
     image = np.full((1, 3, 2, 2), 100, np.float32)
     by_card = (image * said["scale"] - said["mean"][0]) / said["std"][0]
     np.testing.assert_allclose(pixels.applied(image), by_card, rtol=1e-5)
+
+
+def test_a_mean_of_bytes_shows_what_the_file_took_though_it_divides_by_nothing() -> None:
+    """Caffe's networks take pixels of 0 to 255 less their mean."""
+    caffe = InnerPixels(factor=(1.0, 1.0, 1.0), shift=(-104.0, -117.0, -123.0))
+    pixels = np.full((1, 3, 1, 1), 204.0, np.float32)
+    np.testing.assert_allclose(caffe.applied(pixels).ravel(), [100, 87, 81])
+    said = caffe.settings()
+    ours = (pixels.ravel() * said["scale"] - said["mean"]) / said["std"]
+    np.testing.assert_allclose(ours, [100, 87, 81], rtol=1e-5)

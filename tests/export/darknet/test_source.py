@@ -168,6 +168,20 @@ def test_names_are_found_or_invented(cfg: Path, tmp_path: Path) -> None:
     refuse(cfg, "classes in another order", classes=("d", "c"))
 
 
+@pytest.mark.parametrize(
+    ("classes", "first", "whose"), [(20, "aeroplane", "Pascal VOC's"), (80, "person", "COCO's")]
+)
+def test_names_that_their_number_makes_likely_are_said_to_be_assumed(
+    cfg: Path, classes: int, first: str, whose: str
+) -> None:
+    text = TEXT.replace("filters=21", f"filters={3 * (5 + classes)}").replace("classes=2", f"classes={classes}")
+    reference.write(cfg.with_suffix(".weights"), text)
+    cfg.write_text(text)
+    built = build_graph(cfg, ExportOptions(), frame_size=None)
+    assert (built.card.names[0], len(built.card.names)) == (first, classes)
+    assert built.assumed[-1].text() == f"class names: {whose}, because there are {classes} classes"
+
+
 def test_weights_of_another_length_name_the_layer(cfg: Path) -> None:
     weights = cfg.with_suffix(".weights")
     content = weights.read_bytes()

@@ -209,3 +209,18 @@ def test_options_that_contradict_each_other(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="class numbers without saying how many there are; add --classes"):
         exported(source, outputs, classes=None)
     assert SIDE == 96
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_probabilities_are_not_squashed_twice(tmp_path: Path, activation: str) -> None:
+    source = save_head(tmp_path / "net.onnx", Head())
+    with pytest.raises(ArtifactError, match=r"from 0 to 1 already .* say scores=output0\[4:\]:none"):
+        exported(source, f"boxes=output0[:4]:cxcywh@input, scores=output0[4:]:{activation}, {LETTERBOX}")
+
+
+def test_a_softmax_without_its_background_is_refused(tmp_path: Path) -> None:
+    source = save_head(tmp_path / "net.onnx", Head(order="rows", softmax="first"))
+    stated = "boxes=output0[:4]:cxcywh@input, scores=output0[4:]:none"
+    with pytest.raises(ArtifactError, match=r"sums to 1 in every box.*:none\+bg \(the first\)"):
+        exported(source, f"{stated}, {LETTERBOX}", classes=None)
+    assert exported(source, f"{stated}+bg, {LETTERBOX}").card.names == NAMES

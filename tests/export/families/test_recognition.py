@@ -17,7 +17,10 @@ from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
 from edgedet.proof.golden import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
+from tests.export.adoption.graphs import Written, plugin
 from tests.export.foreign_heads import ULTRALYTICS, Head, save_head
+from tests.export.foreign_ssds import save_ssd
+from tests.export.repository_heads import NanoDet, save_repository_head
 
 NAMES = ("cat", "dog", "hen")
 CONF = 0.3
@@ -154,3 +157,45 @@ def test_outputs_of_no_family_are_refused_with_a_form_to_fill_in(tmp_path: Path)
 
 def test_a_proof_says_what_it_saw() -> None:
     assert "yet all boxes are in one place" in Proof((), ("all boxes are in one place",), 40, 4).text()
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        ("yolov5", "read as --family yolov5 says, all boxes are in one place"),
+        ("yolov7", "read as --family yolov7 says, all boxes are in one place"),
+        ("yolox", "numbers from 0 to 1 first and logits last, as NanoDet"),
+    ],
+)
+def test_a_family_that_is_said_and_that_the_numbers_contradict_is_refused(
+    tmp_path: Path, family: str, message: str
+) -> None:
+    """NanoDet's classes and distributions have the shape of boxes, objectness and classes."""
+    source = save_repository_head(tmp_path / "net.onnx", NanoDet())
+    with pytest.raises(ArtifactError, match=message):
+        exported(source, family=family)
+
+
+def test_columns_of_anchors_are_no_classes(tmp_path: Path) -> None:
+    """Ultralytics' [N, 4 + classes, anchors] said to be YOLOv5's would have as many classes as anchors."""
+    source = save_head(tmp_path / "net.onnx", Head())
+    with pytest.raises(ArtifactError, match=r"are not of shape .N, anchors, 5 . classes"):
+        exported(source, family="yolov5")
+
+
+@pytest.mark.parametrize("family", ["yolo-nas", "damo-yolo", "pp-yoloe", "rfdetr"])
+def test_scores_of_four_columns_are_not_taken_for_boxes(tmp_path: Path, family: str) -> None:
+    """An SSD of three classes and a background: a softmax, whatever comes first."""
+    source = save_ssd(tmp_path / "net.onnx")
+    with pytest.raises(ArtifactError, match=r"sum to 1|not RF-DETR's"):
+        exported(source, family=family)
+
+
+def test_an_inner_nms_of_all_classes_together_is_recognised_too(tmp_path: Path) -> None:
+    settings = {"score_threshold": 0.6, "iou_threshold": 0.4, "max_output_boxes": 40, "box_coding": 1}
+    source = plugin(Written(tmp_path / "net.onnx"), "EfficientNMS_TRT", **settings, class_agnostic=1)
+    report = exported(source, classes=NAMES)
+    assert any("all classes together" in note for note in report.notes)
+    for family, message in (("ssd", "lets all classes suppress each other"), ("yolox", "has NMS inside")):
+        with pytest.raises(UsageError, match=message):
+            exported(source, classes=NAMES, family=family)
