@@ -152,7 +152,7 @@ def predict(
         order = [index for index in np.argsort(-column, kind="stable") if column[index] > threshold][:best]
         kept: list[int] = []
         for index in order:
-            if all(_iou(boxes[index], boxes[other]) <= iou for other in kept):
+            if (_ious(boxes[index], boxes[kept]) <= iou).all():
                 kept.append(int(index))
         found += [(boxes[index], column[index], label) for index in kept]
     found.sort(key=lambda each: -each[1])
@@ -167,7 +167,9 @@ def predict(
     )
 
 
-def _iou(first: np.ndarray, second: np.ndarray) -> float:
-    shared = np.maximum(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0).prod()
-    areas = (first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()
-    return float(shared / (areas - shared + 1e-5))
+def _ious(first: np.ndarray, others: np.ndarray) -> np.ndarray:
+    low, high = np.maximum(first[:2], others[:, :2]), np.minimum(first[2:], others[:, 2:])
+    shared = np.maximum(high - low, 0).prod(axis=1)
+    areas = (first[2:] - first[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1)
+    found: np.ndarray = shared / (areas - shared + 1e-5)
+    return found
