@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedet import __version__
-from edgedet.files import atomic_path, file_sha256, user_cache
+from edgedet.errors import OutputError
+from edgedet.files import atomic_path, file_sha256, require_writable_parent, user_cache
 from edgedet.machine.hardware import describe_cpu
 
 VERSION = 1
@@ -54,14 +55,29 @@ def conditions(module: str) -> dict[str, Any]:
     return {"version": VERSION, "edgedet": __version__, "package": f"{module} {_version_of(module)}", **_machine()}
 
 
+def require_cache() -> None:
+    """Make sure that a choice can be kept, before anybody races for it.
+
+    Raises:
+        OutputError: the user's cache cannot be written.
+    """
+    try:
+        require_writable_parent(_folder() / "choice.json")
+    except OutputError as error:
+        why = str(error).partition(";")[0]
+        raise OutputError(
+            f"cannot keep what a race decides: {why}; point XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+
+
 def remember(path: Path, choice: TunedChoice) -> Path:
     """Keep the choice for an artifact; returns the file.
 
     Raises:
         OutputError: the cache cannot be written.
     """
+    require_cache()
     kept = _folder() / f"{path.stat().st_size}-{file_sha256(path)}.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(kept) as temporary:
         temporary.write_text(json.dumps(asdict(choice), indent=1) + "\n")
     return kept

@@ -61,8 +61,9 @@ def _race(arguments: argparse.Namespace, paths: list[Path]) -> int:
     from edgedet.bench.frames import load_frames
     from edgedet.cli.progress import Progress
     from edgedet.tune import race
-    from edgedet.tuned_choice import remember
+    from edgedet.tuned_choice import remember, require_cache
 
+    require_cache()
     with Progress() as progress:
         progress("reading frames")
         frames = load_frames(arguments.frames)

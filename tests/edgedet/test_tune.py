@@ -88,6 +88,17 @@ def test_a_default_that_does_not_open_is_an_error(graph: Path, monkeypatch: pyte
         raced(graph, monkeypatch, {("onnxruntime", None): -1, ("onnxruntime", 1): 1e-3})
 
 
+def test_where_nothing_can_be_kept_nobody_races(
+    graph: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(graph))
+    monkeypatch.setattr(tune, "race", lambda *_, **more: pytest.fail("raced"))
+    assert main(["tune", str(graph)]) != 0
+    assert "point XDG_CACHE_HOME to a folder" in capsys.readouterr().err
+    with Detector(graph) as detector:
+        assert "tuned" not in detector.description
+
+
 def test_from_the_command_line(
     graph: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
