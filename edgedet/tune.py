@@ -130,7 +130,7 @@ def _field(path: Path, threads: Sequence[int]) -> list[Entrant]:
         installed = [info for info in RUNTIMES if kind in info.kinds and find_spec(info.needs) is not None]
         names += [info.name for info in installed if info.name != default.name]
     cores = available_cores()
-    counts = list(threads) or sorted({cores, max(cores // 2, 1)}, reverse=True)
+    counts = list(dict.fromkeys(threads)) or sorted({cores, max(cores // 2, 1)}, reverse=True)
     return [Entrant(name, count) for name in names for count in (None, *counts)]
 
 

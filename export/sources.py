@@ -249,6 +249,7 @@ def _from_darknet(source: Path, options: ExportOptions) -> BuiltGraph:
     for name, value, of in (
         ("arch", options.arch, "checkpoints"),
         ("family", options.family, "foreign ONNX files"),
+        ("outputs", options.outputs, "foreign ONNX files"),
         ("proposals", options.proposals, "Faster R-CNN"),
         ("detector", options.detector, "checkpoints"),
     ):

@@ -15,7 +15,7 @@ from edgedet.cli.values import list_of, positive_integer, positive_number
 EXAMPLES = """\
 examples:
   edgedet tune model.onnx --frames photos/       ONNX Runtime, OpenVINO, ...: which is the quickest here?
-  edgedet tune fp32.onnx int8.onnx               each of them, and how they compare
+  edgedet tune fp32.onnx int8.onnx               each of them
   edgedet tune model.onnx --forget               back to the default
 """
 
@@ -42,15 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Race, keep the winner and print."""
+    from edgedet.errors import UsageError
     from edgedet.opening import artifact_kind
     from edgedet.tuned_choice import forget
 
     paths = [Path(artifact) for artifact in arguments.artifacts]
     for path in paths:
-        artifact_kind(path)
+        if artifact_kind(path) == "checkpoint":
+            raise UsageError(
+                f"{path} is a checkpoint, which runs in its framework alone; export it and race the graph"
+            )
     if arguments.forget:
-        for path in paths:
-            print(f"{path}: " + ("back to the default" if forget(path) else "nothing was kept"))
+        forgotten = {str(path): forget(path) for path in paths}
+        if arguments.json:
+            print(json.dumps([{"artifact": path, "forgotten": was} for path, was in forgotten.items()], indent=1))
+            return 0
+        for name, was in forgotten.items():
+            print(f"{name}: " + ("back to the default" if was else "nothing was kept"))
         return 0
     return _race(arguments, paths)
 
@@ -80,12 +88,18 @@ def _race(arguments: argparse.Namespace, paths: list[Path]) -> int:
     for path, result, kept in results:
         print(path)
         for one in result.entrants:
-            threads = "default threads" if one.threads is None else f"{one.threads} threads"
+            threads = (
+                "default threads"
+                if one.threads is None
+                else f"{one.threads} {'thread' if one.threads == 1 else 'threads'}"
+            )
             if one.dropped:
                 what = f"left out: {one.dropped}"
             else:
                 ratio = one.ratio
-                against = "" if ratio is None else f"  {ratio.value:.2f} x ({ratio.low:.2f} to {ratio.high:.2f})"
+                against = f"  {ratio.value:.2f} x ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else ""
+                if ratio is None and one is not result.entrants[0]:
+                    against = "  in the heat"
                 what = f"{one.milliseconds:8.2f} ms{against}" + ("  <- in use" if one == result.winner else "")
             print(f"  {one.runtime:12} {threads:16} {what}")
         print(f"  {result.choice.words}; kept in {kept}")

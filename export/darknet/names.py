@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from edgedet.errors import CheckpointError
 
@@ -29,14 +30,14 @@ def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], str]:
     others = sorted(cfg.parent.glob("*.names"))
     if len(others) != 1:
         return (), ""
-    names = _lines(others[0])
+    names = _names(others[0])
     if len(names) == classes:
         return names, f"class names from {others[0].name}, the only list beside {cfg.name}"
     return (), f"{others[0].name} names {len(names)} classes, and the network has {classes}: not taken"
 
 
 def _fitting(path: Path, classes: int) -> tuple[str, ...]:
-    names = _lines(path)
+    names = _names(path)
     if len(names) != classes:
         raise CheckpointError(
             f"{path} names {len(names)} classes, and the network has {classes}; one name a line, or give them with "
@@ -56,7 +57,17 @@ def _named_in(data: Path) -> Path | None:
     return None
 
 
-def _lines(path: Path) -> tuple[str, ...]:
+def _names(path: Path) -> tuple[str, ...]:
+    """One a line. Darknet counts an empty line among them: leaving it out would move every class after it."""
+    names = _lines(path, empty="kept")
+    while names and not names[-1]:
+        names = names[:-1]
+    if "" in names:
+        raise CheckpointError(f"{path}: line {names.index('') + 1} is empty; expected one class name a line")
+    return names
+
+
+def _lines(path: Path, *, empty: Literal["kept", "dropped"] = "dropped") -> tuple[str, ...]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise CheckpointError(f"{path} is too long for a list of names; expected one name a line")
@@ -65,4 +76,4 @@ def _lines(path: Path) -> tuple[str, ...]:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is not UTF-8 text (byte {error.start}); save it as such") from error
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return tuple(line.strip() for line in text.splitlines() if line.strip() or empty == "kept")

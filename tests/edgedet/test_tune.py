@@ -111,4 +111,9 @@ def test_from_the_command_line(
         assert f"{fields['runtime']} " in detector.description and "tuned" in detector.description
     assert main(["tune", str(graph), "--forget"]) == 0
     assert "back to the default" in capsys.readouterr().out
+    assert main(["tune", str(graph), "--forget", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"artifact": str(graph), "forgotten": False}]
     assert main(["tune", str(graph.with_name("none.onnx"))]) == 2
+    graph.with_name("model.pt").write_bytes(b"PK\x03\x04")
+    assert main(["tune", str(graph.with_name("model.pt"))]) == 2
+    assert "export it and race the graph" in capsys.readouterr().err

@@ -146,6 +146,17 @@ def test_weights_are_found_or_asked_for(cfg: Path, tmp_path: Path) -> None:
     refuse(cfg, "no cats.weights beside .*: --weights FILE")
 
 
+def test_an_empty_line_among_names_would_move_classes_and_is_refused(cfg: Path) -> None:
+    cfg.with_name("cats.names").write_text("cat\n\ndog\n")
+    with pytest.raises(CheckpointError, match=r"cats.names: line 2 is empty"):
+        opened(cfg)
+
+
+def test_outputs_of_a_darknet_network_are_not_stated(cfg: Path) -> None:
+    with pytest.raises(UsageError, match="--outputs is for foreign ONNX files"):
+        build_graph(cfg, ExportOptions(outputs="boxes=a:xyxy@input, scores=b:none"), frame_size=(64, 64))
+
+
 def test_names_are_found_or_invented(cfg: Path, tmp_path: Path) -> None:
     built = build_graph(cfg, ExportOptions(), frame_size=None)
     assert built.card.names == ("class_0", "class_1")
