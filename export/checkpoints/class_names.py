@@ -81,6 +81,11 @@ def require_same_order(given: Sequence[str], own: Sequence[str], path: Path) -> 
         CheckpointError: one of ``given`` is in ``own`` with another number.
     """
     moved = moved_class(given, own)
+    counts = [len(without_background(names)) for names in (own, given)]
+    if moved is not None and counts[0] != counts[1]:
+        raise CheckpointError(
+            f"{path} has {counts[0]} classes, but {counts[1]} names were given; one name per class"
+        )
     if moved is not None:
         raise CheckpointError(
             f"{path} has its classes in another order than they were given: {moved}; leave the names out, or save "

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edgedet.errors import CheckpointError
-from edgedet.export.checkpoints.class_names import moved_class, renamed_note, stated_names
+from edgedet.export.checkpoints.class_names import moved_class, renamed_note, require_same_order, stated_names
 from edgedet.export.checkpoints.trained import load_trained
 from edgedet.export.families.architectures import build
 from edgedet.export.hugging_face import graph
@@ -125,3 +125,13 @@ def test_a_folder_of_transformers_is_held_to_its_order_too(tmp_path: Path) -> No
     assert graph._names(folder, settings, ("RBC", "leucocyte", "Platelet"))[0] == ("RBC", "leucocyte", "Platelet")
     with pytest.raises(CheckpointError, match="number 0 is 'RBC' in the file and 'WBC' in what was given"):
         graph._names(folder, settings, ("WBC", "erythrocyte", "Platelet"))
+
+
+def test_another_number_of_names_is_said_before_their_order() -> None:
+    """`--classes voc` for COCO's eighty: that number 2 is another one is not what is wrong."""
+    own = ("person", "bicycle", "car", "bird")
+    with pytest.raises(CheckpointError, match="has 4 classes, but 3 names were given"):
+        require_same_order(("aeroplane", "bicycle", "bird"), own, HERE)
+    with pytest.raises(CheckpointError, match="in another order"):
+        require_same_order(("bicycle", "person", "car", "bird"), own, HERE)
+    require_same_order(own, own, HERE)
