@@ -223,10 +223,8 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes, assumed, model)
 
 
-def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
-    """A folder that transformers saved a detector into."""
-    from .hugging_face import graph as hugging_face
-
+def _refuse_what_others_need(options: ExportOptions, what: str) -> None:
+    """Options of a source that does not say such things itself; ``what`` this one is, in words."""
     for name, value, of in (
         ("arch", options.arch, "checkpoints"),
         ("family", options.family, "foreign ONNX files"),
@@ -235,7 +233,14 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
         ("detector", options.detector, "checkpoints"),
     ):
         if value is not None:
-            raise UsageError(f"--{name} is for {of}; {source} is a folder of Hugging Face transformers")
+            raise UsageError(f"--{name} is for {of}; {what}")
+
+
+def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
+    """A folder that transformers saved a detector into."""
+    from .hugging_face import graph as hugging_face
+
+    _refuse_what_others_need(options, f"{source} is a folder of Hugging Face transformers")
     loaded = hugging_face.load(source, trust=options.trust, classes=options.classes, imgsz=options.imgsz)
     exported, reference = hugging_face.export(loaded, graph_options(options))
     card = _card(exported, "detr", loaded.folder.architecture, loaded.names)
@@ -246,15 +251,7 @@ def _from_folder(source: Path, options: ExportOptions) -> BuiltGraph:
 
 
 def _from_darknet(source: Path, options: ExportOptions) -> BuiltGraph:
-    for name, value, of in (
-        ("arch", options.arch, "checkpoints"),
-        ("family", options.family, "foreign ONNX files"),
-        ("outputs", options.outputs, "foreign ONNX files"),
-        ("proposals", options.proposals, "Faster R-CNN"),
-        ("detector", options.detector, "checkpoints"),
-    ):
-        if value is not None:
-            raise UsageError(f"--{name} is for {of}; {source} is Darknet's, whose .cfg says all of it")
+    _refuse_what_others_need(options, f"{source} is Darknet's, whose .cfg says all of it")
     read = darknet.open_darknet(
         source,
         weights=None if options.weights is None else Path(options.weights),

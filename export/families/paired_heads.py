@@ -25,7 +25,7 @@ from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
 from .head_layout import Layout, add_boxes_and_scores
-from .network_input import add_network
+from .network_input import add_network, picture_spec
 from .paddle_settings import PaddleSettings, read_settings
 from .trial import judged, observe
 from .yolo import add_candidates_or_nms
@@ -181,16 +181,9 @@ def _unsaid(foreign: ForeignGraph, habits: Habits, said: PaddleSettings | None) 
 def _image_spec(
     foreign: ForeignGraph, options: GraphOptions, habits: Habits, said: PaddleSettings | None
 ) -> InputSpec:
-    spec = InputSpec(
-        height=foreign.height - 2 * habits.border,
-        width=foreign.width - 2 * habits.border,
-        batch=foreign.batch,
-        dtype=options.input_dtype or "uint8",
-        scale=habits.scale,
-    )
-    if foreign.pixel_settings is not None:
-        return replace(spec, **foreign.pixel_settings)
-    return replace(spec, mean=said.mean, std=said.std) if said else spec
+    mean, std = ((0.0,) * 3, (1.0,) * 3) if said is None else (said.mean, said.std)
+    spec = picture_spec(foreign, options, mean, std, scale=habits.scale)
+    return replace(spec, height=spec.height - 2 * habits.border, width=spec.width - 2 * habits.border)
 
 
 def bordered(model: onnx.ModelProto, border: int) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgedet.artifacts.card import Family, InputSpec, ResizeRule
+from edgedet.artifacts.card import Family, ResizeRule
 from edgedet.artifacts.class_lists import lists_of, without_background
 from edgedet.artifacts.foreign_cards import CENTRED
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
@@ -18,7 +18,7 @@ from ..foreign import ForeignGraph, keep_outputs
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, GraphOptions
 from .choice import Candidates, Thresholds, add_choice_of
-from .network_input import add_network
+from .network_input import add_network, picture_spec
 from .output_rows import RowReader
 from .reading import Part, Picture, Reading
 from .trial import observe
@@ -63,14 +63,7 @@ def export_reading(
     names = list(dict.fromkeys(part.tensor for part in reading.tensors()))
     shapes = [foreign.outputs[name] for name in names]
     picture = reading.picture or UNSAID_PICTURE
-    spec = InputSpec(
-        height=foreign.height,
-        width=foreign.width,
-        batch=foreign.batch,
-        dtype=options.input_dtype or "uint8",
-        trained_colour=_network_colour(foreign, picture),
-        **(foreign.pixel_settings or picture.settings()),
-    )
+    spec = picture_spec(foreign, options, trained_colour=_network_colour(foreign, picture), **picture.settings())
     graph = GraphBuilder(family)
     network = onnx.ModelProto()
     network.CopyFrom(foreign.model)

@@ -22,10 +22,10 @@ from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
 from .chosen_boxes import judged_chosen
 from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
-from .network_input import add_network
+from .network_input import add_network, picture_spec
 from .nms import add_all_labels_nms, add_best_label_nms
 from .trial import judged, observe
-from .yolo_settings import CLASS_STEP, Thresholds, image_spec
+from .yolo_settings import CLASS_STEP, Thresholds
 
 METADATA = "metadata such as Ultralytics' exporter writes"
 UNSAID = (
@@ -131,7 +131,7 @@ def export(
         known = yolov5 or is_known(foreign)
         layout, assumed = judged(foreign, layout, seen, known=known, form_stated=_form_is_stated(foreign))
         assumed = (*assumed, *_of_shape(foreign, layout, yolov5))
-    spec = image_spec(foreign, options)
+    spec = picture_spec(foreign, options)
     thresholds = Thresholds.of(foreign, layout)
     output = thresholds.output(options)
     graph = GraphBuilder("yolo")

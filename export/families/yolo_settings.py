@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgedet.artifacts.card import InputSpec, OutputSpec
+from edgedet.artifacts.card import OutputSpec
 from edgedet.artifacts.foreign_cards import YOLOV5_DETECTIONS, YOLOV5_IOU
 
 from ..foreign import ForeignGraph
@@ -48,16 +48,3 @@ class Thresholds:
     def output(self, options: GraphOptions) -> OutputSpec:
         """For the card."""
         return output_spec(options, self.score, self.iou, self.most, label_mode=self.labels)
-
-
-def image_spec(foreign: ForeignGraph, options: GraphOptions) -> InputSpec:
-    """Pixels as a camera gives them to what the network was trained on: RGB of 0 to 1 unless the file says."""
-    arithmetic = foreign.pixel_settings or {"scale": 1 / 255}
-    return InputSpec(
-        height=foreign.height,
-        width=foreign.width,
-        batch=foreign.batch,
-        dtype=options.input_dtype or "uint8",
-        trained_colour="RGB",
-        **arithmetic,
-    )

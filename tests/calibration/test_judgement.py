@@ -66,6 +66,8 @@ def test_what_the_reference_is_unsure_of_may_be_found_or_not_but_not_be_sure() -
     reference = [found(0.6)] * 9 + [found(0.2)]
     for score, worth in ((0.1, 1.0), (0.34, 1.0), (0.9, 0.9)):
         assert found_again(reference, [found(0.6)] * 9 + [found(score)]) == pytest.approx(worth)
+    # Ahead of all others, where an invention would cost a tenth.
+    assert found_again([found(0.32)] * 9 + [found(0.29)], [found(0.31)] * 9 + [found(0.33)]) == pytest.approx(1)
     weakest = [found(0.6)] * 9 + [found(0.1)]
     lost = [found(0.6)] * 8 + [NOTHING]
     assert found_again(weakest, [*lost, found(0.7)]) == pytest.approx(8 / 9 * 8 / 9)

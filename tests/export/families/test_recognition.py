@@ -10,37 +10,23 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgedet import Detections, Detector
+from edgedet import Detections
 from edgedet.errors import ArtifactError, CheckpointError, EdgedetError, UsageError
 from edgedet.export.families.proof import Proof
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
-from edgedet.proof.golden import golden_frame
-from edgedet.proof.parity import Tolerance, match_detections
 from tests.export.adoption.graphs import Written, plugin
 from tests.export.foreign_heads import ULTRALYTICS, Head, save_head
 from tests.export.foreign_ssds import save_ssd
 from tests.export.repository_heads import NanoDet, save_repository_head
+from tests.export.same_detections import CONF, assert_same, found
 
 NAMES = ("cat", "dog", "hen")
-CONF = 0.3
 BYTES = 255.0
 
 
 def exported(source: Path, **options: Any) -> ExportReport:
     return export_model(source, source.with_name(f"{source.stem}-out.onnx"), ExportOptions(conf=CONF, **options))
-
-
-def found(artifact: Path) -> list[Detections]:
-    with Detector(artifact, conf=CONF) as detector:
-        return [detector.detect(golden_frame(seed, 90, 120)) for seed in (1, 4)]
-
-
-def assert_same(expected: list[Detections], ours: list[Detections]) -> None:
-    for wanted, got in zip(expected, ours, strict=True):
-        report = match_detections(wanted, got, Tolerance(min_score=0, max_score_difference=1e-4))
-        assert report.reference_count > 3
-        assert (len(report.missing), len(report.extra)) == (0, 0)
 
 
 @pytest.fixture(scope="module")
