@@ -107,8 +107,10 @@ def record(
     if not any(len(detections) for _, detections in found):
         found += [(seed, detector.detect(golden_frame(seed))) for seed in more]
 
+    nudges = [_nudge(number) for number in range(STEADINESS_TRIALS)]
+
     def measured(scenes: Iterable[tuple[int, Detections]]) -> list[dict[str, Any]]:
-        return [_with_steadiness(detector, _described(seed, some, detector.card)) for seed, some in scenes]
+        return [_with_steadiness(detector, _described(seed, some, detector.card), nudges) for seed, some in scenes]
 
     by_weight = sorted(
         (scene for scene in found if len(scene[1])), key=lambda scene: _weight(scene[1]), reverse=True
@@ -150,14 +152,21 @@ def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, 
     }
 
 
-def _with_steadiness(detector: GoldenSource, golden: dict[str, Any]) -> dict[str, Any]:
+def _nudge(number: int) -> NDArray[np.int16]:
+    """A change of every pixel of a scene by -1, 0 or 1: int16 [FRAME_HEIGHT, FRAME_WIDTH, 3], by ``number``."""
+    shape = (FRAME_HEIGHT, FRAME_WIDTH, 3)
+    positions = np.arange(math.prod(shape), dtype=np.uint64).reshape(shape) + np.uint64(number << 40)
+    return (splitmix64(positions) % np.uint64(3)).astype(np.int16) - 1
+
+
+def _with_steadiness(
+    detector: GoldenSource, golden: dict[str, Any], nudges: list[NDArray[np.int16]]
+) -> dict[str, Any]:
     """``golden`` with the share of its detections that a change of every pixel by at most one leaves as it is."""
-    frame = golden_frame(int(golden["seed"]))
+    frame = golden_frame(int(golden["seed"])).astype(np.int16)
     shares = []
-    for number in range(STEADINESS_TRIALS):
-        positions = np.arange(frame.size, dtype=np.uint64).reshape(frame.shape) + np.uint64(number << 40)
-        nudged = frame.astype(np.int16) + (splitmix64(positions) % np.uint64(3)).astype(np.int16) - 1
-        found = detector.detect(np.clip(nudged, 0, 255).astype(np.uint8))
+    for nudge in nudges:
+        found = detector.detect(np.clip(frame + nudge, 0, 255).astype(np.uint8))
         shares.append(_share(_compare(golden, found, detector.card, None)[0]))
     known = [share for share in shares if share is not None]
     if not known:

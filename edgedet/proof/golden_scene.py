@@ -11,6 +11,7 @@ FRAME_HEIGHT, FRAME_WIDTH = 480, 640
 """Size of a scene where nobody asks for another, in pixels."""
 
 Offsets = NDArray[np.int64]
+"""Rows as a column [H, 1], or columns as a row [1, W], counted from a shape's corner."""
 Mask = NDArray[np.bool_]
 
 
@@ -24,11 +25,12 @@ def golden_frame(seed: int, height: int = FRAME_HEIGHT, width: int = FRAME_WIDTH
     True
     """
     draws = _draws(seed)
-    y, x = np.mgrid[0:height, 0:width].astype(np.int64)
-    frame = np.empty((height, width, 3), np.int64)
-    for channel in range(3):
+    y, x = np.arange(height)[:, None], np.arange(width)[None, :]
+    planes = np.empty((3, height, width), np.int16)
+    for plane in planes:
         top, bottom, tilt = (next(draws) % 256 for _ in range(3))
-        frame[..., channel] = (top * (height - y) + bottom * y) // height + (tilt - 128) * x // (4 * width)
+        down = (top * (height - y) + bottom * y) // height
+        plane[...] = down.astype(np.int16) + ((tilt - 128) * x // (4 * width)).astype(np.int16)
     shapes = (_figure, _vehicle, _disc)
     for index in range(6 + next(draws) % 8):
         size = max(min(height, width) * (12 + next(draws) % 45) // 100, 2)
@@ -36,12 +38,14 @@ def golden_frame(seed: int, height: int = FRAME_HEIGHT, width: int = FRAME_WIDTH
         colours = [[next(draws) % 256 for _ in range(3)] for _ in range(3)]
         # Every third seed keeps to one kind of thing, as microscope or street pictures do.
         kind = shapes[(seed + index) % 3] if seed % 3 == 0 else shapes[seed % 3]
-        for mask, colour in zip(kind(y - top, x - left, size), colours, strict=False):
-            frame[mask] = colour
-    grain = splitmix64((y * width + x).astype(np.uint64) + np.uint64(seed % 2**32 << 32))
+        rows, columns = slice(top, top + _extent(size)), slice(left, left + _extent(size))
+        for mask, colour in zip(kind(y[rows] - top, x[:, columns] - left, size), colours, strict=False):
+            for plane, value in zip(planes, colour, strict=True):
+                plane[rows, columns][mask] = value
+    grain = splitmix64((y * width + x).astype(np.uint64) + np.uint64(seed % 2**32 << 32)).astype(np.uint32)
     for channel in range(3):
-        frame[..., channel] += ((grain >> np.uint64(8 * channel)) & np.uint64(15)).astype(np.int64) - 8
-    return np.clip(frame, 0, 255).astype(np.uint8)
+        planes[channel] += ((grain >> np.uint32(8 * channel)) & np.uint32(15)).astype(np.int16) - 8
+    return np.ascontiguousarray(np.clip(planes, 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
 def splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -74,9 +78,18 @@ def _rectangle(  # noqa: PLR0917
     return np.asarray((y >= top) & (y < bottom) & (x >= left) & (x < right))
 
 
+def _extent(size: int) -> int:
+    """Rows and columns that hold any shape of ``size``, counted from its corner: a vehicle is 12 units wide."""
+    return max(12 * _unit(size), size) + 1
+
+
+def _unit(size: int) -> int:
+    return max(size // 10, 1)
+
+
 def _figure(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
     """Trunk and arms, legs, head: upright, two and a half times as tall as wide."""
-    unit = max(size // 10, 1)
+    unit = _unit(size)
     trunk = _rectangle(y, x, 2 * unit, unit, 6 * unit, 4 * unit)
     legs = _rectangle(y, x, 6 * unit, unit, 10 * unit, 4 * unit) & ~_rectangle(
         y, x, 7 * unit, 2 * unit + unit // 3, 10 * unit, 3 * unit - unit // 3
@@ -86,7 +99,7 @@ def _figure(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
 
 def _vehicle(y: Offsets, x: Offsets, size: int) -> tuple[Mask, ...]:
     """Body and cabin, windows, two wheels."""
-    unit = max(size // 10, 1)
+    unit = _unit(size)
     body = _rectangle(y, x, 3 * unit, 0, 6 * unit, 12 * unit) | _rectangle(y, x, unit, 3 * unit, 3 * unit, 9 * unit)
     windows = _rectangle(y, x, unit + unit // 2, 4 * unit, 3 * unit, 8 * unit)
     wheels = _ellipse(y, x, 6 * unit, 3 * unit, unit, unit) | _ellipse(y, x, 6 * unit, 9 * unit, unit, unit)
