@@ -126,9 +126,7 @@ def _judged_form(
 ) -> tuple[Layout, list[Assumption]]:
     """``boxes`` [R, 4] in canvas pixels."""
     ordered = ordered_share(boxes)
-    canvas = np.array([foreign.width, foreign.height], np.float32)
-    beside = int((boxes[:, :2] > LAST_QUARTER * canvas).any(axis=1).sum())
-    corners = are_corners(boxes) or (ordered >= ALL and beside >= MIN_BESIDE)
+    corners = clearly_corners(boxes, foreign.height, foreign.width)
     form: BoxForm
     if len(boxes) < MIN_ROWS:
         form, why = layout.form, UNSHOWN if len(boxes) == 0 else f"{UNSHOWN} (it gives {len(boxes)} boxes)"
@@ -138,7 +136,7 @@ def _judged_form(
         form, told = "corners", corners
         why = "as a trial run shows" if corners else UNSHOWN
     elif ordered <= 0.5:
-        inside = _clearly_inside(boxes, foreign.height, foreign.width)
+        inside = clearly_inside(boxes, foreign.height, foreign.width)
         form = inside or ("centre" if layout.form == "corners" else layout.form)
         told = inside is not None
         why = (
@@ -158,7 +156,14 @@ def _judged_form(
     return replace(layout, form=form), [Assumption("boxes", f"{FORMS[form]}, {why}", METADATA)]
 
 
-def _clearly_inside(boxes: Array, height: int, width: int) -> BoxForm | None:
+def clearly_corners(boxes: Array, height: int, width: int) -> bool:
+    """Whether ``boxes`` [R, 4] that a network chose show that they are corners."""
+    canvas = np.array([width, height], np.float32)
+    beside = int((boxes[:, :2] > LAST_QUARTER * canvas).any(axis=1).sum())
+    return are_corners(boxes) or (ordered_share(boxes) >= ALL and beside >= MIN_BESIDE)
+
+
+def clearly_inside(boxes: Array, height: int, width: int) -> BoxForm | None:
     """Whether ``boxes`` [R, 4] with sizes leave the canvas by far less as centres, or as top left corners."""
     limit = np.array([width, height], np.float32)
 

@@ -44,25 +44,28 @@ class RowReader:
         self.graph, self.foreign, self.reading, self.given = graph, foreign, reading, given
         self.anchors = self._count_anchors()
 
-    def boxes(self) -> str:
-        """Corners in canvas pixels [N, A, 4]."""
-        graph, reading, foreign = self.graph, self.reading, self.foreign
+    def numbers(self) -> str:
+        """Four numbers a box [N, A, 4], as the network gives them; of offsets, the corners that they lead to."""
+        graph, reading = self.graph, self.reading
         rows = self._rows(reading.boxes, "boxes")
         if rows.width != 4:
             self._refuse(reading.boxes, f"has {rows.width} numbers for every box, expected 4: say which, as [0:4]")
-        boxes, words = rows.name, reading.box_words
-        if words in ("yxyx", "offsets_yx"):
-            boxes = graph.op("Gather", boxes, graph.ints(1, 0, 3, 2), name="decode/x_first", axis=-1)
-        if words.startswith("offsets"):
-            centres, sizes = self._priors()
-            boxes = decode_boxes(
-                graph,
-                boxes,
-                centres,
-                sizes,
-                weights=tuple(1 / variance for variance in VARIANCES),  # type: ignore[arg-type]
-                name="decode",
-            )
+        if not reading.box_words.startswith("offsets"):
+            return rows.name
+        offsets = self._x_first(rows.name) if reading.box_words == "offsets_yx" else rows.name
+        centres, sizes = self._priors()
+        weights: Any = tuple(1 / variance for variance in VARIANCES)
+        return decode_boxes(graph, offsets, centres, sizes, weights=weights, name="decode")
+
+    def _x_first(self, boxes: str) -> str:
+        return self.graph.op("Gather", boxes, self.graph.ints(1, 0, 3, 2), name="decode/x_first", axis=-1)
+
+    def boxes(self) -> str:
+        """Corners in canvas pixels [N, A, 4]."""
+        graph, reading, foreign = self.graph, self.reading, self.foreign
+        boxes, words = self.numbers(), reading.box_words
+        if words == "yxyx":
+            boxes = self._x_first(boxes)
         form, unit = FORMS.get(words, "corners"), "shares" if reading.unit == "unit" else "pixels"
         layout = Layout("rows", 0, form=form, unit=unit)  # type: ignore[arg-type]
         return add_corners(graph, boxes, layout, height=foreign.height, width=foreign.width)

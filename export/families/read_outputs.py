@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgedet.artifacts.card import Family, ResizeRule
+from edgedet.artifacts.card import Family, InputSpec, ResizeRule
 from edgedet.artifacts.class_lists import lists_of, without_background
 from edgedet.artifacts.foreign_cards import CENTRED
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
@@ -59,16 +59,8 @@ def export_reading(
         ArtifactError: outputs whose shapes do not go together as they are read.
         CheckpointError: another number of classes than names.
     """
-    require_outputs(foreign, reading)
-    names = list(dict.fromkeys(part.tensor for part in reading.tensors()))
-    shapes = [foreign.outputs[name] for name in names]
+    graph, spec, read = _reader(foreign, reading, options, family)
     picture = reading.picture or UNSAID_PICTURE
-    spec = picture_spec(foreign, options, trained_colour=_network_colour(foreign, picture), **picture.settings())
-    graph = GraphBuilder(family)
-    network = onnx.ModelProto()
-    network.CopyFrom(foreign.model)
-    tensors = add_network(graph, keep_outputs(network, names), spec)
-    read = RowReader(graph, foreign, reading, dict(zip(names, zip(tensors, shapes, strict=True), strict=True)))
     boxes, scores = read.boxes(), read.scores()
     kept = _objects(options.names, reading, scores.width)
     found = _count_classes(foreign, reading, scores.width, len(kept) or classes)
@@ -86,6 +78,38 @@ def export_reading(
         assumed=assumed,
         notes=foreign.notes,
     )
+
+
+def add_rows(foreign: ForeignGraph, reading: Reading, options: GraphOptions) -> tuple[onnx.ModelProto, InputSpec]:
+    """A graph whose outputs ``numbers`` [N, A, 4] and ``scores`` [N, A, C] are those of ``reading``, nothing done
+    with them; see :meth:`~.output_rows.RowReader.numbers`.
+
+    Raises:
+        UsageError, ArtifactError: as :func:`export_reading`.
+    """
+    graph, spec, read = _reader(foreign, reading, options, "trial")
+    scores = read.scores()
+    rows = (spec.batch, read.anchors)
+    graph.output(read.numbers(), "numbers", "float32", (*rows, 4))
+    graph.output(scores.name, "scores", "float32", (*rows, scores.width))
+    return graph.model(), spec
+
+
+def _reader(
+    foreign: ForeignGraph, reading: Reading, options: GraphOptions, name: str
+) -> tuple[GraphBuilder, InputSpec, RowReader]:
+    """A graph that begins with ``foreign``, and what reads its outputs."""
+    require_outputs(foreign, reading)
+    names = list(dict.fromkeys(part.tensor for part in reading.tensors()))
+    shapes = [foreign.outputs[name] for name in names]
+    picture = reading.picture or UNSAID_PICTURE
+    spec = picture_spec(foreign, options, trained_colour=_network_colour(foreign, picture), **picture.settings())
+    graph = GraphBuilder(name)
+    network = onnx.ModelProto()
+    network.CopyFrom(foreign.model)
+    tensors = add_network(graph, keep_outputs(network, names), spec)
+    given = dict(zip(names, zip(tensors, shapes, strict=True), strict=True))
+    return graph, spec, RowReader(graph, foreign, reading, given)
 
 
 def require_outputs(foreign: ForeignGraph, reading: Reading) -> None:

@@ -6,14 +6,15 @@ from dataclasses import replace
 from functools import partial
 
 from edgedet.errors import ArtifactError
-from edgedet.plausible import score_range, sums_to_one
 
 from ..foreign import ForeignGraph
 from .base import ForeignExport, ForeignFamily, GraphOptions
+from .evidence import Evidence
 from .proof import Proof, proved
-from .read_outputs import export_reading, numbers_of
+from .read_outputs import export_reading
 from .reading import Reading, parse_reading
-from .trial import observe
+from .stated_form import require_form
+from .stated_scores import require_scores
 
 FAMILY = {"all": "ssd", "best": "yolo", "done": "detr"}
 """For the card, by who suppresses what."""
@@ -50,7 +51,8 @@ def _export(reading: Reading, foreign: ForeignGraph, options: GraphOptions, clas
 
     # Refuses outputs that are not there, in its own words.
     export(options)
-    _require_activation(foreign, reading)
+    evidence = Evidence()
+    require_scores(foreign, reading, evidence)
     made, proof = proved(export, foreign, options)
     # Few boxes that a network chose may be anywhere; those of all anchors are everywhere.
     wrong = proof.faults if reading.nms == "done" else (*proof.faults, *proof.doubts)
@@ -58,37 +60,13 @@ def _export(reading: Reading, foreign: ForeignGraph, options: GraphOptions, clas
         raise ArtifactError(
             f"{foreign.path}: read as --outputs says, {'; '.join(wrong)}; it gives {_outputs(foreign)}"
         )
-    return _with_notes(made, reading, proof)
+    require_form(foreign, reading, options, evidence)
+    return _with_notes(made, reading, proof, evidence)
 
 
-def _require_activation(foreign: ForeignGraph, reading: Reading) -> None:
-    """Run the graph: scores that pass a sigmoid twice, and a background among the classes, look like any others.
-
-    Raises:
-        ArtifactError: an activation of what is from 0 to 1 already, or a softmax with no background stated.
-    """
-    spread = 255.0 if reading.picture is None else max(reading.picture.std)
-    frames = observe(foreign, scale=1 / 255 if spread > 2 else 1.0, colour="RGB")
-    seen, said = numbers_of(reading.scores, frames[reading.scores.tensor]), reading.scores.text()
-    within = score_range(seen) is None
-    if reading.activation != "none" and within:
-        raise ArtifactError(
-            f"{foreign.path}: {said} is from 0 to 1 already on all pictures of a trial run, so that "
-            f":{reading.activation} would squash it twice; say scores={said}:none"
-        )
-    alone = reading.background is None and reading.objectness is None and reading.labels is None
-    if reading.activation != "none" or not alone or seen.ndim != 3:
-        return
-    rows = seen.transpose(0, 2, 1) if seen.shape[1] < seen.shape[2] else seen
-    if sums_to_one(rows.reshape(-1, rows.shape[2])):
-        raise ArtifactError(
-            f"{foreign.path}: {said} sums to 1 in every box, as a softmax over classes and background does; say "
-            f"which is the background: scores={said}:none+bg (the first) or :none+bg_last"
-        )
-
-
-def _with_notes(made: ForeignExport, reading: Reading, proof: Proof) -> ForeignExport:
-    return replace(made, notes=(*made.notes, f"outputs read as stated: {reading.text()}; {proof.text()}"))
+def _with_notes(made: ForeignExport, reading: Reading, proof: Proof, evidence: Evidence) -> ForeignExport:
+    said = "; ".join(filter(None, (f"outputs read as stated: {reading.text()}", proof.text(), evidence.text())))
+    return replace(made, notes=(*made.notes, said))
 
 
 def _outputs(foreign: ForeignGraph) -> str:
