@@ -96,9 +96,13 @@ class Pace:
         ``running_since``: begin of the run in progress. ``away_since``: when the caller got its last result. None
         where the network is free, or the caller waits.
         """
-        now = time.monotonic()
+        free = wanted = time.monotonic()
+        if away_since is not None:
+            wanted = away_since + self.away.seconds
+        if running_since is not None:
+            free = running_since + self.busy.seconds
+            # The caller takes the result of that run first, and works on it.
+            wanted = max(wanted, running_since + self.run.seconds) + self.away.seconds
         # Preparing early costs the frame some age, late costs the network some time; the latter is worse.
         early = self.prepare.seconds * 1.25
-        free = now if running_since is None else running_since + self.busy.seconds
-        asked = now if away_since is None else away_since + self.away.seconds
-        return max(free - early, asked - self.run.seconds - early)
+        return max(free - early, wanted - self.run.seconds - early)

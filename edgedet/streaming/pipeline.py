@@ -271,7 +271,7 @@ class Pipeline:
 
     def _is_time(self) -> bool | float:
         """Whether to take a frame of a live source: when it will be wanted, or is already."""
-        if self._prepared is not None or (self._delivered is not None and self._running_since is None):
+        if self._prepared is not None or self._delivered is not None:
             return False
         if self._asked and self._running_since is None:
             return True
