@@ -160,12 +160,12 @@ def _open_list(
     live: LiveSettings | None,
 ) -> FrameSource | None:
     """Several sources as one; None for a list of anything else, such as arrays."""
+    if len(sources) == 1 and isinstance(sources[0], str | Path | int):
+        return open_source(sources[0], unreadable=unreadable, fault=fault, live=live)
     if all(is_live(item) for item in sources):
         return open_live(sources, live, fault=fault, unreadable=unreadable)
     if not all(isinstance(item, str | Path) for item in sources):
         return None
-    if len(sources) == 1:
-        return open_source(sources[0], unreadable=unreadable)
     try:
         return _open_several(sources, unreadable)
     except (OSError, ValueError) as error:
