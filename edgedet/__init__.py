@@ -13,13 +13,17 @@ __all__ = [
     "Detections",
     "Detector",
     "EdgedetError",
+    "Fault",
     "Frame",
     "FrameSource",
     "InputSpec",
+    "LiveSettings",
     "ModelCard",
     "OutputSpec",
     "ResizeRule",
     "Runtime",
+    "Stream",
+    "StreamStats",
     "TensorSpec",
     "Thresholds",
     "Timing",
@@ -34,9 +38,13 @@ if TYPE_CHECKING:
     from edgedet.detector import Detector, Timing
     from edgedet.errors import EdgedetError
     from edgedet.pictures.frames import Frame, Unreadable
+    from edgedet.pictures.live.fault import Fault
+    from edgedet.pictures.live.settings import LiveSettings
     from edgedet.pictures.sources import FrameSource, open_source
     from edgedet.postprocess import Thresholds
     from edgedet.runtimes.base import Runtime, TensorSpec
+    from edgedet.streaming.meter import StreamStats
+    from edgedet.streaming.stream import Stream
 
 if not _path.isdir(_path.join(__path__[0], "runtimes")):
     # A checkout in which git left out links (Windows): the rooms of the repository lie beside this folder.
@@ -49,13 +57,17 @@ __getattr__, __dir__ = lazy_names(
         "Detections": "edgedet.detections",
         "Detector": "edgedet.detector",
         "EdgedetError": "edgedet.errors",
+        "Fault": "edgedet.pictures.live.fault",
         "Frame": "edgedet.pictures.frames",
         "FrameSource": "edgedet.pictures.sources",
         "InputSpec": "edgedet.artifacts.card",
+        "LiveSettings": "edgedet.pictures.live.settings",
         "ModelCard": "edgedet.artifacts.card",
         "OutputSpec": "edgedet.artifacts.card",
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
+        "Stream": "edgedet.streaming.stream",
+        "StreamStats": "edgedet.streaming.meter",
         "TensorSpec": "edgedet.runtimes.base",
         "Thresholds": "edgedet.postprocess",
         "Timing": "edgedet.detector",

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
-from edgedet.errors import FrameError, UsageError
+from edgedet.errors import UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.machine.hardware import available_cores
 from edgedet.opening import open_artifact
 from edgedet.pictures.frames import Frame, Unreadable, is_on_gpu
-from edgedet.pictures.sources import Source, open_source
+from edgedet.pictures.live.fault import Fault
+from edgedet.pictures.live.settings import LiveSettings
+from edgedet.pictures.sources import FrameSource, Source
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
 from edgedet.runtimes.base import SuppressesOnDevice, TakesGpuFrames
+from edgedet.streaming.pace import Limits
+from edgedet.streaming.stream import Stream, start_stream
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class Detector:
         self.path = Path(path)
         try:
             thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
-            self._preprocess = Preprocessor(self.card.input, self.card.resize, threads=threads or available_cores())
+            self._threads = threads or available_cores()
+            self._preprocess = Preprocessor(self.card.input, self.card.resize, threads=self._threads)
             opened = self._runtime
             described = opened.suppress(thresholds) if isinstance(opened, SuppressesOnDevice) else self.card
             names = tuple(tensor.name for tensor in self._runtime.outputs)
@@ -181,33 +186,54 @@ class Detector:
         return found
 
     def stream(
-        self, source: Source, *, unreadable: Callable[[Unreadable], None] | None = None
-    ) -> Iterator[tuple[Frame, Detections]]:
-        """Find objects in every frame of a source.
+        self,
+        source: Source | FrameSource,
+        *,
+        max_fps: float | None = None,
+        duty: float = 1.0,
+        unreadable: Callable[[Unreadable], None] | None = None,
+        fault: Callable[[Fault], None] | None = None,
+        live: LiveSettings | None = None,
+    ) -> Stream:
+        """Find objects in every frame of a source, or in the newest frames of cameras and streams.
+
+        Frames are read, prepared and run at the same time, each by a thread of its own, while the caller works on
+        the result before; results come in order. Arrays of the caller's are run one by one, in the caller's thread.
 
         Args:
-            source: image, folder, glob pattern, video, camera or iterable of frames (see :func:`open_source`).
+            source: image, folder, glob pattern, video, camera, stream, list of cameras and streams, or iterable of
+                frames (see :func:`open_source`); or a source that is open.
+            max_fps: frames per second at most. Recorded frames are all given, only slower.
+            duty: share of the time, above 0 and up to 1, that the detector may run: it rests after each frame.
             unreadable: called for every image or frame that cannot be read, or is no frame, and for a source that
                 ends early; the other frames follow. None raises at the first.
+            fault: called for everything that goes wrong with a camera or stream and is mended.
+            live: how cameras and streams are read.
 
-        Yields:
-            Each frame with its detections.
+        Returns:
+            Iterator over frames with their detections. It can be closed, and tells how it goes (``stats``).
 
         Raises:
-            SourceError: the source cannot be opened, or breaks.
+            SourceError: the source cannot be opened, or breaks (while iterating, as all that follow).
             SourceEndedError: the source ends early, and ``unreadable`` is None.
-            FrameError: one of the caller's own frames is not an image, and ``unreadable`` is None.
+            FrameError: a frame is not an image, and ``unreadable`` is None.
+            UsageError: ``max_fps`` or ``duty`` out of range (at once).
+
+        >>> with Detector("model.onnx") as detector:
+        ...     for frame, detections in detector.stream("photos/0[01].png"):
+        ...         print(frame.name, len(detections))
+        photos/00.png 1
+        photos/01.png 1
         """
-        with open_source(source, unreadable=unreadable) as frames:
-            for frame in frames:
-                try:
-                    found = self.detect(frame.image)
-                except FrameError as error:
-                    if unreadable is None:
-                        raise
-                    unreadable(Unreadable(frame.name, frame.index, str(error)))
-                    continue
-                yield frame, found
+        return start_stream(
+            source,
+            _Work(self),
+            self._delivered,
+            limits=Limits(max_fps, duty),
+            unreadable=unreadable,
+            fault=fault,
+            live=live,
+        )
 
     def warmup(self, runs: int = 3) -> None:
         """Run empty frames, so that the first real one meets allocated memory and a warm processor.
@@ -242,8 +268,7 @@ class Detector:
     def _detect(self, frames: Sequence[NDArray[Any]]) -> list[Detections]:
         """At most as many frames as the batch has places; unused places keep what they held."""
         with self._lock:
-            if self._closed:
-                raise UsageError(f"the detector of {self.path} is closed; open it again")
+            self._require_open()
             begin = time.perf_counter()
             if any(map(is_on_gpu, frames)):
                 places = self._place_on_gpu(frames)
@@ -252,12 +277,27 @@ class Detector:
                 places = [self._preprocess.prepare(frame, slot) for slot, frame in enumerate(frames)]
                 inputs = {self.card.input.name: self._preprocess.tensor}
             prepared = time.perf_counter()
-            outputs = self._runtime.run(inputs)
-            done = time.perf_counter()
-            found = [self._postprocess(outputs, place, slot) for slot, place in enumerate(places)]
-            end = time.perf_counter()
-            self.last_timing = Timing((prepared - begin) * 1e3, (done - prepared) * 1e3, (end - done) * 1e3)
+            found, run, post = self._run(inputs, places)
+            self.last_timing = Timing((prepared - begin) * 1e3, run, post)
             return found
+
+    def _run(
+        self, inputs: dict[str, NDArray[Any]], places: Sequence[ResizeGeometry]
+    ) -> tuple[list[Detections], float, float]:
+        """Detections, and how long the network and what follows it took, in milliseconds. Needs the lock."""
+        begin = time.perf_counter()
+        outputs = self._runtime.run(inputs)
+        done = time.perf_counter()
+        found = [self._postprocess(outputs, place, slot) for slot, place in enumerate(places)]
+        return found, (done - begin) * 1e3, (time.perf_counter() - done) * 1e3
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"the detector of {self.path} is closed; open it again")
+
+    def _delivered(self, result: _Result) -> Detections:
+        self.last_timing = result.timing
+        return result.found
 
     def _place_on_gpu(self, frames: Sequence[Any]) -> list[ResizeGeometry]:
         runtime = self._runtime
@@ -269,3 +309,53 @@ class Detector:
         if not all(map(is_on_gpu, frames)):
             raise UsageError("some frames are on the GPU and some are not; pass all of a batch from one place")
         return [runtime.place_frame(frame, slot) for slot, frame in enumerate(frames)]
+
+
+class _Prepared(NamedTuple):
+    """A frame on its way: the input tensor and where the frame lies in it, or the frame itself."""
+
+    frame: Any
+    tensor: NDArray[Any] | None
+    place: ResizeGeometry | None
+    milliseconds: float
+
+
+class _Result(NamedTuple):
+    """What came of a frame."""
+
+    found: Detections
+    timing: Timing
+
+
+class _Work:
+    """A detector's stages for a stream, with input tensors of its own; see
+    :class:`edgedet.streaming.pipeline.Work`."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._preprocessors: dict[int, Preprocessor] = {}
+
+    def prepare(self, frame: Frame, buffer: int) -> _Prepared:
+        """Make the network's input."""
+        begin = time.perf_counter()
+        if is_on_gpu(frame.image):
+            # It goes into the engine's only input, which may be in use: that is done when it runs.
+            return _Prepared(frame.image, None, None, 0.0)
+        preprocessor = self._preprocessors.get(buffer)
+        if preprocessor is None:
+            card = self._detector.card
+            preprocessor = Preprocessor(card.input, card.resize, threads=self._detector._threads)
+            self._preprocessors[buffer] = preprocessor
+        place = preprocessor.prepare(frame.image)
+        return _Prepared(None, preprocessor.tensor, place, (time.perf_counter() - begin) * 1e3)
+
+    def run(self, prepared: _Prepared) -> _Result:
+        """Detect."""
+        detector = self._detector
+        if prepared.tensor is None or prepared.place is None:
+            found = detector._detect([prepared.frame])[0]
+            return _Result(found, detector.last_timing)
+        with detector._lock:
+            detector._require_open()
+            (found,), run, post = detector._run({detector.card.input.name: prepared.tensor}, [prepared.place])
+        return _Result(found, Timing(prepared.milliseconds, run, post))

@@ -26,6 +26,7 @@ LAYERS = [
     "tune",
     "bench",
     "detector",
+    "streaming",
     "opening",
     "environment",
     "calibration",

@@ -19,7 +19,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -75,6 +75,18 @@ class Parser(argparse.ArgumentParser):
         if len(message) > LONGEST_MESSAGE:
             message = f"{message[:LONGEST_MESSAGE]}…"
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def command() -> NoReturn:
+    """The ``edgedet`` command as a process: run it and leave."""
+    code = main()
+    if any(thread.name.startswith("edgedet-read") for thread in threading.enumerate()):
+        # A camera's or stream's native call blocks. If it came back while the interpreter is being taken down, its
+        # thread would be ended in the middle of C++, and the process aborted.
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

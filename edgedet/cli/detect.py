@@ -7,6 +7,10 @@ that ends early.
 A damaged frame of a video is skipped and named in the same way, and an early end is reported. What FFmpeg conceals
 inside compressed video (MPEG-4, H.264) counts as read: OpenCV does not tell.
 
+Cameras and streams give their newest frame; "age" is how old it was when its line was written, in milliseconds, and
+"dropped" how many gave way to newer ones. One that breaks is opened again, and its line has "fault" and "error".
+Several of them take turns.
+
 Frames are not stored unless --save names a folder, and --blur makes whole classes
 unrecognisable in what is stored or shown.
 """
@@ -14,25 +18,22 @@ unrecognisable in what is stored or shown.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from edgedet.cli.frame_lines import annotated, error_line, json_line
 from edgedet.cli.progress import Progress
-from edgedet.cli.values import fraction, positive_integer
+from edgedet.cli.values import fraction, positive_integer, positive_number
 from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
-    from edgedet.detections import Detections
     from edgedet.detector import Detector
-    from edgedet.pictures.sinks import Picture, Sink
-    from edgedet.pictures.sources import Frame, FrameSource, Unreadable
+    from edgedet.pictures.sinks import Sink
+    from edgedet.pictures.sources import FrameSource, Unreadable
 
 EXAMPLES = """\
 examples:
@@ -40,6 +41,7 @@ examples:
   edgedet detect model.onnx photos/ --conf 0.4 --save annotated/
   edgedet detect model.onnx photos/2024-*/*.jpg | jq -c '.detections[].name'
   edgedet detect model.trt 0 --show                       a camera, by its number
+  edgedet detect model.trt 0 rtsp://10.0.0.7/live --max-fps 5
   edgedet detect model.onnx street.mp4 --save out/ --blur person --blur car
 """
 
@@ -51,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SOURCE",
         nargs="+",
-        help="images, folders, glob patterns; or one video, camera number, URL, GStreamer pipeline",
+        help="images, folders, glob patterns; one video; or camera numbers, URLs, csi://0, GStreamer pipelines",
     )
     parser.add_argument("--conf", metavar="X", type=fraction, help="minimum score of a detection")
     parser.add_argument("--iou", metavar="X", type=fraction, help="IoU above which NMS drops the lower-scoring box")
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-detections", metavar="N", type=positive_integer, help="maximum number of boxes per frame"
     )
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
+    add_pace_arguments(parser)
     parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
     parser.add_argument("--save", metavar="DIR", type=Path, help="write annotated pictures, or a video, into DIR")
@@ -72,11 +75,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pace_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that spare the battery where a camera or stream is watched."""
+    parser.add_argument(
+        "--max-fps", metavar="X", type=positive_number, help="frames per second at most, of cameras and streams"
+    )
+    parser.add_argument(
+        "--duty",
+        metavar="X",
+        type=fraction,
+        help="share of the time that the detector may run, on cameras and streams (1)",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Detect, frame by frame."""
     if arguments.blur and arguments.save is None and not arguments.show:
         raise UsageError("--blur is about pictures, and none are saved or shown: add --save DIR or --show")
     from edgedet.detector import Detector
+    from edgedet.pictures.live.source import LiveSource
     from edgedet.pictures.sources import open_source
 
     with ExitStack() as stack:
@@ -104,6 +121,12 @@ def run(arguments: argparse.Namespace) -> int:
         source = stack.enter_context(open_source(arguments.source, unreadable=skip))
         sinks = [stack.enter_context(sink) for sink in _sinks(arguments, source)]
         stack.enter_context(progress)
+        if isinstance(source, LiveSource):
+            from edgedet.cli.live import detect_live
+
+            return detect_live(arguments, detector, source, sinks, blurred, progress)
+        if arguments.max_fps is not None or arguments.duty is not None:
+            raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
         count = found = 0
         began = time.perf_counter()
         for frame in source:
@@ -132,34 +155,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"{len(skipped)} of {count + len(skipped)} {what} of {source.description} could not be read"
         )
     return 0
-
-
-def json_line(frame: Frame, detections: Detections, encoding: str) -> str:
-    """One frame's detections as a JSON object on one line; escaped where ``encoding`` cannot spell every name."""
-    head = {"source": frame.name, "index": frame.index}
-    if frame.time is not None:
-        head["time"] = round(frame.time, 4)
-    return _json(head | detections.to_dict(), encoding)
-
-
-def error_line(frame: Unreadable, encoding: str) -> str:
-    """The same for a frame that could not be read: why, and no ``detections``, which would say it is empty."""
-    return _json({"source": frame.name, "index": frame.index, "error": frame.reason}, encoding)
-
-
-def _json(values: dict[str, Any], encoding: str) -> str:
-    escaped = (encoding or "utf-8").lower().replace("-", "") != "utf8"
-    return json.dumps(values, ensure_ascii=escaped)
-
-
-def annotated(frame: Frame, detections: Detections, blurred: list[int]) -> Picture:
-    """The frame with boxes drawn, and the objects of ``blurred`` labels made unrecognisable."""
-    image = frame.image
-    if blurred:
-        from edgedet.pictures.redaction import redact
-
-        image = redact(image, detections.boxes[np.isin(detections.labels, blurred)])
-    return detections.plot(image)
 
 
 def _labels(detector: Detector, classes: list[str]) -> list[int]:

@@ -46,6 +46,14 @@ class Progress:
         self._stream.write("\r\x1b[2K" + progress_line(stage, done, total, now - self._begun, left))
         self._stream.flush()
 
+    def line(self, text: str) -> None:
+        """Show a line of the caller's own in place of stage and steps."""
+        now = time.monotonic()
+        if self._shown and now - self._drawn >= REFRESH_SECONDS:
+            self._stage, self._drawn = text, now
+            self._stream.write("\r\x1b[2K" + text)
+            self._stream.flush()
+
     def expect(self, seconds: float) -> None:
         """All of it will take about so many seconds more; shown from now on in place of what the stage takes."""
         self._end = time.monotonic() + seconds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time as clock
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,28 @@ class Frame:
         name: path, or source and number.
         index: place in the source, from 0; damaged frames keep theirs.
         time: seconds since the first frame by the time stamps of the video, stream or camera; None without any.
+        captured: when this process got it, in seconds of ``time.monotonic()``. Where the driver of a camera tells
+            when the picture was taken, it is that.
+        source: where it comes from: the name of the folder, video, camera or stream; tells several apart.
+        dropped: number of frames of a live source that gave way to newer ones, from its start to this frame.
 
-    >>> frame = Frame(np.zeros((48, 64, 3), np.uint8), "camera 0, frame 0", 0)
-    >>> np.asarray(frame).shape
-    (48, 64, 3)
+    >>> frame = Frame(np.zeros((48, 64, 3), np.uint8), "camera 0 #0", 0, source="camera 0")
+    >>> np.asarray(frame).shape, frame.dropped
+    ((48, 64, 3), 0)
     """
 
     image: NDArray[Any]
     name: str
     index: int
     time: float | None = None
+    captured: float = field(default_factory=clock.monotonic)
+    source: str = ""
+    dropped: int = 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was captured."""
+        return clock.monotonic() - self.captured
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         array = np.asarray(self.image, dtype)

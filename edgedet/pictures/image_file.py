@@ -38,6 +38,9 @@ _ONE_AT_A_TIME = threading.Lock()
 # OpenCV 4 has these functions at the top.
 _LOGGING: Any = getattr(cv2.utils, "logging", cv2)
 _SILENT = 0
+_QUIET = threading.Lock()
+_quiet_calls: list[int] = []
+"""For every call inside :func:`quiet`, of any thread, the level from before the first of them."""
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -227,9 +230,14 @@ def quiet() -> Iterator[None]:
     FFmpeg's level is read once, at the first video; a user's own setting stays.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    level = _LOGGING.getLogLevel()
-    _LOGGING.setLogLevel(_SILENT)
+    # The level is the process's: of calls that overlap, the first turns it down and the last turns it up again.
+    with _QUIET:
+        _quiet_calls.append(_quiet_calls[0] if _quiet_calls else _LOGGING.getLogLevel())
+        _LOGGING.setLogLevel(_SILENT)
     try:
         yield
     finally:
-        _LOGGING.setLogLevel(level)
+        with _QUIET:
+            level = _quiet_calls.pop()
+            if not _quiet_calls:
+                _LOGGING.setLogLevel(level)

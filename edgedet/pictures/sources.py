@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -16,6 +17,11 @@ from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.errors import SourceError
 from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.image_file import read_image
+from edgedet.pictures.live.address import is_live, is_pipeline, may_be_recorded, name_of
+from edgedet.pictures.live.fault import Fault
+from edgedet.pictures.live.opencv_door import has_backend
+from edgedet.pictures.live.settings import LiveSettings
+from edgedet.pictures.live.source import open_live
 from edgedet.pictures.video import Video
 
 __all__ = [
@@ -46,7 +52,7 @@ VIDEO_SUFFIXES = (
     ".wmv",
 )
 
-Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]] | Sequence[str | Path]
+Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]] | Sequence[str | Path | int]
 
 
 class FrameSource(Protocol):
@@ -73,16 +79,28 @@ class FrameSource(Protocol):
     ) -> None: ...
 
 
-def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | None = None) -> FrameSource:
+def open_source(
+    source: Source,
+    *,
+    unreadable: Callable[[Unreadable], None] | None = None,
+    fault: Callable[[Fault], None] | None = None,
+    live: LiveSettings | None = None,
+) -> FrameSource:
     """Open images, videos, cameras or arrays as one sequence of frames.
+
+    Files give every frame. Cameras and streams are read by a thread of their own and give the newest; where they
+    break, they are opened again.
 
     Args:
         source: path of an image, a video or a folder of images; glob pattern; number of a camera (``0``, ``"0"``);
-            URL (``rtsp://``, ``http://``); GStreamer pipeline ending in ``appsink``; array; iterable of arrays; or
-            list of images, folders of them and patterns.
+            URL (``rtsp://``, ``http://``); ``csi://0`` for a CSI camera of a Jetson; GStreamer pipeline ending in
+            ``appsink``; array; iterable of arrays; list of images, folders of them and patterns; or list of cameras
+            and streams, which take turns.
         unreadable: called for every image of a folder or pattern that cannot be read, for every damaged frame of a
             video, and for a video, camera or stream that ends too early; the other frames follow. None ends the
             iteration with an error at the first of them.
+        fault: called, while iterating, for everything that goes wrong with a camera or stream and is mended.
+        live: how cameras and streams are read.
 
     Returns:
         A context manager to iterate over.
@@ -90,6 +108,7 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
     Raises:
         SourceError: missing, empty, unreadable, or not a source.
         SourceEndedError: the source ends early (while iterating, without ``unreadable``).
+        MissingDependencyError: nothing that is installed can open such a source.
 
     >>> with open_source("photos/*.png") as frames:
     ...     for frame in frames:
@@ -99,36 +118,58 @@ def open_source(source: Source, *, unreadable: Callable[[Unreadable], None] | No
     photos/01.png (72, 96, 3)
     """
     if isinstance(source, np.ndarray):
-        return _Arrays([source] if source.ndim in (2, 3) else source)
-    if isinstance(source, int):
-        return Video(source, f"camera {source}", unreadable=unreadable)
+        return CallersFrames([source] if source.ndim in (2, 3) else source)
+    if is_live(source):
+        opened = open_live([cast("str | int | Path", source)], live, fault=fault, unreadable=unreadable)
+        if not (may_be_recorded(source) and opened.recorded):
+            return opened
+        opened.close()
+        return Video(str(source), name_of(str(source)), unreadable=unreadable)
     if not isinstance(source, str | Path):
         if not isinstance(source, Iterable):
             raise SourceError(
                 f"a {type(source).__name__} is no frame source; expected a path, camera number or arrays"
             )
-        if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
-            if len(source) == 1:
-                return open_source(source[0], unreadable=unreadable)
-            try:
-                return _open_several(source, unreadable)
-            except (OSError, ValueError) as error:
-                raise SourceError(f"cannot read the sources: {error}") from error
-        return _Arrays(cast("Iterable[NDArray[Any]]", source))
+        if isinstance(source, list | tuple) and source:
+            several = _open_list(source, unreadable, fault, live)
+            if several is not None:
+                return several
+        return CallersFrames(cast("Iterable[NDArray[Any]]", source))
     text = str(source)
     if not text.strip():
         raise SourceError("the name of the source is empty; expected a file, a folder, a camera's number or a URL")
-    if text.isdigit():
-        return Video(int(text), f"camera {text}", unreadable=unreadable)
     if "://" in text:
         return Video(text, text, unreadable=unreadable)
-    if _is_pipeline(text):
-        return Video(text, text, cv2.CAP_GSTREAMER, unreadable=unreadable)
+    if is_pipeline(text):
+        if has_backend(cv2.CAP_GSTREAMER):
+            return Video(text, text, cv2.CAP_GSTREAMER, unreadable=unreadable)
+        # A recording, through GStreamer's own binding: every frame, once.
+        once = replace(live or LiveSettings(), keep="every", give_up_seconds=0)
+        return open_live([text], once, fault=fault, unreadable=unreadable)
     try:
         return _open_path(text, unreadable)
     except (OSError, ValueError) as error:  # no permission, a name that is too long, a zero byte in it
         reason = error.strerror if isinstance(error, OSError) else None
         raise SourceError(f"cannot read {text}: {reason or error}") from error
+
+
+def _open_list(
+    sources: Sequence[Any],
+    unreadable: Callable[[Unreadable], None] | None,
+    fault: Callable[[Fault], None] | None,
+    live: LiveSettings | None,
+) -> FrameSource | None:
+    """Several sources as one; None for a list of anything else, such as arrays."""
+    if len(sources) == 1 and isinstance(sources[0], str | Path | int):
+        return open_source(sources[0], unreadable=unreadable, fault=fault, live=live)
+    if all(is_live(item) for item in sources):
+        return open_live(sources, live, fault=fault, unreadable=unreadable)
+    if not all(isinstance(item, str | Path) for item in sources):
+        return None
+    try:
+        return _open_several(sources, unreadable)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot read the sources: {error}") from error
 
 
 def is_dataset_name(text: str) -> bool:
@@ -149,7 +190,7 @@ def is_dataset_name(text: str) -> bool:
 
 def is_there(text: str) -> bool:
     """Whether a dataset or source of that name exists, as far as can be told without opening it."""
-    if is_dataset_name(text) or text.isdigit() or "://" in text or _is_pipeline(text):
+    if is_dataset_name(text) or text.isdigit() or "://" in text or is_pipeline(text):
         return True
     try:
         return Path(text).exists() or (any(letter in text for letter in "*?[") and bool(_matching(text)))
@@ -157,18 +198,14 @@ def is_there(text: str) -> bool:
         return False
 
 
-def _is_pipeline(text: str) -> bool:
-    """GStreamer's notation."""
-    return text.rstrip().endswith("appsink") or " ! " in text
-
-
 def _open_several(sources: Sequence[str | Path], unreadable: Callable[[Unreadable], None] | None) -> FrameSource:
     images: list[Path] = []
     for source in sources:
         text, path = str(source), Path(source)
-        if text.isdigit() or "://" in text or _is_pipeline(text) or path.suffix.lower() in VIDEO_SUFFIXES:
+        if text.isdigit() or "://" in text or is_pipeline(text) or path.suffix.lower() in VIDEO_SUFFIXES:
             raise SourceError(
-                f"{text} is no image; several sources at once can be images, folders of them and patterns"
+                f"{text} is no image; several sources at once can be images, folders of them and patterns, or "
+                "cameras and streams"
             )
         if path.is_dir():
             images.extend(_images_in(path))
@@ -273,10 +310,12 @@ class _Images(_Context):
                     raise
                 self._unreadable(Unreadable(str(path), index, str(error)))
                 continue
-            yield Frame(image, str(path), index)
+            yield Frame(image, str(path), index, source=self.description)
 
 
-class _Arrays(_Context):
+class CallersFrames(_Context):
+    """The caller's own arrays, passed through untouched."""
+
     def __init__(self, arrays: Iterable[NDArray[Any]]) -> None:
         self._arrays = arrays
         self.description = "arrays"
@@ -284,4 +323,8 @@ class _Arrays(_Context):
 
     def __iter__(self) -> Iterator[Frame]:
         for index, array in enumerate(self._arrays):
-            yield array if isinstance(array, Frame) else Frame(array, f"frame {index}", index)
+            yield (
+                array
+                if isinstance(array, Frame)
+                else Frame(array, f"frame {index}", index, source=self.description)
+            )

@@ -12,6 +12,7 @@ import cv2
 from edgedet.errors import SourceEndedError, SourceError
 from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.image_file import quiet
+from edgedet.pictures.live.opencv_door import has_backend
 from edgedet.pictures.video_file import VideoFile, is_broken_matroska, look_into
 
 _STAMPING = ("FFMPEG", "V4L2", "MSMF")
@@ -20,6 +21,8 @@ _CONSTANT = ("CV_MJPEG",)
 """Backends that read nothing but containers of one rate."""
 _MIN_TRIES, _MAX_TRIES = 256, 20_000
 """Reads in a row that fail before a file is believed to be at its end. Each takes microseconds there."""
+_LIMIT_MS = 10_000
+"""Milliseconds that a web server may take to answer, or to send a frame."""
 _TELLING_JITTER = 0.002
 """Seconds; containers round times to milliseconds."""
 _NEVER = 1 << 62
@@ -55,7 +58,12 @@ class Video:
         self._source = source
         self._unreadable = unreadable
         with quiet():
-            self._capture = cv2.VideoCapture(source, api)
+            if "://" in str(source) and api == cv2.CAP_ANY and has_backend(cv2.CAP_FFMPEG):
+                # OpenCV's own limits are 30 s each.
+                limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _LIMIT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _LIMIT_MS]
+                self._capture = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG, limits)
+            else:
+                self._capture = cv2.VideoCapture(source, api)
         if not self._capture.isOpened():
             self._capture.release()
             if isinstance(source, int):
@@ -90,7 +98,7 @@ class Video:
                 index += failed
                 if not good:
                     continue
-            yield Frame(image, self._name(index), index, self._time(index))
+            yield Frame(image, self._name(index), index, self._time(index), source=self.description)
             index += 1
             given += 1
         if not given:

@@ -14,6 +14,7 @@ import pytest
 
 from edgedet.detector import Detector
 from edgedet.errors import FrameError, SourceEndedError, SourceError
+from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.sources import Frame, Unreadable, open_source
 from edgedet.pictures.video import _Clock
 from edgedet.pictures.video_file import VideoFile, is_broken_matroska, look_into
@@ -302,12 +303,14 @@ class Unplugged:
     def get(self, what: int) -> float:
         return {cv2.CAP_PROP_POS_MSEC: 5e6 + 40 * (2 - self._left), cv2.CAP_PROP_FPS: 30}.get(what, -1)
 
-    def read(self) -> tuple[bool, Any]:
-        self._left -= 1
-        return (True, np.zeros((4, 4, 3), np.uint8)) if self._left >= 0 else (False, None)
-
     def grab(self) -> bool:
-        raise AssertionError("every further try waits ten seconds")
+        self._left -= 1
+        # Every further try waits ten seconds.
+        assert self._left >= -1
+        return self._left >= 0
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return True, np.zeros((4, 4, 3), np.uint8)
 
     def release(self) -> None:
         pass
@@ -323,11 +326,14 @@ class Unplugged:
 )
 def test_a_camera_or_stream_that_stops_is_no_end(source: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", Unplugged)
-    found, told = read(source)
+    once = LiveSettings(keep="every", give_up_seconds=0, through="opencv")
+    told: list[Unreadable] = []
+    with open_source(source, unreadable=told.append, live=once) as frames:
+        found = list(frames)
     # By the camera's own clock, which is not index by rate.
     assert [frame.time for frame in found] == pytest.approx([0, 0.04])
     assert [one.ends for one in told] == [True] and told[0].reason.startswith(words)
-    with open_source(source) as opened, pytest.raises(SourceEndedError, match="after 2 frames"):
+    with open_source(source, live=once) as opened, pytest.raises(SourceEndedError, match="after 2 frames"):
         list(opened)
 
 

@@ -1,0 +1,163 @@
+"""A running stream: frames with their detections, one after another, and figures of how it goes."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from edgedet.errors import FrameError
+from edgedet.pictures.frames import Frame, Unreadable
+from edgedet.pictures.live.settings import LiveSettings
+from edgedet.pictures.live.source import LiveSource
+from edgedet.pictures.sources import CallersFrames, FrameSource, Source, open_source
+from edgedet.streaming.meter import Meter, StreamStats
+from edgedet.streaming.pace import Limits
+from edgedet.streaming.pipeline import Pipeline, Work
+from edgedet.streaming.takers import LiveTaker, RecordedTaker, TellFault, TellUnreadable, refused
+
+if TYPE_CHECKING:
+    from edgedet.detections import Detections
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a stream needs: see :meth:`Detector.stream`.
+
+    ``source``: a source, or an opened one. ``work``: what is done with each frame. ``finish``: makes the detections
+    of what ``work`` gave, in the caller's thread.
+    """
+
+    source: Any
+    work: Work
+    finish: Callable[[Any], Detections]
+    limits: Limits
+    unreadable: TellUnreadable
+    fault: TellFault
+    live: LiveSettings | None
+
+
+def start_stream(
+    source: Source | FrameSource,
+    work: Work,
+    finish: Callable[[Any], Detections],
+    *,
+    limits: Limits,
+    unreadable: TellUnreadable = None,
+    fault: TellFault = None,
+    live: LiveSettings | None = None,
+) -> Stream:
+    """A stream over ``source``: ``work`` is done with each frame, ``finish`` makes the detections of it."""
+    return Stream(_Plan(source, work, finish, limits, unreadable, fault, live))
+
+
+class Stream(Iterator[tuple[Frame, "Detections"]]):
+    """What :meth:`Detector.stream` gives: an iterator over frames and their detections.
+
+    The source is opened, and the threads start, when the first result is asked for. They end with the iteration,
+    with :meth:`close`, at the end of a ``with`` block, or when nobody holds the stream any more.
+
+    Args:
+        plan: what :meth:`Detector.stream` was asked for.
+
+    >>> from edgedet import Detector
+    >>> with Detector("model.onnx") as detector, detector.stream("photos") as stream:
+    ...     found = sum(len(detections) for frame, detections in stream)
+    ...     found, stream.stats.frames
+    (12, 12)
+    """
+
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+        self._meter = Meter()
+        self._opened: FrameSource | None = None
+        self._pipeline: Pipeline | None = None
+        self._frames: Iterator[Frame] | None = None
+        self._closed = False
+        self._closer: weakref.finalize | None = None
+
+    @property
+    def stats(self) -> StreamStats:
+        """Figures so far: rates, ages, drops, faults."""
+        opened = self._opened
+        if isinstance(opened, LiveSource):
+            return self._meter.stats(opened.dropped, opened.faults)
+        return self._meter.stats(0, {})
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> tuple[Frame, Detections]:
+        if self._closed:
+            raise StopIteration
+        if self._opened is None:
+            self._begin()
+        try:
+            frame, made = self._one_by_one() if self._pipeline is None else self._pipeline.next()
+        except BaseException:
+            self.close()
+            raise
+        self._meter.delivered(frame)
+        return frame, self._plan.finish(made)
+
+    def close(self) -> None:
+        """Stop the threads and close the source; calling twice is harmless."""
+        self._closed = True
+        self._frames = None
+        if self._closer is not None:
+            self._closer()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        plan = self._plan
+        lost: deque[Unreadable] = deque()
+        owned = not is_opened(plan.source)
+        opened: FrameSource = plan.source
+        if owned:
+            tell = None if plan.unreadable is None else lost.append
+            opened = open_source(plan.source, unreadable=tell, live=plan.live)
+        self._opened = opened
+        if isinstance(opened, CallersFrames):
+            self._frames = iter(opened)
+            return
+        taker: LiveTaker | RecordedTaker
+        if isinstance(opened, LiveSource):
+            taker = LiveTaker(opened, plan.unreadable, plan.fault, owned=owned)
+        else:
+            taker = RecordedTaker(opened, lost, plan.unreadable, owned=owned)
+        self._pipeline = Pipeline(taker, plan.work, plan.limits)
+        # The threads hold the pipeline, not the stream: when the stream goes, they are told.
+        self._closer = weakref.finalize(self, self._pipeline.close)
+        self._pipeline.start()
+
+    def _one_by_one(self) -> tuple[Frame, Any]:
+        """The caller's own frames are asked for in the caller's thread, one at a time and never ahead: whoever
+        makes them may use one array for all."""
+        assert self._frames is not None
+        for frame in self._frames:
+            try:
+                return frame, self._plan.work.run(self._plan.work.prepare(frame, 0))
+            except FrameError as error:
+                told = refused(frame, error, self._plan.unreadable)
+                if told.tell is not None:
+                    told.tell()
+        raise StopIteration
+
+
+def is_opened(source: Any) -> bool:
+    """Whether it is what :func:`open_source` gives.
+
+    >>> is_opened("photos"), is_opened(open_source("photos"))
+    (False, True)
+    """
+    return all(hasattr(source, name) for name in ("description", "rate", "__iter__", "__exit__"))
