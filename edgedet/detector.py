@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.held import MEMORY
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
 from edgedet.geometry import ResizeGeometry
@@ -61,7 +62,8 @@ class Detector:
 
     Args:
         path: graph (``.onnx``), engine (``.trt``, ``.engine``, ``.plan``, ``.rtx``) or, for comparisons, checkpoint
-            (``.pt``). The artifact holds every setting.
+            (``.pt``). The artifact holds every setting. Or the bytes of a graph or an engine that is one file, such
+            as an encrypted store gives them: nothing of them is written to a disk.
         runtime: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``openvino``, ``tensorrt``,
             ``tensorrt-rtx`` or ``torch``. ``auto`` is what ``edgedet tune`` found to be the quickest for the
             artifact here, else the first that is installed.
@@ -72,8 +74,14 @@ class Detector:
             resized on one thread as well.
         selftest: whether to replay the artifact's golden input first, and to refuse an artifact that no longer
             gives what it gave at export.
+        require_signature: a file of public keys (:doc:`signing`), of which one must have signed the artifact. The
+            environment variable ``EDGEDET_REQUIRE_SIGNATURE`` names one for all programs of a machine; both must be
+            satisfied.
+        signature: for an artifact in memory, the content of its ``.sig`` file.
 
     Raises:
+        SignatureError: a signature is required, and is missing, wrong, expired or by another key; no runtime was
+            loaded.
         ArtifactError: the file is missing, damaged, or does not describe what it detects.
         RuntimeUnavailableError: the runtime is not installed or does not work here.
         UsageError: options out of range or beyond what the artifact can honour.
@@ -81,7 +89,7 @@ class Detector:
 
     Attributes:
         card: model card of the artifact.
-        path: file of the artifact.
+        path: file of the artifact; ``<memory>`` where it was given as bytes.
         thresholds: thresholds in use.
         last_timing: stages of the last :meth:`detect`, or all of the last :meth:`detect_batch`.
 
@@ -94,7 +102,7 @@ class Detector:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | bytes,
         *,
         runtime: str = "auto",
         conf: float | None = None,
@@ -102,10 +110,14 @@ class Detector:
         max_detections: int | None = None,
         threads: int | None = None,
         selftest: bool = False,
+        require_signature: str | Path | None = None,
+        signature: bytes | None = None,
     ) -> None:
         self.card: ModelCard
-        self.card, self._runtime = open_artifact(path, runtime=runtime, threads=threads)
-        self.path = Path(path)
+        self.card, self._runtime = open_artifact(
+            path, runtime=runtime, threads=threads, require_signature=require_signature, signature=signature
+        )
+        self.path = MEMORY if isinstance(path, bytes | bytearray | memoryview) else Path(path)
         try:
             thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
             self._threads = threads or available_cores()

@@ -45,6 +45,18 @@ class EngineMismatchError(ArtifactError):
     """An engine built for another TensorRT version, compute capability or device."""
 
 
+class DamagedArtifactError(ArtifactError):
+    """An artifact whose bytes are not those that edgedet wrote."""
+
+
+class SignatureError(ArtifactError):
+    """An artifact without the signature that is required: missing, of other bytes, expired, or by another key."""
+
+
+class SigningKeyError(EdgedetError):
+    """A key to sign with, or to check signatures with, that cannot be used."""
+
+
 class CalibrationError(EdgedetError):
     """Calibration images that are missing, too few or unusable."""
 
@@ -97,6 +109,12 @@ class OutputError(EdgedetError):
 
 class ExportError(EdgedetError):
     """Exporting a checkpoint failed although the input was acceptable."""
+
+    exit_code = 1
+
+
+class InstallError(EdgedetError):
+    """An artifact that is not put in the place of another one; that one is as it was."""
 
     exit_code = 1
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,9 +47,42 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def read_regular(path: str | Path, most: int) -> bytes:
+    """A regular file's content, read once; of a longer one the first ``most + 1`` bytes. A pipe in its place, which
+    would stop the program for good, is refused.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            # Room for all that is asked for is taken at once, so no more is asked for than there is.
+            return file.read(min(status.st_size, most) + 1)
+    finally:
+        os.close(descriptor)
+
+
 def user_cache() -> Path:
     """Folder for what is quicker to keep than to make again; it may not be there yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedet"
+
+
+def sync(path: str | Path) -> None:
+    """Have a file, or a folder's list of files, on the disk before anything that follows: a rename may otherwise
+    outlive a loss of power that the content did not.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

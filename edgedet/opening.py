@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.engine_file import library_of, read_engine_header
@@ -15,19 +15,28 @@ from edgedet.artifacts.engine_library import PLAN_STARTS, TENSORRT, library_of_n
 from edgedet.artifacts.file_signs import START, is_safetensors, what_it_is
 from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, ultralytics_card, yolov5_card
 from edgedet.artifacts.foreign_outputs import Facts, recognise
+from edgedet.artifacts.held import MEMORY, Held, hold
 from edgedet.artifacts.onnx_file import read_onnx
-from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.artifacts.seal import require_seal
+from edgedet.artifacts.signature_policy import required_keys
+from edgedet.artifacts.signed_artifact import read_verified, verify_bytes
+from edgedet.errors import ArtifactError, RuntimeUnavailableError, SignatureError, UsageError
 from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
 from edgedet.runtimes.base import Runtime
 from edgedet.settings import require_count
 from edgedet.tuned_choice import recall
 
+SMALLEST = 64
+"""Bytes that are fewer are no artifact; maybe they are the name of one."""
+
 MAX_THREADS = 1024
 """More CPU threads than any machine for this has cores; starting 100,000 of them takes minutes."""
 
 
-def read_card(path: str | Path) -> ModelCard:
+def read_card(path: str | Path, content: bytes | None = None) -> ModelCard:
     """The model card of a graph, engine or checkpoint; needs no runtime, except torch for checkpoints.
+
+    ``content``: the artifact's bytes, where they are at hand.
 
     Raises:
         ArtifactError: missing, damaged or unknown file, or one without a description of what it detects.
@@ -35,49 +44,114 @@ def read_card(path: str | Path) -> ModelCard:
         RuntimeUnavailableError: a checkpoint on a machine without torchvision.
     """
     path = Path(path)
-    return _read_card(path, artifact_kind(path))
+    return _read_card(path, artifact_kind(path, content), content)
 
 
 def open_artifact(
-    path: str | Path, *, runtime: str = "auto", threads: int | None = None
+    path: str | Path | bytes,
+    *,
+    runtime: str = "auto",
+    threads: int | None = None,
+    require_signature: str | Path | None = None,
+    signature: bytes | None = None,
 ) -> tuple[ModelCard, Runtime]:
     """Read the card and open the artifact for running.
 
+    ``path``: the file, or its bytes: an artifact of one file, such as a store that is encrypted gives it.
     ``runtime``: a key of :data:`edgedet.runtimes.RUNTIMES`, optionally with a device (``onnxruntime:cpu``,
     ``onnxruntime:cuda``), or ``auto``: what ``edgedet tune`` found to be the quickest for this artifact here, else
     the first that is installed. ``threads``: CPU threads, None for the runtime's own choice.
+    ``require_signature``, ``signature``: see :func:`held_artifact`. What is held in memory is what is loaded.
 
     Raises:
-        ArtifactError: see :func:`read_card`; also an artifact the runtime refuses.
+        SignatureError: a signature is required, and is not there or not right; no runtime was loaded.
+        ArtifactError: see :func:`read_card`; also a graph that is not what edgedet wrote, or an artifact the
+            runtime refuses.
         RuntimeUnavailableError: the runtime is not installed or does not work here.
         UsageError: a runtime that does not exist or cannot run this kind of artifact.
     """
-    if not isinstance(path, str | os.PathLike) or path == "":
-        raise UsageError(f"the artifact is {path!r}, expected the path of a file ({', '.join(suffixes())})")
+    held = held_artifact(path, require_signature=require_signature, signature=signature)
+    return _open(Path(cast(str, path)) if held is None else held.path, held, runtime, threads)
+
+
+def _open(path: Path, held: Held | None, runtime: str, threads: int | None) -> tuple[ModelCard, Runtime]:
     if not isinstance(runtime, str):
         raise UsageError(f"runtime is {runtime!r}, expected {spellings()}")
-    path = Path(path)
+    content = None if held is None else held.content
     name, _, device = runtime.partition(":")
     if name != "auto" and name not in (info.name for info in RUNTIMES):
         raise UsageError(f"unknown runtime {name!r}; expected {spellings()}")
     require_count("threads", threads, most=MAX_THREADS)
-    kind = artifact_kind(path)
-    tuned = recall(path) if name == "auto" and threads is None else None
+    kind = artifact_kind(path, content)
+    tuned = recall(path, None if held is None else held.main) if name == "auto" and threads is None else None
     if tuned is not None:
         name, _, device = tuned.runtime.partition(":")
         threads = tuned.threads
-    info = runtime_of(kind, None if name == "auto" else name, path=path)
-    # The card first: a foreign or broken file is told from a missing runtime on any machine.
-    card = _read_card(path, kind)
+    info = runtime_of(kind, None if name == "auto" else name, path=path, content=content)
+    if content is not None:
+        _require_from_memory(info, path, kind)
+    # File and card first: a foreign or damaged one is told from a missing runtime on any machine.
+    if kind == "graph":
+        require_seal(path, None if held is None else held.main)
+    card = _read_card(path, kind, content)
     _require_installed(info, path)
+    options: dict[str, Any] = {"card": card, "threads": threads, "device": device or None}
+    if content is not None:
+        options["content"] = content
     module = import_module(info.module)
-    opened = cast(Runtime, module.open(path, card=card, threads=threads, device=device or None))
+    opened = cast(Runtime, module.open(path, **options))
     if tuned is not None:
         opened.description += f" ({tuned.words})"
     return card, opened
 
 
-def runtime_of(kind: Kind, name: str | None = None, *, path: Path) -> RuntimeInfo:
+def held_artifact(
+    path: str | Path | bytes, *, require_signature: str | Path | None = None, signature: bytes | None = None
+) -> Held | None:
+    """An artifact in memory, its signature checked; None for a file of which no signature is required.
+
+    Args:
+        path: the file, or its bytes.
+        require_signature: a file of public keys, of which one must have signed, beside those that the environment
+            variable ``EDGEDET_REQUIRE_SIGNATURE`` names. For a file it lies beside it (``model.onnx.sig``).
+        signature: for bytes, the content of their file of signatures.
+
+    Raises:
+        SignatureError: a signature is required, and is not there or not right.
+        ArtifactError: bytes that are no artifact of one file.
+        UsageError: neither a path nor bytes; or a signature that lies beside its file is given, too.
+    """
+    if isinstance(path, bytes | bytearray | memoryview):
+        content = bytes(path)
+        if len(content) < SMALLEST:
+            raise UsageError(
+                f"the artifact is {content!r}, expected the path of a file, or all bytes of an artifact"
+            )
+        keys = required_keys(None, require_signature)
+        # Nothing is looked into before its signature is found right, but for what kind of file it is.
+        graph = artifact_kind(MEMORY, content) == "graph"
+        if not keys:
+            return hold(content, graph=graph)
+        if signature is None:
+            raise SignatureError(
+                "a signature is required of an artifact in memory: pass the content of its .sig file "
+                "(signature=...)"
+            )
+        return verify_bytes(content, signature, keys, MEMORY, graph=graph).held
+    if not isinstance(path, str | os.PathLike) or path == "":
+        raise UsageError(f"the artifact is {path!r}, expected the path of a file ({', '.join(suffixes())})")
+    if signature is not None:
+        raise UsageError(f"the signature of {path} lies beside it; signature= is for an artifact in memory")
+    path = Path(path)
+    keys = required_keys(path, require_signature)
+    if not keys:
+        return None
+    if path.is_dir():
+        raise SignatureError(f"{path} is a folder, and a signature is required: it is for graphs and engines")
+    return read_verified(path, keys).held
+
+
+def runtime_of(kind: Kind, name: str | None = None, *, path: Path, content: bytes | None = None) -> RuntimeInfo:
     """The runtime called ``name`` for an artifact of this kind; None: the first that is installed, else the first.
 
     An engine runs on the library it was built for, and on no other.
@@ -89,7 +163,7 @@ def runtime_of(kind: Kind, name: str | None = None, *, path: Path) -> RuntimeInf
     fitting = [info for info in RUNTIMES if kind in info.kinds]
     what = f"a {kind}"
     if kind == "engine":
-        library = library_of(read_engine_header(path))
+        library = library_of(read_engine_header(path, content))
         fitting = [info for info in fitting if set(library.suffixes) & set(info.suffixes)]
         what = f"an engine of {library.title}"
     if name is None:
@@ -106,13 +180,17 @@ def runtime_of(kind: Kind, name: str | None = None, *, path: Path) -> RuntimeInf
     raise UsageError(f"{name} cannot run {path}, which is {what}; {hint}")
 
 
-def artifact_kind(path: str | Path) -> Kind:
+def artifact_kind(path: str | Path, content: bytes | None = None) -> Kind:
     """Whether a file is a graph, an engine or a checkpoint, by its first bytes and its suffix.
+
+    ``content``: its bytes, where they are at hand.
 
     Raises:
         ArtifactError: missing, empty, or something else.
     """
     path = Path(path)
+    if content is not None:
+        return _kind_of(path, content[:START], len(content))
     try:
         if path.is_dir():
             from edgedet.artifacts.hugging_face_folder import is_model_folder
@@ -120,6 +198,8 @@ def artifact_kind(path: str | Path) -> Kind:
             if is_model_folder(path):
                 return "checkpoint"
             raise ArtifactError(f"{path} is a folder; expected a model file ({', '.join(suffixes())})")
+        if not path.is_file() and path.exists():
+            raise ArtifactError(f"{path} is no regular file; expected a model file ({', '.join(suffixes())})")
         with path.open("rb") as file:
             start = file.read(START)
             size = os.fstat(file.fileno()).st_size
@@ -128,6 +208,11 @@ def artifact_kind(path: str | Path) -> Kind:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = error.strerror if isinstance(error, OSError) else None
         raise ArtifactError(f"cannot read {path}: {reason or error}") from error
+    return _kind_of(path, start, size)
+
+
+def _kind_of(path: Path, start: bytes, size: int) -> Kind:
+    """By the first bytes of a file of ``size`` bytes."""
     if not start:
         raise ArtifactError(f"{path} is empty; copy or export it again")
     if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -154,11 +239,11 @@ def artifact_kind(path: str | Path) -> Kind:
     return "graph"
 
 
-def _read_card(path: Path, kind: Kind) -> ModelCard:
+def _read_card(path: Path, kind: Kind, content: bytes | None = None) -> ModelCard:
     if kind == "graph":
-        return _graph_card(path)
+        return _graph_card(path, content)
     if kind == "engine":
-        engine = read_engine_header(path)
+        engine = read_engine_header(path, content)
         library_of(engine)
         header = engine.header
         if "family" in header:
@@ -175,8 +260,8 @@ def _read_card(path: Path, kind: Kind) -> ModelCard:
     return cast(ModelCard, import_module(info.module).read_card(path))
 
 
-def _graph_card(path: Path) -> ModelCard:
-    model = read_onnx(path)
+def _graph_card(path: Path, content: bytes | None = None) -> ModelCard:
+    model = read_onnx(path, content)
     if METADATA_KEY in model.metadata:
         return ModelCard.from_json(model.metadata[METADATA_KEY])
     known = is_ultralytics(model.metadata), is_yolov5(model.metadata)
@@ -209,6 +294,19 @@ def _graph_card(path: Path) -> ModelCard:
 
 def _shapes(outputs: Mapping[str, Sequence[int | None]]) -> str:
     return ", ".join(f"{name} {list(shape)}" for name, shape in list(outputs.items())[:4])
+
+
+def _require_from_memory(info: RuntimeInfo, path: Path, kind: Kind) -> None:
+    if info.from_memory:
+        return
+    if kind == "checkpoint":
+        raise UsageError(
+            f"{path} is a checkpoint, which its framework reads from its files: open it by its path where no "
+            "signature is required, or export it (edgedet export)"
+        )
+    raise UsageError(
+        f"{info.name} opens files and nothing that is held in memory; choose another runtime for {path}"
+    )
 
 
 def _require_installed(info: RuntimeInfo, path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.artifacts.engine_library import LIBRARIES, TENSORRT, EngineLibrary
+from edgedet.artifacts.signature_policy import VARIABLE, is_required
 from edgedet.detector import Detector
 from edgedet.errors import EdgedetError, RuntimeUnavailableError
 from edgedet.proof.golden import require_golden
@@ -83,6 +84,11 @@ def _engine(library: EngineLibrary) -> str:
     from edgedet.runtimes.tensorrt_library import import_tensorrt
 
     import_tensorrt(library)  # says why there is none
+    if is_required():
+        raise RuntimeUnavailableError(
+            f"an engine that was built just now is signed by nobody, and this machine opens signed ones "
+            f"({VARIABLE})"
+        )
     with tempfile.TemporaryDirectory() as folder:
         engine = Path(folder) / f"selftest{library.suffixes[0]}"
         cache = Path(folder) / "timing.cache" if library is TENSORRT else None

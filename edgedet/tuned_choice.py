@@ -7,6 +7,7 @@ else, and it is as if nobody had raced.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from contextlib import suppress
@@ -91,12 +92,14 @@ def forget(path: Path) -> bool:
     return kept is not None
 
 
-def recall(path: Path) -> TunedChoice | None:
+def recall(path: Path, content: bytes | None = None) -> TunedChoice | None:
     """The choice that holds for an artifact here and now; None where there is none.
+
+    ``content``: the bytes of ``path``, where they are at hand.
 
     The artifact is read only where a race was run for one of its size, so that opening stays quick without.
     """
-    kept = _kept(path)
+    kept = _kept(path, content)
     if kept is None:
         return None
     try:
@@ -112,11 +115,14 @@ def _folder() -> Path:
     return user_cache() / "tuned"
 
 
-def _kept(path: Path) -> Path | None:
+def _kept(path: Path, content: bytes | None = None) -> Path | None:
     try:
-        size = path.stat().st_size
+        size = path.stat().st_size if content is None else len(content)
         candidates = {kept.name: kept for kept in _folder().glob(f"{size}-*.json")}
-        return candidates.get(f"{size}-{file_sha256(path)}.json") if candidates else None
+        if not candidates:
+            return None
+        digest = file_sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+        return candidates.get(f"{size}-{digest}.json")
     except OSError:
         return None
 

@@ -122,8 +122,10 @@ def graph_source(
     Raises:
         EdgedetError: as :func:`export_model`.
     """
+    from .self_describing import graph_bytes
+
     graph = _finish(source, output, options, progress)
-    return EngineSource(graph.model.SerializeToString(), graph.card, len(graph.model.graph.node), graph.notes)
+    return EngineSource(graph_bytes(graph.model), graph.card, len(graph.model.graph.node), graph.notes)
 
 
 def engine_source(
@@ -156,9 +158,11 @@ def _finish(source: Path, output: Path, options: ExportOptions, progress: Progre
 
 
 def _write_graph(graph: FinishedGraph, output: Path, progress: Progress) -> ExportReport:
+    from .self_describing import graph_bytes
+
     progress("writing", 0, 0)
     with atomic_path(output) as temporary:
-        temporary.write_bytes(graph.model.SerializeToString())
+        temporary.write_bytes(graph_bytes(graph.model))
     return ExportReport(
         output, graph.card, output.stat().st_size, len(graph.model.graph.node), seconds=0, notes=graph.notes
     )

@@ -17,12 +17,16 @@ from edgedet.artifacts.engine_library import (
     EngineLibrary,
     library_of_name,
 )
+from edgedet.artifacts.seal import require_seal
+from edgedet.artifacts.signature_policy import VARIABLE, is_required
 from edgedet.errors import (
     ArtifactError,
     CheckpointError,
+    DamagedArtifactError,
     DatasetError,
     OutputError,
     RuntimeUnavailableError,
+    SignatureError,
     UsageError,
 )
 from edgedet.files import require_writable_parent
@@ -54,7 +58,13 @@ def check_request(
         ReferenceBoxesError: boxes that cannot be compared with.
         UsageError: options that do not go together.
         RuntimeUnavailableError: an engine is wanted and TensorRT is not installed.
+        SignatureError: this machine opens signed artifacts only.
     """
+    if is_required():
+        raise SignatureError(
+            f"this machine opens signed artifacts only ({VARIABLE}), and an export runs what it makes before "
+            "anybody can sign it: export on another machine, or unset the variable for this command"
+        )
     check_source(source, trust=options.trust)
     _check_output(source, output)
     _check_precision(output, options)
@@ -79,6 +89,7 @@ def check_source(source: Path, *, trust: Literal["weights", "code"] = "weights")
     Raises:
         CheckpointError: no file, or nothing in it (ArtifactError where it is named .onnx); a folder that holds no
             detector.
+        ArtifactError: an engine; or a graph that is not what edgedet wrote.
     """
     kind = ArtifactError if source.suffix.lower() == GRAPH_SUFFIX else CheckpointError
     if not source.exists():
@@ -99,6 +110,13 @@ def check_source(source: Path, *, trust: Literal["weights", "code"] = "weights")
         raise kind(f"cannot read {source}: {error.strerror or error}") from error
     if empty:
         raise kind(f"{source} is empty; expected a checkpoint (.pt, .pth) or an ONNX file")
+    if kind is ArtifactError:
+        try:
+            require_seal(source)
+        except DamagedArtifactError:
+            raise
+        except ArtifactError:
+            pass  # no ONNX file at all: whoever reads it says best what it is
 
 
 def container_of(output: Path, container: Container | None = None) -> Container:

@@ -11,17 +11,23 @@ import onnx
 
 from edgedet import __version__
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
+from edgedet.artifacts.seal import SEAL_KEY, sealed
 from edgedet.detector import Detector
 
 
 def embed(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
-    """Write the card into the graph's metadata, in place."""
-    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    """Write the card into the graph's metadata, in place. The seal of what the graph was is taken out."""
+    kept = [entry for entry in model.metadata_props if entry.key not in (METADATA_KEY, SEAL_KEY)]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     onnx.helper.set_model_props(model, {**{entry.key: entry.value for entry in kept}, METADATA_KEY: card.to_json()})
     model.producer_name, model.producer_version = "edgedet", __version__
     return model
+
+
+def graph_bytes(model: onnx.ModelProto) -> bytes:
+    """A graph as it is written: serialised and sealed, so that damage to it is found when it is opened."""
+    return sealed(model.SerializeToString())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.detector import Detector
 from edgedet.proof.golden import record
 
-from .self_describing import embed
+from .self_describing import embed, graph_bytes
 
 SIZE, CELL = 64, 8
 NAMES = ("dark", "bright", "edge")
@@ -78,13 +78,13 @@ def write(path: Path = TARGET) -> ModelCard:
     """Write the graph with its golden input."""
     model, card = selftest_graph()
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(embed(model, card).SerializeToString())
+    path.write_bytes(graph_bytes(embed(model, card)))
     with Detector(path, runtime="onnxruntime:cpu") as detector:
         golden = record(detector)
     # Random kernels: a grey level changes much, other arithmetic nothing (with weights rounded as TF32 rounds them
     # every detection stays). So as many are asked for as of a steady scene.
     card = replace(card, golden=golden | {"steadiness": 1.0})
-    path.write_bytes(embed(model, card).SerializeToString())
+    path.write_bytes(graph_bytes(embed(model, card)))
     return card
 
 

@@ -20,12 +20,14 @@ class RuntimeInfo:
 
     Args:
         name: what users call it (``runtime="onnxruntime"``).
-        module: dotted name; it has ``open(path, *, card, threads, device) -> Runtime``.
+        module: dotted name; it has ``open(path, *, card, threads, device) -> Runtime``; see ``from_memory``.
         suffixes: file suffix to the kind of artifact it runs under that suffix. Several runtimes may run one kind;
             the first of the table that is installed is the choice of ``auto``.
         needs: the module that must be installed.
         install: how to get it.
         devices: what may follow the name after a colon (``onnxruntime:cuda``).
+        from_memory: whether ``open`` takes ``content=``, the artifact's bytes, in place of the file; without, it
+            runs neither bytes nor artifacts whose signature was checked.
     """
 
     name: str
@@ -34,6 +36,7 @@ class RuntimeInfo:
     needs: str
     install: str
     devices: tuple[str, ...] = ()
+    from_memory: bool = False
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -54,6 +57,7 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         needs="onnxruntime",
         install="pip install onnxruntime",
         devices=("cpu", "cuda"),
+        from_memory=True,
     ),
     RuntimeInfo(
         "openvino",
@@ -61,6 +65,7 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         {".onnx": "graph"},
         needs="openvino",
         install="pip install 'edgedet[openvino]'",
+        from_memory=True,
     ),
     *(
         RuntimeInfo(
@@ -69,6 +74,7 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
             dict.fromkeys(library.suffixes, "engine"),
             needs=library.module,
             install=library.install,
+            from_memory=True,
         )
         for library in LIBRARIES
     ),

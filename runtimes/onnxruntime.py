@@ -26,11 +26,20 @@ DTYPES = {
 }
 
 
-def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> OnnxRuntime:
+def open(
+    path: Path,
+    *,
+    card: ModelCard,
+    threads: int | None = None,
+    device: str | None = None,
+    content: bytes | None = None,
+) -> OnnxRuntime:
     """Open a graph.
 
     ``threads``: of the CPU provider, None for one per physical core. ``device``: ``cpu``, ``cuda``, or None for
     CUDA where it works and the CPU otherwise: a CUDA provider without kernels for the board counts as none.
+    ``content``: the graph's bytes in place of the file, with all its weights inside: what lies in other files ONNX
+    Runtime would look for in the current folder.
 
     Raises:
         ArtifactError: ONNX Runtime cannot load the graph.
@@ -39,13 +48,15 @@ def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str
     """
     if device not in (None, "cpu", "cuda"):
         raise UsageError(f"unknown device {device!r} for onnxruntime; expected cpu or cuda")
-    return OnnxRuntime(path, card, threads=threads, device=device)
+    return OnnxRuntime(path, card, threads=threads, device=device, content=content)
 
 
 class OnnxRuntime:
     """One session with its output buffers bound once. See :class:`edgedet.runtimes.base.Runtime`."""
 
-    def __init__(self, path: Path, card: ModelCard, *, threads: int | None, device: str | None) -> None:
+    def __init__(
+        self, path: Path, card: ModelCard, *, threads: int | None, device: str | None, content: bytes | None = None
+    ) -> None:
         self.card = card
         options = session_options(threads)
         options.inter_op_num_threads = 1
@@ -66,7 +77,8 @@ class OnnxRuntime:
         if device != "cpu" and has_cuda and not misfit:
             providers.insert(0, "CUDAExecutionProvider")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            graph = str(path) if content is None else content
+            self._session = onnxruntime.InferenceSession(graph, options, providers=providers)
         except Exception as error:  # the bindings raise a dozen kinds, some of them plain RuntimeError
             reason = " ".join(str(error).split())
             raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason[:300]}") from error

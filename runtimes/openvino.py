@@ -26,10 +26,18 @@ IOU_THRESHOLD = 3
 """Place of the threshold among the inputs of a suppression."""
 
 
-def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> OpenVino:
+def open(
+    path: Path,
+    *,
+    card: ModelCard,
+    threads: int | None = None,
+    device: str | None = None,
+    content: bytes | None = None,
+) -> OpenVino:
     """Open a graph.
 
-    ``threads``: CPU threads, None for OpenVINO's own choice. ``device``: ``cpu`` or None.
+    ``threads``: CPU threads, None for OpenVINO's own choice. ``device``: ``cpu`` or None. ``content``: the graph's
+    bytes in place of the file, with all its weights inside.
 
     Raises:
         ArtifactError: OpenVINO cannot load the graph.
@@ -37,13 +45,13 @@ def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str
     """
     if device not in (None, "cpu"):
         raise UsageError(f"unknown device {device!r} for openvino; expected cpu")
-    return OpenVino(path, card, threads=threads)
+    return OpenVino(path, card, threads=threads, content=content)
 
 
 class OpenVino:
     """One compiled network and one request. See :class:`edgedet.runtimes.base.Runtime`."""
 
-    def __init__(self, path: Path, card: ModelCard, *, threads: int | None) -> None:
+    def __init__(self, path: Path, card: ModelCard, *, threads: int | None, content: bytes | None = None) -> None:
         self.card = card
         self.device: Literal["cpu", "gpu"] = "cpu"
         settings: dict[str, Any] = {
@@ -56,7 +64,7 @@ class OpenVino:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             core = openvino.Core()
-            model = core.read_model(path)
+            model = core.read_model(path if content is None else content)
             follow_onnx(model)
             compiled = core.compile_model(model, "CPU", settings)
             self._request = compiled.create_infer_request()

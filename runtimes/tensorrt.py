@@ -49,10 +49,19 @@ DTYPES = {
 logger = logging.getLogger("edgedet.tensorrt")
 
 
-def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> TensorRTRuntime:
+def open(
+    path: Path,
+    *,
+    card: ModelCard,
+    threads: int | None = None,
+    device: str | None = None,
+    content: bytes | None = None,
+) -> TensorRTRuntime:
     """Open an engine.
 
-    ``threads`` means nothing to a GPU. ``device``: the CUDA device's number, None for the first.
+    ``threads`` means nothing to a GPU. ``device``: the CUDA device's number, None for the first. ``content``: the
+    engine's bytes in place of the file. Then no kernels are kept in the user's cache or taken from it: they are
+    code that nobody signed, made of a network that may not lie on a disk.
 
     Raises:
         ArtifactError: damaged, or not an engine.
@@ -62,7 +71,7 @@ def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str
     """
     if device is not None and not device.isdigit():
         raise UsageError(f"unknown device {device!r} for tensorrt; expected the CUDA device's number, such as 0")
-    return TensorRTRuntime(path, card, device=int(device or 0))
+    return TensorRTRuntime(path, card, device=int(device or 0), content=content)
 
 
 class TensorRTRuntime:
@@ -74,7 +83,7 @@ class TensorRTRuntime:
 
     device: Literal["gpu"] = "gpu"
 
-    def __init__(self, path: Path, card: ModelCard, *, device: int = 0) -> None:
+    def __init__(self, path: Path, card: ModelCard, *, device: int = 0, content: bytes | None = None) -> None:
         self.card = card
         self._engine: Any = None
         self._context: Any = None
@@ -89,7 +98,7 @@ class TensorRTRuntime:
         self._frames: GpuFrames | None = None
         self._taken: list[GpuArray] = []
         self._kernels: KernelCache | None = None
-        file = read_engine_header(path)
+        file = read_engine_header(path, content)
         library = library_of(file)
         plan = read_plan(file)
         trt = import_tensorrt(library)
@@ -107,7 +116,7 @@ class TensorRTRuntime:
             if self._engine is None:
                 why = diagnosis(trt, self._runtime, plan) if library is TENSORRT_RTX else ""
                 raise explain_refusal(path, self._log, library, why)
-            if library is TENSORRT_RTX:
+            if library is TENSORRT_RTX and content is None:
                 self._kernels = KernelCache(self._engine, kernel_cache_path(trt.__version__, self._cuda, plan))
             del plan
             self.inputs, self.outputs = _tensors(trt, self._engine, path)

@@ -24,6 +24,7 @@ LAYERS = [
     "selftest",
     "export",
     "tune",
+    "install",
     "bench",
     "detector",
     "streaming",

@@ -203,7 +203,7 @@ class ModelCard:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"the model card is not valid JSON ({error}); export the model again") from error
         if not isinstance(data, dict):
             raise ArtifactError(f"the model card is a {type(data).__name__}, expected an object; export again")

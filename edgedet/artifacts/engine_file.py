@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +17,19 @@ from edgedet.artifacts.engine_library import (
     library_of_name,
     library_of_plan,
 )
-from edgedet.errors import ArtifactError
+from edgedet.errors import ArtifactError, DamagedArtifactError
 from edgedet.files import atomic_path
 
 Container = Literal["file", "plan"]
 
 SMALLEST_PLAN = 64
 """Minimum size of a plan in bytes: its header alone."""
+
+HEADER_SEAL = "sealed"
+"""Key of a description with the SHA-256 of itself, in which zeros stand for that digest; and, of ``engine``, the
+word that it has one."""
+
+NO_DIGEST = b"0" * 64
 
 MAX_HEADER = 16 * 2**20
 """Maximum length of the header; a larger one means that this is another kind of file."""
@@ -31,12 +38,13 @@ MAX_HEADER = 16 * 2**20
 @dataclass(frozen=True)
 class EngineFile:
     """``header``: the JSON object in front of the plan or beside it. ``plan_offset``: where the plan starts;
-    ``plan_start``: its first bytes."""
+    ``plan_start``: its first bytes; ``content``: the file, where it is held in memory."""
 
     path: Path
     header: dict[str, Any]
     plan_offset: int
     plan_start: bytes
+    content: bytes | None = field(default=None, repr=False)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -45,22 +53,24 @@ class EngineFile:
         return stated if isinstance(stated, dict) else {}
 
 
-def read_engine_header(path: str | Path) -> EngineFile:
+def read_engine_header(path: str | Path, content: bytes | None = None) -> EngineFile:
     """Find an engine's description; the plan itself is not read.
 
+    ``content``: the file, where it is held in memory; a container then, since nothing lies beside it.
+
     Raises:
-        ArtifactError: no container, and no ``.json`` beside a bare plan.
+        ArtifactError: no container, and no ``.json`` beside a bare plan; or a damaged description.
     """
     path = Path(path)
-    with path.open("rb") as file:
+    with io.BytesIO(content) if content is not None else path.open("rb") as file:
         start = file.read(5)
         size = int.from_bytes(start[:4], "little")
         if start[4:5] == b"{" and 2 <= size <= MAX_HEADER:
             text = start[4:5] + file.read(size - 1)
             if len(text) < size:
                 raise ArtifactError(f"{path} breaks off inside its header; copy it again or build it again")
-            return EngineFile(path, _object(text, path), 4 + size, file.read(SMALLEST_PLAN))
-    beside = next((place for place in sidecars(path) if place.is_file()), None)
+            return EngineFile(path, _object(text, path), 4 + size, file.read(SMALLEST_PLAN), content)
+    beside = None if content is not None else next((place for place in sidecars(path) if place.is_file()), None)
     if beside is None:
         library = library_of_plan(start) or library_of_name(path) or TENSORRT
         raise ArtifactError(
@@ -105,13 +115,40 @@ def sidecars(path: Path) -> tuple[Path, Path]:
 def _object(text: bytes, path: Path) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"the description of the engine in {path} is not JSON ({error}); build it again"
         ) from error
     if not isinstance(value, dict):
         raise ArtifactError(f"the description of the engine in {path} is no JSON object; build it again")
+    _require_header_seal(text, value, path)
     return value
+
+
+def _require_header_seal(text: bytes, value: dict[str, Any], path: Path) -> None:
+    """A changed threshold or class name is a wrong result; the plan has a digest of its own."""
+    stated, facts = value.get(HEADER_SEAL), value.get("engine")
+    if stated is None and not (isinstance(facts, dict) and facts.get(HEADER_SEAL) is True):
+        return
+    digits = str(stated).encode("utf-8", "replace")
+    if (
+        len(digits) != len(NO_DIGEST)
+        or text.count(digits) != 1
+        or hashlib.sha256(text.replace(digits, NO_DIGEST)).hexdigest().encode() != digits
+    ):
+        raise DamagedArtifactError(
+            f"the description of the engine in {path} is damaged, or changed since edgedet wrote it: its sha256 is "
+            f"not the one it states; copy or build it again, or take {HEADER_SEAL!r} out of it to use it as it is"
+        )
+
+
+def description(card: ModelCard) -> bytes:
+    """What stands in front of a plan or beside it: the card, and last the digest of this very text, in which zeros
+    stand for it."""
+    card = replace(card, engine={**(card.engine or {}), HEADER_SEAL: True})
+    text = f'{card.to_json()[:-1]}, "{HEADER_SEAL}": "'.encode("ascii")
+    end = b'"}'
+    return text + hashlib.sha256(text + NO_DIGEST + end).hexdigest().encode() + end
 
 
 def write_engine(
@@ -126,8 +163,8 @@ def write_engine(
         OutputError: the file cannot be written.
     """
     digest = hashlib.sha256(plan).hexdigest()
-    card = replace(card, engine={**(card.engine or {}), "plan_sha256": digest})
-    text = card.to_json().encode("ascii")
+    card = replace(card, engine={**(card.engine or {}), "plan_sha256": digest, HEADER_SEAL: True})
+    text = description(card)
     if container == "plan":
         with atomic_path(sidecars(path)[0]) as beside, atomic_path(path) as temporary:
             beside.write_bytes(text)
@@ -146,9 +183,12 @@ def read_plan(engine: EngineFile) -> bytes:
     Raises:
         ArtifactError: cut off, or not the plan the card was written for.
     """
-    with engine.path.open("rb") as file:
-        file.seek(engine.plan_offset)
-        plan = file.read()
+    if engine.content is not None:
+        plan = engine.content[engine.plan_offset :]
+    else:
+        with engine.path.open("rb") as file:
+            file.seek(engine.plan_offset)
+            plan = file.read()
     if len(plan) < SMALLEST_PLAN:
         raise ArtifactError(
             f"{engine.path} holds {len(plan)} bytes of a plan, too few for any; copy or build it again"
@@ -156,7 +196,7 @@ def read_plan(engine: EngineFile) -> bytes:
     expected = engine.facts.get("plan_sha256")
     found = hashlib.sha256(plan).hexdigest()
     if expected is not None and expected != found:
-        raise ArtifactError(
+        raise DamagedArtifactError(
             f"the plan in {engine.path} is damaged: sha256 is {found[:12]}…, its card says {str(expected)[:12]}…; "
             "copy or build it again"
         )

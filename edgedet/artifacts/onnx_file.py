@@ -37,33 +37,36 @@ class OnnxFile:
 
 
 @contextmanager
-def mapped_onnx(path: str | Path) -> Iterator[Content]:
-    """The bytes of an ONNX file, mapped and not read, for a block that walks them.
+def mapped_onnx(path: str | Path, content: bytes | None = None) -> Iterator[Content]:
+    """The bytes of an ONNX file, mapped and not read, for a block that walks them; or ``content`` in their place.
 
     Raises:
         ArtifactError: it cannot be opened or is empty, or the block found it damaged (``DamagedError``).
     """
     path = Path(path)
     try:
+        if content is not None:
+            yield content
+            return
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
                 raise ArtifactError(f"{path} is empty; copy or export it again")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                yield content
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                yield mapped
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except DamagedError as error:
         raise ArtifactError(f"{path} is not a complete ONNX file ({error}); copy or export it again") from None
 
 
-def read_onnx(path: str | Path) -> OnnxFile:
-    """Read metadata, inputs and outputs of an ONNX file.
+def read_onnx(path: str | Path, content: bytes | None = None) -> OnnxFile:
+    """Read metadata, inputs and outputs of an ONNX file. ``content``: its bytes, where they are at hand.
 
     Raises:
         ArtifactError: not an ONNX file, or one that ends too early.
     """
-    with mapped_onnx(path) as content:
-        return _read_model(content)
+    with mapped_onnx(path, content) as whole:
+        return _read_model(whole)
 
 
 def _read_model(content: Content) -> OnnxFile:

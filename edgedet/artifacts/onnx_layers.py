@@ -50,14 +50,15 @@ class GraphLayers:
         return dict(Counter(self.layers.values()).most_common())
 
 
-def read_layers(path: str | Path) -> GraphLayers:
-    """Read the nodes of an ONNX file's main graph; weights are not touched.
+def read_layers(path: str | Path, content: bytes | None = None) -> GraphLayers:
+    """Read the nodes of an ONNX file's main graph; weights are not touched. ``content``: its bytes, where they are
+    at hand.
 
     Raises:
         ArtifactError: not an ONNX file, or one that ends too early.
     """
-    with mapped_onnx(path) as content:
-        return parse_layers(content)
+    with mapped_onnx(path, content) as whole:
+        return parse_layers(whole)
 
 
 def parse_layers(content: Content) -> GraphLayers:

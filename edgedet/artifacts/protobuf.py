@@ -54,6 +54,46 @@ def _varint(content: Content, position: int, end: int) -> tuple[int, int]:
     raise DamagedError(f"a number breaks off at byte {position}")
 
 
+def records(content: Content, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Every field of the message in ``content[start:end]`` with where it lies, its key and length included.
+
+    Yields:
+        Number of the field, its first byte, the first byte of its value, and the byte after it. The value of a
+        number starts where the field does: only :func:`fields` reads it.
+
+    Raises:
+        DamagedError: as :func:`fields`.
+    """
+    position = start
+    for field, value in fields(content, start, end):
+        if isinstance(value, int):
+            key = _varint(content, position, end)[1]
+            after = _varint(content, key, end)[1]
+            yield field, position, position, after
+        else:
+            after = value[1]
+            yield field, position, value[0], after
+        position = after
+
+
+def record(field: int, value: bytes) -> bytes:
+    """A field of bytes as it stands in a message: key, length, value.
+
+    >>> record(1, b"ab").hex()
+    '0a026162'
+    """
+    return _bytes_of(field << 3 | BYTES) + _bytes_of(len(value)) + value
+
+
+def _bytes_of(number: int) -> bytes:
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
 def text(content: Content, start: int, end: int) -> str:
     """The string in ``content[start:end]``."""
     return content[start:end].decode("utf-8", "replace")

@@ -26,11 +26,15 @@ from types import FrameType, ModuleType
 from typing import NoReturn, TextIO
 
 from edgedet import __version__
+from edgedet.cli.signature_option import add_signature_option, required_by
 from edgedet.errors import EdgedetError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("edgedet.cli.export", "turn a checkpoint or a foreign ONNX file into a graph for the edge"),
     "detect": ("edgedet.cli.detect", "find objects in images, folders and videos; JSON lines out"),
+    "install": ("edgedet.cli.install", "put a new artifact in the place of an old one, whole or not at all"),
+    "sign": ("edgedet.cli.sign", "sign an artifact, so that devices open it and no other"),
+    "keygen": ("edgedet.cli.keygen", "make a pair of keys: to sign with, and to check signatures with"),
     "inspect": ("edgedet.cli.inspect", "show what an artifact holds: card, shapes, nodes, precision"),
     "parity": ("edgedet.cli.parity", "check that two artifacts of one detector agree, box by box"),
     "eval": ("edgedet.cli.eval", "measure the accuracy of an artifact on labelled images"),
@@ -161,9 +165,11 @@ def dispatch(arguments: list[str]) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(subparser)
+        add_signature_option(subparser, name)
     parsed = parser.parse_args(arguments)
     assert module is not None, "argparse accepted a command that is not in the table"
-    code: int = module.run(parsed)
+    with required_by(parsed):
+        code: int = module.run(parsed)
     return code
 
 

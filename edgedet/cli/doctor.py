@@ -93,14 +93,19 @@ def problem(path: Path, machine: Machine, environment: Environment) -> str:
     """Why an artifact will not run here, as far as that can be told without running it; empty if it will."""
     from edgedet.artifacts.engine_file import library_of, read_engine_header, read_plan
     from edgedet.artifacts.engine_match import Host, require_match
-    from edgedet.opening import artifact_kind, read_card, runtime_of
+    from edgedet.artifacts.wholeness import require_whole
+    from edgedet.opening import artifact_kind, held_artifact, read_card, runtime_of
 
     try:
         kind = artifact_kind(path)
-        needed = runtime_of(kind, path=path).name
-        read_card(path)
+        held = held_artifact(path)
+        content = None if held is None else held.content
+        needed = runtime_of(kind, path=path, content=content).name
+        read_card(path, content)
+        if kind == "graph":
+            require_whole(path, kind, None if held is None else held.main)
         if kind == "engine":
-            engine = read_engine_header(path)
+            engine = read_engine_header(path, content)
             module = library_of(engine).module
             version = next(found.version for found in environment.packages if found.package.module == module)
             capability, name = _gpu(machine)

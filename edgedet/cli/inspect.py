@@ -21,14 +21,19 @@ from edgedet.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
     from edgedet.artifacts.card import ModelCard
+    from edgedet.artifacts.held import Held
     from edgedet.artifacts.onnx_file import GraphTensor, OnnxFile
     from edgedet.artifacts.onnx_layers import GraphLayers
+    from edgedet.runtimes import Kind
 
 EXAMPLES = """\
 examples:
   edgedet inspect model.onnx
   edgedet inspect model.onnx --json | jq .card.measured
   edgedet inspect engine.trt --plan engine.plan      the bare plan, for trtexec or Triton
+  edgedet inspect model.onnx --verify                is it what edgedet wrote, to the bit?
+  edgedet inspect model.onnx --verify --require-signature owner.pub
+  edgedet inspect changed.onnx --seal new.onnx       another tool changed it on purpose: state its digest anew
 """
 
 NAMES_SHOWN = 12
@@ -39,33 +44,54 @@ LINE = 116
 @dataclass(frozen=True)
 class Inspection:
     """``card`` is None where the file carries none that can be read; ``problem`` says why. ``graph``, ``layers``:
-    graphs only."""
+    graphs only. ``held``: where a signature is required, what was read and checked."""
 
     path: Path
-    kind: str
+    kind: Kind
     bytes: int
     card: ModelCard | None
     problem: str
     graph: OnnxFile | None = None
     layers: GraphLayers | None = None
+    held: Held | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet inspect``."""
     parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help="graph, engine or checkpoint")
     parser.add_argument("--plan", metavar="OUT", type=Path, help="write the engine's bare TensorRT plan to OUT")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="check the digests that it states of itself, and say what is known of its signature",
+    )
+    parser.add_argument(
+        "--seal",
+        metavar="OUT",
+        type=Path,
+        help="write a graph that another tool changed on purpose, sealed as it is",
+    )
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, and print what was found."""
     found = inspect(arguments.artifact)
+    if arguments.seal is not None:
+        from edgedet.cli.verify import seal_anew
+
+        seal_anew(found.path, found.kind, arguments.seal)
+    verified = None
+    if arguments.verify:
+        from edgedet.cli.verify import verify
+
+        verified = verify(found.path, found.kind, found.held)
     if arguments.plan is not None:
         extract_plan(found, arguments.plan)
     if arguments.json:
-        print(json.dumps(as_dict(found), indent=2))
+        print(json.dumps(as_dict(found) | ({} if verified is None else {"verified": verified.as_dict()}), indent=2))
     else:
-        for line in lines(found):
+        for line in (*lines(found), *(() if verified is None else verified.lines())):
             print(
                 textwrap.fill(
                     line, LINE, subsequent_indent=" " * 12, break_on_hyphens=False, break_long_words=False
@@ -79,21 +105,24 @@ def inspect(path: Path) -> Inspection:
 
     Raises:
         ArtifactError: missing, empty, damaged, or no artifact.
+        SignatureError: a signature is required, and is not there or not right.
     """
     from edgedet.artifacts.onnx_file import read_onnx
     from edgedet.artifacts.onnx_layers import read_layers
-    from edgedet.opening import artifact_kind, read_card
+    from edgedet.opening import artifact_kind, held_artifact, read_card
 
     kind = artifact_kind(path)
+    held = held_artifact(path)
+    content = None if held is None else held.content
     size = path.stat().st_size
     if kind != "graph":
-        return Inspection(path, kind, size, read_card(path), "")
-    graph, layers = read_onnx(path), read_layers(path)
+        return Inspection(path, kind, size, read_card(path, content), "", held=held)
+    graph, layers = read_onnx(path, content), read_layers(path, content)
     try:
-        return Inspection(path, kind, size, read_card(path), "", graph, layers)
+        return Inspection(path, kind, size, read_card(path, content), "", graph, layers, held)
     except ArtifactError as error:
         # Looking must work on graphs that cannot be run: that is when one looks.
-        return Inspection(path, kind, size, None, str(error), graph, layers)
+        return Inspection(path, kind, size, None, str(error), graph, layers, held)
 
 
 def extract_plan(found: Inspection, output: Path) -> None:

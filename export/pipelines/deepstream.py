@@ -9,9 +9,11 @@ import onnx
 
 from edgedet import __version__
 from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.engine_file import description
 from edgedet.errors import UsageError
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP
 
+from ..self_describing import graph_bytes
 from .nvinfer_frames import USUAL_FRAMES, Frame, differences, nvinfer_geometry, nvinfer_rule, placing_lines
 from .templates import filled, verbatim
 
@@ -65,10 +67,10 @@ def write_folder(
         plan: an engine of the graph.
         measured: what nvinfer's preprocessing changes on the golden frame, a sentence.
     """
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    (folder / "model.onnx").write_bytes(graph_bytes(model))
     if plan is not None:
         (folder / "model.plan").write_bytes(plan)
-        (folder / "model.json").write_text(card.to_json(), "ascii")
+        (folder / "model.json").write_bytes(description(card))
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in card.names), "utf-8")
     (folder / "config_infer_primary.txt").write_text(
         config_text(card, engine=plan is not None, frame=frame), "ascii"

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from edgedet.artifacts.card import CARD_VERSION, METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
-from edgedet.artifacts.engine_file import MAX_HEADER, SMALLEST_PLAN, sidecars, write_engine
+from edgedet.artifacts.engine_file import HEADER_SEAL, MAX_HEADER, SMALLEST_PLAN, sidecars, write_engine
 from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX
 from edgedet.artifacts.engine_match import Host
 from edgedet.artifacts.rtx_targets import GPUS, capability
+from edgedet.artifacts.seal import CLAIM, SEAL_KEY
+from edgedet.artifacts.signature import FILE_KEY, MOST, PREFIX, VERSION, Role
 from edgedet.errors import ArtifactError
 from edgedet.opening import read_card
 from edgedet.preprocess import Preprocessor
@@ -65,6 +67,19 @@ def graph_card(content: bytes) -> Any:
     raise ValueError("no card")
 
 
+def graph_seal(content: bytes) -> tuple[bool, str | None, str]:
+    """Whether the card says that there is a seal; the digest that it states; and the one of all other bytes."""
+    card, stated, rest, end = graph_card(content), None, b"", 0
+    for field, value in messages(content):
+        after = content.index(value, end) + len(value)
+        if field == 14 and dict(messages(value))[1] == b"edgedet.sha256":
+            stated = dict(messages(value))[2].decode()
+            # One byte of tag, one of length: a seal is shorter than 128 bytes.
+            rest = content[: after - len(value) - 2] + content[after:]
+        end = after
+    return card.get("sealed") is True, stated, hashlib.sha256(rest).hexdigest()
+
+
 def messages(content: bytes) -> Any:
     """Fields of wire type 2: their numbers and bytes. Others are skipped."""
     position = 0
@@ -100,10 +115,15 @@ def engine_card(path: Path) -> tuple[Any, bytes]:
         (size,) = struct.unpack_from("<I", content)
         if not 2 <= size <= 16_777_216 or len(content) < 4 + size:
             raise ValueError("not an engine")
-        card, plan = json.loads(content[4 : 4 + size]), content[4 + size :]
+        header, plan = content[4 : 4 + size], content[4 + size :]
     else:
         beside = [path.with_suffix(".json"), Path(f"{path}.json")]
-        card, plan = json.loads(next(place for place in beside if place.exists()).read_bytes()), content
+        header, plan = next(place for place in beside if place.exists()).read_bytes(), content
+    card = json.loads(header)
+    if card["engine"].get("sealed") or "sealed" in card:
+        digits = card["sealed"].encode()
+        if hashlib.sha256(header.replace(digits, b"0" * 64)).hexdigest().encode() != digits:
+            raise ValueError("damaged")
     if len(plan) < 64 or hashlib.sha256(plan).hexdigest() != card["engine"]["plan_sha256"]:
         raise ValueError("damaged")
     return card, plan
@@ -115,14 +135,28 @@ def test_the_reader_of_the_page_reads_a_graph() -> None:
 
 
 def test_the_reader_of_the_page_reads_what_export_writes(shared: Path, sample_export: Any) -> None:
-    assert graph_card(sample_export.path.read_bytes()) == json.loads(sample_export.card.to_json())
+    content = sample_export.path.read_bytes()
+    assert graph_card(content) == json.loads(sample_export.card.to_json()) | {"sealed": True}
+    claimed, stated, found = graph_seal(content)
+    assert claimed and stated == found
+    assert graph_seal(content[:9000] + b"x" + content[9001:])[2] != stated
 
 
 @pytest.mark.parametrize("container", ["file", "plan"])
 def test_the_reader_of_the_page_reads_an_engine(tmp_path: Path, container: Literal["file", "plan"]) -> None:
     path = tmp_path / ("engine.trt" if container == "file" else "engine.plan")
     written = write_engine(path, read_card(SELFTEST), PLAN, container=container)
-    assert engine_card(path) == (json.loads(written.to_json()), PLAN)
+    card, plan = engine_card(path)
+    digest = card.pop("sealed")
+    assert (card, plan) == (json.loads(written.to_json()), PLAN) and card["engine"]["sealed"] is True
+    beside = path if container == "file" else path.with_suffix(".json")
+    changed = beside.read_bytes().replace(b'"score_threshold": 0.6', b'"score_threshold": 0.7')
+    whole, _ = beside.read_bytes(), beside.write_bytes(changed)
+    assert changed != whole and digest
+    for reader, error in ((engine_card, ValueError), (read_card, ArtifactError)):
+        with pytest.raises(error, match="damaged"):
+            reader(path)
+    beside.write_bytes(whole)
     content = path.read_bytes()
     path.write_bytes(content[:-1])
     with pytest.raises(ValueError, match="damaged"):
@@ -260,6 +294,11 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     words = " ".join(PAGE.split())
     assert f"There is one so far: {CARD_VERSION}." in words
     assert f"is `{METADATA_KEY}`" in words
+    assert f"its key is `{SEAL_KEY}`" in words and f"with the key `{CLAIM}`, `true`" in words
+    assert f"The last key of a header that edgedet writes is `{HEADER_SEAL}`" in words
+    assert f"the {len(PREFIX)} bytes `{PREFIX.decode().rstrip()}` and a line feed" in words
+    assert f"`{FILE_KEY}`, {VERSION}, and `signatures`, a list of at most {MOST} objects" in words
+    assert all(f'`"{role}"`' in words for role in get_args(Role))
     assert f"n must be from 2 to {MAX_HEADER:,}" in words
     assert f"at least {SMALLEST_PLAN} bytes" in words
     assert " or ".join(f"`{start.decode()}`" for start in TENSORRT.plan_starts) in words
@@ -289,7 +328,7 @@ def test_what_the_page_says_of_engines_is_what_the_builder_writes(
         )
         keys |= set(built.facts)
     listed = table("engine")
-    assert set(listed) == keys | {"cuda", "driver", "plan_sha256", "proof"}
+    assert set(listed) == keys | {"cuda", "driver", "plan_sha256", "proof", "sealed"}
     options = {field.name for field in dataclasses.fields(build.EngineOptions)} - {"timing_cache"}
     assert options <= set(re.findall(r"`(\w+)`", listed["options"][2]))
 
@@ -301,7 +340,7 @@ def test_the_bytes_the_page_shows_are_in_the_files(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "artifact-format.md", "exec"), {})
     dumps = re.findall(r"^\$ xxd.* (\S+)\n((?:[0-9a-f]{8}: .*\n)+)", PAGE, re.MULTILINE)
-    assert len(dumps) == 3
+    assert len(dumps) == 4
     for name, lines in dumps:
         content = Path(name).read_bytes()
         for line in lines.splitlines():

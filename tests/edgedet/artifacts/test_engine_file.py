@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_file import plan_version, read_engine_header, read_plan, write_engine
 from edgedet.artifacts.engine_match import Host, require_match
 from edgedet.artifacts.rtx_targets import target_facts
+from edgedet.artifacts.wholeness import require_whole
 from edgedet.cli import main
 from edgedet.cli.inspect import inspect, lines
 from edgedet.errors import ArtifactError, EdgedetError, EngineMismatchError, UsageError
@@ -270,3 +272,38 @@ def test_two_thousand_damaged_rtx_engines_crash_neither_inspect_nor_detector(
         with pytest.raises(EdgedetError):
             Detector(path)
     assert 300 < looked < 1500, "looking needs the header alone"
+
+
+@pytest.mark.parametrize("container", ["file", "plan"])
+def test_an_engine_without_a_seal_opens_as_before(tmp_path: Path, card: ModelCard, container: Any) -> None:
+    """One of an edgedet that wrote none: its plan has a digest, its card has not."""
+    path = tmp_path / "model.trt"
+    old = replace(card, engine={**(card.engine or {}), "plan_sha256": hashlib.sha256(PLAN).hexdigest()})
+    text = old.to_json().encode()
+    if container == "file":
+        path.write_bytes(len(text).to_bytes(4, "little") + text + PLAN)
+    else:
+        path.write_bytes(PLAN)
+        path.with_suffix(".json").write_bytes(text)
+    assert read_card(path) == old and load(path) == PLAN
+    assert require_whole(path, "engine") == "the plan is as edgedet wrote it; its card states no digest of itself"
+
+
+def test_a_threshold_that_changed_on_the_way_is_found(tmp_path: Path, card: ModelCard) -> None:
+    path = tmp_path / "model.trt"
+    write_engine(path, card, PLAN)
+    assert require_whole(path, "engine") == "plan and card are as edgedet wrote them"
+    path.write_bytes(path.read_bytes().replace(b'"score_threshold": 0.25', b'"score_threshold": 0.75'))
+    for look in (read_card, inspect, Detector):
+        with pytest.raises(ArtifactError, match=r"model\.trt is damaged, or changed since edgedet wrote it"):
+            look(path)
+
+
+def test_an_engine_is_read_from_memory_as_from_its_file(tmp_path: Path, card: ModelCard) -> None:
+    path = tmp_path / "model.trt"
+    write_engine(path, card, PLAN)
+    held = read_engine_header(path, path.read_bytes())
+    assert read_plan(held) == PLAN and held.header == read_engine_header(path).header
+    write_engine(path, card, PLAN, container="plan")
+    with pytest.raises(ArtifactError, match="is a bare plan, whose description is another file"):
+        Detector(path.read_bytes())

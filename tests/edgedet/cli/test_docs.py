@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgedet.cli import COMMANDS
+from edgedet.cli.signature_option import add_signature_option
 
 ROOT = Path(__file__).parents[3]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -28,6 +29,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser of one command, which raises where the real one leaves."""
     parser = argparse.ArgumentParser(exit_on_error=False)
     import_module(COMMANDS[command][0]).add_arguments(parser)
+    add_signature_option(parser, command)
     return parser
 
 

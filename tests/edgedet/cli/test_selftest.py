@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from edgedet.artifacts.seal import sealed
 from edgedet.cli import main
 from edgedet.export.selftest_graph import selftest_graph
 from edgedet.opening import read_card
@@ -35,7 +36,8 @@ def test_a_damaged_network_fails(tmp_path: Path, capsys: pytest.CaptureFixture[s
     model = onnx.load(SELFTEST_GRAPH)
     weights = next(tensor for tensor in model.graph.initializer if tensor.name == "first")
     weights.raw_data = bytes(weights.raw_data[:400]) + bytes(len(weights.raw_data) - 400)
-    onnx.save(model, tmp_path / "damaged.onnx")
+    # Sealed, as if it had been written so: damage on the way is found before anything runs.
+    (tmp_path / "damaged.onnx").write_bytes(sealed(model.SerializeToString()))
     assert main(["selftest", str(tmp_path / "damaged.onnx"), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert not found["passed"] and "self-test failed" in found["checks"][0]["detail"]

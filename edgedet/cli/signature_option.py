@@ -1,0 +1,29 @@
+"""``--require-signature``, the same of every command that opens artifacts."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+OPENING = ("bench", "detect", "doctor", "eval", "inspect", "install", "parity", "selftest", "tune")
+"""Commands that open artifacts. Others make them, and open nothing else."""
+
+
+def add_signature_option(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add the option to a command that opens artifacts."""
+    if command in OPENING:
+        parser.add_argument(
+            "--require-signature",
+            metavar="PUBKEY",
+            type=Path,
+            help="open an artifact only where the owner of a key in PUBKEY signed it (edgedet sign); "
+            "EDGEDET_REQUIRE_SIGNATURE says so for a whole machine",
+        )
+
+
+def required_by(arguments: argparse.Namespace) -> AbstractContextManager[None]:
+    """A block in which what the command opens must be signed as it was asked for; its child processes included."""
+    from edgedet.artifacts.signature_policy import requiring
+
+    return requiring(getattr(arguments, "require_signature", None))
