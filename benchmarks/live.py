@@ -1,7 +1,7 @@
 """Live sources and streams: ages, fairness, overlap, and a long run on a source that breaks in every way.
 
     python benchmarks/live.py age [--seconds 60] [--fast]     a source at 30 frames a second, a detector at about 8
-    python benchmarks/live.py fair [--seconds 60]             four such sources
+    python benchmarks/live.py fair [--seconds 60] [--fast]    four such sources
     python benchmarks/live.py overlap [--rounds 5]            capture as long as inference, against a serial loop
     python benchmarks/live.py soak [--frames 100000]          stalls, broken connections, other sizes, damage
 
@@ -107,9 +107,9 @@ def fair(arguments: argparse.Namespace) -> bool:
     """Shares of four sources."""
     photos = photographs(arguments.shared)
     with (
-        exported(arguments.shared, "faster_rcnn") as path,
+        exported(arguments.shared, "ssdlite" if arguments.fast else "faster_rcnn") as path,
         Detector(path, threads=arguments.threads) as detector,
-        cameras(photos, 4, 30.0) as source,
+        cameras(photos, 4, 300.0 if arguments.fast else 30.0) as source,
         detector.stream(source) as stream,
     ):
         end = time.monotonic() + arguments.seconds
