@@ -8,35 +8,42 @@ from __future__ import annotations
 
 import sys
 
-try:
-    import gi
-
-    gi.require_version("Gst", "1.0")
-    gi.require_version("GstRtspServer", "1.0")
-    from gi.repository import GLib, Gst, GstRtspServer
-except (ImportError, ValueError) as error:
-    sys.exit(f"no GStreamer here: {error}")
-
-Gst.init(None)
 NEEDED = ("videotestsrc", "videobox", "videoconvert", "x264enc", "rtph264pay")
-missing = [name for name in NEEDED if Gst.ElementFactory.find(name) is None]
-if missing:
-    sys.exit(f"GStreamer lacks {', '.join(missing)}")
-if len(sys.argv) == 1:
-    sys.exit(0)
-
-factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(
+LAUNCH = (
     "( videotestsrc is-live=true pattern=white ! video/x-raw,width=48,height=32,framerate=30/1 ! "
     "videobox top=-20 left=-40 right=-72 bottom=-68 fill=black ! video/x-raw,width=160,height=120 ! videoconvert ! "
     "video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! "
     "rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
-factory.set_shared(True)
-server = GstRtspServer.RTSPServer()
-server.set_address("127.0.0.1")
-server.set_service(sys.argv[1])
-server.get_mount_points().add_factory("/live", factory)
-server.attach(None)
-print("ready", flush=True)
-GLib.MainLoop().run()
+
+
+def main() -> None:
+    """Serve, until killed."""
+    try:
+        import gi
+
+        gi.require_version("Gst", "1.0")
+        gi.require_version("GstRtspServer", "1.0")
+        from gi.repository import GLib, Gst, GstRtspServer
+    except (ImportError, ValueError) as error:
+        sys.exit(f"no GStreamer here: {error}")
+    Gst.init(None)
+    missing = [name for name in NEEDED if Gst.ElementFactory.find(name) is None]
+    if missing:
+        sys.exit(f"GStreamer lacks {', '.join(missing)}")
+    if len(sys.argv) == 1:
+        return
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(LAUNCH)
+    factory.set_shared(True)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(sys.argv[1])
+    server.get_mount_points().add_factory("/live", factory)
+    server.attach(None)
+    print("ready", flush=True)
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main()
