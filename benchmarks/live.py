@@ -1,7 +1,7 @@
 """Live sources and streams: ages, fairness, overlap, and a long run on a source that breaks in every way.
 
     python benchmarks/live.py age [--seconds 60] [--fast]     a source at 30 frames a second, a detector at about 8
-    python benchmarks/live.py fair [--seconds 60]             four such sources
+    python benchmarks/live.py fair [--seconds 60] [--fast]    four such sources
     python benchmarks/live.py overlap [--rounds 5]            capture as long as inference, against a serial loop
     python benchmarks/live.py soak [--frames 100000]          stalls, broken connections, other sizes, damage
 
@@ -74,7 +74,7 @@ def cameras(photos: list[np.ndarray], count: int, rate: float) -> LiveSource:
 
 def age(arguments: argparse.Namespace) -> bool:
     """Ages of results against frame interval and detector time."""
-    rate, name = (300.0, "ssdlite") if arguments.fast else (30.0, "faster_rcnn")
+    rate, name = (300.0, "ssdlite") if arguments.fast else (30.0, arguments.detector)
     photos = photographs(arguments.shared)
     ages, limits, times = [], [], []
     with exported(arguments.shared, name) as path, Detector(path, threads=arguments.threads) as detector:
@@ -107,9 +107,9 @@ def fair(arguments: argparse.Namespace) -> bool:
     """Shares of four sources."""
     photos = photographs(arguments.shared)
     with (
-        exported(arguments.shared, "faster_rcnn") as path,
+        exported(arguments.shared, "ssdlite" if arguments.fast else arguments.detector) as path,
         Detector(path, threads=arguments.threads) as detector,
-        cameras(photos, 4, 30.0) as source,
+        cameras(photos, 4, 300.0 if arguments.fast else 30.0) as source,
         detector.stream(source) as stream,
     ):
         end = time.monotonic() + arguments.seconds
@@ -175,7 +175,7 @@ def overlap(arguments: argparse.Namespace) -> bool:
     """Streams against serial loops, in turns; the detector on one of two cores."""
     photo = photographs(arguments.shared)[0]
     good = True
-    with exported(arguments.shared, "faster_rcnn") as path, Detector(path, threads=1) as detector:
+    with exported(arguments.shared, arguments.detector) as path, Detector(path, threads=1) as detector:
         detector.warmup()
         for kind in ("waits", "decodes"):
             ratios, added = [], []
@@ -310,6 +310,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--detector", choices=["faster_rcnn", "ssdlite"], default="faster_rcnn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=40, help="frames of a round of overlap")
     parser.add_argument("--frames", type=int, default=100_000)

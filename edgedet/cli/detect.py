@@ -22,7 +22,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgedet.cli.frame_lines import annotated, error_line, json_line
 from edgedet.cli.progress import Progress
@@ -165,12 +165,15 @@ def _labels(detector: Detector, classes: list[str]) -> list[int]:
 
 
 def _sinks(arguments: argparse.Namespace, source: FrameSource) -> list[Sink]:
+    from edgedet.pictures.live.source import LiveSource
     from edgedet.pictures.sinks import Folder, Window
 
     sinks: list[Sink] = []
     if arguments.save is not None:
         endless = source.count is None
-        sinks.append(Folder(arguments.save, source.rate, interrupted="finishes" if endless else "discards"))
+        live = isinstance(source, LiveSource)
+        interrupted: Literal["finishes", "discards"] = "finishes" if endless else "discards"
+        sinks.append(Folder(arguments.save, source.rate, interrupted=interrupted, by_clock=live))
     if arguments.show:
         # A single picture stays until a key is pressed.
         sinks.append(Window(wait_ms=0 if source.count == 1 else 1))

@@ -23,6 +23,9 @@ Picture = NDArray[np.uint8]
 UNKNOWN_RATE = 25.0
 """Frames per second of a saved video whose source does not say (cameras)."""
 
+LONGEST_STILL = 10.0
+"""Seconds that one picture of a camera is shown for in a saved video."""
+
 KEYS_TO_LEAVE = (27, ord("q"))
 
 
@@ -40,21 +43,28 @@ class Folder:
     """Writes pictures under their source's names; frames of a video become one video.
 
     A file appears when it is complete. An interrupted run leaves whole pictures; of a video it leaves nothing,
-    except where ``interrupted`` is ``finishes``: cameras have no other end.
+    except where ``interrupted`` is ``finishes``: cameras have no other end. ``by_clock``: frames are shown at the
+    times at which they were captured, for sources that leave some out. Each of several sources becomes a video.
 
     Raises:
         OutputError: the folder cannot be written, or holds the source's own pictures.
     """
 
     def __init__(
-        self, folder: Path, rate: float | None, *, interrupted: Literal["discards", "finishes"] = "discards"
+        self,
+        folder: Path,
+        rate: float | None,
+        *,
+        interrupted: Literal["discards", "finishes"] = "discards",
+        by_clock: bool = False,
     ) -> None:
         require_writable_parent(folder / "picture.jpg")
         self._folder = folder
         self._rate = rate or UNKNOWN_RATE
         self._good_ends = (type(None), KeyboardInterrupt) if interrupted == "finishes" else (type(None),)
         self._used: dict[str, int] = {}
-        self._video: _Video | None = None
+        self._videos: dict[str, _Video] = {}
+        self._by_clock = by_clock
         self.written: list[Path] = []
 
     def add(self, frame: Frame, picture: Picture) -> bool:
@@ -63,9 +73,11 @@ class Folder:
         if source.is_file():
             self._write_picture(source, picture)
             return True
-        if self._video is None:
-            self._video = _Video(self._folder / self._free_name(video_name(frame.name)), picture, self._rate)
-        self._video.add(picture)
+        video = self._videos.get(frame.source)
+        if video is None:
+            path = self._folder / self._free_name(video_name(frame.name))
+            video = self._videos[frame.source] = _Video(path, picture, self._rate)
+        video.add(picture, frame.captured if self._by_clock else None)
         return True
 
     def _write_picture(self, source: Path, picture: Picture) -> None:
@@ -92,17 +104,20 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._video is None:
-            return
-        if isinstance(error, self._good_ends):
-            self.written.append(self._video.finish())
-        else:
-            self._video.discard()
+        for video in self._videos.values():
+            if isinstance(error, self._good_ends):
+                self.written.append(video.finish())
+            else:
+                video.discard()
 
 
 class _Video:
     def __init__(self, path: Path, picture: Picture, rate: float) -> None:
         self._path = path
+        self._rate = rate
+        self._begin = 0.0
+        self._written = 0
+        self._last: Picture | None = None
         self._size = (picture.shape[1], picture.shape[0])
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
         code = cv2.VideoWriter.fourcc(*"mp4v")
@@ -113,10 +128,29 @@ class _Video:
                 f"cannot write {path}: this OpenCV has no MP4 encoder; use a folder of images as source"
             )
 
-    def add(self, picture: Picture) -> None:
+    def add(self, picture: Picture, moment: float | None) -> None:
+        """``moment``: seconds by any clock, of pictures that do not come at the video's rate: they are shown for as
+        long as it takes to the next one, or left out."""
         # Cameras may change their format on the way; a video cannot.
         same = (picture.shape[1], picture.shape[0]) == self._size
-        self._writer.write(picture if same else cv2.resize(picture, self._size))
+        fitting: Any = picture if same else cv2.resize(picture, self._size)
+        if moment is None:
+            self._writer.write(fitting)
+            return
+        if self._last is None:
+            self._begin = moment
+        due = round((moment - self._begin) * self._rate)
+        if due < self._written:
+            self._last = fitting
+            return
+        # A source that was away for long does not fill the disk with one picture.
+        if due - self._written > LONGEST_STILL * self._rate:
+            self._begin += (due - self._written) / self._rate - LONGEST_STILL
+            due = self._written + round(LONGEST_STILL * self._rate)
+        for _ in range(due - self._written):
+            self._writer.write(self._last if self._last is not None else fitting)
+        self._writer.write(fitting)
+        self._written, self._last = due + 1, fitting
 
     def finish(self) -> Path:
         self._writer.release()

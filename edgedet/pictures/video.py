@@ -23,6 +23,7 @@ _MIN_TRIES, _MAX_TRIES = 256, 20_000
 """Reads in a row that fail before a file is believed to be at its end. Each takes microseconds there."""
 _LIMIT_MS = 10_000
 """Milliseconds that a web server may take to answer, or to send a frame."""
+_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _TELLING_JITTER = 0.002
 """Seconds; containers round times to milliseconds."""
 _NEVER = 1 << 62
@@ -76,6 +77,8 @@ class Video:
         self._backend = self._capture.getBackendName()
         self._is_file = isinstance(source, str) and os.path.isfile(source)  # noqa: PTH113 (also of what no file can be named)
         self._file = look_into(str(source)) if self._is_file else VideoFile()
+        # FFmpeg turns the pictures of phones upright by itself, GStreamer does not.
+        self._turn = _TURNS.get(self._file.turn) if self._backend == "GSTREAMER" else None
         frames = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.count: int | None = int(frames) if 0 < frames < 1e12 else None
@@ -98,6 +101,8 @@ class Video:
                 index += failed
                 if not good:
                     continue
+            if self._turn is not None:
+                image = cv2.rotate(image, self._turn)
             yield Frame(image, self._name(index), index, self._time(index), source=self.description)
             index += 1
             given += 1

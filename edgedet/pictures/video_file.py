@@ -26,13 +26,15 @@ class VideoFile:
     """``kind``: the container, None where unknown. ``cut_off``: the file is shorter than it says itself.
 
     ``timed``: its frames have times of presentation; the bare streams of encoders have none, and any rate told for
-    them is a guess. ``frames``: how many there are to be shown, None where that is an estimate at best.
+    them is a guess. ``frames``: how many there are to be shown, None where that is an estimate at best. ``turn``:
+    degrees clockwise, 0, 90, 180 or 270, by which its pictures are to be turned: phones film as they are held.
     """
 
     kind: str | None = None
     cut_off: bool = False
     timed: bool = True
     frames: int | None = None
+    turn: int = 0
 
 
 def look_into(path: str | Path) -> VideoFile:
@@ -108,15 +110,16 @@ def _element_size(data: bytes, place: int) -> tuple[int | None, int]:
 
 
 def _mp4(file: BinaryIO, size: int) -> VideoFile:
-    cut_off, frames, fragmented = False, None, False
+    cut_off, frames, fragmented, turn = False, None, False, 0
     for kind, begin, end in _boxes(file, 0, size):
         cut_off |= end > size and kind in _MP4_FRAMES
         fragmented |= kind == b"moof"
         if kind == b"moov" and end <= size and end - begin < _MAX_INDEX:
             file.seek(begin)
-            frames = _frames_shown(file.read(end - begin))
+            moov = file.read(end - begin)
+            turn, frames = _turn(moov), _frames_shown(moov)
             file.seek(end)
-    return VideoFile("mp4", cut_off=cut_off, frames=None if fragmented else frames)
+    return VideoFile("mp4", cut_off=cut_off, frames=None if fragmented else frames, turn=turn)
 
 
 def _boxes(file: BinaryIO, position: int, size: int) -> Iterator[tuple[bytes, int, int]]:
@@ -153,7 +156,7 @@ def _inside(data: bytes, *path: bytes) -> Iterator[bytes]:
 
 def _frames_shown(moov: bytes) -> int | None:
     """Samples of the only video track, where no edit leaves some of them out; else None."""
-    videos = [track for track in _inside(moov, b"trak") if _first(track, b"mdia", b"hdlr")[8:12] == b"vide"]
+    videos = _videos(moov)
     if len(videos) != 1 or any(_inside(moov, b"mvex")):
         return None
     (track,) = videos
@@ -171,6 +174,22 @@ def _frames_shown(moov: bytes) -> int | None:
         return None
     missing = duration / scale - shown[0][0] / movie_scale
     return int(count) if missing < duration / scale / count else None
+
+
+def _videos(moov: bytes) -> list[bytes]:
+    """The contents of the tracks with pictures."""
+    return [track for track in _inside(moov, b"trak") if _first(track, b"mdia", b"hdlr")[8:12] == b"vide"]
+
+
+def _turn(moov: bytes) -> int:
+    """Degrees by which the first video track's matrix turns its pictures clockwise (ISO/IEC 14496-12, 8.3.2)."""
+    videos = _videos(moov)
+    if not videos:
+        return 0
+    header = _first(videos[0], b"tkhd")
+    a, b, _, c, d = struct.unpack_from(">5i", header, 52 if header[0] == 1 else 40)
+    one = 1 << 16
+    return {(0, one, -one, 0): 90, (-one, 0, 0, -one): 180, (0, -one, one, 0): 270}.get((a, b, c, d), 0)
 
 
 def _first(data: bytes, *path: bytes) -> bytes:

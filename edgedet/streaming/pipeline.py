@@ -6,6 +6,7 @@ of a live source is taken just in time (:meth:`Pace.begin_at`): whatever waits i
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ CLOSING_SECONDS = 0.8
 """How long closing waits for the threads; one that is inside a long native call ends after it."""
 _MOMENT = 0.2
 """Seconds; waits are cut into pieces of this length, so that Ctrl-C is heard on every system."""
+
+
+WORTH = 4
+"""Times of preparing that a prepared frame may wait, before a newer one is prepared in its place."""
+MIN_WAIT = 0.01
+"""Seconds that it may wait at any rate."""
 
 
 class Work(Protocol):
@@ -55,6 +62,9 @@ class Taker(Protocol):
             EOFError: nothing more comes.
         """
 
+    def renew(self, frame: Frame) -> Frame | None:
+        """A newer frame in place of one that has waited; at once, None where there is none."""
+
     def refuse(self, frame: Frame, error: FrameError) -> Taken:
         """What becomes of a frame that is no image; raises where nobody is told."""
 
@@ -68,6 +78,7 @@ class _Item:
 
     taken: Taken | None
     made: Any = None
+    ready_at: float = math.inf
     error: BaseException | None = None
 
     @property
@@ -90,6 +101,7 @@ class Pipeline:
         self._prepared: _Item | None = None
         self._delivered: _Item | None = None
         self._preparing = False
+        self._stale = False
         self._running_since: float | None = None
         self._away_since: float | None = None
         self._asked = False
@@ -173,28 +185,39 @@ class Pipeline:
         for taken in self._taken(self._is_time) if self._taker.live else self._handed_over():
             item, frame = taken, taken.frame
             if frame is not None:
-                began = time.monotonic()
-                try:
-                    item.made = self._work.prepare(frame, buffer)
-                    buffer = 1 - buffer
-                    self.pace.prepare.add(time.monotonic() - began)
-                except FrameError as error:
-                    item = self._refused(frame, error)
+                item = self._made(item, frame, buffer)
             with self._changed:
                 # One buffer is being run, the other holds this; the next one needs a free one.
                 self._prepared, self._preparing = item, False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._prepared is None or self._stopped)
+                self._changed.wait_for(lambda: self._prepared is None or self._stopped or self._stale)
+                stale = self._stale
+            if stale and frame is not None:
+                newer = self._taker.renew(frame)
+                if newer is not None:
+                    item = self._made(_Item(Taken(newer)), newer, buffer)
+                with self._changed:
+                    self._prepared, self._stale = item, False
+                    item.ready_at = math.inf
+                    self._changed.notify_all()
+                    self._changed.wait_for(lambda: self._prepared is None or self._stopped)
+            buffer = 1 - buffer
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 if not self._changed.wait_for(lambda: self._prepared is not None or self._stopped):
                     continue
-                item, self._prepared = self._prepared, None
+                item = self._prepared
                 if self._stopped or item is None:
                     return
                 began = time.monotonic()
+                if self._taker.live and item.frame is not None and self._has_waited(item, began):
+                    self._stale = True
+                    self._changed.notify_all()
+                    self._changed.wait_for(lambda: not self._stale or self._stopped)
+                    continue
+                self._prepared = None
                 self._running_since = began if item.frame is not None else None
                 self._changed.notify_all()
             if item.frame is not None:
@@ -254,6 +277,22 @@ class Pipeline:
                 self._preparing = True
                 self._changed.notify_all()
             yield item
+
+    def _made(self, item: _Item, frame: Frame, buffer: int) -> _Item:
+        """The item with the network's input; or what becomes of it where its frame is no image."""
+        began = time.monotonic()
+        try:
+            item.made = self._work.prepare(frame, buffer)
+        except FrameError as error:
+            return self._refused(frame, error)
+        item.ready_at = time.monotonic()
+        self.pace.prepare.add(item.ready_at - began)
+        return item
+
+    def _has_waited(self, item: _Item, now: float) -> bool:
+        """Whether a prepared frame has waited so long, for a run or a caller slower than usual, that preparing a
+        newer one is worth its time."""
+        return now - item.ready_at > max(WORTH * self.pace.prepare.seconds, MIN_WAIT)
 
     def _refused(self, frame: Frame, error: FrameError) -> _Item:
         try:

@@ -54,6 +54,9 @@ class RecordedTaker:
         frame, self._next = self._next, None
         return Taken(frame)
 
+    def renew(self, frame: Frame) -> None:
+        """Every frame counts."""
+
     def refuse(self, frame: Frame, error: FrameError) -> Taken:
         """A frame that is no image is told like one that cannot be read."""
         return refused(frame, error, self._unreadable)
@@ -96,6 +99,10 @@ class LiveTaker:
             return None
         self._index = item.index + 1
         return Taken(item)
+
+    def renew(self, frame: Frame) -> Frame | None:
+        """A newer frame of the same source, where there is one."""
+        return self._source.renew(frame)
 
     def refuse(self, frame: Frame, error: FrameError) -> Taken:
         """A frame that is no image is told like one that cannot be read."""

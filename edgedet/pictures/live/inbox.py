@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgedet.pictures.frames import Frame
 from edgedet.pictures.live.fault import Fault
@@ -99,6 +99,19 @@ class Inbox:
                     self._changed.notify_all()
                     return frame
             raise EOFError from next((place.error for place in self.places if place.error is not None), None)
+
+    def renew(self, frame: Frame) -> Frame | None:
+        """A newer frame of the same source in place of ``frame``, which counts as dropped; None where there is
+        none. Nobody's turn passes by that."""
+        with self._changed:
+            for place in self.places:
+                newer = place.waiting
+                if newer is not None and newer.source == frame.source and not self._closed:
+                    place.waiting = None
+                    place.dropped += 1
+                    self._changed.notify_all()
+                    return replace(newer, dropped=place.dropped)
+            return None
 
     def close(self) -> None:
         """Nothing more is wanted."""

@@ -80,7 +80,8 @@ def _upright(frame: Any) -> Any:
     import numpy as np
 
     image = frame.to_ndarray(format="bgr24")
-    turns = round(frame.rotation / 90) % 4
+    # PyAV before 14 does not tell.
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 

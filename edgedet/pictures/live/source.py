@@ -91,6 +91,10 @@ class LiveSource:
         """
         return self._inbox.take(timeout)
 
+    def renew(self, frame: Frame) -> Frame | None:
+        """A newer frame of the same source in place of ``frame``, which counts as dropped, where there is one."""
+        return self._inbox.renew(frame)
+
     def __iter__(self) -> Iterator[Frame]:
         index = 0
         while True:

@@ -18,7 +18,7 @@ from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.sources import Frame, Unreadable, open_source
 from edgedet.pictures.video import _Clock
 from edgedet.pictures.video_file import VideoFile, is_broken_matroska, look_into
-from tests.rectangle_detector import save_rectangle_graph
+from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 FRAMES = 12
 RATE = 10.0
@@ -286,6 +286,51 @@ def test_frames_a_decoder_held_back_follow_in_a_steady_rate() -> None:
     clock = _Clock(10.0, stamped=True)
     times = [clock.time(i, stamp) for i, stamp in enumerate([0.2, 0.3, 0.4, 0.5, 0.0, 0.0])]
     assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+@pytest.mark.parametrize("turned", [0, 90, 180, 270])
+@pytest.mark.parametrize("backend", ["FFMPEG", "GSTREAMER"])
+def test_videos_of_phones_are_turned_upright(
+    turned: int, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), RATE, (80, 60))
+    for _ in range(FRAMES):
+        writer.write(frame_with_rectangle(60, 80, (10, 5, 30, 25)))
+    writer.release()
+    one = 1 << 16
+    matrix = {0: (one, 0, 0, one), 90: (0, one, -one, 0), 180: (-one, 0, 0, -one), 270: (0, -one, one, 0)}[turned]
+
+    def change(kind: bytes, content: bytes) -> bytes:
+        if kind != b"tkhd":
+            return content
+        a, b, c, d = matrix
+        return content[:40] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + content[76:]
+
+    path.write_bytes(edited(path.read_bytes(), change))
+    assert look_into(path).turn == turned
+    if backend == "GSTREAMER":
+        # What a backend gives that turns nothing.
+        real = cv2.VideoCapture
+
+        class Untold:
+            def __init__(self, *arguments: Any) -> None:
+                self._capture = real(*arguments)
+                self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+
+            def getBackendName(self) -> str:
+                return "GSTREAMER"
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._capture, name)
+
+        monkeypatch.setattr(cv2, "VideoCapture", Untold)
+    frames, told = read(path)
+    upright = frame_with_rectangle(60, 80, (10, 5, 30, 25))
+    expected = np.rot90(upright, -turned // 90)
+    assert len(frames) == FRAMES and told == []
+    assert all(frame.image.shape == expected.shape for frame in frames)
+    assert np.abs(frames[3].image.astype(int) - expected).mean() < 6
 
 
 class Unplugged:

@@ -27,6 +27,8 @@ class Numbers:
         self.live = live
         self.taken = 0
         self.released = False
+        self.renews = True
+        self.renewed = 0
         self.begun: list[float] = []
         self._count = count
         self._seconds = seconds
@@ -42,6 +44,10 @@ class Numbers:
         time.sleep(self._seconds)
         self.taken += 1
         return Taken(Frame(IMAGE, str(number), number))
+
+    def renew(self, frame: Frame) -> Frame | None:
+        self.renewed += 1
+        return Frame(IMAGE, frame.name, frame.index) if self.renews else None
 
     def refuse(self, frame: Frame, error: FrameError) -> Taken:
         raise error
@@ -166,6 +172,28 @@ def test_a_live_frame_is_not_taken_long_before_a_slow_caller_asks() -> None:
         time.sleep(0.1)
     pipeline.close()
     assert sorted(ages)[6] < 0.06, ages
+
+
+@pytest.mark.parametrize("renews", [True, False])
+def test_a_frame_that_waited_for_a_slow_run_gives_way_to_a_newer_one(renews: bool) -> None:
+    class Uneven(Work):
+        def run(self, prepared: tuple[int, int]) -> int:
+            time.sleep(0.3 if prepared[0] % 12 == 11 else 0.02)
+            return super().run(prepared)
+
+    source = Numbers(48, live=True)
+    source.renews = renews
+    pipeline = Pipeline(source, Uneven(), Limits())
+    pipeline.start()
+    ages = {}
+    for _ in range(48):
+        frame, made = pipeline.next()
+        assert made == frame.index * 10
+        ages[frame.index] = time.monotonic() - frame.captured
+    pipeline.close()
+    after_slow = [ages[index] for index in (12, 24, 36)]
+    assert source.renewed >= 3
+    assert (max(after_slow) < 0.2) == renews, after_slow
 
 
 def test_closing_stops_everything() -> None:

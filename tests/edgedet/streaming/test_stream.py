@@ -121,8 +121,8 @@ def test_other_calls_beside_a_stream_are_right(detector: Detector) -> None:
 def test_every_good_frame_is_right_whatever_the_source_does(detector: Detector) -> None:
     """The long one is ``python benchmarks/live.py soak``."""
     _, breaks = trouble(1, 0.004)
-    camera = VirtualCamera(rate=2000, trouble=breaks, stall=0.3)  # type: ignore[arg-type]
-    settings = LiveSettings(open_seconds=1, stall_seconds=0.1, longest_wait=0.02)
+    camera = VirtualCamera(rate=2000, trouble=breaks, stall=1.5)  # type: ignore[arg-type]
+    settings = LiveSettings(open_seconds=1, stall_seconds=1, longest_wait=0.02)
     told: list[Fault] = []
     with (
         LiveSource([("camera", camera)], settings) as source,

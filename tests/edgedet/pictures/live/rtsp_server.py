@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import sys
 
+NEEDED = ("videotestsrc", "videobox", "videoconvert", "x264enc", "rtph264pay")
+LAUNCH = (
+    "( videotestsrc is-live=true pattern=white ! video/x-raw,width=48,height=32,framerate=30/1 ! "
+    "videobox top=-20 left=-40 right=-72 bottom=-68 fill=black ! video/x-raw,width=160,height=120 ! videoconvert ! "
+    "video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! "
+    "rtph264pay name=pay0 pt=96 config-interval=1 )"
+)
 
-def serve(arguments: list[str]) -> None:
-    """Serve until killed; see the module."""
+
+def main() -> None:
+    """Serve, until killed."""
     try:
         import gi
 
@@ -19,26 +27,18 @@ def serve(arguments: list[str]) -> None:
         from gi.repository import GLib, Gst, GstRtspServer
     except (ImportError, ValueError) as error:
         sys.exit(f"no GStreamer here: {error}")
-
     Gst.init(None)
-    NEEDED = ("videotestsrc", "videobox", "videoconvert", "x264enc", "rtph264pay")
     missing = [name for name in NEEDED if Gst.ElementFactory.find(name) is None]
     if missing:
         sys.exit(f"GStreamer lacks {', '.join(missing)}")
-    if not arguments:
+    if len(sys.argv) == 1:
         return
-
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(
-        "( videotestsrc is-live=true pattern=white ! video/x-raw,width=48,height=32,framerate=30/1 ! "
-        "videobox top=-20 left=-40 right=-72 bottom=-68 fill=black ! video/x-raw,width=160,height=120 ! videoconvert ! "
-        "video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! "
-        "rtph264pay name=pay0 pt=96 config-interval=1 )"
-    )
+    factory.set_launch(LAUNCH)
     factory.set_shared(True)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service(arguments[0])
+    server.set_service(sys.argv[1])
     server.get_mount_points().add_factory("/live", factory)
     server.attach(None)
     print("ready", flush=True)
@@ -46,4 +46,4 @@ def serve(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1:])
+    main()

@@ -92,6 +92,21 @@ def test_it_ends_with_the_last_source_and_says_why() -> None:
     assert str(end.value.__cause__) == "unplugged"
 
 
+def test_a_frame_that_waited_too_long_is_renewed_by_its_own_source() -> None:
+    inbox = Inbox(2)
+    put(inbox, 0, 0)
+    put(inbox, 1, 0)
+    old = inbox.take(0)
+    assert isinstance(old, Frame) and inbox.renew(old) is None
+    put(inbox, 0, 1)
+    newer = inbox.renew(old)
+    assert newer is not None and (newer.source, newer.index, newer.dropped) == ("0", 1, 1)
+    put(inbox, 0, 2)
+    # It is still the other one's turn.
+    assert taken(inbox) == ("1", 0, 0)
+    assert taken(inbox) == ("0", 2, 1)
+
+
 def test_faults_come_before_frames_and_are_all_counted() -> None:
     inbox = Inbox(1)
     put(inbox, 0, 0)
