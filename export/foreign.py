@@ -210,8 +210,12 @@ def _refuse_known_others(model: onnx.ModelProto, path: Path) -> None:
         for values in (model.graph.output, [value for value in model.graph.input if value.name not in constants])
     )
     found = recognise(Facts(outputs, inputs))
-    if found is None or found.families:
+    if found is None or (found.families and not found.nms_inside):
         return
+    if found.nms_inside:
+        raise ArtifactError(
+            f"{path} gives what detectors with NMS inside give, but holds no NMS that edgedet knows; {found.advice}"
+        )
     opset = opset_of(model)
     roi = opset >= ROI_ALIGN_WITHOUT_KERNEL and any(node.op_type == "RoiAlign" for node in model.graph.node)
     more = f" (its RoiAlign is of opset {opset}, which ONNX Runtime has no CPU kernel for either)" if roi else ""

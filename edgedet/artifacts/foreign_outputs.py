@@ -22,7 +22,8 @@ class Outputs:
 
     ``named``: names say so, and not shapes alone. ``counted``: how many classes there are is plain from the shapes;
     where it is not, class names must be given before anything is believed. ``shown``: a trial run can tell the
-    families apart; where they differ in their pixels alone, it cannot.
+    families apart; where they differ in their pixels alone, it cannot. ``nms_inside``: the families are for files
+    whose NMS is a node that can be cut out; of others, ``advice`` holds.
     """
 
     what: str
@@ -31,6 +32,7 @@ class Outputs:
     named: bool = False
     counted: bool = False
     shown: bool = True
+    nms_inside: bool = False
 
     def hint(self, path: object) -> str:
         """What to do about the file ``path``, in words."""
@@ -85,7 +87,12 @@ def _by_name(facts: Facts) -> Outputs | None:
         return Outputs("a graph of edgedet's own that has lost its card", advice="export the checkpoint again")
     if {"num_dets", "det_boxes"} <= names or {"num_detections", "detection_boxes"} <= names:
         return Outputs(
-            "a detector with TensorRT's NMS plugin inside", advice="export it again without NMS (end2end)"
+            "a detector with its NMS inside (TensorRT's plugin), which edgedet export takes over",
+            ("yolo",),
+            advice="export it again without NMS (end2end)",
+            named=True,
+            counted=True,
+            nms_inside=True,
         )
     return None
 
@@ -183,7 +190,12 @@ def _raw_maps(facts: Facts) -> Outputs | None:
             advice="export it again with the decoded output (YOLOv5 export.py does so, YOLOv7 with --grid)",
         )
     if len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] == 7:
-        return Outputs("YOLOv7 with NMS inside", advice="export it again without --end2end")
+        return Outputs(
+            "YOLOv7 with its NMS inside, which edgedet export takes over",
+            ("yolov7",),
+            advice="export it again without --end2end",
+            nms_inside=True,
+        )
     return None
 
 

@@ -262,3 +262,18 @@ def test_what_the_plugin_does_where_nothing_is_said(tmp_path: Path) -> None:
     _, report = detected(plugin(Written(tmp_path / "net.onnx"), "EfficientNMS_TRT", box_coding=1))
     output = report.card.output
     assert (output.score_threshold, output.iou_threshold, output.max_detections) == (0.5, 0.5, 100)
+
+
+def test_what_running_such_a_file_advises_works(tmp_path: Path) -> None:
+    path = plugin(Written(tmp_path / "net.onnx"), "EfficientNMS_TRT", box_coding=1)
+    with pytest.raises(ArtifactError, match=r"export it once: edgedet export \S* --family yolo "):
+        Detector(path)
+    assert len(detected(path, conf=0.3)[0]) > 3
+
+
+def test_such_outputs_without_a_node_that_suppresses_are_refused(tmp_path: Path) -> None:
+    written = Written(tmp_path / "net.onnx")
+    written.op("Identity", ["raw"], "num_dets")
+    written.op("Identity", ["raw"], "det_boxes")
+    with pytest.raises(ArtifactError, match="holds no NMS that edgedet knows; export it again without NMS"):
+        export_model(written.save("num_dets", "det_boxes"), tmp_path / "o.onnx", ExportOptions())
