@@ -7,8 +7,8 @@ that ends early.
 A damaged frame of a video is skipped and named in the same way, and an early end is reported. What FFmpeg conceals
 inside compressed video (MPEG-4, H.264) counts as read: OpenCV does not tell.
 
-Frames are not stored unless --save names a folder, and --blur makes whole classes
-unrecognisable in what is stored or shown.
+Frames are not stored unless --save names a folder. --blur makes whole classes unrecognisable in what is stored or
+shown, --blur-with everything that another detector finds there, such as faces.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from edgedet.cli.blurring import Blurring, add_blur_options, blurring, require_pictures
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
-from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
+from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
-    from edgedet.detector import Detector
     from edgedet.pictures.sinks import Picture, Sink
     from edgedet.pictures.sources import Frame, FrameSource, Unreadable
 
@@ -41,6 +39,7 @@ examples:
   edgedet detect model.onnx photos/2024-*/*.jpg | jq -c '.detections[].name'
   edgedet detect model.trt 0 --show                       a camera, by its number
   edgedet detect model.onnx street.mp4 --save out/ --blur person --blur car
+  edgedet detect model.onnx street.mp4 --save out/ --blur-with faces.onnx --blur-conf 0.2
 """
 
 
@@ -63,19 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
     parser.add_argument("--save", metavar="DIR", type=Path, help="write annotated pictures, or a video, into DIR")
     parser.add_argument("--show", action="store_true", help="show them in a window; q ends")
-    parser.add_argument(
-        "--blur",
-        metavar="CLASS",
-        action="append",
-        default=[],
-        help="make objects of CLASS unrecognisable in what is saved or shown; may be repeated",
-    )
+    add_blur_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Detect, frame by frame."""
-    if arguments.blur and arguments.save is None and not arguments.show:
-        raise UsageError("--blur is about pictures, and none are saved or shown: add --save DIR or --show")
+    require_pictures(arguments)
     from edgedet.detector import Detector
     from edgedet.pictures.sources import open_source
 
@@ -90,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
                 threads=arguments.threads,
             )
         )
-        blurred = _labels(detector, arguments.blur)
+        blur = blurring(arguments, detector, stack)
         # With the results themselves on the terminal, a progress line would run into them.
         progress = Progress(shown="never" if sys.stdout.isatty() else "on a terminal")
         skipped: list[Unreadable] = []
@@ -112,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
             count, found = count + 1, found + len(detections)
             progress("detecting", count + (0 if arguments.limit else len(skipped)), arguments.limit or source.count)
             if sinks:
-                picture = annotated(frame, detections, blurred)
+                picture = annotated(frame, detections, blur)
                 if not all([sink.add(frame, picture) for sink in sinks]):
                     break
             if count == arguments.limit:
@@ -152,21 +144,9 @@ def _json(values: dict[str, Any], encoding: str) -> str:
     return json.dumps(values, ensure_ascii=escaped)
 
 
-def annotated(frame: Frame, detections: Detections, blurred: list[int]) -> Picture:
-    """The frame with boxes drawn, and the objects of ``blurred`` labels made unrecognisable."""
-    image = frame.image
-    if blurred:
-        from edgedet.pictures.redaction import redact
-
-        image = redact(image, detections.boxes[np.isin(detections.labels, blurred)])
-    return detections.plot(image)
-
-
-def _labels(detector: Detector, classes: list[str]) -> list[int]:
-    unknown = [name for name in classes if name not in detector.names]
-    if unknown:
-        raise UsageError(f"--blur {unknown[0]}: this detector finds {', '.join(detector.names)}")
-    return [detector.names.index(name) for name in classes]
+def annotated(frame: Frame, detections: Detections, blur: Blurring) -> Picture:
+    """The frame with boxes drawn, and what is to be blurred made unrecognisable."""
+    return detections.plot(blur(frame.image, detections))
 
 
 def _sinks(arguments: argparse.Namespace, source: FrameSource) -> list[Sink]:
