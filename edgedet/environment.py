@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -153,6 +153,10 @@ def describe_environment() -> Environment:
     )
 
 
+IMPORTED_BY = {"onnxruntime": "edgedet.onnx_runtime"}
+"""Packages that report to their makers unless they are imported with care, and the modules that do so."""
+
+
 def look_up(package: Package) -> Installed:
     """Find a package, and import it where edgedet cannot do without it."""
     distributions = {}
@@ -168,9 +172,10 @@ def look_up(package: Package) -> Installed:
     if package.required or package.module == TENSORRT.module:
         try:
             with quiet_stderr():
-                module = __import__(package.module)
+                import_module(IMPORTED_BY.get(package.module, package.module))
         except Exception as error:  # a missing shared library, a NumPy of another ABI, a half-removed wheel
             return Installed(package, "broken", distributions, f"{type(error).__name__}: {error}")
+        module = sys.modules[package.module]
         if not distributions and hasattr(module, "__version__"):
             distributions = {package.distributions[0]: str(module.__version__)}
     return Installed(package, "ok", distributions)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from edgedet.errors import OutputError
 
@@ -69,6 +70,14 @@ def read_regular(path: str | Path, most: int) -> bytes:
 def user_cache() -> Path:
     """Folder for what is quicker to keep than to make again; it may not be there yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedet"
+
+
+def unnamed_file() -> BinaryIO:
+    """An empty file without a name, to write and read, gone when it is closed. In memory where the system has such
+    files (Linux): what is put there may come from pictures, and those are written to no disk unasked."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("edgedet"), "w+b")  # noqa: PTH123 (a descriptor; the caller closes it)
+    return cast(BinaryIO, tempfile.TemporaryFile())
 
 
 def sync(path: str | Path) -> None:

@@ -7,16 +7,16 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from edgedet.absent import explained, not_measured
 from edgedet.bench.frames import Frame
+from edgedet.files import unnamed_file
 
 NO_STATUS = "/proc/self/status is not there"
 STARTS = 3
@@ -34,9 +34,9 @@ def measure_cold_start(
     ``options``: keyword arguments of :class:`edgedet.Detector`. Times are medians, in milliseconds; files are in
     the page cache, since only root could drop it. Memory is the highest of all starts, in bytes.
     """
-    with tempfile.TemporaryDirectory(prefix="edgedet-bench-") as folder:
-        stored = Path(folder) / "frames.npz"
+    with unnamed_file() as stored:
         np.savez(stored, *frames[:FRAMES_IN_MEMORY])
+        stored.flush()
         runs = []
         for _ in range(starts):
             run = _start(artifact, stored, options)
@@ -46,12 +46,20 @@ def measure_cold_start(
     return _summarise(runs)
 
 
-def _start(artifact: str | Path, frames: Path, options: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "edgedet.bench.first_frame", str(artifact), str(frames), json.dumps(options)]
+def _start(artifact: str | Path, frames: BinaryIO, options: dict[str, Any]) -> dict[str, Any]:
+    """``frames``: pictures as NumPy stores them, in a file without a name, which the process inherits."""
+    frames.seek(0)
+    command = [sys.executable, "-m", "edgedet.bench.first_frame", str(artifact), json.dumps(options)]
     spawned = time.clock_gettime(time.CLOCK_MONOTONIC)
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False, env=dict(os.environ)
+            command,
+            stdin=frames,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+            env=dict(os.environ),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return not_measured(f"the process for the cold start failed: {error}")

@@ -1,4 +1,4 @@
-"""One cold start, in a process of its own: ``python -m edgedet.bench.first_frame ARTIFACT FRAMES.npz OPTIONS``.
+"""One cold start, in a process of its own: ``python -m edgedet.bench.first_frame ARTIFACT OPTIONS < FRAMES.npz``.
 
 Prints one JSON object: moments on the system-wide monotonic clock, in seconds, and memory in bytes.
 """
@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 
-def main(artifact: str, frames_path: str, options: str) -> int:
+def main(artifact: str, options: str) -> int:
     """Import, open, detect once, then on every frame; ``options``: keyword arguments of Detector as JSON."""
     moments: dict[str, float] = {"started": STARTED}
     memory: dict[str, int | None] = {"started": resident()}
@@ -30,7 +30,7 @@ def main(artifact: str, frames_path: str, options: str) -> int:
     mark("imported")
     import numpy as np
 
-    with np.load(frames_path) as stored:
+    with np.load(sys.stdin.buffer) as stored:  # a file, in which NumPy looks for what it wants
         frames = [stored[name] for name in stored.files]
     device_before = device_memory()
     mark("prepared")

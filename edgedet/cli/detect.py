@@ -11,8 +11,8 @@ Cameras and streams give their newest frame; "age" is how old it was when its li
 "dropped" how many gave way to newer ones. One that breaks is opened again, and its line has "fault" and "error".
 Several of them take turns.
 
-Frames are not stored unless --save names a folder, and --blur makes whole classes
-unrecognisable in what is stored or shown.
+Frames are not stored unless --save names a folder. --blur makes whole classes unrecognisable in what is stored or
+shown, --blur-with everything that another detector finds there, such as faces.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edgedet.cli.blurring import add_blur_options, blurring, require_pictures
 from edgedet.cli.frame_lines import annotated, error_line, json_line
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer, positive_number
@@ -31,7 +32,6 @@ from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError,
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
-    from edgedet.detector import Detector
     from edgedet.pictures.sinks import Sink
     from edgedet.pictures.sources import FrameSource, Unreadable
 
@@ -43,6 +43,7 @@ examples:
   edgedet detect model.trt 0 --show                       a camera, by its number
   edgedet detect model.trt 0 rtsp://10.0.0.7/live --max-fps 5
   edgedet detect model.onnx street.mp4 --save out/ --blur person --blur car
+  edgedet detect model.onnx street.mp4 --save out/ --blur-with faces.onnx --blur-conf 0.2
 """
 
 
@@ -66,13 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
     parser.add_argument("--save", metavar="DIR", type=Path, help="write annotated pictures, or a video, into DIR")
     parser.add_argument("--show", action="store_true", help="show them in a window; q ends")
-    parser.add_argument(
-        "--blur",
-        metavar="CLASS",
-        action="append",
-        default=[],
-        help="make objects of CLASS unrecognisable in what is saved or shown; may be repeated",
-    )
+    add_blur_options(parser)
 
 
 def add_pace_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,8 +85,7 @@ def add_pace_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Detect, frame by frame."""
-    if arguments.blur and arguments.save is None and not arguments.show:
-        raise UsageError("--blur is about pictures, and none are saved or shown: add --save DIR or --show")
+    require_pictures(arguments)
     from edgedet.detector import Detector
     from edgedet.pictures.live.source import LiveSource
     from edgedet.pictures.sources import open_source
@@ -107,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
                 threads=arguments.threads,
             )
         )
-        blurred = _labels(detector, arguments.blur)
+        blur = blurring(arguments, detector, stack)
         # With the results themselves on the terminal, a progress line would run into them.
         progress = Progress(shown="never" if sys.stdout.isatty() else "on a terminal")
         skipped: list[Unreadable] = []
@@ -124,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(source, LiveSource):
             from edgedet.cli.live import detect_live
 
-            return detect_live(arguments, detector, source, sinks, blurred, progress)
+            return detect_live(arguments, detector, source, sinks, blur, progress)
         if arguments.max_fps is not None or arguments.duty is not None:
             raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
         count = found = 0
@@ -135,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
             count, found = count + 1, found + len(detections)
             progress("detecting", count + (0 if arguments.limit else len(skipped)), arguments.limit or source.count)
             if sinks:
-                picture = annotated(frame, detections, blurred)
+                picture = annotated(frame, detections, blur)
                 if not all([sink.add(frame, picture) for sink in sinks]):
                     break
             if count == arguments.limit:
@@ -155,13 +149,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"{len(skipped)} of {count + len(skipped)} {what} of {source.description} could not be read"
         )
     return 0
-
-
-def _labels(detector: Detector, classes: list[str]) -> list[int]:
-    unknown = [name for name in classes if name not in detector.names]
-    if unknown:
-        raise UsageError(f"--blur {unknown[0]}: this detector finds {', '.join(detector.names)}")
-    return [detector.names.index(name) for name in classes]
 
 
 def _sinks(arguments: argparse.Namespace, source: FrameSource) -> list[Sink]:

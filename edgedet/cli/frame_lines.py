@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    from edgedet.cli.blurring import Blurring
     from edgedet.detections import Detections
     from edgedet.pictures.frames import Frame, Unreadable
     from edgedet.pictures.live.fault import Fault
@@ -47,11 +46,6 @@ def _json(values: dict[str, Any], encoding: str) -> str:
     return json.dumps(values, ensure_ascii=escaped)
 
 
-def annotated(frame: Frame, detections: Detections, blurred: list[int]) -> Picture:
-    """The frame with boxes drawn, and the objects of ``blurred`` labels made unrecognisable."""
-    image = frame.image
-    if blurred:
-        from edgedet.pictures.redaction import redact
-
-        image = redact(image, detections.boxes[np.isin(detections.labels, blurred)])
-    return detections.plot(image)
+def annotated(frame: Frame, detections: Detections, blur: Blurring) -> Picture:
+    """The frame with boxes drawn, and what is to be blurred made unrecognisable."""
+    return detections.plot(blur(frame.image, detections))

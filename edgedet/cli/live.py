@@ -12,6 +12,7 @@ from edgedet.cli.progress import Progress
 from edgedet.errors import SourceEndedError
 
 if TYPE_CHECKING:
+    from edgedet.cli.blurring import Blurring
     from edgedet.detector import Detector
     from edgedet.pictures.frames import Unreadable
     from edgedet.pictures.live.fault import Fault
@@ -24,7 +25,7 @@ def detect_live(  # noqa: PLR0917
     detector: Detector,
     source: LiveSource,
     sinks: Sequence[Sink],
-    blurred: list[int],
+    blur: Blurring,
     progress: Progress,
 ) -> int:
     """Detect in the newest frames of ``source`` until it ends, ``--limit`` is reached or a window is closed."""
@@ -53,7 +54,7 @@ def detect_live(  # noqa: PLR0917
             print(live_line(frame, detections, encoding), flush=True)
             progress.line(stream.stats.line)
             if sinks:
-                picture = annotated(frame, detections, blurred)
+                picture = annotated(frame, detections, blur)
                 if not all([sink.add(frame, picture) for sink in sinks]):
                     break
             if count == arguments.limit:

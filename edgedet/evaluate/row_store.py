@@ -1,4 +1,8 @@
-"""Rows on disk: what an evaluation keeps per detection, so that its memory does not grow with the dataset."""
+"""Rows aside: what an evaluation keeps per detection, so that its memory does not grow with the dataset.
+
+The first few hundred thousand stay in memory: boxes come from pictures, and nothing of those is written unasked
+where it need not be. Only a large dataset's go to a file, which has no name and vanishes with the process.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_ROWS = 1 << 16
+IN_MEMORY = 16 << 20
+"""Bytes of a table that stay in memory."""
 
 
 class RowStore:
-    """An append-only table of one structured dtype in a temporary file that vanishes with the store."""
+    """An append-only table of one structured dtype, in memory, or in a temporary file that vanishes with the "
+    "store."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype
-        self._file = tempfile.TemporaryFile(prefix="edgedet-")  # noqa: SIM115 (lives as long as the store)
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (lives as long as the store)
         self._rows = 0
 
     def __len__(self) -> int:

@@ -6,7 +6,6 @@ import os
 import re
 import stat
 import struct
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import SourceError
+from edgedet.files import unnamed_file
 from edgedet.pictures.frames import spread_over_16_bits, to_8_bits_hint
 from edgedet.pictures.jpeg import START as JPEG_START
 from edgedet.pictures.jpeg import whole_jpeg
@@ -210,7 +210,7 @@ def _libjpeg_unheard() -> Iterator[None]:
         except OSError:  # there is no stderr
             yield
             return
-        with tempfile.TemporaryFile() as aside:
+        with unnamed_file() as aside:
             os.dup2(aside.fileno(), 2)
             try:
                 yield

@@ -1,4 +1,4 @@
-"""Rows on disk come back as they went in."""
+"""Rows come back as they went in, from memory and from a file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from edgedet.evaluate.row_store import RowStore
 ROW = np.dtype([("label", "<i4"), ("score", "<f4")])
 
 
-def test_rows_come_back_in_order_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("in_memory", [row_store.IN_MEMORY, 40])
+def test_rows_come_back_in_order_across_blocks(monkeypatch: pytest.MonkeyPatch, in_memory: int) -> None:
     monkeypatch.setattr(row_store, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(row_store, "IN_MEMORY", in_memory)
     store = RowStore(ROW)
     rows = np.zeros(11, ROW)
     rows["label"], rows["score"] = np.arange(11) % 3, np.arange(11) / 11
