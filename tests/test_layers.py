@@ -67,6 +67,7 @@ EXPORT_LAYERS = [
     "reference_parity",
     "parity",
     "sources",
+    "ncnn",
     "self_describing",
     "engines",
     "request",
