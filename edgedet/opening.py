@@ -67,6 +67,8 @@ def open_artifact(
     if tuned is not None:
         name, _, device = tuned.runtime.partition(":")
         threads = tuned.threads
+        path = tuned.place(path)
+        kind = artifact_kind(path)
     info = runtime_of(kind, None if name == "auto" else name, path=path)
     # The card first: a foreign or broken file is told from a missing runtime on any machine.
     card = _read_card(path, kind)

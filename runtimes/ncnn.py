@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cv2
-import ncnn
 import numpy as np
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.artifacts.ncnn_file import read_ncnn
+from edgedet.artifacts.ncnn_file import layer_kinds, read_ncnn
 from edgedet.errors import ArtifactError, UsageError
 
 from .base import Array, TensorSpec, input_shape
 from .free_memory import return_free_memory
+from .ncnn_library import ncnn
 
 COLOURS = 3
 OFF = (
@@ -156,8 +156,7 @@ def _load(net: Any, path: Path) -> dict[str, tuple[int, ...]]:
         ArtifactError: a damaged file, layers that this ncnn does not have, or more or fewer weights than they take.
     """
     content = read_ncnn(path)
-    kinds = dict.fromkeys(line.split()[0] for line in content.param.splitlines()[2:] if line.strip())
-    wanting = [kind for kind in kinds if ncnn.layer_to_index(kind) < 0]
+    wanting = [kind for kind in layer_kinds(content.param) if ncnn.layer_to_index(kind) < 0]
     if wanting:
         raise ArtifactError(
             f"ncnn {ncnn.__version__} has no layers {', '.join(wanting)}, which {path} needs; update ncnn (pip "

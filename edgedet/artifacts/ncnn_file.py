@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,25 @@ def read_ncnn(path: Path) -> NcnnFile:
         param = _text(path, file, PARAM)
         weights = _member(path, file, WEIGHTS, None)
     return NcnnFile(ModelCard.from_json(json.dumps(header)), _outputs(path, header), param, weights)
+
+
+def read_ncnn_layers(path: Path) -> dict[str, int]:
+    """How many layers of each kind a file holds; the weights are not read.
+
+    Raises:
+        ArtifactError: damaged, or not such a file.
+    """
+    with path.open("rb") as file:
+        return layer_kinds(_text(path, file, PARAM))
+
+
+def layer_kinds(param: str) -> dict[str, int]:
+    """How many layers of each kind the text of a ``.param`` names, the commonest first.
+
+    >>> layer_kinds("7767517\\n2 2\\nInput in 0 1 a 0=4\\nReLU r 1 1 a b\\n")
+    {'Input': 1, 'ReLU': 1}
+    """
+    return dict(Counter(line.split()[0] for line in param.splitlines()[2:] if line.strip()).most_common())
 
 
 def _outputs(path: Path, header: dict[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -78,7 +78,7 @@ def build_ncnn_file(
         SelftestError: the golden input gives other detections.
         OutputError: the file cannot be written.
     """
-    import ncnn
+    from ...runtimes.ncnn_library import ncnn
 
     progress("writing the layers of ncnn", 0, 0)
     content = model.SerializeToString()
