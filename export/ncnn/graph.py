@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -93,14 +94,16 @@ def write_graph(model: onnx.ModelProto, spec: InputSpec) -> Written:
     _hold_input(to, spec)
     for node in nodes:
         OPERATORS[node.op_type](to, node)
-    outputs = {}
-    for name in network.outputs:
-        blob = to.read(name)
-        outputs[name] = blob.shape
-        _rename(to, blob, name)
+    outputs = {name: to.read(name) for name in network.outputs}
+    given = Counter(blob.name for blob in outputs.values())
+    for name, blob in outputs.items():
+        # ncnn lets go of a blob once a layer has read it.
+        shared = given[blob.name] > 1 or any(blob.name in layer.inputs for layer in to.layers)
+        (own,) = to.add("Noop", [blob], blob.shape) if shared or blob.name == spec.name else (blob,)
+        _rename(to, own, name)
     layers = _living(to.layers, list(outputs))
     param, weights = written(layers)
-    return Written(param, weights, outputs, len(layers))
+    return Written(param, weights, {name: blob.shape for name, blob in outputs.items()}, len(layers))
 
 
 def _hold_input(to: Conversion, spec: InputSpec) -> None:
