@@ -2,10 +2,13 @@
 
     python benchmarks/peers.py [--shared ../shared] [--only ssdlite yolox] [--seconds 10] [--threads 2]
 
-Per detector: the bare network call of ONNX Runtime and OpenVINO on its prepared input, each with its own settings,
-and ``Detector.detect`` of a 1080p photograph on each runtime, in blocks by turns. Before that, detections of all
-runtimes are held against ONNX Runtime's within parity's fp32 limits, on all photographs there are. Ends with 1
-where a bar is missed: the best ``detect`` at most 1.10 times the fastest bare call, equal detections.
+Per detector: the bare network call of ONNX Runtime, OpenVINO and ncnn on its prepared input, each with its own
+settings, and ``Detector.detect`` of a 1080p photograph on each runtime, in blocks by turns. Before that, detections
+of all runtimes are held against ONNX Runtime's within parity's fp32 limits, on all photographs there are. Ends with
+1 where a bar is missed: the best ``detect`` at most 1.10 times the fastest bare call, equal detections.
+
+All sides have the same threads. ncnn's sleep at the end of a layer, as edgedet sets them up for its process; with
+``OMP_WAIT_POLICY=ACTIVE`` they do not, in its own call and in ours.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from edgedet import Detector  # noqa: E402
+from edgedet.artifacts.ncnn_file import read_ncnn  # noqa: E402
 from edgedet.datasets import read_dataset  # noqa: E402
+from edgedet.errors import ExportError  # noqa: E402
 from edgedet.export.options import ExportOptions  # noqa: E402
 from edgedet.export.pipeline import export_model  # noqa: E402
 from edgedet.pictures.image_file import read_image  # noqa: E402
@@ -52,7 +57,8 @@ def main() -> int:
     if not (arguments.shared / "models").is_dir():
         print(f"no models/ in {arguments.shared}; point --shared to detectors and images", file=sys.stderr)
         return 2
-    names = [info.name for info in RUNTIMES if "graph" in info.kinds and find_spec(info.needs) is not None]
+    installed = [info for info in RUNTIMES if find_spec(info.needs) is not None]
+    names = [info.name for info in installed if info.kinds & {"graph", "ncnn"}]
     print(f"runtimes: {', '.join(names)}; {arguments.threads} threads")
     met = True
     with tempfile.TemporaryDirectory() as folder:
@@ -60,10 +66,18 @@ def main() -> int:
             source, dataset, options = DETECTORS[name]
             path = Path(folder) / f"{name}.onnx"
             export_model(arguments.shared / source, path, options)
+            artifacts = dict.fromkeys(names, path)
+            if "ncnn" in names:
+                artifacts["ncnn"] = path.with_suffix(".ncnn")
+                try:
+                    export_model(arguments.shared / source, artifacts["ncnn"], options)
+                except ExportError as error:
+                    print(f"\n{name}: not on ncnn ({error})")
+                    del artifacts["ncnn"]
             pictures = [image.path for image in read_dataset(str(arguments.shared / dataset)).images]
             frames = [read_image(picture) for picture in pictures]
             print(f"\n{name}: {path.stat().st_size / 1e6:.1f} MB, {len(frames)} images")
-            met &= compare(path, frames, names, threads=arguments.threads, seconds=arguments.seconds)
+            met &= compare(artifacts, frames, threads=arguments.threads, seconds=arguments.seconds)
     return 0 if met else 1
 
 
@@ -86,12 +100,12 @@ DETECTORS: dict[str, tuple[str, str, ExportOptions]] = {
 }
 
 
-def compare(path: Path, frames: Sequence[Array], names: Sequence[str], *, threads: int, seconds: float) -> bool:
-    """One detector: equal detections, then times. Whether both bars are met."""
-    detectors = {runtime: Detector(path, runtime=runtime, threads=threads) for runtime in names}
-    first = names[0]
+def compare(artifacts: Mapping[str, Path], frames: Sequence[Array], *, threads: int, seconds: float) -> bool:
+    """One detector, by its file for each runtime: equal detections, then times. Whether both bars are met."""
+    detectors = {runtime: Detector(path, runtime=runtime, threads=threads) for runtime, path in artifacts.items()}
+    first, *others = detectors
     met = True
-    for runtime in names[1:]:
+    for runtime in others:
         pairs = (
             match_detections(detectors[first].detect(frame), detectors[runtime].detect(frame)) for frame in frames
         )
@@ -106,7 +120,7 @@ def compare(path: Path, frames: Sequence[Array], names: Sequence[str], *, thread
     sides: dict[str, Callable[[], object]] = {}
     for runtime, detector in detectors.items():
         sides[f"detect on {runtime}"] = lambda detector=detector: detector.detect(photograph)  # type: ignore[misc]
-    sides |= bare_calls(path, prepared(detectors[first], photograph), threads)
+    sides |= bare_calls(artifacts, prepared(detectors[first], photograph), threads)
     medians = in_turns(sides, seconds)
     for detector in detectors.values():
         detector.close()
@@ -131,9 +145,12 @@ def prepared(detector: Detector, frame: Array) -> dict[str, Array]:
     return seen
 
 
-def bare_calls(path: Path, inputs: dict[str, Array], threads: int) -> dict[str, Callable[[], object]]:
+def bare_calls(
+    artifacts: Mapping[str, Path], inputs: dict[str, Array], threads: int
+) -> dict[str, Callable[[], object]]:
     """Every runtime's own call on a prepared input, as its documentation has it for latency."""
     calls: dict[str, Callable[[], object]] = {}
+    path = artifacts["onnxruntime"]
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -150,7 +167,36 @@ def bare_calls(path: Path, inputs: dict[str, Array], threads: int) -> dict[str, 
         }
         request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
         calls["bare openvino"] = lambda: request.infer(inputs, share_inputs=True, share_outputs=True)
+    if "ncnn" in artifacts:
+        calls["bare ncnn"] = bare_ncnn(artifacts["ncnn"], inputs, threads)
     return calls
+
+
+def bare_ncnn(path: Path, inputs: dict[str, Array], threads: int) -> Callable[[], object]:
+    """ncnn's own call on its two files, in fp32, with the input as the planes it takes."""
+    import ncnn
+
+    (name, images), content = next(iter(inputs.items())), read_ncnn(path)
+    network = ncnn.Net()
+    network.opt.num_threads = threads
+    for kind in ("fp16", "bf16"):
+        setattr(network.opt, f"use_{kind}_packed", False)
+        setattr(network.opt, f"use_{kind}_storage", False)
+    network.opt.use_fp16_arithmetic = False
+    with tempfile.TemporaryDirectory() as folder:
+        for member, data in (("param", content.param.encode()), ("bin", content.weights)):
+            (Path(folder) / f"model.ncnn.{member}").write_bytes(data)
+        network.load_param(str(Path(folder) / "model.ncnn.param"))
+        network.load_model(str(Path(folder) / "model.ncnn.bin"))
+    planes = np.ascontiguousarray(images[0].transpose(2, 0, 1), np.float32)
+    picture = ncnn.Mat(planes).clone()
+
+    def call() -> object:
+        extractor = network.create_extractor()
+        extractor.input(name, picture)
+        return [extractor.extract(output) for output in content.outputs]
+
+    return call
 
 
 def in_turns(sides: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:

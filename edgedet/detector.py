@@ -61,12 +61,12 @@ class Detector:
     As a context manager it closes itself.
 
     Args:
-        path: graph (``.onnx``), engine (``.trt``, ``.engine``, ``.plan``, ``.rtx``) or, for comparisons, checkpoint
-            (``.pt``). The artifact holds every setting. Or the bytes of a graph or an engine that is one file, such
-            as an encrypted store gives them: nothing of them is written to a disk.
-        runtime: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``openvino``, ``tensorrt``,
-            ``tensorrt-rtx`` or ``torch``. ``auto`` is what ``edgedet tune`` found to be the quickest for the
-            artifact here, else the first that is installed.
+        path: graph (``.onnx``), engine (``.trt``, ``.engine``, ``.plan``, ``.rtx``), file for ncnn (``.ncnn``) or,
+            for comparisons, checkpoint (``.pt``). The artifact holds every setting. Or the bytes of an artifact
+            that is one file, such as an encrypted store gives them: nothing of them is written to a disk.
+        runtime: ``auto``, ``onnxruntime``, ``onnxruntime:cpu``, ``onnxruntime:cuda``, ``openvino``, ``ncnn``,
+            ``tensorrt``, ``tensorrt-rtx`` or ``torch``. ``auto`` is what ``edgedet tune`` found to be the quickest
+            for the artifact here, else the first that is installed.
         conf: score threshold in [0, 1] in place of the artifact's own.
         iou: IoU threshold of NMS in [0, 1] in place of the artifact's own.
         max_detections: limit per frame in place of the artifact's own.

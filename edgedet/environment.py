@@ -51,6 +51,7 @@ PACKAGES = (
         required=True,
     ),
     Package("openvino", ("openvino",), "running graphs (.onnx), often faster", "pip install 'edgedet[openvino]'"),
+    Package("ncnn", ("ncnn",), "writing and running files for ncnn (.ncnn)", "pip install 'edgedet[ncnn]'"),
     Package("torch", ("torch",), "export of checkpoints", "pip install 'edgedet[export]'"),
     Package("torchvision", ("torchvision",), "export of checkpoints", "pip install 'edgedet[export]'"),
     Package("onnx", ("onnx",), "export, INT8 and FP16", "pip install 'edgedet[export]'"),

@@ -16,6 +16,7 @@ from edgedet.artifacts.file_signs import START, is_safetensors, what_it_is
 from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, ultralytics_card, yolov5_card
 from edgedet.artifacts.foreign_outputs import Facts, recognise
 from edgedet.artifacts.held import MEMORY, Held, hold
+from edgedet.artifacts.ncnn_file import is_ncnn, read_ncnn_header
 from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.artifacts.seal import require_seal
 from edgedet.artifacts.signature_policy import required_keys
@@ -34,7 +35,7 @@ MAX_THREADS = 1024
 
 
 def read_card(path: str | Path, content: bytes | None = None) -> ModelCard:
-    """The model card of a graph, engine or checkpoint; needs no runtime, except torch for checkpoints.
+    """The model card of a graph, engine, file for ncnn or checkpoint; only checkpoints need their runtime, torch.
 
     ``content``: the artifact's bytes, where they are at hand.
 
@@ -84,9 +85,14 @@ def _open(path: Path, held: Held | None, runtime: str, threads: int | None) -> t
     require_count("threads", threads, most=MAX_THREADS)
     kind = artifact_kind(path, content)
     tuned = recall(path, None if held is None else held.main) if name == "auto" and threads is None else None
+    if tuned is not None and held is not None and tuned.artifact is not None:
+        tuned = None  # the file beside it is not what was checked
     if tuned is not None:
         name, _, device = tuned.runtime.partition(":")
         threads = tuned.threads
+        if tuned.artifact is not None:
+            path = tuned.place(path)
+            kind = artifact_kind(path)
     info = runtime_of(kind, None if name == "auto" else name, path=path, content=content)
     if content is not None:
         _require_from_memory(info, path, kind)
@@ -161,7 +167,7 @@ def runtime_of(kind: Kind, name: str | None = None, *, path: Path, content: byte
         ArtifactError: an engine whose name, card and plan are of different libraries.
     """
     fitting = [info for info in RUNTIMES if kind in info.kinds]
-    what = f"a {kind}"
+    what = "a file for ncnn" if kind == "ncnn" else f"a {kind}"
     if kind == "engine":
         library = library_of(read_engine_header(path, content))
         fitting = [info for info in fitting if set(library.suffixes) & set(info.suffixes)]
@@ -172,16 +178,18 @@ def runtime_of(kind: Kind, name: str | None = None, *, path: Path, content: byte
         if info.name == name:
             return info
     asked = next(info for info in RUNTIMES if info.name == name)
-    hint = (
-        f"edgedet export {path} -o {path.with_suffix(next(iter(asked.suffixes))).name} builds an engine"
-        if "engine" in asked.kinds and kind == "graph"
-        else f"leave the runtime on auto or say {' or '.join(info.name for info in fitting)}"
-    )
+    made = path.with_suffix(next(iter(asked.suffixes))).name
+    if "engine" in asked.kinds and kind == "graph":
+        hint = f"edgedet export {path} -o {made} builds an engine"
+    elif "ncnn" in asked.kinds and kind in ("graph", "checkpoint"):
+        hint = f"edgedet export {path if kind == 'checkpoint' else 'CHECKPOINT'} -o {made} writes its layers"
+    else:
+        hint = f"leave the runtime on auto or say {' or '.join(info.name for info in fitting)}"
     raise UsageError(f"{name} cannot run {path}, which is {what}; {hint}")
 
 
 def artifact_kind(path: str | Path, content: bytes | None = None) -> Kind:
-    """Whether a file is a graph, an engine or a checkpoint, by its first bytes and its suffix.
+    """Whether a file is a graph, an engine, one for ncnn or a checkpoint, by its first bytes and its suffix.
 
     ``content``: its bytes, where they are at hand.
 
@@ -215,6 +223,8 @@ def _kind_of(path: Path, start: bytes, size: int) -> Kind:
     """By the first bytes of a file of ``size`` bytes."""
     if not start:
         raise ArtifactError(f"{path} is empty; copy or export it again")
+    if is_ncnn(start):
+        return "ncnn"
     if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "checkpoint"
     if is_safetensors(start, size):
@@ -234,6 +244,10 @@ def _kind_of(path: Path, start: bytes, size: int) -> Kind:
         library = library_of_name(path) or TENSORRT
         raise ArtifactError(
             f"{path} is not a {library.title} engine (it starts with {start[:8]!r}); build it again"
+        )
+    if named == "ncnn":
+        raise ArtifactError(
+            f"{path} is not what edgedet writes for ncnn (it starts with {start[:8]!r}); export it again"
         )
     # Protobuf has no magic number: reading it tells.
     return "graph"
@@ -255,6 +269,10 @@ def _read_card(path: Path, kind: Kind, content: bytes | None = None) -> ModelCar
         raise ArtifactError(
             f"{path} carries no model card and no Ultralytics metadata; build it with edgedet export"
         )
+    if kind == "ncnn":
+        import json
+
+        return ModelCard.from_json(json.dumps(read_ncnn_header(path, content)))
     info = runtime_of(kind, path=path)
     _require_installed(info, path)
     return cast(ModelCard, import_module(info.module).read_card(path))

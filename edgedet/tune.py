@@ -13,14 +13,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from edgedet.artifacts.ncnn_file import SUFFIX
 from edgedet.bench.compare import MIN_EFFECT
 from edgedet.bench.frames import Frame
 from edgedet.bench.latency import Rules, measure_latency
 from edgedet.bench.statistics import MIN_SERIES, Interval, bootstrap_paired_ratio
 from edgedet.detector import Detector
-from edgedet.errors import EdgedetError
+from edgedet.errors import ArtifactError, EdgedetError
+from edgedet.files import file_sha256
 from edgedet.machine.hardware import available_cores
-from edgedet.opening import artifact_kind, runtime_of
+from edgedet.opening import artifact_kind, read_card, runtime_of
 from edgedet.proof.golden import TOLERANCES, replay
 from edgedet.proof.parity import match_detections, summarise
 from edgedet.runtimes import RUNTIMES
@@ -45,6 +47,7 @@ class Entrant:
         milliseconds: median time of a frame, of the final where it took part; None where it never ran.
         ratio: time over the default's in the final, with its interval; None where it took no part.
         dropped: why it was not let into the heat; empty where it was.
+        artifact: name of the file beside the artifact that it runs; None where that is the artifact itself.
     """
 
     runtime: str
@@ -52,6 +55,11 @@ class Entrant:
     milliseconds: float | None = None
     ratio: Interval | None = None
     dropped: str = ""
+    artifact: str | None = None
+
+    def place(self, path: Path) -> Path:
+        """The file it runs, for the artifact at ``path``."""
+        return path if self.artifact is None else path.with_name(self.artifact)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,8 @@ def race(
     """Find the quickest way to run an artifact here.
 
     Args:
-        path: graph or engine.
+        path: graph, engine or file for ncnn. Beside ``model.onnx``, a ``model.ncnn`` of the same detector takes
+            part.
         frames: uint8 [H, W, 3] BGR, to compare and to measure on.
         threads: CPU threads to try beside each runtime's own choice; empty tries all cores and half of them.
         seconds: of counted frames for each finalist; three times as long by the clock at most.
@@ -96,7 +105,9 @@ def race(
     for index, entrant in enumerate((first, *others)):
         tell("heat", index, 1 + len(others))
         try:
-            with Detector(path, runtime=entrant.runtime, threads=entrant.threads) as detector:
+            if entrant.artifact is not None:
+                require_same_detector(path, entrant.place(path))
+            with Detector(entrant.place(path), runtime=entrant.runtime, threads=entrant.threads) as detector:
                 found = [detector.detect(frame) for frame in frames[:COMPARED_FRAMES]]
                 expected = expected or found
                 reason = _other_boxes(detector, expected, found)
@@ -118,11 +129,14 @@ def race(
     winner = min(quicker, key=lambda one: one.ratio.value if one.ratio else 1.0, default=entrants[0])
     ratio = 1.0 if winner.ratio is None else round(winner.ratio.value, 4)
     needs = next(info.needs for info in RUNTIMES if info.name == winner.runtime.partition(":")[0])
-    return Race(entrants, winner, TunedChoice(winner.runtime, winner.threads, ratio, conditions(needs)))
+    other = None if winner.artifact is None else file_sha256(winner.place(path))
+    kept = conditions(needs)
+    return Race(entrants, winner, TunedChoice(winner.runtime, winner.threads, ratio, kept, winner.artifact, other))
 
 
 def _field(path: Path, threads: Sequence[int]) -> list[Entrant]:
-    """Everything that is installed and runs such an artifact; what is taken without a race comes first."""
+    """Everything that is installed and runs such an artifact, or one for ncnn beside it; what is taken without a
+    race comes first."""
     kind = artifact_kind(path)
     default = runtime_of(kind, path=path)
     names = [default.name]
@@ -131,7 +145,37 @@ def _field(path: Path, threads: Sequence[int]) -> list[Entrant]:
         names += [info.name for info in installed if info.name != default.name]
     cores = available_cores()
     counts = list(dict.fromkeys(threads)) or sorted({cores, max(cores // 2, 1)}, reverse=True)
-    return [Entrant(name, count) for name in names for count in (None, *counts)]
+    field = [Entrant(name, count) for name in names for count in (None, *counts)]
+    beside = path.with_suffix(SUFFIX)
+    if kind == "graph" and beside.is_file() and find_spec("ncnn") is not None:
+        field += [Entrant("ncnn", count, artifact=beside.name) for count in (None, *counts)]
+    return field
+
+
+def require_same_detector(path: Path, other: Path) -> None:
+    """Check that a file beside an artifact was made of the same detector with the same settings.
+
+    Raises:
+        ArtifactError: it was not, or does not say.
+    """
+    ours, theirs = read_card(path), read_card(other)
+    thresholds = [
+        (card.output.score_threshold, card.output.iou_threshold, card.output.max_detections)
+        for card in (ours, theirs)
+    ]
+    same = {
+        "source": [card.provenance.get("source_sha256", card) for card in (ours, theirs)],
+        "classes": [ours.names, theirs.names],
+        "input": [(ours.input, ours.resize), (theirs.input, theirs.resize)],
+        "thresholds": thresholds,
+        "precision": [ours.precision, theirs.precision],
+    }
+    differing = [what for what, (first, second) in same.items() if first != second]
+    if differing:
+        raise ArtifactError(
+            f"{other.name} is another detector than {path.name}, or has other settings ({', '.join(differing)}); "
+            "export both from one source"
+        )
 
 
 def _other_boxes(detector: Detector, expected: Sequence[Any], found: Sequence[Any]) -> str:
@@ -156,7 +200,8 @@ def _final(
     rules = Rules(warmup_frames=5, warmup_seconds=0.3, frames=20, seconds=seconds, max_seconds=3 * seconds)
     with ExitStack() as stack:
         detectors = [
-            stack.enter_context(Detector(path, runtime=one.runtime, threads=one.threads)) for one in finalists
+            stack.enter_context(Detector(one.place(path), runtime=one.runtime, threads=one.threads))
+            for one in finalists
         ]
         series, _ = measure_latency(
             detectors, frames, rules, progress=lambda stage, done, of: tell("final", done, of)

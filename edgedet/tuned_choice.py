@@ -34,17 +34,27 @@ class TunedChoice:
         threads: CPU threads; None is the runtime's own choice.
         ratio: time of a frame over that of what is taken without a race; 1 where that won.
         conditions: machine and versions that it holds for.
+        artifact: name of the file beside the artifact that is opened in its place; None where that is itself.
+        artifact_sha256: its digest.
     """
 
     runtime: str
     threads: int | None
     ratio: float
     conditions: dict[str, Any]
+    artifact: str | None = None
+    artifact_sha256: str | None = None
 
     @property
     def words(self) -> str:
         """How ``Detector.description`` tells it."""
-        return f"tuned: {self.ratio:.2f} x the time of the default" if self.ratio != 1 else "tuned: the default won"
+        if self.ratio == 1:
+            return "tuned: the default won"
+        return f"tuned: {f'{self.artifact}, ' if self.artifact else ''}{self.ratio:.2f} x the time of the default"
+
+    def place(self, path: Path) -> Path:
+        """The file to open for the artifact at ``path``."""
+        return path if self.artifact is None else path.with_name(self.artifact)
 
 
 def conditions(module: str) -> dict[str, Any]:
@@ -106,7 +116,11 @@ def recall(path: Path, content: bytes | None = None) -> TunedChoice | None:
         fields = json.loads(kept.read_text())
         choice = TunedChoice(**fields)
         module = str(choice.conditions["package"]).partition(" ")[0]
-        return choice if choice.conditions == conditions(module) else None
+        if choice.conditions != conditions(module):
+            return None
+        if choice.artifact is not None and file_sha256(choice.place(path)) != choice.artifact_sha256:
+            return None
+        return choice
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

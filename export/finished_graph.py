@@ -21,6 +21,7 @@ from . import parity
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.interleaved import read_interleaved
 from .for_cpu.winograd import add_winograd
+from .ncnn.file import require_writable
 from .options import ExportOptions, Progress
 from .reference_parity import CONFIRMED_KEY, require_reference
 from .self_describing import embed, opened
@@ -84,6 +85,8 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
     if options.strict and reference is None:
         require_stated(source, built.assumed)
     model = checked(built.model, nms=options.nms)
+    if options.target == "ncnn":
+        require_writable(model, built.card)
     if options.target == "cpu":
         model = shorten_distributions(model)
         model = read_interleaved(add_winograd(model)) if options.precision == "fp32" else model

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from edgedet.artifacts.card import ModelCard, Precision
+from edgedet.artifacts.ncnn_file import SUFFIX as NCNN_SUFFIX
 from edgedet.artifacts.rtx_targets import require_targets
 from edgedet.errors import UsageError
 from edgedet.settings import require_count, require_fraction
@@ -55,7 +56,8 @@ class ExportOptions:
         proposals: region proposals of a Faster R-CNN.
         conf, iou, max_detections: of the final NMS; the first two in [0, 1].
         nms: in the graph, or by the runtime.
-        target: which dialect of int8, how RoIAlign is written, and what the graph is checked for.
+        target: which dialect of int8, how RoIAlign is written, and what the graph is checked for; ``ncnn`` is no
+            graph but a file for it.
         batch: images per run, fixed.
         input_dtype: pixels as uint8 or as unrounded float32 (docs/decisions/001).
         trust: ``code`` unpickles checkpoints that carry code.
@@ -97,7 +99,7 @@ class ExportOptions:
     iou: float | None = None
     max_detections: int | None = None
     nms: Literal["graph", "runtime"] = "graph"
-    target: Literal["cpu", "tensorrt", "tensorrt-rtx"] = "cpu"
+    target: Literal["cpu", "tensorrt", "tensorrt-rtx", "ncnn"] = "cpu"
     batch: int = 1
     input_dtype: Literal["uint8", "float32"] | None = None
     trust: Literal["weights", "code"] = "weights"
@@ -219,11 +221,14 @@ def default_output(source: Path, options: ExportOptions) -> Path:
 
     >>> default_output(Path("runs/best.pt"), ExportOptions(precision="int8")).as_posix()
     'runs/best-int8.onnx'
+    >>> default_output(Path("runs/best.pt"), ExportOptions(target="ncnn")).as_posix()
+    'runs/best.ncnn'
     """
     precision = options.precision or "fp32"
-    suffix = "" if precision == "fp32" and source.suffix != GRAPH_SUFFIX else f"-{precision}"
+    kind = NCNN_SUFFIX if options.target == "ncnn" else GRAPH_SUFFIX
+    suffix = "" if precision == "fp32" and source.suffix != kind else f"-{precision}"
     if source.is_dir():
         # A folder's dots are no suffix, and its name may be "."; nothing is written into it.
         folder = source.resolve()
-        return folder.with_name(f"{folder.name}{suffix}.onnx")
-    return source.with_name(f"{source.stem}{suffix}.onnx")
+        return folder.with_name(f"{folder.name}{suffix}{kind}")
+    return source.with_name(f"{source.stem}{suffix}{kind}")

@@ -25,7 +25,7 @@ from .options import (
     default_output,
     silent,
 )
-from .request import check_request, container_of, require_unchanged
+from .request import check_request, container_of, is_for_ncnn, require_unchanged
 from .training.assumptions import assumption_note, assumptions_on, require_stated
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def export_model(
     container: Container | None = None,
     progress: Progress = silent,
 ) -> ExportReport:
-    """Export a checkpoint, a foreign ONNX file, or a graph of edgedet's own, to a graph or an engine.
+    """Export a checkpoint, a foreign ONNX file or a graph of edgedet's own to a graph, an engine, or for ncnn.
 
     A finished graph becomes an engine as it is, with TensorRT alone: neither PyTorch nor onnx is imported. Nothing
     is written unless everything succeeded.
@@ -51,10 +51,10 @@ def export_model(
     Args:
         source: checkpoint, ONNX file, or folder of Hugging Face transformers.
         output: file to write: ``.onnx`` for a graph; ``.trt``, ``.engine`` or ``.plan`` for an engine of TensorRT,
-            which needs it and a GPU; ``.rtx`` for one of TensorRT-RTX, which needs no GPU. None writes a graph
-            beside the source.
+            which needs it and a GPU; ``.rtx`` for one of TensorRT-RTX, which needs no GPU; ``.ncnn`` for ncnn. None
+            writes a graph (with the target ncnn, a file for it) beside the source.
         options: of the graph. For an engine ``nms`` is the runtime's and ``target`` is the engine's library,
-            whatever they say.
+            whatever they say; likewise for ncnn.
         engine: how to build an engine; None takes the defaults, and is all that a graph allows.
         container: ``file`` puts the card in front of the plan, ``plan`` writes the bare plan and the card
             beside it. None takes ``plan`` for an output named ``.plan``, else ``file``.
@@ -84,6 +84,9 @@ def export_model(
     source = Path(source)
     output = Path(output) if output is not None else default_output(source, options)
     check_request(source, output, options, engine=engine, container=container)
+    if is_for_ncnn(output):
+        report = _write_for_ncnn(source, output, options, progress)
+        return replace(report, seconds=time.monotonic() - started)
     library = library_of_name(output)
     if library is None:
         report = _write_graph(_finish(source, output, options, progress), output, progress)
@@ -165,6 +168,19 @@ def _write_graph(graph: FinishedGraph, output: Path, progress: Progress) -> Expo
         temporary.write_bytes(graph_bytes(graph.model))
     return ExportReport(
         output, graph.card, output.stat().st_size, len(graph.model.graph.node), seconds=0, notes=graph.notes
+    )
+
+
+def _write_for_ncnn(source: Path, output: Path, options: ExportOptions, progress: Progress) -> ExportReport:
+    """A graph of one image with NMS outside, in ncnn's own layers."""
+    plain = replace(options, nms="runtime", target="ncnn", batch=1)
+    graph = _finish(source, output, plain, progress)
+    from .ncnn.file import build_ncnn_file
+    from .parity import parity_frames
+
+    frames = parity_frames(plain)
+    return build_ncnn_file(
+        graph.model, graph.card, output, frames, batch=options.batch, notes=graph.notes, progress=progress
     )
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.engine_file import Container
 from edgedet.artifacts.engine_library import (
     ENGINE_SUFFIXES,
@@ -17,6 +17,10 @@ from edgedet.artifacts.engine_library import (
     EngineLibrary,
     library_of_name,
 )
+from edgedet.artifacts.file_signs import START
+from edgedet.artifacts.ncnn_file import SUFFIX as NCNN_SUFFIX
+from edgedet.artifacts.ncnn_file import is_ncnn
+from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.artifacts.seal import require_seal
 from edgedet.artifacts.signature_policy import VARIABLE, is_required
 from edgedet.errors import (
@@ -67,6 +71,7 @@ def check_request(
         )
     check_source(source, trust=options.trust)
     _check_output(source, output)
+    _check_ncnn(source, output, options, engine, container)
     _check_precision(output, options)
     asked = {"--calib": options.calib, "--eval": options.eval}
     for option, name in ((option, name) for option, name in asked.items() if name is not None):
@@ -105,10 +110,14 @@ def check_source(source: Path, *, trust: Literal["weights", "code"] = "weights")
         )
     try:
         with source.open("rb") as file:
-            empty = not file.read(1)
+            start = file.read(START)
     except OSError as error:
         raise kind(f"cannot read {source}: {error.strerror or error}") from error
-    if empty:
+    if is_ncnn(start):
+        raise ArtifactError(
+            f"{source} is for ncnn, which is the end of the line; export from its checkpoint or graph"
+        )
+    if not start:
         raise kind(f"{source} is empty; expected a checkpoint (.pt, .pth) or an ONNX file")
     if kind is ArtifactError:
         try:
@@ -213,13 +222,63 @@ def require_known(library: EngineLibrary, engine: EngineOptions | None) -> None:
 
 
 def _check_output(source: Path, output: Path) -> None:
-    if output.suffix.lower() not in (GRAPH_SUFFIX, *ENGINE_SUFFIXES) and not output.is_dir():
+    if output.suffix.lower() not in (GRAPH_SUFFIX, NCNN_SUFFIX, *ENGINE_SUFFIXES) and not output.is_dir():
         raise OutputError(
-            f"{output}: the output's suffix decides what is made; use {GRAPH_SUFFIX} for a graph, or "
-            f"{' or '.join(ENGINE_SUFFIXES)} for an engine"
+            f"{output}: the output's suffix decides what is made; use {GRAPH_SUFFIX} for a graph, "
+            f"{' or '.join(ENGINE_SUFFIXES)} for an engine, or {NCNN_SUFFIX} for ncnn"
         )
     if output.exists() and output.samefile(source):
         raise OutputError(f"{output} is the source itself; choose another name with -o")
+
+
+def is_for_ncnn(output: Path) -> bool:
+    """Whether an output is one for ncnn, by its name.
+
+    >>> is_for_ncnn(Path("model.ncnn")), is_for_ncnn(Path("model.onnx"))
+    (True, False)
+    """
+    return output.suffix.lower() == NCNN_SUFFIX
+
+
+def _check_ncnn(
+    source: Path, output: Path, options: ExportOptions, engine: EngineOptions | None, container: Container | None
+) -> None:
+    """What an output for ncnn can be, and what such a target needs."""
+    if not is_for_ncnn(output):
+        if options.target == "ncnn":
+            raise UsageError(
+                f"--target ncnn writes {NCNN_SUFFIX} files, and {output.name} is none: drop one of them"
+            )
+        return
+    if options.precision not in (None, "fp32"):
+        raise UsageError(
+            f"{output.name} would be for ncnn, whose files are fp32: drop --{options.precision}, or write a graph "
+            f"({output.with_suffix(GRAPH_SUFFIX).name})"
+        )
+    if engine is not None or container is not None:
+        raise UsageError(f"options of engines have no meaning for {output.name}, which is for ncnn: leave them out")
+    if find_spec("ncnn") is None:
+        raise RuntimeUnavailableError(
+            f"writing {output.name} needs the package 'ncnn', on which it is proved, and it is not installed: pip "
+            "install 'edgedet[ncnn]'"
+        )
+    card = _card_inside(source)
+    if card is not None and card.output.format == "detections" and card.provenance.get("nms") != "none":
+        raise UsageError(
+            f"{source} has its NMS in the graph, and for ncnn it has to be outside; export {output.name} from the "
+            "checkpoint, or from a graph made with --nms runtime"
+        )
+
+
+def _card_inside(source: Path) -> ModelCard | None:
+    """The card of a graph of edgedet's own; None for anything else."""
+    if source.suffix.lower() != GRAPH_SUFFIX:
+        return None
+    try:
+        inside = read_onnx(source).metadata.get(METADATA_KEY)
+        return None if inside is None else ModelCard.from_json(inside)
+    except ArtifactError:  # which is said where it is read as a source
+        return None
 
 
 def _check_precision(output: Path, options: ExportOptions) -> None:

@@ -36,7 +36,12 @@ from .request import require_unchanged
 from .training.assumptions import Assumption, assumptions_on
 from .training.settings import NOTHING_STATED
 
-POOLING: dict[str, Pooling] = {"cpu": "products", "tensorrt": "operator", "tensorrt-rtx": "plain"}
+POOLING: dict[str, Pooling] = {
+    "cpu": "products",
+    "tensorrt": "operator",
+    "tensorrt-rtx": "plain",
+    "ncnn": "operator",
+}
 """How RoIAlign is written, by target."""
 COCO = {"coco": "COCO's"}
 COCO_OR_VOC = {**COCO, "voc": "Pascal VOC's"}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgedet.artifacts.engine_library import LIBRARIES
+from edgedet.artifacts.ncnn_file import SUFFIX
 
-Kind = Literal["graph", "engine", "checkpoint"]
+Kind = Literal["graph", "engine", "ncnn", "checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,14 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         {".onnx": "graph"},
         needs="openvino",
         install="pip install 'edgedet[openvino]'",
+        from_memory=True,
+    ),
+    RuntimeInfo(
+        "ncnn",
+        "edgedet.runtimes.ncnn",
+        {SUFFIX: "ncnn"},
+        needs="ncnn",
+        install="pip install 'edgedet[ncnn]'",
         from_memory=True,
     ),
     *(

@@ -69,6 +69,7 @@ EXPORT_LAYERS = [
     "reference_parity",
     "parity",
     "sources",
+    "ncnn",
     "self_describing",
     "engines",
     "request",

@@ -15,7 +15,9 @@ from typing import Any
 from edgedet.artifacts.engine_file import sidecars
 from edgedet.artifacts.engine_library import PLAN_STARTS
 from edgedet.artifacts.external_data import require_inside
+from edgedet.artifacts.file_signs import START
 from edgedet.artifacts.held import Held, hold, hold_graph, hold_plan, outside_files
+from edgedet.artifacts.ncnn_file import is_ncnn
 from edgedet.artifacts.protobuf import DamagedError
 from edgedet.artifacts.signature import (
     LARGEST,
@@ -218,7 +220,7 @@ def _held(path: Path, main: bytes, contents: dict[str, bytes], statements: Seque
         if not described:
             raise SignatureError(f"the signature of {path} does not cover its description; sign it again")
         return hold_plan(main, contents["description"], path)
-    if main[4:5] == b"{":
+    if main[4:5] == b"{" or is_ncnn(main[:START]):
         return hold(main, path, graph=False)
     wanted = outside_files(main, path)
     for name in wanted:

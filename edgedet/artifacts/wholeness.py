@@ -1,4 +1,6 @@
-"""Is an artifact what edgedet wrote, to the bit? Graphs by their seal, engines by the digests on their cards."""
+"""Is an artifact what edgedet wrote, to the bit? Graphs by their seal, engines by the digests on their
+cards, files for ncnn by the checksums of their archive.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from edgedet.artifacts.engine_file import read_engine_header, read_plan
+from edgedet.artifacts.ncnn_file import read_ncnn
 from edgedet.artifacts.seal import require_seal
 
 
 def require_whole(
-    path: str | Path, kind: Literal["graph", "engine", "checkpoint"], content: bytes | None = None
+    path: str | Path, kind: Literal["graph", "engine", "ncnn", "checkpoint"], content: bytes | None = None
 ) -> str:
     """Check an artifact's digest of itself.
 
@@ -34,4 +37,7 @@ def require_whole(
         if plan and card:
             return "plan and card are as edgedet wrote them"
         return "the plan is as edgedet wrote it; its card states no digest of itself" if plan else ""
+    if kind == "ncnn":
+        read_ncnn(Path(path), content)
+        return "card, layers and weights have the checksums that the archive states"
     return ""

@@ -26,7 +26,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="graphs or engines")
+    parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="graphs, engines or files for ncnn")
     parser.add_argument(
         "--frames", metavar="SOURCE", help="dataset, folder, image or video to run on (synthetic scenes without it)"
     )

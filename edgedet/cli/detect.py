@@ -49,7 +49,9 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet detect``."""
-    parser.add_argument("artifact", metavar="ARTIFACT", help="graph, engine, or checkpoint (through PyTorch)")
+    parser.add_argument(
+        "artifact", metavar="ARTIFACT", help="graph, engine, file for ncnn, or checkpoint (through PyTorch)"
+    )
     parser.add_argument(
         "source",
         metavar="SOURCE",

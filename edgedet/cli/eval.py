@@ -57,7 +57,9 @@ NO_PICTURE = "unreadable image"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet eval``."""
-    parser.add_argument("artifact", metavar="ARTIFACT", help="graph, engine, or checkpoint (through PyTorch)")
+    parser.add_argument(
+        "artifact", metavar="ARTIFACT", help="graph, engine, file for ncnn, or checkpoint (through PyTorch)"
+    )
     parser.add_argument("dataset", metavar="DATASET", help="labelled images, PATH[:SPLIT]")
     data = parser.add_argument_group("the dataset")
     data.add_argument("--images", metavar="DIR", type=Path, help="folder of the pictures, if not at a usual place")

@@ -3,7 +3,8 @@
 The suffix of the output decides: .onnx for ONNX Runtime (and as the source of engines); .trt or .engine for
 TensorRT, built on the machine that will run it; .plan for a bare plan with its card beside it; .rtx for
 TensorRT-RTX, built on any Linux machine, with a GPU or without, for GeForce RTX and DGX Spark (not for Jetson, nor
-for H100). The file carries class names, sizes, thresholds and how to resize: the device needs nothing else.
+for H100); .ncnn for ncnn. The file carries class names, sizes, thresholds and how to resize: the device needs
+nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, 
 from edgedet.errors import MissingDependencyError, UsageError
 from edgedet.export.families import FOREIGN, FOREIGN_HELP
 from edgedet.export.options import EngineOptions, ExportOptions, ExportReport, default_output
-from edgedet.export.request import require_int8
+from edgedet.export.request import is_for_ncnn, require_int8
 from edgedet.export.training.settings import NOTHING_STATED, TrainingSettings, parse_settings
 
 EXAMPLES = """\
@@ -43,6 +44,7 @@ examples:
   edgedet export model.pt --for triton repository/                  a model repository, with a client
   edgedet export model.pt --for deepstream nvinfer/ --frame-size 1920x1080
   edgedet export model.pt --fp16 -o model.rtx                       anywhere, for RTX 30 to 50 and DGX Spark
+  edgedet export model.pt -o model.ncnn                             ncnn's own layers, proved against the graph
   edgedet export model.pt -o model.rtx --compute-capability sm75    for RTX 20
 """
 
@@ -164,8 +166,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--int8", dest="precision", action="store_const", const="int8", help="--precision int8")
     precision.add_argument(
         "--target",
-        choices=("cpu", "tensorrt", "tensorrt-rtx"),
-        help="what the graph is for (cpu; for engines: their library)",
+        choices=("cpu", "tensorrt", "tensorrt-rtx", "ncnn"),
+        help="what the graph is for (cpu; for engines: their library); ncnn: its own layers, in place of a graph",
     )
     precision.add_argument(
         "--calib",
@@ -357,6 +359,10 @@ def check_typed(arguments: argparse.Namespace, options: ExportOptions) -> None:
             raise UsageError(f"--for writes the folder {arguments.pipeline[1]}, not a file: drop -o")
         return
     output: Path = arguments.output or default_output(arguments.source, options)
+    if is_for_ncnn(output) and arguments.target not in (None, "ncnn"):
+        raise UsageError(
+            f"{output.name} is for ncnn, and --target {arguments.target} is for other files: drop one of them"
+        )
     library = library_of_name(output)
     if library is not None and arguments.target not in (None, library.name):
         raise UsageError(
@@ -376,6 +382,7 @@ def report_lines(report: ExportReport) -> Iterator[str]:
         f"  {card.architecture}, {card.precision}, {len(card.names)} classes, "
         f"input {card.input.height}x{card.input.width} {card.input.dtype}{batch}"
     )
-    yield f"  {report.nodes} nodes, {nms}, scores from {card.output.score_threshold:g}"
+    parts = "layers" if is_for_ncnn(report.path) else "nodes"
+    yield f"  {report.nodes} {parts}, {nms}, scores from {card.output.score_threshold:g}"
     for note in report.notes:
         yield f"  {note}"

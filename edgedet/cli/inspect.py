@@ -44,7 +44,8 @@ LINE = 116
 @dataclass(frozen=True)
 class Inspection:
     """``card`` is None where the file carries none that can be read; ``problem`` says why. ``graph``, ``layers``:
-    graphs only. ``held``: where a signature is required, what was read and checked."""
+    graphs only. ``kinds``: how many layers of each kind, of files for ncnn only. ``held``: where a signature is
+    required, what was read and checked."""
 
     path: Path
     kind: Kind
@@ -54,11 +55,14 @@ class Inspection:
     graph: OnnxFile | None = None
     layers: GraphLayers | None = None
     held: Held | None = None
+    kinds: dict[str, int] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet inspect``."""
-    parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help="graph, engine or checkpoint")
+    parser.add_argument(
+        "artifact", metavar="ARTIFACT", type=Path, help="graph, engine, file for ncnn or checkpoint"
+    )
     parser.add_argument("--plan", metavar="OUT", type=Path, help="write the engine's bare TensorRT plan to OUT")
     parser.add_argument(
         "--verify",
@@ -115,6 +119,11 @@ def inspect(path: Path) -> Inspection:
     held = held_artifact(path)
     content = None if held is None else held.content
     size = path.stat().st_size
+    if kind == "ncnn":
+        from edgedet.artifacts.ncnn_file import read_ncnn_layers
+
+        kinds = read_ncnn_layers(path, content)
+        return Inspection(path, kind, size, read_card(path, content), "", held=held, kinds=kinds)
     if kind != "graph":
         return Inspection(path, kind, size, read_card(path, content), "", held=held)
     graph, layers = read_onnx(path, content), read_layers(path, content)
@@ -136,7 +145,8 @@ def extract_plan(found: Inspection, output: Path) -> None:
     from edgedet.files import atomic_path
 
     if found.kind != "engine":
-        raise UsageError(f"--plan is for engines, and {found.path} is a {found.kind}; leave it out")
+        what = "for ncnn" if found.kind == "ncnn" else f"a {found.kind}"
+        raise UsageError(f"--plan is for engines, and {found.path} is {what}; leave it out")
     if output.exists() and output.samefile(found.path):
         raise UsageError(f"{output} is the engine itself; choose another name for its plan")
     header = read_engine_header(found.path)
@@ -160,6 +170,8 @@ def as_dict(found: Inspection) -> dict[str, Any]:
     values["card"] = None if found.card is None else dataclasses.asdict(found.card)
     if found.problem:
         values["problem"] = found.problem
+    if found.kinds is not None:
+        values["layers"] = found.kinds
     if found.graph is not None and found.layers is not None:
         values["inputs"] = [dataclasses.asdict(tensor) for tensor in found.graph.inputs]
         values["outputs"] = [dataclasses.asdict(tensor) for tensor in found.graph.outputs]
@@ -180,6 +192,9 @@ def lines(found: Inspection) -> Iterator[str]:
             yield f"{title:<12}{', '.join(map(_tensor_text, tensors))}"
     if found.layers is not None:
         yield from _layer_lines(found.layers)
+    if found.kinds is not None:
+        kinds = ", ".join(f"{count} {name}" for name, count in found.kinds.items())
+        yield f"layers      {sum(found.kinds.values())}: {kinds}"
     if found.card is not None:
         for title, said in summary(found.card.engine or {}):
             yield f"{title:<12}{said}"

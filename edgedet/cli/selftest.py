@@ -24,7 +24,9 @@ MARKS = {"pass": "+", "fail": "!", "skip": "-"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet selftest``."""
-    parser.add_argument("artifacts", metavar="ARTIFACT", type=Path, nargs="*", help="graphs or engines to replay")
+    parser.add_argument(
+        "artifacts", metavar="ARTIFACT", type=Path, nargs="*", help="graphs, engines or files for ncnn to replay"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 

@@ -15,6 +15,7 @@ from edgedet.cli.values import list_of, positive_integer, positive_number
 EXAMPLES = """\
 examples:
   edgedet tune model.onnx --frames photos/       ONNX Runtime, OpenVINO, ...: which is the quickest here?
+                                                 A model.ncnn of the same detector beside it takes part.
   edgedet tune fp32.onnx int8.onnx               each of them
   edgedet tune model.onnx --forget               back to the default
 """
@@ -22,7 +23,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="graphs or engines")
+    parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="graphs, engines or files for ncnn")
     parser.add_argument(
         "--frames", metavar="SOURCE", help="dataset, folder, image or video to run on (synthetic scenes without it)"
     )
@@ -101,6 +102,6 @@ def _race(arguments: argparse.Namespace, paths: list[Path]) -> int:
                 if ratio is None and one is not result.entrants[0]:
                     against = "  in the heat"
                 what = f"{one.milliseconds:8.2f} ms{against}" + ("  <- in use" if one == result.winner else "")
-            print(f"  {one.runtime:12} {threads:16} {what}")
+            print(f"  {one.runtime:12} {threads:16} {what}" + (f"  ({one.artifact})" if one.artifact else ""))
         print(f"  {result.choice.words}; kept in {kept}")
     return 0

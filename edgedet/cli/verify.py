@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edgedet.artifacts.held import Held
+from edgedet.runtimes import Kind
 
 NO_DIGEST = "it states none (an older edgedet or another tool wrote it), so damage to it cannot be told"
 
@@ -39,7 +40,7 @@ class Verified:
         return asdict(self)
 
 
-def verify(path: Path, kind: Literal["graph", "engine", "checkpoint"], held: Held | None) -> Verified:
+def verify(path: Path, kind: Kind, held: Held | None) -> Verified:
     """Check an artifact's digest, and tell of its signature.
 
     Args:

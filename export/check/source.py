@@ -279,7 +279,7 @@ def _as_it_runs(source: Path, options: ExportOptions) -> Iterator[tuple[Detector
     """A graph or engine, and what its card says was assumed; another tool's file as it would be exported."""
     kind = artifact_kind(source)
     ours = kind == "graph" and any(entry.key == METADATA_KEY for entry in read_graph(source).metadata_props)
-    if kind == "engine" or ours:
+    if kind in ("engine", "ncnn") or ours:
         with Detector(source) as detector:
             yield detector, list(detector.card.provenance.get(ASSUMED_KEY, ()))
         return

@@ -1,0 +1,1 @@
+"""Graphs become ncnn's own layers and weights: written layer by layer, proved against the graph, in one file."""
