@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from edgedet import Detector
-from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
+from edgedet.cli import main
+from edgedet.errors import ArtifactError, RuntimeUnavailableError, SignatureError, UsageError
 from edgedet.opening import open_artifact
 from tests.colour_detector import BOX, HEIGHT, PARAM, WEIGHTS, WIDTH, card, save_colour_file
 
@@ -202,3 +203,23 @@ def test_opening_gives_memory_back(path: Path) -> None:
         pytest.skip("needs /proc")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert int(done.stdout) < 1.5 * size, done.stderr
+
+
+def test_it_opens_from_memory_and_its_signature_is_asked_for(path: Path) -> None:
+    pytest.importorskip("cryptography", reason="needs cryptography (pip install 'edgedet[signing]')")
+    save_colour_file(path)
+    with Detector(path.read_bytes()) as detector:
+        np.testing.assert_array_equal(detector.detect(image(10, 20, 200)[0]).boxes, [BOX])
+    key, public = str(path.with_name("owner.key")), path.with_name("owner.pub")
+    assert main(["keygen", key[:-4]]) == 0
+    with pytest.raises(SignatureError):
+        Detector(path, require_signature=public)
+    assert main(["sign", str(path), "--key", key]) == 0
+    with Detector(path, require_signature=public) as detector:
+        np.testing.assert_array_equal(detector.detect(image(10, 20, 200)[0]).boxes, [BOX])
+    assert main(["inspect", str(path), "--verify", "--require-signature", str(public)]) == 0
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(SignatureError):
+        Detector(path, require_signature=public)
