@@ -12,8 +12,12 @@ READY := $(VENV)/.ready
 
 GPU_INPUTS ?= build/gpu-inputs
 
+# Environments of their own: what a release's bytes depend on, and what describes it, by version and hash.
+DIST_PY := build/dist-env/bin/python
+PAPERS_PY := build/papers-env/bin/python
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck docs format bench rtx-engines test-gpu bench-gpu gpu-inputs clean
+.PHONY: help setup demo test lint typecheck docs format bench rtx-engines test-gpu bench-gpu gpu-inputs dist dist-check papers clean
 
 help:
 	@echo 'make demo       export the sample detector (fp32, int8), run it on a rendered clip, print what was kept'
@@ -25,6 +29,9 @@ help:
 	@echo 'make test-gpu   the tests that need an NVIDIA GPU (and TensorRT); they say what is missing and skip'
 	@echo 'make gpu-inputs prepare what bench-gpu measures on, in $(GPU_INPUTS); needs no GPU, copy it to the board'
 	@echo 'make bench-gpu  all that only a GPU can tell, in nine minutes: make bench-gpu ENGINES="a.trt b.trt"'
+	@echo 'make dist       source archive and wheel, in dist/: the same bytes on every run (release/README.md)'
+	@echo 'make dist-check build them twice and compare; install the wheel into fresh environments and use it there'
+	@echo 'make papers     bills of materials (CycloneDX) beside the wheel, and the licences of all it may install'
 	@echo 'make setup      only the virtual environment, in $(VENV)'
 	@echo 'make clean      remove what the other targets built, except $(VENV)'
 
@@ -92,6 +99,22 @@ gpu-inputs: setup
 # Where TensorRT or a package is missing, each step says so by itself.
 bench-gpu:
 	@PYTHON=$(GPU_PY) benchmarks/gpu_day.sh $(GPU_INPUTS) $(if $(ENGINES),--engine $(ENGINES))
+
+build/%-env/bin/python: release/%-requirements.txt
+	@$(PYTHON) -m venv --clear build/$*-env
+	@$@ -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+dist: $(DIST_PY)
+	@$(DIST_PY) release/dist.py
+
+# WITH=--export tries the exporting side too: PyTorch is a large download.
+dist-check: dist
+	@$(DIST_PY) release/compare.py
+	@$(PYTHON) release/try_wheel.py dist/edgedet-*.whl $(WITH) --keep build/wheel-envs
+
+papers: $(PAPERS_PY) dist-check setup
+	@$(PAPERS_PY) release/papers.py --environments build/wheel-envs --everything $(PY)
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

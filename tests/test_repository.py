@@ -15,10 +15,12 @@ ROOMS = (
     "examples",
     "export",
     "findings",
+    "release",
     "runtimes",
     "tests",
 )
 TEXT = {".py", ".md", ".sh", ".toml", ".cu", ".h", ".cpp", ".css", ".js", ".Dockerfile", ".mk", ".json"}
+TEXT |= {".yml", ".yaml", ".cff", ".txt", ".in"}
 MARKER = re.compile(r"^(<{7}|>{7}|\|{7}) |^={7}$", re.MULTILINE)
 
 

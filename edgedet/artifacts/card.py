@@ -17,6 +17,9 @@ ASSUMED_KEY = "assumed"
 Precision = Literal["fp32", "fp16", "int8"]
 Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr", "nanodet", "fastestdet", "mmdet", "darknet"]
 
+FORMER_FAMILIES = {"rtdetr": "detr"}
+"""Families as earlier versions named them on cards, and as they are named now."""
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -212,6 +215,8 @@ class ModelCard:
             raise ArtifactError(
                 f"the model card has version {version!r}, this edgedet reads up to {CARD_VERSION}; update edgedet"
             )
+        if isinstance(data.get("family"), str):
+            data["family"] = FORMER_FAMILIES.get(data["family"], data["family"])
         card: ModelCard = _build(ModelCard, data, "card")
         return card
 

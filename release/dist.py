@@ -1,0 +1,131 @@
+"""Build the source archive and the wheel, the same bytes every time: python release/dist.py [--out dist]
+
+What git tracks is copied, setuptools makes the source archive of the copy and the wheel of the archive, and both
+are written again by ``canonical.py``. Their time is SOURCE_DATE_EPOCH, or that of the last commit. ``make dist``
+runs this with the versions of ``build-requirements.txt``, which are part of what the bytes depend on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from release.canonical import rewrite_sdist, rewrite_wheel
+
+MOST_BYTES = 1_000_000
+"""Of a wheel: what a device downloads."""
+
+
+class BuildError(Exception):
+    """A reason not to build, as one sentence."""
+
+
+def main() -> int:
+    """Build into ``--out``; 1 where the wheel is too large, 2 where nothing can be built."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the two files (dist)")
+    parser.add_argument("--quick", action="store_true", help="compress by zlib: some 3 %% larger, no zopfli needed")
+    arguments = parser.parse_args()
+    try:
+        if changed := git("status", "--porcelain", "--untracked-files=no"):
+            print(f"with changes that are not committed:\n{changed}", file=sys.stderr)
+        built = build(tracked_files(ROOT), ROOT, arguments.out, epoch=build_time(), smallest=not arguments.quick)
+    except BuildError as error:
+        print(f"dist: {error}", file=sys.stderr)
+        return 2
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in built]
+    (arguments.out / "SHA256SUMS").write_text("".join(f"{line}\n" for line in sums))
+    for line, path in zip(sums, built, strict=True):
+        print(f"{line}  {path.stat().st_size:,} bytes")
+    wheel = built[-1]
+    if wheel.stat().st_size >= MOST_BYTES:
+        print(f"dist: {wheel.name} has {wheel.stat().st_size:,} bytes, of {MOST_BYTES:,} at most", file=sys.stderr)
+        return 1
+    return 0
+
+
+def git(*arguments: str) -> str:
+    """What git says of the repository."""
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"needs a clone and git: {done.stderr.strip()}")
+    return done.stdout.rstrip("\n")
+
+
+def tracked_files(root: Path) -> list[Path]:
+    """Files and links that git tracks, relative to ``root``: nothing that lies about gets into a release."""
+    names = [Path(name) for name in git("ls-files", "-z").split("\0") if name]
+    return [name for name in names if (root / name).is_symlink() or (root / name).is_file()]
+
+
+def build_time() -> int:
+    """SOURCE_DATE_EPOCH, or the time of the last commit."""
+    said = os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct")
+    try:
+        return int(said)
+    except ValueError:
+        raise BuildError(f"SOURCE_DATE_EPOCH is {said!r}, expected seconds since 1970") from None
+
+
+def build(names: Sequence[Path], root: Path, out: Path, *, epoch: int, smallest: bool) -> tuple[Path, Path]:
+    """Build the files ``names`` below ``root`` into ``out``; the source archive and the wheel."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="edgedet-dist-") as place:
+        work = Path(place)
+        for name in names:
+            (work / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, work / "source" / name, follow_symlinks=False)
+        archive = _setuptools("build_sdist", work / "source", work, epoch)
+        sdist = out / archive.name
+        rewrite_sdist(archive, sdist, epoch=epoch)
+        # The wheel of what was in the archive: whoever builds from the archive gets this one.
+        with tarfile.open(sdist) as packed:
+            # "data" is there from 3.10.12 on; what is unpacked was packed two lines above.
+            packed.extractall(work / "unpacked", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        (unpacked,) = (work / "unpacked").iterdir()
+        archive = _setuptools("build_wheel", unpacked, work, epoch)
+        rewrite_wheel(archive, out / archive.name, epoch=epoch, smallest=smallest)
+        return sdist, out / archive.name
+
+
+def _setuptools(hook: str, source: Path, out: Path, epoch: int) -> Path:
+    """Call a hook of setuptools' build backend in ``source``; the file it wrote into ``out``."""
+    code = f"import sys; from setuptools.build_meta import {hook}; print({hook}(sys.argv[1]))"
+    fixed = {"SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    with _umask(0o022):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(out)],
+            cwd=source,
+            env=os.environ | fixed,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise BuildError(f"setuptools' {hook} failed:\n{done.stderr[-3000:]}")
+    return out / done.stdout.splitlines()[-1]
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""What is released: the same bytes every time, small, and whole without the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from collections.abc import Iterator
+from email import message_from_string
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+
+from release import compare, dist, try_wheel
+
+ROOT = Path(__file__).resolve().parents[2]
+EPOCH = 1_700_000_000
+
+
+@pytest.fixture(scope="module")
+def files() -> list[Path]:
+    pytest.importorskip("setuptools", minversion="77")
+    try:
+        return dist.tracked_files(ROOT)
+    except dist.BuildError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def built(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Source archive and wheel, compressed by zlib."""
+    return dist.build(files, ROOT, tmp_path_factory.mktemp("dist"), epoch=EPOCH, smallest=False)
+
+
+def test_twice_built_elsewhere_is_the_same(
+    files: list[Path], built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TZ", "SOURCE_DATE_EPOCH"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    mask = os.umask(0o022)
+    try:
+        compare.disturb(files, ROOT, tmp_path / "elsewhere")
+        again = dist.build(files, tmp_path / "elsewhere", tmp_path / "out", epoch=EPOCH, smallest=False)
+    finally:
+        os.umask(mask)
+    assert [compare.difference(*pair) for pair in zip(built, again, strict=True)] == [None, None]
+
+
+def test_a_difference_is_named(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """Of content, and of a time alone."""
+    for path, content, name in (
+        (built[1], b"# changed\n", "edgedet/__init__.py"),
+        (built[0], None, "edgedet-0.1.0/Makefile"),
+    ):
+        other = tmp_path / path.name
+        if content is not None:
+            with zipfile.ZipFile(path) as read, zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as written:
+                for entry in read.infolist():
+                    written.writestr(entry, read.read(entry) + (content if entry.filename == name else b""))
+        else:
+            with tarfile.open(path) as archive, tarfile.open(other, "w:gz") as written_tar:
+                for member in archive.getmembers():
+                    member.mtime += member.name == name
+                    written_tar.addfile(member, archive.extractfile(member))
+        assert compare.difference(path, other) == f"{name} is not the same"
+
+
+def test_the_wheel_is_pure_python_and_small(built: tuple[Path, Path]) -> None:
+    _, wheel = built
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert wheel.stat().st_size < dist.MOST_BYTES
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.testzip() is None
+        suffixes = {Path(name).suffix for name in archive.namelist()}
+        assert not suffixes & {".so", ".pyd", ".dll", ".dylib", ".pyc", ".pt", ".trt"}
+        assert {entry.date_time[:3] for entry in archive.infolist()} == {(2023, 11, 14)}
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o100644}
+        large = {entry.filename for entry in archive.infolist() if entry.compress_size > 8_000}
+    # The weights of the self-test, and the list of all files: what else grows so large is looked at first.
+    assert large <= {"edgedet/selftest.onnx", f"{wheel.name.rpartition('-py3')[0]}.dist-info/RECORD"}
+
+
+def test_zopfli_packs_the_same_content_smaller(built: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("zopfli", reason="needs zopfli (release/build-requirements.txt)")
+    from release.canonical import rewrite_wheel
+
+    short = tmp_path / "short.whl"
+    with zipfile.ZipFile(built[1]) as read, zipfile.ZipFile(short, "w") as written:
+        for entry in read.infolist()[:12]:
+            written.writestr(entry, read.read(entry))
+    for name, smallest in (("large.whl", False), ("small.whl", True)):
+        rewrite_wheel(short, tmp_path / name, epoch=EPOCH, smallest=smallest)
+    with zipfile.ZipFile(tmp_path / "large.whl") as large, zipfile.ZipFile(tmp_path / "small.whl") as small:
+        assert small.testzip() is None
+        assert [(entry.filename, entry.CRC) for entry in small.infolist()] == [
+            (entry.filename, entry.CRC) for entry in large.infolist()
+        ]
+    assert (tmp_path / "small.whl").stat().st_size < 0.99 * (tmp_path / "large.whl").stat().st_size
+
+
+def test_the_archive_has_tests_and_documentation_and_no_links(built: tuple[Path, Path]) -> None:
+    with tarfile.open(built[0]) as archive:
+        members = archive.getmembers()
+    assert all(member.isfile() and member.mtime == EPOCH and member.uid == 0 for member in members)
+    names = {member.name.partition("/")[2] for member in members}
+    wanted = {
+        "Makefile",
+        "docs/conf.py",
+        "tests/release/test_dist.py",
+        "release/dist.py",
+        "CITATION.cff",
+        ".ci/run",
+    }
+    assert wanted <= names
+    assert {"export/pipeline.py", "edgedet/detector.py"} <= names
+    assert not [name for name in names if name.startswith(("edgedet/export", "edgedet/runtimes"))], (
+        "each module once"
+    )
+    assert next(member for member in members if member.name.endswith(".ci/run")).mode == 0o755
+
+
+def test_the_three_places_of_the_version_agree(built: tuple[Path, Path]) -> None:
+    import edgedet
+
+    metadata = metadata_of(built[1])
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert metadata["Version"] == edgedet.__version__
+    assert f"\nversion: {edgedet.__version__}\n" in citation
+    classifiers = metadata.get_all("Classifier") or []
+    pythons = {
+        line.rpartition(" ")[2] for line in classifiers if line.startswith("Programming Language :: Python :: 3.")
+    }
+    assert pythons == {"3.10", "3.11", "3.12", "3.13", "3.14"}
+
+
+def metadata_of(wheel: Path):  # type: ignore[no-untyped-def]
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return message_from_string(archive.read(name).decode())
+
+
+def closure(requirements: list[str], extra: str) -> Iterator[Distribution]:
+    """Installed distributions that the requirements bring, each once."""
+    from packaging.requirements import Requirement
+
+    done: set[tuple[str, str]] = set()
+    todo = [(Requirement(line), extra) for line in requirements]
+    while todo:
+        requirement, asked = todo.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": asked}):
+            continue
+        try:
+            found = distribution(requirement.name)
+        except PackageNotFoundError:
+            pytest.skip(f"needs {requirement}")
+        for each in ("", *requirement.extras):
+            if (found.name, each) not in done:
+                if not any(name == found.name for name, _ in done):
+                    yield found
+                done.add((found.name, each))
+                todo += [(Requirement(line), each) for line in found.requires or ()]
+
+
+def environment(folder: Path, wheel: Path, extra: str) -> Path:
+    """A fresh environment with the wheel, and with what it and ``extra`` bring, linked from this one in place of
+    being downloaded; its interpreter."""
+    venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
+    python = folder / "bin" / "python"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "--quiet",
+         "--no-index", "--no-deps", str(wheel)],
+        check=True,
+    )  # fmt: skip
+    (site,) = folder.glob("lib/python*/site-packages")
+    for found in closure(metadata_of(wheel).get_all("Requires-Dist"), extra):
+        for top in {Path(str(file)).parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(Path(str(found.locate_file(top))))
+    return python
+
+
+@pytest.fixture
+def wheel(built: tuple[Path, Path]) -> Path:
+    pytest.importorskip("pip", reason="needs pip")
+    pytest.importorskip("packaging", reason="needs packaging")
+    return built[1]
+
+
+def test_a_device_works_with_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
+    python = environment(tmp_path / "device", wheel, "")
+    lines = list(try_wheel.try_device(python, tmp_path))
+    assert [line.partition(":")[0] for line in lines] == ["installed", "selftest", "detect", "bench"]
+
+
+def test_export_works_with_the_wheel_and_its_extra(wheel: Path, tmp_path: Path) -> None:
+    python = environment(tmp_path / "export", wheel, "export")
+    lines = list(try_wheel.try_export(python, tmp_path))
+    assert [line.partition(":")[0] for line in lines] == ["export", "parity", "selftest model.onnx"]
+
+
+def test_what_is_wrong_in_the_wheel_is_said(wheel: Path, tmp_path: Path) -> None:
+    python = environment(tmp_path / "device", wheel, "")
+    (package,) = (tmp_path / "device").glob("lib/python*/site-packages/edgedet")
+    (package / "selftest.onnx").unlink()
+    with pytest.raises(try_wheel.Wrong, match="selftest"):
+        list(try_wheel.try_device(python, tmp_path))
