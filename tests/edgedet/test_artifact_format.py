@@ -18,6 +18,7 @@ from edgedet.artifacts.card import CARD_VERSION, METADATA_KEY, InputSpec, ModelC
 from edgedet.artifacts.engine_file import HEADER_SEAL, MAX_HEADER, SMALLEST_PLAN, sidecars, write_engine
 from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX
 from edgedet.artifacts.engine_match import Host
+from edgedet.artifacts.ncnn_file import CARD, PARAM, WEIGHTS
 from edgedet.artifacts.rtx_targets import GPUS, capability
 from edgedet.artifacts.seal import CLAIM, SEAL_KEY
 from edgedet.artifacts.signature import FILE_KEY, MOST, PREFIX, VERSION, Role
@@ -306,6 +307,9 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"from {TENSORRT_RTX.majors[0]} to {TENSORRT_RTX.majors[-1]})" in words
     assert f"below {TENSORRT.majors[0]} or above {TENSORRT.majors[-1]} says nothing" in words
     assert f"later than {capability(list(GPUS)[-1])}, the last that is known" in words
+    members = re.findall(r"^\| `(\S+)` \| (?:the card|the layers|their weights),", PAGE, re.MULTILINE)
+    assert members == [CARD, PARAM, WEIGHTS]
+    assert f"at 26 the length of the first name, {len(CARD)}, and at 30 that name, `{CARD}`" in words
     first, second = sidecars(Path("model.plan"))
     assert f"a reader looks for `{first}`, then for `{second}`" in words
 
@@ -334,11 +338,11 @@ def test_what_the_page_says_of_engines_is_what_the_builder_writes(
 
 
 def test_the_bytes_the_page_shows_are_in_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    snippets = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "edgedet").mkdir()
     (tmp_path / "edgedet/selftest.onnx").write_bytes(SELFTEST.read_bytes())
     monkeypatch.chdir(tmp_path)
-    exec(compile(snippet, "artifact-format.md", "exec"), {})
+    exec(compile("\n".join(snippets), "artifact-format.md", "exec"), {})
     dumps = re.findall(r"^\$ xxd.* (\S+)\n((?:[0-9a-f]{8}: .*\n)+)", PAGE, re.MULTILINE)
     assert len(dumps) == 4
     for name, lines in dumps:

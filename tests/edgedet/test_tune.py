@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from edgedet import Detector, tune
+from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.cli import main
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError
+from edgedet.opening import read_card
 from edgedet.tune import race
+from tests.colour_detector import save_colour_file
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 HEAT = tune.Rules(warmup_frames=2, warmup_seconds=0.01, frames=3, seconds=0.02, max_seconds=0.1)
@@ -97,6 +102,62 @@ def test_where_nothing_can_be_kept_nobody_races(
     assert "point XDG_CACHE_HOME to a folder" in capsys.readouterr().err
     with Detector(graph) as detector:
         assert "tuned" not in detector.description
+
+
+def provided(card: ModelCard, digest: str = "a" * 64, **changes: Any) -> ModelCard:
+    return replace(card, provenance={"source_sha256": digest}, **changes)
+
+
+def with_card(path: Path, card: ModelCard) -> None:
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    onnx.save(model, path)
+
+
+def test_a_file_for_ncnn_beside_a_graph_takes_part(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "find_spec", lambda name: object() if name in ("onnxruntime", "ncnn") else None)
+    alone = tune._field(graph, [3])
+    assert [(one.runtime, one.threads) for one in alone] == [("onnxruntime", None), ("onnxruntime", 3)]
+    save_colour_file(graph.with_name("other.ncnn"))
+    assert tune._field(graph, [3]) == alone
+    save_colour_file(graph.with_name("a.ncnn"))
+    beside = [tune.Entrant("ncnn", None, artifact="a.ncnn"), tune.Entrant("ncnn", 3, artifact="a.ncnn")]
+    assert tune._field(graph, [3]) == [*alone, *beside]
+    assert beside[0].place(graph) == graph.with_name("a.ncnn") and alone[0].place(graph) == graph
+    own = tune._field(graph.with_name("a.ncnn"), [3])
+    assert own == [tune.Entrant("ncnn", None), tune.Entrant("ncnn", 3)]
+    monkeypatch.setattr(tune, "find_spec", lambda name: object() if name == "onnxruntime" else None)
+    assert tune._field(graph, [3]) == alone
+
+
+def test_only_the_same_detector_may_stand_in_for_another(graph: Path) -> None:
+    card, beside = provided(read_card(graph)), graph.with_name("a.ncnn")
+    with_card(graph, card)
+    candidates = replace(card.output, format="candidates")
+    save_colour_file(beside, replace(card, output=candidates))
+    tune.require_same_detector(graph, beside)
+    for other, what in (
+        (provided(card, "b" * 64), "source"),
+        (replace(card, provenance={}), "source"),
+        (replace(card, names=("a", "b", "c")), "classes"),
+        (replace(card, input=replace(card.input, batch=2)), "input"),
+        (replace(card, output=replace(card.output, score_threshold=0.1)), "thresholds"),
+        (replace(card, precision="int8"), "precision"),
+    ):
+        save_colour_file(beside, other)
+        with pytest.raises(ArtifactError, match=rf"a.ncnn is another detector than a.onnx, .* \({what}\)"):
+            tune.require_same_detector(graph, beside)
+
+
+def test_another_detector_beside_it_is_left_out_with_the_reason(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ncnn", reason="needs ncnn (pip install ncnn)")
+    save_colour_file(graph.with_name("a.ncnn"))
+    monkeypatch.setattr(tune, "HEAT", HEAT)
+    result = race(graph, FRAMES, threads=[1], seconds=0.05)
+    reasons = {one.dropped for one in result.entrants if one.runtime == "ncnn"}
+    assert len(reasons) == 1 and "is another detector than a.onnx" in reasons.pop()
 
 
 def test_from_the_command_line(

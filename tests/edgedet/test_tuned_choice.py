@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from edgedet import Detector, tuned_choice
+from edgedet.files import file_sha256
 from edgedet.tuned_choice import TunedChoice, conditions, forget, recall, remember
+from tests.colour_detector import card as colour_card
+from tests.colour_detector import save_colour_file
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 
@@ -45,6 +48,24 @@ def test_an_artifact_of_other_bytes_is_another_artifact(graph: Path) -> None:
     content[-1] ^= 1
     other.write_bytes(content)
     assert recall(other) is None
+
+
+def test_a_file_beside_the_artifact_is_opened_in_its_place_while_it_stays_the_same(graph: Path) -> None:
+    pytest.importorskip("ncnn", reason="needs ncnn (pip install ncnn)")
+    beside = graph.with_name("a.ncnn")
+    save_colour_file(beside)
+    kept = TunedChoice("ncnn", 1, 0.5, conditions("ncnn"), beside.name, file_sha256(beside))
+    remember(graph, kept)
+    assert recall(graph) == kept
+    with Detector(graph) as tuned, Detector(graph, runtime="onnxruntime") as plain:
+        assert tuned.description.endswith("(tuned: a.ncnn, 0.50 x the time of the default)")
+        assert tuned.card.architecture == "colour" and plain.card.architecture == "rectangle"
+    save_colour_file(beside, colour_card(batch=2))
+    assert recall(graph) is None
+    beside.unlink()
+    assert recall(graph) is None
+    with Detector(graph) as plain:
+        assert plain.description.startswith("onnxruntime")
 
 
 def test_another_machine_or_version_is_another_matter(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:

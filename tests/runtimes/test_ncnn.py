@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -105,6 +106,9 @@ def test_nothing_is_computed_or_stored_in_16_bits(path: Path) -> None:
         if name.startswith(("use_fp16", "use_bf16", "use_int8", "use_vulkan")):
             assert getattr(settings, name) is False, name
     assert ncnn.Net().opt.use_fp16_storage
+    page = Path(__file__).parents[2] / "docs/artifact-format.md"
+    told = set(re.findall(r"`(?:opt\.)?(use_\w+)`", page.read_text("utf-8")))
+    assert told == {name for name in dir(settings) if name.startswith("use_fp16")}
     assert settings.use_winograd_convolution and settings.use_packing_layout and settings.lightmode
     runtime.close()
 
