@@ -34,6 +34,11 @@ FINALISTS = 2
 COMPARED_FRAMES = 16
 """Frames, at most, on which an entrant must find what the default finds."""
 
+NOTHING_TO_COMPARE = (
+    "nothing was found on the frames, nor is there a golden input with detections, so that nothing shows that it "
+    "finds what the default does; give --frames with objects on them"
+)
+
 Tell = Callable[[str, int, int | None], None]
 
 
@@ -110,7 +115,7 @@ def race(
             with Detector(entrant.place(path), runtime=entrant.runtime, threads=entrant.threads) as detector:
                 found = [detector.detect(frame) for frame in frames[:COMPARED_FRAMES]]
                 expected = expected or found
-                reason = _other_boxes(detector, expected, found)
+                reason = _other_boxes(detector, expected, found, same_runtime=entrant.runtime == first.runtime)
                 if reason and index:
                     heat.append(replace(entrant, dropped=reason))
                     continue
@@ -178,18 +183,23 @@ def require_same_detector(path: Path, other: Path) -> None:
         )
 
 
-def _other_boxes(detector: Detector, expected: Sequence[Any], found: Sequence[Any]) -> str:
-    """Why an entrant does not find what the default finds; empty where it does."""
+def _other_boxes(detector: Detector, expected: Sequence[Any], found: Sequence[Any], *, same_runtime: bool) -> str:
+    """Why an entrant does not find what the default finds; empty where it does, or where it is the default's
+    runtime with other threads, which has nothing to prove."""
     tolerance, required = TOLERANCES[detector.card.precision]
     report = summarise(
         [match_detections(ours, theirs, tolerance) for ours, theirs in zip(expected, found, strict=True)]
     )
     if report.share is not None and report.share < required:
         return f"{report.share:.1%} of its detections are the default's, expected {required:.0%}"
+    compared = report.share is not None
     if detector.card.golden is not None:
         golden = replay(detector)
         if not golden.passed:
             return f"its golden input gives something else: {golden}"
+        compared |= golden.telling
+    if not compared and not same_runtime:
+        return NOTHING_TO_COMPARE
     return ""
 
 

@@ -19,7 +19,7 @@ from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.cleaning import remove_dead, simplify, static_shapes
 from edgedet.onnx_graph.network import Network, attributes
 
-from .nms_limits import Limits, plain
+from .nms_limits import Limits, candidates_before, plain
 from .nms_paths import distance_apart, is_product, named, require_scores_kept
 
 INDICES = "EfficientNMS_ONNX_TRT"
@@ -41,34 +41,43 @@ class InnerNms:
         joined: whether the output is boxes and class scores [N, A, 4 + C] as the NMS took them; else it is the
             head's own.
         form: of the boxes, where the node says it.
-        score, iou: thresholds, None where the graph has none.
+        score, iou: thresholds.
         most: how many detections at most.
         per_class: how many of each class at most.
         labels: whether a box is found under all its classes, or under its best one.
         apart: pixels by which boxes of different classes were moved apart; 0 where all classes suppress each other.
         alone: whether nothing is multiplied between the head and the scores that the NMS takes.
+        candidates: how many boxes, the best of all, enter it; None where all do.
     """
 
     operator: str
     joined: bool
     form: Literal["corners", "centre"] | None
-    score: float | None
-    iou: float | None
+    score: float
+    iou: float
     most: int | None
     labels: Literal["all", "best"]
     apart: float | None = None
     alone: bool = False
     per_class: int | None = None
+    candidates: int | None = None
 
     def words(self) -> str:
         """For the report."""
         said = [
-            f"score {self.score:.4g}" if self.score is not None else "",
-            f"IoU {self.iou:.4g}" if self.iou is not None else "",
+            _score_words(self.score),
+            f"IoU {self.iou:.4g}",
             f"{self.most} detections at most" if self.most is not None else "",
+            f"the {self.candidates} best boxes enter" if self.candidates is not None else "",
             "all classes together" if self.apart == 0 else "",
         ]
         return f"its NMS ({self.operator}: {', '.join(filter(None, said))}) was cut out, ours takes its place"
+
+
+def _score_words(score: float) -> str:
+    return (
+        f"score {score:.4g}" if score > 0 else "no score threshold, so that all its boxes come out: --conf sets one"
+    )
 
 
 def nms_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -132,6 +141,11 @@ def _cut_plugin(model: onnx.ModelProto, node: onnx.NodeProto, path: Path) -> Inn
         iou = _either(said, "iou_threshold", "iouThreshold", None)
         most = _either(said, "keep_topk", "keepTopK", None)
         together = False
+        if None in (score, iou, most):
+            raise ArtifactError(
+                f"{where} leaves out a threshold, or how many boxes it keeps, for which it has no default; export "
+                "it again with them, or without NMS"
+            )
     if background >= 0:
         scores = _without(model, scores, score_shape[2], background, where)
     end_at_joined(model, boxes, scores)
@@ -139,9 +153,9 @@ def _cut_plugin(model: onnx.ModelProto, node: onnx.NodeProto, path: Path) -> Inn
         named(node),
         joined=True,
         form=form,
-        score=None if score is None else plain(score),
-        iou=None if iou is None else plain(iou),
-        most=None if most is None else int(most),
+        score=plain(score),
+        iou=plain(iou),
+        most=int(most),
         labels="best" if together else "all",
         apart=0.0 if together else None,
     )
@@ -193,8 +207,21 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
             "expected [N, anchors, 5 + classes]; export it again without NMS"
         )
     apart = distance_apart(network, nodes[0].input[0], head, side)
+    between = {name for node in nodes for wanted in node.input[:2] for name in _ancestors(network, wanted, head)}
+    candidates = candidates_before(network, nodes[0], between, shapes, path)
     _end_at(model, head, shapes[head])
-    return InnerNms(named(nodes[0]), False, None, limits.score, limits.iou, limits.most, "best", apart, alone)
+    return InnerNms(
+        named(nodes[0]),
+        joined=False,
+        form=None,
+        score=limits.score,
+        iou=limits.iou,
+        most=limits.most,
+        labels="best",
+        apart=apart,
+        alone=alone,
+        candidates=candidates,
+    )
 
 
 def _require_one_pass(network: Network, nodes: list[onnx.NodeProto], before: set[str], path: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import onnx
 from onnx import numpy_helper
 
+from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.network import Network
+
+from .nms_paths import named, origin
 
 UNLIMITED = 1 << 30
 MOST = 1000
@@ -15,7 +19,7 @@ MOST = 1000
 
 
 class Limits:
-    """Thresholds that a NonMaxSuppression and what stands around it apply; None where nothing says one."""
+    """Thresholds that a NonMaxSuppression and what stands around it apply, with the operator's own defaults."""
 
     def __init__(
         self,
@@ -31,11 +35,12 @@ class Limits:
 
         iou = given(3)
         self.iou = 0.0 if iou is None else plain(iou)
-        self.score = given(4)
-        if self.score is None or self.score <= 0:
+        score = given(4)
+        if score is None or score <= 0:
             masks = self._constants(network, ("Greater", "GreaterOrEqual"), lambda node: node.input[0] in before)
-            self.score = max((value for value in masks if 0 < value < 1), default=self.score)
-        self.score = None if self.score is None else plain(self.score)
+            score = max((value for value in masks if 0 < value < 1), default=score)
+        # Where the operator has none, every score above 0 passes.
+        self.score = 0.0 if score is None else plain(score)
         # What the operator limits is the number for each class.
         classes = shapes.get(node.input[1], (1, 1))[1]
         most = given(2)
@@ -72,6 +77,36 @@ class Limits:
                 if value.size == 1:
                     found.append(float(value.item()))
         return found
+
+
+def candidates_before(
+    network: Network, node: onnx.NodeProto, between: set[str], shapes: dict[str, tuple[int, ...]], path: Path
+) -> int | None:
+    """How many of the best boxes an NMS gets, where a TopK on the way chooses; None where all.
+
+    ``between``: tensors from the head to ``node``.
+
+    Raises:
+        ArtifactError: boxes are chosen by something else than their scores.
+    """
+    found = None
+    for other in network.graph.node:
+        if other.op_type != "TopK" or not between.intersection(other.output):
+            continue
+        counts = _at_most(network, other.input[1])
+        shape = shapes.get(other.input[0], ())
+        axis = next((entry.i for entry in other.attribute if entry.name == "axis"), -1)
+        if not counts or (shape and min(counts) >= shape[axis]):
+            continue
+        if min(counts) == 1 and shape and shape[axis] > 1:
+            continue  # the best class of a box
+        if origin(network, other.input[0]) != origin(network, node.input[1]):
+            raise ArtifactError(
+                f"{path}: {named(other)} chooses boxes for its {named(node)} by something else than their scores, "
+                "which edgedet does not know to do; export it again without NMS"
+            )
+        found = min(counts) if found is None else min(found, *counts)
+    return found
 
 
 def _at_most(network: Network, count: str) -> list[int]:

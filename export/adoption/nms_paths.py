@@ -17,6 +17,7 @@ RESHAPING = ("Transpose", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identit
 MOVING = (*RESHAPING, "Gather", "GatherND", "GatherElements", "Slice", "Split", "TopK", "Pad", "Clip", "Tile",
           "Compress")  # fmt: skip
 """Operators that give numbers of their first input as they are."""
+PARTS = ("Slice", "Split")
 JOINING = {"Concat": None, "Max": None, "ScatterND": (0, 2), "ScatterElements": (0, 2), "Where": (1, 2)}
 """Operators that give numbers of several inputs as they are, and of which (None: all)."""
 COMPUTING = ("Mul", "Div", "Add", "Sub", "Pow", "Sqrt", "Exp", "Log", "Sigmoid", "Softmax", "MatMul", "Min")
@@ -120,6 +121,19 @@ def require_scores_kept(network: Network, scores: Iterable[str], before: set[str
 def _unshaped(network: Network, tensor: str) -> str:
     """Where the numbers of ``tensor`` were made: behind it they are others' too."""
     while (node := network.producer.get(tensor)) is not None and node.op_type in RESHAPING:
+        tensor = node.input[0]
+    return tensor
+
+
+def origin(network: Network, tensor: str) -> str:
+    """Where the numbers of ``tensor`` were made, which were only moved, chosen and reduced to the largest since.
+
+    What is always the same part of another tensor is made where it is taken out.
+    """
+    while (node := network.producer.get(tensor)) is not None and node.op_type in MOVING:
+        fixed = node.op_type == "Gather" and node.input[1] in network.constants
+        if fixed or node.op_type in PARTS:
+            break
         tensor = node.input[0]
     return tensor
 

@@ -45,8 +45,8 @@ def _export(foreign: ForeignGraph, options: GraphOptions, named: int | None, *, 
     inner = foreign.nms
     output = output_spec(
         options,
-        SCORE_THRESHOLD if inner is None or inner.score is None else inner.score,
-        IOU_THRESHOLD if inner is None or inner.iou is None else inner.iou,
+        SCORE_THRESHOLD if inner is None else inner.score,
+        IOU_THRESHOLD if inner is None else inner.iou,
         MAX_DETECTIONS if inner is None or inner.most is None else inner.most,
     )
     mean, std = (CAFFE_MEAN, CAFFE_STD) if rtmdet else (_turned(CAFFE_MEAN), _turned(CAFFE_STD))

@@ -12,11 +12,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ResizeRule
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import GraphBuilder
+from edgedet.onnx_graph.network import Network, attributes
 from edgedet.plausible import SCORE_SLACK
 
 from ..foreign import ForeignGraph, only_output
@@ -35,25 +37,35 @@ MIN_BINS = 2
 
 @dataclass(frozen=True)
 class Kind:
-    """``offset``: of a cell's place from its corner, in cells."""
+    """``offset``: of a cell's place from its corner, in cells. ``levels``, ``window``: number of strides, and side
+    of the head's depthwise convolutions, of all published ones."""
 
     title: str
+    family: str
     offset: float
     resize: ResizeRule
     resizing: str
+    levels: int
+    window: int
 
 
-PLUS = Kind("NanoDet-Plus", 0.0, ResizeRule("stretch"), "stretched (keep_ratio: False)")
+PLUS = Kind(
+    "NanoDet-Plus", "nanodet-plus", 0.0, ResizeRule("stretch"), "stretched (keep_ratio: False)", levels=4, window=5
+)
 FIRST = Kind(
     "NanoDet",
+    "nanodet",
     0.5,
     ResizeRule("letterbox", pad=(0.0, 0.0, 0.0), place="center"),
     "letterbox, the picture in the middle, padded with black (keep_ratio: True)",
+    levels=3,
+    window=3,
 )
 
 
 def _export(foreign: ForeignGraph, options: GraphOptions, named: int | None, *, kind: Kind) -> ForeignExport:
     name, strides = _output(foreign, kind)
+    of_kind = _require_kind(foreign, len(strides), kind)
     seen = finite(foreign, observe(foreign, scale=1 / 57, colour="BGR")[name])
     _, anchors, columns = foreign.outputs[name]
     classes = _count(foreign, seen.reshape(-1, columns), named, kind)
@@ -89,8 +101,55 @@ def _export(foreign: ForeignGraph, options: GraphOptions, named: int | None, *, 
         assumed=(
             Assumption("pixels", "BGR, ImageNet's mean and standard deviation, as NanoDet trains", "its .yml"),
             Assumption("resizing", kind.resizing, "its .yml"),
+            *of_kind,
         ),
     )
+
+
+def _require_kind(foreign: ForeignGraph, levels: int, kind: Kind) -> tuple[Assumption, ...]:
+    """Hold the kind that is stated against what the file is built like: nothing in its numbers tells the two apart.
+
+    Returns what of it the file leaves open.
+
+    Raises:
+        ArtifactError: it is built like the other.
+    """
+    other = FIRST if kind is PLUS else PLUS
+    window = _head_window(foreign.model)
+    looks = (
+        [each for each in (kind, other) if each.levels == levels],
+        [each for each in (kind, other) if each.window == window],
+    )
+    if all(found == [other] for found in looks):
+        raise ArtifactError(
+            f"{foreign.path} is built like {other.title}, with {levels} strides and depthwise convolutions of "
+            f"{window}x{window} in its head, not like {kind.title} ({kind.levels}, {kind.window}x{kind.window}); "
+            f"their cells lie half a cell apart: say --family {other.family}"
+        )
+    if all(found == [kind] for found in looks):
+        return ()
+    how = "a head without depthwise convolutions" if window is None else f"a head of {window}x{window} windows"
+    said = f"of their cells, as {kind.title}'s, though {levels} strides and {how} are not all its own"
+    place = "corners" if kind is PLUS else "middles"
+    return (Assumption("places", f"{place} {said}", "its .yml"),)
+
+
+def _head_window(model: onnx.ModelProto) -> int | None:
+    """Side of the last depthwise convolutions before the outputs, None where there are none."""
+    network, found = Network(model), []
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    waiting, seen = list(network.outputs), set[str]()
+    while waiting:
+        name = waiting.pop()
+        node = network.producer.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type == "Conv" and attributes(node).get("group", 1) > 1:
+            found.append(shapes.get(node.input[1], (0,))[-1])
+            continue
+        waiting.extend(filter(None, node.input[:1] if node.op_type == "Conv" else node.input))
+    return found[0] if found and len(set(found)) == 1 else None
 
 
 def _expected(graph: GraphBuilder, sides: str, bins: int, rows: tuple[int, int]) -> str:

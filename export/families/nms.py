@@ -18,6 +18,15 @@ def keep_above(graph: GraphBuilder, scores: str, threshold: float, *, name: str)
     return graph.op("ThresholdedRelu", scores, name=name, alpha=float(threshold))
 
 
+def keep_best(graph: GraphBuilder, scores: str, count: int) -> str:
+    """``scores`` [N, C, A] of the ``count`` boxes whose best scores are the highest; those of others become 0."""
+    best = graph.op("ReduceMax", scores, name="nms/of_box", axes=[1], keepdims=1)
+    top, _ = graph.ops("TopK", best, graph.ints(count), name="nms/candidates", outputs=2, axis=-1)
+    least = graph.op("ReduceMin", top, name="nms/least", axes=[-1], keepdims=1)
+    worse = graph.op("Less", best, least, name="nms/worse")
+    return graph.op("Where", worse, graph.constant(0.0), scores, name="nms/of_candidates")
+
+
 def add_per_class_nms(
     graph: GraphBuilder,
     boxes: str,

@@ -147,8 +147,8 @@ def _export(foreign: ForeignGraph, options: GraphOptions, classes: int | None, *
     inner = foreign.nms
     output = output_spec(
         options,
-        habits.score if inner is None or inner.score is None else inner.score,
-        habits.iou if inner is None or inner.iou is None else inner.iou,
+        habits.score if inner is None else inner.score,
+        habits.iou if inner is None else inner.iou,
         (inner.most if inner else None) or habits.most,
         label_mode=inner.labels if inner else habits.labels,
     )

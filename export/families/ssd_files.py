@@ -123,8 +123,8 @@ def _tensorflow(foreign: ForeignGraph, seen: _Seen) -> tuple[Reading, tuple[Assu
         picture=Picture("RGB", (127.5,) * 3, (127.5,) * 3, "stretch"),
     )
     thresholds = Thresholds(
-        TENSORFLOW.conf if inner.score is None else inner.score,
-        TENSORFLOW.iou if inner.iou is None else inner.iou,
+        inner.score,
+        inner.iou,
         inner.most or TENSORFLOW.detections,
     )
     pixels = "RGB" if foreign.pixel_settings else "rgb-127.5/127.5"

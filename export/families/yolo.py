@@ -23,7 +23,7 @@ from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
 from .chosen_boxes import judged_chosen
 from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
 from .network_input import add_network, picture_spec
-from .nms import add_all_labels_nms, add_best_label_nms
+from .nms import add_all_labels_nms, add_best_label_nms, keep_best
 from .trial import judged, observe
 from .yolo_settings import CLASS_STEP, Thresholds
 
@@ -158,6 +158,7 @@ def export(
             classes=layout.classes,
             nms=options.nms,
             class_step=thresholds.apart,
+            candidates=thresholds.candidates,
         )
     return Exported(graph.model(), spec, resize, output), layout, assumed
 
@@ -264,11 +265,13 @@ def add_candidates_or_nms(
     nms: Literal["graph", "runtime"],
     class_step: float = CLASS_STEP,
     per_class: int | None = None,
+    candidates: int | None = None,
 ) -> None:
     """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names.
 
     ``class_step``: pixels by which boxes of different classes are moved apart; with 0, all suppress each other.
     ``per_class``: how many of each class at most, where all labels of a box count (None: as many as of all).
+    ``candidates``: how many boxes, by their best scores, enter NMS, wherever that is (None: all).
 
     Raises:
         UsageError: a runtime's NMS that would have to suppress across classes.
@@ -278,6 +281,8 @@ def add_candidates_or_nms(
             "this file's NMS lets all classes suppress each other, which edgedet does in the graph only; leave out "
             "--nms runtime (engines have their NMS at run time and would give more boxes)"
         )
+    if candidates is not None and candidates < anchors:
+        scores = keep_best(graph, scores, candidates)
     if nms == "runtime":
         rows = graph.op("Transpose", scores, name="candidates/scores", perm=[0, 2, 1])
         graph.output(boxes, "boxes", "float32", (spec.batch, anchors, 4))

@@ -29,6 +29,7 @@ class Thresholds:
     most: int
     labels: Literal["all", "best"] = "best"
     apart: float = CLASS_STEP
+    candidates: int | None = None
 
     @staticmethod
     def of(foreign: ForeignGraph, layout: Layout) -> Thresholds:
@@ -38,11 +39,12 @@ class Thresholds:
         if inner is None:
             return Thresholds(SCORE_THRESHOLD, iou, most)
         return Thresholds(
-            SCORE_THRESHOLD if inner.score is None else inner.score,
-            iou if inner.iou is None else inner.iou,
+            inner.score,
+            inner.iou,
             inner.most or most,
             inner.labels,
             CLASS_STEP if inner.apart is None else inner.apart,
+            inner.candidates,
         )
 
     def output(self, options: GraphOptions) -> OutputSpec:

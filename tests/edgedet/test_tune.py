@@ -39,12 +39,14 @@ class Pretended:
 
     cost: dict[tuple[str, int | None], float]
     shift: dict[tuple[str, int | None], float]
+    nothing = False
+    golden: dict[str, Any] | None = None
 
     def __init__(self, path: Path, *, runtime: str, threads: int | None) -> None:
         self.key = runtime, threads
         if self.cost[self.key] < 0:
             raise ArtifactError("does not open")
-        self.card = SimpleNamespace(precision="fp32", golden=None)
+        self.card = SimpleNamespace(precision="fp32", golden=self.golden)
         self.last_timing = SimpleNamespace(pre=0.0, run=1.0, post=0.0)
 
     def __enter__(self) -> Pretended:
@@ -58,7 +60,8 @@ class Pretended:
         while time.perf_counter() < end:
             pass
         boxes = np.array([[2, 2, 20, 20]], np.float32) + self.shift.get(self.key, 0.0)
-        return Detections(boxes, np.array([0.9], np.float32), np.zeros(1, np.int32), ("a",), (64, 64))
+        found = Detections(boxes, np.array([0.9], np.float32), np.zeros(1, np.int32), ("a",), (64, 64))
+        return found[:0] if self.nothing else found
 
 
 def raced(
@@ -80,6 +83,28 @@ def test_the_quickest_that_finds_the_same_boxes_wins(graph: Path, monkeypatch: p
     by_key = {(one.runtime, one.threads): one for one in result.entrants}
     assert by_key[wrong].dropped == "0.0% of its detections are the default's, expected 95%"
     assert by_key[absent].dropped == "does not open" and by_key[absent].milliseconds is None
+
+
+def test_a_runtime_of_which_nothing_was_compared_does_not_win(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No box on any frame, and no golden input: other threads of the default's runtime are all that may win."""
+    monkeypatch.setattr(Pretended, "nothing", True)
+    default, threads, other = ("onnxruntime", None), ("onnxruntime", 1), ("openvino", None)
+    result = raced(graph, monkeypatch, {default: 4e-3, threads: 2e-3, other: 1e-3})
+    by_key = {(one.runtime, one.threads): one for one in result.entrants}
+    assert by_key[threads].dropped == ""
+    assert "give --frames with objects on them" in by_key[other].dropped
+    assert result.winner.runtime == "onnxruntime"
+
+
+@pytest.mark.parametrize("telling", [True, False])
+def test_a_golden_input_with_detections_is_something_to_compare(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, telling: bool
+) -> None:
+    monkeypatch.setattr(Pretended, "nothing", True)
+    monkeypatch.setattr(Pretended, "golden", {})
+    monkeypatch.setattr(tune, "replay", lambda detector: SimpleNamespace(passed=True, telling=telling))
+    result = raced(graph, monkeypatch, {("onnxruntime", None): 4e-3, ("openvino", None): 1e-3})
+    assert (result.entrants[1].dropped == "") == telling
 
 
 def test_what_is_as_quick_does_not_win(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:

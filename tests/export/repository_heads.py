@@ -31,13 +31,19 @@ DENSE_STRIDES = (8, 16, 32)
 
 class Cells(nn.Module):
     """Images [N, 3, 96, 96] to ``columns`` numbers for every cell of every stride [N, A, columns], and
-    their places (shares of the canvas). ``patches``: the picture is cut into patches, as vision transformers do."""
+    their places (shares of the canvas). ``patches``: the picture is cut into patches, as vision transformers do.
+    ``window``: side of a depthwise convolution before the last one, 0 for none."""
 
-    def __init__(self, columns: int, strides: Sequence[int] = (8,), *, patches: bool = False) -> None:
+    def __init__(
+        self, columns: int, strides: Sequence[int] = (8,), *, patches: bool = False, window: int = 0
+    ) -> None:
         super().__init__()
         torch.manual_seed(5)
         self.strides = strides
         self.stem = nn.Conv2d(3, 16, 8, stride=8) if patches else nn.Conv2d(3, 16, 9, stride=8, padding=4)
+        self.windows = nn.ModuleList(
+            nn.Conv2d(16, 16, window, padding=window // 2, groups=16) if window else nn.Identity() for _ in strides
+        )
         self.outs = nn.ModuleList(nn.Conv2d(16, columns, 1) for _ in strides)
         for out in self.outs:
             nn.init.normal_(out.weight, 0, 1.0)
@@ -45,8 +51,9 @@ class Cells(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = torch.tanh(self.stem(images))
         numbers, places = [], []
-        for stride, out in zip(self.strides, self.outs, strict=True):
-            level = out(nn.functional.max_pool2d(maps, stride // 8, ceil_mode=True) if stride > 8 else maps)
+        for stride, window, out in zip(self.strides, self.windows, self.outs, strict=True):
+            level = nn.functional.max_pool2d(maps, stride // 8, ceil_mode=True) if stride > 8 else maps
+            level = out(window(level))
             count = level.shape[-1]
             rows = level.flatten(2).transpose(1, 2)
             # No class is everywhere the likeliest.
@@ -94,10 +101,12 @@ class Ranked(nn.Module):
 class NanoDet(nn.Module):
     """NanoDet's ``_forward_onnx``: probabilities, then logits of four distributions over ``bins`` cells."""
 
-    def __init__(self, classes: int = CLASSES, *, bins: int = 8, strides: Sequence[int] = DENSE_STRIDES) -> None:
+    def __init__(
+        self, classes: int = CLASSES, *, bins: int = 8, strides: Sequence[int] = DENSE_STRIDES, window: int = 0
+    ) -> None:
         super().__init__()
         self.classes = classes
-        self.cells = Cells(classes + 4 * bins, strides)
+        self.cells = Cells(classes + 4 * bins, strides, window=window)
 
     def forward(self, images: Tensor) -> Tensor:
         numbers, _ = self.cells(images)

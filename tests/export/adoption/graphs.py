@@ -52,9 +52,10 @@ class Written:
 
 
 def best_class_nms(
-    written: Written, *, conf: float = 0.5, iou: float = 0.4, most: int = 7, apart: float = 4096.0
+    written: Written, *, conf: float | None = 0.5, iou: float = 0.4, most: int = 7, apart: float = 4096.0
 ) -> Path:
-    """As YOLOv7's ``--end2end --max-wh``: the best class of every box, boxes moved apart by class."""
+    """As YOLOv7's ``--end2end --max-wh``: the best class of every box, boxes moved apart by class. ``conf``: None
+    leaves the threshold out."""
     matrix = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5]], np.float32)
     written.parts()
     written.op("MatMul", ["boxes", matrix], "corners")
@@ -64,7 +65,8 @@ def best_class_nms(
     written.op("Mul", ["label_float", np.float32(apart)], "step")
     written.op("Add", ["corners", "step"], "apart")
     written.op("Transpose", ["best"], "ranked", perm=[0, 2, 1])
-    limits = [np.array([most]), np.array([iou], np.float32), np.array([conf], np.float32)]
+    limits = [np.array([most]), np.array([iou], np.float32)]
+    limits += [] if conf is None else [np.array([conf], np.float32)]
     written.op("NonMaxSuppression", ["apart", "ranked", *limits], "chosen")
     written.op("Gather", ["chosen", np.array([0, 2])], "places", axis=1)
     for name in ("corners", "best", "label_float"):

@@ -277,3 +277,67 @@ def test_such_outputs_without_a_node_that_suppresses_are_refused(tmp_path: Path)
     written.op("Identity", ["raw"], "det_boxes")
     with pytest.raises(ArtifactError, match="holds no NMS that edgedet knows; export it again without NMS"):
         export_model(written.save("num_dets", "det_boxes"), tmp_path / "o.onnx", ExportOptions())
+
+
+def test_no_score_threshold_lets_all_boxes_out_and_is_said(tmp_path: Path) -> None:
+    found, report = detected(best_class_nms(Written(tmp_path / "net.onnx"), conf=None, most=300))
+    expected, _ = detected(best_class_nms(Written(tmp_path / "zero.onnx"), conf=1e-6, most=300))
+    assert report.card.output.score_threshold == 0.0
+    require_equal(found, expected)
+    assert any("no score threshold, so that all its boxes come out: --conf sets one" in n for n in report.notes)
+
+
+@pytest.mark.parametrize("left_out", ["score_threshold", "iou_threshold", "keep_topk"])
+def test_a_plugin_without_a_setting_that_it_has_no_default_for(tmp_path: Path, left_out: str) -> None:
+    settings = {"iou_threshold": 0.4, "score_threshold": 0.6, "keep_topk": 40, "background_label_id": -1}
+    del settings[left_out]
+    path = plugin(Written(tmp_path / "net.onnx", CORNERS), "TRTBatchedNMS", "mmdeploy", **settings)
+    with pytest.raises(ArtifactError, match="leaves out a threshold, or how many boxes it keeps"):
+        detected(path)
+
+
+def best_boxes_first(written: Written, count: int, ranked_by: str = "best") -> Path:
+    """The best class of every box, and of all boxes the ``count`` best by ``ranked_by``, before the NMS."""
+    matrix = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5]], np.float32)
+    written.parts()
+    written.op("MatMul", ["boxes", matrix], "corners")
+    written.op("ReduceMax", ["scores"], "best", axes=[2], keepdims=0)
+    written.op("ReduceMax", ["boxes"], "largest", axes=[2], keepdims=0)
+    written.op("ArgMax", ["scores"], "label", axis=2, keepdims=0)
+    written.op("TopK", [ranked_by, np.array([count])], "top", "index", axis=1)
+    written.op("GatherElements", ["best", "index"], "kept", axis=1)
+    written.op("GatherElements", ["label", "index"], "kept_label", axis=1)
+    written.op("Unsqueeze", ["index", np.array([2])], "column")
+    written.op("Expand", ["column", np.array([1, 1, 4])], "columns")
+    written.op("GatherElements", ["corners", "columns"], "kept_corners", axis=1)
+    written.op("Cast", ["kept_label"], "label_float", to=1)
+    written.op("Mul", ["label_float", np.float32(4096)], "step")
+    written.op("Unsqueeze", ["step", np.array([2])], "step_column")
+    written.op("Add", ["kept_corners", "step_column"], "apart")
+    written.op("Unsqueeze", ["kept", np.array([1])], "ranked")
+    limits = [np.array([300]), np.array([0.9], np.float32), np.array([0.2], np.float32)]
+    written.op("NonMaxSuppression", ["apart", "ranked", *limits], "chosen")
+    written.op("Gather", ["chosen", np.array([0, 2])], "places", axis=1)
+    written.op("GatherND", ["kept", "places"], "kept_chosen")
+    return written.save("kept_chosen")
+
+
+@pytest.mark.parametrize("nms", ["graph", "runtime"])
+def test_a_choice_of_the_best_boxes_before_the_nms_stays_one(tmp_path: Path, nms: Any) -> None:
+    path = best_boxes_first(Written(tmp_path / "net.onnx"), 20)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    image = frame()[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+    (scores,) = session.run(None, {"images": image})
+    found, report = detected(path, nms=nms)
+    everything, _ = detected(best_boxes_first(Written(tmp_path / "all.onnx"), 189))
+    assert 10 < len(scores) <= 20 < len(everything)
+    # Boxes that lie outside of the picture are none of ours.
+    assert len(scores) - 4 <= len(found) <= len(scores)
+    assert set(found.scores.round(4).tolist()) <= set(scores.round(4).tolist())
+    assert any("the 20 best boxes enter" in note for note in report.notes)
+
+
+def test_a_choice_by_something_else_than_scores_is_refused(tmp_path: Path) -> None:
+    path = best_boxes_first(Written(tmp_path / "net.onnx"), 20, "largest")
+    with pytest.raises(ArtifactError, match=r"TopK end/top chooses boxes .* by something else than their scores"):
+        detected(path)

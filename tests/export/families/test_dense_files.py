@@ -11,6 +11,7 @@ import torch
 from torchvision.ops import batched_nms
 
 from edgedet import Detections, Detector
+from edgedet.artifacts.card import ASSUMED_KEY
 from edgedet.errors import CheckpointError, UsageError
 from edgedet.proof.golden_scene import golden_frame
 from tests.export.foreign_heads import Head, save_head
@@ -100,6 +101,29 @@ def test_nanodets_classes_are_counted_by_its_numbers_and_its_kind_is_asked_for(t
     refuse(poisoned(plus), "not finite", family="nanodet-plus")
     first = save_repository_head(tmp_path / "first.onnx", NanoDet())
     refuse(first, "--family nanodet .*--family nanodet-plus", UsageError)
+
+
+@pytest.mark.parametrize(
+    ("built", "strides", "window", "other"),
+    [("nanodet", DENSE_STRIDES, 3, "nanodet-plus"), ("nanodet-plus", PLUS_STRIDES, 5, "nanodet")],
+)
+def test_one_nanodet_is_not_taken_for_the_other(
+    tmp_path: Path, built: str, strides: tuple[int, ...], window: int, other: str
+) -> None:
+    """Their numbers look alike, their cells lie half a cell apart: what they are built like tells."""
+    source = save_repository_head(tmp_path / "net.onnx", NanoDet(strides=strides, window=window))
+    said = save_built(source, family=built, classes=NAMES)[1].provenance[ASSUMED_KEY]
+    assert not any(entry.startswith("places") for entry in said)
+    refuse(
+        source, rf"built like .*{window}x{window} in its head.* say --family {built}$", family=other, classes=NAMES
+    )
+
+
+@pytest.mark.parametrize("window", [0, 5])
+def test_a_nanodet_that_is_built_like_neither_is_taken_as_stated(tmp_path: Path, window: int) -> None:
+    source = save_repository_head(tmp_path / "net.onnx", NanoDet(window=window))
+    said = save_built(source, family="nanodet", classes=NAMES)[1].provenance[ASSUMED_KEY]
+    assert sum(entry.startswith("places: middles of their cells, as NanoDet's") for entry in said) == 1
 
 
 def test_others_are_no_nanodet_and_no_fastestdet(tmp_path: Path) -> None:
