@@ -2,7 +2,7 @@
 
 What git tracks is copied, setuptools makes the source archive of the copy and the wheel of the archive, and both
 are written again by ``canonical.py``. Their time is SOURCE_DATE_EPOCH, or that of the last commit. ``make dist``
-runs this with the versions of ``build-requirements.txt``, which are part of what the bytes depend on.
+runs this with the versions of ``dist-requirements.txt``, which are part of what the bytes depend on.
 """
 
 from __future__ import annotations

@@ -94,7 +94,8 @@ def licence_tables(python: Path) -> str:
             continue
         text += "| package | version | licence |\n|---|---|---|\n"
         for row in rows:
-            name = f"[{row['Name']}]({row['URL']})" if row["URL"].startswith("http") else row["Name"]
+            address = row["URL"].replace("http://", "https://")
+            name = f"[{row['Name']}]({address})" if address.startswith("https") else row["Name"]
             text += f"| {name} | {row['Version']} | {one_line(row['License'])} |\n"
     return text
 

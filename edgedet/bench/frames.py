@@ -97,10 +97,11 @@ def load_frames(
 
 def _image_paths(source: str) -> list[Path] | None:
     """The image files of a folder or dataset, or None where the source is neither."""
-    folder, _, split = source.rpartition(":")
-    if "://" in source or not (Path(source).is_dir() or (folder and split and Path(folder).exists())):
-        return None
     from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
+    from edgedet.pictures.sources import is_dataset_name
+
+    if "://" in source or not is_dataset_name(source):
+        return None
 
     if Path(source).is_dir():
         images = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -85,7 +85,7 @@ def test_the_wheel_is_pure_python_and_small(built: tuple[Path, Path]) -> None:
 
 
 def test_zopfli_packs_the_same_content_smaller(built: tuple[Path, Path], tmp_path: Path) -> None:
-    pytest.importorskip("zopfli", reason="needs zopfli (release/build-requirements.txt)")
+    pytest.importorskip("zopfli", reason="needs zopfli (release/dist-requirements.txt)")
     from release.canonical import rewrite_wheel
 
     short = tmp_path / "short.whl"

@@ -21,7 +21,7 @@ from edgedet.bench.result import KIND, SCHEMA_PATH, VERSION, read_result, write_
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.bench.text import describe_result
 from edgedet.cli import main
-from edgedet.errors import UsageError
+from edgedet.errors import SourceError, UsageError
 
 jsonschema = pytest.importorskip("jsonschema")
 onnx = pytest.importorskip("onnx")
@@ -232,6 +232,20 @@ def test_frames_are_spread_over_a_folder_and_their_decoding_is_timed(tmp_path: P
     assert [int(frame[0, 0, 0]) for frame in frames.frames] == [0, 60, 120, 180]
     assert len(frames.capture_ms) == 4
     assert frames.describe()["sizes"] == [[8, 6]]
+
+
+def test_frames_come_from_the_pictures_of_a_labels_file(tmp_path: Path) -> None:
+    """As ``edgedet sweep --eval val.json`` asks for, where no ``--frames`` says otherwise."""
+    cv2.imwrite(str(tmp_path / "one.png"), np.full((30, 40, 3), 7, np.uint8))
+    images = [{"id": 1, "file_name": "one.png", "width": 40, "height": 30}]
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 3, 10, 10], "area": 100, "iscrowd": 0}
+    content = {"images": images, "annotations": [box], "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    frames = load_frames(tmp_path / "labels.json")
+    assert (frames.kind, len(frames.frames), frames.frames[0].shape) == ("dataset", 1, (30, 40, 3))
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(SourceError, match="cannot take frames from"):
+        load_frames(tmp_path / "broken.json")
 
 
 def test_graphs_on_the_cpu_are_measured_beside_the_reference_network(result: dict[str, Any]) -> None:
