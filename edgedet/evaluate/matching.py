@@ -42,7 +42,8 @@ def match_image(
     states = np.zeros(len(detections), np.uint8)
     found = np.zeros(len(record), np.bool_)
     boxes = detections.boxes.astype(np.float64)
-    for label in np.unique(detections.labels):
+    # Boxes of a class that the picture has no object of are false, and stay so.
+    for label in np.intersect1d(detections.labels, record.labels):
         mine = np.flatnonzero(detections.labels == label)
         mine = mine[np.argsort(-detections.scores[mine], kind="stable")]
         objects = np.flatnonzero((record.labels == label) & ~record.crowd)

@@ -20,7 +20,7 @@ from edgedet.datasets.rows import ProblemLog, Row, build_record
 from edgedet.detections import Detections
 from edgedet.errors import DatasetError, MissingDependencyError, UsageError
 from edgedet.evaluate import coco
-from edgedet.evaluate.coco import CocoEvaluator, evaluate_coco
+from edgedet.evaluate.coco import CocoEvaluator, evaluate_coco, unmatched_rows
 from edgedet.evaluate.coco_figures import STATS, CocoMetrics
 
 cocotools = pytest.importorskip("pycocotools.cocoeval", reason="needs pycocotools")
@@ -119,6 +119,25 @@ def test_more_detections_than_any_limit_equal_pycocotools() -> None:
     for record, detections in zip(records, found, strict=True):
         evaluator.add(record, detections)
     assert_equal(evaluator.metrics(), direct(records, found, 1))
+
+
+def test_boxes_without_an_object_of_their_class_are_what_pycocotools_makes_of_them() -> None:
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 400, (330, 2))
+    sides = random.choice([10, 32, 33, 96, 120], (330, 2))  # areas of exactly 32² and 96², too
+    boxes = np.concatenate([corners, corners + sides], axis=1).round()
+    scores, labels = random.integers(1, 9, 330) / 8, random.integers(0, 2, 330)
+    found = Detections(boxes, scores, labels, ("cat", "dog", "ufo"), (640, 640))
+    record = build_record(Path("a.jpg"), (640, 640), [Row("r", 2, 0, 0, 9, 9)], ProblemLog())
+    images = direct([record], [found], 3).evalImgs
+    for label, rows in unmatched_rows(found, np.ones(len(found), np.bool_)):
+        assert len(rows) == 100 and set(rows["label"]) == {label}
+        assert rows["rank"].tolist() == list(range(100)) and not rows["matched"].any()
+        for a in range(4):
+            expected = images[label * 4 + a]
+            assert rows["score"].tolist() == expected["dtScores"]
+            ignored = (rows["ignored"][:, a] & (1 << np.arange(10))[:, None]) > 0
+            assert np.array_equal(ignored, expected["dtIgnore"] > 0)
 
 
 @pytest.mark.parametrize("source", ["coco128:val2017", "bccd:test"])
