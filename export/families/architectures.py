@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from ..training.torchvision import (
     require_settings_of,
     set_constants,
 )
+from .unfilled import Unfilled
 
 State = Mapping[str, Tensor]
 
@@ -65,7 +67,8 @@ def build(
     family = ARCHITECTURES[arch].family
     require_settings_of(family, settings, arch)
     stated = constructor_arguments(family, settings, levels=ARCHITECTURES[arch].levels)
-    module = ARCHITECTURES[arch].build(num_classes, state_dict, stated | overrides)
+    with nullcontext() if state_dict is None else Unfilled():
+        module = ARCHITECTURES[arch].build(num_classes, state_dict, stated | overrides)
     set_constants(module, settings)
     if state_dict is None:
         return module
