@@ -54,11 +54,12 @@ def yolox(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequenc
                 module.eps = 1e-3
         scores = Part([*head.cls_preds, *head.obj_preds], 0.7, -2.4)
         settle(model, frames, imgsz, 1.0, scores, Part(head.reg_preds, 0.5, 0.0))
-        options = ExportOptions(conf=CONF, family="yolox", max_detections=1000)
+        # Its own post-processing keeps the best class of a box; edgedet's default keeps all that score.
+        options = ExportOptions(conf=CONF, family="yolox", max_detections=1000, label_mode="best")
         if kind == ".pth":
             path = folder / "best_ckpt.pth"
             torch.save({"model": model.state_dict(), "start_epoch": 300}, path)
-            options = ExportOptions(conf=CONF, imgsz=(imgsz, imgsz), max_detections=1000)
+            options = ExportOptions(conf=CONF, imgsz=(imgsz, imgsz), max_detections=1000, label_mode="best")
         else:
             head.decode_in_inference = kind == "decoded"
             path = write_onnx(model, imgsz, folder / "net.onnx", opset_version=11)

@@ -56,6 +56,8 @@ class ExportOptions:
         proposals: region proposals of a Faster R-CNN.
         conf, iou, max_detections: of the final NMS; the first two in [0, 1].
         nms: in the graph, or by the runtime.
+        label_mode: of a foreign YOLO: whether a box is found under its best class, or under every one that scores;
+            None for its framework's way (of YOLOX, all: worth 0.004 of mAP).
         target: which dialect of int8, how RoIAlign is written, and what the graph is checked for; ``ncnn`` is no
             graph but a file for it.
         batch: images per run, fixed.
@@ -99,6 +101,7 @@ class ExportOptions:
     iou: float | None = None
     max_detections: int | None = None
     nms: Literal["graph", "runtime"] = "graph"
+    label_mode: Literal["best", "all"] | None = None
     target: Literal["cpu", "tensorrt", "tensorrt-rtx", "ncnn"] = "cpu"
     batch: int = 1
     input_dtype: Literal["uint8", "float32"] | None = None

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from edgedet.artifacts.card import METADATA_KEY, ModelCard
+from edgedet.artifacts.card import METADATA_KEY, ModelCard, OutputSpec
 from edgedet.artifacts.engine_file import Container
 from edgedet.artifacts.engine_library import (
     ENGINE_SUFFIXES,
@@ -159,6 +159,7 @@ def require_unchanged(source: Path, card: ModelCard, options: ExportOptions) -> 
         "conf": options.conf,
         "iou": options.iou,
         "max-detections": options.max_detections,
+        "label-mode": options.label_mode,
         "input-dtype": options.input_dtype,
     }
     asked = [f"--{name}" for name, value in fixed.items() if value is not None]
@@ -169,6 +170,19 @@ def require_unchanged(source: Path, card: ModelCard, options: ExportOptions) -> 
         )
     if options.batch not in (1, card.input.batch):
         raise UsageError(f"{source} was exported for batch {card.input.batch}; export the checkpoint again")
+
+
+def require_label_mode(options: ExportOptions, output: OutputSpec | None, source: Path) -> None:
+    """Make sure that the classes of a box are what the options ask for; ``output``: None where none can be asked.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if options.label_mode is not None and (output is None or output.label_mode != options.label_mode):
+        raise UsageError(
+            f"--label-mode is for foreign YOLOs; {source} is of a detector that has one way of choosing classes: "
+            "leave it out"
+        )
 
 
 def require_int8(precision: str | None, asked: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ from .for_cpu.interleaved import read_planes
 from .for_cpu.winograd import remove_winograd
 from .foreign import ForeignGraph, open_foreign, read_graph
 from .options import ExportOptions
-from .request import require_unchanged
+from .request import require_label_mode, require_unchanged
 from .training.assumptions import Assumption, assumptions_on
 from .training.settings import NOTHING_STATED
 
@@ -112,11 +112,13 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
         ExportError, MissingDependencyError: the framework's part failed, or is not there.
     """
     if source.suffix.lower() == darknet.SUFFIX:
+        require_label_mode(options, None, source)
         return _from_darknet(source, options)
     for name in ("weights", "darknet", "resize"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} is for Darknet's .cfg files; {source} is none")
     if source.is_dir():
+        require_label_mode(options, None, source)
         return _from_folder(source, options)
     if _is_onnx(source):
         model = read_graph(source)
@@ -135,6 +137,7 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
     tensors = yolox_network.tensors_of(content)
     if tensors is not None:
         return _from_yolox(tensors, source, options)
+    require_label_mode(options, None, source)
     return _from_trained(trained_as_told(source, content, options), options, frame_size or DEFAULT_FRAME)
 
 
@@ -162,6 +165,7 @@ def graph_options(options: ExportOptions) -> GraphOptions:
         iou=options.iou,
         max_detections=options.max_detections,
         nms=options.nms,
+        label_mode=options.label_mode,
         input_dtype=options.input_dtype,
         pooling=POOLING[options.target],
     )
@@ -304,6 +308,7 @@ def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -
     if options.family is not None and not yolo.is_known(foreign):
         require_places(family, foreign, replace(asked, iou=None), len(names) or None)
     found = family.export(foreign, asked, len(names) or None)
+    require_label_mode(options, found.exported.output, source)
     assumed = found.assumed
     names = found.names or names
     if not names:

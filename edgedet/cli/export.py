@@ -50,8 +50,8 @@ examples:
 
 PASSED_ON = (
     "arch", "family", "outputs", "classes", "weights", "darknet", "resize", "imgsz", "frame_size", "batch",
-    "proposals", "max_detections", "conf", "iou", "nms", "input_dtype", "precision", "target", "calib", "eval",
-    "int8_layers", "max_drop", "over_budget", "effort", "strict", "reference", "reference_images",
+    "proposals", "max_detections", "conf", "iou", "nms", "label_mode", "input_dtype", "precision", "target",
+    "calib", "eval", "int8_layers", "max_drop", "over_budget", "effort", "strict", "reference", "reference_images",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
 
@@ -154,6 +154,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     graph.add_argument("--conf", metavar="X", type=fraction, help="minimum score of a detection")
     graph.add_argument("--iou", metavar="X", type=fraction, help="IoU above which NMS drops the lower-scoring box")
     graph.add_argument("--nms", choices=("graph", "runtime"), help="place of NMS (graph; for engines: runtime)")
+    graph.add_argument(
+        "--label-mode",
+        choices=("best", "all"),
+        help="a foreign YOLO's box is found under its best class, or under every one that scores (the framework's "
+        "way; YOLOX: all, its own demo: best)",
+    )
     graph.add_argument(
         "--input-dtype",
         choices=("uint8", "float32"),

@@ -19,6 +19,7 @@ from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
 
 Pooling = Literal["operator", "products", "plain"]
+LabelMode = Literal["best", "all"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class GraphOptions:
     """How a graph shall differ from what the framework does by default; None keeps its own setting.
 
     ``conf``, ``iou``: of the final NMS. ``nms``: in the graph, or left to the runtime.
+    ``label_mode``: whether a box is found under its best class, or under every one that scores.
     ``names``: of the classes of a foreign graph, by its user or itself; empty where nobody says them.
     ``pooling``: RoIAlign as ONNX's operator, which TensorRT has a plugin for; as matrix products where they are
     quicker on a CPU; or without the operator wherever that can be (``plain``), for libraries without the plugin.
@@ -37,13 +39,17 @@ class GraphOptions:
     iou: float | None = None
     max_detections: int | None = None
     nms: Literal["graph", "runtime"] = "graph"
+    label_mode: LabelMode | None = None
     input_dtype: Literal["uint8", "float32"] | None = None
     pooling: Pooling = "operator"
     names: tuple[str, ...] = ()
 
 
 def output_spec(options: GraphOptions, conf: float, iou: float, max_detections: int, **rules: Any) -> OutputSpec:
-    """What comes out, with the framework's own thresholds where the options keep them."""
+    """What comes out, with the framework's own thresholds where the options keep them.
+
+    Who lets the options choose between a box's classes puts that into ``rules``: :func:`chosen_label_mode`.
+    """
     settings: dict[str, Any] = {
         "format": "detections" if options.nms == "graph" else "candidates",
         "score_threshold": conf if options.conf is None else options.conf,
@@ -51,6 +57,11 @@ def output_spec(options: GraphOptions, conf: float, iou: float, max_detections: 
         "max_detections": options.max_detections or max_detections,
     }
     return OutputSpec(**(settings | rules))
+
+
+def chosen_label_mode(options: GraphOptions, usual: LabelMode) -> LabelMode:
+    """The option's, or the framework's ``usual``."""
+    return options.label_mode or usual
 
 
 @dataclass(frozen=True)

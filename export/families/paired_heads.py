@@ -23,7 +23,7 @@ from edgedet.plausible import score_range
 from ..adoption.nms_inside import HEAD, end_at_joined
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
-from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
+from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, chosen_label_mode, output_spec
 from .head_layout import Layout, add_boxes_and_scores
 from .network_input import add_network, picture_spec
 from .paddle_settings import PaddleSettings, read_settings
@@ -150,7 +150,7 @@ def _export(foreign: ForeignGraph, options: GraphOptions, classes: int | None, *
         habits.score if inner is None else inner.score,
         habits.iou if inner is None else inner.iou,
         (inner.most if inner else None) or habits.most,
-        label_mode=inner.labels if inner else habits.labels,
+        label_mode=chosen_label_mode(options, inner.labels if inner else habits.labels),
     )
     graph = GraphBuilder(habits.name)
     network = bordered(foreign.model, border) if border else foreign.model

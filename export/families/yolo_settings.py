@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from edgedet.artifacts.card import OutputSpec
 from edgedet.artifacts.foreign_cards import YOLOV5_DETECTIONS, YOLOV5_IOU
+from edgedet.errors import UsageError
 
 from ..foreign import ForeignGraph
-from .base import GraphOptions, output_spec
+from .base import GraphOptions, LabelMode, chosen_label_mode, output_spec
 from .head_layout import Layout
 
 SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.7, 300
@@ -27,7 +27,7 @@ class Thresholds:
     score: float
     iou: float
     most: int
-    labels: Literal["all", "best"] = "best"
+    labels: LabelMode = "best"
     apart: float = CLASS_STEP
     candidates: int | None = None
 
@@ -48,5 +48,15 @@ class Thresholds:
         )
 
     def output(self, options: GraphOptions) -> OutputSpec:
-        """For the card."""
-        return output_spec(options, self.score, self.iou, self.most, label_mode=self.labels)
+        """For the card.
+
+        Raises:
+            UsageError: every class of a box, where all classes suppress each other.
+        """
+        mode = chosen_label_mode(options, self.labels)
+        if mode == "all" and self.apart == 0:
+            raise UsageError(
+                "this file's NMS lets all classes suppress each other, which leaves every box its best class; "
+                "leave out --label-mode all"
+            )
+        return output_spec(options, self.score, self.iou, self.most, label_mode=mode)

@@ -11,7 +11,7 @@ from edgedet.onnx_graph.builder import GraphBuilder
 
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
-from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, output_spec
+from .base import Exported, ForeignExport, ForeignFamily, GraphOptions, chosen_label_mode, output_spec
 from .head_layout import Layout, add_boxes_and_scores, add_product, centred_corners
 from .network_input import add_network, picture_spec
 from .trial import is_decoded, judged, judged_scores, observe
@@ -77,7 +77,8 @@ def export(
     spec = picture_spec(foreign, options, scale=1.0, trained_colour="BGR")
     # YOLOX's own post-processing keeps the best class of a box; every class that scores is worth 0.004 of mAP more
     # (YOLOX-Nano on 128 pictures of COCO: 0.343 against 0.339).
-    output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS)
+    mode = chosen_label_mode(options, "all")
+    output = output_spec(options, SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS, label_mode=mode)
     graph = GraphBuilder("yolox")
     (raw,) = add_network(graph, foreign.model, spec)
     if decoded:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from edgedet import errors
+from edgedet.artifacts.card import OutputSpec
 from edgedet.cli import main
+from edgedet.errors import UsageError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
+from edgedet.export.request import require_label_mode
 from tests.rectangle_detector import save_rectangle_graph
 
 REFUSED = {
@@ -91,3 +94,12 @@ def test_sources_that_cannot_be_are_told_before_anything_is_loaded(
     with pytest.raises(getattr(errors, kind), match=name):
         export_model(tmp_path / name, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_way_of_choosing_classes_that_a_detector_has_not(tmp_path: Path) -> None:
+    output = OutputSpec("detections", 0.1, 0.5, 100, label_mode="best")
+    require_label_mode(ExportOptions(label_mode="best"), output, tmp_path)
+    require_label_mode(ExportOptions(), None, tmp_path)
+    for offered in (None, output):
+        with pytest.raises(UsageError, match="has one way of choosing classes: leave it out"):
+            require_label_mode(ExportOptions(label_mode="all"), offered, tmp_path)

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from edgedet import Detector
 from edgedet.errors import CheckpointError
 from edgedet.export.families.yolox_network import _Focus, _Tensors, tensors_of, to_foreign
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
+from edgedet.proof.golden_scene import golden_frame
 
 WIDTH, CLASSES = 4, 3
 
@@ -80,6 +82,19 @@ def test_a_checkpoint_as_training_saves_it(tmp_path: Path, depthwise: bool) -> N
     assert (report.card.input.height, report.card.input.width, report.card.output.label_mode) == (96, 64, "all")
     said = " ".join(report.notes)
     assert "activation: SiLU" in said and "input size" not in said
+
+
+def test_a_box_under_its_best_class_as_yolox_itself_has_it(tmp_path: Path) -> None:
+    torch.save({"model": Checkpoint().tensors}, tmp_path / "best_ckpt.pth")
+    found = {}
+    for mode in ("all", "best"):
+        options = ExportOptions(imgsz=(64, 64), label_mode=mode, conf=0.001, iou=1.0, max_detections=2000)  # type: ignore[arg-type]
+        report = export_model(tmp_path / "best_ckpt.pth", tmp_path / f"{mode}.onnx", options)
+        assert report.card.output.label_mode == mode
+        with Detector(report.path) as detector:
+            found[mode] = detector.detect(golden_frame(1, 64, 64))
+    places = {mode: [tuple(box) for box in each.boxes.round(2).tolist()] for mode, each in found.items()}
+    assert len(set(places["best"])) == len(places["best"]) == len(set(places["all"])) < len(places["all"])
 
 
 def test_what_tensors_do_not_fit_is_named() -> None:
