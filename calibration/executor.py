@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,6 +61,7 @@ class GraphRunner:
 
     Two frames side by side on one core each take little more than half the time of one frame after the other on
     two cores. Graphs whose tensors are large get one lane and all cores, so that memory stays bounded.
+    ``opening``: seconds that it took to make it.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class GraphRunner:
         threads: int | None = None,
         as_written: bool = False,
     ) -> None:
+        begun = time.monotonic()
         cores: int = threads or available_cores()
         large = _bytes_at_once(model) > LANE_BYTES
         self.lanes: int = 1 if large else cores
@@ -82,6 +85,7 @@ class GraphRunner:
         )
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self.opening = time.monotonic() - begun
 
     def __call__(self, tensor: Array) -> dict[str, Array]:
         """Outputs by name."""

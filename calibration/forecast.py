@@ -18,8 +18,8 @@ from .executor import GraphRunner
 from .fitting import SEARCH_CHANNELS, SEARCH_ROWS
 from .judge import ComparingJudge, Judge
 from .observe import Progress
-from .patches import ROWS
-from .rounding import LARGEST_HESSIAN
+from .patches import rows_per_frame
+from .rounding import LARGEST_HESSIAN, TOGETHER
 from .speed import SEGMENTS
 from .stopwatch import ENOUGH_SECONDS
 
@@ -128,6 +128,7 @@ def forecast(
     layers: Sequence[Layer],
     frames: Sequence[Array],
     *,
+    float_graph: Callable[[], GraphRunner],
     judge: Judge | None,
     effort: Effort,
     dialect: Dialect,
@@ -141,6 +142,7 @@ def forecast(
         network: the float graph.
         layers: that may become INT8.
         frames: calibration frames.
+        float_graph: opens it, or has it open.
         judge: the caller's; None for agreement with the float graph.
         effort: of the quantisation.
         dialect: in which INT8 is written.
@@ -149,9 +151,8 @@ def forecast(
     """
     if not isinstance(progress, TimedProgress):
         return progress
-    begun = time.monotonic()
-    runner = GraphRunner(network.model, threads=threads)
-    opening = time.monotonic() - begun
+    runner = float_graph()
+    opening = runner.opening
     run = min(_seconds(runner, frames[0]) for _ in range(WARM_RUNS)) / runner.lanes
     cores = threads or available_cores()
     judged = len(judge) if isinstance(judge, Sized) else min(len(frames), effort.judged)
@@ -192,9 +193,11 @@ def _fitting(network: Network, layer: Layer) -> float:
     dims = network.constants[layer.weight].dims
     channels = dims[layer.channel_axis]
     columns = int(np.prod(dims, dtype=np.int64)) // max(channels, 1)
-    tried = CANDIDATES * 2 * SEARCH_ROWS * columns * min(channels, SEARCH_CHANNELS)
-    fitted = 3 * 2 * ROWS * columns * channels
+    rows = rows_per_frame(1, columns * channels)
+    tried = CANDIDATES * 2 * min(rows, SEARCH_ROWS) * columns * min(channels, SEARCH_CHANNELS)
+    fitted = 3 * 2 * rows * columns * channels
     if columns > LARGEST_HESSIAN or layer.depthwise:
         return (tried + fitted) / OPERATIONS_PER_SECOND
-    learned = ROWS * columns**2 + columns**3 + columns**2 * channels
+    together = min(columns, TOGETHER)
+    learned = columns * together * (rows + together + channels)
     return (tried + fitted + learned) / OPERATIONS_PER_SECOND + columns * SECONDS_PER_COLUMN

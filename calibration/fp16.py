@@ -16,7 +16,7 @@ GridSample stays in fp32 with its points: nothing says whether TensorRT takes fe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from edgedet.onnx_graph.preparing import prepare
 from edgedet.onnx_graph.rewriting import insert
 
 from .attention import attention, normalisations
+from .bounds import magnitudes
 from .observe import Progress, observe, silent
 from .regions import decoding
 
@@ -154,14 +155,15 @@ def to_half(
     network = prepare(model, quantised="allow")
     types = network.element_types()
     able = _able(network)
+    box = decoding(network)
     reasons = _norms(network) | _unfit(network, types, able)
     count = 0
     if frames is not None:
         frames = frames if isinstance(frames, list | tuple) or hasattr(frames, "__len__") else list(frames)
         count = len(frames)  # type: ignore[arg-type]
-        reasons |= _overflowing(network, frames, types, able, reasons, threads=threads, progress=progress)
+        asked = able - box - set(reasons)
+        reasons |= _overflowing(network, frames, types, asked, threads=threads, progress=progress)
     reasons = _whole_layers(network, reasons)
-    box = decoding(network)
     half = [
         node.name
         for node in network.graph.node
@@ -261,26 +263,34 @@ def _overflowing(
     network: Network,
     frames: Iterable[Array],
     types: dict[str, int],
-    able: frozenset[str],
-    known: dict[str, str],
+    asked: Collection[str],
     *,
     threads: int | None,
     progress: Progress,
 ) -> dict[str, str]:
+    """Of the nodes called ``asked``, those that fp16 might not hold, with the reason.
+
+    What arithmetic alone bounds, as a pair of Q/DQ does, need not be looked at: in an INT8 graph little is left.
+    """
+    pixels = {network.inputs[0]: max((float(np.abs(frame).max(initial=0)) for frame in frames), default=0.0)}
+    bounds = magnitudes(network, pixels)
+    nodes = [node for node in network.graph.node if node.name in asked]
+    made = {name for node in network.graph.node for name in node.output if types.get(name) == TensorProto.FLOAT}
     tensors = [
         name
-        for node in network.graph.node
-        if node.name in able and node.name not in known
-        for name in node.output
-        if types.get(name) == TensorProto.FLOAT
+        for node in nodes
+        for name in (*node.input, *node.output)
+        if name in made and not bounds[name] <= LARGEST
     ]
+    if not tensors:
+        return {}
     seen = observe(
         network, frames, list(dict.fromkeys(tensors)), histograms=False, threads=threads, progress=progress
     )
     reasons = {}
-    for node in network.graph.node:
+    for node in nodes:
         largest = max((seen[name].magnitude for name in (*node.input, *node.output) if name in seen), default=0.0)
-        if node.name in able and not largest <= LARGEST:
+        if not largest <= LARGEST:
             reasons[node.name] = f"values reached {largest:.3g} on the calibration frames, too near fp16's 65504"
     return reasons
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,10 @@ ROWS = 2048
 """Output positions sampled per layer over all frames, about."""
 MIN_ROWS = 4
 """Of every frame."""
+PRODUCT = 2**33
+"""Multiply-adds, about, of the product of a layer's patches with its weights: of a large layer fewer are taken."""
+FEWEST_ROWS = 256
+"""Of the largest layer: a mean over so many positions is known to a sixteenth of its deviation."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,14 @@ def sampled(layer: Layer) -> bool:
     return layer.op_type != "ConvTranspose"
 
 
-def rows_per_frame(frames: int) -> int:
-    """Positions to sample of every layer in each of so many frames."""
-    return max(ROWS // max(frames, 1), MIN_ROWS)
+def rows_per_frame(frames: int, weights: int = 1) -> int:
+    """Positions to sample of a layer of so many weights in each of so many frames.
+
+    >>> rows_per_frame(16), rows_per_frame(16, weights=12544 * 1024), rows_per_frame(16, weights=25088 * 4096)
+    (128, 41, 16)
+    """
+    rows = min(ROWS, max(PRODUCT // max(weights, 1), FEWEST_ROWS))
+    return max(rows // max(frames, 1), MIN_ROWS)
 
 
 def collect(
@@ -101,46 +110,63 @@ def surveys(
         seed: of the positions.
         progress: called with (what, done, of).
     """
-    per_frame = rows_per_frame(len(frames))
-    for chunk in _bounded(network, layers, per_frame * len(frames)):
+    per_frame = {layer: rows_per_frame(len(frames), _weights(network, layer)) for layer in layers}
+    for chunk in _bounded(network, {layer: rows * len(frames) for layer, rows in per_frame.items()}):
         if not chunk and not tensors:
             continue
-        taps = Taps(network, tensors, chunk, rows=per_frame, frame=frames[0], threads=threads, seed=seed)
+        wanted = {layer: per_frame[layer] for layer in chunk}
+        taps = Taps(network, tensors, wanted, frame=frames[0], threads=threads, seed=seed)
         collectors = {name: Collector() for name in dict.fromkeys(tensors)}
-        rows: dict[str, list[Array]] = {layer.name: [] for layer in chunk}
+        rng = np.random.default_rng(seed)
+        rows = {layer.name: _Shuffled(len(frames), rng) for layer in chunk}
         for number, look in enumerate(taps.look(frames)):
             for name, collector in collectors.items():
                 collector.add(look.lows[name], look.highs[name], look.values[name])
             for name, some in look.rows.items():
-                rows[name].append(some)
+                rows[name].add(some)
             progress("ranges", number + 1, len(frames))
         del taps  # with its copy of the weights, before anything is made of the patches
-        rng = np.random.default_rng(seed)
-        patches = {}
-        for name in list(rows):
-            whole = np.concatenate(rows.pop(name), axis=1)
-            # Shuffled, so that any leading part of the rows is drawn from all frames.
-            patches[name] = Patches(whole[:, rng.permutation(whole.shape[1])])
+        patches = {name: Patches(one.whole) for name, one in rows.items()}
+        rows.clear()
         yield Survey({name: one.observation() for name, one in collectors.items()}, patches)
         tensors = []
+
+
+class _Shuffled:
+    """Rows of frame after frame, each put at its place in an order of which any leading part is of all frames."""
+
+    def __init__(self, frames: int, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._frames = frames
+        self._taken = 0
+        self.whole = np.zeros((0, 0, 0), np.float32)
+
+    def add(self, rows: Array) -> None:
+        """Those of the next frame: float32 [groups, n, K], n of every frame."""
+        groups, count, width = rows.shape
+        if not self._taken:
+            self._places = self._rng.permutation(count * self._frames)
+            self.whole = np.empty((groups, count * self._frames, width), np.float32)
+        self.whole[:, self._places[self._taken : self._taken + count]] = rows
+        self._taken += count
 
 
 PATCH_BYTES = 512 * 2**20
 
 
-def _bounded(network: Network, layers: Sequence[Layer], rows: int) -> Iterator[list[Layer]]:
+def _bounded(network: Network, rows: Mapping[Layer, int]) -> Iterator[list[Layer]]:
     """Chunks of layers whose patches stay below ``PATCH_BYTES`` together; one that is empty where there are none.
 
-    Layers that read one tensor stay together.
+    Layers that read one tensor stay together. ``rows``: of every layer.
     """
     by_input: dict[str, list[Layer]] = {}
-    for layer in layers:
+    for layer in rows:
         if sampled(layer):
             by_input.setdefault(layer.input, []).append(layer)
     chunk: list[Layer] = []
     held = 0
     for group in by_input.values():
-        size = sum(4 * rows * _values_per_row(network, layer) for layer in group)
+        size = sum(4 * rows[layer] * _values_per_row(network, layer) for layer in group)
         if chunk and held + size > PATCH_BYTES:
             yield chunk
             chunk, held = [], 0
@@ -149,7 +175,10 @@ def _bounded(network: Network, layers: Sequence[Layer], rows: int) -> Iterator[l
     yield chunk
 
 
+def _weights(network: Network, layer: Layer) -> int:
+    return int(np.prod(network.constants[layer.weight].dims, dtype=np.int64))
+
+
 def _values_per_row(network: Network, layer: Layer) -> int:
-    weight = network.constants[layer.weight]
-    size = int(np.prod(weight.dims, dtype=np.int64))
-    return size * layer.group // max(int(weight.dims[layer.channel_axis]), 1)
+    channels = network.constants[layer.weight].dims[layer.channel_axis]
+    return _weights(network, layer) * layer.group // max(int(channels), 1)

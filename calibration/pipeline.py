@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from .data import CalibrationFrames, Sample, check_frames
 from .dialect import Dialect, LayerChoice, Unit
 from .effort import EFFORTS, Effort, EffortName
 from .equalise import equalise
+from .executor import GraphRunner
 from .forecast import forecast
 from .judge import Judge
 from .judgement import absent, doubts
@@ -30,7 +32,7 @@ from .observe import Progress, silent
 from .quantisation import Quantisation
 from .reasons import NO_FASTER, UNJUDGED, no_faster
 from .regions import feature_layers, prediction_layers
-from .sight import Sight, look
+from .sight import Sight, look, slightly_open
 from .tensorrt import TensorRT
 
 
@@ -136,11 +138,17 @@ def quantise(
     network = prepare(model)
     layers = network.layers()
     effort = EFFORTS[options.effort].affordable(sum(layer.multiply_adds for layer in layers))
+
+    @cache
+    def float_graph() -> GraphRunner:
+        return GraphRunner(slightly_open(model, card), threads=options.threads)
+
     progress = forecast(
         progress,
         network,
         layers,
         frames,
+        float_graph=float_graph,
         judge=judge,
         effort=effort,
         dialect=dialect,
@@ -152,11 +160,13 @@ def quantise(
         card,
         frames,
         judge,
+        float_graph=float_graph,
         effort=effort,
         max_drop=options.max_drop,
         threads=options.threads,
         progress=progress,
     )
+    float_graph.cache_clear()  # with its copy of the weights
     task = _Task(dialect, frames, sight, options, effort, progress)
     choice = _choose(task, network)
     evened = _even_out(task, choice)

@@ -7,13 +7,18 @@ arXiv:2004.10568), in closed form and without gradients.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from edgedet.onnx_graph.network import Array
 
 LARGEST_HESSIAN = 4608
-"""Weights per output channel above which learned rounding is not tried: its cost grows with the cube."""
+"""Weights per output channel above which learned rounding is not tried."""
 DAMPING = 0.01
+TOGETHER = 640
+"""Columns that make up for each other, at most. Four parts of 576 leave 2 to 4 % more error than all 2304 of a
+convolution together, where rounding to nearest leaves 10 to 35 % more, and take a quarter of the time."""
 
 
 def nearest(matrix: Array, scales: Array, bits: int = 8) -> Array:
@@ -23,57 +28,73 @@ def nearest(matrix: Array, scales: Array, bits: int = 8) -> Array:
 
 
 def learned(matrix: Array, scales: Array, inputs: Array, bits: int = 8, block: int = 64) -> Array:
-    """Integers int8 [channels, K] that keep ``inputs @ matrix.T`` best; ``inputs`` float [n, K] as quantised.
+    """Integers int8 [channels, K] that keep ``inputs @ matrix.T`` best; ``inputs`` float32 [n, K] as quantised.
 
     Columns are rounded from the most to the least excited one; what a rounding changes in the output is taken over
-    by the columns that follow, by the inverse Hessian's Cholesky factor.
+    by the columns that follow, by the inverse Hessian's Cholesky factor. Of more columns than ``TOGETHER``, parts
+    that lie together (the window of a channel does) are rounded each for itself.
     """
     columns = matrix.shape[1]
+    parts = -(-columns // TOGETHER)
+    if parts > 1:
+        cuts = [columns * part // parts for part in range(parts + 1)]
+        return np.concatenate(
+            [
+                learned(matrix[:, begin:end], scales, inputs[:, begin:end], bits, block)
+                for begin, end in itertools.pairwise(cuts)
+            ],
+            axis=1,
+        )
     limit = 2 ** (bits - 1) - 1
-    hessian = (inputs.T @ inputs / len(inputs)).astype(np.float64)
-    energy = np.diag(hessian).copy()
+    energy = np.einsum("nk,nk->k", inputs, inputs) / np.float32(len(inputs))
     order = np.argsort(-energy, kind="stable")
-    hessian = hessian[order][:, order]
-    hessian[np.diag_indices(columns)] += DAMPING * max(energy.mean(), 1e-12)
-    factor = inverse_factor(hessian).astype(np.float32)
-    work = matrix[:, order].astype(np.float32).copy()
+    excited = inputs[:, order]
+    hessian = excited.T @ excited / np.float32(len(inputs))
+    # Single precision moves the matrix by less than a hundredth of what is added to its diagonal.
+    hessian[np.diag_indices(columns)] += np.float32(DAMPING * max(float(energy.mean()), 1e-12))
+    factor = inverse_factor(hessian)
+    # A column of the weights is a row here, so that it lies in one piece.
+    work = matrix.T[order].astype(np.float32)
     result = np.empty_like(work)
     for start in range(0, columns, block):
         stop = min(start + block, columns)
-        errors = np.empty((len(work), stop - start), np.float32)
+        errors = np.empty((stop - start, len(scales)), np.float32)
         for column in range(start, stop):
-            integers = np.clip(np.rint(work[:, column] / scales), -limit, limit)
-            result[:, column] = integers
-            error = (work[:, column] - integers * scales) / factor[column, column]
-            work[:, column:stop] -= error[:, None] * factor[column, column:stop]
-            errors[:, column - start] = error
-        work[:, stop:] -= errors @ factor[start:stop, stop:]
-    restored = np.empty_like(result)
-    restored[:, order] = result
-    return restored.astype(np.int8)
+            integers = np.clip(np.rint(work[column] / scales), -limit, limit)
+            result[column] = integers
+            error = (work[column] - integers * scales) / factor[column, column]
+            work[column + 1 : stop] -= factor[column, column + 1 : stop, None] * error
+            errors[column - start] = error
+        work[stop:] -= factor[start:stop, stop:].T @ errors
+    restored = np.empty(matrix.shape, np.int8)
+    restored[:, order] = result.T
+    return restored
 
 
 def inverse_factor(matrix: Array) -> Array:
-    """The upper triangular U with ``U.T @ U`` the inverse of a positive definite ``matrix``: float64 [K, K].
+    """The upper triangular U with ``U.T @ U`` the inverse of a positive definite ``matrix``: float [K, K].
 
-    From one Cholesky factorisation of the matrix read backwards, and the inverse of that factor: an eighth of the
-    work of inverting the matrix and factorising what comes out.
+    The inverse of the Cholesky factor of the matrix read backwards.
     """
-    return _inverse_of_lower(np.linalg.cholesky(matrix[::-1, ::-1]))[::-1, ::-1]
+    return _inverse_of_cholesky(matrix[::-1, ::-1])[::-1, ::-1]
 
 
-SMALL = 64
-"""Columns up to which the general inverse is as fast."""
+SMALL = 96
+"""Columns up to which LAPACK is as fast as splitting."""
 
 
-def _inverse_of_lower(lower: Array) -> Array:
-    """Inverse of a lower triangular matrix, half by half."""
-    size = len(lower)
+def _inverse_of_cholesky(matrix: Array) -> Array:
+    """Inverse of the lower Cholesky factor, half by half: all but the smallest pieces are matrix products.
+
+    OpenBLAS's own factorisation runs at a tenth of the speed of its products where it has one thread.
+    """
+    size = len(matrix)
     if size <= SMALL:
-        return np.tril(np.linalg.inv(lower))
+        return np.tril(np.linalg.inv(np.linalg.cholesky(matrix)))
     half = size // 2
-    inverse = np.zeros_like(lower)
-    inverse[:half, :half] = first = _inverse_of_lower(lower[:half, :half])
-    inverse[half:, half:] = second = _inverse_of_lower(lower[half:, half:])
-    inverse[half:, :half] = -second @ (lower[half:, :half] @ first)
+    inverse = np.zeros_like(matrix)
+    inverse[:half, :half] = first = _inverse_of_cholesky(matrix[:half, :half])
+    below = matrix[half:, :half] @ first.T
+    inverse[half:, half:] = second = _inverse_of_cholesky(matrix[half:, half:] - below @ below.T)
+    inverse[half:, :half] = -second @ (below @ first)
     return inverse

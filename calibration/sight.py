@@ -101,12 +101,18 @@ def shows_objects(judge: AgreementJudge) -> bool:
     return judge.sure >= FEW_CONFIDENT and 2 * judge.sure >= judge.confident
 
 
+def slightly_open(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
+    """The graph as graphs are compared, with a low score threshold."""
+    return opened(model, card.output.score_threshold, JUDGED_FROM)
+
+
 def look(
     model: onnx.ModelProto,
     card: ModelCard,
     frames: Sequence[Array],
     judge: Judge | None,
     *,
+    float_graph: Callable[[], GraphRunner],
     effort: Effort,
     max_drop: float,
     threads: int | None,
@@ -119,6 +125,7 @@ def look(
         card: its model card.
         frames: prepared inputs.
         judge: the caller's, which is believed; None asks for agreement with the float graph.
+        float_graph: opens the float graph, :func:`slightly_open`, or has it open; asked where it is needed.
         effort: how much is looked at.
         max_drop: what may be lost; who allows 1 asks for INT8 unjudged, and no pictures are made for it.
         threads: of a run; None takes every core.
@@ -130,18 +137,17 @@ def look(
         return Sight(frames, judge, probes, Reader(card, outputs))
     progress("float accuracy", 0, 0)
     judged = Sample(frames, effort.judged)
-    threshold = card.output.score_threshold
     open_card = lowered(card, JUDGED_FROM)
 
     def slightly(graph: onnx.ModelProto) -> onnx.ModelProto:
-        return opened(graph, threshold, JUDGED_FROM)
+        return slightly_open(graph, card)
 
-    agreement = AgreementJudge(open_card, judged, outputs, GraphRunner(slightly(model), threads=threads))
+    agreement = AgreementJudge(open_card, judged, outputs, float_graph())
     if max_drop >= 1 or shows_objects(agreement):
         return Sight(frames, agreement, probes, Reader(open_card, outputs), slightly)
 
     def opening(graph: onnx.ModelProto) -> onnx.ModelProto:
-        return opened(graph, threshold)
+        return opened(graph, card.output.score_threshold)
 
     weak = WeakReader(card, outputs)
     run = GraphRunner(opening(model), threads=threads)

@@ -7,7 +7,7 @@ nothing larger ever leaves it: what is held does not grow with the tensors, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,8 @@ class Taps:
     Args:
         network: the graph; it is not changed.
         tensors: float tensors whose extremes and values are wanted.
-        layers: layers of which windows are wanted (no transposed convolutions).
-        rows: positions per layer and frame, about.
+        layers: layers of which windows are wanted (no transposed convolutions), and at how many positions per
+            frame, about.
         values: whether values are wanted, too.
         frame: one input of the graph, run where shape inference does not know every shape.
         threads: of a run; None takes every core.
@@ -73,9 +73,8 @@ class Taps:
         self,
         network: Network,
         tensors: Sequence[str],
-        layers: Sequence[Layer] = (),
+        layers: Mapping[Layer, int] | None = None,
         *,
-        rows: int = 0,
         values: bool = True,
         frame: Array | None = None,
         threads: int | None = None,
@@ -85,6 +84,7 @@ class Taps:
         self._tensors = list(dict.fromkeys(tensors))
         self._values = values
         self._seed = seed
+        layers = layers or {}
         wanted = [*self._tensors, *(layer.input for layer in layers)]
         shapes = _complete(network, wanted, frame, threads)
         self._network = network
@@ -95,7 +95,7 @@ class Taps:
         self._outputs: list[str] = []
         for name in self._tensors:
             self._tap_tensor(name, shapes[name])
-        self._windows = [self._tap_layer(layer, shapes[layer.input], rows) for layer in layers]
+        self._windows = [self._tap_layer(layer, shapes[layer.input], rows) for layer, rows in layers.items()]
         self._runner = GraphRunner(self._model(), fusion="separate", threads=threads, as_written=True)
 
     def look(self, frames: Iterable[Array]) -> Iterator[Look]:

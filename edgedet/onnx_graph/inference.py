@@ -11,14 +11,24 @@ LARGEST_READ = 4096
 
 def inferred(model: onnx.ModelProto) -> onnx.GraphProto:
     """The graph with the types and shapes of its tensors; its long constants are among its inputs."""
-    return onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
+    return onnx.shape_inference.infer_shapes(without_weights(model), data_prop=True).graph
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which long constants are inputs: inference reads values of short ones only, and copies them all."""
-    light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
-    light.functions.extend(model.functions)
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which long constants are inputs, at the end of the list: what onnx does copies them all.
+
+    Inference and conversion read the values of short ones only.
+    """
+    light = onnx.ModelProto(
+        ir_version=max(model.ir_version, 4),
+        opset_import=model.opset_import,
+        producer_name=model.producer_name,
+        producer_version=model.producer_version,
+        metadata_props=model.metadata_props,
+        functions=model.functions,
+    )
     graph = light.graph
+    graph.name = model.graph.name
     graph.node.extend(model.graph.node)
     graph.input.extend(model.graph.input)
     graph.output.extend(model.graph.output)

@@ -19,6 +19,7 @@ from onnx import defs, helper, numpy_helper
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import IR_VERSION, OPSET
 from edgedet.onnx_graph.cleaning import simplify, static_shapes
+from edgedet.onnx_graph.inference import without_weights
 from edgedet.onnx_graph.opset_changes import REWRITTEN, Context, UnlowerableError, same_use
 
 MAIN = ("", "ai.onnx")
@@ -38,17 +39,26 @@ class UnraisableError(Exception):
 def raise_opset(model: onnx.ModelProto, targets: Sequence[int]) -> onnx.ModelProto:
     """``model`` in the first of ``targets`` that onnx's converter manages, metadata kept.
 
+    The converter never sees the weights: it copies every constant several times.
+
     Raises:
         UnraisableError: in none of them.
     """
     failure: Exception | None = None
+    light = without_weights(model)
+    kept = {tensor.name for tensor in light.graph.initializer}
+    listed = {value.name for value in model.graph.input}
     for target in targets:
         try:
-            raised: onnx.ModelProto = onnx.version_converter.convert_version(model, target)
+            raised: onnx.ModelProto = onnx.version_converter.convert_version(light, target)
             onnx.checker.check_model(raised)
         except Exception as error:  # the converter raises bare RuntimeErrors and its own ConvertError
             failure = error
             continue
+        inputs = [value for value in raised.graph.input if value.name in listed]
+        del raised.graph.input[:]
+        raised.graph.input.extend(inputs)
+        raised.graph.initializer.extend(t for t in model.graph.initializer if t.name not in kept)
         if not raised.metadata_props:
             raised.metadata_props.extend(model.metadata_props)
         return raised

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.calibration.fitting import Fit, best_by_tensor, fit, fit_layer, following_function, rough_fit
+from edgedet.calibration.fitting import (
+    SEARCH_CHANNELS,
+    Fit,
+    best_by_tensor,
+    fit,
+    fit_layer,
+    following_function,
+    mixed,
+    rough_fit,
+)
 from edgedet.calibration.grid import Grid, grid_for
 from edgedet.calibration.observe import observe
 from edgedet.calibration.patches import Patches, collect, weight_matrix
@@ -140,3 +149,20 @@ def test_biases_make_up_for_the_error_where_inputs_are_strong(network: Network) 
     integers = weight_matrix(layer, fitted.weight.astype(np.float32)) * fitted.scales[None, :, None]
     left = np.abs(exact - Patches(grid.round(rows)).outputs(integers)[0] - fitted.bias_shift).mean(axis=1)
     assert left[::10].mean() < 0.05 * left[1::10].mean()
+
+
+def test_mixtures_of_many_channels_err_as_much_as_all_of_them_do() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(2, 400, 30)).astype(np.float32) * rng.uniform(0.1, 3, size=(2, 400, 1))
+    patches = Patches(rng.normal(size=(2, 500, 30)).astype(np.float32))
+    some = mixed(matrix)
+    assert some.shape == (2, SEARCH_CHANNELS, 30)
+    # Of two ranges the better one is so by the same factor.
+    errors = [Patches(grid.round(patches.rows) - patches.rows) for grid in (Grid("s8", 0.02), Grid("s8", 0.05))]
+    shares = [np.square(errors[0].outputs(m)).sum() / np.square(errors[1].outputs(m)).sum() for m in (matrix, some)]
+    assert shares[1] == pytest.approx(shares[0], rel=0.1)
+    assert np.square(errors[0].outputs(some)).sum() == pytest.approx(
+        np.square(errors[0].outputs(matrix)).sum(), rel=0.2
+    )
+    few = matrix[:, :SEARCH_CHANNELS]
+    assert mixed(few) is few or np.array_equal(mixed(few), few)

@@ -9,6 +9,7 @@ import pytest
 
 from edgedet.calibration import forecast as module
 from edgedet.calibration.effort import EFFORTS
+from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.forecast import SIMULATED, Forecast, Step, forecast
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.onnx_graph.network import Network
@@ -132,6 +133,7 @@ def test_a_real_network_has_a_forecast_of_seconds(network: Network, tiny: Module
         network,
         network.layers(),
         tiny.frames(4),
+        float_graph=lambda: GraphRunner(network.model, threads=1),
         judge=None,
         effort=EFFORTS["normal"],
         dialect=TensorRT(),
@@ -151,6 +153,7 @@ def test_runs_in_which_every_pair_is_executed_take_longer(
     def predicted(fusion: str) -> float:
         listener, dialect = Listener(), SimpleNamespace(fusion=fusion)
         given: Any = {"judge": None, "effort": EFFORTS["normal"], "dialect": dialect, "threads": 1}
+        given["float_graph"] = lambda: GraphRunner(network.model, threads=1)
         forecast(listener, network, network.layers(), tiny.frames(4), **given, runs_after=10)
         return listener.expected[0]
 
@@ -167,6 +170,7 @@ def test_who_does_not_ask_gets_his_own_progress_back(network: Network, tiny: Mod
         network,
         network.layers(),
         tiny.frames(1),
+        float_graph=lambda: pytest.fail("nothing is measured for who does not ask"),
         judge=None,
         effort=EFFORTS["quick"],
         dialect=TensorRT(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from types import ModuleType
 
 import numpy as np
@@ -13,7 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import rules
 from edgedet.calibration.fp16 import to_half
+from edgedet.calibration.observe import Observation, observe
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
+from edgedet.onnx_graph.network import Network
 from tests import attention_graphs
 
 
@@ -203,3 +205,20 @@ def test_a_mask_is_half_where_fp16_holds_what_it_fills_in(blank: float, half_mas
     half = to_half(sketch.model("second"))
     assert ("blanked" in halves(half.model)) is half_mask
     assert ("blanked" in half.report["kept_fp32"]) is not half_mask
+
+
+def test_what_arithmetic_bounds_is_not_looked_at(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantised = quantise(tiny.tiny_detector(), tiny.card(), tiny.frames(8), options=QuantiseOptions(max_drop=1.0))
+    looked: list[str] = []
+
+    def watched(network: Network, frames: object, tensors: list[str], **options: object) -> dict[str, Observation]:
+        looked.extend(tensors)
+        return observe(network, frames, tensors, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("edgedet.calibration.fp16.observe", watched)
+    expected = to_half(quantised.model, tiny.frames(8)).report
+    assert not looked and expected["kept_fp32"] == {} and expected["absent"] == {}
+    # Where nothing is bounded everything is looked at, and comes to the same.
+    monkeypatch.setattr("edgedet.calibration.fp16.magnitudes", lambda network, known: defaultdict(lambda: np.inf))
+    assert to_half(quantised.model, tiny.frames(8)).report == expected
+    assert len(looked) > 20

@@ -111,6 +111,17 @@ def test_any_leading_part_of_the_rows_comes_from_all_frames() -> None:
     assert set(rows[0, :64, 0]) == {0, 1, 2, 3}
 
 
+def test_of_a_layer_of_many_weights_fewer_positions_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = graph("Conv", np.ones((6, 4, 3, 3)), SIZE)
+    monkeypatch.setattr(module, "FEWEST_ROWS", 12)
+    monkeypatch.setattr(module, "PRODUCT", 6 * 4 * 9 * 40)
+    (taken,) = collect(network, frames(SIZE), network.layers())
+    assert taken["layer"].rows.shape == (1, 40, 36)
+    monkeypatch.setattr(module, "PRODUCT", 1)
+    (taken,) = collect(network, frames(SIZE), network.layers())
+    assert taken["layer"].rows.shape == (1, 12, 36)
+
+
 def test_the_same_frames_give_the_same_patches() -> None:
     network = graph("Conv", np.ones((1, 4, 3, 3)), SIZE)
     (first,), (second,) = (list(collect(network, frames(SIZE), network.layers())) for _ in range(2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgedet.calibration import rounding
 from edgedet.calibration.grid import weight_scales
 from edgedet.calibration.rounding import inverse_factor, learned, nearest
 
@@ -49,6 +50,18 @@ def test_learned_rounding_disturbs_the_output_much_less_than_nearest(columns: in
     assert fitted < 0.5 * plain
 
 
+def test_many_columns_are_rounded_in_parts_that_keep_the_output_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, inputs = weights(8, 150), correlated(1024, 150)
+    scales = weight_scales(matrix, 0, 4)
+    monkeypatch.setattr(rounding, "TOGETHER", 64)
+    parts = learned(matrix, scales, inputs, 4)
+    for begin, end in ((0, 50), (50, 100), (100, 150)):
+        alone = learned(matrix[:, begin:end], scales, inputs[:, begin:end], 4)
+        np.testing.assert_array_equal(parts[:, begin:end], alone)
+    plain = disturbance(inputs, matrix, nearest(matrix, scales, 4), scales)
+    assert disturbance(inputs, matrix, parts, scales) < 0.5 * plain
+
+
 def test_learned_rounding_does_not_depend_on_the_order_of_columns_or_the_size_of_blocks() -> None:
     matrix, inputs = weights(4, 40), correlated(512, 40)
     scales = weight_scales(matrix, 0)
@@ -80,3 +93,12 @@ def test_the_factor_of_the_inverse_is_upper_triangular_and_its_square_inverts(si
     factor = inverse_factor(matrix)
     np.testing.assert_array_equal(np.tril(factor, -1), 0)
     np.testing.assert_allclose(factor.T @ factor @ matrix, np.eye(size), atol=1e-8)
+
+
+def test_single_precision_is_enough_for_inputs_of_few_causes() -> None:
+    inputs = correlated(256, 300)
+    matrix = inputs.T @ inputs / np.float32(256)
+    matrix[np.diag_indices(300)] += np.float32(rounding.DAMPING) * np.diag(matrix).mean()
+    exact, single = inverse_factor(matrix.astype(np.float64)), inverse_factor(matrix)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, exact, atol=1e-3 * np.abs(exact).max())

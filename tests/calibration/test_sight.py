@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgedet.artifacts.card import ModelCard
 from edgedet.calibration.effort import EFFORTS
 from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.judge import AgreementJudge
@@ -18,7 +19,7 @@ from edgedet.calibration.observe import silent
 from edgedet.calibration.pipeline import QuantisedGraph, QuantiseOptions, quantise
 from edgedet.calibration.reasons import UNJUDGED
 from edgedet.calibration.response_judge import ResponseJudge
-from edgedet.calibration.sight import JUDGED_FROM, MADE, MARGIN, look, shows_objects
+from edgedet.calibration.sight import JUDGED_FROM, MADE, MARGIN, look, shows_objects, slightly_open
 from edgedet.errors import AccuracyBudgetError, CalibrationError
 from tests.calibration import small_detectors as small
 
@@ -105,7 +106,12 @@ def test_the_same_frames_make_the_same_pictures_and_the_same_graph(known: Callab
 
 def sighted(tiny: ModuleType, frames: list[np.ndarray], **changes: object):  # type: ignore[no-untyped-def]
     given = {"effort": EFFORTS["quick"], "max_drop": 0.01, "threads": 1, "progress": silent} | changes
-    return look(tiny.tiny_detector(), tiny.card(), frames, None, **given)
+    model, card = tiny.tiny_detector(), tiny.card()
+    return look(model, card, frames, None, float_graph=lambda: opened_graph(model, card), **given)
+
+
+def opened_graph(model: onnx.ModelProto, card: ModelCard) -> GraphRunner:
+    return GraphRunner(slightly_open(model, card), threads=1)
 
 
 def test_blind_is_who_is_sure_of_nothing_and_wants_a_judgement(tiny: ModuleType) -> None:
@@ -149,6 +155,7 @@ def test_the_threshold_of_use_does_not_decide_what_int8_costs(threshold: float, 
         card,
         tiny.frames(12),
         None,
+        float_graph=lambda: opened_graph(model, card),
         effort=EFFORTS["normal"],
         max_drop=1.0,
         threads=1,
@@ -173,6 +180,7 @@ def test_a_judge_of_the_callers_is_believed(tiny: ModuleType) -> None:
         tiny.card(),
         frames,
         judge,
+        float_graph=lambda: pytest.fail("a judge of the caller's needs no float graph to be opened here"),
         effort=EFFORTS["quick"],
         max_drop=0.01,
         threads=1,

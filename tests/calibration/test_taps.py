@@ -77,7 +77,7 @@ def test_a_small_tensor_is_taken_whole(network: Network, tiny: ModuleType) -> No
 
 def test_the_graph_itself_is_left_alone(network: Network, tiny: ModuleType) -> None:
     before = network.model.SerializeToString(deterministic=True)
-    list(Taps(network, ["stem_out"], network.layers(), rows=4).look(tiny.frames(1)))
+    list(Taps(network, ["stem_out"], dict.fromkeys(network.layers(), 4)).look(tiny.frames(1)))
     assert network.model.SerializeToString(deterministic=True) == before
 
 
@@ -124,7 +124,7 @@ def test_windows_of_many_images_come_from_several_of_them() -> None:
     )
     network = Network(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
     frame = np.broadcast_to(np.arange(50, dtype=np.float32)[:, None, None, None], (50, 2, 3, 3)).copy()
-    (look,) = Taps(network, [], network.layers(), rows=100).look([frame])
+    (look,) = Taps(network, [], dict.fromkeys(network.layers(), 100)).look([frame])
     rows = look.rows["layer"]
     assert rows.shape == (1, 100, 2)
     assert len(set(rows[0, :, 0])) > 5 and (rows[0, :, 0] == rows[0, :, 1]).all()

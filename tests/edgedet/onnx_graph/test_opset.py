@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import OPSET
-from edgedet.onnx_graph.opset import opset_of, to_opset
+from edgedet.onnx_graph.inference import LARGEST_READ
+from edgedet.onnx_graph.opset import opset_of, raise_opset, to_opset
 
 PLANES = np.random.default_rng(0).normal(0, 1, (1, 6, 9, 10)).astype(np.float32)
 
@@ -179,3 +180,18 @@ def test_what_a_computed_size_fills_gets_a_shape_in_old_opsets_too() -> None:
     inferred = onnx.shape_inference.infer_shapes(raised, data_prop=True).graph.output[0]
     assert [size.dim_value for size in inferred.type.tensor_type.shape.dim] == [1, 7, 9, 10]
     assert [made.op_type for made in raised.graph.node] == ["Concat"]
+
+
+def test_an_older_graph_is_raised_with_its_weights_though_the_converter_never_sees_them() -> None:
+    long = np.random.default_rng(1).normal(size=(64, 6, 4, 4)).astype(np.float32)
+    assert long.size > LARGEST_READ
+    model = graph([node("Conv", "x", "w")], {"w": long}, opset=13)
+    model.metadata_props.add(key="kept", value="yes")
+    model.producer_name = "another tool"
+    raised = raise_opset(model, [19])
+    assert opset_of(raised) == 19
+    assert [value.name for value in raised.graph.input] == ["x"]
+    assert [(one.key, one.value) for one in raised.metadata_props] == [("kept", "yes")]
+    assert raised.producer_name == "another tool"
+    np.testing.assert_array_equal(run(raised)[0], run(model)[0])
+    assert len(model.graph.initializer) == 1 and opset_of(model) == 13
