@@ -13,7 +13,7 @@ from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import plan_resize
 from edgedet.plausible import anchor_places
-from edgedet.postprocess import Found, Postprocessor, settle_thresholds
+from edgedet.postprocess import Found, Postprocessor, _best_of_each_class, settle_thresholds
 
 RULE = ResizeRule("letterbox", place="center", rounding="round")
 HALVED = plan_resize(RULE, 100, 200, 100, 100)  # scale 0.5, 25 rows of border above
@@ -110,6 +110,20 @@ class TestCandidates:
         scores = [[0.9, 0.1, 0.5], [0.8, 0.2, 0.1], [0.1, 0.7, 0.2]]
         found = run(card(label_mode="best"), {"boxes": self.boxes, "scores": scores})
         assert found.labels.tolist() == [0, 1]
+
+    def test_the_best_of_each_class_are_the_first_of_equals(self) -> None:
+        """As a sorted list has them; scores of few values tie at the limit."""
+        random = np.random.default_rng(0)
+        for _ in range(200):
+            count, limit = int(random.integers(1, 300)), int(random.integers(1, 40))
+            scores = (random.integers(0, random.integers(2, 300), count) / 37).astype(np.float32)
+            labels = random.integers(0, 4, count)
+            expected = [
+                row
+                for label in range(4)
+                for row in sorted(np.flatnonzero(labels == label), key=lambda row: (-scores[row], row))[:limit]
+            ]
+            np.testing.assert_array_equal(_best_of_each_class(scores, labels, limit), sorted(expected))
 
     def test_candidates_per_class_are_the_best_ones(self) -> None:
         boxes = [[0, 30, 10, 40], [20, 30, 30, 40], [40, 30, 50, 40], [60, 30, 70, 40]]
