@@ -77,7 +77,7 @@ def age(arguments: argparse.Namespace) -> bool:
     rate, name = (300.0, "ssdlite") if arguments.fast else (30.0, arguments.detector)
     photos = photographs(arguments.shared)
     ages, limits, times = [], [], []
-    with exported(arguments.shared, name) as path, Detector(path, threads=arguments.threads) as detector:
+    with exported(arguments, name) as path, Detector(path, threads=arguments.threads) as detector:
         detector.warmup()
         with cameras(photos, 1, rate) as source, detector.stream(source) as stream:
             end = time.monotonic() + arguments.seconds
@@ -107,7 +107,7 @@ def fair(arguments: argparse.Namespace) -> bool:
     """Shares of four sources."""
     photos = photographs(arguments.shared)
     with (
-        exported(arguments.shared, "ssdlite" if arguments.fast else arguments.detector) as path,
+        exported(arguments, "ssdlite" if arguments.fast else arguments.detector) as path,
         Detector(path, threads=arguments.threads) as detector,
         cameras(photos, 4, 300.0 if arguments.fast else 30.0) as source,
         detector.stream(source) as stream,
@@ -175,7 +175,7 @@ def overlap(arguments: argparse.Namespace) -> bool:
     """Streams against serial loops, in turns; the detector on one of two cores."""
     photo = photographs(arguments.shared)[0]
     good = True
-    with exported(arguments.shared, arguments.detector) as path, Detector(path, threads=1) as detector:
+    with exported(arguments, arguments.detector) as path, Detector(path, threads=1) as detector:
         detector.warmup()
         for kind in ("waits", "decodes"):
             ratios, added = [], []
@@ -270,9 +270,10 @@ def photographs(shared: Path) -> list[np.ndarray]:
 class exported:
     """A trained detector as a graph, for as long as the block lasts."""
 
-    def __init__(self, shared: Path, name: str) -> None:
+    def __init__(self, arguments: argparse.Namespace, name: str) -> None:
+        self._artifact = arguments.artifact
         self._source = (
-            shared
+            arguments.shared
             / "models"
             / {
                 "ssdlite": "ssdlite320_mobilenet_v3_large_bccd.pt",
@@ -283,6 +284,8 @@ class exported:
         self._folder = tempfile.TemporaryDirectory()
 
     def __enter__(self) -> Path:
+        if self._artifact is not None:
+            return self._artifact
         from edgedet.export.options import ExportOptions
         from edgedet.export.pipeline import export_model
 
@@ -310,6 +313,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--artifact", type=Path, help="a detector of your own in place of those in --shared")
     parser.add_argument("--detector", choices=["faster_rcnn", "ssdlite"], default="faster_rcnn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=40, help="frames of a round of overlap")

@@ -20,7 +20,8 @@ from edgedet.pictures.live.door import Damaged, Finished, Gone, Shot
 SIDE = 64
 BOX = 16
 Trouble = Callable[[int], str | None]
-"""From a picture's number to what happens in its place: stall, disconnect, resize, damage; None for nothing."""
+"""From a picture's number to what happens in its place: stall, late (a stall that ends
+with the picture), disconnect, resize, damage; None for nothing."""
 
 
 def box_of(number: int) -> list[float]:
@@ -109,6 +110,8 @@ class VirtualDoor:
         if happens == "stall":
             camera.freed.wait(camera.stall)
             raise Gone("stopped", "it had stalled")
+        if happens == "late":
+            camera.freed.wait(camera.stall)
         if happens == "disconnect":
             raise Gone("stopped", "is it still connected?")
         if happens == "damage":

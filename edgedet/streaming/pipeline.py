@@ -285,6 +285,8 @@ class Pipeline:
             item.made = self._work.prepare(frame, buffer)
         except FrameError as error:
             return self._refused(frame, error)
+        except BaseException as error:  # goes the way of the frame, so that it overtakes no result
+            return _Item(None, error=error)
         item.ready_at = time.monotonic()
         self.pace.prepare.add(item.ready_at - began)
         return item

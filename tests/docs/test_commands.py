@@ -25,7 +25,9 @@ EXTRAS = set(
         re.MULTILINE,
     )
 )
-OTHERS = {".", "apt", "convert", "docker", "g++", "gh", "git", "scp", "sha256sum", "sudo"}
+OTHERS = {
+    ".", "apt", "convert", "docker", "export", "g++", "gh", "git", "openssl", "scp", "sha256sum", "strace", "sudo"
+}  # fmt: skip
 """Programs of others, whose options nobody here can look up."""
 
 BUILT = {"./read_card", "./run_graph"}
@@ -112,6 +114,7 @@ def span_complaint(span: str) -> str | None:
 
 
 def shell_blocks(page: Path) -> list[Block]:
+    """Blocks of commands; one of bash is a script of other programs, with its own grammar."""
     return [block for block in blocks(page) if block.language in ("", "sh")]
 
 

@@ -149,10 +149,37 @@ def rtx(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
         execute(block, {})
 
 
+def live(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder takes the camera's place."""
+    text = block.text.replace("stream(0,", 'stream("photos",')
+    assert text != block.text
+    execute(Block(block.page, block.language, text, block.line), {})
+    assert capsys.readouterr().out.count("frames/s") == 12
+
+
+def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The graph, signed by the owner, takes the engine's place."""
+    pytest.importorskip("cryptography", reason="needs edgedet[signing]")
+    if not Path("owner.key").exists():
+        assert main(["keygen", "owner"]) == 0
+        Path("signed.onnx").write_bytes(Path("model.onnx").read_bytes())
+        assert main(["sign", "signed.onnx", "--key", "owner.key"]) == 0
+    text = block.text.replace("model.trt", "signed.onnx")
+    given = {
+        "Detector": Detector,
+        "unlock": lambda name: Path(name.removesuffix(".encrypted")).read_bytes(),
+        "signature": Path("signed.onnx.sig").read_bytes(),
+    }
+    names = execute(Block(block.page, block.language, text, block.line), given)
+    assert len(names["detector"].detect(cv2.imread("frame.png"))) > 0
+
+
 RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "README.md": [readme],
     "docs/checkpoints.md": [settings, boxes_of_torchvision, boxes_of_ultralytics],
+    "docs/live.md": [live],
     "docs/operators.md": [operators],
+    "docs/signing.md": [signed, signed],
     "docs/tensorrt_rtx.md": [rtx],
 }
 """How the Python blocks of each page are run, in order."""

@@ -12,7 +12,7 @@ import pytest
 
 from edgedet.errors import FrameError, UsageError
 from edgedet.pictures.frames import Frame
-from edgedet.streaming.pace import Limits, Rest
+from edgedet.streaming.pace import Limits, Pace, Rest
 from edgedet.streaming.pipeline import Pipeline, Taken
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
@@ -231,6 +231,27 @@ def test_closing_does_not_wait_for_a_stage_that_blocks() -> None:
     free.set()
     pipeline._threads[0].join(2)
     assert source.released
+
+
+@pytest.mark.parametrize(
+    ("running", "away", "seconds"),
+    [
+        (False, False, 0.0),
+        # The network is free when the run in progress is over.
+        (True, False, 0.11 - 0.02),
+        # The caller asks when its own work is done, and the run has its time until then.
+        (False, True, 0.1 - 0.02),
+        # It takes the result of the run in progress first.
+        (True, True, 0.2 - 0.02),
+    ],
+)
+def test_a_live_frame_is_planned_behind_what_is_under_way(running: bool, away: bool, seconds: float) -> None:
+    pace = Pace()
+    for estimate, value in ((pace.run, 0.01), (pace.busy, 0.01), (pace.away, 0.1), (pace.prepare, 0.008)):
+        estimate.add(value)
+    now = time.monotonic()
+    planned = pace.begin_at(now if running else None, now if away else None) - now
+    assert planned == pytest.approx(seconds if running or away else -0.01, abs=0.02)
 
 
 def test_limits_are_kept() -> None:

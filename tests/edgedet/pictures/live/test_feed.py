@@ -78,6 +78,14 @@ def test_a_read_that_never_comes_back_is_left_behind() -> None:
     camera.release()
 
 
+def test_a_picture_that_comes_when_its_reader_was_left_behind_is_not_given() -> None:
+    camera = VirtualCamera(rate=50, count=40, trouble=at(late=4), stall=0.4)
+    frames, told, _ = run(camera, LiveSettings("every", 1, 0.2, 0.02))
+    assert [one.kind for one in told] == ["stalled"]
+    # The reader that came after it gave later ones in the meantime.
+    assert [number_in(frame.image) for frame in frames] == [number for number in range(40) if number != 4]
+
+
 def test_readers_that_are_left_behind_do_not_pile_up() -> None:
     camera = VirtualCamera(trouble=lambda number: "stall")
     with LiveSource([("camera", camera)], LiveSettings(stall_seconds=0.05, longest_wait=0.01)):
