@@ -30,6 +30,9 @@ OTHERS = {
 }  # fmt: skip
 """Programs of others, whose options nobody here can look up."""
 
+PREFIXES = {"edgedet artifact statement 1"}
+"""Bytes that begin like a command."""
+
 BUILT = {"./read_card", "./run_graph"}
 """Programs that a line above on the same page builds."""
 
@@ -130,7 +133,7 @@ def test_commands_that_are_shown_exist(page: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_commands_within_sentences_exist(page: Path) -> None:
     asked = re.compile(r"(?:edgedet|make|python|pytest|pip) [^|]*")
-    shown = [span for span in spans(page) if asked.match(span) and not re.search(r"[<>]", span)]
+    shown = [span for span in set(spans(page)) - PREFIXES if asked.match(span) and not re.search(r"[<>]", span)]
     assert [found for span in shown if (found := span_complaint(span)) is not None] == []
 
 

@@ -344,7 +344,7 @@ def test_the_bytes_the_page_shows_are_in_the_files(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(snippets), "artifact-format.md", "exec"), {})
     dumps = re.findall(r"^\$ xxd.* (\S+)\n((?:[0-9a-f]{8}: .*\n)+)", PAGE, re.MULTILINE)
-    assert len(dumps) == 4
+    assert len(dumps) == 5
     for name, lines in dumps:
         content = Path(name).read_bytes()
         for line in lines.splitlines():
