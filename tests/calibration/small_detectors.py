@@ -1,4 +1,4 @@
-"""One-class detectors of any activation, trained in seconds on rendered squares and discs, and their pictures.
+"""One-class detectors of eight activations, trained on rendered squares and discs, and their pictures.
 
 Four convolutions that halve the picture or look around, a fifth, and a head (1x1): box and score on an 8 x 8 grid.
 Batch normalisation is folded, so the graph holds convolutions, activations and decoding alone.
@@ -7,6 +7,7 @@ Batch normalisation is folded, so the graph holds convolutions, activations and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ CELLS = SIDE // CELL
 LAYERS = ((3, 16, 2), (16, 32, 2), (32, 32, 1), (32, 48, 2), (48, 48, 1))
 """Input and output channels and stride of the 3x3 convolutions."""
 ACTIVATIONS = ("ReLU", "LeakyReLU", "ReLU6", "HardSwish", "SiLU", "GELU", "ELU", "Mish")
-STEPS, BATCH = 260, 32
+WEIGHTS = Path(__file__).with_name("small_detectors.npz")
+"""Trained weights, float16, ``ReLU/layer0.w`` and so on: python tests/calibration/train_small_detectors.py"""
 
 
 @dataclass(frozen=True)
@@ -77,68 +79,18 @@ def card() -> ModelCard:
     )
 
 
-def trained(activation: str, *, seed: int = 0) -> onnx.ModelProto:
-    """A detector with ``activation`` (of ACTIVATIONS), trained on :func:`scenes`."""
-    import torch
-
-    threads = torch.get_num_threads()
-    # So small that a second thread is only waited for.
-    torch.set_num_threads(1)
-    try:
-        return _graph(_learned(activation, seed), activation)
-    finally:
-        torch.set_num_threads(threads)
+@cache
+def trained(activation: str) -> onnx.ModelProto:
+    """The detector with ``activation`` (of ACTIVATIONS), from its trained weights."""
+    with np.load(WEIGHTS) as kept:
+        layers = (*(f"layer{number}" for number in range(len(LAYERS))), "head")
+        names = [f"{layer}.{part}" for layer in layers for part in "wb"]
+        weights = {name: kept[f"{activation}/{name}"].astype(np.float32) for name in names}
+    return _graph(weights, activation)
 
 
-def _learned(activation: str, seed: int):  # type: ignore[no-untyped-def]
-    """The trained network, a torch Sequential."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(seed)
-    blocks: list[nn.Module] = []
-    for inputs, outputs, stride in LAYERS:
-        blocks += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)]
-        blocks.append(nn.Hardswish() if activation == "HardSwish" else getattr(nn, activation)())
-    head = nn.Conv2d(LAYERS[-1][1], 5, 1)
-    assert head.bias is not None
-    nn.init.constant_(head.bias[4:], -3.0)
-    network = nn.Sequential(*blocks, head)
-    known = scenes(800, seed=seed + 1000)
-    pixels = torch.from_numpy(known.pictures).permute(0, 3, 1, 2).float() / 255
-    wanted, positive = _targets(known)
-    optimiser = torch.optim.AdamW(network.parameters(), 4e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 8e-3, STEPS)
-    for _ in range(STEPS):
-        batch = torch.randint(0, len(pixels), (BATCH,))
-        found = network(pixels[batch]).permute(0, 2, 3, 1)
-        there = positive[batch]
-        score = nn.functional.binary_cross_entropy_with_logits(found[..., 4], there.float(), reduction="sum")
-        box = (found[..., :4] - wanted[batch])[there].abs().sum()
-        optimiser.zero_grad()
-        ((score + box) / BATCH).backward()
-        optimiser.step()
-        schedule.step()
-    return network.eval()
-
-
-def _targets(known: Scenes):  # type: ignore[no-untyped-def]
-    """Left, top, right and bottom edge from each cell's centre, in cells, and which cells answer for a box."""
-    import torch
-
-    wanted = np.zeros((len(known.boxes), CELLS, CELLS, 4), np.float32)
-    positive = np.zeros((len(known.boxes), CELLS, CELLS), bool)
-    for number, boxes in enumerate(known.boxes):
-        for box in boxes:
-            column, row = ((box[:2] + box[2:]) / 2 // CELL).astype(int).clip(0, CELLS - 1)
-            centre = (np.array([column, row]) + 0.5) * CELL
-            wanted[number, row, column] = (box - np.tile(centre, 2)) / CELL
-            positive[number, row, column] = True
-    return torch.from_numpy(wanted), torch.from_numpy(positive)
-
-
-def _graph(network, activation: str) -> onnx.ModelProto:  # type: ignore[no-untyped-def]
-    """The trained network with its pixels' scaling and its decoding."""
+def _graph(weights: dict[str, np.ndarray], activation: str) -> onnx.ModelProto:
+    """The network of ``weights`` (``layer0.w``, …, ``head.b``) with its pixels' scaling and its decoding."""
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
 
@@ -172,22 +124,17 @@ def _graph(network, activation: str) -> onnx.ModelProto:  # type: ignore[no-unty
     pixels = op("Mul", pixels, constant("one_255th", np.array(1 / 255, np.float32)), name="normalise")
     x = op("Transpose", pixels, name="planar", perm=[0, 3, 1, 2])
     for number, (_, _, stride) in enumerate(LAYERS):
-        convolution, norm = network[3 * number], network[3 * number + 1]
-        factor = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
-        weight = convolution.weight.detach().numpy() * factor[:, None, None, None]
-        bias = norm.bias.detach().numpy() - norm.running_mean.numpy() * factor
         name = f"layer{number}"
         x = op(
             "Conv",
-            *(x, constant(f"{name}.w", weight.astype(np.float32)), constant(f"{name}.b", bias.astype(np.float32))),
+            *(x, *(constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in "wb")),
             name=name,
             strides=[stride, stride],
             pads=[1, 1, 1, 1],
         )
         x = activate(x, f"{name}_act")
-    head = network[-1]
-    weights = (constant("head.w", head.weight.detach().numpy()), constant("head.b", head.bias.detach().numpy()))
-    x = op("Transpose", op("Conv", x, *weights, name="head"), name="rows", perm=[0, 2, 3, 1])
+    head = [constant(f"head.{part}", weights[f"head.{part}"]) for part in "wb"]
+    x = op("Transpose", op("Conv", x, *head, name="head"), name="rows", perm=[0, 2, 3, 1])
     x = op("Reshape", x, constant("row_shape", np.array([1, CELLS**2, 5], np.int64)), name="flat")
     parts = constant("parts", np.array([4, 1], np.int64))
     nodes.append(helper.make_node("Split", [x, parts], ["deltas", "logits"], "parts_", axis=-1))

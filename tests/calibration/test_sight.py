@@ -34,15 +34,14 @@ def held_out() -> small.Scenes:
 
 @pytest.fixture(scope="module")
 def known() -> Callable[[str], Known]:
-    """Trained detectors and their mAP, by activation; each is trained once."""
-    pytest.importorskip("torch")
+    """Trained detectors and their mAP, by activation; each is measured once."""
 
     @cache
-    def train(activation: str) -> Known:
+    def measured(activation: str) -> Known:
         model = small.trained(activation)
         return model, small.mean_average_precision(model, held_out())
 
-    return train
+    return measured
 
 
 def drop(known: Known, done: QuantisedGraph) -> float:

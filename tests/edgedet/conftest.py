@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.once import exported
+
 if TYPE_CHECKING:
     from edgedet.export.options import ExportReport
 
@@ -15,7 +17,4 @@ if TYPE_CHECKING:
 def sample_export(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
     """The sample SSDLite, exported as it is; the graph is for reading only."""
     pytest.importorskip("edgedet.export.finished_graph", reason="needs edgedet[export]")
-    from edgedet.export.pipeline import export_model
-
-    path = tmp_path_factory.mktemp("sample") / "ssdlite.onnx"
-    return export_model(shared / "models/ssdlite320_mobilenet_v3_large_bccd.pt", path)
+    return exported(tmp_path_factory, shared / "models/ssdlite320_mobilenet_v3_large_bccd.pt")

@@ -17,7 +17,7 @@ import pytest
 from gpu_day.inputs import read_inputs
 
 from tests.benchmarks.gpu_day.pretended_gpu import KERNELS
-from tests.runtimes.cuda.host_build import build
+from tests.runtimes.cuda.host_build import compiled
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "gpu_day.sh"
 SCHEMA = SCRIPT.parent / "gpu_day" / "schema.json"
@@ -72,11 +72,11 @@ def bare(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def pretended(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A GPU and TensorRT, as far as every step can tell."""
-    build(kernels := tmp_path_factory.mktemp("kernels"))
+    kernels = compiled(tmp_path_factory)
     unpacked = Path(__file__).with_name("unpacked")
     out = tmp_path_factory.mktemp("pretended")
     words = ("--library", "tensorrt", "--libraries", unpacked, "--only", *PRETENDED)
-    return Run(folder, out, *words, **{KERNELS: str(kernels / "kernels.so")})
+    return Run(folder, out, *words, **{KERNELS: str(kernels)})
 
 
 def require_schema(file: Any) -> None:

@@ -13,23 +13,31 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.once import once
+
 SOURCES = Path(__file__).parents[3] / "runtimes" / "cuda"
 
 
-def build(folder: Path) -> HostLauncher:
-    """Compile both sources; skips the test where there is no compiler."""
-    compiler = shutil.which("g++")
-    if compiler is None:
+def build(factory: pytest.TempPathFactory) -> HostLauncher:
+    """A launcher of its own for each test file; skips the test where there is no compiler."""
+    return HostLauncher(ctypes.CDLL(str(compiled(factory))))
+
+
+def compiled(factory: pytest.TempPathFactory) -> Path:
+    """The shared library of both sources, compiled once in a test run."""
+    if shutil.which("g++") is None:
         pytest.skip("needs g++ to build the CUDA kernels for the CPU")
-    library = folder / "kernels.so"
+    return once(factory, "kernels", _compile) / "kernels.so"
+
+
+def _compile(folder: Path) -> None:
     # Without -ffp-contract=off the compiler may fuse multiply and add, which NumPy does not.
     options = ("-O2", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-DEDGEDET_HOST", "-Wall", "-Werror",
                "-Wno-unused-function", "-I", str(SOURCES), "-x", "c++")  # fmt: skip
     sources = [str(SOURCES / name) for name in ("resize.cu", "nms.cu")]
     combined = folder / "all.cpp"
     combined.write_text("".join(f'#include "{source}"\n' for source in sources))
-    subprocess.run([compiler, *options, str(combined), "-o", str(library)], check=True)
-    return HostLauncher(ctypes.CDLL(str(library)))
+    subprocess.run(["g++", *options, str(combined), "-o", str(folder / "kernels.so")], check=True)
 
 
 class HostLauncher:

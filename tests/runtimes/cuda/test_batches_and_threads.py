@@ -35,7 +35,7 @@ VERSION = "10.16.1.11"
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> HostLauncher:
-    return build(tmp_path_factory.mktemp("kernels"))
+    return build(tmp_path_factory)
 
 
 @pytest.fixture(params=[False, True], ids=["discrete", "jetson"])

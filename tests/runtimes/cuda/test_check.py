@@ -49,7 +49,7 @@ class Meddler:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> HostLauncher:
-    return build(tmp_path_factory.mktemp("check"))
+    return build(tmp_path_factory)
 
 
 OWN = OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100)

@@ -17,7 +17,7 @@ from tests.runtimes.cuda.host_build import HostLauncher, build
 
 @pytest.fixture(scope="module")
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> HostLauncher:
-    return build(tmp_path_factory.mktemp("kernels"))
+    return build(tmp_path_factory)
 
 
 def suppress(

@@ -70,7 +70,7 @@ class QueuedLauncher:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> HostLauncher:
-    return build(tmp_path_factory.mktemp("suppression"))
+    return build(tmp_path_factory)
 
 
 @pytest.fixture(params=[False, True], ids=["discrete", "jetson"])
