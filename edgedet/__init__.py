@@ -31,8 +31,9 @@ __all__ = [
 if TYPE_CHECKING:
     from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
     from edgedet.detections import Detection, Detections
-    from edgedet.detector import Detector, Timing
+    from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
+    from edgedet.lane import Timing
     from edgedet.pictures.frames import Frame, Unreadable
     from edgedet.pictures.sources import FrameSource, open_source
     from edgedet.postprocess import Thresholds
@@ -58,7 +59,7 @@ __getattr__, __dir__ = lazy_names(
         "Runtime": "edgedet.runtimes.base",
         "TensorSpec": "edgedet.runtimes.base",
         "Thresholds": "edgedet.postprocess",
-        "Timing": "edgedet.detector",
+        "Timing": "edgedet.lane",
         "Unreadable": "edgedet.pictures.frames",
         "open_source": "edgedet.pictures.sources",
     },

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -15,38 +13,16 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
-from edgedet.errors import FrameError, UsageError
-from edgedet.geometry import ResizeGeometry
+from edgedet.errors import UsageError
+from edgedet.lane import Lane, Timing
 from edgedet.machine.hardware import available_cores
-from edgedet.opening import open_artifact
-from edgedet.pictures.frames import Frame, Unreadable, is_on_gpu
-from edgedet.pictures.sources import Source, open_source
-from edgedet.postprocess import Postprocessor, settle_thresholds
-from edgedet.preprocess import Preprocessor
-from edgedet.runtimes.base import SuppressesOnDevice, TakesGpuFrames
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long the stages of one call took, in milliseconds.
-
-    Attributes:
-        pre: frame to input tensor.
-        run: network.
-        post: outputs to detections.
-
-    >>> Timing(pre=0.4, run=8.0, post=0.1).total
-    8.5
-    """
-
-    pre: float
-    run: float
-    post: float
-
-    @property
-    def total(self) -> float:
-        """All stages together."""
-        return self.pre + self.run + self.post
+from edgedet.opening import MAX_THREADS, open_artifact
+from edgedet.pictures.frames import Frame, Unreadable
+from edgedet.pictures.sources import FrameSource, Source, open_source
+from edgedet.postprocess import settle_thresholds
+from edgedet.runtimes.base import RunsInLanes, Runtime
+from edgedet.settings import require_count
+from edgedet.streaming import detect_frames
 
 
 class Detector:
@@ -66,19 +42,24 @@ class Detector:
         max_detections: limit per frame in place of the artifact's own.
         threads: CPU threads of the network; None leaves the choice to the runtime. With 1, large float frames are
             resized on one thread as well.
+        lanes: number of frames to work on at the same time, for throughput: :meth:`stream` and evaluations then
+            read and detect on so many threads, and the network has one thread for each frame in place of all for
+            one. A runtime that cannot do that (GPUs, PyTorch) has one lane all the same, and ``threads``.
         selftest: whether to replay the artifact's golden input first, and to refuse an artifact that no longer
             gives what it gave at export.
 
     Raises:
         ArtifactError: the file is missing, damaged, or does not describe what it detects.
         RuntimeUnavailableError: the runtime is not installed or does not work here.
-        UsageError: options out of range or beyond what the artifact can honour.
+        UsageError: options out of range or beyond what the artifact can honour, or more or fewer ``threads``
+            than lanes.
         SelftestError: the golden input gives something else, or shows nothing.
 
     Attributes:
         card: model card of the artifact.
         path: file of the artifact.
         thresholds: thresholds in use.
+        lanes: what can detect at the same time, each with a ``detect`` of its own for one thread.
         last_timing: stages of the last :meth:`detect`, or all of the last :meth:`detect_batch`.
 
     >>> import cv2
@@ -97,25 +78,31 @@ class Detector:
         iou: float | None = None,
         max_detections: int | None = None,
         threads: int | None = None,
+        lanes: int = 1,
         selftest: bool = False,
     ) -> None:
+        require_count("lanes", lanes, most=MAX_THREADS)
+        if lanes != 1 and threads not in (None, lanes):
+            raise UsageError(
+                f"{lanes} lanes and {threads} threads: a lane has one thread; leave either of them out"
+            )
         self.card: ModelCard
-        self.card, self._runtime = open_artifact(path, runtime=runtime, threads=threads)
+        self.card, self._runtime = open_artifact(path, runtime=runtime, threads=threads, lanes=lanes)
         self.path = Path(path)
-        try:
-            thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
-            self._preprocess = Preprocessor(self.card.input, self.card.resize, threads=threads or available_cores())
-            opened = self._runtime
-            described = opened.suppress(thresholds) if isinstance(opened, SuppressesOnDevice) else self.card
-            names = tuple(tensor.name for tensor in self._runtime.outputs)
-            self._postprocess = Postprocessor(described, thresholds, names)
-        except Exception:
-            self._runtime.close()
-            raise
-        self.thresholds = thresholds
         self.last_timing = Timing(0.0, 0.0, 0.0)
-        self._lock = threading.Lock()
-        self._closed = False
+        opened: list[Runtime] = [self._runtime]
+        try:
+            self.thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
+            if isinstance(self._runtime, RunsInLanes) and self._runtime.device == "cpu":
+                opened += [self._runtime.another_lane() for _ in range(lanes - 1)]
+            resizing = (threads or available_cores()) if len(opened) == 1 else 1
+            self.lanes = tuple(
+                Lane(self.path, self.card, each, self.thresholds, threads=resizing) for each in opened
+            )
+        except Exception:
+            for each in opened:
+                each.close()
+            raise
         if selftest:
             from edgedet.proof.golden import require_golden
 
@@ -181,12 +168,14 @@ class Detector:
         return found
 
     def stream(
-        self, source: Source, *, unreadable: Callable[[Unreadable], None] | None = None
-    ) -> Iterator[tuple[Frame, Detections]]:
+        self, source: Source | FrameSource, *, unreadable: Callable[[Unreadable], None] | None = None
+    ) -> Generator[tuple[Frame, Detections], None, None]:
         """Find objects in every frame of a source.
 
         Args:
-            source: image, folder, glob pattern, video, camera or iterable of frames (see :func:`open_source`).
+            source: image, folder, glob pattern, video, camera or iterable of frames (see :func:`open_source`); or
+                what that opened. Pictures and video files are read ahead, on one thread for each lane or, with one
+                lane, for each further core, three at most; cameras and the caller's own frames are not.
             unreadable: called for every image or frame that cannot be read, or is no frame, and for a source that
                 ends early; the other frames follow. None raises at the first.
 
@@ -198,15 +187,10 @@ class Detector:
             SourceEndedError: the source ends early, and ``unreadable`` is None.
             FrameError: one of the caller's own frames is not an image, and ``unreadable`` is None.
         """
-        with open_source(source, unreadable=unreadable) as frames:
-            for frame in frames:
-                try:
-                    found = self.detect(frame.image)
-                except FrameError as error:
-                    if unreadable is None:
-                        raise
-                    unreadable(Unreadable(frame.name, frame.index, str(error)))
-                    continue
+        opened = source if isinstance(source, FrameSource) else open_source(source, unreadable=unreadable)
+        with opened as frames, closing(detect_frames(self.lanes, frames, unreadable)) as results:
+            for frame, found, timing in results:
+                self.last_timing = timing
                 yield frame, found
 
     def warmup(self, runs: int = 3) -> None:
@@ -221,9 +205,8 @@ class Detector:
 
     def close(self) -> None:
         """Release the runtime; calling twice is harmless."""
-        with self._lock:
-            self._closed = True
-            self._runtime.close()
+        for lane in self.lanes:
+            lane.close()
 
     def __enter__(self) -> Detector:
         return self
@@ -240,32 +223,5 @@ class Detector:
         )
 
     def _detect(self, frames: Sequence[NDArray[Any]]) -> list[Detections]:
-        """At most as many frames as the batch has places; unused places keep what they held."""
-        with self._lock:
-            if self._closed:
-                raise UsageError(f"the detector of {self.path} is closed; open it again")
-            begin = time.perf_counter()
-            if any(map(is_on_gpu, frames)):
-                places = self._place_on_gpu(frames)
-                inputs = {}
-            else:
-                places = [self._preprocess.prepare(frame, slot) for slot, frame in enumerate(frames)]
-                inputs = {self.card.input.name: self._preprocess.tensor}
-            prepared = time.perf_counter()
-            outputs = self._runtime.run(inputs)
-            done = time.perf_counter()
-            found = [self._postprocess(outputs, place, slot) for slot, place in enumerate(places)]
-            end = time.perf_counter()
-            self.last_timing = Timing((prepared - begin) * 1e3, (done - prepared) * 1e3, (end - done) * 1e3)
-            return found
-
-    def _place_on_gpu(self, frames: Sequence[Any]) -> list[ResizeGeometry]:
-        runtime = self._runtime
-        if not isinstance(runtime, TakesGpuFrames):
-            raise UsageError(
-                f"frames on the GPU need an engine, and {self.path.name} runs by {self.description}; copy them "
-                "to the host, or build an engine: edgedet export -o model.trt"
-            )
-        if not all(map(is_on_gpu, frames)):
-            raise UsageError("some frames are on the GPU and some are not; pass all of a batch from one place")
-        return [runtime.place_frame(frame, slot) for slot, frame in enumerate(frames)]
+        found, self.last_timing = self.lanes[0].detect_timed(frames)
+        return found

@@ -39,13 +39,15 @@ def read_card(path: str | Path) -> ModelCard:
 
 
 def open_artifact(
-    path: str | Path, *, runtime: str = "auto", threads: int | None = None
+    path: str | Path, *, runtime: str = "auto", threads: int | None = None, lanes: int = 1
 ) -> tuple[ModelCard, Runtime]:
     """Read the card and open the artifact for running.
 
     ``runtime``: a key of :data:`edgedet.runtimes.RUNTIMES`, optionally with a device (``onnxruntime:cpu``,
     ``onnxruntime:cuda``), or ``auto``: what ``edgedet tune`` found to be the quickest for this artifact here, else
-    the first that is installed. ``threads``: CPU threads, None for the runtime's own choice.
+    the first that is installed. ``threads``: CPU threads, None for the runtime's own choice. ``lanes``: runs of the
+    network at the same time, one thread each; runtimes that cannot are opened for one, with ``threads``
+    (:class:`edgedet.runtimes.base.RunsInLanes` tells).
 
     Raises:
         ArtifactError: see :func:`read_card`; also an artifact the runtime refuses.
@@ -61,6 +63,7 @@ def open_artifact(
     if name != "auto" and name not in (info.name for info in RUNTIMES):
         raise UsageError(f"unknown runtime {name!r}; expected {spellings()}")
     require_count("threads", threads, most=MAX_THREADS)
+    require_count("lanes", lanes, most=MAX_THREADS)
     kind = artifact_kind(path)
     tuned = recall(path) if name == "auto" and threads is None else None
     if tuned is not None:
@@ -71,7 +74,8 @@ def open_artifact(
     card = _read_card(path, kind)
     _require_installed(info, path)
     module = import_module(info.module)
-    opened = cast(Runtime, module.open(path, card=card, threads=threads, device=device or None))
+    in_lanes = {"lanes": lanes} if lanes > 1 and info.lanes else {}
+    opened = cast(Runtime, module.open(path, card=card, threads=threads, device=device or None, **in_lanes))
     if tuned is not None:
         opened.description += f" ({tuned.words})"
     return card, opened

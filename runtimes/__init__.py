@@ -26,6 +26,7 @@ class RuntimeInfo:
         needs: the module that must be installed.
         install: how to get it.
         devices: what may follow the name after a colon (``onnxruntime:cuda``).
+        lanes: whether ``open`` takes ``lanes`` (:class:`edgedet.runtimes.base.RunsInLanes`).
     """
 
     name: str
@@ -34,6 +35,7 @@ class RuntimeInfo:
     needs: str
     install: str
     devices: tuple[str, ...] = ()
+    lanes: bool = False
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -54,6 +56,7 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         needs="onnxruntime",
         install="pip install onnxruntime",
         devices=("cpu", "cuda"),
+        lanes=True,
     ),
     RuntimeInfo(
         "openvino",
@@ -61,6 +64,7 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         {".onnx": "graph"},
         needs="openvino",
         install="pip install 'edgedet[openvino]'",
+        lanes=True,
     ),
     *(
         RuntimeInfo(

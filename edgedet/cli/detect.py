@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.blur and arguments.save is None and not arguments.show:
         raise UsageError("--blur is about pictures, and none are saved or shown: add --save DIR or --show")
     from edgedet.detector import Detector
-    from edgedet.pictures.sources import open_source
+    from edgedet.in_order import lanes_here
+    from edgedet.pictures.sources import is_read_ahead, open_source
+    from edgedet.runtimes.free_memory import keep_free_memory
 
+    lanes = 1
+    if is_read_ahead(arguments.source):
+        lanes = lanes_here(arguments.threads)
+        keep_free_memory()
     with ExitStack() as stack:
         detector = stack.enter_context(
             Detector(
@@ -88,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
                 iou=arguments.iou,
                 max_detections=arguments.max_detections,
                 threads=arguments.threads,
+                lanes=lanes,
             )
         )
         blurred = _labels(detector, arguments.blur)
@@ -106,8 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
         stack.enter_context(progress)
         count = found = 0
         began = time.perf_counter()
-        for frame in source:
-            detections = detector.detect(frame.image)
+        results = stack.enter_context(closing(detector.stream(source)))
+        for frame, detections in results:
             print(json_line(frame, detections, sys.stdout.encoding), flush=True)
             count, found = count + 1, found + len(detections)
             progress("detecting", count + (0 if arguments.limit else len(skipped)), arguments.limit or source.count)
