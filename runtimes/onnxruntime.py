@@ -11,7 +11,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.onnx_runtime import onnxruntime, session_options
 
-from .base import Array, TensorSpec, require_input
+from .base import Array, TensorSpec, require_input, require_outputs
 from .free_memory import return_free_memory
 
 DTYPES = {
@@ -76,12 +76,15 @@ class OnnxRuntime:
         providers = ["CPUExecutionProvider"]
         if device != "cpu" and has_cuda and not misfit:
             providers.insert(0, "CUDAExecutionProvider")
+        graph = str(path) if content is None else content
         try:
-            graph = str(path) if content is None else content
-            self._session = onnxruntime.InferenceSession(graph, options, providers=providers)
+            self._session = _session(graph, options, providers, retry=device is None)
         except Exception as error:  # the bindings raise a dozen kinds, some of them plain RuntimeError
             reason = " ".join(str(error).split())
             raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason[:300]}") from error
+        if content is not None:
+            # Its Python part keeps them for as long as the session lives, for a call that is not used here.
+            self._session._model_bytes = None
         return_free_memory()
         used = self._session.get_providers()[0]
         if device == "cuda" and used != "CUDAExecutionProvider":
@@ -95,6 +98,7 @@ class OnnxRuntime:
         self.device: Literal["cpu", "gpu"] = "cpu" if used == "CPUExecutionProvider" else "gpu"
         count = "default" if threads is None else threads
         self.description = f"onnxruntime {onnxruntime.__version__} {used}, {count} threads"
+        require_outputs(path, self.outputs)
         self._names = [tensor.name for tensor in self.outputs]
         self._binding = self._session.io_binding()
         self._buffers: dict[str, Array] = {}
@@ -126,6 +130,17 @@ class OnnxRuntime:
     def close(self) -> None:
         """Release the session; calling twice is harmless."""
         self._binding = self._session = None
+
+
+def _session(graph: str | bytes, options: Any, providers: list[str], *, retry: bool) -> Any:
+    """A session; where CUDA fails and ``retry``, one on the CPU. The bindings' own second try prints what failed to
+    standard output, among the results."""
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
+    except Exception:
+        if not retry or len(providers) == 1:
+            raise
+    return onnxruntime.InferenceSession(graph, options, providers=providers[-1:], enable_fallback=0)
 
 
 def _spec(tensor: Any) -> TensorSpec:

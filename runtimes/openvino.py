@@ -16,7 +16,7 @@ import numpy as np
 from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, UsageError
 
-from .base import Array, TensorSpec, require_input
+from .base import Array, TensorSpec, require_input, require_outputs
 from .free_memory import return_free_memory
 from .openvino_library import openvino
 from .openvino_topk import order_ties
@@ -74,6 +74,7 @@ class OpenVino:
         self.inputs = tuple(_spec(port) for port in compiled.inputs)
         self.outputs = tuple(_spec(port) for port in compiled.outputs)
         require_input(path, card.input, self.inputs, remedy="export it again")
+        require_outputs(path, self.outputs)
         self._ports = dict(zip((spec.name for spec in self.outputs), compiled.outputs, strict=True))
         count = "default" if threads is None else threads
         self.description = f"openvino {openvino.__version__.partition('-')[0]} CPU, {count} threads"
