@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -155,7 +156,7 @@ def test_a_camera_gives_some_frames_and_says_so(monkeypatch: pytest.MonkeyPatch,
     found = pictures_of("0")
     places = [int(one.name.removeprefix("camera 0 #")) for one in found.pictures]
     # Frames that gave way to newer ones meanwhile are counted.
-    assert all(after - before >= 15 for before, after in zip(places, places[1:], strict=False)), places
+    assert all(after - before >= 15 for before, after in itertools.pairwise(places)), places
     assert "100 frames, one of 15; another run sees others" in found.notes[0]
     assert CalibrationFrames(found, tiny.card()).images == 100
 
