@@ -166,7 +166,8 @@ def ultralytics(name: str, frameworks: Path, folder: Path, imgsz: int, frames: S
         else:
             branches = [*head.cv3, *(getattr(head, "one2one_cv3", None) or ())]
             settle(model.model, frames, imgsz, 1 / 255, Part([branch[-1] for branch in branches], 0.6, -5.0))
-        checkpoint = folder / f"net-{base}.pt"
+        # By a name such as yolov5n.pt it would look for its own yolov5nu.pt.
+        checkpoint = folder / "network.pt"
         model.save(str(checkpoint))
         saved = of(str(checkpoint))
         path, source = checkpoint, saved

@@ -48,6 +48,22 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; False too for a name that no file can have: too long, or with a zero byte.
+    ``Path.is_file`` raises for those, and names come from annotations that anybody wrote."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | Path) -> bool:
+    """The same of a folder."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_there(path: str | Path) -> bool:
+    """The same of either."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def read_regular(path: str | Path, most: int) -> bytes:
     """A regular file's content, read once; of a longer one the first ``most + 1`` bytes. A pipe in its place, which
     would stop the program for good, is refused.

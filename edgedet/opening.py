@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
+from edgedet.artifacts.card_ranges import require_ranges
 from edgedet.artifacts.engine_file import library_of, read_engine_header
 from edgedet.artifacts.engine_library import PLAN_STARTS, TENSORRT, library_of_name
 from edgedet.artifacts.file_signs import START, is_safetensors, what_it_is
@@ -273,7 +274,7 @@ def _read_card(path: Path, kind: Kind, content: bytes | None = None) -> ModelCar
 
             return ModelCard.from_json(json.dumps(header))
         if is_ultralytics(header):
-            return ultralytics_card(header, where=str(path))
+            return _in_range(ultralytics_card(header, where=str(path)))
         raise ArtifactError(
             f"{path} carries no model card and no Ultralytics metadata; build it with edgedet export"
         )
@@ -298,16 +299,23 @@ def _graph_card(path: Path, content: bytes | None = None) -> ModelCard:
             "convert it with edgedet export --fp16"
         )
     if known[0]:
-        return ultralytics_card(
-            model.metadata, where=str(path), input_name=model.inputs[0].name, output_shape=model.outputs[0].shape
+        return _in_range(
+            ultralytics_card(
+                model.metadata,
+                where=str(path),
+                input_name=model.inputs[0].name,
+                output_shape=model.outputs[0].shape,
+            )
         )
     if known[1]:
-        return yolov5_card(
-            model.metadata,
-            where=str(path),
-            input_name=model.inputs[0].name,
-            input_shape=model.inputs[0].shape,
-            output_shape=model.outputs[0].shape,
+        return _in_range(
+            yolov5_card(
+                model.metadata,
+                where=str(path),
+                input_name=model.inputs[0].name,
+                input_shape=model.inputs[0].shape,
+                output_shape=model.outputs[0].shape,
+            )
         )
     outputs = {tensor.name: tensor.shape for tensor in model.outputs}
     found = recognise(Facts(outputs, {tensor.name: tensor.shape for tensor in model.inputs}))
@@ -316,6 +324,12 @@ def _graph_card(path: Path, content: bytes | None = None) -> ModelCard:
         f"{path} carries no model card, which states how outputs become boxes; "
         f"{found.hint(path) if found else unknown}"
     )
+
+
+def _in_range(card: ModelCard) -> ModelCard:
+    """What a file of another tool states is held to what our own cards are held to."""
+    require_ranges(card)
+    return card
 
 
 def _shapes(outputs: Mapping[str, Sequence[int | None]]) -> str:

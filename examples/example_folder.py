@@ -7,6 +7,7 @@ network, a GPU or a trained detector. In it are
     slow.onnx           the same at 256 x 256, for comparisons
     yolo.onnx           the same detector as Ultralytics exports its own
     tiny.onnx           a float graph of five layers with random weights, 32 x 32, quantised in seconds
+    spiky.onnx          the same with one channel a thousand times as large as the others, which INT8 spoils
     frame.png           a frame with a green rectangle
     photos/             twelve such frames, 96 x 72, of all three colours
     photos/labels.json  their boxes, as COCO JSON
@@ -50,9 +51,10 @@ def write_examples(folder: Path) -> None:
     save_rectangle_graph(folder / "model.onnx", conf=0.001)
     save_rectangle_graph(folder / "slow.onnx", height=256, width=256, conf=0.001)
     save_foreign_graph(folder / "yolo.onnx")
-    tiny = tiny_detector()
-    onnx.helper.set_model_props(tiny, {METADATA_KEY: card().to_json()})
-    onnx.save(tiny, str(folder / "tiny.onnx"))
+    for name, hostile in (("tiny.onnx", None), ("spiky.onnx", "widen")):
+        graph = tiny_detector(hostile=hostile)
+        onnx.helper.set_model_props(graph, {METADATA_KEY: card().to_json()})
+        onnx.save(graph, str(folder / name))
     _write_photos(folder / "photos")
     cv2.imwrite(str(folder / "frame.png"), frame_with_rectangle(HEIGHT, WIDTH, (24, 18, 60, 54)))
     _write_benchmark(folder)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+LARGEST_OUTPUT = 1 << 30
+"""Maximum size of an output in bytes: the candidates of a whole batch are a hundredth of it."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -147,6 +150,23 @@ def input_shape(spec: InputSpec) -> tuple[int, int, int, int]:
     if spec.layout == "NCHW":
         return spec.batch, 3, spec.height, spec.width
     return spec.batch, spec.height, spec.width, 3
+
+
+def require_outputs(path: Path, outputs: Sequence[TensorSpec]) -> None:
+    """Check that there can be memory for what an artifact says that it gives: a damaged size takes it all.
+
+    Raises:
+        ArtifactError: outputs of more than :data:`LARGEST_OUTPUT` bytes.
+    """
+    for tensor in outputs:
+        size = tensor.dtype.itemsize
+        for side in tensor.shape:
+            size *= max(int(side), 0)
+        if size > LARGEST_OUTPUT:
+            raise ArtifactError(
+                f"{path} gives {tensor.name} {tensor.dtype} {list(tensor.shape)}, which is {size} bytes, more than "
+                "any detector does; export it again"
+            )
 
 
 def require_input(path: Path, spec: InputSpec, inputs: Sequence[TensorSpec], *, remedy: str) -> None:

@@ -12,7 +12,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.onnx_runtime import onnxruntime, session_options
 
-from .base import Array, TensorSpec, require_input, threads_in_words
+from .base import Array, TensorSpec, require_input, require_outputs, threads_in_words
 from .free_memory import return_free_memory
 
 DTYPES = {
@@ -88,12 +88,15 @@ class OnnxRuntime:
         providers = ["CPUExecutionProvider"]
         if device != "cpu" and has_cuda and not misfit:
             providers.insert(0, "CUDAExecutionProvider")
+        graph = str(path) if content is None else content
         try:
-            graph = str(path) if content is None else content
-            self._session = onnxruntime.InferenceSession(graph, options, providers=providers)
+            self._session = _session(graph, options, providers, retry=device is None)
         except Exception as error:  # the bindings raise a dozen kinds, some of them plain RuntimeError
             reason = " ".join(str(error).split())
             raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason[:300]}") from error
+        if content is not None:
+            # Its Python part keeps them for as long as the session lives, for a call that is not used here.
+            self._session._model_bytes = None
         return_free_memory()
         used = self._session.get_providers()[0]
         if device == "cuda" and used != "CUDAExecutionProvider":
@@ -106,6 +109,7 @@ class OnnxRuntime:
         require_input(path, card.input, self.inputs, remedy="export it again")
         self.device: Literal["cpu", "gpu"] = "cpu" if used == "CPUExecutionProvider" else "gpu"
         self.description = f"onnxruntime {onnxruntime.__version__} {used}, {threads_in_words(threads, lanes)}"
+        require_outputs(path, self.outputs)
         self._names = [tensor.name for tensor in self.outputs]
         self._bind()
 
@@ -147,6 +151,17 @@ class OnnxRuntime:
     def close(self) -> None:
         """Release the session; calling twice is harmless."""
         self._binding = self._session = None
+
+
+def _session(graph: str | bytes, options: Any, providers: list[str], *, retry: bool) -> Any:
+    """A session; where CUDA fails and ``retry``, one on the CPU. The bindings' own second try prints what failed to
+    standard output, among the results."""
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
+    except Exception:
+        if not retry or len(providers) == 1:
+            raise
+    return onnxruntime.InferenceSession(graph, options, providers=providers[-1:], enable_fallback=0)
 
 
 def _spec(tensor: Any) -> TensorSpec:

@@ -17,7 +17,7 @@ import numpy as np
 from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, UsageError
 
-from .base import Array, TensorSpec, require_input, threads_in_words
+from .base import Array, TensorSpec, require_input, require_outputs, threads_in_words
 from .free_memory import return_free_memory
 from .openvino_library import openvino
 from .openvino_topk import order_ties
@@ -80,6 +80,7 @@ class OpenVino:
         self.inputs = tuple(_spec(port) for port in compiled.inputs)
         self.outputs = tuple(_spec(port) for port in compiled.outputs)
         require_input(path, card.input, self.inputs, remedy="export it again")
+        require_outputs(path, self.outputs)
         self._ports = dict(zip((spec.name for spec in self.outputs), compiled.outputs, strict=True))
         version = openvino.__version__.partition("-")[0]
         self.description = f"openvino {version} CPU, {threads_in_words(threads, lanes)}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from edgedet.artifacts.card_ranges import require_ranges
 from edgedet.errors import ArtifactError
 
 CARD_VERSION = 1
@@ -202,7 +204,8 @@ class ModelCard:
             The card, every field checked.
 
         Raises:
-            ArtifactError: not JSON, a field missing or of the wrong kind, or made by a newer edgedet.
+            ArtifactError: not JSON, a field missing, of the wrong kind or out of its range, or made by a newer
+                edgedet.
         """
         try:
             data = json.loads(text)
@@ -218,6 +221,7 @@ class ModelCard:
         if isinstance(data.get("family"), str):
             data["family"] = FORMER_FAMILIES.get(data["family"], data["family"])
         card: ModelCard = _build(ModelCard, data, "card")
+        require_ranges(card)
         return card
 
 
@@ -251,8 +255,14 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
             raise ArtifactError(f"model card: {where} is {value!r}, expected a list like {hint}")
         return tuple(_coerce(arguments[0], item, where) for item in value)
     expected: Any = origin or hint
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number that is larger than any other
+            number = math.inf
+        if not math.isfinite(number):
+            raise ArtifactError(f"model card: {where} is {str(value)[:40]}, expected a finite number")
+        return number
     if expected is int and isinstance(value, bool):
         expected = None
     if expected is None or not isinstance(value, expected):

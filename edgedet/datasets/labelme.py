@@ -31,6 +31,7 @@ from edgedet.datasets.locate import PictureIndex, find_tail
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.errors import DatasetError
+from edgedet.files import is_file
 
 _FLAT = frozenset({"point", "points", "line", "linestrip"})
 
@@ -125,7 +126,7 @@ def _read(
 def _picture(path: Path, data: dict[str, Any], index: PictureIndex, request: Request, where: str) -> Path | None:
     images, log = request.images, request.log
     text = str(data["imagePath"])
-    place = find_tail(text, (path.parent,) if images is None else (images,), Path.is_file)
+    place = find_tail(text, (path.parent,) if images is None else (images,), is_file)
     if place is not None:
         return place.path
     candidates = index.beside(path) or index.named(text)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgedet.datasets.folder import find_pictures
+from edgedet.files import is_file, is_there
 
 _TRIED = 50
 """Number of names that are tried to find the folder a file means."""
@@ -44,7 +45,7 @@ class Place(NamedTuple):
     guessed: bool
 
 
-def find_tail(text: str, folders: Iterable[Path], there: Callable[[Path], bool] = Path.exists) -> Place | None:
+def find_tail(text: str, folders: Iterable[Path], there: Callable[[Path], bool] = is_there) -> Place | None:
     """The path as it is written, in one of the folders, else its longest tail that lies in one."""
     folders = tuple(dict.fromkeys(folders))
     for folder in folders:
@@ -114,7 +115,7 @@ class Listings:
 
 
 def _in_folder(folder: Path, name: str, listings: Listings) -> Path | None:
-    place = find_tail(name, (folder,), Path.is_file)
+    place = find_tail(name, (folder,), is_file)
     if place is not None:
         return place.path
     parts = path_parts(name)

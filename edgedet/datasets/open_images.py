@@ -24,7 +24,7 @@ from edgedet.datasets.layout import Content, Layout, Request, by_split, elsewher
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_text
 from edgedet.errors import DatasetError
-from edgedet.files import atomic_path
+from edgedet.files import atomic_path, is_file
 
 Mark = Literal["occluded", "truncated", "group", "depiction", "inside"]
 MARKS: tuple[Mark, ...] = get_args(Mark)
@@ -191,7 +191,7 @@ def _records(
 ) -> Iterator[ImageRecord]:
     for image_id, where in wheres.items():
         candidates = [folder / f"{image_id}{suffix}" for suffix in SUFFIXES]
-        picture = next((path for path in candidates if path.is_file()), candidates[0])
+        picture = next((path for path in candidates if is_file(path)), candidates[0])
         size = picture_size(picture, where, log)
         if size is None:
             continue
@@ -258,7 +258,7 @@ def _picture_folder(path: Path, image_ids: list[str], images: Path | None) -> Pa
     folders = _picture_folders(path, images)
     for folder in folders:
         for suffix in SUFFIXES:
-            if any((folder / f"{image_id}{suffix}").is_file() for image_id in image_ids[:50]):
+            if any(is_file(folder / f"{image_id}{suffix}") for image_id in image_ids[:50]):
                 return folder
     if not image_ids:
         return folders[0]

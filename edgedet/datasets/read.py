@@ -15,6 +15,7 @@ from edgedet.datasets.layout import Content, Request
 from edgedet.datasets.rows import ProblemLog, Strictness
 from edgedet.datasets.unread import find_unread, format_of
 from edgedet.errors import DatasetError
+from edgedet.files import is_there
 
 Needs = Literal["labels", "pictures"]
 
@@ -96,10 +97,10 @@ def split_argument(source: str) -> tuple[Path, str | None]:
     Raises:
         DatasetError: no such path.
     """
-    if source and Path(source).exists():
+    if source and is_there(source):
         return Path(source), None
     head, colon, split = source.rpartition(":")
-    if colon and head and split and Path(head).exists():
+    if colon and head and split and is_there(head):
         return Path(head), split
     raise DatasetError(f"{source}: no such file or folder")
 

@@ -14,6 +14,7 @@ import numpy as np
 from edgedet.datasets.box_form import MIN_LOST, Seen
 from edgedet.datasets.dataset import PLACES_SHOWN, ImageRecord, Problem
 from edgedet.errors import DatasetError
+from edgedet.files import is_file
 from edgedet.pictures.image_size import read_image_size
 
 OVERRUN = 0.5
@@ -86,7 +87,7 @@ def picture_size(
     ``stated``: (width, height) the annotation claims. Boxes of a picture with other sides belong to another
     version of it: they would be measured in the wrong place.
     """
-    if not path.is_file():
+    if not is_file(path):
         log.add(f"{where} ({path.name})", "missing image", "image dropped")
         return None
     size = read_image_size(path)

@@ -41,7 +41,7 @@ from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.datasets.voc_annotation import Annotation, Listed, class_names, has_annotations, parse
 from edgedet.errors import DatasetError
-from edgedet.files import atomic_path
+from edgedet.files import atomic_path, is_file
 
 LISTS = Path("ImageSets") / "Main"
 
@@ -191,7 +191,7 @@ def _annotation_of(name: str, home: Path, by_stem: dict[str, list[Path]]) -> Pat
     for stem in stems:
         for start in range(len(folders) + 1):
             path = home.joinpath(*folders[start:], f"{stem}.xml")
-            if path.is_file():
+            if is_file(path):
                 return path
         if len(by_stem.get(stem, ())) == 1:
             return by_stem[stem][0]

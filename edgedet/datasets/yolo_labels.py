@@ -18,6 +18,7 @@ from edgedet.datasets.locate import Listings
 from edgedet.datasets.rows import ProblemLog, Row, to_number
 from edgedet.datasets.text import NAMES_FILES, read_text
 from edgedet.errors import DatasetError
+from edgedet.files import is_folder
 
 Line = tuple[str, list[str]]
 """A line of a label file: its place, and its words."""
@@ -123,7 +124,7 @@ class LabelFiles:
     def _folder(self, path: Path) -> Path | None:
         """The folder of this path in any letter case."""
         if path not in self._folders:
-            found: Path | None = path if path.is_dir() else None
+            found: Path | None = path if is_folder(path) else None
             if found is None and path.parent != path:
                 parent = self._folder(path.parent)
                 found = None if parent is None else self._listings.find(parent, path.name)

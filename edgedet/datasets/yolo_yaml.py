@@ -16,6 +16,7 @@ from edgedet.datasets.folder import find_pictures
 from edgedet.datasets.locate import Place, find_tail, is_absolute, path_parts
 from edgedet.datasets.text import read_text, require_distinct
 from edgedet.errors import DatasetError, MissingDependencyError
+from edgedet.files import is_file, is_folder, is_there
 
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
@@ -65,9 +66,9 @@ class Settings:
             if place.guessed:
                 notes.append(f"{split} is {entry} in {self.path.name}, read from {path}")
             inside = self.path.parent / entry.removeprefix("../")
-            if entry.startswith("../") and path != inside and inside.exists():
+            if entry.startswith("../") and path != inside and is_there(inside):
                 notes.append(f"{split} read from {path.resolve()}, as {self.path.name} says, and not from {inside}")
-            if path.is_dir():
+            if is_folder(path):
                 found = [(picture, path.name) for picture in find_pictures(path)]
                 folders.append(path)
             elif path.suffix.lower() in IMAGE_SUFFIXES:
@@ -216,7 +217,7 @@ def _is_dataset(path: Path) -> bool:
 
 
 def _can_be_read(path: Path) -> bool:
-    return path.is_dir() or (path.is_file() and path.suffix.lower() in {".txt", *IMAGE_SUFFIXES})
+    return is_folder(path) or (is_file(path) and path.suffix.lower() in {".txt", *IMAGE_SUFFIXES})
 
 
 def _list(path: Path, home: Path) -> tuple[list[tuple[Path, str]], tuple[str, ...]]:
@@ -226,7 +227,7 @@ def _list(path: Path, home: Path) -> tuple[list[tuple[Path, str]], tuple[str, ..
     for number, line in enumerate(read_text(path).splitlines(), 1):
         name = line.strip()
         if name:
-            place = find_tail(name, (path.parent, home), Path.is_file)
+            place = find_tail(name, (path.parent, home), is_file)
             picture = path.parent / Path(*path_parts(name)) if place is None else place.path
             pictures.append((picture, f"{path.name}:{number}"))
             if place is not None and place.guessed:

@@ -273,5 +273,5 @@ def _expected(golden: dict[str, Any], card: ModelCard) -> Detections:
             names=card.names,
             frame_size=(int(golden["height"]), int(golden["width"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:  # Overflow: a label beyond int32
         raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error

@@ -13,7 +13,7 @@ from edgedet.datasets.box_form import CORNERS, BoxForm, better_form
 from edgedet.datasets.coco import usual_folders
 from edgedet.detections import Detections
 from edgedet.errors import ReferenceBoxesError
-from edgedet.files import file_sha256
+from edgedet.files import file_sha256, is_file
 from edgedet.pictures.image_size import read_image_size
 from edgedet.reference.boxes_file import BoxesFile, Listed
 from edgedet.reference.dataset import PictureSet, open_picture_set
@@ -202,7 +202,7 @@ def _locate(file: BoxesFile, described: PictureSet | None) -> list[Path]:
         tried = [folder / part for folder in folders for part in dict.fromkeys((name, Path(name).name))]
         if described is None:
             tried.append(Path(name))  # as it was called: edgedet detect says what it was given
-        there = next((place for place in tried if place.is_file()), None)
+        there = next((place for place in tried if is_file(place)), None)
         places.append(there if there is not None or described is None else described.named(picture))
     lost = [picture for picture, place in zip(file.pictures, places, strict=True) if place is None]
     if lost:

@@ -216,7 +216,9 @@ def is_decoded(foreign: ForeignGraph, seen: Array) -> bool:
     """
     places = anchor_places(foreign.height, foreign.width, seen.shape[1])
     assert places is not None
-    follow = [follows(frame[:, :2], places) for frame in seen]
+    # A few centres far beyond the canvas, as an untrained network gives, would hide how all others follow.
+    canvas = np.array([foreign.width, foreign.height], np.float32)
+    follow = [follows(frame[:, :2].clip(0, canvas), places) for frame in seen]
     if min(follow) >= FOLLOWING:
         return True
     if max(follow) <= UNRELATED:

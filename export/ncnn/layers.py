@@ -112,7 +112,7 @@ def _number(value: float) -> str:
     Nine digits give the same float32 back.
 
     >>> _number(-1 / 81000), _number(3), _number(float("inf"))
-    ('-1.23456790e-05', '3', '3.40282347e+38')
+    ('-1.23456794e-05', '3', '3.40282347e+38')
     """
     if isinstance(value, float | np.floating):
         return f"{np.clip(np.float32(value), -LARGEST, LARGEST):.8e}"

@@ -42,7 +42,7 @@ TYPES = {
     "number": 0.5,
     "true or false": True,
     "list of text": ["a"],
-    "list of 3 numbers": [0.0, 1.0, 2.0],
+    "list of 3 numbers": [0.5, 1.0, 2.0],
     "object": {},
     "integer or null": None,
     "object or null": None,

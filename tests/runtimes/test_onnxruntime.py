@@ -15,10 +15,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgedet import Detector
 from edgedet.artifacts.card import METADATA_KEY, InputSpec
 from edgedet.errors import ArtifactError, RuntimeUnavailableError
+from edgedet.runtimes.base import TensorSpec, require_outputs
 from edgedet.runtimes.onnxruntime import open as open_graph
-from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
+from tests.rectangle_detector import frame_with_rectangle, save_foreign_graph, save_rectangle_graph
 
 
 def test_bound_buffers_hold_what_a_plain_run_gives(tmp_path: Path) -> None:
@@ -112,3 +114,26 @@ def test_it_says_what_runs_and_where(tmp_path: Path) -> None:
     card = save_rectangle_graph(tmp_path / "a.onnx")
     runtime = open_graph(tmp_path / "a.onnx", card=card, threads=1, device="cpu")
     assert runtime.description == f"onnxruntime {onnxruntime.__version__} CPUExecutionProvider, 1 threads"
+
+
+@pytest.mark.parametrize("shape", [(1, 1 << 37, 1), (1, 300, 1 << 62)])
+def test_outputs_that_no_memory_holds_are_refused(shape: tuple[int, ...]) -> None:
+    """A size that came to be another would take all of it. Sizes that are not fixed are for the run to tell."""
+    names = [TensorSpec("count", (1,), np.dtype(np.int32)), TensorSpec("boxes", shape, np.dtype(np.float32))]
+    with pytest.raises(ArtifactError, match=r"gives boxes float32 \[1, .*more than any detector does"):
+        require_outputs(Path("large.onnx"), names)
+    require_outputs(Path("usual.onnx"), [TensorSpec("boxes", (-1, 300, 4), np.dtype(np.float32))])
+
+
+def test_a_graph_that_does_not_load_leaves_the_results_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The bindings' second try prints to standard output, where boxes go."""
+    path = tmp_path / "broken.onnx"
+    save_foreign_graph(path)
+    model = onnx.load(str(path))
+    model.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save(model, str(path))
+    with pytest.raises(ArtifactError, match="cannot load"):
+        Detector(path, runtime="onnxruntime:cpu")
+    assert capfd.readouterr().out == ""

@@ -31,9 +31,9 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     asked: list[list[str]] = []
     original = onnxruntime.InferenceSession
 
-    def session(path: str, options: Any, providers: list[str]) -> Any:
+    def session(path: str, options: Any, providers: list[str], **other: Any) -> Any:
         asked.append(providers)
-        return original(path, options, providers=["CPUExecutionProvider"])
+        return original(path, options, providers=["CPUExecutionProvider"], **other)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     monkeypatch.setattr(

@@ -111,7 +111,7 @@ def test_what_tune_keeps_is_of_machine_and_artifact_alone(house: Path) -> None:
     run(house, "tune")
     (kept,) = (house / "home/.cache/edgedet/tuned").glob("*.json")
     choice = json.loads(kept.read_text())
-    assert set(choice) == {"runtime", "threads", "ratio", "conditions"}
+    assert set(choice) == {"runtime", "threads", "ratio", "conditions", "artifact", "artifact_sha256"}
     assert set(choice["conditions"]) == {
         *("version", "edgedet", "package", "cpu", "cores", "quota", "features", "system"),
     }

@@ -65,3 +65,11 @@ def test_windows_marks_line_ends_and_paths_are_no_content(picture: Picture, tmp_
     (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfdog\r\ncat\r\n")
     dataset = read_dataset(path)
     assert (dataset.names, dataset.box_count, dataset.problems) == (("dog", "cat"), 2, ())
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "d/" * 3000 + "b.jpg", "a\0b.jpg"])
+def test_a_name_that_no_file_can_have_is_a_missing_picture(picture: Picture, tmp_path: Path, name: str) -> None:
+    picture("a.jpg")
+    dataset = read_dataset(write(tmp_path, f"a.jpg,1,2,10,20,dog\n{name},1,2,10,20,dog\n"))
+    assert [len(record) for record in dataset.images] == [1]
+    assert "missing image (image dropped)" in str(dataset.problems[0])

@@ -182,6 +182,7 @@ def test_artifacts_without_golden_input_say_so(card: ModelCard) -> None:
         {"steadiness": []},
         {"steadiness": -1},
         {"steadiness": float("nan")},
+        {"labels": [2**31]},
     ):
         with pytest.raises(ArtifactError, match="golden input is broken"):
             replay(Scripted(replace(card, golden={**(card.golden or {}), **wrong}), BOXES, SCORES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,11 +15,13 @@ from edgedet import Detections, Detector
 from edgedet.errors import ArtifactError, AssumptionError, EdgedetError, UsageError
 from edgedet.export.engines.operators import check_operators
 from edgedet.export.engines.prove import is_ready_for_engine
+from edgedet.export.families.trial import is_decoded
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
+from edgedet.plausible import anchor_places
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
-from tests.export.foreign_heads import METADATA, ULTRALYTICS, Head, save_head
+from tests.export.foreign_heads import METADATA, SIDE, ULTRALYTICS, Head, save_head
 
 CONF = 0.6
 NAMES = ("cat", "dog", "hen")
@@ -139,6 +142,18 @@ def test_yolox_decoded_inside_or_not_gives_the_same(tmp_path: Path, logits: bool
         with Detector(report.path) as detector:
             results.append([detector.detect(frame) for frame in FRAMES])
     assert_same(*results)
+
+
+def test_a_few_centres_far_away_do_not_hide_that_boxes_are_decoded() -> None:
+    places = anchor_places(SIDE, SIDE, 189)
+    assert places is not None
+    rng = np.random.default_rng(0)
+    seen = np.concatenate([places + rng.normal(0, 4, places.shape), rng.random((189, 6))], 1).astype(np.float32)
+    seen[::40, :2] *= 1e4
+    graph: Any = SimpleNamespace(height=SIDE, width=SIDE, path="net.onnx")
+    assert is_decoded(graph, seen[None])
+    seen[:, :2] = rng.normal(0, 1, places.shape)
+    assert not is_decoded(graph, seen[None])
 
 
 def test_a_yolox_that_shows_neither_is_refused(tmp_path: Path) -> None:
