@@ -64,6 +64,9 @@ class OpenVino:
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": lanes,
+            # Else the threads of every network are tied to the same first cores: two networks with a thread each
+            # share one core, and on a busy machine they wait for it while others are free.
+            "ENABLE_CPU_PINNING": False,
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
