@@ -111,7 +111,7 @@ def cost_of_moves(found: Moves) -> float:
     0.0
     >>> aside = Moves(np.full(9, 0.1), np.zeros((9, 4)) + [0.05, 0.0, 0.0, 0.0], np.zeros(9))
     >>> round(cost_of_moves(aside), 3)
-    0.038
+    0.034
     """
     # Errors of independent causes add up as squares.
     drift = max(found.drift**2 - USUAL_DRIFT**2, 0.0)

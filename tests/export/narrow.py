@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
-WIDTH = 32
+WIDTH = 64
 
 
 def narrow(model: Any) -> Any:
