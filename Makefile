@@ -11,13 +11,14 @@ GPU_PY := $(if $(wildcard $(PY)),$(PY),$(PYTHON))
 READY := $(VENV)/.ready
 
 GPU_INPUTS ?= build/gpu-inputs
+ARM64_ROOT ?= build/arm64
 
 # Environments of their own: what a release's bytes depend on, and what describes it, by version and hash.
 DIST_PY := build/dist-env/bin/python
 PAPERS_PY := build/papers-env/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck docs format bench rtx-engines test-gpu bench-gpu gpu-inputs dist dist-check papers clean
+.PHONY: help setup demo test lint typecheck docs format bench rtx-engines arm64 test-gpu bench-gpu gpu-inputs dist dist-check papers clean
 
 help:
 	@echo 'make demo       export the sample detector (fp32, int8), run it on a rendered clip, print what was kept'
@@ -26,6 +27,7 @@ help:
 	@echo 'make docs       the documentation and the API reference as HTML, in build/docs'
 	@echo 'make bench      measure what the SDK adds to the bare network'
 	@echo 'make rtx-engines engines of every family and precision by the builder of TensorRT-RTX; needs no GPU'
+	@echo 'make arm64      the device install in a Debian root of arm64 under qemu: the same boxes? (Linux, root)'
 	@echo 'make test-gpu   the tests that need an NVIDIA GPU (and TensorRT); they say what is missing and skip'
 	@echo 'make gpu-inputs prepare what bench-gpu measures on, in $(GPU_INPUTS); needs no GPU, copy it to the board'
 	@echo 'make bench-gpu  all that only a GPU can tell, in nine minutes: make bench-gpu ENGINES="a.trt b.trt"'
@@ -79,6 +81,11 @@ bench: setup
 
 rtx-engines: setup
 	@$(PY) benchmarks/rtx_engines.py $(RTX_OPTIONS)
+
+# Outside CI: it takes root, Debian's debootstrap and qemu-user-static, and an hour.
+arm64: setup
+	@PYTHON=$(abspath $(PY)) benchmarks/arm64/root.sh $(ARM64_ROOT)
+	@$(PY) -m benchmarks.arm64 $(ARM64_ROOT) $(ARM64_OPTIONS)
 
 # $(call need,MODULES,PACKAGES): says what to install where a module is missing. From /: the folders here would
 # pass for the package.

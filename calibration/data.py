@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import overload
 
@@ -11,6 +13,7 @@ import onnx
 from edgedet.artifacts.card import ModelCard
 from edgedet.datasets import Dataset
 from edgedet.errors import CalibrationError, SourceError
+from edgedet.in_order import in_order, threads_beside
 from edgedet.onnx_graph.network import Array
 from edgedet.preprocess import Preprocessor
 
@@ -85,15 +88,15 @@ class CalibrationFrames(Sequence[Array]):
         self._pictures: list[Picture] = []
         self._kept: dict[int, Array] = {}
         self._bytes = 0
-        seen = {self._take(picture) for picture in chosen} - {None}
+        self._making = threading.Lock()
+        with closing(in_order(chosen, [_decoded] * threads_beside())) as decoded:
+            seen = {self._take(picture, frame) for picture, frame in zip(chosen, decoded, strict=True)} - {None}
         self._check(pictures.source, len(seen), card)
 
-    def _take(self, picture: Picture) -> int | None:
+    def _take(self, picture: Picture, frame: Array | SourceError) -> int | None:
         """Use a picture if it can be; gives a number that differs between different ones."""
-        try:
-            frame = picture.read()
-        except SourceError as error:
-            self.warnings.append(f"{error}; left out")
+        if isinstance(frame, SourceError):
+            self.warnings.append(f"{frame}; left out")
             return None
         height, width = frame.shape[:2]
         if min(width, height) < SMALLEST_SIDE:
@@ -166,7 +169,11 @@ class CalibrationFrames(Sequence[Array]):
             raise IndexError(index)
         index %= len(self)
         kept = self._kept.get(index)
-        return self._keep(index, self._make(index)) if kept is None else kept
+        if kept is not None:
+            return kept
+        # Whoever runs frames in lanes takes them there, with one place to prepare them in.
+        with self._making:
+            return self._keep(index, self._make(index))
 
     def _keep(self, index: int, tensor: Array) -> Array:
         if self._bytes + tensor.nbytes <= KEPT_BYTES:
@@ -183,6 +190,14 @@ class CalibrationFrames(Sequence[Array]):
                 raise CalibrationError(f"a calibration image can no longer be read: {error}") from error
             self._preprocess.prepare(frame, slot)
         return self._preprocess.tensor.copy()
+
+
+def _decoded(picture: Picture) -> Array | SourceError:
+    """Its pixels, or why there are none."""
+    try:
+        return picture.read()
+    except SourceError as error:
+        return error
 
 
 def check_frames(model: onnx.ModelProto, frames: Sequence[Array]) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Literal, TypeVar
 
 import numpy as np
 import onnx
 from threadpoolctl import threadpool_limits
 
+from edgedet.in_order import in_order
 from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.inference import inferred
 from edgedet.onnx_graph.network import Array
@@ -101,26 +100,15 @@ def in_lanes(run: Callable[[Item], Result], items: Iterable[Item], lanes: int | 
 
     Args:
         run: a :class:`GraphRunner`, or any function.
-        items: taken one by one as they are needed, in the caller's thread.
+        items: taken one by one as they are needed; with several lanes, by whichever is free.
         lanes: how many at a time; None asks ``run.lanes``, and takes one where it has none.
     """
     at_once: int = lanes if lanes is not None else getattr(run, "lanes", 1)
     if at_once == 1:
         yield from map(run, items)
         return
-    with ThreadPoolExecutor(at_once) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(run, item))
-                # One more than can run, so that no lane waits for the caller.
-                if len(waiting) > at_once:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    with closing(in_order(items, [run] * at_once)) as results:
+        yield from results
 
 
 def one_blas_thread() -> AbstractContextManager[object]:

@@ -19,6 +19,7 @@ from .agreement import CONFIDENT, found_again
 from .data import KEPT_BYTES
 from .executor import in_lanes
 from .ledger import digest_of, digest_of_each
+from .moved_boxes import cost_of_moves, moves
 
 if TYPE_CHECKING:
     from edgedet.datasets import Dataset
@@ -105,7 +106,8 @@ class AgreementJudge:
     """How much of what the float graph detects is detected again, for want of labels.
 
     The figure is the average precision at IoU 0.5 with the float graph's confident detections as ground truth, mean
-    over classes (:func:`edgedet.calibration.agreement.found_again`).
+    over classes (:func:`edgedet.calibration.agreement.found_again`), less what it costs that boxes have moved
+    (:func:`edgedet.calibration.moved_boxes.cost_of_moves`), which average precision there does not see.
 
     Args:
         card: model card of the float graph.
@@ -133,7 +135,7 @@ class AgreementJudge:
     (12, 1.0, 0.0)
     """
 
-    name = "AP50 against the fp32 graph's detections"
+    name = "AP50 against the fp32 graph's detections, less what moved boxes cost"
 
     def __init__(self, card: ModelCard, frames: Sequence[Array], outputs: Sequence[str], reference: Run) -> None:
         self._reader = Reader(card, outputs)
@@ -157,7 +159,11 @@ class AgreementJudge:
         Returns:
             The figure in [0, 1], larger is better; None where the float graph is confident of nothing.
         """
-        return found_again(self._reference, list(self._reader(run, self._frames)))
+        found = list(self._reader(run, self._frames))
+        again = found_again(self._reference, found)
+        if again is None:
+            return None
+        return max(again - cost_of_moves(moves(self._reference, found, least=CONFIDENT)), 0.0)
 
 
 class MapJudge:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgedet.files import atomic_path
 
-VERSION = 6
+VERSION = 7
 """Raised whenever the meaning of a stored figure changes; older ledgers are then ignored."""
 
 

@@ -8,22 +8,19 @@ from itertools import chain
 import numpy as np
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array
 
 from .agreement import CONFIDENT, average_precision
 from .judge import Run
 from .ledger import digest_of_each
+from .moved_boxes import OVERLAP, cost_of_lost_overlap, moves
 from .predictions import WeakReader
 
-OVERLAP = 0.5
-"""IoU from which an answer counts as the same."""
 OWN_ERROR = 0.05
-"""IoU that a good detector's boxes lack to labelled ones anyway: moves that are small beside it cost little.
-
-With it :func:`cost_of_moved_boxes` follows what eight one-class detectors lose of their mAP.
-"""
+"""IoU that the boxes of eight one-class detectors lack to labelled ones anyway: with it
+:func:`edgedet.calibration.moved_boxes.cost_of_lost_overlap` follows what they lose of mAP. A network that sees
+nothing in the calibration frames is taken for one as exact."""
 WEAKEST = 0.1
 """Score from which answers of the float graph are judged, at the lowest."""
 FEWEST = 20
@@ -86,7 +83,7 @@ class ResponseJudge:
             or 0.0
         )
         boxes, scores = self.moves(found)
-        cost = cost_of_moved_boxes(boxes) + max(scores - USUAL_MOVE, 0.0)
+        cost = cost_of_lost_overlap(boxes, own=OWN_ERROR) + max(scores - USUAL_MOVE, 0.0)
         # Equalised channels change the float graph's own numbers in their last digits.
         return round(float(np.clip(given - cost, 0.0, 1.0)), 6)
 
@@ -95,28 +92,6 @@ class ResponseJudge:
 
         Scores up or down together, as a share of the highest: their spread is what ranks them.
         """
-        lost: list[float] = []
-        moved: list[float] = []
         highest = max((float(one.scores.max(initial=0.0)) for one in self._reference), default=0.0)
-        for ours, theirs in zip(self._reference, found, strict=True):
-            strong = ours[ours.scores >= self.least]
-            alike = pairwise_iou(strong.boxes, theirs.boxes)
-            alike = np.where(strong.labels[:, None] == theirs.labels[None], alike, 0.0)
-            for row, score in zip(alike, strong.scores, strict=True):
-                best = int(row.argmax()) if len(row) else -1
-                if best >= 0 and row[best] >= OVERLAP:
-                    lost.append(1 - float(row[best]))
-                    moved.append(float(theirs.scores[best]) - float(score))
-        return (float(np.mean(lost)), abs(float(np.mean(moved))) / highest) if lost else (0.0, 0.0)
-
-
-def cost_of_moved_boxes(lost: float) -> float:
-    """mAP at IoU 0.50 to 0.95 that boxes cost which lack ``lost`` of IoU to those of the float graph.
-
-    Errors of two independent causes add up as squares, and what a box lacks of IoU is lost twice: of the range from
-    0.5 to 1, not of the whole.
-
-    >>> round(cost_of_moved_boxes(0.01), 3), round(cost_of_moved_boxes(0.04), 3)
-    (0.002, 0.028)
-    """
-    return 2 * (float(np.hypot(OWN_ERROR, lost)) - OWN_ERROR)
+        again = moves(self._reference, found, least=self.least)
+        return (again.scatter, abs(float(again.scores.mean())) / highest) if len(again.scores) else (0.0, 0.0)

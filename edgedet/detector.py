@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -18,40 +17,19 @@ from edgedet.artifacts.held import MEMORY
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
 from edgedet.geometry import ResizeGeometry
+from edgedet.lane import Lane, Timing
 from edgedet.machine.hardware import available_cores
-from edgedet.opening import open_artifact
+from edgedet.opening import MAX_THREADS, open_artifact
 from edgedet.pictures.frames import Frame, Unreadable, is_on_gpu
 from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.sources import FrameSource, Source
-from edgedet.postprocess import Postprocessor, settle_thresholds
+from edgedet.postprocess import settle_thresholds
 from edgedet.preprocess import Preprocessor
-from edgedet.runtimes.base import SuppressesOnDevice, TakesGpuFrames
+from edgedet.runtimes.base import RunsInLanes, Runtime
+from edgedet.settings import require_count
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.stream import Stream, start_stream
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long the stages of one call took, in milliseconds.
-
-    Attributes:
-        pre: frame to input tensor.
-        run: network.
-        post: outputs to detections.
-
-    >>> Timing(pre=0.4, run=8.0, post=0.1).total
-    8.5
-    """
-
-    pre: float
-    run: float
-    post: float
-
-    @property
-    def total(self) -> float:
-        """All stages together."""
-        return self.pre + self.run + self.post
 
 
 class Detector:
@@ -72,6 +50,9 @@ class Detector:
         max_detections: limit per frame in place of the artifact's own.
         threads: CPU threads of the network; None leaves the choice to the runtime. With 1, large float frames are
             resized on one thread as well.
+        lanes: number of frames to work on at the same time, for throughput: :meth:`stream` and evaluations then
+            read and detect on so many threads, and the network has one thread for each frame in place of all for
+            one. A runtime that cannot do that (GPUs, ncnn, PyTorch) has one lane all the same, and ``threads``.
         selftest: whether to replay the artifact's golden input first, and to refuse an artifact that no longer
             gives what it gave at export.
         require_signature: a file of public keys (:doc:`signing`), of which one must have signed the artifact. The
@@ -84,13 +65,15 @@ class Detector:
             loaded.
         ArtifactError: the file is missing, damaged, or does not describe what it detects.
         RuntimeUnavailableError: the runtime is not installed or does not work here.
-        UsageError: options out of range or beyond what the artifact can honour.
+        UsageError: options out of range or beyond what the artifact can honour, or more or fewer ``threads``
+            than lanes.
         SelftestError: the golden input gives something else, or shows nothing.
 
     Attributes:
         card: model card of the artifact.
         path: file of the artifact; ``<memory>`` where it was given as bytes.
         thresholds: thresholds in use.
+        lanes: what can detect at the same time, each with a ``detect`` of its own for one thread.
         last_timing: stages of the last :meth:`detect`, or all of the last :meth:`detect_batch`.
 
     >>> import cv2
@@ -109,30 +92,40 @@ class Detector:
         iou: float | None = None,
         max_detections: int | None = None,
         threads: int | None = None,
+        lanes: int = 1,
         selftest: bool = False,
         require_signature: str | Path | None = None,
         signature: bytes | None = None,
     ) -> None:
+        require_count("lanes", lanes, most=MAX_THREADS)
+        if lanes != 1 and threads not in (None, lanes):
+            raise UsageError(
+                f"{lanes} lanes and {threads} threads: a lane has one thread; leave either of them out"
+            )
         self.card: ModelCard
         self.card, self._runtime = open_artifact(
-            path, runtime=runtime, threads=threads, require_signature=require_signature, signature=signature
+            path,
+            runtime=runtime,
+            threads=threads,
+            lanes=lanes,
+            require_signature=require_signature,
+            signature=signature,
         )
         self.path = MEMORY if isinstance(path, bytes | bytearray | memoryview) else Path(path)
-        try:
-            thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
-            self._threads = threads or available_cores()
-            self._preprocess = Preprocessor(self.card.input, self.card.resize, threads=self._threads)
-            opened = self._runtime
-            described = opened.suppress(thresholds) if isinstance(opened, SuppressesOnDevice) else self.card
-            names = tuple(tensor.name for tensor in self._runtime.outputs)
-            self._postprocess = Postprocessor(described, thresholds, names)
-        except Exception:
-            self._runtime.close()
-            raise
-        self.thresholds = thresholds
         self.last_timing = Timing(0.0, 0.0, 0.0)
-        self._lock = threading.Lock()
-        self._closed = False
+        opened: list[Runtime] = [self._runtime]
+        try:
+            self.thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
+            if isinstance(self._runtime, RunsInLanes) and self._runtime.device == "cpu":
+                opened += [self._runtime.another_lane() for _ in range(lanes - 1)]
+            resizing = (threads or available_cores()) if len(opened) == 1 else 1
+            self.lanes = tuple(
+                Lane(self.path, self.card, each, self.thresholds, threads=resizing) for each in opened
+            )
+        except Exception:
+            for each in opened:
+                each.close()
+            raise
         if selftest:
             from edgedet.proof.golden import require_golden
 
@@ -210,7 +203,9 @@ class Detector:
         """Find objects in every frame of a source, or in the newest frames of cameras and streams.
 
         Frames are read, prepared and run at the same time, each by a thread of its own, while the caller works on
-        the result before; results come in order. Arrays of the caller's are run one by one, in the caller's thread.
+        the result before; results come in order. With several lanes, pictures and the files of videos are worked on
+        from reading to detections by one thread for each lane, where neither ``max_fps`` nor ``duty`` limits them.
+        Arrays of the caller's are run one by one, in the caller's thread.
 
         Args:
             source: image, folder, glob pattern, video, camera, stream, list of cameras and streams, or iterable of
@@ -239,8 +234,9 @@ class Detector:
         """
         return start_stream(
             source,
-            _Work(self),
+            _Work(self.lanes[0]),
             self._delivered,
+            lanes=self.lanes,
             limits=Limits(max_fps, duty),
             unreadable=unreadable,
             fault=fault,
@@ -259,9 +255,8 @@ class Detector:
 
     def close(self) -> None:
         """Release the runtime; calling twice is harmless."""
-        with self._lock:
-            self._closed = True
-            self._runtime.close()
+        for lane in self.lanes:
+            lane.close()
 
     def __enter__(self) -> Detector:
         return self
@@ -278,49 +273,12 @@ class Detector:
         )
 
     def _detect(self, frames: Sequence[NDArray[Any]]) -> list[Detections]:
-        """At most as many frames as the batch has places; unused places keep what they held."""
-        with self._lock:
-            self._require_open()
-            begin = time.perf_counter()
-            if any(map(is_on_gpu, frames)):
-                places = self._place_on_gpu(frames)
-                inputs = {}
-            else:
-                places = [self._preprocess.prepare(frame, slot) for slot, frame in enumerate(frames)]
-                inputs = {self.card.input.name: self._preprocess.tensor}
-            prepared = time.perf_counter()
-            found, run, post = self._run(inputs, places)
-            self.last_timing = Timing((prepared - begin) * 1e3, run, post)
-            return found
+        found, self.last_timing = self.lanes[0].detect_timed(frames)
+        return found
 
-    def _run(
-        self, inputs: dict[str, NDArray[Any]], places: Sequence[ResizeGeometry]
-    ) -> tuple[list[Detections], float, float]:
-        """Detections, and how long the network and what follows it took, in milliseconds. Needs the lock."""
-        begin = time.perf_counter()
-        outputs = self._runtime.run(inputs)
-        done = time.perf_counter()
-        found = [self._postprocess(outputs, place, slot) for slot, place in enumerate(places)]
-        return found, (done - begin) * 1e3, (time.perf_counter() - done) * 1e3
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise UsageError(f"the detector of {self.path} is closed; open it again")
-
-    def _delivered(self, result: _Result) -> Detections:
-        self.last_timing = result.timing
-        return result.found
-
-    def _place_on_gpu(self, frames: Sequence[Any]) -> list[ResizeGeometry]:
-        runtime = self._runtime
-        if not isinstance(runtime, TakesGpuFrames):
-            raise UsageError(
-                f"frames on the GPU need an engine, and {self.path.name} runs by {self.description}; copy them "
-                "to the host, or build an engine: edgedet export -o model.trt"
-            )
-        if not all(map(is_on_gpu, frames)):
-            raise UsageError("some frames are on the GPU and some are not; pass all of a batch from one place")
-        return [runtime.place_frame(frame, slot) for slot, frame in enumerate(frames)]
+    def _delivered(self, result: tuple[Detections, Timing]) -> Detections:
+        found, self.last_timing = result
+        return found
 
 
 class _Prepared(NamedTuple):
@@ -332,19 +290,12 @@ class _Prepared(NamedTuple):
     milliseconds: float
 
 
-class _Result(NamedTuple):
-    """What came of a frame."""
-
-    found: Detections
-    timing: Timing
-
-
 class _Work:
-    """A detector's stages for a stream, with input tensors of its own; see
+    """A lane's stages for a stream, with input tensors of its own; see
     :class:`edgedet.streaming.pipeline.Work`."""
 
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
         self._preprocessors: dict[int, Preprocessor] = {}
 
     def prepare(self, frame: Frame, buffer: int) -> _Prepared:
@@ -355,19 +306,16 @@ class _Work:
             return _Prepared(frame.image, None, None, 0.0)
         preprocessor = self._preprocessors.get(buffer)
         if preprocessor is None:
-            card = self._detector.card
-            preprocessor = Preprocessor(card.input, card.resize, threads=self._detector._threads)
+            card = self._lane.card
+            preprocessor = Preprocessor(card.input, card.resize, threads=self._lane.threads)
             self._preprocessors[buffer] = preprocessor
         place = preprocessor.prepare(frame.image)
         return _Prepared(None, preprocessor.tensor, place, (time.perf_counter() - begin) * 1e3)
 
-    def run(self, prepared: _Prepared) -> _Result:
+    def run(self, prepared: _Prepared) -> tuple[Detections, Timing]:
         """Detect."""
-        detector = self._detector
         if prepared.tensor is None or prepared.place is None:
-            found = detector._detect([prepared.frame])[0]
-            return _Result(found, detector.last_timing)
-        with detector._lock:
-            detector._require_open()
-            (found,), run, post = detector._run({detector.card.input.name: prepared.tensor}, [prepared.place])
-        return _Result(found, Timing(prepared.milliseconds, run, post))
+            (found,), timing = self._lane.detect_timed([prepared.frame])
+            return found, timing
+        found, timing = self._lane.run_prepared(prepared.tensor, prepared.place)
+        return found, replace(timing, pre=prepared.milliseconds)

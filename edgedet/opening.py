@@ -54,6 +54,7 @@ def open_artifact(
     *,
     runtime: str = "auto",
     threads: int | None = None,
+    lanes: int = 1,
     require_signature: str | Path | None = None,
     signature: bytes | None = None,
 ) -> tuple[ModelCard, Runtime]:
@@ -62,8 +63,10 @@ def open_artifact(
     ``path``: the file, or its bytes: an artifact of one file, such as a store that is encrypted gives it.
     ``runtime``: a key of :data:`edgedet.runtimes.RUNTIMES`, optionally with a device (``onnxruntime:cpu``,
     ``onnxruntime:cuda``), or ``auto``: what ``edgedet tune`` found to be the quickest for this artifact here, else
-    the first that is installed. ``threads``: CPU threads, None for the runtime's own choice.
-    ``require_signature``, ``signature``: see :func:`held_artifact`. What is held in memory is what is loaded.
+    the first that is installed. ``threads``: CPU threads, None for the runtime's own choice. ``lanes``: runs of the
+    network at the same time, one thread each; runtimes that cannot are opened for one, with ``threads``
+    (:class:`edgedet.runtimes.base.RunsInLanes` tells). ``require_signature``, ``signature``: see
+    :func:`held_artifact`. What is held in memory is what is loaded.
 
     Raises:
         SignatureError: a signature is required, and is not there or not right; no runtime was loaded.
@@ -73,10 +76,12 @@ def open_artifact(
         UsageError: a runtime that does not exist or cannot run this kind of artifact.
     """
     held = held_artifact(path, require_signature=require_signature, signature=signature)
-    return _open(Path(cast(str, path)) if held is None else held.path, held, runtime, threads)
+    return _open(Path(cast(str, path)) if held is None else held.path, held, runtime, threads, lanes)
 
 
-def _open(path: Path, held: Held | None, runtime: str, threads: int | None) -> tuple[ModelCard, Runtime]:
+def _open(
+    path: Path, held: Held | None, runtime: str, threads: int | None, lanes: int
+) -> tuple[ModelCard, Runtime]:
     if not isinstance(runtime, str):
         raise UsageError(f"runtime is {runtime!r}, expected {spellings()}")
     content = None if held is None else held.content
@@ -84,6 +89,7 @@ def _open(path: Path, held: Held | None, runtime: str, threads: int | None) -> t
     if name != "auto" and name not in (info.name for info in RUNTIMES):
         raise UsageError(f"unknown runtime {name!r}; expected {spellings()}")
     require_count("threads", threads, most=MAX_THREADS)
+    require_count("lanes", lanes, most=MAX_THREADS)
     kind = artifact_kind(path, content)
     tuned = recall(path, None if held is None else held.main) if name == "auto" and threads is None else None
     if tuned is not None and held is not None and tuned.artifact is not None:
@@ -105,6 +111,8 @@ def _open(path: Path, held: Held | None, runtime: str, threads: int | None) -> t
     options: dict[str, Any] = {"card": card, "threads": threads, "device": device or None}
     if content is not None:
         options["content"] = content
+    if lanes > 1 and info.lanes:
+        options["lanes"] = lanes
     module = import_module(info.module)
     opened = cast(Runtime, module.open(path, **options))
     if tuned is not None:

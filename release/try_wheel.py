@@ -57,9 +57,11 @@ def main() -> int:
 def make_environment(folder: Path, requirement: str) -> Path:
     """A fresh virtual environment in which pip installed ``requirement``; its interpreter."""
     python = folder / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    subprocess.run([str(python), "-m", "pip", "install", "--quiet", requirement], check=True)
-    subprocess.run([str(python), "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
+    # Without a pip of its own: a bill of materials made of it lists what the wheel brings, and nothing else.
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    subprocess.run([*pip, "install", "--quiet", requirement], check=True)
+    subprocess.run([*pip, "check"], check=True, stdout=subprocess.DEVNULL)
     return python
 
 

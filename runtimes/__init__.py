@@ -29,6 +29,7 @@ class RuntimeInfo:
         devices: what may follow the name after a colon (``onnxruntime:cuda``).
         from_memory: whether ``open`` takes ``content=``, the artifact's bytes, in place of the file; without, it
             runs neither bytes nor artifacts whose signature was checked.
+        lanes: whether ``open`` takes ``lanes`` (:class:`edgedet.runtimes.base.RunsInLanes`).
     """
 
     name: str
@@ -38,6 +39,7 @@ class RuntimeInfo:
     install: str
     devices: tuple[str, ...] = ()
     from_memory: bool = False
+    lanes: bool = False
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -59,6 +61,7 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         install="pip install onnxruntime",
         devices=("cpu", "cuda"),
         from_memory=True,
+        lanes=True,
     ),
     RuntimeInfo(
         "openvino",
@@ -67,6 +70,7 @@ RUNTIMES: tuple[RuntimeInfo, ...] = (
         needs="openvino",
         install="pip install 'edgedet[openvino]'",
         from_memory=True,
+        lanes=True,
     ),
     RuntimeInfo(
         "ncnn",

@@ -95,6 +95,20 @@ class Runtime(Protocol):
 
 
 @runtime_checkable
+class RunsInLanes(Protocol):
+    """A runtime whose network several threads can run at the same time, each on a core of its own.
+
+    Its module's ``open`` takes ``lanes``, and its entry of the table says so.
+    """
+
+    def another_lane(self) -> Runtime:
+        """The same network for one thread more, with buffers of its own; shares what was loaded.
+
+        As many can be used at once as ``open`` was told, with this one.
+        """
+
+
+@runtime_checkable
 class SuppressesOnDevice(Protocol):
     """A runtime that can do non-maximum suppression where the network runs."""
 
@@ -118,6 +132,17 @@ class TakesGpuFrames(Protocol):
         Raises:
             FrameError: not a frame.
         """
+
+
+def threads_in_words(threads: int | None, lanes: int = 1) -> str:
+    """How a runtime's description tells its CPU threads.
+
+    >>> threads_in_words(None), threads_in_words(2), threads_in_words(None, lanes=2)
+    ('default threads', '2 threads', '2 lanes of 1 thread')
+    """
+    if lanes > 1:
+        return f"{lanes} lanes of 1 thread"
+    return f"{'default' if threads is None else threads} threads"
 
 
 def input_shape(spec: InputSpec) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.onnx_runtime import onnxruntime, session_options
 
-from .base import Array, TensorSpec, require_input, require_outputs
+from .base import Array, TensorSpec, require_input, require_outputs, threads_in_words
 from .free_memory import return_free_memory
 
 DTYPES = {
@@ -33,6 +34,7 @@ def open(
     threads: int | None = None,
     device: str | None = None,
     content: bytes | None = None,
+    lanes: int = 1,
 ) -> OnnxRuntime:
     """Open a graph.
 
@@ -40,6 +42,7 @@ def open(
     CUDA where it works and the CPU otherwise: a CUDA provider without kernels for the board counts as none.
     ``content``: the graph's bytes in place of the file, with all its weights inside: what lies in other files ONNX
     Runtime would look for in the current folder.
+    ``lanes``: runs at the same time; of more than one, each takes one thread, the one it is called from.
 
     Raises:
         ArtifactError: ONNX Runtime cannot load the graph.
@@ -48,14 +51,23 @@ def open(
     """
     if device not in (None, "cpu", "cuda"):
         raise UsageError(f"unknown device {device!r} for onnxruntime; expected cpu or cuda")
-    return OnnxRuntime(path, card, threads=threads, device=device, content=content)
+    return OnnxRuntime(
+        path, card, threads=threads if lanes == 1 else 1, device=device, content=content, lanes=lanes
+    )
 
 
 class OnnxRuntime:
     """One session with its output buffers bound once. See :class:`edgedet.runtimes.base.Runtime`."""
 
     def __init__(
-        self, path: Path, card: ModelCard, *, threads: int | None, device: str | None, content: bytes | None = None
+        self,
+        path: Path,
+        card: ModelCard,
+        *,
+        threads: int | None,
+        device: str | None,
+        content: bytes | None = None,
+        lanes: int = 1,
     ) -> None:
         self.card = card
         options = session_options(threads)
@@ -96,10 +108,13 @@ class OnnxRuntime:
         self.outputs = tuple(_spec(tensor) for tensor in self._session.get_outputs())
         require_input(path, card.input, self.inputs, remedy="export it again")
         self.device: Literal["cpu", "gpu"] = "cpu" if used == "CPUExecutionProvider" else "gpu"
-        count = "default" if threads is None else threads
-        self.description = f"onnxruntime {onnxruntime.__version__} {used}, {count} threads"
+        self.description = f"onnxruntime {onnxruntime.__version__} {used}, {threads_in_words(threads, lanes)}"
         require_outputs(path, self.outputs)
         self._names = [tensor.name for tensor in self.outputs]
+        self._bind()
+
+    def _bind(self) -> None:
+        """Buffers for the outputs."""
         self._binding = self._session.io_binding()
         self._buffers: dict[str, Array] = {}
         for tensor in self.outputs:
@@ -126,6 +141,12 @@ class OnnxRuntime:
         if len(self._buffers) == len(self._names):
             return self._buffers
         return dict(zip(self._names, self._binding.copy_outputs_to_cpu(), strict=True))
+
+    def another_lane(self) -> OnnxRuntime:
+        """See :class:`edgedet.runtimes.base.RunsInLanes`; a session may be run by several threads."""
+        other = copy.copy(self)
+        other._bind()
+        return other
 
     def close(self) -> None:
         """Release the session; calling twice is harmless."""

@@ -7,6 +7,7 @@ are set right here, on the graph as it is read.
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import numpy as np
 from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, UsageError
 
-from .base import Array, TensorSpec, require_input, require_outputs
+from .base import Array, TensorSpec, require_input, require_outputs, threads_in_words
 from .free_memory import return_free_memory
 from .openvino_library import openvino
 from .openvino_topk import order_ties
@@ -33,11 +34,13 @@ def open(
     threads: int | None = None,
     device: str | None = None,
     content: bytes | None = None,
+    lanes: int = 1,
 ) -> OpenVino:
     """Open a graph.
 
     ``threads``: CPU threads, None for OpenVINO's own choice. ``device``: ``cpu`` or None. ``content``: the graph's
-    bytes in place of the file, with all its weights inside.
+    bytes in place of the file, with all its weights inside. ``lanes``: runs at the same time; of more than one,
+    each takes one thread.
 
     Raises:
         ArtifactError: OpenVINO cannot load the graph.
@@ -45,20 +48,25 @@ def open(
     """
     if device not in (None, "cpu"):
         raise UsageError(f"unknown device {device!r} for openvino; expected cpu")
-    return OpenVino(path, card, threads=threads, content=content)
+    return OpenVino(path, card, threads=threads if lanes == 1 else lanes, content=content, lanes=lanes)
 
 
 class OpenVino:
     """One compiled network and one request. See :class:`edgedet.runtimes.base.Runtime`."""
 
-    def __init__(self, path: Path, card: ModelCard, *, threads: int | None, content: bytes | None = None) -> None:
+    def __init__(
+        self, path: Path, card: ModelCard, *, threads: int | None, content: bytes | None = None, lanes: int = 1
+    ) -> None:
         self.card = card
         self.device: Literal["cpu", "gpu"] = "cpu"
         settings: dict[str, Any] = {
             # Else bfloat16 wherever the CPU has it, whatever the card says.
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": lanes,
+            # Else the threads of every network are tied to the same first cores: two networks with a thread each
+            # share one core, and on a busy machine they wait for it while others are free.
+            "ENABLE_CPU_PINNING": False,
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -67,6 +75,7 @@ class OpenVino:
             model = core.read_model(path if content is None else content)
             follow_onnx(model)
             compiled = core.compile_model(model, "CPU", settings)
+            self._compiled: Any = compiled
             self._request = compiled.create_infer_request()
         except Exception as error:  # the bindings raise plain RuntimeError for all of it
             raise ArtifactError(f"OpenVINO cannot load {path}: {_reason(error)}") from error
@@ -76,8 +85,8 @@ class OpenVino:
         require_input(path, card.input, self.inputs, remedy="export it again")
         require_outputs(path, self.outputs)
         self._ports = dict(zip((spec.name for spec in self.outputs), compiled.outputs, strict=True))
-        count = "default" if threads is None else threads
-        self.description = f"openvino {openvino.__version__.partition('-')[0]} CPU, {count} threads"
+        version = openvino.__version__.partition("-")[0]
+        self.description = f"openvino {version} CPU, {threads_in_words(threads, lanes)}"
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         """Execute once; see :class:`edgedet.runtimes.base.Runtime`.
@@ -91,9 +100,15 @@ class OpenVino:
             raise ArtifactError(f"OpenVINO failed while running the graph: {_reason(error)}") from error
         return {name: found[port] for name, port in self._ports.items()}
 
+    def another_lane(self) -> OpenVino:
+        """See :class:`edgedet.runtimes.base.RunsInLanes`; each has a request of its own."""
+        other = copy.copy(self)
+        other._request = self._compiled.create_infer_request()
+        return other
+
     def close(self) -> None:
         """Release the network; calling twice is harmless."""
-        self._request = None
+        self._request = self._compiled = None
         self._ports = {}
 
 

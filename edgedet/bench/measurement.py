@@ -290,6 +290,53 @@ class Energy(Record):
 
 
 @dataclass(frozen=True)
+class DutyCycle(Record):
+    """CPU time of a frame at a camera's rate and back to back, of all threads of the process.
+
+    Attributes:
+        frames_per_second: the camera's.
+        frames: number of frames at that rate; as many back to back.
+        cpu_ms: per frame at that rate, the time between frames included.
+        closed_loop_cpu_ms: per frame back to back.
+        ratio: the first by the second; well above 1, threads look for work while there is none.
+
+    >>> DutyCycle(frames_per_second=5.0, frames=50, cpu_ms=14.7, closed_loop_cpu_ms=14.0, ratio=1.05).ratio
+    1.05
+    """
+
+    frames_per_second: float
+    frames: int
+    cpu_ms: float
+    closed_loop_cpu_ms: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class SingleStream(Record):
+    """MLPerf's single stream in kind: queries one after another, and a gate on accuracy.
+
+    Attributes:
+        queries: number of frames, one after another.
+        seconds: time for all of them.
+        p90: 90th percentile of the latency, a sample that was measured.
+        agreement: average precision at IoU 0.5 with the float graph's confident detections as ground truth; None
+            where it has none.
+        required: least agreement of a valid figure.
+        valid: whether it is reached; None where nobody can tell.
+
+    >>> SingleStream(queries=1024, seconds=8.2, p90=8.1, agreement=0.998, required=0.99, valid=True).valid
+    True
+    """
+
+    queries: int
+    seconds: float
+    p90: float
+    agreement: float | None
+    required: float
+    valid: bool | None
+
+
+@dataclass(frozen=True)
 class MeasuredArtifact(Record):
     """One graph or engine, and what was measured of it.
 
@@ -312,12 +359,16 @@ class MeasuredArtifact(Record):
         throughput: by batch size.
         streams: by number of streams.
         energy: power and energy.
+        duty_cycle: the price of idling; None where nobody asked.
+        single_stream: MLPerf's single stream; None where nobody asked.
 
     >>> from edgedet.bench import read_result
     >>> artifact = read_result("bench.json").artifacts[0]
     >>> artifact.name, artifact.precision, artifact.input
     ('model.onnx', 'fp32', (64, 64))
     """
+
+    optional: ClassVar[frozenset[str]] = frozenset({"duty_cycle", "single_stream"})
 
     name: str
     path: str
@@ -337,6 +388,8 @@ class MeasuredArtifact(Record):
     throughput: tuple[BatchRate, ...] | NotMeasured
     streams: tuple[StreamRate, ...] | NotMeasured
     energy: Energy | NotMeasured
+    duty_cycle: DutyCycle | NotMeasured | None = None
+    single_stream: SingleStream | NotMeasured | None = None
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ from typing import Any
 from edgedet import __version__
 from edgedet.absent import not_measured
 from edgedet.bench.cold import measure_cold_start
+from edgedet.bench.duty_cycle import duty_cycle_seconds, measure_duty_cycle
 from edgedet.bench.frames import FrameSet
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_batches, measure_streams
 from edgedet.bench.measurement import BenchResult
 from edgedet.bench.reference import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION
+from edgedet.bench.single_stream import measure_single_stream
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
 from edgedet.files import file_sha256
@@ -43,6 +45,8 @@ class BenchOptions:
         streams: numbers of streams at once; empty leaves them out.
         load_seconds: time for each batch size and each number of streams.
         cold_starts: number of fresh processes; 0 leaves out cold start and memory.
+        duty_cycle: frames per second at which the price of idling is measured; None leaves it out.
+        single_stream: the float graph that MLPerf's single stream is judged by; None leaves it out.
 
     >>> BenchOptions(threads=2, streams=()).cold_starts
     3
@@ -55,11 +59,15 @@ class BenchOptions:
     streams: tuple[int, ...] = (1, 2)
     load_seconds: float = 3.0
     cold_starts: int = 3
+    duty_cycle: float | None = None
+    single_stream: str | Path | None = None
 
     @property
     def max_seconds(self) -> float:
-        """Limit of the time for each artifact, by the clock; opening it comes on top, cold starts above all."""
+        """Limit of the time for each artifact, by the clock; opening it comes on top, cold starts above all, and so
+        do the queries of the single stream, which are a number and not a time."""
         loads = self.load_seconds * (len(self.batches) + len(self.streams))
+        loads += duty_cycle_seconds(self.duty_cycle) if self.duty_cycle else 0
         return self.rules.max_warmup_seconds + self.rules.max_seconds + loads
 
 
@@ -118,6 +126,7 @@ def run_bench(
         for index, detector in enumerate(detectors):
             tell("measuring throughput", index, len(detectors))
             batches.append(_batches(detector, frames, options))
+        asked = [_asked_for(detector, frames, options, tell) for detector in detectors]
         entries = [
             _identity(path, name, detector) for path, name, detector in zip(paths, called, detectors, strict=True)
         ]
@@ -132,6 +141,7 @@ def run_bench(
             "throughput": batches[index],
             "streams": _streams(path, frames, options, machine.cpu.cores),
             "energy": energy[index],
+            **asked[index],
         }
     result = {
         "kind": KIND,
@@ -224,6 +234,35 @@ def _batches(detector: Detector, frames: FrameSet, options: BenchOptions) -> Any
     if not options.batches:
         return not_measured("left out on request (--batches none)")
     return measure_batches(detector, frames.frames, options.batches, seconds=options.load_seconds)
+
+
+def _asked_for(
+    detector: Detector, frames: FrameSet, options: BenchOptions, tell: Callable[[str, int, int | None], None]
+) -> dict[str, Any]:
+    """What is measured on request alone."""
+    found: dict[str, Any] = {}
+    if options.duty_cycle:
+        tell("measuring the duty cycle", 0, None)
+        found["duty_cycle"] = measure_duty_cycle(detector, frames.frames, options.duty_cycle)
+    if options.single_stream is not None:
+        tell("measuring the single stream", 0, None)
+        with Detector(options.single_stream, threads=options.threads) as floats:
+            _require_float(floats, detector)
+            reference = [floats.detect(frame) for frame in frames.frames]
+        found["single_stream"] = measure_single_stream(detector, frames.frames, reference)
+    return found
+
+
+def _require_float(floats: Detector, detector: Detector) -> None:
+    """Only a float graph of the same classes can say what was lost."""
+    if floats.card.precision != "fp32":
+        raise UsageError(
+            f"{floats.path} is {floats.card.precision}, and accuracy is judged by the fp32 graph; give that"
+        )
+    if floats.names != detector.names:
+        raise UsageError(
+            f"{floats.path} and {detector.path} do not detect the same classes; give the fp32 graph of the same"
+        )
 
 
 def _streams(path: str | Path, frames: FrameSet, options: BenchOptions, cores: int) -> Any:

@@ -69,6 +69,7 @@ def _describe_artifact(artifact: MeasuredArtifact) -> Iterator[str]:
         yield f"  memory      host {_mebibytes(memory.peak_rss)}, device {_mebibytes(memory.device)}"
     yield f"  throughput  {_rates(artifact.throughput, 'batch')}"
     yield f"  streams     {_rates(artifact.streams, 'streams')}"
+    yield from _asked_for(artifact)
     energy = artifact.energy
     if isinstance(energy, NotMeasured):
         yield f"  energy      not measured: {energy.reason}"
@@ -78,6 +79,28 @@ def _describe_artifact(artifact: MeasuredArtifact) -> Iterator[str]:
         why = energy.why_missing("joules_per_frame") or "no total"
         figures = why if joules is None else f"{total:.2f} W, {joules * 1e3:.1f} mJ a frame"
         yield f"  energy      {figures} ({energy.source}: {energy.covers})"
+
+
+def _asked_for(artifact: MeasuredArtifact) -> Iterator[str]:
+    """Lines for what is measured on request alone."""
+    duty, stream = artifact.duty_cycle, artifact.single_stream
+    if isinstance(duty, NotMeasured):
+        yield f"  duty cycle  not measured: {duty.reason}"
+    elif duty is not None:
+        yield (
+            f"  duty cycle  {duty.cpu_ms:.2f} ms of CPU a frame at {duty.frames_per_second:g} a second, "
+            f"{duty.closed_loop_cpu_ms:.2f} back to back: {duty.ratio:.2f} x"
+        )
+    if isinstance(stream, NotMeasured):
+        yield f"  single stream  not measured: {stream.reason}"
+    elif stream is not None:
+        verdict = {True: "valid", False: "INVALID", None: "nobody can tell whether it is valid"}[stream.valid]
+        agreement = (
+            "the fp32 graph finds nothing on these frames"
+            if stream.agreement is None
+            else f"{stream.agreement:.4f} of the fp32 graph's accuracy, {stream.required:g} required"
+        )
+        yield f"  single stream  p90 {stream.p90:.2f} ms of {stream.queries:,} queries; {verdict}: {agreement}"
 
 
 def _figure(value: float | NotMeasured, form: str) -> str:

@@ -16,6 +16,8 @@ EXAMPLES = """\
 examples:
   edgedet bench model.onnx --frames photos/                    real frames: figures that count
   edgedet bench fp32.onnx int8.onnx --frames clip.mp4 --json both.json
+  edgedet bench model.onnx --frames photos/ --duty-cycle 5     does it burn a core between frames?
+  edgedet bench int8.onnx --frames photos/ --single-stream fp32.onnx
   edgedet compare both.json                                    is one slower, or was it noise?
 """
 
@@ -69,6 +71,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of fresh processes; 0 leaves them out (3)",
     )
+    parts.add_argument(
+        "--duty-cycle",
+        type=positive_number,
+        metavar="FPS",
+        help="CPU time per frame at so many frames a second, beside back to back",
+    )
+    parts.add_argument(
+        "--single-stream",
+        metavar="FP32",
+        help="MLPerf's single stream in kind: p90 of 1,024 queries, valid where FP32, the float graph, agrees",
+    )
     parser.add_argument("--json", metavar="OUT", help="file for the result; - prints it instead of the summary")
 
 
@@ -100,6 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
         batches=arguments.batches,
         streams=arguments.streams,
         cold_starts=arguments.cold_starts,
+        duty_cycle=arguments.duty_cycle,
+        single_stream=arguments.single_stream,
     )
     count = len(arguments.artifacts)
     starts = f", after {count * options.cold_starts} cold starts" if options.cold_starts else ""

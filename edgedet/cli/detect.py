@@ -89,9 +89,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Detect, frame by frame."""
     require_pictures(arguments)
     from edgedet.detector import Detector
+    from edgedet.in_order import lanes_here
     from edgedet.pictures.live.source import LiveSource
-    from edgedet.pictures.sources import open_source
+    from edgedet.pictures.sources import is_read_ahead, open_source
+    from edgedet.runtimes.free_memory import keep_free_memory
 
+    lanes = 1
+    if is_read_ahead(arguments.source):
+        lanes = lanes_here(arguments.threads)
+        keep_free_memory()
     with ExitStack() as stack:
         detector = stack.enter_context(
             Detector(
@@ -101,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
                 iou=arguments.iou,
                 max_detections=arguments.max_detections,
                 threads=arguments.threads,
+                lanes=lanes,
             )
         )
         blur = blurring(arguments, detector, stack)
@@ -125,8 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
         count = found = 0
         began = time.perf_counter()
-        for frame in source:
-            detections = detector.detect(frame.image)
+        results = stack.enter_context(detector.stream(source))
+        for frame, detections in results:
             print(json_line(frame, detections, sys.stdout.encoding), flush=True)
             count, found = count + 1, found + len(detections)
             progress("detecting", count + (0 if arguments.limit else len(skipped)), arguments.limit or source.count)

@@ -110,7 +110,10 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.evaluate.curve_picture import save_curves
     from edgedet.evaluate.evaluation import evaluate
     from edgedet.evaluate.worst import save_worst
+    from edgedet.in_order import lanes_here
+    from edgedet.runtimes.free_memory import keep_free_memory
 
+    keep_free_memory()
     strictness: Strictness = "stop" if arguments.strict else "drop"
     dataset = read_dataset(
         arguments.dataset, images=arguments.images, classes=arguments.classes, problems=strictness
@@ -121,7 +124,11 @@ def run(arguments: argparse.Namespace) -> int:
     thresholds = {name: getattr(arguments, name) for name in ("conf", "iou", "max_detections")}
     with (
         Detector(
-            arguments.artifact, runtime=arguments.runtime, threads=arguments.threads, **thresholds
+            arguments.artifact,
+            runtime=arguments.runtime,
+            threads=arguments.threads,
+            lanes=lanes_here(arguments.threads),
+            **thresholds,
         ) as detector,
         Progress() as progress,
     ):

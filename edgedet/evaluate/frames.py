@@ -1,9 +1,10 @@
-"""One frame at a time: decode, detect, forget."""
+"""Picture by picture: decode, detect, forget."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from contextlib import closing
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
 from edgedet.detections import Detections
 from edgedet.errors import DatasetError, SourceError
+from edgedet.in_order import in_order, threads_beside
 from edgedet.pictures.image_file import read_image
 
 Frame = NDArray[np.uint8]
 Detect = Callable[[Frame], Detections]
+RESULTS_AHEAD = 32
+"""Detections of so many pictures may wait for their turn: pictures are matched with their labels by sixteens."""
 
 
 class DetectorLike(Protocol):
@@ -76,25 +80,49 @@ def run_over(
     progress: Progress = silent,
     stage: str = "evaluating",
 ) -> Iterator[tuple[int, ImageRecord, Detections]]:
-    """Number, record and detections (the detector's own labels) of every picture, one at a time.
+    """Number, record and detections (the detector's own labels) of every picture, in order.
 
-    ``unreadable`` is told of every picture that cannot be decoded, and the rest goes on.
+    Pictures are decoded ahead on other threads. Where the detector has several lanes, they detect there, too; else
+    that is done here, one picture after another. ``unreadable`` is told of every picture that cannot be decoded,
+    and the rest goes on.
 
     Raises:
         DatasetError: a picture that cannot be decoded, with nobody to tell it to.
     """
+    lanes = getattr(detector, "lanes", ())
+    alone = len(lanes) < 2
     detect = detect_function(detector)
-    for index, record in enumerate(dataset.images):
-        progress(stage, index, len(dataset))
+    works: list[Callable[[ImageRecord], Any]] = (
+        [_reading(dataset)] * threads_beside() if alone else [_reading(dataset, lane.detect) for lane in lanes]
+    )
+    # Detections may pile up while others are being matched. Pictures may not.
+    room = None if alone else RESULTS_AHEAD + len(lanes)
+    with closing(in_order(dataset.images, works, room=room)) as results:
+        for index, (record, result) in enumerate(zip(dataset.images, results, strict=True)):
+            progress(stage, index, len(dataset))
+            if isinstance(result, DatasetError):
+                if unreadable is None:
+                    raise result
+                unreadable(Problem(record.path.name, str(result.__cause__), "image dropped"))
+                continue
+            yield index, record, detect(result) if alone else result
+    progress(stage, len(dataset), len(dataset))
+
+
+def _reading(dataset: Dataset, detect: Detect | None = None) -> Callable[[ImageRecord], Any]:
+    """What a thread does for a picture: decodes it and, where it has ``detect`` for itself, detects.
+
+    A picture that cannot be decoded is the error.
+    """
+
+    def work(record: ImageRecord) -> Frame | Detections | DatasetError:
         try:
             frame = read_record(record, dataset)
         except DatasetError as error:
-            if unreadable is None:
-                raise
-            unreadable(Problem(record.path.name, str(error.__cause__), "image dropped"))
-            continue
-        yield index, record, detect(frame)
-    progress(stage, len(dataset), len(dataset))
+            return error
+        return frame if detect is None else detect(frame)
+
+    return work
 
 
 def read_record(record: ImageRecord, dataset: Dataset) -> Frame:

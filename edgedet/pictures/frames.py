@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.errors import FrameError
+from edgedet.errors import FrameError, SourceEndedError, SourceError
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,18 @@ class Unreadable:
     index: int
     reason: str
     ends: bool = False
+
+
+def tell(lost: Unreadable, unreadable: Callable[[Unreadable], None] | None) -> None:
+    """Tell ``unreadable`` of a frame that cannot be read.
+
+    Raises:
+        SourceError: there is nobody to tell it to.
+        SourceEndedError: the same, and the source has ended with it.
+    """
+    if unreadable is None:
+        raise (SourceEndedError if lost.ends else SourceError)(lost.reason)
+    unreadable(lost)
 
 
 ACCEPTED = (

@@ -21,6 +21,7 @@ from edgedet.files import unnamed_file
 from edgedet.pictures.frames import spread_over_16_bits, to_8_bits_hint
 from edgedet.pictures.jpeg import START as JPEG_START
 from edgedet.pictures.jpeg import whole_jpeg
+from edgedet.process_setting import ProcessSetting
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
@@ -38,9 +39,7 @@ _ONE_AT_A_TIME = threading.Lock()
 # OpenCV 4 has these functions at the top.
 _LOGGING: Any = getattr(cv2.utils, "logging", cv2)
 _SILENT = 0
-_QUIET = threading.Lock()
-_quiet_calls: list[int] = []
-"""For every call inside :func:`quiet`, of any thread, the level from before the first of them."""
+_UNHEARD = ProcessSetting(_LOGGING.getLogLevel, _LOGGING.setLogLevel, lambda before: _SILENT)
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -230,14 +229,5 @@ def quiet() -> Iterator[None]:
     FFmpeg's level is read once, at the first video; a user's own setting stays.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # The level is the process's: of calls that overlap, the first turns it down and the last turns it up again.
-    with _QUIET:
-        _quiet_calls.append(_quiet_calls[0] if _quiet_calls else _LOGGING.getLogLevel())
-        _LOGGING.setLogLevel(_SILENT)
-    try:
+    with _UNHEARD:
         yield
-    finally:
-        with _QUIET:
-            level = _quiet_calls.pop()
-            if not _quiet_calls:
-                _LOGGING.setLogLevel(level)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.errors import SourceError
-from edgedet.pictures.frames import Frame, Unreadable
+from edgedet.pictures.frames import Frame, Unreadable, tell
 from edgedet.pictures.image_file import read_image
 from edgedet.pictures.live.address import is_live, is_pipeline, may_be_recorded, name_of
 from edgedet.pictures.live.fault import Fault
@@ -29,9 +29,11 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "Frame",
     "FrameSource",
+    "ReadsAhead",
     "Source",
     "Unreadable",
     "is_dataset_name",
+    "is_read_ahead",
     "is_there",
     "open_source",
     "read_image",
@@ -55,6 +57,7 @@ VIDEO_SUFFIXES = (
 Source = str | Path | int | NDArray[Any] | Iterable[NDArray[Any]] | Sequence[str | Path | int]
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """An opened source: a context manager that iterates over :class:`Frame`.
 
@@ -77,6 +80,28 @@ class FrameSource(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class ReadsAhead(FrameSource, Protocol):
+    """A source whose frames can be read before their turn, images on several threads at once.
+
+    ``items`` are taken one at a time, in order; ``read`` makes a frame of each, or says why there is none, and
+    :meth:`tell` deals with that at its turn: it tells whom the source was opened for, or raises.
+
+    Attributes:
+        waits: whether frames stay until they are read; where they do not, reading ahead would show the past.
+
+    >>> with open_source("photos") as frames:
+    ...     isinstance(frames, ReadsAhead), frames.read(next(frames.items())).name
+    (True, 'photos/00.png')
+    """
+
+    @property
+    def waits(self) -> bool: ...
+    def items(self) -> Iterator[Any]: ...
+    def read(self, item: Any) -> Frame | Unreadable: ...
+    def tell(self, lost: Unreadable) -> None: ...
 
 
 def open_source(
@@ -170,6 +195,27 @@ def _open_list(
         return _open_several(sources, unreadable)
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot read the sources: {error}") from error
+
+
+def is_read_ahead(source: str | Sequence[str]) -> bool:
+    """Whether a source is one of many frames that wait until they are read: images, or the file of a video.
+
+    It need not be there; :func:`open_source` says so.
+
+    >>> is_read_ahead("photos"), is_read_ahead(["frame.png", "gone.png"]), is_read_ahead(["0", "rtsp://host/live"])
+    (True, True, False)
+    """
+    if not isinstance(source, str):
+        return is_read_ahead(source[0]) if len(source) == 1 else not all(map(is_live, source))
+    if is_live(source) or "://" in source or is_pipeline(source):
+        return False
+    path = Path(source)
+    try:
+        if path.exists():
+            return path.is_dir() or (path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES)
+        return any(letter in source for letter in "*?[")
+    except (OSError, ValueError):
+        return False
 
 
 def is_dataset_name(text: str) -> bool:
@@ -293,6 +339,8 @@ class _Context:
 class _Images(_Context):
     """``paths``: of the images, in order."""
 
+    waits = True
+
     def __init__(
         self, paths: list[Path], description: str, unreadable: Callable[[Unreadable], None] | None = None
     ) -> None:
@@ -302,15 +350,25 @@ class _Images(_Context):
         self.count: int | None = len(paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self.paths):
-            try:
-                image = read_image(path)
-            except SourceError as error:
-                if self._unreadable is None:
-                    raise
-                self._unreadable(Unreadable(str(path), index, str(error)))
-                continue
-            yield Frame(image, str(path), index, source=self.description)
+        for item in self.items():
+            frame = self.read(item)
+            if isinstance(frame, Unreadable):
+                self.tell(frame)
+            else:
+                yield frame
+
+    def items(self) -> Iterator[tuple[int, Path]]:
+        return enumerate(self.paths)
+
+    def read(self, item: tuple[int, Path]) -> Frame | Unreadable:
+        index, path = item
+        try:
+            return Frame(read_image(path), str(path), index, source=self.description)
+        except SourceError as error:
+            return Unreadable(str(path), index, str(error))
+
+    def tell(self, lost: Unreadable) -> None:
+        tell(lost, self._unreadable)
 
 
 class CallersFrames(_Context):

@@ -9,8 +9,8 @@ from types import TracebackType
 
 import cv2
 
-from edgedet.errors import SourceEndedError, SourceError
-from edgedet.pictures.frames import Frame, Unreadable
+from edgedet.errors import SourceError
+from edgedet.pictures.frames import Frame, Unreadable, tell
 from edgedet.pictures.image_file import quiet
 from edgedet.pictures.live.opencv_door import has_backend
 from edgedet.pictures.video_file import VideoFile, is_broken_matroska, look_into
@@ -87,6 +87,14 @@ class Video:
         self._clock = _Clock(self.rate, stamped=timed and self._backend in _STAMPING)
 
     def __iter__(self) -> Iterator[Frame]:
+        for frame in self.items():
+            if isinstance(frame, Unreadable):
+                self.tell(frame)
+            else:
+                yield frame
+
+    def items(self) -> Iterator[Frame | Unreadable]:
+        """See :class:`edgedet.pictures.sources.ReadsAhead`; only one at a time can be read of a video."""
         index = given = 0
         while True:
             good, image = self._capture.read()
@@ -97,7 +105,8 @@ class Video:
                 good, image = self._capture.retrieve()
                 failed += not good
                 for number in range(index, index + failed):
-                    self._tell(number, f"frame {number} of {self.description} is damaged and cannot be decoded")
+                    reason = f"frame {number} of {self.description} is damaged and cannot be decoded"
+                    yield Unreadable(self._name(number), number, reason)
                 index += failed
                 if not good:
                     continue
@@ -110,7 +119,20 @@ class Video:
             raise SourceError(f"{self.description} gave no frame; it is damaged, or the camera is busy")
         why = self._early_end(index, given)
         if why is not None:
-            self._tell(index, why, ending=True)
+            yield Unreadable(self._name(index), index, why, ends=True)
+
+    def read(self, item: Frame | Unreadable) -> Frame | Unreadable:
+        """See :class:`edgedet.pictures.sources.ReadsAhead`."""
+        return item
+
+    def tell(self, lost: Unreadable) -> None:
+        """See :class:`edgedet.pictures.sources.ReadsAhead`."""
+        tell(lost, self._unreadable)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it keeps its frames until they are read: a file does, a camera shows what is there now."""
+        return self._is_file
 
     @property
     def endless(self) -> bool:
@@ -127,11 +149,6 @@ class Video:
 
     def _name(self, index: int) -> str:
         return f"{self.description} #{index}"
-
-    def _tell(self, index: int, reason: str, *, ending: bool = False) -> None:
-        if self._unreadable is None:
-            raise (SourceEndedError if ending else SourceError)(reason)
-        self._unreadable(Unreadable(self._name(index), index, reason, ends=ending))
 
     def _failed_reads(self, index: int) -> int | None:
         """After one failed read: how many fail until the next frame is there to be retrieved; None at the end."""

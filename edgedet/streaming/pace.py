@@ -51,6 +51,11 @@ class Limits:
         if not (_is_number(duty) and 0 < float(duty) <= 1):
             raise UsageError(f"duty is {duty!r}, expected a share of the time, above 0 and up to 1")
 
+    @property
+    def are_none(self) -> bool:
+        """Whether a stream may use all there is."""
+        return self.max_fps is None and self.duty == 1
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)

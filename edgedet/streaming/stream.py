@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import FrameError
-from edgedet.pictures.frames import Frame, Unreadable
+from edgedet.pictures.frames import Frame
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.live.source import LiveSource
-from edgedet.pictures.sources import CallersFrames, FrameSource, Source, open_source
+from edgedet.pictures.sources import CallersFrames, FrameSource, ReadsAhead, Source, open_source
+from edgedet.streaming.lanes import LaneRun
 from edgedet.streaming.meter import Meter, StreamStats
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.pipeline import Pipeline, Work
@@ -21,6 +21,7 @@ from edgedet.streaming.takers import LiveTaker, RecordedTaker, TellFault, TellUn
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
+    from edgedet.lane import Lane
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,13 @@ class _Plan:
     """What a stream needs: see :meth:`Detector.stream`.
 
     ``source``: a source, or an opened one. ``work``: what is done with each frame. ``finish``: makes the detections
-    of what ``work`` gave, in the caller's thread.
+    of what ``work`` gave, in the caller's thread. ``lanes``: with several, recorded frames go through these.
     """
 
     source: Any
     work: Work
     finish: Callable[[Any], Detections]
+    lanes: Sequence[Lane]
     limits: Limits
     unreadable: TellUnreadable
     fault: TellFault
@@ -45,13 +47,18 @@ def start_stream(
     work: Work,
     finish: Callable[[Any], Detections],
     *,
+    lanes: Sequence[Lane] = (),
     limits: Limits,
     unreadable: TellUnreadable = None,
     fault: TellFault = None,
     live: LiveSettings | None = None,
 ) -> Stream:
-    """A stream over ``source``: ``work`` is done with each frame, ``finish`` makes the detections of it."""
-    return Stream(_Plan(source, work, finish, limits, unreadable, fault, live))
+    """A stream over ``source``: ``work`` is done with each frame, ``finish`` makes the detections of it.
+
+    ``lanes``: where there are several, recorded frames that no limit slows down go through these in place of
+    ``work``, each giving what ``work`` gives.
+    """
+    return Stream(_Plan(source, work, finish, lanes, limits, unreadable, fault, live))
 
 
 class Stream(Iterator[tuple[Frame, "Detections"]]):
@@ -74,7 +81,7 @@ class Stream(Iterator[tuple[Frame, "Detections"]]):
         self._plan = plan
         self._meter = Meter()
         self._opened: FrameSource | None = None
-        self._pipeline: Pipeline | None = None
+        self._running: Pipeline | LaneRun | None = None
         self._frames: Iterator[Frame] | None = None
         self._closed = False
         self._closer: weakref.finalize | None = None
@@ -96,7 +103,7 @@ class Stream(Iterator[tuple[Frame, "Detections"]]):
         if self._opened is None:
             self._begin()
         try:
-            frame, made = self._one_by_one() if self._pipeline is None else self._pipeline.next()
+            frame, made = self._one_by_one() if self._running is None else self._running.next()
         except BaseException:
             self.close()
             raise
@@ -120,25 +127,25 @@ class Stream(Iterator[tuple[Frame, "Detections"]]):
 
     def _begin(self) -> None:
         plan = self._plan
-        lost: deque[Unreadable] = deque()
         owned = not is_opened(plan.source)
         opened: FrameSource = plan.source
         if owned:
-            tell = None if plan.unreadable is None else lost.append
-            opened = open_source(plan.source, unreadable=tell, live=plan.live)
+            opened = open_source(plan.source, unreadable=plan.unreadable, live=plan.live)
         self._opened = opened
         if isinstance(opened, CallersFrames):
             self._frames = iter(opened)
             return
-        taker: LiveTaker | RecordedTaker
         if isinstance(opened, LiveSource):
-            taker = LiveTaker(opened, plan.unreadable, plan.fault, owned=owned)
+            live = LiveTaker(opened, plan.unreadable, plan.fault, owned=owned)
+            self._running = Pipeline(live, plan.work, plan.limits)
+        elif len(plan.lanes) > 1 and plan.limits.are_none and isinstance(opened, ReadsAhead) and opened.waits:
+            self._running = LaneRun(opened, plan.lanes, plan.unreadable, owned=owned)
         else:
-            taker = RecordedTaker(opened, lost, plan.unreadable, owned=owned)
-        self._pipeline = Pipeline(taker, plan.work, plan.limits)
-        # The threads hold the pipeline, not the stream: when the stream goes, they are told.
-        self._closer = weakref.finalize(self, self._pipeline.close)
-        self._pipeline.start()
+            recorded = RecordedTaker(opened, plan.unreadable, owned=owned)
+            self._running = Pipeline(recorded, plan.work, plan.limits)
+        # The threads hold what runs, not the stream: when the stream goes, they are told.
+        self._closer = weakref.finalize(self, self._running.close)
+        self._running.start()
 
     def _one_by_one(self) -> tuple[Frame, Any]:
         """The caller's own frames are asked for in the caller's thread, one at a time and never ahead: whoever

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -10,7 +9,7 @@ from edgedet.errors import FrameError, SourceEndedError
 from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.source import LiveSource
-from edgedet.pictures.sources import FrameSource
+from edgedet.pictures.sources import FrameSource, ReadsAhead
 from edgedet.streaming.pipeline import Taken
 
 MOMENT = 0.1
@@ -23,36 +22,30 @@ TellFault = Callable[[Fault], None] | None
 class RecordedTaker:
     """Every frame of an image, folder or video; see :class:`edgedet.streaming.pipeline.Taker`.
 
-    ``lost``: what the source has told of frames that cannot be read, in order. ``owned``: whether the source is
-    closed at the end.
+    What cannot be read is told by the source, in the caller's thread; one of the user's own that cannot do that
+    tells when it is read. ``owned``: whether the source is closed at the end.
     """
 
     live = False
 
-    def __init__(
-        self, source: FrameSource, lost: deque[Unreadable], unreadable: TellUnreadable, *, owned: bool
-    ) -> None:
+    def __init__(self, source: FrameSource, unreadable: TellUnreadable, *, owned: bool) -> None:
         self._source = source
-        self._frames: Iterator[Frame] | None = None
-        self._next: Frame | None = None
-        self._ended = False
-        self._lost = lost
+        self._frames: Iterator[Frame | Unreadable] | None = None
         self._unreadable = unreadable
         self._owned = owned
 
     def take(self) -> Taken:
-        """The next frame, or what was lost before it."""
-        if self._next is None and not self._ended and not self._lost:
-            if self._frames is None:
-                self._frames = iter(self._source)
-            self._next = next(self._frames, None)
-            self._ended = self._next is None
-        if self._lost and self._unreadable is not None:
-            return Taken(None, partial(self._unreadable, self._lost.popleft()))
-        if self._next is None:
+        """The next frame, or what was lost in its place."""
+        source = self._source
+        if self._frames is None:
+            self._frames = map(source.read, source.items()) if isinstance(source, ReadsAhead) else iter(source)
+        taken = next(self._frames, None)
+        if taken is None:
             raise EOFError
-        frame, self._next = self._next, None
-        return Taken(frame)
+        if isinstance(taken, Unreadable):
+            assert isinstance(source, ReadsAhead)
+            return Taken(None, partial(source.tell, taken))
+        return Taken(taken)
 
     def renew(self, frame: Frame) -> None:
         """Every frame counts."""

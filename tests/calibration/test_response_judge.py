@@ -9,8 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from edgedet.calibration.moved_boxes import cost_of_lost_overlap
 from edgedet.calibration.predictions import WeakReader
-from edgedet.calibration.response_judge import FEWEST, USUAL_MOVE, ResponseJudge, cost_of_moved_boxes
+from edgedet.calibration.response_judge import FEWEST, OWN_ERROR, USUAL_MOVE, ResponseJudge
 
 Answers = dict[str, np.ndarray]
 ROWS, PICTURES = 8, 6
@@ -51,7 +52,7 @@ def test_half_of_the_answers_are_half_of_the_figure(tiny: ModuleType) -> None:
 def test_moved_boxes_cost_what_they_lack_of_overlap(tiny: ModuleType) -> None:
     figure = judge(tiny, lambda frame: answers())(lambda frame: answers(wider=1.0))
     # Those in the last column are clipped at the picture's edge.
-    assert figure == pytest.approx(1 - cost_of_moved_boxes(0.75 * (1 - 8 / 9)), abs=1e-5)
+    assert figure == pytest.approx(1 - cost_of_lost_overlap(0.75 * (1 - 8 / 9), own=OWN_ERROR), abs=1e-5)
     assert figure < 0.93
 
 

@@ -67,3 +67,19 @@ def test_only_one_place_imports_it() -> None:
         )
     }
     assert importers == {"edgedet/onnx_runtime.py"}
+
+
+@pytest.mark.parametrize(("value", "off"), [("0", True), ("1", False), (None, False)])
+def test_spinning_can_be_switched_off(value: str | None, off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGEDET_SPINNING", raising=False)
+    if value is not None:
+        monkeypatch.setenv("EDGEDET_SPINNING", value)
+    from edgedet.onnx_runtime import session_options
+
+    options = session_options(2)
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+    if off:
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    else:
+        with pytest.raises(RuntimeError):
+            options.get_session_config_entry("session.intra_op.allow_spinning")

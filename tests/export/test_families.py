@@ -21,6 +21,7 @@ from edgedet.export.finished_graph import checked
 from edgedet.geometry import plan_resize
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
+from tests.export.narrow import narrow
 
 CLASSES = 6
 SMALL: dict[str, dict[str, Any]] = {
@@ -67,7 +68,7 @@ FRAME = golden_frame(4, 240, 320)
 def detector(arch: str, **overrides: Any) -> Any:
     """Untrained, but with scores that differ enough for an order to exist."""
     torch.manual_seed(7)
-    model: Any = build(arch, CLASSES, **(SMALL[arch] | overrides)).eval()
+    model: Any = narrow(build(arch, CLASSES, **(SMALL[arch] | overrides)).eval())
     layers = (
         [model.roi_heads.box_predictor.cls_score, model.rpn.head.cls_logits]
         if hasattr(model, "rpn")

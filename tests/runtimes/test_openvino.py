@@ -213,3 +213,13 @@ def test_the_card_and_the_runtime_are_held_together(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"takes images uint8 \[1, 32|OpenVINO cannot load"):
         Detector(path, runtime="openvino")
     assert card.input.height == 64
+
+
+@pytest.mark.parametrize(("lanes", "threads"), [(1, 1), (2, None)])
+def test_no_thread_is_tied_to_a_core(lanes: int, threads: int | None, tmp_path: Path) -> None:
+    """Two detectors of one thread each would share the first one."""
+    save_rectangle_graph(tmp_path / "a.onnx")
+    with Detector(tmp_path / "a.onnx", runtime="openvino", threads=threads, lanes=lanes) as detector:
+        compiled = detector.lanes[0].runtime._compiled  # type: ignore[attr-defined]
+        assert compiled.get_property("ENABLE_CPU_PINNING") is False
+        assert compiled.get_property("NUM_STREAMS") == lanes

@@ -118,6 +118,8 @@ SECTIONS: list[tuple[type[Record], tuple[Any, ...]]] = [
     (measurement.BatchRate, ("$defs", "artifact", "properties", "throughput", "anyOf", 1, "items")),
     (measurement.StreamRate, ("$defs", "artifact", "properties", "streams", "anyOf", 1, "items")),
     (measurement.Energy, ("$defs", "artifact", "properties", "energy", "anyOf", 1)),
+    (measurement.DutyCycle, ("$defs", "artifact", "properties", "duty_cycle", "anyOf", 1)),
+    (measurement.SingleStream, ("$defs", "artifact", "properties", "single_stream", "anyOf", 1)),
     (measurement.ColdStart, ("$defs", "cold")),
     (measurement.Memory, ("$defs", "memory")),
     (measurement.Latency, ("$defs", "latency")),

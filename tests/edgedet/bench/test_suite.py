@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,37 @@ def test_the_result_follows_the_schema_and_survives_the_file(result: dict[str, A
     write_result(BenchResult.from_json(result), tmp_path / "result.json")
     assert read_result(tmp_path / "result.json").to_json() == result
     assert json.loads((tmp_path / "result.json").read_text()) == result
+
+
+def test_what_is_asked_for_is_in_the_result_and_in_the_summary(graph: Path, tmp_path: Path) -> None:
+    asked = replace(OPTIONS, cold_starts=0, batches=(), streams=(), duty_cycle=50.0, single_stream=graph)
+    found = run_bench([graph], load_frames(None), asked, root=tmp_path)
+    check(found.to_json())
+    write_result(found, tmp_path / "result.json")
+    assert read_result(tmp_path / "result.json") == found
+    (artifact,) = found.artifacts
+    assert artifact.single_stream.queries == 1024 and artifact.single_stream.valid is True
+    assert artifact.duty_cycle.frames_per_second == 50
+    said = "\n".join(describe_result(found))
+    assert "ms of CPU a frame at 50 a second" in said and "of 1,024 queries; valid: 1.0000 of the fp32" in said
+
+
+def test_what_nobody_asked_for_is_not_in_the_result(result: dict[str, Any]) -> None:
+    assert not {"duty_cycle", "single_stream"} & set(result["artifacts"][0])
+
+
+def test_accuracy_is_judged_by_a_float_graph_of_the_same_classes(graph: Path, tmp_path: Path) -> None:
+    quick = replace(OPTIONS, cold_starts=0, batches=(), streams=())
+    for change, words in (({"precision": "int8"}, "is int8, and accuracy is judged by the fp32 graph"),
+                          ({"names": ("cat", "cow")}, "do not detect the same classes")):  # fmt: skip
+        model = onnx.load(graph)
+        card = ModelCard.from_json(next(p.value for p in model.metadata_props if p.key == METADATA_KEY))
+        onnx.helper.set_model_props(model, {METADATA_KEY: replace(card, **change).to_json()})
+        onnx.save(model, tmp_path / "other.onnx")
+        with pytest.raises(UsageError, match=words):
+            run_bench(
+                [graph], load_frames(None), replace(quick, single_stream=tmp_path / "other.onnx"), root=tmp_path
+            )
 
 
 def test_the_schema_and_the_code_name_the_same_version() -> None:
