@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from edgedet import Detector, __version__
-from edgedet.cli import main
+from edgedet import __version__
 from edgedet.errors import MissingDependencyError, MissingExporterError, RuntimeUnavailableError
 from edgedet.exporter import ROOMS, exporter_named, require_this_version
 
+HIDING = f"""
+import sys
 
-@pytest.fixture
-def without_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a device: the rooms are not there to be imported."""
-    for name in [name for name in sys.modules if name.startswith(ROOMS)]:
-        monkeypatch.delitem(sys.modules, name)
-    import edgedet
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in {ROOMS!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
-    for room in ROOMS:
-        monkeypatch.delattr(edgedet, room.rpartition(".")[2], raising=False)
-
-    class Hidden:
-        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-            if name in ROOMS:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-    monkeypatch.setattr(sys, "meta_path", [Hidden(), *sys.meta_path])
+sys.meta_path.insert(0, Hidden())
+"""
 
 
-@pytest.mark.usefixtures("without_exporter")
-def test_a_command_says_what_to_install(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for words in (["export", "model.pt"], ["check", "model.pt", "--eval", "data"]):
-        assert main(words) == MissingExporterError.exit_code == 2
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1
-        assert f"pip install 'edgedet[export]', or edgedet-export=={__version__} alone" in said
+def on_a_device(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``program`` where the rooms are not there to be imported."""
+    command = [sys.executable, "-c", HIDING + program, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.usefixtures("without_exporter")
+@pytest.mark.parametrize(
+    "words", [["export", "model.pt"], ["check", "model.pt", "--eval", "data"]], ids=lambda w: w[0]
+)
+def test_a_command_says_what_to_install(words: list[str]) -> None:
+    done = on_a_device("from edgedet.cli import main; sys.exit(main(sys.argv[1:]))", *words)
+    assert done.returncode == MissingExporterError.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert f"pip install 'edgedet[export]', or edgedet-export=={__version__} alone" in done.stderr
+
+
 def test_a_checkpoint_says_so_too(tmp_path: Path) -> None:
     pytest.importorskip("torchvision", reason="needs torchvision")
     (tmp_path / "model.pt").write_bytes(b"PK\x03\x04")
-    with pytest.raises(MissingExporterError, match="needs edgedet's exporter"):
-        Detector(tmp_path / "model.pt")
+    done = on_a_device("from edgedet import Detector; Detector(sys.argv[1])", str(tmp_path / "model.pt"))
+    assert "MissingExporterError: this needs edgedet's exporter" in done.stderr
 
 
 def test_it_is_a_missing_dependency_and_a_missing_runtime() -> None:
