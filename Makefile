@@ -31,7 +31,7 @@ help:
 	@echo 'make test-gpu   the tests that need an NVIDIA GPU (and TensorRT); they say what is missing and skip'
 	@echo 'make gpu-inputs prepare what bench-gpu measures on, in $(GPU_INPUTS); needs no GPU, copy it to the board'
 	@echo 'make bench-gpu  all that only a GPU can tell, in nine minutes: make bench-gpu ENGINES="a.trt b.trt"'
-	@echo 'make dist       source archive and wheel, in dist/: the same bytes on every run (release/README.md)'
+	@echo 'make dist       source archives and wheels, in dist/: the same bytes on every run (release/README.md)'
 	@echo 'make dist-check build them twice and compare; install the wheel into fresh environments and use it there'
 	@echo 'make papers     bills of materials (CycloneDX) beside the wheel, and the licences of all it may install'
 	@echo 'make setup      only the virtual environment, in $(VENV)'

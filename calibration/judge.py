@@ -14,8 +14,8 @@ from edgedet.geometry import ResizeGeometry
 from edgedet.onnx_graph.network import Array
 from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.preprocess import Preprocessor
+from edgedet.proof.agreement import CONFIDENT, found_again
 
-from .agreement import CONFIDENT, found_again
 from .data import KEPT_BYTES
 from .executor import in_lanes
 from .ledger import digest_of, digest_of_each
@@ -106,7 +106,7 @@ class AgreementJudge:
     """How much of what the float graph detects is detected again, for want of labels.
 
     The figure is the average precision at IoU 0.5 with the float graph's confident detections as ground truth, mean
-    over classes (:func:`edgedet.calibration.agreement.found_again`), less what it costs that boxes have moved
+    over classes (:func:`edgedet.proof.agreement.found_again`), less what it costs that boxes have moved
     (:func:`edgedet.calibration.moved_boxes.cost_of_moves`), which average precision there does not see.
 
     Args:

@@ -15,8 +15,8 @@ from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.network import Array
 from edgedet.onnx_graph.preparing import prepare
 from edgedet.preprocess import Preprocessor
+from edgedet.proof.agreement import CONFIDENT
 
-from .agreement import CONFIDENT
 from .answers import Answer, Questions
 from .batch_norm import Statistics
 from .chosen import FAR, Chosen, choose, require_alive

@@ -10,8 +10,8 @@ import numpy as np
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array
+from edgedet.proof.agreement import CONFIDENT, average_precisions
 
-from .agreement import CONFIDENT, average_precisions
 from .judge import Reader, Run
 from .ledger import digest_of_each
 from .moved_boxes import cost_of_drift, moves

@@ -10,8 +10,8 @@ import onnx
 
 from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array, Layer, Network
+from edgedet.proof.agreement import agreement
 
-from .agreement import agreement
 from .data import Sample
 from .dialect import Dialect, Unit
 from .effort import Effort

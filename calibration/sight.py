@@ -17,8 +17,8 @@ import onnx
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.onnx_graph.network import Array
+from edgedet.proof.agreement import MIN_SCORE
 
-from .agreement import MIN_SCORE
 from .data import Sample
 from .effort import Effort
 from .executor import GraphRunner

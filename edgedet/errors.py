@@ -103,6 +103,10 @@ class MissingDependencyError(EdgedetError):
     """A command needs an optional package that is not installed."""
 
 
+class MissingExporterError(MissingDependencyError, RuntimeUnavailableError):
+    """What builds and reads checkpoints and engines is not installed, or is of another version than the rest."""
+
+
 class OutputError(EdgedetError):
     """A file or folder that cannot be written."""
 

@@ -23,6 +23,7 @@ from edgedet.artifacts.seal import require_seal
 from edgedet.artifacts.signature_policy import required_keys
 from edgedet.artifacts.signed_artifact import read_verified, verify_bytes
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, SignatureError, UsageError
+from edgedet.exporter import exporter_named
 from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
 from edgedet.runtimes.base import Runtime
 from edgedet.settings import require_count
@@ -113,7 +114,8 @@ def _open(
         options["content"] = content
     if lanes > 1 and info.lanes:
         options["lanes"] = lanes
-    module = import_module(info.module)
+    with exporter_named():
+        module = import_module(info.module)
     opened = cast(Runtime, module.open(path, **options))
     if tuned is not None:
         opened.description += f" ({tuned.words})"
@@ -284,7 +286,9 @@ def _read_card(path: Path, kind: Kind, content: bytes | None = None) -> ModelCar
         return ModelCard.from_json(json.dumps(read_ncnn_header(path, content)))
     info = runtime_of(kind, path=path)
     _require_installed(info, path)
-    return cast(ModelCard, import_module(info.module).read_card(path))
+    with exporter_named():
+        module = import_module(info.module)
+    return cast(ModelCard, module.read_card(path))
 
 
 def _graph_card(path: Path, content: bytes | None = None) -> ModelCard:

@@ -17,6 +17,7 @@ from edgedet.artifacts.engine_library import LIBRARIES, TENSORRT, EngineLibrary
 from edgedet.artifacts.signature_policy import VARIABLE, is_required
 from edgedet.detector import Detector
 from edgedet.errors import EdgedetError, RuntimeUnavailableError
+from edgedet.exporter import exporter_named
 from edgedet.proof.golden import require_golden
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections, summarise
@@ -79,11 +80,12 @@ def _try(name: str, work: Callable[[], str], missing_is: Literal["skip", "fail"]
 def _engine(library: EngineLibrary) -> str:
     """Build the tiny engine and compare it with ONNX Runtime, frame by frame."""
     from edgedet.errors import SelftestError
-    from edgedet.export.options import EngineOptions
-    from edgedet.export.pipeline import export_model
     from edgedet.runtimes.tensorrt_library import import_tensorrt
 
     import_tensorrt(library)  # says why there is none
+    with exporter_named():
+        from edgedet.export.options import EngineOptions
+        from edgedet.export.pipeline import export_model
     if is_required():
         raise RuntimeUnavailableError(
             f"an engine that was built just now is signed by nobody, and this machine opens signed ones "

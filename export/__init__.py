@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgedet.doors import lazy_names
+from edgedet.exporter import require_this_version
 
 if TYPE_CHECKING:
     from .check.search import CheckResult, Finding, Trial
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .pipeline import export_model
     from .pipelines.export import Pipeline, export_pipeline
     from .training.settings import TrainingSettings
+
+__version__ = "0.1.0"
+require_this_version(__version__)
 
 __all__ = [
     "CheckReport",

@@ -1,8 +1,9 @@
-"""Build the source archive and the wheel, the same bytes every time: python release/dist.py [--out dist]
+"""Build source archives and wheels, the same bytes every time: python release/dist.py [--out dist]
 
-What git tracks is copied, setuptools makes the source archive of the copy and the wheel of the archive, and both
-are written again by ``canonical.py``. Their time is SOURCE_DATE_EPOCH, or that of the last commit. ``make dist``
-runs this with the versions of ``dist-requirements.txt``, which are part of what the bytes depend on.
+What git tracks is copied and split in two (``split.py``), setuptools makes the source archive of each half and the
+wheel of the archive, and all are written again by ``canonical.py``. Their time is SOURCE_DATE_EPOCH, or that of
+the last commit. ``make dist`` runs this with the versions of ``dist-requirements.txt``, which are part of what the
+bytes depend on.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from release.canonical import rewrite_sdist, rewrite_wheel
+from release.split import split
 
 MOST_BYTES = 1_000_000
-"""Of a wheel: what a device downloads."""
+"""Of each wheel."""
 
 
 class BuildError(Exception):
@@ -49,11 +51,10 @@ def main() -> int:
     (arguments.out / "SHA256SUMS").write_text("".join(f"{line}\n" for line in sums))
     for line, path in zip(sums, built, strict=True):
         print(f"{line}  {path.stat().st_size:,} bytes")
-    wheel = built[-1]
-    if wheel.stat().st_size >= MOST_BYTES:
-        print(f"dist: {wheel.name} has {wheel.stat().st_size:,} bytes, of {MOST_BYTES:,} at most", file=sys.stderr)
-        return 1
-    return 0
+    large = [path for path in built if path.suffix == ".whl" and path.stat().st_size >= MOST_BYTES]
+    for path in large:
+        print(f"dist: {path.name} has {path.stat().st_size:,} bytes, of {MOST_BYTES:,} at most", file=sys.stderr)
+    return int(bool(large))
 
 
 def git(*arguments: str) -> str:
@@ -79,25 +80,35 @@ def build_time() -> int:
         raise BuildError(f"SOURCE_DATE_EPOCH is {said!r}, expected seconds since 1970") from None
 
 
-def build(names: Sequence[Path], root: Path, out: Path, *, epoch: int, smallest: bool) -> tuple[Path, Path]:
-    """Build the files ``names`` below ``root`` into ``out``; the source archive and the wheel."""
+def build(names: Sequence[Path], root: Path, out: Path, *, epoch: int, smallest: bool) -> tuple[Path, ...]:
+    """Build the files ``names`` below ``root`` into ``out``; source archive and wheel of edgedet, and the
+    exporter's two."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="edgedet-dist-") as place:
         work = Path(place)
         for name in names:
             (work / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, work / "source" / name, follow_symlinks=False)
-        archive = _setuptools("build_sdist", work / "source", work, epoch)
-        sdist = out / archive.name
-        rewrite_sdist(archive, sdist, epoch=epoch)
-        # The wheel of what was in the archive: whoever builds from the archive gets this one.
-        with tarfile.open(sdist) as packed:
-            # "data" is there from 3.10.12 on; what is unpacked was packed two lines above.
-            packed.extractall(work / "unpacked", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-        (unpacked,) = (work / "unpacked").iterdir()
-        archive = _setuptools("build_wheel", unpacked, work, epoch)
-        rewrite_wheel(archive, out / archive.name, epoch=epoch, smallest=smallest)
-        return sdist, out / archive.name
+        split(work / "source", work / "exporter")
+        return *_both(work / "source", work / "device", out, epoch=epoch, smallest=smallest), *_both(
+            work / "exporter", work / "export", out, epoch=epoch, smallest=smallest
+        )
+
+
+def _both(source: Path, work: Path, out: Path, *, epoch: int, smallest: bool) -> tuple[Path, Path]:
+    """Source archive and wheel of the tree ``source``, made in ``work``."""
+    work.mkdir()
+    archive = _setuptools("build_sdist", source, work, epoch)
+    sdist = out / archive.name
+    rewrite_sdist(archive, sdist, epoch=epoch)
+    # The wheel of what was in the archive: whoever builds from the archive gets this one.
+    with tarfile.open(sdist) as packed:
+        # "data" is there from 3.10.12 on; what is unpacked was packed two lines above.
+        packed.extractall(work / "unpacked", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    (unpacked,) = (work / "unpacked").iterdir()
+    archive = _setuptools("build_wheel", unpacked, work, epoch)
+    rewrite_wheel(archive, out / archive.name, epoch=epoch, smallest=smallest)
+    return sdist, out / archive.name
 
 
 def _setuptools(hook: str, source: Path, out: Path, epoch: int) -> Path:

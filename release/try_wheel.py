@@ -1,8 +1,9 @@
 """Install a wheel into fresh environments and use it: python release/try_wheel.py dist/edgedet-*.whl [--export]
 
 The first environment gets the wheel alone, as a device does, and must detect, measure and test itself; with
---export a second one gets ``[export]`` and must export the sample detector and agree with PyTorch. Packages come
-from PyPI; the commands run outside the checkout, which only lends them the files they are tried on.
+--export a second one gets ``[export]`` and must export the sample detector and agree with PyTorch. The exporter's
+wheel comes from the same folder, other packages from PyPI; the commands run outside the checkout, which only lends
+them the files they are tried on.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ GRAPH = CARDS / "0.1.0-f532f52" / "yolo.onnx"
 
 SAMPLE = ROOT / "examples" / "sample" / "camera_phone_ssdlite320.pt"
 PHOTO = ROOT / "docs" / "images" / "sample.jpg"
-NOT_ON_DEVICES = ("torch", "torchvision", "onnx", "matplotlib", "pycocotools")
+NOT_ON_DEVICES = ("edgedet.export", "torch", "torchvision", "onnx", "matplotlib", "pycocotools")
 
 
 class Wrong(Exception):
@@ -60,7 +61,9 @@ def make_environment(folder: Path, requirement: str) -> Path:
     # Without a pip of its own: a bill of materials made of it lists what the wheel brings, and nothing else.
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    subprocess.run([*pip, "install", "--quiet", requirement], check=True)
+    # The exporter's wheel lies beside this one until both are on PyPI.
+    beside = Path(requirement.partition("[")[0]).parent
+    subprocess.run([*pip, "install", "--quiet", "--find-links", str(beside), requirement], check=True)
     subprocess.run([*pip, "check"], check=True, stdout=subprocess.DEVNULL)
     return python
 

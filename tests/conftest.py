@@ -23,6 +23,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # Where every core has a test run of its own (make test), more threads than one only get in each other's way.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("EDGEDET_SPINNING", "0")
 
 # The same examples every time: a merge must not fail on luck. HYPOTHESIS_PROFILE=default looks for new ones.
 if settings is not None:

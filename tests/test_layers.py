@@ -51,6 +51,7 @@ LAYERS = [
     "artifacts",
     "onnx_graph",
     "tuned_choice",
+    "exporter",
     "in_order",
     "machine",
     "files",

@@ -4,9 +4,10 @@
     python -m benchmarks.arm64 FOLDER [--shared ../shared] [--pictures 24] [--only NAME…]
 
 `benchmarks/arm64/root.sh FOLDER` makes the root. Detectors are exported here; the self-test, ONNX Runtime and
-OpenVINO then run in the root, in qemu, on real photographs. Every box of the fp32 graphs must be there with IoU 0.99
-and score 0.001, and the INT8 graph's mAP on BCCD within 0.005 of what it is here. Writes docs/measured/arm64.md. Ends
-with 1 where a bar is missed. Nothing here tells of speed: qemu translates instructions one by one.
+OpenVINO then run in the root, in qemu, on real photographs. Every box of the fp32 graphs must be there with IoU
+0.99 and score 0.001, and the INT8 graph's mAP on BCCD within 0.005 of what it is here. Writes
+docs/measured/arm64.md. Ends with 1 where a bar is missed. Nothing here tells of speed: qemu translates instructions
+one by one.
 """
 
 from __future__ import annotations
@@ -188,9 +189,10 @@ def write_page(page: Path, rows: Sequence[Sequence[str]], selftest: str, there: 
     page.write_text(
         f"""# On arm64
 
-`make arm64` makes a Debian root of arm64, installs this source tree there with `pip install .` and `[openvino]`, and
-holds what it finds on real photographs against what the same graphs find on this machine ({describe_cpu().model},
-{platform.machine()}). Photographs are the first ones of BCCD's test split and of coco128's val2017.
+`make arm64` makes a Debian root of arm64, installs this source tree there with `pip install .` and `[openvino]`,
+and holds what it finds on real photographs against what the same graphs find on this machine
+({describe_cpu().model}, {platform.machine()}). Photographs are the first ones of BCCD's test split and of coco128's
+val2017.
 
 {chr(10).join("| " + " | ".join(row) + " |" for row in table)}
 
@@ -201,9 +203,9 @@ Self-test: {passed}
 
 Versions: {there.versions}; qemu-aarch64 {_qemu()}.
 
-**What this does not tell.** Nothing of speed: qemu translates instructions one by one, and its times say how patient
-one has to be. Nothing of processors it does not imitate (kernels for SVE or for the dot products of another core),
-and nothing of a board's memory, heat or GPU.
+**What this does not tell.** Nothing of speed: qemu translates instructions one by one, and its times say how
+patient one has to be. Nothing of processors it does not imitate (its files tell of four Cortex-A76, the cores of a
+Raspberry Pi 5), and nothing of a board's memory, heat or GPU.
 """
     )
 

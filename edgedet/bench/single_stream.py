@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgedet.bench.frames import Frame
-from edgedet.calibration.agreement import found_again
 from edgedet.detections import Detections
+from edgedet.proof.agreement import found_again
 
 MIN_QUERIES = 1024
 PERCENTILE = 90

@@ -16,6 +16,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.bench.frames import load_frames
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.errors import EdgedetError
+from edgedet.exporter import exporter_named
 from edgedet.files import atomic_path
 from edgedet.sweep.grid import Job, Setting, job_from_json, setting_from_json
 
@@ -40,8 +41,9 @@ def run_cell(setting: Setting, job: Job, key: str, folder: Path) -> dict[str, An
 
 
 def _export(setting: Setting, job: Job, artifact: Path) -> dict[str, Any]:
-    from edgedet.export.options import ExportOptions
-    from edgedet.export.pipeline import export_model
+    with exporter_named():
+        from edgedet.export.options import ExportOptions
+        from edgedet.export.pipeline import export_model
 
     report = export_model(
         setting.source,

@@ -11,13 +11,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from edgedet.calibration.agreement import agreement, found_again
 from edgedet.calibration.judge import AgreementJudge, MapJudge, Run
 from edgedet.calibration.ledger import digest_of
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
 from edgedet.errors import CalibrationError
+from edgedet.proof.agreement import agreement, found_again
 
 BOX = np.array([[2, 2, 20, 20]], np.float32)
 

@@ -7,8 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from edgedet.calibration.agreement import CONFIDENT
 from edgedet.calibration.made_judge import ENOUGH, LESS_ON_REAL, UNSURE, MadeJudge
+from edgedet.proof.agreement import CONFIDENT
 
 SURE, EDGE, PICTURES = 6, 2, 8
 

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 
-from edgedet.calibration.agreement import found_again
 from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.judge import AgreementJudge, Run
 from edgedet.calibration.made_judge import MadeJudge
 from edgedet.calibration.moved_boxes import cost_of_drift, cost_of_moves, moves
 from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array
+from edgedet.proof.agreement import found_again
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 BUDGET = 0.01

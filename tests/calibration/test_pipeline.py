@@ -12,11 +12,11 @@ import onnxruntime
 import pytest
 
 from edgedet.calibration import rules
-from edgedet.calibration.agreement import agreement
 from edgedet.calibration.judge import Reader, Run
 from edgedet.calibration.ledger import Ledger, digest_of
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.errors import AccuracyBudgetError, ArtifactError, CalibrationError
+from edgedet.proof.agreement import agreement
 
 
 class SmoothJudge:
