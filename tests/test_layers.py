@@ -41,6 +41,7 @@ LAYERS = [
     "preprocess",
     "plausible",
     "datasets",
+    "watching",
     "detections",
     "nms",
     "aligned",
