@@ -66,11 +66,14 @@ def main() -> int:
     parser.add_argument("--live", type=int, default=5, help="of them also in real time (5)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--alarm-rate", type=float, default=ALARM_RATE)
+    parser.add_argument("--artifact", type=Path, help=f"the sample detector, exported with --conf {LOWEST}")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        graph = Path(folder) / "sample.onnx"
-        command = [sys.executable, "-m", "edgedet", "export", str(SAMPLE), "-o", str(graph), "--conf", str(LOWEST)]
-        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        graph = arguments.artifact
+        if graph is None:
+            graph = Path(folder) / "sample.onnx"
+            command = [sys.executable, "-m", "edgedet", "export", str(SAMPLE), "-o", str(graph)]
+            subprocess.run([*command, "--conf", str(LOWEST)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         with Detector(graph, threads=arguments.threads) as detector:
             threshold = recommended(detector, arguments.alarm_rate)
             if math.isnan(threshold):

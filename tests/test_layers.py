@@ -41,6 +41,7 @@ LAYERS = [
     "preprocess",
     "plausible",
     "datasets",
+    "service",
     "watching",
     "detections",
     "nms",

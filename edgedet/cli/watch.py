@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from edgedet.cli.detect import add_pace_arguments
 from edgedet.cli.progress import Progress
+from edgedet.cli.service_options import add_service_arguments, refuse_service, start_service
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import EdgedetError, UsageError
 from edgedet.runtimes import spellings
@@ -115,6 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--detections", action="store_true", help="print each frame's detections too, with their track ids"
     )
+    add_service_arguments(parser)
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
     add_pace_arguments(parser)
     parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
@@ -185,7 +187,10 @@ def run(arguments: argparse.Namespace) -> int:
         if not live and (arguments.max_fps is not None or arguments.duty is not None):
             raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
         watcher = Watcher(rules, detector.names, clock="captured" if live else "time")
-        return watch(arguments, detector, source, watcher, outlets, progress)
+        if not live:
+            refuse_service(arguments, source.description)
+        service = stack.enter_context(start_service(arguments, detector)) if live else None
+        return watch(arguments, detector, source, watcher, outlets, service)
 
 
 def _open(arguments: argparse.Namespace) -> tuple[Detector, list[AlertRule]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgedet.detector import Detector
     from edgedet.pictures.live.fault import Fault
     from edgedet.pictures.sources import FrameSource
+    from edgedet.service.service import Service
     from edgedet.watching.alert import AlertEvent
     from edgedet.watching.watcher import Watcher
 
@@ -37,7 +38,7 @@ class Outlets:
 
     def __init__(self, progress: Progress, file: TextIO | None, outlets: Sequence[Outlet]) -> None:
         self.ended: list[Unreadable] = []
-        self._progress = progress
+        self.progress = progress
         self._file = file
         self._outlets = outlets
 
@@ -88,14 +89,14 @@ class Outlets:
         """A source broke, or sent damage."""
         values = {"event": "fault", "source": fault.source, "kind": fault.kind, "reason": fault.reason}
         self.line(json.dumps(values))
-        self._progress.say(f"edgedet: {fault.kind}: {fault.reason}")
+        self.progress.say(f"edgedet: {fault.kind}: {fault.reason}")
 
     def lost_frame(self, lost: Unreadable) -> None:
         """A frame of a video cannot be read, or a source ended early."""
         if lost.ends:
             self.ended.append(lost)
         else:
-            self._progress.say(f"edgedet: skipped: {lost.reason}")
+            self.progress.say(f"edgedet: skipped: {lost.reason}")
 
     def close(self, seconds: float) -> dict[str, int]:
         """Wait so long at most for what is on its way; what was not delivered, by place."""
@@ -118,7 +119,7 @@ class Outlets:
     ) -> None:
         count = max(len(self._outlets), 1)
         for name, lost in self.close((DELIVERY_SECONDS if kind is None else CLOSING_SECONDS) / count).items():
-            self._progress.say(f"edgedet: {name}: {lost} events were not delivered")
+            self.progress.say(f"edgedet: {name}: {lost} events were not delivered")
 
 
 def _appended(path: Path) -> TextIO:
@@ -134,18 +135,24 @@ def watch(  # noqa: PLR0917
     source: FrameSource,
     watcher: Watcher,
     outlets: Outlets,
-    progress: Progress,
+    service: Service | None,
 ) -> int:
     """Look at the frames of ``source`` until it ends, or ``--limit`` is reached."""
 
+    progress = outlets.progress
+
     def tell(fault: Fault) -> None:
         outlets.fault(fault)
+        if service is not None:
+            service.fault(fault)
         if fault.kind in BREAKS:
             send(watcher.lost(fault.source, "ended" if fault.kind == "ended" else "lost"))
 
     def send(events: Sequence[AlertEvent]) -> None:
         for event in events:
             outlets.send(event)
+            if service is not None and event.event == "begin":
+                service.alert(event.rule, event.source)
 
     reason: Any = "stopped"
     try:
@@ -161,7 +168,11 @@ def watch(  # noqa: PLR0917
                 send(events)
                 if arguments.detections:
                     outlets.line(live_line(frame, tracked, sys.stdout.encoding))
-                progress.line(f"{stream.stats.line}, {watcher.active} alerts")
+                status = f"{stream.stats.line}, {watcher.active} alerts"
+                progress.line(status)
+                if service is not None:
+                    service.active(watcher.active)
+                    service.frame(frame, detections.labels, detector.last_timing, stream, status)
                 if count == arguments.limit:
                     break
             else:

@@ -38,11 +38,12 @@ class Tracker:
 
     Args:
         start: a detection with at least this score begins a track; weaker ones only go on with one.
+        weakest: minimum score of those; below ``start``.
         patience: seconds that an object may be hidden and keep its number.
         numbers: where numbers come from; trackers that share it give none twice.
 
     Raises:
-        UsageError: ``start`` outside [0, 1], or ``patience`` not above 0.
+        UsageError: ``start`` or ``weakest`` outside [0, 1], or ``patience`` not above 0.
 
     >>> tracker = Tracker(start=0.5)
     >>> found = Detections([[0, 0, 40, 40], [90, 90, 99, 99]], [0.9, 0.2], [1, 0], ("cup", "phone"), (100, 100))
@@ -53,12 +54,21 @@ class Tracker:
     [1]
     """
 
-    def __init__(self, *, start: float = 0.5, patience: float = 1.0, numbers: Iterator[int] | None = None) -> None:
-        if not 0 <= start <= 1:
-            raise UsageError(f"start is {start!r}, expected a score from 0 to 1")
+    def __init__(
+        self,
+        *,
+        start: float = 0.5,
+        weakest: float = 0.1,
+        patience: float = 1.0,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        for name, score in (("start", start), ("weakest", weakest)):
+            if not 0 <= score <= 1:
+                raise UsageError(f"{name} is {score!r}, expected a score from 0 to 1")
         if not 0 < patience < math.inf:
             raise UsageError(f"patience is {patience!r}, expected seconds above 0")
         self._start = start
+        self._weakest = weakest
         self._patience = patience
         self._numbers = numbers or itertools.count(1)
         self.forget()
@@ -97,7 +107,8 @@ class Tracker:
         self._join(detections, ids, free, strong, MIN_IOU)
         # A weak detection is taken for an object only where one was a moment ago.
         free &= self._seen == before
-        self._join(detections, ids, free, ~strong, MIN_IOU_WEAK)
+        weak = ~strong & (detections.scores >= np.float32(self._weakest))
+        self._join(detections, ids, free, weak, MIN_IOU_WEAK)
         new = np.flatnonzero(strong & (ids == NO_TRACK))
         ids[new] = [next(self._numbers) for _ in new]
         self._motion.add(detections.boxes[new])

@@ -16,7 +16,7 @@ from edgedet.errors import UsageError
 from edgedet.pictures.frames import Frame
 from edgedet.watching.alert import AlertEvent, EndReason
 from edgedet.watching.rule import AlertRule
-from edgedet.watching.tracker import TRACK, Tracker
+from edgedet.watching.tracker import NO_TRACK, TRACK, Tracker
 
 Clock = Literal["captured", "time"]
 ROUNDING = 1e-6
@@ -126,19 +126,28 @@ class _Source:
 
     def __init__(self, rules: Sequence[AlertRule], numbers: Iterator[int]) -> None:
         # Whatever may begin an alert has a track.
-        self.tracker = Tracker(start=min(rule.conf for rule in rules), numbers=numbers)
+        start, weakest = min(rule.conf for rule in rules), min(rule.lowest for rule in rules)
+        self.tracker = Tracker(start=start, weakest=weakest, numbers=numbers)
         self.states = [_State(rule) for rule in rules]
 
 
 @dataclass
 class _Sight:
-    """What one frame shows of a rule's classes. ``tracks``: those that are sure enough for a beginning."""
+    """What one frame shows of a rule's classes.
+
+    ``sure``: by their tracks, the best detections that suffice for a beginning. ``weak``: tracks of what does not.
+    ``shown``: whether an alert goes on with it.
+    """
 
     time: float
     captured: float
-    tracks: frozenset[int]
+    sure: dict[int, _Best]
+    weak: frozenset[int]
     shown: bool
-    best: _Best | None
+
+    @property
+    def best(self) -> _Best | None:
+        return max(self.sure.values(), key=lambda best: best.score, default=None)
 
 
 @dataclass(frozen=True)
@@ -154,10 +163,11 @@ class _Best:
 
 @dataclass
 class _Alert:
-    """One that has begun. ``first``, ``last``: times of frames that showed it."""
+    """One that has begun. ``first``, ``last``: times of frames that showed it. ``tracks``: what it is about."""
 
     number: int
     best: _Best
+    tracks: frozenset[int]
     seen: int
     first: float
     last: float
@@ -185,21 +195,25 @@ class _State:
         alert = self.alert
         if alert is None:
             counted = self._evidence()
-            if counted is None:
+            if not counted:
                 return None
-            best = max((one.best for one in counted if one.best is not None), key=lambda best: best.score)
-            self.alert = alert = _Alert(
-                next(numbers), best, len(counted), counted[0].time, sight.time, frame.index, frame.time
+            best = max((best for _, best in counted), key=lambda best: best.score)
+            first, tracks = counted[0][0], frozenset(best.track for _, best in counted) - {NO_TRACK}
+            self.alert = _Alert(
+                next(numbers), best, tracks, len(counted), first.time, time, frame.index, frame.time
             )
-            first = counted[0]
             # Of a file, by its own time; of a camera, with the time that detecting took.
             waited = time - first.time if kind == "time" else clock.monotonic() - first.captured
             return self._event("begin", frame.source, frame, delay=waited * 1e3)
         alert.index, alert.at = frame.index, frame.time
-        if sight.best is not None:
+        # What is not sure keeps an alert alive only where it goes on with the same object.
+        best_now = sight.best
+        sight.shown = best_now is not None or bool(sight.weak & alert.tracks)
+        if sight.shown:
             alert.seen, alert.last = alert.seen + 1, time
-            if sight.best.score > alert.best.score:
-                alert.best = sight.best
+            alert.tracks |= sight.sure.keys() - {NO_TRACK}
+            if best_now is not None and best_now.score > alert.best.score:
+                alert.best = best_now
         elif not any(one.shown for one in self.sights) and time - alert.last >= self.rule.hold - ROUNDING:
             return self._end(frame.source, "gone", frame)
         return None
@@ -209,18 +223,18 @@ class _State:
         self.sights.clear()
         return None if self.alert is None else self._end(source, reason, None)
 
-    def _evidence(self) -> list[_Sight] | None:
-        """The frames that make a beginning; None where they are too few, or not of the same object."""
-        needed = self.rule.frames[0]
+    def _evidence(self) -> list[tuple[_Sight, _Best]]:
+        """The frames that make a beginning, and what they show; none where they are too few."""
+        needed, newest = self.rule.frames[0], self.sights[-1]
         if self.rule.evidence == "class":
-            counted = [one for one in self.sights if one.tracks]
-            return counted if len(counted) >= needed and self.sights[-1].tracks else None
-        counts = Counter(track for one in self.sights for track in one.tracks)
-        ready = [track for track in self.sights[-1].tracks if counts[track] >= needed]
+            counted = [(one, best) for one in self.sights if (best := one.best) is not None]
+            return counted if len(counted) >= needed and newest.sure else []
+        counts = Counter(track for one in self.sights for track in one.sure)
+        ready = [track for track in newest.sure if track != NO_TRACK and counts[track] >= needed]
         if not ready:
-            return None
-        track = max(ready, key=lambda track: (counts[track], -track))
-        return [one for one in self.sights if track in one.tracks]
+            return []
+        track = max(ready, key=lambda track: (counts[track], newest.sure[track].score))
+        return [(one, one.sure[track]) for one in self.sights if track in one.sure]
 
     def _end(self, source: str, reason: EndReason, frame: Frame | None) -> AlertEvent:
         alert = self.alert
@@ -265,11 +279,12 @@ class _State:
 
 def _sight(rule: AlertRule, frame: Frame, matching: Detections, time: float) -> _Sight:
     """What a frame's matching detections say."""
-    if not len(matching):
-        return _Sight(time, frame.captured, frozenset(), False, None)
-    sure = matching.scores >= np.float32(rule.conf)
-    tracks = matching.data[TRACK]
-    (x1, y1, x2, y2), score, _, name = matching[int(matching.scores.argmax())]
-    box = (float(x1), float(y1), float(x2), float(y2))
-    best = _Best(name, int(tracks[matching.scores.argmax()]), score, box, matching.frame_size)
-    return _Sight(time, frame.captured, frozenset(int(track) for track in tracks[sure]), True, best)
+    sure: dict[int, _Best] = {}
+    weak = set()
+    for (box, score, _, name), track in zip(matching, matching.data[TRACK].tolist(), strict=True):
+        if np.float32(score) < np.float32(rule.conf):
+            weak.add(track)
+        elif track not in sure or score > sure[track].score:
+            x1, y1, x2, y2 = (float(value) for value in box)
+            sure[track] = _Best(name, track, score, (x1, y1, x2, y2), matching.frame_size)
+    return _Sight(time, frame.captured, sure, frozenset(weak - {NO_TRACK}), bool(sure))

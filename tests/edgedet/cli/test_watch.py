@@ -221,3 +221,39 @@ def test_sources_that_are_not_there(model: str, capsys: Any) -> None:
     assert code == 2 and "camera 87 cannot be opened" in said
     code, _, said = watch(capsys, model, "0", "gone.png")
     assert code == 2 and "0 is no image" in said
+
+
+class TestRunningForGood:
+    def test_figures_are_served_while_it_runs(
+        self, model: str, cameras: Callable[..., None], capsys: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import urllib.request
+
+        from edgedet.service.service import Service
+        from tests.edgedet.watching.broker import free_port
+
+        port, texts = free_port(), []
+        counted = Service.frame
+
+        def ask(service: Service, *arguments: Any) -> None:
+            counted(service, *arguments)
+            if len(texts) < 12:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+                    texts.append(answer.read().decode())
+
+        monkeypatch.setattr(Service, "frame", ask)
+        for command in ("watch", "detect"):
+            texts.clear()
+            cameras(camera0=VirtualCamera(rate=40, count=60))
+            assert main([command, model, "0", "--metrics", str(port)]) == 0
+            assert 'edgedet_frames_total{source="camera 0"} 12' in texts[-1]
+            assert 'edgedet_stage_seconds_count{stage="run"} 12' in texts[-1]
+            assert 'sha256="' in texts[-1]
+            assert ("edgedet_alerts_active 1" in texts[-1]) is (command == "watch")
+        capsys.readouterr()
+
+    @pytest.mark.parametrize("options", [["--metrics", "9100"], ["--max-age", "100"], ["--max-temp", "80"]])
+    def test_it_is_for_live_sources(self, model: str, clip: str, options: list[str], capsys: Any) -> None:
+        for command in ("watch", "detect"):
+            assert main([command, model, clip, *options]) == 2
+            assert f"{options[0]} is for cameras and streams" in capsys.readouterr().err

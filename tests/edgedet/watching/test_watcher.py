@@ -103,6 +103,13 @@ def test_weaker_detections_keep_it_alive_and_begin_nothing() -> None:
     assert play.events[-1].score == pytest.approx(0.7) and play.events[-1].seen == 32
 
 
+def test_something_else_that_is_unsure_keeps_nothing_alive() -> None:
+    play = Play(AlertRule(("camera",), frames=(2, 3), conf=0.6, keep_conf=0.3, hold=0.5))
+    other = there(0.4, box=(400, 300, 460, 350))
+    assert kinds(play.show(there(), other, times=2)) == [("begin", 1)]
+    assert kinds(play.show(other, times=10)) == [("end", 6)]
+
+
 def test_classes_of_a_group_count_together_and_others_not_at_all() -> None:
     play = Play(AlertRule(("camera", "phone"), frames=(3, 5), evidence="class"))
     assert play.show(there(label=2), times=20) == []
