@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  edgedet watch model.onnx 0 --class camera --conf 0.6            a camera, by its number
-  edgedet watch model.onnx 0 --class camera,phone --class person  two alerts: one for either of two classes
-  edgedet watch model.trt csi://0 --frames 4/8 --max-fps 10       four of eight frames must show it
-  edgedet watch model.onnx 0 --region 0.5,0,1,1 --min-size 0.1    in the right half, a tenth of the frame long
-  edgedet watch model.onnx 0 --exec ./vibrate.sh                  JSON on its standard input, no shell
+  edgedet watch model.onnx 0 --class camera --conf 0.6           a camera, by its number
+  edgedet watch model.onnx 0 --class camera,phone --class car    two alerts, one for either of two classes
+  edgedet watch model.trt csi://0 --frames 4/8 --max-fps 10      four of eight frames must show it
+  edgedet watch model.onnx 0 --region 0.5,0,1,1 --min-size 0.1   in the right half, a tenth of the frame long
+  edgedet watch model.onnx 0 --exec ./vibrate.sh                 JSON on its standard input, no shell
   edgedet watch model.onnx rtsp://10.0.0.7/live --mqtt mqtt://localhost/home/alerts
+  edgedet watch model.onnx 0 --metrics 9100 --max-temp 80        for good (docs/service.md)
   edgedet watch model.onnx street.mp4 | jq -c '[.event, .class, .at]'
 """
 DEFAULT_CONF = 0.5

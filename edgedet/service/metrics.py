@@ -42,9 +42,9 @@ class Metrics:
 
     >>> metrics = Metrics()
     >>> metrics.declare("frames_total", "counter", "Frames.")
-    >>> metrics.add("frames_total", 2, source='camera "0"')
+    >>> metrics.add("frames_total", 2, source="camera 0")
     >>> print(metrics.text().splitlines()[-1])
-    frames_total{source="camera \\\\"0\\\\""} 2
+    frames_total{source="camera 0"} 2
     """
 
     def __init__(self) -> None:

@@ -89,7 +89,7 @@ class Tracker:
             time: of the frame, in seconds from any beginning. Frames may be left out.
 
         Returns:
-            The same with ``data["track"]``: int64 [N], -1 for what is too weak to begin a track.
+            The same with track ids, int64 [N], in ``data["track"]``; -1 for what is too weak to begin a track.
         """
         if TRACK in detections.data:
             return detections

@@ -37,12 +37,13 @@ class Watcher:
 
     >>> from edgedet import Detector
     >>> with Detector("model.onnx") as detector:
-    ...     watcher = Watcher([AlertRule(("green",), frames=(2, 3), evidence="class")], detector.names)
+    ...     rule = AlertRule(("green", "red"), frames=(2, 3), evidence="class")
+    ...     watcher = Watcher([rule], detector.names)
     ...     for frame, detections in detector.stream("photos"):
     ...         tracked, events = watcher.update(frame, detections)
     ...         for event in events:
     ...             print(event.event, event.name, event.index)
-    begin green 1
+    begin green 2
     """
 
     def __init__(
