@@ -48,9 +48,12 @@ class Rated(Protocol):
 class Timed(Protocol):
     """Stages of a detection, in milliseconds."""
 
-    pre: float
-    run: float
-    post: float
+    @property
+    def pre(self) -> float: ...
+    @property
+    def run(self) -> float: ...
+    @property
+    def post(self) -> float: ...
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from edgedet.watching.alert import AlertEvent
 
 MAX_WAITING = 1000
 """Events that wait to be delivered; when more come, the oldest are lost, counted and told."""
-CLOSING_SECONDS = 0.7
-"""How long closing waits for a delivery after Ctrl-C, which must end a program within a second."""
+CLOSING_SECONDS = 0.3
+"""How long closing waits for all deliveries after Ctrl-C, which must end a program within a second."""
 
 Say = Callable[[str], None]
 
@@ -99,7 +99,7 @@ class Courier:
             self._waiting.clear()
             self._changed.notify_all()
         self._carrier.stop()
-        self._thread.join(0.2)
+        self._thread.join(0.1)
         return undelivered
 
     def _carry(self) -> None:

@@ -141,13 +141,15 @@ class MqttTopic:
                 self._changed.wait(min(left, 0.1))
             undelivered = self._unconfirmed + self._lost
         self._say = lambda text: None
-        self._client.disconnect()
-        if not self._unconfirmed:
-            # Its thread ends with the connection; one that is about to connect is left behind.
-            ending = threading.Thread(target=self._client.loop_stop, daemon=True)
-            ending.start()
-            ending.join(0.3)
+        # Neither is waited for long: a broker may hold either up.
+        ending = threading.Thread(target=self._leave, daemon=True)
+        ending.start()
+        ending.join(0.1 if undelivered else 1.0)
         return undelivered
+
+    def _leave(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:

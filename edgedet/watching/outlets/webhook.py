@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
+import socket
 import ssl
 import threading
 import time
@@ -83,7 +85,9 @@ class Webhook:
         """Break off the request."""
         with self._lock:
             if self._connection is not None and self._connection.sock is not None:
-                self._connection.close()
+                # Closing alone does not wake up whoever waits for an answer.
+                with contextlib.suppress(OSError):
+                    self._connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._secure:
