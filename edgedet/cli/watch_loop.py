@@ -167,7 +167,7 @@ def watch(  # noqa: PLR0917
                 tracked, events = watcher.update(frame, detections)
                 send(events)
                 if arguments.detections:
-                    outlets.line(live_line(frame, tracked, sys.stdout.encoding))
+                    print(live_line(frame, tracked, sys.stdout.encoding), flush=True)
                 status = f"{stream.stats.line}, {watcher.active} alerts"
                 progress.line(status)
                 if service is not None:
