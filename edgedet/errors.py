@@ -91,6 +91,12 @@ class SourceEndedError(SourceError):
     exit_code = 1
 
 
+class UndeliveredError(EdgedetError):
+    """Alerts that could not be delivered to where they were to go."""
+
+    exit_code = 1
+
+
 class FrameError(EdgedetError, ValueError):
     """A frame whose shape or dtype cannot be understood as an image."""
 

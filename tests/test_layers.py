@@ -41,6 +41,8 @@ LAYERS = [
     "preprocess",
     "plausible",
     "datasets",
+    "service",
+    "watching",
     "detections",
     "nms",
     "aligned",

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 from edgedet.cli.blurring import add_blur_options, blurring, require_pictures
 from edgedet.cli.frame_lines import annotated, error_line, json_line
 from edgedet.cli.progress import Progress
+from edgedet.cli.service_options import add_service_arguments, refuse_service
 from edgedet.cli.values import fraction, positive_integer, positive_number
 from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
 from edgedet.runtimes import spellings
@@ -70,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="DIR", type=Path, help="write annotated pictures, or a video, into DIR")
     parser.add_argument("--show", action="store_true", help="show them in a window; q ends")
     add_blur_options(parser)
+    add_service_arguments(parser)
 
 
 def add_pace_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
             from edgedet.cli.live import detect_live
 
             return detect_live(arguments, detector, source, sinks, blur, progress)
+        refuse_service(arguments, source.description)
         if arguments.max_fps is not None or arguments.duty is not None:
             raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
         count = found = 0

@@ -157,6 +157,15 @@ def live(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count(" dropped\n") == 12
 
 
+def watched(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same; each picture shows one thing, which has a number."""
+    text = block.text.replace("stream(0,", 'stream("photos",')
+    assert text != block.text
+    execute(Block(block.page, block.language, text, block.line), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("[") and line != "[]" for line in lines) == 12
+
+
 def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     """The graph, signed by the owner, takes the engine's place."""
     pytest.importorskip("cryptography", reason="needs edgedet[signing]")
@@ -181,6 +190,7 @@ RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "docs/operators.md": [operators],
     "docs/signing.md": [signed, signed],
     "docs/tensorrt_rtx.md": [rtx],
+    "docs/watch.md": [watched],
 }
 """How the Python blocks of each page are run, in order."""
 
