@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from measured_rows import put
 from nameless import readings
 from whole_against_bare import HEADER as OVERHEAD
 from whole_against_bare import overhead
@@ -40,13 +41,27 @@ def header(*, nameless: bool, timed: bool) -> tuple[str, ...]:
     return HEADER + (NAMELESS if nameless else ()) + (OVERHEAD if timed else ())
 
 
+def keep(page: Path, row: Row, *, nameless: bool, timed: bool) -> None:
+    """Write a row into the page: what is timed has a table of its own."""
+    columns = header(nameless=nameless, timed=False)
+    put(page, columns, row.cells[: len(columns)])
+    if timed and any(row.cells[len(columns) :]):
+        put(page, ("detector", *OVERHEAD), (row.cells[0], *row.cells[len(columns) :][: len(OVERHEAD)]))
+
+
 def agreement(reference: Sequence[Detections], found: Sequence[Detections]) -> ParityReport:
     """Over all photographs, as the bar counts."""
     return summarise([match_detections(*pair, Tolerance()) for pair in zip(reference, found, strict=True)])
 
 
 def compared(
-    name: str, version: str, infer: Reference, found: Sequence[Detections], frames: Sequence[np.ndarray]
+    name: str,
+    version: str,
+    infer: Reference,
+    found: Sequence[Detections],
+    frames: Sequence[np.ndarray],
+    *,
+    again: Reference | None = None,
 ) -> Row:
     """What edgedet ``found`` in ``frames`` beside what the framework does.
 
@@ -56,6 +71,7 @@ def compared(
         infer: the framework's own way from a BGR frame to boxes in its pixels.
         found: by edgedet.
         frames: BGR.
+        again: the framework once more, with other roundings; None for PyTorch's own convolutions in oneDNN's place.
     """
     reference = [_whole(infer(frame)) for frame in frames]
     result = agreement(reference, found)
@@ -63,7 +79,7 @@ def compared(
     cells = (name, version, str(result.reference_count), f"{share:.2%}", str(result.extra), f"{worst:.1e}")
     same = share == 1 and not result.extra
     met = result.agrees(REQUIRED) and not result.absent and not result.extra
-    return Row((*cells, "" if same else _itself(infer, reference, frames)), met)
+    return Row((*cells, "" if same else _itself(infer, again, reference, frames)), met)
 
 
 def _whole(found: Detections) -> Detections:
@@ -72,12 +88,14 @@ def _whole(found: Detections) -> Detections:
     return found[(sides > 0).all(axis=1)]
 
 
-def _itself(infer: Reference, reference: Sequence[Detections], frames: Sequence[np.ndarray]) -> str:
-    """The framework against itself with PyTorch's own convolutions in oneDNN's place: what rounding decides."""
+def _itself(
+    infer: Reference, again: Reference | None, reference: Sequence[Detections], frames: Sequence[np.ndarray]
+) -> str:
+    """The framework against itself: what rounding alone decides."""
     import torch
 
-    with torch.backends.mkldnn.flags(enabled=False):
-        result = agreement(reference, [_whole(infer(frame)) for frame in frames])
+    with torch.backends.mkldnn.flags(enabled=again is not None):
+        result = agreement(reference, [_whole((again or infer)(frame)) for frame in frames])
     return f"{result.found:.2%}, {result.extra} extra" if result.found is not None else ""
 
 

@@ -21,8 +21,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from family_row import Row, compared, header, read_without_names, timed
-from measured_rows import PAGE, line, put
+from family_row import Row, compared, header, keep, read_without_names, timed
+from measured_rows import PAGE, line
 from yolo_frameworks import CASES as FIRST
 from yolo_frameworks import CONF, Case, NotHereError
 from yolo_repositories import CASES as MORE
@@ -107,7 +107,7 @@ def main() -> int:
         measured = row(names[0], arguments)
         print(line(measured.cells), flush=True)
         if arguments.page:
-            put(arguments.page, header_of(arguments), measured.cells)
+            keep(arguments.page, measured, nameless=arguments.nameless, timed=arguments.overhead)
         return 0 if measured.met else 1
     print(line(header_of(arguments)))
     print(line(["---"] * len(header_of(arguments))), flush=True)

@@ -44,6 +44,8 @@ LAYERS = [
     "detections",
     "nms",
     "aligned",
+    "torch_places",
+    "four_pixels",
     "antialias",
     "box_overlap",
     "geometry",
