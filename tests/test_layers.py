@@ -46,6 +46,8 @@ LAYERS = [
     "detections",
     "nms",
     "aligned",
+    "torch_places",
+    "four_pixels",
     "antialias",
     "box_overlap",
     "geometry",

@@ -83,6 +83,7 @@ class ResizeRule:
         antialias: whether shrinking averages all pixels, as Pillow and torchvision do, in place of the four
             nearest ones.
         coordinates: where pixels lie. ``half_pixel``: at the centres of squares (OpenCV, Pillow, torchvision).
+            ``half_pixel_float32``: there too, computed in float32 as PyTorch does (without antialiasing; RF-DETR).
             ``align_corners``: the outermost pixels of frame and canvas are the same places (Darknet).
 
     >>> ResizeRule("letterbox", place="center").pad
@@ -97,7 +98,7 @@ class ResizeRule:
     min_size: int | None = None
     max_size: int | None = None
     antialias: bool = False
-    coordinates: Literal["half_pixel", "align_corners"] = "half_pixel"
+    coordinates: Literal["half_pixel", "half_pixel_float32", "align_corners"] = "half_pixel"
 
 
 @dataclass(frozen=True)
