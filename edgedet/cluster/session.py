@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,10 +61,11 @@ def open_cluster(address: str, *, workers: int | None = None) -> Iterator[Cluste
             f"--ray {address} is the address of Ray's client, through which data sets do not pass; run the command "
             "on a node of the cluster with --ray auto, or give HOST:PORT"
         )
-    if address == LOCAL:
+    if address == LOCAL and "ray" not in sys.modules:
         # Ray listens on the machine's network address, never on loopback alone. Whoever has not this token, which
-        # lies in no file, is turned away.
-        os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
+        # lies in no file, is turned away. (Ray reads it once. Where it did before us, its own from ~/.ray counts.)
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray = _import_ray()
     folder = None
     try:

@@ -1,10 +1,12 @@
-"""A detector behind HTTP, for a bench that several wearables send frames to: python examples/serve/server.py model.onnx
+"""A detector behind HTTP, for a bench machine that several wearables send frames to:
 
-Needs ``pip install edgedet starlette uvicorn``. It listens on this machine alone; ``--host`` opens it to others, who
-then need no password: put a proxy with one in front.
+    python examples/serve/server.py model.onnx
 
-``POST /detect``: a picture (JPEG, PNG, …) as the body; its detections as JSON. Pictures that arrive at the same time
-share a run of the network, where the artifact was exported with a batch (``edgedet export --batch N``).
+Needs ``pip install edgedet starlette uvicorn``. It listens on this machine alone; ``--host`` opens it to others,
+who then need no password: put a proxy with one in front.
+
+``POST /detect``: a picture (JPEG, PNG, …) as the body; its detections as JSON. Pictures that arrive at the same
+time share a run of the network, where the artifact was exported with a batch (``edgedet export --batch N``).
 ``GET /health``: what runs, how many pictures it has seen, and how many wait.
 """
 
