@@ -7,6 +7,7 @@ by the workers, so their paths must lead to them on every node.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -163,16 +164,21 @@ class ClusterDetector:
         items = [{"number": number, "path": str(path.absolute())} for number, path in enumerate(paths)]
         strategy = ray.data.ActorPoolStrategy
         workers = min(self._cluster.workers, -(-len(paths) // each))
-        data = ray.data.from_items(items, override_num_blocks=-(-len(items) // each)).map_batches(
-            Worker,
-            fn_constructor_args=(self._order,),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=strategy(size=workers) if self._cluster.fixed else strategy(min_size=1, max_size=workers),
-            num_cpus=0 if self._gpu else 1,
-            num_gpus=1 if self._gpu else 0,
-            ray_remote_args_fn=_retried,
-        )
+        pictures = ray.data.from_items(items, override_num_blocks=-(-len(items) // each))
+        with warnings.catch_warnings():
+            # Of the option for retries, which goes with Ray 2.64; the extra asks for an older one.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            data = pictures.map_batches(
+                Worker,
+                fn_constructor_args=(self._order,),
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=strategy(size=workers) if self._cluster.fixed else strategy(min_size=1, max_size=workers),
+                num_cpus=0 if self._gpu else 1,
+                num_gpus=1 if self._gpu else 0,
+                ray_remote_args_fn=_retried,
+            )
         try:
             for table in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 yield from zip(table.column("number").to_pylist(), table.column("answer").to_pylist(), strict=True)
