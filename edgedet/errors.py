@@ -113,6 +113,10 @@ class MissingExporterError(MissingDependencyError, RuntimeUnavailableError):
     """What builds and reads checkpoints and engines is not installed, or is of another version than the rest."""
 
 
+class ClusterError(EdgedetError):
+    """A cluster that is not there, is of another version, or whose workers cannot go on."""
+
+
 class OutputError(EdgedetError):
     """A file or folder that cannot be written."""
 

@@ -20,6 +20,7 @@ LAYERS = [
     "__main__",
     "cli",
     "report",
+    "cluster",
     "sweep",
     "selftest",
     "export",

@@ -20,21 +20,29 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgedet.cli.blurring import add_blur_options, blurring, require_pictures
 from edgedet.cli.frame_lines import annotated, error_line, json_line
 from edgedet.cli.progress import Progress
+from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
 from edgedet.cli.service_options import add_service_arguments, refuse_service
 from edgedet.cli.values import fraction, positive_integer, positive_number
 from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from edgedet.cluster.detector import ClusterDetector
+    from edgedet.detections import Detections
+    from edgedet.detector import Detector
+    from edgedet.pictures.frames import Frame
     from edgedet.pictures.sinks import Sink
     from edgedet.pictures.sources import FrameSource, Unreadable
+    from edgedet.streaming.stream import Stream
 
 EXAMPLES = """\
 examples:
@@ -43,6 +51,7 @@ examples:
   edgedet detect model.onnx photos/2024-*/*.jpg | jq -c '.detections[].name'
   edgedet detect model.trt 0 --show                       a camera, by its number
   edgedet detect model.trt 0 rtsp://10.0.0.7/live --max-fps 5
+  edgedet detect model.onnx /shared/week/ --ray 10.0.0.5:6379
   edgedet detect model.onnx street.mp4 --save out/ --blur person --blur car
   edgedet detect model.onnx street.mp4 --save out/ --blur-with faces.onnx --blur-conf 0.2
 """
@@ -72,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="show them in a window; q ends")
     add_blur_options(parser)
     add_service_arguments(parser)
+    add_ray_options(parser)
 
 
 def add_pace_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,28 +100,12 @@ def add_pace_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Detect, frame by frame."""
     require_pictures(arguments)
-    from edgedet.detector import Detector
-    from edgedet.in_order import lanes_here
+    require_ray_options(arguments)
     from edgedet.pictures.live.source import LiveSource
-    from edgedet.pictures.sources import is_read_ahead, open_source
-    from edgedet.runtimes.free_memory import keep_free_memory
+    from edgedet.pictures.sources import open_source
 
-    lanes = 1
-    if is_read_ahead(arguments.source):
-        lanes = lanes_here(arguments.threads)
-        keep_free_memory()
     with ExitStack() as stack:
-        detector = stack.enter_context(
-            Detector(
-                arguments.artifact,
-                runtime=arguments.runtime,
-                conf=arguments.conf,
-                iou=arguments.iou,
-                max_detections=arguments.max_detections,
-                threads=arguments.threads,
-                lanes=lanes,
-            )
-        )
+        detector = _open(arguments, stack)
         blur = blurring(arguments, detector, stack)
         # With the results themselves on the terminal, a progress line would run into them.
         progress = Progress(shown="never" if sys.stdout.isatty() else "on a terminal")
@@ -128,14 +122,17 @@ def run(arguments: argparse.Namespace) -> int:
         stack.enter_context(progress)
         if isinstance(source, LiveSource):
             from edgedet.cli.live import detect_live
+            from edgedet.detector import Detector
 
+            if not isinstance(detector, Detector):
+                raise UsageError(f"--ray takes pictures and folders of them; {source.description} is none")
             return detect_live(arguments, detector, source, sinks, blur, progress)
         refuse_service(arguments, source.description)
         if arguments.max_fps is not None or arguments.duty is not None:
             raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
         count = found = 0
         began = time.perf_counter()
-        results = stack.enter_context(detector.stream(source))
+        results = stack.enter_context(closing(_results(detector, source, pictures=bool(sinks))))
         for frame, detections in results:
             print(json_line(frame, detections, sys.stdout.encoding), flush=True)
             count, found = count + 1, found + len(detections)
@@ -161,6 +158,41 @@ def run(arguments: argparse.Namespace) -> int:
             f"{len(skipped)} of {count + len(skipped)} {what} of {source.description} could not be read"
         )
     return 0
+
+
+def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | ClusterDetector:
+    """The detector, open until ``stack`` is; on a cluster where that is asked for."""
+    if arguments.ray is not None:
+        return cluster_detector(arguments, stack)
+    from edgedet.detector import Detector
+    from edgedet.in_order import lanes_here
+    from edgedet.pictures.sources import is_read_ahead
+    from edgedet.runtimes.free_memory import keep_free_memory
+
+    lanes = 1
+    if is_read_ahead(arguments.source):
+        lanes = lanes_here(arguments.threads)
+        keep_free_memory()
+    return stack.enter_context(
+        Detector(
+            arguments.artifact,
+            runtime=arguments.runtime,
+            conf=arguments.conf,
+            iou=arguments.iou,
+            max_detections=arguments.max_detections,
+            threads=arguments.threads,
+            lanes=lanes,
+        )
+    )
+
+
+def _results(
+    detector: Detector | ClusterDetector, source: FrameSource, *, pictures: bool
+) -> Stream | Generator[tuple[Frame, Detections], None, None]:
+    """Frames with their detections; ``pictures``: whether the frames' pixels are needed."""
+    from edgedet.detector import Detector
+
+    return detector.stream(source) if isinstance(detector, Detector) else detector.stream(source, pictures=pictures)
 
 
 def _sinks(arguments: argparse.Namespace, source: FrameSource) -> list[Sink]:

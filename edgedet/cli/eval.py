@@ -17,11 +17,13 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.progress import Progress
+from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
 from edgedet.cli.values import class_names, fraction, positive_integer
 from edgedet.datasets import formats
 from edgedet.errors import UnreadableFramesError, UsageError
@@ -29,6 +31,7 @@ from edgedet.files import atomic_path, file_sha256, require_writable_parent
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
+    from edgedet.cluster.detector import ClusterDetector
     from edgedet.datasets.dataset import Problem
     from edgedet.datasets.rows import Strictness
     from edgedet.detector import Detector
@@ -40,6 +43,7 @@ examples:
   edgedet eval model.onnx bccd:test
   edgedet eval model.onnx instances_val2017.json --json accuracy.json --save worst/
   edgedet eval engine.trt data.yaml:val --negatives empty_rooms/ --false-alarm-rate 0.01
+  edgedet eval model.onnx /shared/week/labels.json --ray 10.0.0.5:6379
 
 {fill(f"datasets: {formats.looks()}; PATH:SPLIT names a split", 110)}
 """
@@ -79,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run_group.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     run_group.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
+    add_ray_options(parser)
     point = parser.add_argument_group("the working point")
     point.add_argument(
         "--threshold", metavar="X", type=fraction, help="minimum score of a box that counts (default: best F1)"
@@ -97,6 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open, judge, and print the tables."""
+    require_ray_options(arguments)
     if arguments.worst is not None and arguments.save is None:
         raise UsageError("--worst needs a folder for the pictures: add --save DIR")
     if arguments.json is not None and arguments.json != "-":
@@ -122,16 +128,21 @@ def run(arguments: argparse.Namespace) -> int:
         dataset = replace(dataset, images=dataset.images[: arguments.limit])
     negatives = None if arguments.negatives is None else read_dataset(arguments.negatives, problems=strictness)
     thresholds = {name: getattr(arguments, name) for name in ("conf", "iou", "max_detections")}
-    with (
-        Detector(
-            arguments.artifact,
-            runtime=arguments.runtime,
-            threads=arguments.threads,
-            lanes=lanes_here(arguments.threads),
-            **thresholds,
-        ) as detector,
-        Progress() as progress,
-    ):
+    with ExitStack() as stack:
+        detector: Detector | ClusterDetector
+        if arguments.ray is not None:
+            detector = cluster_detector(arguments, stack)
+        else:
+            detector = stack.enter_context(
+                Detector(
+                    arguments.artifact,
+                    runtime=arguments.runtime,
+                    threads=arguments.threads,
+                    lanes=lanes_here(arguments.threads),
+                    **thresholds,
+                )
+            )
+        progress = stack.enter_context(Progress())
         evaluation = evaluate(
             detector,
             dataset,
@@ -181,7 +192,7 @@ def _require_readable(unread: list[Problem]) -> None:
         raise UnreadableFramesError(f"{what} could not be read, and these figures are without: {unread[0]}")
 
 
-def _artifact(detector: Detector) -> dict[str, Any]:
+def _artifact(detector: Detector | ClusterDetector) -> dict[str, Any]:
     return {
         "artifact": str(detector.path),
         "sha256": file_sha256(detector.path),
