@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable_parent(arguments.save / "picture.jpg")
     from dataclasses import replace
 
+    from edgedet.cli.own_proposals import require_own_proposals
     from edgedet.datasets import read_dataset
     from edgedet.detector import Detector
     from edgedet.evaluate.curve_picture import save_curves
@@ -132,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         ) as detector,
         Progress() as progress,
     ):
+        require_own_proposals(detector.card, "edgedet eval")
         evaluation = evaluate(
             detector,
             dataset,
