@@ -9,6 +9,7 @@ from edgedet.doors import lazy_names
 
 __version__ = "0.1.0"
 __all__ = [
+    "Cascade",
     "Detection",
     "Detections",
     "Detector",
@@ -34,6 +35,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+    from edgedet.cascade import Cascade
     from edgedet.detections import Detection, Detections
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
@@ -54,6 +56,7 @@ if not _path.isdir(_path.join(__path__[0], "runtimes")):
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Cascade": "edgedet.cascade",
         "Detection": "edgedet.detections",
         "Detections": "edgedet.detections",
         "Detector": "edgedet.detector",

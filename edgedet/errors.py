@@ -101,6 +101,10 @@ class FrameError(EdgedetError, ValueError):
     """A frame whose shape or dtype cannot be understood as an image."""
 
 
+class ProposalsError(EdgedetError, ValueError):
+    """Proposals that cannot be boxes of their frame, or more than the network takes."""
+
+
 class RuntimeUnavailableError(EdgedetError):
     """The runtime an artifact needs is not installed or does not work on this machine."""
 

@@ -156,6 +156,7 @@ def require_unchanged(source: Path, card: ModelCard, options: ExportOptions) -> 
         "imgsz": options.imgsz,
         "frame-size": options.frame_size,
         "proposals": options.proposals,
+        "outside-proposals": options.outside_proposals,
         "conf": options.conf,
         "iou": options.iou,
         "max-detections": options.max_detections,

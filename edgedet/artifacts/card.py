@@ -15,6 +15,8 @@ CARD_VERSION = 1
 METADATA_KEY = "edgedet"
 ASSUMED_KEY = "assumed"
 """Key of a card's provenance: assumed settings, a list of texts."""
+PROPOSALS, PROPOSAL_COUNT = "proposals", "proposal_count"
+"""Names of the input tensors beside the images, of a network whose proposals come from outside."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr", "nanodet", "fastestdet", "mmdet", "darknet"]
@@ -44,6 +46,9 @@ class InputSpec:
         scale: factor of a pixel.
         mean: subtracted after ``scale``, in ``trained_colour`` order.
         std: divided by, in ``trained_colour`` order.
+        proposals: P of a two-stage network whose proposals come from outside: it takes two tensors more,
+            ``proposals`` float32 [N, P, 4] (x1, y1, x2, y2, canvas pixels) and ``proposal_count`` int32 [N]. None
+            where the network makes its own, or has none.
 
     >>> spec = InputSpec(height=320, width=320)
     >>> spec.dtype, spec.layout, spec.colour
@@ -62,6 +67,7 @@ class InputSpec:
     scale: float = 1.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    proposals: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgedet.cascade import Cascade
+    from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
     from edgedet.detector import Detector
 
@@ -70,19 +72,24 @@ class Blurring:
         return redact(image, regions)
 
 
-def blurring(arguments: argparse.Namespace, detector: Detector, stack: ExitStack) -> Blurring:
+def blurring(
+    arguments: argparse.Namespace, detector: Detector | ClusterDetector | Cascade, stack: ExitStack
+) -> Blurring:
     """What a command was asked to blur; other detectors are opened, and closed with ``stack``.
 
     Raises:
         UsageError: a class that the detector does not know.
         EdgedetError: another detector cannot be opened.
     """
+    from edgedet.cli.own_proposals import require_own_proposals
     from edgedet.detector import Detector
 
     others = [
         stack.enter_context(Detector(path, conf=arguments.blur_conf, threads=arguments.threads))
         for path in arguments.blur_with
     ]
+    for other in others:
+        require_own_proposals(other.card, f"--blur-with {other.path}")
     return Blurring(_labels(detector, arguments.blur), others)
 
 
@@ -99,7 +106,7 @@ def require_pictures(arguments: argparse.Namespace) -> None:
         raise UsageError("--blur-conf is for the detectors that --blur-with names, and none is named")
 
 
-def _labels(detector: Detector, classes: list[str]) -> list[int]:
+def _labels(detector: Detector | ClusterDetector | Cascade, classes: list[str]) -> list[int]:
     unknown = [name for name in classes if name not in detector.names]
     if unknown:
         raise UsageError(

@@ -11,6 +11,13 @@ Cameras and streams give their newest frame; "age" is how old it was when its li
 "dropped" how many gave way to newer ones. One that breaks is opened again, and its line has "fault" and "error".
 Several of them take turns.
 
+An artifact that takes its proposals from outside (edgedet export --outside-proposals) gets them from a file
+(--proposals) with a line for every frame: {"source": ..., "index": ..., "boxes": [[x1, y1, x2, y2], ...]} in
+pixels, or what this command printed of another artifact.
+
+With --then, a second artifact looks into crops of what the first finds (hands of persons), and its objects are the
+result, in pixels of the frame, each with the box it was found "within". --conf and the like are of the first.
+
 Frames are not stored unless --save names a folder. --blur makes whole classes unrecognisable in what is stored or
 shown, --blur-with everything that another detector finds there, such as faces.
 """
@@ -22,13 +29,14 @@ import sys
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgedet.cli.blurring import add_blur_options, blurring, require_pictures
 from edgedet.cli.frame_lines import annotated, error_line, json_line
 from edgedet.cli.progress import Progress
 from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
 from edgedet.cli.service_options import add_service_arguments, refuse_service
+from edgedet.cli.then_option import add_then_options, then_settings
 from edgedet.cli.values import fraction, positive_integer, positive_number
 from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
 from edgedet.runtimes import spellings
@@ -36,6 +44,8 @@ from edgedet.runtimes import spellings
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from edgedet.cascade import Cascade
+    from edgedet.cli.proposals_file import ProposalsFile
     from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
     from edgedet.detector import Detector
@@ -53,6 +63,7 @@ examples:
   edgedet detect model.trt 0 rtsp://10.0.0.7/live --max-fps 5
   edgedet detect model.onnx /shared/week/ --ray 10.0.0.5:6379
   edgedet detect model.onnx street.mp4 --save out/ --blur person --blur car
+  edgedet detect persons.onnx street.mp4 --then hands.onnx --then-class person
   edgedet detect model.onnx street.mp4 --save out/ --blur-with faces.onnx --blur-conf 0.2
 """
 
@@ -73,7 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-detections", metavar="N", type=positive_integer, help="maximum number of boxes per frame"
     )
+    parser.add_argument(
+        "--proposals", metavar="FILE", type=Path, help="where to look, for an artifact that is told from outside"
+    )
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
+    add_then_options(parser)
     add_pace_arguments(parser)
     parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
@@ -101,11 +116,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Detect, frame by frame."""
     require_pictures(arguments)
     require_ray_options(arguments)
+    crops = then_settings(arguments)
+    if arguments.then is not None and arguments.proposals is not None:
+        raise UsageError("--proposals and --then are for different ways of looking twice: leave one of them out")
+    if arguments.ray is not None and (arguments.then is not None or arguments.proposals is not None):
+        raise UsageError("--ray looks once at every picture: leave --then and --proposals out, or --ray")
     from edgedet.pictures.live.source import LiveSource
     from edgedet.pictures.sources import open_source
 
     with ExitStack() as stack:
-        detector = _open(arguments, stack)
+        first = _open(arguments, stack)
+        proposals = _proposals(arguments.proposals, first)
+        detector: Detector | ClusterDetector | Cascade = first
+        if arguments.then is not None:
+            detector = _cascade(arguments, first, stack, crops)
         blur = blurring(arguments, detector, stack)
         # With the results themselves on the terminal, a progress line would run into them.
         progress = Progress(shown="never" if sys.stdout.isatty() else "on a terminal")
@@ -121,10 +145,16 @@ def run(arguments: argparse.Namespace) -> int:
         sinks = [stack.enter_context(sink) for sink in _sinks(arguments, source)]
         stack.enter_context(progress)
         if isinstance(source, LiveSource):
+            if proposals is not None:
+                raise UsageError(
+                    f"--proposals has lines for recorded frames, and {source.description} is live: give the "
+                    "detector a proposer in Python (examples/motion_proposals.py)"
+                )
+            from edgedet.cascade import Cascade
             from edgedet.cli.live import detect_live
             from edgedet.detector import Detector
 
-            if not isinstance(detector, Detector):
+            if not isinstance(detector, Detector | Cascade):
                 raise UsageError(f"--ray takes pictures and folders of them; {source.description} is none")
             return detect_live(arguments, detector, source, sinks, blur, progress)
         refuse_service(arguments, source.description)
@@ -132,7 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
         count = found = 0
         began = time.perf_counter()
-        results = stack.enter_context(closing(_results(detector, source, pictures=bool(sinks))))
+        results = stack.enter_context(closing(_results(detector, source, proposals, pictures=bool(sinks))))
         for frame, detections in results:
             print(json_line(frame, detections, sys.stdout.encoding), flush=True)
             count, found = count + 1, found + len(detections)
@@ -170,7 +200,7 @@ def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | Cluster
     from edgedet.runtimes.free_memory import keep_free_memory
 
     lanes = 1
-    if is_read_ahead(arguments.source):
+    if arguments.proposals is None and arguments.then is None and is_read_ahead(arguments.source):
         lanes = lanes_here(arguments.threads)
         keep_free_memory()
     return stack.enter_context(
@@ -186,13 +216,58 @@ def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | Cluster
     )
 
 
-def _results(
-    detector: Detector | ClusterDetector, source: FrameSource, *, pictures: bool
-) -> Stream | Generator[tuple[Frame, Detections], None, None]:
-    """Frames with their detections; ``pictures``: whether the frames' pixels are needed."""
+def _cascade(
+    arguments: argparse.Namespace, first: Detector | ClusterDetector, stack: ExitStack, crops: dict[str, Any]
+) -> Cascade:
+    """``first`` and the artifact of ``--then`` behind it."""
+    from edgedet.cascade import Cascade
     from edgedet.detector import Detector
 
-    return detector.stream(source) if isinstance(detector, Detector) else detector.stream(source, pictures=pictures)
+    assert isinstance(first, Detector), "refused with --ray"
+    second = Detector(
+        arguments.then, runtime=arguments.runtime, conf=arguments.then_conf, threads=arguments.threads
+    )
+    return Cascade(first, stack.enter_context(second), **crops)
+
+
+def _results(
+    detector: Detector | ClusterDetector | Cascade,
+    source: FrameSource,
+    proposals: ProposalsFile | None,
+    *,
+    pictures: bool,
+) -> Stream | Generator[tuple[Frame, Detections], None, None]:
+    """Frames with their detections; ``pictures``: whether the frames' pixels are needed."""
+    from edgedet.cascade import Cascade
+    from edgedet.detector import Detector
+
+    if isinstance(detector, Detector) and proposals is not None:
+        return ((frame, detector.detect(frame.image, proposals.of(frame))) for frame in source)
+    if isinstance(detector, Detector | Cascade):
+        return detector.stream(source)
+    return detector.stream(source, pictures=pictures)
+
+
+def _proposals(path: Path | None, detector: Detector | ClusterDetector) -> ProposalsFile | None:
+    """The proposals an artifact needs.
+
+    Raises:
+        UsageError: it needs some and there is no file, or the other way round.
+        ProposalsError: the file is none of proposals.
+    """
+    count = detector.card.input.proposals
+    if path is None:
+        if count is not None:
+            raise UsageError(
+                f"{detector.path} makes no proposals of its own: --proposals FILE has up to {count} for every "
+                "frame, or give the detector a proposer in Python (examples/motion_proposals.py)"
+            )
+        return None
+    if count is None:
+        raise UsageError(f"{detector.path} takes no proposals from outside: leave --proposals out")
+    from edgedet.cli.proposals_file import ProposalsFile
+
+    return ProposalsFile(path)
 
 
 def _sinks(arguments: argparse.Namespace, source: FrameSource) -> list[Sink]:

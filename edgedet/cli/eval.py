@@ -111,6 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable_parent(arguments.save / "picture.jpg")
     from dataclasses import replace
 
+    from edgedet.cli.own_proposals import require_own_proposals
     from edgedet.datasets import read_dataset
     from edgedet.detector import Detector
     from edgedet.evaluate.curve_picture import save_curves
@@ -143,6 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
                 )
             )
         progress = stack.enter_context(Progress())
+        require_own_proposals(detector.card, "edgedet eval")
         evaluation = evaluate(
             detector,
             dataset,

@@ -13,6 +13,7 @@ from edgedet.cli.service_options import start_service
 from edgedet.errors import SourceEndedError
 
 if TYPE_CHECKING:
+    from edgedet.cascade import Cascade
     from edgedet.cli.blurring import Blurring
     from edgedet.detector import Detector
     from edgedet.pictures.frames import Unreadable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def detect_live(  # noqa: PLR0917
     arguments: argparse.Namespace,
-    detector: Detector,
+    detector: Detector | Cascade,
     source: LiveSource,
     sinks: Sequence[Sink],
     blur: Blurring,

@@ -1,7 +1,7 @@
 """Check that two artifacts of one detector agree: each detection of A has a partner in B, and B has no extra ones.
 
 A is the reference: often the checkpoint itself, which runs through PyTorch. Exit code 0 when they agree, else 1,
-also where neither finds anything.
+also where neither finds anything. Where one takes proposals from outside, both get the same made ones.
 
 With --reference, one artifact is compared with boxes that the training framework itself found and wrote down: COCO
 results with their images and categories, a COCO results list (--frames is then its COCO file), or lines of edgedet
@@ -19,6 +19,7 @@ from edgedet.cli.parity_report import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import UsageError
+from edgedet.proof.made_proposals import propose_alike
 from edgedet.proof.parity import (
     ELSEWHERE,
     ELSEWHERE_REQUIRED,
@@ -96,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_same_classes(reference, candidate)
         assumed = reference.card.provenance.get(ASSUMED_KEY, [])
         tolerance = usable_tolerance(arguments, reference, candidate)
+        proposing = propose_alike(reference, candidate)
         for frame, expected in reference.stream(arguments.frames):
             frames.append(match_detections(expected, candidate.detect(frame.image), tolerance))
             names.append(frame.name)
@@ -106,8 +108,11 @@ def run(arguments: argparse.Namespace) -> int:
     agrees = report.agrees(arguments.required)
     if arguments.json:
         data = as_dict(report, tolerance, arguments.required, names, frames) | {"assumed": assumed}
+        data |= {"made_proposals": proposing} if proposing else {}
         print(json.dumps(data, indent=2))
     else:
+        if proposing:
+            print(f"both were given the same {proposing} made proposals, in place of any of their own")
         if tolerance.min_score > arguments.min_score:
             print(
                 f"compared from score {tolerance.min_score:g} on: below, one of the two may have dropped what the "

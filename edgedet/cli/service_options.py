@@ -9,6 +9,7 @@ from edgedet.cli.values import positive_number
 from edgedet.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgedet.cascade import Cascade
     from edgedet.detector import Detector
     from edgedet.service.service import Service
 
@@ -55,7 +56,7 @@ def refuse_service(arguments: argparse.Namespace, source: str) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is for cameras and streams; {source} is none")
 
 
-def start_service(arguments: argparse.Namespace, detector: Detector) -> Service:
+def start_service(arguments: argparse.Namespace, detector: Detector | Cascade) -> Service:
     """What the options ask for, and what systemd does."""
     from edgedet.service.service import Service, ServiceOptions
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgedet.artifacts.card import ModelCard, Precision
 from edgedet.errors import ArtifactError, SelftestError
 from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame, splitmix64
+from edgedet.proof.made_proposals import made_proposals
 from edgedet.proof.parity import FrameParity, Tolerance, match_detections, summarise
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class GoldenSource(Protocol):
 
     card: ModelCard
 
-    def detect(self, frame: NDArray[np.uint8]) -> Detections:
-        """Detections of one BGR frame."""
+    def detect(self, frame: NDArray[np.uint8], proposals: Any = ..., /) -> Detections:
+        """Detections of one BGR frame; ``proposals`` where the artifact takes them from outside."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,11 @@ def record(
     nothing is found, ``more`` scenes are tried. A scene where nothing is found is better than an unsteady one:
     there another machine should find nothing either.
     """
-    found = [(seed, detector.detect(golden_frame(seed))) for seed in seeds]
+    found = [(seed, _detect(detector, golden_frame(seed))) for seed in seeds]
     if not found:
         raise ValueError("no seeds to choose from")
     if not any(len(detections) for _, detections in found):
-        found += [(seed, detector.detect(golden_frame(seed))) for seed in more]
+        found += [(seed, _detect(detector, golden_frame(seed))) for seed in more]
 
     nudges = [_nudge(number) for number in range(STEADINESS_TRIALS)]
 
@@ -126,6 +127,15 @@ def record(
         return best
     empty = measured([scene for scene in found if not len(scene[1])][:STEADINESS_SCENES])
     return max((*empty, *([best] if best else [])), key=_kept)
+
+
+def _detect(detector: GoldenSource, frame: NDArray[np.uint8], scene: NDArray[np.uint8] | None = None) -> Detections:
+    """Proposals from outside are made ones here, whoever gives them otherwise: of ``scene``, where ``frame`` is a
+    change of it."""
+    count = detector.card.input.proposals
+    if count is None:
+        return detector.detect(frame)
+    return detector.detect(frame, made_proposals(frame if scene is None else scene, count))
 
 
 def _kept(golden: dict[str, Any]) -> float:
@@ -163,10 +173,11 @@ def _with_steadiness(
     detector: GoldenSource, golden: dict[str, Any], nudges: list[NDArray[np.int16]]
 ) -> dict[str, Any]:
     """``golden`` with the share of its detections that a change of every pixel by at most one leaves as it is."""
-    frame = golden_frame(int(golden["seed"])).astype(np.int16)
+    scene = golden_frame(int(golden["seed"]))
+    frame = scene.astype(np.int16)
     shares = []
     for nudge in nudges:
-        found = detector.detect(np.clip(frame + nudge, 0, 255).astype(np.uint8))
+        found = _detect(detector, np.clip(frame + nudge, 0, 255).astype(np.uint8), scene)
         shares.append(_share(_compare(golden, found, detector.card, None)[0]))
     known = [share for share in shares if share is not None]
     if not known:
@@ -187,7 +198,7 @@ def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport
     if golden is None:
         raise ArtifactError("this artifact carries no golden input to replay; export it with this edgedet")
     frame, steadiness = _scene(golden)
-    parity, tolerance = _compare(golden, detector.detect(frame), detector.card, conf)
+    parity, tolerance = _compare(golden, _detect(detector, frame), detector.card, conf)
     share = _share(parity)
     required = max(min(TOLERANCES[detector.card.precision][1], steadiness), MIN_REQUIRED)
     return GoldenReport(

@@ -21,7 +21,7 @@ from . import boxes as box_ops
 from .base import Exported, GraphOptions, Pooling, TrainedFamily, output_spec
 from .image_input import add_image_input, pixel_factor
 from .nms import add_all_labels_nms, add_per_class_nms, keep_above
-from .proposals import Level, ProposalRule, add_proposals, proposal_count
+from .proposals import Level, ProposalRule, add_outside_proposals, add_proposals, proposal_count
 from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
 from .roi_products import ProductsHead, add_roi_products, columns_first, products_pay
 from .roi_samples import add_roi_samples
@@ -30,16 +30,18 @@ from .torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_
 
 class Network(nn.Module):
     """Backbone and RPN head: padded, normalised images [N, 3, H, W] to the pooled feature levels, then each level's
-    objectness [N, A] and deltas [N, A, 4]."""
+    objectness [N, A] and deltas [N, A, 4]; the levels alone where nobody asks the RPN (``proposing``)."""
 
-    def __init__(self, model: faster_rcnn.FasterRCNN, pooled: tuple[str, ...]) -> None:
+    def __init__(self, model: faster_rcnn.FasterRCNN, pooled: tuple[str, ...], *, proposing: bool = True) -> None:
         super().__init__()
         self.backbone = model.backbone
-        self.head = model.rpn.head
+        self.head = model.rpn.head if proposing else None
         self.pooled = pooled
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features = feature_levels(self.backbone, images)
+        if self.head is None:
+            return tuple(features[name] for name in self.pooled)
         objectness, deltas = self.head(list(features.values()))
         return (
             *(features[name] for name in self.pooled),
@@ -118,7 +120,9 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
     """
     rule = resize_rule(model)
     content = shortest_side_size(rule, frame_size[1], frame_size[0])
-    parts = export_parts(model, content, batch=options.batch, pooling=options.pooling)
+    parts = export_parts(
+        model, content, batch=options.batch, pooling=options.pooling, outside=options.outside_proposals
+    )
     heads = model.roi_heads
     spec = InputSpec(
         height=content[0],
@@ -128,6 +132,7 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         scale=1 / 255,
         mean=tuple(model.transform.image_mean),
         std=tuple(model.transform.image_std),
+        proposals=options.outside_proposals,
     )
     output = output_spec(
         options,
@@ -146,13 +151,16 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
     outputs = graph.inline(network, {"images": images}, prefix="network")
     pooled, rest = outputs[: len(parts.levels)], outputs[len(parts.levels) :]
     half, count = len(rest) // 2, parts.proposals
-    proposals, valid = add_proposals(
-        graph,
-        [Level(*level) for level in zip(rest[:half], rest[half:], parts.anchors, strict=True)],
-        proposal_rule(model),
-        batch=options.batch,
-        canvas=content,
-    )
+    if spec.proposals is not None:
+        proposals, valid = add_outside_proposals(graph, batch=options.batch, count=count)
+    else:
+        proposals, valid = add_proposals(
+            graph,
+            [Level(*level) for level in zip(rest[:half], rest[half:], parts.anchors, strict=True)],
+            proposal_rule(model),
+            batch=options.batch,
+            canvas=content,
+        )
     sampling: dict[str, Any] = {
         "batch": options.batch,
         "count": count,
@@ -212,8 +220,12 @@ def export_parts(
     *,
     batch: int,
     pooling: Pooling = "operator",
+    outside: int | None = None,
 ) -> Parts:
-    """Export the networks of ``model`` for images whose content is ``content`` (height, width)."""
+    """Export the networks of ``model`` for images whose content is ``content`` (height, width).
+
+    ``outside``: the number of proposals that come from outside; the backbone then stands without the RPN.
+    """
     divisor = int(model.transform.size_divisible)
     height, width = (-(-side // divisor) * divisor for side in content)
     example = torch.zeros(batch, 3, height, width)
@@ -233,9 +245,10 @@ def export_parts(
     outputs = [
         *(f"features_{name}" for name in names),
         *(f"{what}_{level}" for what in ("objectness", "deltas") for level in range(len(grids))),
-    ]
-    backbone = to_onnx(Network(model, names), example, inputs=["images"], outputs=outputs)
-    count = proposal_count(by_level, proposal_rule(model))
+    ][: None if outside is None else len(names)]
+    network = Network(model, names, proposing=outside is None)
+    backbone = to_onnx(network, example, inputs=["images"], outputs=outputs)
+    count = proposal_count(by_level, proposal_rule(model)) if outside is None else outside
     channels = features[names[0]].shape[1]
     level_grids = tuple((int(features[name].shape[2]), int(features[name].shape[3])) for name in names)
     grid = level_grids[0]
@@ -397,5 +410,10 @@ def _export(model: Any, options: GraphOptions, frame_size: tuple[int, int]) -> E
 
 
 FASTER_RCNN = TrainedFamily(
-    "faster_rcnn", _override, _export, final_nms=lambda model: model.roi_heads, shaped_by_frames=True
+    "faster_rcnn",
+    _override,
+    _export,
+    final_nms=lambda model: model.roi_heads,
+    shaped_by_frames=True,
+    two_stages=True,
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.card import PROPOSAL_COUNT, PROPOSALS
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
@@ -105,6 +106,18 @@ def add_proposals(
     found = graph.op("Greater", top, graph.constant(0.0), name="rpn/found")
     found = graph.op("Cast", found, name="rpn/found_float", to=1)
     return proposals, graph.op("Unsqueeze", found, graph.ints(-1), name="rpn/found_column")
+
+
+def add_outside_proposals(graph: GraphBuilder, *, batch: int, count: int) -> tuple[str, str]:
+    """Declare proposals from outside as inputs: ``proposals`` float32 [N, P, 4] in canvas pixels, within its
+    content, of which the first ``proposal_count`` int32 [N] are meant; returns what :func:`add_proposals` does."""
+    boxes = graph.input(PROPOSALS, "float32", (batch, count, 4))
+    given = graph.input(PROPOSAL_COUNT, "int32", (batch,))
+    given = graph.op("Unsqueeze", given, graph.ints(-1), name="proposals/count_column")
+    rows = graph.constant(np.arange(count).reshape(1, count), np.int32)
+    valid = graph.op("Less", rows, given, name="proposals/valid")
+    valid = graph.op("Cast", valid, name="proposals/valid_float", to=1)
+    return boxes, graph.op("Unsqueeze", valid, graph.ints(-1), name="proposals/valid_column")
 
 
 def _best_of_levels(

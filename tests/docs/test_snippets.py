@@ -183,11 +183,35 @@ def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(names["detector"].detect(cv2.imread("frame.png"))) > 0
 
 
+def proposals(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """An untrained detector; a folder takes the video's place."""
+    import torch
+
+    from edgedet.export.options import ExportOptions
+    from edgedet.export.pipeline import export_model
+    from tests.export.test_families import detector
+
+    torch.save(detector("fasterrcnn_mobilenet_v3_large_320_fpn"), "whole.pt")
+    export_model("whole.pt", "second_stage.onnx", ExportOptions(outside_proposals=8, trust="code"))
+    text = block.text.replace("street.mp4", "photos")
+    assert text != block.text
+    names = execute(Block(block.page, block.language, text, block.line), {"frame": cv2.imread("frame.png")})
+    assert names["detector"].card.input.proposals == 8
+    assert capsys.readouterr().out.count("Detections(") == 12
+
+
+def cascade(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(block, {"frame": cv2.imread("frame.png")})
+    assert capsys.readouterr().out == "('blue', 'green', 'red') [[24. 18. 60. 54.]] [[24. 18. 60. 54.]]\n"
+
+
 RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "README.md": [readme],
+    "docs/cascades.md": [cascade],
     "docs/checkpoints.md": [settings, boxes_of_torchvision, boxes_of_ultralytics],
     "docs/live.md": [live],
     "docs/operators.md": [operators],
+    "docs/proposals.md": [proposals],
     "docs/signing.md": [signed, signed],
     "docs/tensorrt_rtx.md": [rtx],
     "docs/watch.md": [watched],
