@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
     from edgedet.detector import Detector
 
@@ -70,7 +71,7 @@ class Blurring:
         return redact(image, regions)
 
 
-def blurring(arguments: argparse.Namespace, detector: Detector, stack: ExitStack) -> Blurring:
+def blurring(arguments: argparse.Namespace, detector: Detector | ClusterDetector, stack: ExitStack) -> Blurring:
     """What a command was asked to blur; other detectors are opened, and closed with ``stack``.
 
     Raises:
@@ -99,7 +100,7 @@ def require_pictures(arguments: argparse.Namespace) -> None:
         raise UsageError("--blur-conf is for the detectors that --blur-with names, and none is named")
 
 
-def _labels(detector: Detector, classes: list[str]) -> list[int]:
+def _labels(detector: Detector | ClusterDetector, classes: list[str]) -> list[int]:
     unknown = [name for name in classes if name not in detector.names]
     if unknown:
         raise UsageError(
