@@ -4,9 +4,9 @@
     python benchmarks/ray_cluster.py ssdlite.onnx bccd:test --also yolox.onnx labels.json
 
 Two workers of a local cluster (``--ray local``) against one machine: the same mAP; every picture once, in order,
-while workers are killed at random moments; memory over many pictures (links to the same files); processor time of
-all processes per picture, after start-up. Processor time, since it hardly depends on what else the machine does;
-the start is wall time. Needs ``edgedet[ray]`` and Linux.
+while workers are killed at random moments; memory over many pictures (links to the same files); processor time
+of all processes per picture, after start-up. Processor time hardly depends on what else the machine does. The start
+is wall time. Needs ``edgedet[ray]`` and Linux.
 """
 
 from __future__ import annotations

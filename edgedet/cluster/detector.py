@@ -62,7 +62,7 @@ class ClusterDetector:
         tuned = recall(opened) if runtime == "auto" and opened.is_file() else None
         if tuned is not None:
             opened, runtime = tuned.place(opened), tuned.runtime
-        options = {
+        options: dict[str, Any] = {
             "runtime": runtime,
             "conf": conf,
             "iou": iou,
@@ -104,7 +104,10 @@ class ClusterDetector:
                     )
                 expected += 1
                 answer = pickle.loads(packed)
-                yield answer if isinstance(answer, Detections) else _error(*answer, paths[number])
+                if not isinstance(answer, Detections):
+                    name, sentence = answer
+                    answer = _error(name, sentence, paths[number])
+                yield answer
         if expected != len(paths):
             raise ClusterError(f"{expected} of {len(paths)} answers came from the workers; run it again")
 
