@@ -19,7 +19,6 @@ from edgedet.cli.parity_report import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import UsageError
-from edgedet.proof.made_proposals import propose_alike
 from edgedet.proof.parity import (
     ELSEWHERE,
     ELSEWHERE_REQUIRED,
@@ -85,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return run_reference(arguments)
     from edgedet.detector import Detector
+    from edgedet.proof.made_proposals import propose_alike
 
     settle(arguments, Tolerance(), REQUIRED_OF_ARTIFACTS)
     names: list[str] = []
