@@ -196,9 +196,13 @@ class ModelCard:
             indent: spaces per level; None writes one line.
 
         Returns:
-            ASCII text of one object.
+            ASCII text of one object. ``input.proposals`` stands in it only where there are some: the cards of all
+            other detectors are those of earlier versions, byte for byte.
         """
-        return json.dumps(dataclasses.asdict(self), indent=indent, ensure_ascii=True)
+        values = dataclasses.asdict(self)
+        if self.input.proposals is None:
+            del values["input"]["proposals"]
+        return json.dumps(values, indent=indent, ensure_ascii=True)
 
     @staticmethod
     def from_json(text: str) -> ModelCard:
