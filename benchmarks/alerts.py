@@ -223,17 +223,16 @@ def live(clips: int, detector: Detector, threshold: float) -> None:
     sight, decide, ages = [], [], []
     for number in range(clips):
         scenes = visit(number)
-        first = next(index for index, scene in enumerate(scenes) if len(scene.boxes))
+        seen = [index for index, scene in enumerate(scenes) if len(scene.boxes)]
+        first, last = seen[0], seen[-1]
         watcher = Watcher([AlertRule((NAMES[0],), conf=threshold, **RULES[DEFAULT])], NAMES)
-        captured: dict[int, float] = {}
         with (
             LiveSource([("virtual camera", lambda scenes=scenes: Playing(scenes))]) as source,
             detector.stream(source) as stream,
         ):
             for frame, found in stream:
-                captured[frame.index] = frame.captured
                 for event in watcher.update(frame, found)[1]:
-                    if event.event == "begin" and event.index >= first and event.age is not None:
+                    if event.event == "begin" and first <= event.index <= last and event.age is not None:
                         now = frame.captured + event.age / 1e3
                         # The first frame that shows it may have been dropped.
                         shown = frame.captured - (frame.index - first) / RATE
