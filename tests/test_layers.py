@@ -42,6 +42,8 @@ LAYERS = [
     "plausible",
     "datasets",
     "detections",
+    "masks",
+    "run_lengths",
     "nms",
     "aligned",
     "antialias",
