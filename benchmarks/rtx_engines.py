@@ -3,7 +3,7 @@
     python benchmarks/rtx_engines.py [--shared ../shared] [--only ssdlite yolox] [--precisions fp16] [--keep DIR]
                                      [--ultralytics]
 
-Eight detectors in fp32, fp16 and int8 (quick effort), each by the command that a user would type. Trained ones of
+Nine detectors in fp32, fp16 and int8 (quick effort), each by the command that a user would type. Trained ones of
 the shared folder where they are; elsewhere the same architectures with random weights, for which INT8 may lose what
 it will (--max-drop 1): the question here is what the library takes. Ends with 1 where it refuses one.
 """
@@ -222,6 +222,7 @@ MAKERS: dict[str, Callable[[Path, Path], Subject]] = {
     "fasterrcnn": bccd("fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt", "fasterrcnn_mobilenet_v3_large_320_fpn"),
     "resnet50": untrained("fasterrcnn_resnet50_fpn", *SMALL_CANVAS),
     "vgg16": untrained("fasterrcnn_vgg16", *SMALL_CANVAS),
+    "maskrcnn": untrained("maskrcnn_mobilenet_v3_large_fpn", *SMALL_CANVAS, "--max-detections", "20"),
     "yolox": yolox,
     "yolo": yolo,
     "transformer": transformer,

@@ -48,8 +48,8 @@ class Masks:
         threshold: probability above which a pixel is the object's.
 
     >>> masks = Masks(np.ones((1, 28, 28), np.float32), [[2, 1, 6, 5]], (8, 10))
-    >>> masks.full(0).astype(int).sum(), masks.to_coco_rle()[0]["size"]
-    (24, [8, 10])
+    >>> int(masks.full(0).sum()), masks.to_coco_rle()[0]["size"]
+    (36, [8, 10])
 
     Raises:
         ValueError: arrays that do not fit one another.
@@ -86,7 +86,6 @@ class Masks:
         return Masks(self.bitmaps[index], self.boxes[index], self.frame_size, self.threshold)
 
     def __iter__(self) -> Iterator[Region]:
-        """Regions, one after another."""
         for index in range(len(self)):
             yield self.region(index)
 

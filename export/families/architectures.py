@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ..training.torchvision import (
     require_settings_of,
     set_constants,
 )
+from .former_names import present_names
 from .unfilled import Unfilled
 
 State = Mapping[str, Tensor]
@@ -75,24 +75,6 @@ def build(
         return module
     load_state(module, rearranged(present_names(state_dict), family, num_classes, settings), arch)
     return module.eval()
-
-
-FORMER_NAMES = (
-    (re.compile(r"^rpn\.head\.conv\.(weight|bias)$"), r"rpn.head.conv.0.0.\1"),
-    *((re.compile(rf"\.mask_head\.mask_fcn{n + 1}\.(weight|bias)$"), rf".mask_head.{n}.0.\1") for n in range(8)),
-)
-"""Tensors of torchvision's heads as they were called before 0.13, and in its published COCO_V1 weights."""
-
-
-def present_names(state: State) -> State:
-    """``state`` with the names that torchvision's modules have now."""
-
-    def present(name: str) -> str:
-        for former, now in FORMER_NAMES:
-            name = former.sub(now, name)
-        return name
-
-    return {present(name): tensor for name, tensor in state.items()}
 
 
 def load_state(module: nn.Module, state: State, arch: str) -> None:
@@ -415,15 +397,3 @@ ARCHITECTURES: dict[str, Architecture] = {
         "faster_rcnn", partial(_features, partial(_vgg16_features, -1), 512), 1
     ),
 }
-
-
-def thaw_batch_norm(module: nn.Module) -> nn.Module:
-    """Replace frozen BatchNorm by the ordinary one with the same numbers, so that export can fold it."""
-    for name, child in module.named_children():
-        if isinstance(child, FrozenBatchNorm2d):
-            norm = nn.BatchNorm2d(child.weight.shape[0], eps=child.eps)
-            norm.load_state_dict(child.state_dict(), strict=False)
-            setattr(module, name, norm.eval())
-        else:
-            thaw_batch_norm(child)
-    return module

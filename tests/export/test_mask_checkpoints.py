@@ -12,7 +12,8 @@ import torch
 from edgedet import Detector
 from edgedet.errors import UsageError
 from edgedet.export.checkpoints.trained import load_trained, require_exportable
-from edgedet.export.families.architectures import build, guess_architecture, present_names
+from edgedet.export.families.architectures import build, guess_architecture
+from edgedet.export.families.former_names import present_names
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.opening import read_card
