@@ -230,6 +230,7 @@ MAKERS: dict[str, Callable[[Path, Path], Subject]] = {
     ),
     "resnet50": untrained("fasterrcnn_resnet50_fpn", *SMALL_CANVAS),
     "vgg16": untrained("fasterrcnn_vgg16", *SMALL_CANVAS),
+    "maskrcnn": untrained("maskrcnn_mobilenet_v3_large_fpn", *SMALL_CANVAS, "--max-detections", "20"),
     "yolox": yolox,
     "yolo": yolo,
     "transformer": transformer,

@@ -19,8 +19,10 @@ __all__ = [
     "FrameSource",
     "InputSpec",
     "LiveSettings",
+    "Masks",
     "ModelCard",
     "OutputSpec",
+    "Region",
     "ResizeRule",
     "Runtime",
     "Stream",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
     from edgedet.lane import Timing
+    from edgedet.masks import Masks, Region
     from edgedet.pictures.frames import Frame, Unreadable
     from edgedet.pictures.live.fault import Fault
     from edgedet.pictures.live.settings import LiveSettings
@@ -66,8 +69,10 @@ __getattr__, __dir__ = lazy_names(
         "FrameSource": "edgedet.pictures.sources",
         "InputSpec": "edgedet.artifacts.card",
         "LiveSettings": "edgedet.pictures.live.settings",
+        "Masks": "edgedet.masks",
         "ModelCard": "edgedet.artifacts.card",
         "OutputSpec": "edgedet.artifacts.card",
+        "Region": "edgedet.masks",
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
         "Stream": "edgedet.streaming.stream",

@@ -278,7 +278,11 @@ def _check_ncnn(
             "install 'edgedet[ncnn]'"
         )
     card = _card_inside(source)
-    if card is not None and card.output.format == "detections" and card.provenance.get("nms") != "none":
+    if (
+        card is not None
+        and card.output.format == "detections"
+        and card.provenance.get("nms") not in ("none", "steps")
+    ):
         raise UsageError(
             f"{source} has its NMS in the graph, and for ncnn it has to be outside; export {output.name} from the "
             "checkpoint, or from a graph made with --nms runtime"

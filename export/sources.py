@@ -25,6 +25,7 @@ from edgedet.artifacts.class_lists import LISTS, class_list
 from edgedet.artifacts.file_signs import START, is_safetensors
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
+from edgedet.masks import Masks
 from edgedet.proof.made_proposals import made_proposals
 
 from .checkpoints.checkpoint import is_ultralytics
@@ -70,7 +71,9 @@ class Reference:
         self.module = model
         from .torch_runtime import TorchRuntime
 
-        output = OutputSpec("detections", 0.0, card.output.iou_threshold, card.output.max_detections)
+        output = OutputSpec(
+            "detections", 0.0, card.output.iou_threshold, card.output.max_detections, masks=card.output.masks
+        )
         self._runtime = TorchRuntime(
             replace(card, input=InputSpec(height=0, width=0), output=output), model.eval(), "cpu"
         )
@@ -88,7 +91,8 @@ class Reference:
         count = int(found["count"][0])
         size = (frame.shape[0], frame.shape[1])
         boxes, scores, labels = (found[name][0, :count] for name in ("boxes", "scores", "labels"))
-        return Detections(boxes, scores, labels, names=self._names, frame_size=size)
+        masks = Masks(found["masks"][0, :count], boxes, size) if "masks" in found else None
+        return Detections(boxes, scores, labels, names=self._names, frame_size=size, masks=masks)
 
     def candidates(self, frame: NDArray[np.uint8]) -> Detections:
         """What it would find were there no score threshold."""

@@ -74,8 +74,9 @@ class TorchRuntime:
         self._device = device
         self.device: Literal["cpu", "gpu"] = "cpu" if device == "cpu" else "gpu"
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
-        self.outputs = detection_outputs(card.output.max_detections)
-        self.takes_proposals = card.family == "faster_rcnn"
+        self.outputs = detection_outputs(card.output.max_detections, masks=mask_shape(model))
+        self._has_masks = mask_shape(model) is not None
+        self.takes_proposals = card.family == "faster_rcnn" and not self._has_masks
         self.description = (
             f"torch {torch.__version__}, torchvision {torchvision.__version__} {device}, "
             f"{torch.get_num_threads()} threads"
@@ -97,7 +98,7 @@ class TorchRuntime:
                 given = inputs[PROPOSALS][0, : int(inputs[PROPOSAL_COUNT][0])]
                 found = second_stage(self._model, image, torch.from_numpy(given.copy()).to(self._device))
             else:
-                (found,) = self._model([image])
+                found = self._detect(image) if self._has_masks else self._model([image])[0]
         count = len(found["scores"])
         outputs = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.outputs}
         outputs["boxes"][0, :count] = found["boxes"].cpu().numpy()
@@ -105,7 +106,25 @@ class TorchRuntime:
         # torchvision counts the background as class 0.
         outputs["labels"][0, :count] = found["labels"].cpu().numpy() - 1
         outputs["count"][0] = count
+        if self._has_masks:
+            outputs["masks"][0, :count] = found["masks"][:, 0].cpu().numpy()
         return outputs
+
+    def _detect(self, image: Any) -> dict[str, Any]:
+        """What torchvision finds, with bitmaps as its heads give them: pasting takes megabytes for each."""
+        bitmaps: list[Any] = []
+
+        def keep(module: Any, inputs: Any, result: Any) -> Any:
+            detections, losses = result
+            bitmaps.extend(found.pop("masks") for found in detections)
+            return detections, losses
+
+        handle = self._model.roi_heads.register_forward_hook(keep)
+        try:
+            found: dict[str, Any] = self._model([image])[0]
+        finally:
+            handle.remove()
+        return found | {"masks": bitmaps[0]}
 
     def close(self) -> None:
         """Drop the model; calling twice is harmless."""
@@ -146,7 +165,14 @@ def _load(path: Path) -> tuple[ModelCard, nn.Module]:
             score_threshold=settings.score_thresh,
             iou_threshold=settings.nms_thresh,
             max_detections=settings.detections_per_img,
+            masks=None if mask_shape(model) is None else "in_boxes",
         ),
         provenance={"checkpoint": path.name} | ({ASSUMED_KEY: assumed} if assumed else {}),
     )
     return card, model
+
+
+def mask_shape(model: nn.Module) -> tuple[int, int] | None:
+    """(height, width) of the bitmaps of a Mask R-CNN; None of a detector without a mask branch."""
+    pool = getattr(getattr(model, "roi_heads", None), "mask_roi_pool", None)
+    return None if pool is None else (2 * pool.output_size[0], 2 * pool.output_size[1])

@@ -48,6 +48,8 @@ LAYERS = [
     "watching",
     "crops",
     "detections",
+    "masks",
+    "run_lengths",
     "nms",
     "aligned",
     "torch_places",

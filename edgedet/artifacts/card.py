@@ -135,6 +135,9 @@ class OutputSpec:
         min_box_side: minimum width and height in canvas pixels; smaller boxes are dropped before NMS.
         data: names of further outputs with a row for every row of boxes ([N, K, ...] or [N, A, ...]), which follow
             the detections; for ``detections`` and ``candidates`` only.
+        masks: how the outlines of objects come, None where there are none. ``in_boxes``: one more output ``masks``
+            float32 [N, K, h, w] of the format ``detections``: the probability of h x w cells over every box to be
+            the object's (Mask R-CNN).
 
     >>> OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100).label_mode
     'all'
@@ -149,6 +152,7 @@ class OutputSpec:
     box_layout: Literal["shared", "per_class"] = "shared"
     min_box_side: float = 0.0
     data: tuple[str, ...] = ()
+    masks: Literal["in_boxes"] | None = None
 
 
 @dataclass(frozen=True)

@@ -54,3 +54,6 @@ def _numbers(card: ModelCard) -> Iterator[tuple[str, object, bool, str]]:
     best = output.candidates_per_class
     yield "output.candidates_per_class", best, best is None or best >= 1, "1 or more"
     yield "output.min_box_side", output.min_box_side, output.min_box_side >= 0, "0 or more"
+    if output.masks is not None:
+        yield "output.masks", output.masks, output.format == "detections", "masks of the format detections only"
+        yield "output.data", list(output.data), "masks" not in output.data, "no data called masks beside masks"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
     from edgedet.detector import Detector
+    from edgedet.masks import Region
 
 
 def add_blur_options(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,8 @@ def add_blur_options(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         action="append",
         default=[],
-        help="make objects of CLASS unrecognisable in what is saved or shown; may be repeated",
+        help="make objects of CLASS unrecognisable in what is saved or shown, by outline where the detector gives "
+        "masks; may be repeated",
     )
     parser.add_argument(
         "--blur-with",
@@ -62,14 +64,17 @@ class Blurring:
 
     def __call__(self, image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
         """``image`` (uint8 [H, W, 3] BGR), or a copy in which those regions are a few blocks each."""
-        boxes = [detections.boxes[np.isin(detections.labels, self._labels)]]
-        boxes += [other.detect(image).boxes for other in self._others]
-        regions: NDArray[Any] = np.concatenate(boxes)
+        hidden = [detections[np.isin(detections.labels, self._labels)]]
+        hidden += [other.detect(image) for other in self._others]
+        regions: NDArray[Any] = np.concatenate([each.boxes for each in hidden])
         if not len(regions):
             return image
         from edgedet.pictures.redaction import redact
 
-        return redact(image, regions)
+        outlines: list[Region | None] = []
+        for each in hidden:
+            outlines += [None] * len(each) if each.masks is None else list(each.masks)
+        return redact(image, regions, outlines)
 
 
 def blurring(

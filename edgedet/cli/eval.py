@@ -26,7 +26,7 @@ from edgedet.cli.progress import Progress
 from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
 from edgedet.cli.values import class_names, fraction, positive_integer
 from edgedet.datasets import formats
-from edgedet.errors import UnreadableFramesError, UsageError
+from edgedet.errors import EdgedetError, UnreadableFramesError, UsageError
 from edgedet.files import atomic_path, file_sha256, require_writable_parent
 from edgedet.runtimes import spellings
 
@@ -55,6 +55,8 @@ CURVES_NAME = "curves.png"
 CLASSES_SHOWN = 25
 PROBLEMS_SHOWN = 5
 HINTS_SHOWN = 3
+WITH_A_CARD = (".onnx", ".trt", ".engine", ".plan", ".rtx", ".ncnn")
+"""Files whose card is read in milliseconds."""
 NO_PICTURE = "unreadable image"
 """The reason of a reader's problem with a file that is no picture."""
 
@@ -123,7 +125,11 @@ def run(arguments: argparse.Namespace) -> int:
     keep_free_memory()
     strictness: Strictness = "stop" if arguments.strict else "drop"
     dataset = read_dataset(
-        arguments.dataset, images=arguments.images, classes=arguments.classes, problems=strictness
+        arguments.dataset,
+        images=arguments.images,
+        classes=arguments.classes,
+        problems=strictness,
+        outlines=_may_give_masks(arguments.artifact),
     )
     if arguments.limit is not None:
         dataset = replace(dataset, images=dataset.images[: arguments.limit])
@@ -188,6 +194,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _may_give_masks(artifact: str) -> bool:
+    """Whether outlines are worth their memory; a checkpoint says it only once it is open."""
+    from edgedet.opening import read_card
+
+    if not artifact.lower().endswith(WITH_A_CARD):
+        return True
+    try:
+        return read_card(Path(artifact)).output.masks is not None
+    except EdgedetError:
+        return False  # which is said where it is opened
+
+
 def _require_readable(unread: list[Problem]) -> None:
     if unread:
         what = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
@@ -228,6 +246,13 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
         f"COCO    mAP {_figure(coco.map)}   AP50 {_figure(coco.ap50)}   AP75 {_figure(coco.ap75)}   "
         f"AR1 {_figure(coco.ar1)}   AR10 {_figure(coco.ar10)}   AR100 {_figure(coco.ar100)}"
     )
+    if (masks := evaluation.masks) is not None:
+        yield (
+            f"masks   mAP {_figure(masks.map)}   AP50 {_figure(masks.ap50)}   AP75 {_figure(masks.ap75)}   "
+            f"AR1 {_figure(masks.ar1)}   AR10 {_figure(masks.ar10)}   AR100 {_figure(masks.ar100)}"
+        )
+    elif evaluation.no_masks:
+        yield f"masks   not judged: {evaluation.no_masks}"
     yield (
         f"VOC     11-point {_figure(evaluation.voc_11_point)}   area {_figure(evaluation.voc_area)}   "
         f"ranked (scikit-learn) {_figure(evaluation.ranked)}   at IoU 0.5"

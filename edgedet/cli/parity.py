@@ -68,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ELSEWHERE.max_score_difference,
             "maximum difference of their scores",
         ),
+        (
+            "--min-mask-iou",
+            default.min_mask_iou,
+            ELSEWHERE.min_mask_iou,
+            "minimum IoU of a matched pair's masks, where both give some",
+        ),
         ("--required", REQUIRED_OF_ARTIFACTS, ELSEWHERE_REQUIRED, "minimum share that must agree, both ways"),
     ):
         other = f"; with --reference {made_elsewhere:g}" if made_elsewhere != value else ""
@@ -118,6 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
                 f"compared from score {tolerance.min_score:g} on: below, one of the two may have dropped what the "
                 "other still shows"
             )
+        if reference.card.output.masks != candidate.card.output.masks:
+            which = arguments.first if reference.card.output.masks else arguments.second
+            print(f"boxes alone are compared: only {which} gives masks")
         for line in report_lines(report, arguments.required, names, frames):
             print(line)
         if assumed:
@@ -175,4 +184,4 @@ def usable_tolerance(arguments: argparse.Namespace, reference: Detector, candida
     least = arguments.min_score
     if floor > least - arguments.max_score_difference and floor > 0:
         least = max(least, floor + arguments.max_score_difference)
-    return Tolerance(least, arguments.min_iou, arguments.max_score_difference)
+    return Tolerance(least, arguments.min_iou, arguments.max_score_difference, arguments.min_mask_iou)

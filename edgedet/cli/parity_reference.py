@@ -35,7 +35,9 @@ def run_reference(arguments: argparse.Namespace) -> int:
     with Progress() as progress, Detector(arguments.first, threads=arguments.threads) as detector:
         require_own_proposals(detector.card, "edgedet parity --reference")
         request = Request(
-            Tolerance(arguments.min_score, arguments.min_iou, arguments.max_score_difference),
+            Tolerance(
+                arguments.min_score, arguments.min_iou, arguments.max_score_difference, arguments.min_mask_iou
+            ),
             arguments.required,
             detector.thresholds.score,
             detector.thresholds.max_detections,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -19,12 +19,16 @@ from edgedet.errors import ArtifactError, SelftestError
 from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame, splitmix64
 from edgedet.proof.made_proposals import made_proposals
 from edgedet.proof.parity import FrameParity, Tolerance, match_detections, summarise
+from edgedet.run_lengths import coco_rle, decompressed, from_run_lengths
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
+    from edgedet.masks import Masks
 
 MAX_SIDE = 8192
 """Longest side of a golden frame; a card that says more is damaged."""
+MAX_CELLS = 1024
+"""Longest side of a bitmap on a card; one that says more is damaged."""
 KEPT_DETECTIONS = 50
 """Detections kept on the card: enough to notice a fault, few enough to read."""
 
@@ -43,9 +47,9 @@ MIN_STEADINESS = 0.3
 """Below this steadiness, a scene proves less than one in which nothing is found."""
 
 TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
-    "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01), 0.95),
-    "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03), 0.95),
-    "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10), 0.9),
+    "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01, min_mask_iou=0.95), 0.95),
+    "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03, min_mask_iou=0.9), 0.95),
+    "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10, min_mask_iou=0.75), 0.9),
 }
 """Maximum change on another machine or runtime by precision, and the share that must agree. A GPU
 multiplies fp32 in TF32 (10 bits of mantissa) unless told otherwise; an int8 value may round the other way."""
@@ -151,7 +155,12 @@ def _weight(detections: Detections) -> float:
 def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, Any]:
     order = np.argsort(-detections.scores, kind="stable")[:KEPT_DETECTIONS]
     truncated = len(order) < len(detections.scores) or len(order) >= card.output.max_detections
-    return {
+    masks: dict[str, Any] = {}
+    if detections.masks is not None:
+        sides = detections.masks.bitmaps.shape[1:]
+        cells = _cells(detections.masks[order])
+        masks["masks"] = [coco_rle(each, 0, 0, (sides[0], sides[1])) for each in cells]
+    return masks | {
         "seed": seed,
         "height": FRAME_HEIGHT,
         "width": FRAME_WIDTH,
@@ -223,8 +232,17 @@ def _compare(
     if golden.get("truncated") and len(expected):
         # Which detections were the last to be kept is a matter of rounding.
         floor = max(floor, float(expected.scores.min()) + slack)
-    tolerance = Tolerance(min_score=floor, min_iou=tolerance.min_iou, max_score_difference=slack)
+    tolerance = replace(tolerance, min_score=floor)
+    if expected.masks is not None and found.masks is not None:
+        # The card holds cells without shades; as many are taken of what was found.
+        found = replace(found, masks=replace(found.masks, bitmaps=_cells(found.masks).astype(np.float32)))
     return match_detections(expected, found, tolerance), tolerance
+
+
+def _cells(masks: Masks) -> NDArray[np.bool_]:
+    """Whether each cell of bitmaps is the object's, bool [N, h, w]."""
+    cells: NDArray[np.bool_] = masks.bitmaps > np.float32(masks.threshold)
+    return cells
 
 
 def _share(parity: FrameParity) -> float | None:
@@ -273,16 +291,29 @@ def require_golden(
     return report
 
 
+def _cells_on(mask: dict[str, Any]) -> NDArray[np.bool_]:
+    """Cells of a bitmap as the card has them."""
+    height, width = (int(side) for side in mask["size"])
+    if not (0 < height <= MAX_CELLS and 0 < width <= MAX_CELLS):
+        raise ValueError(f"masks of {height} x {width} cells")
+    return from_run_lengths(decompressed(str(mask["counts"])), (height, width))
+
+
 def _expected(golden: dict[str, Any], card: ModelCard) -> Detections:
     from edgedet.detections import Detections
+    from edgedet.masks import Masks
 
     try:
+        boxes = np.array(golden["boxes"], np.float32).reshape(-1, 4)
+        size = (int(golden["height"]), int(golden["width"]))
+        cells = [_cells_on(each) for each in golden.get("masks", ())]
         return Detections(
-            boxes=np.array(golden["boxes"], np.float32).reshape(-1, 4),
+            boxes=boxes,
             scores=np.array(golden["scores"], np.float32),
             labels=np.array(golden["labels"], np.int32),
             names=card.names,
-            frame_size=(int(golden["height"]), int(golden["width"])),
+            frame_size=size,
+            masks=Masks(np.stack(cells).astype(np.float32), boxes, size) if cells else None,
         )
     except (KeyError, OverflowError, TypeError, ValueError) as error:  # Overflow: a label beyond int32
         raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error

@@ -22,6 +22,7 @@ from edgedet.export.training.settings import read_settings, read_toml
 from edgedet.opening import read_card
 from examples.example_folder import write_examples
 from tests.docs.pages import ROOT, Block, blocks, name_of, pages
+from tests.masked_detector import save_masked_graph
 
 Names = dict[str, Any]
 
@@ -166,6 +167,14 @@ def watched(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(line.startswith("[") and line != "[]" for line in lines) == 12
 
 
+def masks(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The toy, whose objects fill their boxes."""
+    save_masked_graph(Path("masked.onnx"))
+    names = execute(block, {})
+    assert names["pixels"].sum() > 900 and len(names["outlines"]) == len(names["rows"]) == 1
+    assert names["rows"][0]["segmentation"]["size"] == list(names["pixels"].shape)
+
+
 def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     """The graph, signed by the owner, takes the engine's place."""
     pytest.importorskip("cryptography", reason="needs edgedet[signing]")
@@ -210,6 +219,7 @@ RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "docs/cascades.md": [cascade],
     "docs/checkpoints.md": [settings, boxes_of_torchvision, boxes_of_ultralytics],
     "docs/live.md": [live],
+    "docs/masks.md": [masks],
     "docs/operators.md": [operators],
     "docs/proposals.md": [proposals],
     "docs/signing.md": [signed, signed],
