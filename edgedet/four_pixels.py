@@ -15,8 +15,8 @@ BAND = 32
 """Output rows that are mixed together: few enough that what is between stays in the cache."""
 
 Array = NDArray[Any]
-Taps = tuple[tuple[NDArray[np.intp], NDArray[np.float32]], tuple[NDArray[np.intp], NDArray[np.float32]]]
-"""Along one axis: of every output pixel two input pixels, each with its share."""
+Taps = tuple[tuple[Array, Array], tuple[Array, Array]]
+"""Along one axis: of every output pixel two input pixels (indices), each with its share (float32)."""
 
 
 class FourPixelResize:
