@@ -217,6 +217,13 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
             f"--outside-proposals is for Faster R-CNN; {checkpoint.path} holds a one-stage detector, which has no "
             "region proposals"
         )
+    from .torch_runtime import mask_shape
+
+    if options.outside_proposals is not None and mask_shape(model) is not None:
+        raise UsageError(
+            f"--outside-proposals is for Faster R-CNN; {checkpoint.path} holds a Mask R-CNN, whose masks nothing "
+            "would be held against: leave the option out"
+        )
     family.override(model, options.imgsz, options.proposals)
     require_sizes(model, checkpoint.path)
     if family.shaped_by_frames and options.imgsz is not None and options.imgsz[0] != options.imgsz[1]:

@@ -200,12 +200,13 @@ class ModelCard:
             indent: spaces per level; None writes one line.
 
         Returns:
-            ASCII text of one object. ``input.proposals`` stands in it only where there are some: the cards of all
-            other detectors are those of earlier versions, byte for byte.
+            ASCII text of one object. ``input.proposals`` and ``output.masks`` stand in it only where there are
+            some, so that the cards of all other detectors are those of earlier versions, byte for byte.
         """
         values = dataclasses.asdict(self)
-        if self.input.proposals is None:
-            del values["input"]["proposals"]
+        for part, name in (("input", "proposals"), ("output", "masks")):
+            if values[part][name] is None:
+                del values[part][name]
         return json.dumps(values, indent=indent, ensure_ascii=True)
 
     @staticmethod

@@ -13,6 +13,7 @@ import pytest
 from edgedet import Cascade, Detections, Detector
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, FrameError, UsageError
+from tests.masked_detector import save_masked_graph
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 BOX = (24, 18, 60, 54)
@@ -48,6 +49,19 @@ def persons(*boxes: list[float], label: int = 1) -> Detections:
     return Detections(
         np.array(boxes), scores, np.full(len(boxes), label), ("blue", "green", "red"), FRAME.shape[:2]
     )
+
+
+def test_masks_of_a_crop_lie_in_the_frame(graph: Path, tmp_path: Path) -> None:
+    save_masked_graph(tmp_path / "masked.onnx")
+    with Cascade(graph, tmp_path / "masked.onnx", margin=0.25) as cascade:
+        found = cascade.detect(FRAME)
+        assert found.masks is not None and found.masks.frame_size == (72, 96)
+        rows, columns = np.nonzero(found.masks.full(0))
+        x1, y1, x2, y2 = found.boxes[0]
+        np.testing.assert_allclose([columns.min(), columns.max() + 1, rows.max() + 1], [x1, x2, y2], atol=2)
+        assert rows.min() > y1 + 5, "the upper quarter is none of the object's"
+        nothing = cascade.detect(np.zeros_like(FRAME))
+        assert nothing.masks is not None and len(nothing) == len(nothing.masks) == 0
 
 
 def test_what_is_found_in_a_crop_lies_in_the_frame(graph: Path) -> None:

@@ -7,7 +7,7 @@ cells that an upsampled one becomes are alike, so that outlines follow what the 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,12 @@ SPREAD = 2.0
 
 
 @cache
-def mask_network(arch: str, classes: int, *, wide: bool = False, **overrides: Any) -> Any:
-    """``arch`` in evaluation mode, ``classes`` with the background; its box head is narrow, or ``wide``."""
+def mask_network(arch: str, classes: int, *, wide: bool = False, spread: float = SPREAD, **overrides: Any) -> Any:
+    """``arch`` in evaluation mode, ``classes`` with the background; its box head is narrow, or ``wide``.
+
+    ``spread``: of class logits on the example. Photographs stretch it: above some 0.5 many score 1.0 there, and
+    which of those are the last that a frame may have is anybody's choice.
+    """
     torch.manual_seed(7)
     model: Any = build(arch, classes, **overrides).eval()
     model = model if wide else narrow(model)
@@ -32,7 +36,7 @@ def mask_network(arch: str, classes: int, *, wide: bool = False, **overrides: An
         upsample = heads.mask_predictor.conv5_mask.weight
         upsample.copy_(upsample[:, :, :1, :1].expand_as(upsample))
     hooks = [
-        layer.register_forward_pre_hook(_spread)
+        layer.register_forward_pre_hook(partial(_spread, spread=spread))
         for layer in (heads.box_predictor.cls_score, model.rpn.head.cls_logits)
     ]
     hooks.append(heads.mask_predictor.mask_fcn_logits.register_forward_pre_hook(_balance))
@@ -51,12 +55,12 @@ def as_image(frame: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frame[:, :, ::-1])).permute(2, 0, 1).float() / 255
 
 
-def _spread(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+def _spread(layer: Any, inputs: tuple[Tensor, ...], *, spread: float) -> None:
     (features,) = inputs
     fan_in = layer.weight[0].numel()
     generator = torch.Generator().manual_seed(fan_in)
     rms = float(features.square().mean().sqrt())
-    layer.weight.data.normal_(0, SPREAD / (fan_in**0.5 * max(rms, 1e-6)), generator=generator)
+    layer.weight.data.normal_(0, spread / (fan_in**0.5 * max(rms, 1e-6)), generator=generator)
 
 
 def _balance(layer: Any, inputs: tuple[Tensor, ...]) -> None:
