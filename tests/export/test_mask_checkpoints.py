@@ -67,7 +67,7 @@ def test_its_graph_and_torchvision_itself_agree(checkpoint: Path, tmp_path: Path
     card = read_card(tmp_path / "cells.onnx")
     assert (card.architecture, card.family, card.output.masks) == (ARCH, "faster_rcnn", "in_boxes")
     assert card.measured["parity"]["found"] > 0.9, report.notes
-    with Detector(tmp_path / "cells.onnx", selftest=True) as graph, Detector(checkpoint) as framework:
+    with Detector(tmp_path / "cells.onnx") as graph, Detector(checkpoint) as framework:
         assert framework.card.output.masks == "in_boxes"
         ours, theirs = graph.detect(FRAME), framework.detect(FRAME)
     assert ours.masks is not None and theirs.masks is not None
