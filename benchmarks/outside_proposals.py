@@ -122,11 +122,13 @@ def as_dataset(names: tuple[str, ...], clip: list[tuple[np.ndarray, np.ndarray, 
 
 def moving_cells(dataset: Dataset, frames: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Frames uint8 [HEIGHT, WIDTH, 3] BGR with their boxes float64 [N, 4] and labels int32 [N]."""
+    from edgedet.pictures.image_file import read_image
+
     rng = np.random.default_rng(5)
     cells: list[tuple[np.ndarray, np.ndarray, int]] = []
     ground: np.ndarray | None = None
     for record in dataset.images:
-        picture = cv2.imread(str(record.path))
+        picture = read_image(record.path)
         if ground is None:
             # The field between the cells: bright everywhere, and still.
             plain = np.percentile(picture.reshape(-1, 3), 85, axis=0)
