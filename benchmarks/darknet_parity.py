@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks.darknet_program import Program
 from benchmarks.darknet_weights import random_arrays, read_layers, scale_heads, write_weights
+from benchmarks.measured_rows import put
 from edgedet import Detections, Detector
 from edgedet.export import ExportOptions, export_model
 from edgedet.export.darknet.records import HEADS, Detection
@@ -51,19 +52,50 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=16, help="pictures")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--weights", type=Path, help="real ones, for the one network named")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write a row for each network into its table")
     parser.add_argument("--resize", choices=("letterbox", "stretch"))
     arguments = parser.parse_args()
     pictures = sorted(arguments.pictures.rglob("*.jpg"))[: arguments.count]
     frames = [read_image(path) for path in pictures]
     good = True
     for named in arguments.networks:
+        rows = []
         for seed in range(1 if arguments.weights else arguments.seeds):
             with tempfile.TemporaryDirectory() as folder:
-                row = compare(arguments, named, seed, frames, Path(folder))
-            good &= row["holds"]
-            print(json.dumps(row), flush=True)
+                rows.append(compare(arguments, named, seed, frames, Path(folder)))
+            print(json.dumps(rows[-1]), flush=True)
+        good &= all(row["holds"] for row in rows)
+        if arguments.page:
+            put(arguments.page, HEADER, cells(named, rows))
     print("the bars hold" if good else "NOT within the bars")
     return 0 if good else 1
+
+
+HEADER = (
+    "network",
+    "program",
+    "seeds x pictures",
+    "detections",
+    "matched",
+    "extra",
+    "worst box, px",
+    "worst score",
+)
+
+
+def cells(named: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Of a row of ``docs/measured/families.md``, over all seeds."""
+    program, matched, extra = (sum(row[key] for row in rows) for key in ("program_found", "matched", "extra"))
+    return (
+        named.replace(":", " at "),
+        rows[0]["program"],
+        f"{len(rows)} x {rows[0]['pictures']}",
+        str(program),
+        f"{matched / max(program, 1):.2%}",
+        str(extra),
+        f"{max(row['box_pixels'] for row in rows):.3f}",
+        f"{max(row['score'] for row in rows):.1e}",
+    )
 
 
 def compare(
@@ -114,7 +146,9 @@ def compare(
         "seed": seed,
         "resize": card.resize.rule,
         "pictures": len(frames),
-        **totals,
+        "program_found": totals["program"],
+        "matched": totals["matched"],
+        "extra": totals["extra"],
         "share": round(share, 5),
         "box_pixels": round(worst_box, 4),
         "score": round(worst_score, 6),

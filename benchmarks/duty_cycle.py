@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from edgedet import Detector  # noqa: E402
 from edgedet.bench.duty_cycle import measure_duty_cycle  # noqa: E402
 from edgedet.machine.hardware import available_cores, describe_cpu  # noqa: E402
+from edgedet.opening import artifact_kind  # noqa: E402
 from edgedet.pictures.image_file import read_image  # noqa: E402
 from edgedet.proof.golden_scene import golden_frame  # noqa: E402
 from edgedet.runtimes import RUNTIMES  # noqa: E402
@@ -40,11 +41,10 @@ def main() -> int:
     arguments = parser.parse_args()
     picture = golden_frame(0) if arguments.picture is None else read_image(arguments.picture)
     frame = cv2.resize(picture, (1920, 1080))
-    runtimes = [info.name for info in RUNTIMES if "graph" in info.kinds and find_spec(info.needs) is not None]
     print(f"{describe_cpu().model}, {available_cores()} cores, load {os.getloadavg()[0]:.1f}")
     met = True
     for artifact in arguments.artifacts:
-        for runtime in runtimes:
+        for runtime in runtimes_of(artifact):
             with Detector(artifact, runtime=runtime) as detector:
                 detector.warmup(10)
                 if arguments.realtime:
@@ -63,6 +63,12 @@ def main() -> int:
                 f"{closed:7.2f} back to back: {ratio:.3f} x, at most {LIMIT:g} ({'met' if good else 'NOT MET'})"
             )
     return 0 if met else 1
+
+
+def runtimes_of(artifact: Path) -> list[str]:
+    """Names of the runtimes that are installed and take the file."""
+    kind = artifact_kind(artifact)
+    return [info.name for info in RUNTIMES if kind in info.kinds and find_spec(info.needs) is not None]
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--effort", choices=("quick", "normal", "thorough"))
     parser.add_argument("--work", type=Path, default=Path("build/int8_time"), help="where graphs and figures go")
     arguments = parser.parse_args()
+    arguments.work = arguments.work.resolve()  # the other build runs in its own folder
     arguments.work.mkdir(parents=True, exist_ok=True)
     builds = {"now": REPOSITORY} | ({"before": arguments.before.resolve()} if arguments.before else {})
     runs: list[dict[str, Any]] = []

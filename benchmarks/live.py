@@ -33,10 +33,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from edgedet import Detector, Frame, LiveSettings  # noqa: E402
+from edgedet import Detector, Fault, Frame, LiveSettings  # noqa: E402
 from edgedet.pictures.image_file import read_image  # noqa: E402
 from edgedet.pictures.live.door import Shot  # noqa: E402
 from edgedet.pictures.live.source import LiveSource  # noqa: E402
+from edgedet.watching import AlertRule, Watcher  # noqa: E402
 from tests.rectangle_detector import save_rectangle_graph  # noqa: E402
 from tests.virtual_camera import VirtualCamera, box_of, number_in  # noqa: E402
 
@@ -211,20 +212,30 @@ def soak(arguments: argparse.Namespace) -> bool:
 
     camera = VirtualCamera(rate=arguments.rate, trouble=trouble, stall=1.5)
     settings = LiveSettings(open_seconds=1, stall_seconds=0.5, longest_wait=0.02)
-    wrong, memory, told, before = 0, [], Counter(), -1
+    wrong, memory, told, before, alerts = 0, [], Counter(), -1, Counter()
+    watcher = Watcher([AlertRule(("green",), frames=(2, 3), hold=0.05, evidence="class")])
     began = time.monotonic()
+
+    def tell(fault: Fault) -> None:
+        told.update([fault.kind])
+        if fault.kind in ("stalled", "disconnected", "unreachable"):
+            alerts.update(event.event for event in watcher.lost(fault.source))
+
     with tempfile.TemporaryDirectory() as folder:
         save_rectangle_graph(Path(folder) / "model.onnx")
         with (
             Detector(Path(folder) / "model.onnx", threads=1) as detector,
             LiveSource([("camera", camera)], settings) as source,
-            detector.stream(source, fault=lambda fault: told.update([fault.kind])) as stream,
+            detector.stream(source, fault=tell) as stream,
         ):
             for count, (frame, detections) in enumerate(stream, 1):
                 number, scale = number_in(frame.image), frame.image.shape[0] // 64
                 expected = [[value * scale for value in box_of(number)]]
                 wrong += detections.boxes.tolist() != expected or number <= before
                 before = number
+                tracked, events = watcher.update(frame, detections)
+                alerts.update(event.event for event in events)
+                wrong += len(tracked.data["track"]) != 1 or watcher.active != alerts["begin"] - alerts["end"]
                 if count % max(arguments.frames // 200, 1) == 0:
                     memory.append(resident())
                 if count % max(arguments.frames // 20, 1) == 0:
@@ -248,6 +259,7 @@ def soak(arguments: argparse.Namespace) -> bool:
     print(f"faults that happened {dict(sorted(happened.items()))}, counted {dict(sorted(stats.faults.items()))}")
     first = f"{second / 2**20:.2f} MiB in the second tenth"
     print(f"resident memory {first}, {last / 2**20:.2f} in the last: {last / second:.4f}")
+    print(f"alerts {dict(sorted(alerts.items()))}, {watcher.active} active")
     print(f"threads left {threads}, doors left open {camera.open_doors}")
     counted = dict(stats.faults) == happened == dict(told)
     clean = not threads and not camera.open_doors

@@ -3,7 +3,7 @@
     python benchmarks/rtx_engines.py [--shared ../shared] [--only ssdlite yolox] [--precisions fp16] [--keep DIR]
                                      [--ultralytics]
 
-Eight detectors in fp32, fp16 and int8 (quick effort), each by the command that a user would type. Trained ones of
+Nine detectors in fp32, fp16 and int8 (quick effort), each by the command that a user would type. Trained ones of
 the shared folder where they are; elsewhere the same architectures with random weights, for which INT8 may lose what
 it will (--max-drop 1): the question here is what the library takes. Ends with 1 where it refuses one.
 """
@@ -88,7 +88,8 @@ def main() -> int:
         kept.mkdir(parents=True, exist_ok=True)
         for subject in (MAKERS[name](arguments.shared, folder) for name in arguments.only):
             for precision in arguments.precisions:
-                said, seconds = build(subject, precision, kept / f"{subject.name}-{precision}.rtx")
+                output = kept / f"{subject.name}-{precision}.rtx".replace(" ", "_")
+                said, seconds = build(subject, precision, output)
                 if seconds is None:
                     refused.append(f"{subject.name} in {precision}: {said}")
                     continue
@@ -139,14 +140,15 @@ def build(subject: Subject, precision: str, output: Path) -> tuple[str, float | 
     return f"{size:.1f} MB | {work['network_layers']} | {work['seconds']:.1f} s | {passed:.0f} s", work["seconds"]
 
 
-def bccd(checkpoint: str, arch: str) -> Callable[[Path, Path], Subject]:
+def bccd(checkpoint: str, arch: str, *options: str) -> Callable[[Path, Path], Subject]:
     """A detector of the shared folder, trained on blood cells; untrained where it is not there."""
 
     def make(shared: Path, folder: Path) -> Subject:
         path, pictures = shared / "models" / checkpoint, shared / "data" / "bccd"
         if not path.is_file() or not pictures.is_dir():
-            return untrained(arch)(shared, folder)
-        return Subject(arch, path, f"{pictures}:val", ("--frame-size", "640x480"))
+            return untrained(arch, *options)(shared, folder)
+        name = f"{arch} {' '.join(options)}".rstrip()
+        return Subject(name, path, f"{pictures}:val", ("--frame-size", "640x480", *options))
 
     return make
 
@@ -220,8 +222,15 @@ MAKERS: dict[str, Callable[[Path, Path], Subject]] = {
     "ssdlite": bccd("ssdlite320_mobilenet_v3_large_bccd.pt", "ssdlite320_mobilenet_v3_large"),
     "ssd300": untrained("ssd300_vgg16"),
     "fasterrcnn": bccd("fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt", "fasterrcnn_mobilenet_v3_large_320_fpn"),
+    "outside": bccd(
+        "fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "--outside-proposals",
+        "50",
+    ),
     "resnet50": untrained("fasterrcnn_resnet50_fpn", *SMALL_CANVAS),
     "vgg16": untrained("fasterrcnn_vgg16", *SMALL_CANVAS),
+    "maskrcnn": untrained("maskrcnn_mobilenet_v3_large_fpn", *SMALL_CANVAS, "--max-detections", "20"),
     "yolox": yolox,
     "yolo": yolo,
     "transformer": transformer,

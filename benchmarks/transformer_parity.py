@@ -1,7 +1,8 @@
 """ONNX files as detectors' own repositories export them, through edgedet, against the repositories' inference.
 
     python benchmarks/transformer_parity.py --repositories DIR [--only rtdetr dfine] [--shared ../shared]
-                                            [--precisions fp32 fp16 int8] [--overhead] [--engines]
+                                            [--precisions fp32 fp16 int8] [--nameless] [--overhead] [--engines]
+                                            [--page docs/measured/families.md]
 
 DIR holds clones of lyuwenyu/RT-DETR, Peterande/D-FINE, Intellindust-AI-Lab/DEIMv2, RangiLyu/nanodet and
 dog-qiuqiu/FastestDet, by these names; RF-DETR is its package (pip install rfdetr). What they need for training only
@@ -18,11 +19,11 @@ import argparse
 import contextlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import os
 import subprocess
 import sys
 import tempfile
-import time
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,13 +33,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+from family_row import Row, compared, header, keep, read_without_names, timed
+from measured_rows import line
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 PHOTOGRAPHS, SETTLING = 16, 4
-REQUIRED, OVERHEAD, AGREEMENT = 0.995, 1.10, 0.97
-FRAME = (1920, 1080)
+AGREEMENT = 0.97
 
 TRAINING_ONLY = (
     "calflops", "faster_coco_eval", "lightning_fabric", "matplotlib", "peft", "pycocotools", "pytorch_lightning",
@@ -80,27 +82,28 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="+", choices=sorted(SUBJECTS), default=list(SUBJECTS))
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "fp16", "int8"), default=["fp32"])
+    parser.add_argument("--nameless", action="store_true", help="read the files without names and metadata, too")
     parser.add_argument("--overhead", action="store_true", help="time detect of a 1080p frame against the network")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the rows of fp32 into its table")
     parser.add_argument("--engines", action="store_true", help="build .rtx engines in each precision")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         kept = [report(row) for row in rows(arguments.one, arguments)]
         return 0 if all(kept) else 1
-    print("| detector | precision | detections | found | extra beyond | worst IoU | worst score difference | |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    columns = header(nameless=arguments.nameless, timed=arguments.overhead)
+    print(line(columns), line(["---"] * len(columns)), sep="\n", flush=True)
     codes = [subprocess.call([sys.executable, *sys.argv, "--one", name]) for name in arguments.only]
     return max(codes)
 
 
-def report(row: tuple[bool, tuple[str, ...]]) -> bool:
+def report(row: Row) -> bool:
     """Print a row, and whether it keeps its bar."""
-    kept, cells = row
-    print(f"| {' | '.join(cells)} | {'met' if kept else 'MISSED'} |", flush=True)
-    return kept
+    print(line((*row.cells, "met" if row.met else "MISSED")), flush=True)
+    return row.met
 
 
-def rows(name: str, arguments: argparse.Namespace) -> Iterator[tuple[bool, tuple[str, ...]]]:
+def rows(name: str, arguments: argparse.Namespace) -> Iterator[Row]:
     """What is measured of one detector."""
     from edgedet import Detector
     from edgedet.export.options import ExportOptions
@@ -119,8 +122,8 @@ def rows(name: str, arguments: argparse.Namespace) -> Iterator[tuple[bool, tuple
             settle(built, photographs[:SETTLING])
             source = Path(folder) / f"{name}.onnx"
             built.export(source)
+        version = versions(subject, arguments.repositories)
         for precision in arguments.precisions:
-            started = time.monotonic()
             made = export_model(
                 source,
                 Path(folder) / f"{name}-{precision}.onnx",
@@ -131,83 +134,85 @@ def rows(name: str, arguments: argparse.Namespace) -> Iterator[tuple[bool, tuple
                     calib=str(arguments.shared / "data/coco128/val2017") if precision == "int8" else None,
                 ),
             )
-            took = time.monotonic() - started
             with Detector(made.path, threads=2) as detector:
-                yield compared(name, precision, built, detector, photographs, note=f"{took:.0f} s")
-                if arguments.overhead and precision == "fp32":
-                    yield overhead(name, source, detector, photographs[0], subject.side)
+                names, found = detector.names, [detector.detect(frame) for frame in photographs]
+            infer = repository_inference(built, names)
+            if precision != "fp32":
+                yield compared_loosely(f"{name} {precision}", version, infer, found, photographs)
+                continue
+            again = one_rounding_apart(built.infer.module, infer)  # type: ignore[attr-defined]
+            row = compared(name, version, infer, found, photographs, again=again)
+            if arguments.nameless:
+                read = read_without_names(name, source, found, photographs, folder=Path(folder), conf=0.05)
+                row = row.beside(*read)
+            if arguments.overhead:
+                row = row.beside(*timed(source, made.path, photographs[0], subject.side))
+            if arguments.page:
+                keep(arguments.page, row, nameless=arguments.nameless, timed=arguments.overhead)
+            yield row
         if arguments.engines:
             yield from engines(name, source, subject, arguments)
 
 
-def compared(
-    name: str, precision: str, built: Built, detector: Any, photographs: list[Any], *, note: str
-) -> tuple[bool, tuple[str, ...]]:
-    """A row of agreement with the repository's own inference."""
+def versions(subject: Subject, repositories: Path) -> str:
+    """Of the framework, in words."""
+    if subject.repository != "rfdetr":
+        return f"{subject.repository} (checkout)"
+    return f"rfdetr {importlib.metadata.version('rfdetr')}"
+
+
+def repository_inference(built: Built, names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """BGR frame to the repository's own detections; what lies beside the frame has no extent there."""
     from edgedet import Detections
-    from edgedet.proof.parity import Tolerance, match_detections, summarise
 
-    tolerance = {
-        "fp32": Tolerance(),
-        "fp16": Tolerance(min_iou=0.90, max_score_difference=0.02),
-        "int8": Tolerance(min_iou=0.50, max_score_difference=0.10),
-    }[precision]
-
-    def theirs(frame: Any) -> Detections:
+    def infer(frame: Any) -> Detections:
         boxes, scores, labels = built.infer(frame)
         height, width = frame.shape[:2]
         boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
-        found = Detections(
-            boxes, scores.astype(np.float32), labels.astype(np.int32), detector.names, frame.shape[:2]
-        )
-        # What lies beside the frame has no extent there, and is no detection of ours.
-        return found[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+        return Detections(boxes, scores.astype(np.float32), labels.astype(np.int32), names, frame.shape[:2])
 
-    found = summarise([match_detections(theirs(frame), detector.detect(frame), tolerance) for frame in photographs])
-    limit = REQUIRED if precision == "fp32" else AGREEMENT
-    cells = (
-        name,
-        precision,
-        str(found.reference_count),
-        f"{found.found:.2%}",
-        f"{1 - found.confirmed:.2%}",
-        f"{found.worst_iou:.4f}",
-        f"{found.worst_score_difference:.5f}",
-        note,
-    )
-    return found.found >= limit and found.confirmed >= limit, cells
+    return infer
 
 
-def overhead(name: str, source: Path, detector: Any, photograph: Any, side: int) -> tuple[bool, tuple[str, ...]]:
-    """The whole ``detect`` of a 1080p frame against the file alone in ONNX Runtime, timed in turns."""
-    from edgedet.onnx_runtime import onnxruntime, session_options
+def one_rounding_apart(module: Any, infer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same inference, of pictures whose pixels differ by a unit in the last place of float32 or not at all.
 
-    # The same threads, spinning alike: on a machine that others use, that decides.
-    session = onnxruntime.InferenceSession(str(source), session_options(2), providers=["CPUExecutionProvider"])
-    inputs = {session.get_inputs()[0].name: np.random.default_rng(0).random((1, 3, side, side), np.float32)}
-    for extra in session.get_inputs()[1:]:
-        inputs[extra.name] = np.array([[side, side]], np.int64)
-    frame = cv2.resize(photograph, FRAME)
+    Two-stage transformers give the best proposals in the order of their scores to queries that differ: where two
+    scores are a rounding apart, two detections change, whoever computes them.
+    """
+    import torch
 
-    def timed(action: Callable[[], Any]) -> float:
-        started = time.perf_counter()
-        action()
-        return time.perf_counter() - started
+    generator = torch.Generator().manual_seed(1)
 
-    bare, whole = [], []
-    for turn in range(33):
-        first, second = timed(lambda: session.run(None, inputs)), timed(lambda: detector.detect(frame))
-        if turn >= 3:
-            bare.append(first)
-            whole.append(second)
-    ratio = float(np.median(whole) / np.median(bare))
-    said = f"detect {np.median(whole) * 1e3:.1f} ms, its file alone {np.median(bare) * 1e3:.1f} ms: {ratio:.2f}"
-    return ratio <= OVERHEAD, (name, "1080p", said, "", "", "", "", "")
+    def disturb(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        units = torch.randint(-1, 2, inputs[0].shape, generator=generator)
+        return (inputs[0] * (1 + units * 2.0**-23), *inputs[1:])
+
+    def again(frame: Any) -> Any:
+        hook = module.register_forward_pre_hook(disturb)
+        try:
+            return infer(frame)
+        finally:
+            hook.remove()
+
+    return again
 
 
-def engines(
-    name: str, source: Path, subject: Subject, arguments: argparse.Namespace
-) -> Iterator[tuple[bool, tuple[str, ...]]]:
+def compared_loosely(
+    name: str, version: str, infer: Callable[[Any], Any], found: list[Any], photographs: list[Any]
+) -> Row:
+    """A row of agreement in a lower precision."""
+    from edgedet.proof.parity import Tolerance, match_detections, summarise
+
+    half = Tolerance(min_iou=0.90, max_score_difference=0.02)
+    tolerance = half if name.endswith("fp16") else Tolerance(min_iou=0.50, max_score_difference=0.10)
+    pairs = zip(photographs, found, strict=True)
+    same = summarise([match_detections(infer(frame), ours, tolerance) for frame, ours in pairs])
+    counted = (str(same.reference_count), f"{same.found or 0:.2%}", str(same.extra))
+    return Row((name, version, *counted, f"{same.worst_score_difference or 0:.1e}"), same.agrees(AGREEMENT))
+
+
+def engines(name: str, source: Path, subject: Subject, arguments: argparse.Namespace) -> Iterator[Row]:
     """Engines by TensorRT-RTX's own builder."""
     for precision in arguments.precisions:
         target = source.with_name(f"{name}-{precision}.rtx")
@@ -222,7 +227,7 @@ def engines(
         made = target.exists()
         said = f"{target.stat().st_size / 1e6:.1f} MB" if made else ended.stderr.strip().splitlines()[-1][:200]
         target.unlink(missing_ok=True)
-        yield made, (name, f"{precision} .rtx", said, "", "", "", "", "")
+        yield Row((name, f"{precision} .rtx", said), made)
 
 
 class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -1,11 +1,13 @@
 """Every YOLO through edgedet against its own framework, on 16 photographs: share matched, and what is extra.
 
     python benchmarks/yolo_parity.py --frameworks DIR [--only yolov5n,yolov7-tiny,…] [--imgsz 320] [--int8]
+                                     [--nameless] [--overhead] [--page docs/measured/families.md]
 
 ``DIR`` holds checkouts of the frameworks under the names of their repositories (yolov5, yolov7, YOLOv6, YOLOX,
 super-gradients, DAMO-YOLO); what is missing there is not measured, and so says the table. Ultralytics is the
 installed package. None of them is imported by edgedet. Networks have seeded random weights, whose class scores are
-spread until detections differ. Each runs in a process of its own: the frameworks' packages have the same names.
+spread until detections differ. ``itself``, where anything differs: the framework's agreement with itself when
+PyTorch convolves in another order. Each runs in a process of its own: the frameworks' packages have the same names.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from family_row import Row, compared, header, keep, read_without_names, timed
+from measured_rows import PAGE, line
 from yolo_frameworks import CASES as FIRST
-from yolo_frameworks import Case, NotHereError
+from yolo_frameworks import CONF, Case, NotHereError
 from yolo_repositories import CASES as MORE
 
 from edgedet import Detections, Detector
@@ -32,7 +36,6 @@ CASES = FIRST | MORE
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("EDGEDET_SHARED", ROOT.parent / "shared"))
 PHOTOGRAPHS = 16
-REQUIRED = 0.995
 INT8_REQUIRED = 0.97
 
 
@@ -41,29 +44,35 @@ def photographs() -> list[np.ndarray]:
     return [read_image(path) for path in sorted((SHARED / "data/coco128").rglob("*.jpg"))[:PHOTOGRAPHS]]
 
 
-def row(name: str, frameworks: Path, imgsz: int, int8: bool) -> tuple[str, bool]:
-    """A line of the table, and whether the bar is met."""
-    frames = photographs()
-    with tempfile.TemporaryDirectory() as folder:
+def row(name: str, arguments: argparse.Namespace) -> Row:
+    """A line of the table."""
+    frames, more = photographs(), len(header_of(arguments)) - 2
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
         try:
-            case: Case = CASES[name](name, frameworks, Path(folder), imgsz, frames)
+            case: Case = CASES[name](name, arguments.frameworks, folder, arguments.imgsz, frames)
         except NotHereError as error:
-            return f"| {name} | not measured: {error} | | | | |", True
-        report = export_model(case.path, Path(folder) / "ours.onnx", case.options)
-        reference = [_whole(case.reference(frame)) for frame in frames]
+            return Row((name, f"not measured: {error}", *[""] * more), True)
+        report = export_model(case.path, folder / "ours.onnx", case.options)
         with Detector(report.path, threads=2) as ours:
             found = [ours.detect(frame) for frame in frames]
-        result = summarise([match_detections(*pair, Tolerance()) for pair in zip(reference, found, strict=True)])
-        met = result.agrees(REQUIRED) and not result.absent
-        extra = result.candidate_count - round(result.confirmed * result.candidate_count)
-        line = (
-            f"| {name} | {case.version} | {result.reference_count} | {result.found:.2%} | {extra} "
-            f"| {result.worst_score_difference:.1e} |"
-        )
-        if int8:
-            agreement = _int8(case, Path(folder), found, frames)
-            line, met = f"{line} {agreement:.3f} |", met and agreement >= INT8_REQUIRED
-        return line, met
+        measured = compared(name, case.version, case.reference, found, frames)
+        if arguments.nameless:
+            conf = case.options.conf if case.options.conf is not None else CONF
+            read = read_without_names(name, case.path, found, frames, folder=folder, conf=conf)
+            measured = measured.beside(*read)
+        if arguments.overhead:
+            measured = measured.beside(*timed(case.path, report.path, frames[0], arguments.imgsz))
+        if arguments.int8:
+            share = _int8(case, folder, found, frames)
+            measured = measured.beside((f"{share:.3f}",), share >= INT8_REQUIRED)
+        return measured
+
+
+def header_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Of the table that is asked for."""
+    cells = header(nameless=arguments.nameless, timed=arguments.overhead)
+    return cells + (("INT8 agreement",) if arguments.int8 else ())
 
 
 def _int8(case: Case, folder: Path, floats: list[Detections], frames: list[np.ndarray]) -> float:
@@ -79,12 +88,6 @@ def _int8(case: Case, folder: Path, floats: list[Detections], frames: list[np.nd
         return summarise([match_detections(*pair, loose) for pair in pairs]).found
 
 
-def _whole(found: Detections) -> Detections:
-    """Without boxes that lie in the border only, which frameworks clip to nothing and report."""
-    sides = found.boxes[:, 2:] - found.boxes[:, :2]
-    return found[(sides > 0).all(axis=1)]
-
-
 def main() -> int:
     """Print the table, a row at a time; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,26 +95,36 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(CASES))
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--int8", action="store_true")
+    parser.add_argument("--nameless", action="store_true", help="read the files without names and metadata, too")
+    parser.add_argument("--overhead", action="store_true", help="time detect of a 1080p frame against the network")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help=f"write the rows into it, as {PAGE.name} has them"
+    )
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     names = arguments.only.split(",")
     if arguments.alone:
-        line, met = row(names[0], arguments.frameworks, arguments.imgsz, arguments.int8)
-        print(line, flush=True)
-        return 0 if met else 1
-    last = " INT8 agreement |" if arguments.int8 else ""
-    print(f"| detector | framework | detections >= 0.05 | matched | extra | worst score |{last}")
-    print("|---|---|---|---|---|---|" + ("---|" if arguments.int8 else ""), flush=True)
+        measured = row(names[0], arguments)
+        print(line(measured.cells), flush=True)
+        if arguments.page:
+            keep(arguments.page, measured, nameless=arguments.nameless, timed=arguments.overhead)
+        return 0 if measured.met else 1
+    print(line(header_of(arguments)))
+    print(line(["---"] * len(header_of(arguments))), flush=True)
     missed = 0
     for name in names:
         settings = ["--frameworks", str(arguments.frameworks), "--imgsz", str(arguments.imgsz)]
-        settings += ["--int8"] if arguments.int8 else []
+        settings += [f"--{word}" for word in ("int8", "nameless", "overhead") if getattr(arguments, word)]
+        settings += ["--page", str(arguments.page)] if arguments.page else []
         done = subprocess.run(
             [sys.executable, __file__, "--alone", "--only", name, *settings],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
         said = (done.stderr.strip().splitlines() or [""])[-1]
+        print(
+            *[word for word in done.stderr.splitlines() if " said: " in word], sep="\n", file=sys.stderr, flush=True
+        )
         print(lines[-1] if lines else f"| {name} | FAILED: {said} | | | | |", flush=True)
         missed += done.returncode != 0
     return 1 if missed else 0

@@ -15,6 +15,7 @@ from edgedet.in_order import in_order
 from edgedet.machine.hardware import available_cores
 from edgedet.onnx_graph.inference import inferred
 from edgedet.onnx_graph.network import Array
+from edgedet.proof.made_proposals import strewn_inputs
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -82,7 +83,10 @@ class GraphRunner:
             as_written=as_written,
             frugal=large,
         )
-        self._input = self._session.get_inputs()[0].name
+        inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
+        self._input = next(iter(inputs))
+        # Frames come alone; proposals from outside are strewn ones here.
+        self._made = strewn_inputs(inputs)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self.opening = time.monotonic() - begun
 
@@ -92,7 +96,7 @@ class GraphRunner:
 
     def with_inputs(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, of a graph with several inputs."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+        return dict(zip(self._outputs, self._session.run(self._outputs, self._made | dict(inputs)), strict=True))
 
 
 def in_lanes(run: Callable[[Item], Result], items: Iterable[Item], lanes: int | None = None) -> Iterator[Result]:

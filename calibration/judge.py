@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
@@ -19,7 +20,7 @@ from edgedet.proof.agreement import CONFIDENT, found_again
 from .data import KEPT_BYTES
 from .executor import in_lanes
 from .ledger import digest_of, digest_of_each
-from .moved_boxes import cost_of_moves, moves
+from .moved_boxes import cost_of_moves, cost_of_outlines, moves
 
 if TYPE_CHECKING:
     from edgedet.datasets import Dataset
@@ -107,7 +108,8 @@ class AgreementJudge:
 
     The figure is the average precision at IoU 0.5 with the float graph's confident detections as ground truth, mean
     over classes (:func:`edgedet.proof.agreement.found_again`), less what it costs that boxes have moved
-    (:func:`edgedet.calibration.moved_boxes.cost_of_moves`), which average precision there does not see.
+    (:func:`edgedet.calibration.moved_boxes.cost_of_moves`), which average precision there does not see; or, where
+    there are masks and that is more, what it costs that outlines have changed.
 
     Args:
         card: model card of the float graph.
@@ -163,7 +165,9 @@ class AgreementJudge:
         again = found_again(self._reference, found)
         if again is None:
             return None
-        return max(again - cost_of_moves(moves(self._reference, found, least=CONFIDENT)), 0.0)
+        cost = cost_of_moves(moves(self._reference, found, least=CONFIDENT))
+        outlines = cost_of_outlines(self._reference, found, least=CONFIDENT)
+        return max(again - max(cost, outlines), 0.0)
 
 
 class MapJudge:
@@ -202,10 +206,19 @@ class MapJudge:
         # Unused places of a batch hold zeros, not whatever was in memory.
         self._prepare.tensor[1:] = 0
         self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
+        self._of: Literal["boxes", "masks"] = "boxes"
+        if card.output.masks is not None:
+            from edgedet.evaluate.coco import why_no_outlines
+
+            # Masks lie in their boxes, so what costs boxes costs masks, too.
+            self._of = "boxes" if why_no_outlines(dataset) else "masks"
+            self.name = "mAP of masks" if self._of == "masks" else "mAP of boxes; the labels have no outlines"
         parts: list[Any] = [card.to_json()]
         for image in dataset.images:
             status = image.path.stat()
             parts += [str(image.path), status.st_size, status.st_mtime_ns, image.boxes, image.labels]
+            if self._of == "masks":
+                parts.append(json.dumps(image.outlines))
         self.digest = digest_of("map", *parts)
 
         self._kept: dict[int, tuple[Array, ResizeGeometry]] = {}
@@ -226,7 +239,8 @@ class MapJudge:
                 :class:`edgedet.calibration.executor.GraphRunner` is one.
 
         Returns:
-            mAP at IoU 0.50 to 0.95, in [0, 1]; None where no class has an object.
+            mAP at IoU 0.50 to 0.95, in [0, 1], of masks where the detector and the labels have them; None where no
+            class has an object.
 
         Raises:
             DatasetError: the dataset has no box, or a picture that cannot be decoded.
@@ -244,7 +258,7 @@ class MapJudge:
                 yield tensor
 
         found = (self._post(outputs, places.popleft(), 0) for outputs in in_lanes(run, tensors()))
-        figure = float(coco_metrics(found, self._dataset).map)
+        figure = float(coco_metrics(found, self._dataset, of=self._of).map)
         return None if math.isnan(figure) else figure
 
     def _prepared(self, index: int) -> tuple[Array, ResizeGeometry]:

@@ -14,6 +14,7 @@ import numpy as np
 from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array
+from edgedet.proof.parity import mask_ious
 
 OVERLAP = 0.5
 """IoU from which two boxes are the same one, moved."""
@@ -101,6 +102,28 @@ def cost_of_drift(found: Moves) -> float:
     0.035
     """
     return cost_of_lost_overlap(float(np.sqrt(max(found.drift**2 - USUAL_DRIFT**2, 0.0))), own=OWN_ERROR)
+
+
+def cost_of_outlines(reference: Sequence[Detections], candidate: Sequence[Detections], *, least: float) -> float:
+    """mAP of masks that other outlines cost, beyond those of INT8 graphs that lose none; 0 without masks.
+
+    As :func:`moves` and :func:`cost_of_moves`, of what is found again and with the overlap of pixels.
+    """
+    lost: list[float] = []
+    for ours, theirs in zip(reference, candidate, strict=True):
+        if ours.masks is None or theirs.masks is None or not len(theirs):
+            continue
+        strong = ours[ours.scores >= least]
+        assert strong.masks is not None
+        alike = pairwise_iou(strong.boxes, theirs.boxes)
+        alike = np.where(strong.labels[:, None] == theirs.labels[None], alike, 0.0)
+        best = (alike >= OVERLAP) & (alike == alike.max(axis=1, keepdims=True))
+        ious = mask_ious(strong.masks, theirs.masks, best).max(axis=1)
+        lost += (1 - ious[best.any(axis=1)]).tolist()
+    if not lost:
+        return 0.0
+    scatter = max(float(np.mean(lost)) ** 2 - USUAL_SCATTER**2, 0.0)
+    return cost_of_lost_overlap(float(np.sqrt(scatter)), own=OWN_ERROR)
 
 
 def cost_of_moves(found: Moves) -> float:

@@ -10,6 +10,7 @@ import onnx
 
 from edgedet.onnx_graph.network import Array
 from edgedet.onnx_runtime import onnxruntime
+from edgedet.proof.made_proposals import strewn_inputs
 
 from .executor import open_session
 
@@ -70,6 +71,8 @@ def wall_times(
 
 
 def _timed(session: onnxruntime.InferenceSession, frame: Array, clock: Callable[[], float]) -> float:
+    shapes = {value.name: tuple(value.shape) for value in session.get_inputs()}
+    inputs = strewn_inputs(shapes) | {next(iter(shapes)): frame}
     begin = clock()
-    session.run(None, {session.get_inputs()[0].name: frame})
+    session.run(None, inputs)
     return (clock() - begin) * 1e3

@@ -9,6 +9,7 @@ from edgedet.doors import lazy_names
 
 __version__ = "0.1.0"
 __all__ = [
+    "Cascade",
     "Detection",
     "Detections",
     "Detector",
@@ -18,8 +19,10 @@ __all__ = [
     "FrameSource",
     "InputSpec",
     "LiveSettings",
+    "Masks",
     "ModelCard",
     "OutputSpec",
+    "Region",
     "ResizeRule",
     "Runtime",
     "Stream",
@@ -34,10 +37,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+    from edgedet.cascade import Cascade
     from edgedet.detections import Detection, Detections
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
     from edgedet.lane import Timing
+    from edgedet.masks import Masks, Region
     from edgedet.pictures.frames import Frame, Unreadable
     from edgedet.pictures.live.fault import Fault
     from edgedet.pictures.live.settings import LiveSettings
@@ -54,6 +59,7 @@ if not _path.isdir(_path.join(__path__[0], "runtimes")):
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Cascade": "edgedet.cascade",
         "Detection": "edgedet.detections",
         "Detections": "edgedet.detections",
         "Detector": "edgedet.detector",
@@ -63,8 +69,10 @@ __getattr__, __dir__ = lazy_names(
         "FrameSource": "edgedet.pictures.sources",
         "InputSpec": "edgedet.artifacts.card",
         "LiveSettings": "edgedet.pictures.live.settings",
+        "Masks": "edgedet.masks",
         "ModelCard": "edgedet.artifacts.card",
         "OutputSpec": "edgedet.artifacts.card",
+        "Region": "edgedet.masks",
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
         "Stream": "edgedet.streaming.stream",

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_PLACE = 2**15 - 1
-"""Side of a frame, in pixels, up to which OpenCV's tables reach."""
-
-BAND = 32
-"""Output rows that are mixed together: few enough that what is between stays in the cache."""
-
-Array = NDArray[Any]
+from edgedet.four_pixels import FourPixelResize
 
 
-class AlignedResize:
+class AlignedResize(FourPixelResize):
     """Output pixel ``i`` of ``n`` lies at ``i * (m - 1) / (n - 1)`` of ``m``: ONNX calls it ``align_corners``. For
     one pair of sizes.
 
@@ -33,53 +24,18 @@ class AlignedResize:
     """
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
-        self.source, self.target = source, target
         rows, down = _places(source[0], target[0])
         columns, across = _places(source[1], target[1])
         # The last column is the frame's last, whatever float32 makes of its place; the last row is not, and has
         # nothing below: where its place falls short of the frame's last row, Darknet gives it a share near 0.
         columns[-1], across[-1] = source[1] - 1, 0
         below = np.where(np.arange(target[0]) < target[0] - 1, down, np.float32(0))
-        both = [(rows, 1 - down), (np.minimum(rows + 1, source[0] - 1), below)]
-        sides = [(columns, 1 - across), (np.minimum(columns + 1, source[1] - 1), across)]
-        self._corners = [(row, column) for row, _ in both for column, _ in sides]
-        shares = [row[:, None] * column[None] for _, row in both for _, column in sides]
-        self._shares = [np.repeat(share[..., None], 3, axis=2) for share in shares]
-        # OpenCV's table of places, which is of int16, moves pixels at eight times the speed of NumPy's indexing.
-        self._maps: list[Array] | None = None
-        if max(source) <= LARGEST_PLACE:
-            places = [np.broadcast_arrays(column[None], row[:, None]) for row, column in self._corners]
-            self._maps = [np.stack(place, axis=-1).astype(np.int16) for place in places]
-        shape = (min(BAND, target[0]), target[1], 3)
-        self._mixed, self._part = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        self._pixels: Array = np.empty(shape, np.uint8)
-
-    def __call__(self, pixels: Array, content: Array) -> None:
-        """Resize ``pixels`` [H, W, 3], uint8 or float32, into ``content`` [h, w, 3], uint8 or float32."""
-        if self._pixels.dtype != pixels.dtype:
-            self._pixels = np.empty(self._pixels.shape, pixels.dtype)
-        for first in range(0, len(content), BAND):
-            band = slice(first, min(first + BAND, len(content)))
-            np.copyto(content[band], self._mix(pixels, band, content.dtype == np.uint8), casting="unsafe")
-
-    def _mix(self, pixels: Array, band: slice, rounded: bool) -> Array:
-        """Rows of the result, float32."""
-        mixed, part = self._mixed[: band.stop - band.start], self._part[: band.stop - band.start]
-        for corner, share in enumerate(self._shares):
-            target = part if corner else mixed
-            cv2.multiply(self._at(pixels, corner, band), share[band], dst=target, dtype=cv2.CV_32F)
-            if corner:
-                cv2.add(mixed, part, dst=mixed)
-        return np.rint(mixed, out=mixed) if rounded else mixed
-
-    def _at(self, pixels: Array, corner: int, band: slice) -> Array:
-        """For every output pixel, one of the four input pixels that it lies between."""
-        if self._maps is None:
-            rows, columns = self._corners[corner]
-            return pixels[rows[band]][:, columns]
-        places: Any = self._maps[corner][band]
-        found = self._pixels[: len(places)]
-        return cv2.remap(pixels, places, None, cv2.INTER_NEAREST, dst=found)  # type: ignore[call-overload,no-any-return,unused-ignore]
+        super().__init__(
+            source,
+            target,
+            ((rows, 1 - down), (np.minimum(rows + 1, source[0] - 1), below)),
+            ((columns, 1 - across), (np.minimum(columns + 1, source[1] - 1), across)),
+        )
 
 
 def _places(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

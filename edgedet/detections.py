@@ -15,8 +15,13 @@ from edgedet.errors import MissingDependencyError
 if TYPE_CHECKING:
     import supervision
 
+    from edgedet.masks import Masks
+
 TAKEN = {"image_id", "category_id", "bbox", "box", "score", "label", "name", "class_name"}
 """Names of what a row of :meth:`Detections.to_dict`, ``to_coco`` or ``to_supervision`` has anyway."""
+
+SEGMENTATION = "segmentation"
+"""What COCO calls an object's outline."""
 
 Index = slice | Sequence[int] | NDArray[np.bool_] | NDArray[np.integer[Any]]
 
@@ -53,6 +58,7 @@ class Detections:
         frame_size: (height, width) in pixels.
         data: further arrays by name, [N, ...] each (track ids, keypoints). They follow every selection, and are in
             :meth:`to_dict`, :meth:`to_coco` and :meth:`to_supervision` under their names.
+        masks: outlines, one for each detection; None of a detector that gives none. They follow every selection.
 
     >>> found = Detections([[0, 0, 4, 4], [2, 2, 8, 8]], [0.9, 0.4], [1, 0], ("cup", "phone"), (10, 10))
     >>> len(found), found[0].name, found[found.scores < 0.5].labels.tolist()
@@ -68,6 +74,7 @@ class Detections:
     names: tuple[str, ...]
     frame_size: tuple[int, int]
     data: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, np.float32)
@@ -98,6 +105,15 @@ class Detections:
                 raise ValueError(f"data {name!r} is {list(values.shape)}, expected {len(scores)} rows")
             if name in TAKEN:
                 raise ValueError(f"data cannot be called {name!r}; rows of to_dict or to_coco have that already")
+        if self.masks is not None:
+            if len(self.masks) != len(scores) or self.masks.frame_size != tuple(self.frame_size):
+                height, width = self.masks.frame_size
+                raise ValueError(
+                    f"{len(self.masks)} masks of a frame of {width}x{height}, expected {len(scores)} of "
+                    f"{self.frame_size[1]}x{self.frame_size[0]}"
+                )
+            if SEGMENTATION in data:
+                raise ValueError(f"data cannot be called {SEGMENTATION!r} beside masks, whose name that is in rows")
         for name, value in (("boxes", boxes), ("scores", scores), ("labels", labels), ("data", data)):
             object.__setattr__(self, name, value)
 
@@ -147,12 +163,13 @@ class Detections:
             if index.dtype != np.bool_:
                 index = index.astype(np.intp)
         data = {name: values[index] for name, values in self.data.items()}
+        masks = None if self.masks is None else self.masks[index]
         return Detections(
-            self.boxes[index], self.scores[index], self.labels[index], self.names, self.frame_size, data
+            self.boxes[index], self.scores[index], self.labels[index], self.names, self.frame_size, data, masks
         )
 
     def plot(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Draw the boxes on a copy of the frame.
+        """Draw the boxes, and outlines where there are some, on a copy of the frame.
 
         Args:
             frame: uint8 [H, W, 3] BGR, or grey [H, W].
@@ -173,7 +190,7 @@ class Detections:
 
         Returns:
             One dict per detection with ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels),
-            ``score``, and what ``data`` holds.
+            ``score``, and what ``data`` holds; with masks also ``segmentation``, compressed run lengths.
         """
         sizes = self.boxes[:, 2:] - self.boxes[:, :2]
         return [
@@ -199,7 +216,8 @@ class Detections:
 
         Returns:
             ``frame_size`` [height, width], and ``detections``, a list of dicts with ``box`` (pixels, two decimals),
-            ``score`` (five decimals), ``label``, ``name``, and what ``data`` holds.
+            ``score`` (five decimals), ``label``, ``name``, and what ``data`` holds; with masks also
+            ``segmentation``, COCO's compressed run lengths.
         """
         return {
             "frame_size": list(self.frame_size),
@@ -222,8 +240,10 @@ class Detections:
         }
 
     def _data_rows(self) -> list[dict[str, Any]]:
-        """``data`` as plain values, one dict for every detection."""
-        plain = {name: values.tolist() for name, values in self.data.items()}
+        """``data`` and masks as plain values, one dict for every detection."""
+        plain: dict[str, list[Any]] = {name: values.tolist() for name, values in self.data.items()}
+        if self.masks is not None:
+            plain[SEGMENTATION] = self.masks.to_coco_rle()
         return [{name: values[row] for name, values in plain.items()} for row in range(len(self))]
 
     def to_json(self) -> str:
@@ -238,7 +258,7 @@ class Detections:
         """The same as roboflow/supervision has it.
 
         Returns:
-            ``supervision.Detections`` with class names under ``data["class_name"]``.
+            ``supervision.Detections`` with class names under ``data["class_name"]``, and masks as bool [N, H, W].
 
         Raises:
             MissingDependencyError: supervision is not installed.
@@ -251,6 +271,7 @@ class Detections:
             ) from error
         return supervision.Detections(
             xyxy=self.boxes.copy(),
+            mask=None if self.masks is None else self.masks.dense(),
             confidence=self.scores.copy(),
             class_id=self.labels.astype(int),
             data={

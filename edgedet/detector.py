@@ -31,6 +31,9 @@ from edgedet.settings import require_count
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.stream import Stream, start_stream
 
+Proposer = Callable[[Any], Any]
+"""From a frame to the proposals in it."""
+
 
 class Detector:
     """A trained detector, ready to run.
@@ -75,6 +78,9 @@ class Detector:
         thresholds: thresholds in use.
         lanes: what can detect at the same time, each with a ``detect`` of its own for one thread.
         last_timing: stages of the last :meth:`detect`, or all of the last :meth:`detect_batch`.
+        proposer: of an artifact whose proposals come from outside, a function that gives them for every frame that
+            comes without: frame to numbers [N, 4], x1, y1, x2, y2 in its pixels. None at first. Its time is part of
+            ``last_timing.pre``.
 
     >>> import cv2
     >>> with Detector("model.onnx", conf=0.4) as detector:
@@ -113,6 +119,7 @@ class Detector:
         )
         self.path = MEMORY if isinstance(path, bytes | bytearray | memoryview) else Path(path)
         self.last_timing = Timing(0.0, 0.0, 0.0)
+        self.proposer: Proposer | None = None
         opened: list[Runtime] = [self._runtime]
         try:
             self.thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
@@ -150,7 +157,7 @@ class Detector:
         """Runtime, its version and where it runs."""
         return self._runtime.description
 
-    def detect(self, frame: NDArray[Any]) -> Detections:
+    def detect(self, frame: NDArray[Any], proposals: Any = None) -> Detections:
         """Find objects in one frame.
 
         Args:
@@ -158,34 +165,49 @@ class Detector:
                 [H, W, 4], and float frames with values 0..255; arrays of other libraries by DLPack. It is only
                 read. With an engine also uint8 [H, W, 3] BGR on the GPU: anything with ``__dlpack__`` or
                 ``__cuda_array_interface__`` (PyTorch, CuPy, JAX, Numba, PyCUDA).
+            proposals: numbers [N, 4], x1, y1, x2, y2 in pixels of ``frame``, clipped to it: where to look, for an
+                artifact whose proposals come from outside (``card.input.proposals`` of them at most), and for none
+                other but a checkpoint of two stages. None asks :attr:`proposer`.
 
         Returns:
             Objects, best first, with boxes in pixels of ``frame``.
 
         Raises:
             FrameError: not an image.
-            UsageError: the detector is closed, or runs on the CPU and the frame is on the GPU.
+            ProposalsError: proposals that cannot be boxes of the frame, or too many.
+            UsageError: the detector is closed, or runs on the CPU and the frame is on the GPU; proposals are
+                missing, or the artifact takes none.
         """
-        return self._detect([frame])[0]
+        return self._detect([frame], None if proposals is None else [proposals])[0]
 
-    def detect_batch(self, frames: Sequence[NDArray[Any]]) -> list[Detections]:
+    def detect_batch(
+        self, frames: Sequence[NDArray[Any]], proposals: Sequence[Any] | None = None
+    ) -> list[Detections]:
         """Find objects in several frames, as many at once as the artifact's batch.
 
         Args:
             frames: as :meth:`detect` takes them; sizes may differ.
+            proposals: for each frame, as :meth:`detect` takes them; None asks :attr:`proposer`.
 
         Returns:
             One :class:`Detections` per frame, in order.
 
         Raises:
             FrameError: one of the frames is not an image.
-            UsageError: as :meth:`detect`; or some frames are on the GPU and some are not.
+            ProposalsError: as :meth:`detect`.
+            UsageError: as :meth:`detect`; some frames are on the GPU and some are not; or proposals are of another
+                number of frames.
         """
         batch = self.card.input.batch
         found: list[Detections] = []
         stages = np.zeros(3)
+        if proposals is not None and len(proposals) != len(frames):
+            raise UsageError(
+                f"{len(frames)} frames and proposals of {len(proposals)}: expected those of each frame"
+            )
         for start in range(0, len(frames), batch):
-            found += self._detect(frames[start : start + batch])
+            chosen = slice(start, start + batch)
+            found += self._detect(frames[chosen], None if proposals is None else proposals[chosen])
             stages += (self.last_timing.pre, self.last_timing.run, self.last_timing.post)
         self.last_timing = Timing(*stages.tolist())
         return found
@@ -204,7 +226,8 @@ class Detector:
 
         Frames are read, prepared and run at the same time, each by a thread of its own, while the caller works on
         the result before; results come in order. With several lanes, pictures and the files of videos are worked on
-        from reading to detections by one thread for each lane, where neither ``max_fps`` nor ``duty`` limits them.
+        from reading to detections by one thread for each lane, where neither ``max_fps`` nor ``duty`` limits them
+        and no :attr:`proposer` is asked, which sees the frames in order.
         Arrays of the caller's are run one by one, in the caller's thread.
 
         Args:
@@ -234,9 +257,9 @@ class Detector:
         """
         return start_stream(
             source,
-            _Work(self.lanes[0]),
+            _Work(self.lanes[0], self.proposer),
             self._delivered,
-            lanes=self.lanes,
+            lanes=self.lanes if self.proposer is None else self.lanes[:1],
             limits=Limits(max_fps, duty),
             unreadable=unreadable,
             fault=fault,
@@ -249,9 +272,12 @@ class Detector:
         Args:
             runs: number of frames.
         """
-        frame = np.full((self.card.input.height or 480, self.card.input.width or 640, 3), 114, np.uint8)
+        height, width = self.card.input.height or 480, self.card.input.width or 640
+        frame = np.full((height, width, 3), 114, np.uint8)
+        # A proposer may remember the frames that it saw.
+        proposals = None if self.card.input.proposals is None else [[0, 0, width, height]]
         for _ in range(runs):
-            self.detect(frame)
+            self.detect(frame, proposals)
 
     def close(self) -> None:
         """Release the runtime; calling twice is harmless."""
@@ -272,8 +298,14 @@ class Detector:
             f"Detector({self.path.name}: {self.card.architecture} {size} {self.card.precision}, {self.description})"
         )
 
-    def _detect(self, frames: Sequence[NDArray[Any]]) -> list[Detections]:
-        found, self.last_timing = self.lanes[0].detect_timed(frames)
+    def _detect(self, frames: Sequence[NDArray[Any]], proposals: Sequence[Any] | None = None) -> list[Detections]:
+        asked = 0.0
+        if proposals is None and self.proposer is not None:
+            begin = time.perf_counter()
+            proposals = [self.proposer(frame) for frame in frames]
+            asked = (time.perf_counter() - begin) * 1e3
+        found, timing = self.lanes[0].detect_timed(frames, proposals)
+        self.last_timing = replace(timing, pre=timing.pre + asked) if asked else timing
         return found
 
     def _delivered(self, result: tuple[Detections, Timing]) -> Detections:
@@ -288,34 +320,38 @@ class _Prepared(NamedTuple):
     tensor: NDArray[Any] | None
     place: ResizeGeometry | None
     milliseconds: float
+    proposals: Any = None
 
 
 class _Work:
     """A lane's stages for a stream, with input tensors of its own; see
     :class:`edgedet.streaming.pipeline.Work`."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, proposer: Proposer | None = None) -> None:
         self._lane = lane
+        self._proposer = proposer
         self._preprocessors: dict[int, Preprocessor] = {}
 
     def prepare(self, frame: Frame, buffer: int) -> _Prepared:
         """Make the network's input."""
         begin = time.perf_counter()
+        proposals = None if self._proposer is None else self._proposer(frame.image)
         if is_on_gpu(frame.image):
             # It goes into the engine's only input, which may be in use: that is done when it runs.
-            return _Prepared(frame.image, None, None, 0.0)
+            return _Prepared(frame.image, None, None, 0.0, proposals)
         preprocessor = self._preprocessors.get(buffer)
         if preprocessor is None:
             card = self._lane.card
             preprocessor = Preprocessor(card.input, card.resize, threads=self._lane.threads)
             self._preprocessors[buffer] = preprocessor
         place = preprocessor.prepare(frame.image)
-        return _Prepared(None, preprocessor.tensor, place, (time.perf_counter() - begin) * 1e3)
+        return _Prepared(None, preprocessor.tensor, place, (time.perf_counter() - begin) * 1e3, proposals)
 
     def run(self, prepared: _Prepared) -> tuple[Detections, Timing]:
         """Detect."""
         if prepared.tensor is None or prepared.place is None:
-            (found,), timing = self._lane.detect_timed([prepared.frame])
+            given = None if prepared.proposals is None else [prepared.proposals]
+            (found,), timing = self._lane.detect_timed([prepared.frame], given)
             return found, timing
-        found, timing = self._lane.run_prepared(prepared.tensor, prepared.place)
+        found, timing = self._lane.run_prepared(prepared.tensor, prepared.place, prepared.proposals)
         return found, replace(timing, pre=prepared.milliseconds)

@@ -91,8 +91,18 @@ class SourceEndedError(SourceError):
     exit_code = 1
 
 
+class UndeliveredError(EdgedetError):
+    """Alerts that could not be delivered to where they were to go."""
+
+    exit_code = 1
+
+
 class FrameError(EdgedetError, ValueError):
     """A frame whose shape or dtype cannot be understood as an image."""
+
+
+class ProposalsError(EdgedetError, ValueError):
+    """Proposals that cannot be boxes of their frame, or more than the network takes."""
 
 
 class RuntimeUnavailableError(EdgedetError):
@@ -105,6 +115,10 @@ class MissingDependencyError(EdgedetError):
 
 class MissingExporterError(MissingDependencyError, RuntimeUnavailableError):
     """What builds and reads checkpoints and engines is not installed, or is of another version than the rest."""
+
+
+class ClusterError(EdgedetError):
+    """A cluster that is not there, is of another version, or whose workers cannot go on."""
 
 
 class OutputError(EdgedetError):

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.card import PROPOSAL_COUNT, ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
 from edgedet.geometry import ResizeGeometry
+from edgedet.outside_proposals import ProposalInput
 from edgedet.pictures.frames import is_on_gpu
 from edgedet.postprocess import Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor
-from edgedet.runtimes.base import Runtime, SuppressesOnDevice, TakesGpuFrames
+from edgedet.runtimes.base import MayTakeProposals, Runtime, SuppressesOnDevice, TakesGpuFrames
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Lane:
         described = runtime.suppress(thresholds) if isinstance(runtime, SuppressesOnDevice) else card
         names = tuple(tensor.name for tensor in runtime.outputs)
         self._postprocess = Postprocessor(described, thresholds, names)
+        self._proposals = None if card.input.proposals is None else ProposalInput(card.input)
         self._lock = threading.Lock()
         self._closed = False
 
@@ -71,10 +74,16 @@ class Lane:
         """As :meth:`edgedet.Detector.detect`."""
         return self.detect_timed([frame])[0][0]
 
-    def detect_timed(self, frames: Sequence[NDArray[Any]]) -> tuple[list[Detections], Timing]:
-        """Detections in at most as many frames as the batch has places; unused places keep what they held."""
+    def detect_timed(
+        self, frames: Sequence[NDArray[Any]], proposals: Sequence[Any] | None = None
+    ) -> tuple[list[Detections], Timing]:
+        """Detections in at most as many frames as the batch has places; unused places keep what they held.
+
+        ``proposals``: of every frame, for a network that takes them from outside.
+        """
         with self._lock:
             self._require_open()
+            self._require_fitting(proposals)
             begin = time.perf_counter()
             if any(map(is_on_gpu, frames)):
                 places = self._place_on_gpu(frames)
@@ -82,16 +91,22 @@ class Lane:
             else:
                 places = [self._preprocess.prepare(frame, slot) for slot, frame in enumerate(frames)]
                 inputs = {self.card.input.name: self._preprocess.tensor}
+            given = self._place_proposals(proposals, places)
             prepared = time.perf_counter()
-            found, timing = self._run(inputs, places)
+            found, timing = self._run(inputs, places, given)
             return found, replace(timing, pre=(prepared - begin) * 1e3)
 
-    def run_prepared(self, tensor: NDArray[Any], place: ResizeGeometry) -> tuple[Detections, Timing]:
+    def run_prepared(
+        self, tensor: NDArray[Any], place: ResizeGeometry, proposals: Any = None
+    ) -> tuple[Detections, Timing]:
         """Detections in one frame that a :class:`edgedet.preprocess.Preprocessor` has put into ``tensor`` already;
-        ``pre`` of its timing is 0."""
+        ``pre`` of its timing is 0. ``proposals``: of the frame, for a network that takes them from outside."""
         with self._lock:
             self._require_open()
-            (found,), timing = self._run({self.card.input.name: tensor}, [place])
+            each = None if proposals is None else [proposals]
+            self._require_fitting(each)
+            given = self._place_proposals(each, [place])
+            (found,), timing = self._run({self.card.input.name: tensor}, [place], given)
             return found, timing
 
     def close(self) -> None:
@@ -101,10 +116,21 @@ class Lane:
             self.runtime.close()
 
     def _run(
-        self, inputs: dict[str, NDArray[Any]], places: Sequence[ResizeGeometry]
+        self,
+        inputs: dict[str, NDArray[Any]],
+        places: Sequence[ResizeGeometry],
+        proposals: dict[str, NDArray[Any]] | None = None,
     ) -> tuple[list[Detections], Timing]:
-        """The network and what follows it. Needs the lock."""
+        """The network and what follows it. Needs the lock.
+
+        Where no frame has a proposal there is nothing to find, and the network is not run.
+        """
         begin = time.perf_counter()
+        if proposals is not None:
+            if not proposals[PROPOSAL_COUNT].any():
+                sizes = [(place.frame_height, place.frame_width) for place in places]
+                return [Detections.empty(self.card.names, size) for size in sizes], Timing(0.0, 0.0, 0.0)
+            inputs = inputs | proposals
         outputs = self.runtime.run(inputs)
         done = time.perf_counter()
         found = [self._postprocess(outputs, place, slot) for slot, place in enumerate(places)]
@@ -113,6 +139,39 @@ class Lane:
     def _require_open(self) -> None:
         if self._closed:
             raise UsageError(f"the detector of {self.path} is closed; open it again")
+
+    def _require_fitting(self, proposals: Sequence[Any] | None) -> None:
+        """Proposals where the network takes them, and nowhere else.
+
+        Raises:
+            UsageError: they are missing, or nobody asks for them.
+        """
+        if self._proposals is not None and (proposals is None or any(boxes is None for boxes in proposals)):
+            raise UsageError(
+                f"{self.path.name} makes no proposals of its own: pass those of the frame, detect(frame, "
+                f"proposals=boxes), float32 [N, 4] in its pixels, {self.card.input.proposals} at most"
+            )
+        takes = isinstance(self.runtime, MayTakeProposals) and self.runtime.takes_proposals
+        if self._proposals is None and proposals is not None and not takes:
+            raise UsageError(
+                f"{self.path.name} takes no proposals from outside: leave them out, or export it with "
+                "--outside-proposals (Faster R-CNN)"
+            )
+
+    def _place_proposals(
+        self, proposals: Sequence[Any] | None, places: Sequence[ResizeGeometry]
+    ) -> dict[str, NDArray[Any]] | None:
+        """The input tensors that hold the proposals of every frame; None where there are none."""
+        if proposals is None:
+            return None
+        given = self._proposals
+        if given is None:  # the framework's own inference, which is one frame and takes any number
+            given = ProposalInput(replace(self.card.input, proposals=np.size(proposals[0]) // 4 + 1))
+        for slot, (boxes, place) in enumerate(zip(proposals, places, strict=True)):
+            given.place(boxes, place, slot)
+        for slot in range(len(places), self.card.input.batch):
+            given.leave_empty(slot)
+        return given.tensors
 
     def _place_on_gpu(self, frames: Sequence[Any]) -> list[ResizeGeometry]:
         runtime = self.runtime

@@ -13,6 +13,7 @@ from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import ResizeGeometry
+from edgedet.masks import Masks
 from edgedet.nms import nms
 from edgedet.plausible import (
     MIN_ROWS,
@@ -31,6 +32,9 @@ Array = NDArray[Any]
 ULTRALYTICS_CLASS_STEP = np.float32(7680)
 """Pixels by which Ultralytics moves boxes of different classes apart before NMS. At 80 classes float32 keeps 0.06
 px out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
+
+MASKS = "masks"
+"""Name of the output with masks."""
 
 RANKED = ("yolo_end2end", "rtdetr_rows")
 """Formats of NMS-free heads: few rows, which the host only filters."""
@@ -146,7 +150,9 @@ class Postprocessor:
                 f"the card has further outputs ({', '.join(card.output.data)}) of the format {card.output.format}, "
                 "which holds none; export it again"
             )
-        wanted = (*wanted, *card.output.data)
+        # Rows of masks follow the detections as all further arrays do.
+        self._further = (*card.output.data, *((MASKS,) if card.output.masks else ()))
+        wanted = (*wanted, *self._further)
         missing = [name for name in wanted if name not in outputs]
         if missing:
             raise ArtifactError(
@@ -190,19 +196,23 @@ class Postprocessor:
                 f"the network gave the class number {labels.max()}, the card names {len(self._card.names)} classes "
                 "(counted from 0): it is not this network's card; export it again"
             )
+        frame_size = (geometry.frame_height, geometry.frame_width)
+        # The runtime's buffers are filled anew at the next run.
+        data = {name: values.copy() for name, values in found.data.items()}
+        masks = Masks(data.pop(MASKS), found.boxes, frame_size) if self._card.output.masks else None
         return Detections(
             found.boxes,
             np.clip(found.scores, 0, 1),
             labels.astype(np.int32),
             self._card.names,
-            (geometry.frame_height, geometry.frame_width),
-            # The runtime's buffers are filled anew at the next run.
-            {name: values.copy() for name, values in found.data.items()},
+            frame_size,
+            data,
+            masks,
         )
 
     def _data(self, values: list[Array]) -> dict[str, Array]:
         """Further arrays by name: the last of the outputs."""
-        names = self._card.output.data
+        names = self._further
         return dict(zip(names, values[len(values) - len(names) :], strict=True))
 
     def _detections(self, values: list[Array]) -> Found:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from edgedet.aligned import AlignedResize
 from edgedet.antialias import AntialiasedResize
 from edgedet.artifacts.card import InputSpec, ResizeRule
+from edgedet.four_pixels import FourPixelResize
 from edgedet.geometry import ResizeGeometry, plan_resize
 from edgedet.pictures.frames import as_bgr
+from edgedet.torch_places import TorchResize
 
 BAND_BYTES = 2_500_000
 """Size of the bands in which a shrinking frame is converted to float32 and resized. A band stays in the cache:
@@ -27,6 +29,13 @@ SHARED_BYTES = 2_000_000
 
 Array = NDArray[Any]
 
+Sides = tuple[int, int]
+PREPARED: dict[str, Callable[[Sides, Sides], FourPixelResize]] = {
+    "align_corners": AlignedResize,
+    "half_pixel_float32": TorchResize,
+}
+"""What resizes by tables of its own, by ``ResizeRule.coordinates``."""
+
 
 class Preprocessor:
     """Prepares frames for one network. Not safe for several threads at once.
@@ -35,7 +44,8 @@ class Preprocessor:
     the next :meth:`prepare` overwrites it. With the resize rule ``none`` it has the size of the last frame.
 
     Resizing is bilinear with half-pixel centres, without antialiasing as OpenCV and torchvision's detectors train
-    with, or with it (``ResizeRule.antialias``); or as Darknet does it (``ResizeRule.coordinates``).
+    with, or with it (``ResizeRule.antialias``); or as Darknet does it or to PyTorch's last digit
+    (``ResizeRule.coordinates``).
     A float32 tensor of pixels (0..255) keeps the fractions of interpolation; everywhere else they are rounded.
     With ``threads`` above one, large frames are shared with a second one; OpenCV brings its own.
 
@@ -59,7 +69,7 @@ class Preprocessor:
         self._unrounded = spec.dtype == "float32" and spec.normalise == "graph"
         self._offset, self._divisor = normalisation(spec)
         self._scratch: dict[str, Array] = {}
-        self._prepared: AntialiasedResize | AlignedResize | None = None
+        self._prepared: AntialiasedResize | FourPixelResize | None = None
         self._threads = threads
 
     def prepare(self, frame: Array, slot: int = 0) -> ResizeGeometry:
@@ -98,10 +108,12 @@ class Preprocessor:
         if pixels.shape == content.shape:
             np.copyto(content, pixels)
             return
-        if self._resize.antialias or self._resize.coordinates == "align_corners":
+        kind: Callable[[Sides, Sides], AntialiasedResize | FourPixelResize] | None
+        kind = AntialiasedResize if self._resize.antialias else PREPARED.get(self._resize.coordinates)
+        if kind is not None:
             sizes = (pixels.shape[:2], (height, width))
             if self._prepared is None or (self._prepared.source, self._prepared.target) != sizes:
-                self._prepared = (AntialiasedResize if self._resize.antialias else AlignedResize)(*sizes)
+                self._prepared = kind(*sizes)
             self._prepared(pixels, content)
             return
         if pixels.dtype == content.dtype:

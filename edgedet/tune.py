@@ -24,6 +24,7 @@ from edgedet.files import file_sha256
 from edgedet.machine.hardware import available_cores
 from edgedet.opening import artifact_kind, read_card, runtime_of
 from edgedet.proof.golden import TOLERANCES, replay
+from edgedet.proof.made_proposals import propose_strewn
 from edgedet.proof.parity import match_detections, summarise
 from edgedet.runtimes import RUNTIMES
 from edgedet.tuned_choice import TunedChoice, conditions
@@ -113,6 +114,7 @@ def race(
             if entrant.artifact is not None:
                 require_same_detector(path, entrant.place(path))
             with Detector(entrant.place(path), runtime=entrant.runtime, threads=entrant.threads) as detector:
+                propose_strewn(detector)
                 found = [detector.detect(frame) for frame in frames[:COMPARED_FRAMES]]
                 expected = expected or found
                 reason = _other_boxes(detector, expected, found, same_runtime=entrant.runtime == first.runtime)
@@ -213,6 +215,8 @@ def _final(
             stack.enter_context(Detector(one.place(path), runtime=one.runtime, threads=one.threads))
             for one in finalists
         ]
+        for detector in detectors:
+            propose_strewn(detector)
         series, _ = measure_latency(
             detectors, frames, rules, progress=lambda stage, done, of: tell("final", done, of)
         )

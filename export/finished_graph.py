@@ -265,7 +265,9 @@ def _calibration(
     from ..calibration.judge import MapJudge
 
     outputs = [value.name for value in model.graph.output]
-    judge: Judge | None = MapJudge(card, read_dataset(options.eval), outputs) if options.eval else None
+    judge: Judge | None = None
+    if options.eval:
+        judge = MapJudge(card, read_dataset(options.eval, outlines=card.output.masks is not None), outputs)
     frames = _given_frames(card, options)
     if frames is not None:
         return _Calibration(frames, judge, {"pictures": "given"})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from edgedet.artifacts.card import ModelCard, Precision
+from edgedet.artifacts.card_ranges import MOST_PROPOSALS
 from edgedet.artifacts.ncnn_file import SUFFIX as NCNN_SUFFIX
 from edgedet.artifacts.rtx_targets import require_targets
 from edgedet.errors import UsageError
@@ -54,6 +55,8 @@ class ExportOptions:
         int8_layers: of an int8 graph for TensorRT: those that gain time on a GPU, or all.
         max_drop: how much of the judge's figure (mAP) int8 may cost.
         proposals: region proposals of a Faster R-CNN.
+        outside_proposals: of a Faster R-CNN, the number of proposals that come with every frame, from outside: the
+            graph has no region proposal network, and takes them as an input.
         conf, iou, max_detections: of the final NMS; the first two in [0, 1].
         nms: in the graph, or by the runtime.
         label_mode: of a foreign YOLO: whether a box is found under its best class, or under every one that scores;
@@ -97,6 +100,7 @@ class ExportOptions:
     int8_layers: Literal["dense", "all"] = "dense"
     max_drop: float = 0.01
     proposals: int | None = None
+    outside_proposals: int | None = None
     conf: float | None = None
     iou: float | None = None
     max_detections: int | None = None
@@ -116,7 +120,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         for name in ("conf", "iou", "max_drop"):
             require_fraction(f"--{name.replace('_', '-')}", getattr(self, name))
-        for name in ("proposals", "max_detections", "batch"):
+        for name in ("proposals", "outside_proposals", "max_detections", "batch"):
             require_count(f"--{name.replace('_', '-')}", getattr(self, name))
         for name, choices in get_type_hints(ExportOptions).items():
             # Of "Literal | None", the Literal.
@@ -135,6 +139,19 @@ class ExportOptions:
                 )
             if min(size) < 32:
                 raise UsageError(f"--{name.replace('_', '-')} is {size[0]}x{size[1]}, expected 32 or more each way")
+        if self.proposals is not None and self.outside_proposals is not None:
+            raise UsageError(
+                "--proposals counts those of the network's own, --outside-proposals those that come with every "
+                "frame: leave one of them out"
+            )
+        if self.outside_proposals is not None:
+            require_count("--outside-proposals", self.outside_proposals, most=MOST_PROPOSALS)
+        for name in ("reference", "eval"):
+            if self.outside_proposals is not None and getattr(self, name) is not None:
+                raise UsageError(
+                    f"--{name} holds boxes against others, and those of a graph with --outside-proposals depend on "
+                    f"the proposals that come with every frame: leave --{name} out"
+                )
         if self.outputs is not None and self.family is not None:
             raise UsageError("--outputs states what --family would take for granted: leave one of them out")
         if self.reference_images is not None and self.reference is None:

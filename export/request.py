@@ -156,6 +156,7 @@ def require_unchanged(source: Path, card: ModelCard, options: ExportOptions) -> 
         "imgsz": options.imgsz,
         "frame-size": options.frame_size,
         "proposals": options.proposals,
+        "outside-proposals": options.outside_proposals,
         "conf": options.conf,
         "iou": options.iou,
         "max-detections": options.max_detections,
@@ -277,7 +278,11 @@ def _check_ncnn(
             "install 'edgedet[ncnn]'"
         )
     card = _card_inside(source)
-    if card is not None and card.output.format == "detections" and card.provenance.get("nms") != "none":
+    if (
+        card is not None
+        and card.output.format == "detections"
+        and card.provenance.get("nms") not in ("none", "steps")
+    ):
         raise UsageError(
             f"{source} has its NMS in the graph, and for ncnn it has to be outside; export {output.name} from the "
             "checkpoint, or from a graph made with --nms runtime"

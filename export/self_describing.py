@@ -13,6 +13,7 @@ from edgedet import __version__
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.seal import SEAL_KEY, sealed
 from edgedet.detector import Detector
+from edgedet.proof.made_proposals import propose_made
 
 
 def embed(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
@@ -32,9 +33,10 @@ def graph_bytes(model: onnx.ModelProto) -> bytes:
 
 @contextmanager
 def opened(model: onnx.ModelProto) -> Iterator[Detector]:
-    """The graph as the device will open it."""
+    """The graph as the device will open it; one that takes proposals from outside gets made ones."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         path.write_bytes(model.SerializeToString())
         with Detector(path, runtime="onnxruntime:cpu") as detector:
+            propose_made(detector)
             yield detector

@@ -12,11 +12,21 @@ import onnx
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgedet.artifacts.card import METADATA_KEY, Family, InputSpec, ModelCard, OutputSpec
+from edgedet.artifacts.card import (
+    METADATA_KEY,
+    PROPOSAL_COUNT,
+    PROPOSALS,
+    Family,
+    InputSpec,
+    ModelCard,
+    OutputSpec,
+)
 from edgedet.artifacts.class_lists import LISTS, class_list
 from edgedet.artifacts.file_signs import START, is_safetensors
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
+from edgedet.masks import Masks
+from edgedet.proof.made_proposals import made_proposals
 
 from .checkpoints.checkpoint import is_ultralytics
 from .checkpoints.class_names import renamed_note, require_same_order
@@ -61,20 +71,28 @@ class Reference:
         self.module = model
         from .torch_runtime import TorchRuntime
 
-        output = OutputSpec("detections", 0.0, card.output.iou_threshold, card.output.max_detections)
+        output = OutputSpec(
+            "detections", 0.0, card.output.iou_threshold, card.output.max_detections, masks=card.output.masks
+        )
         self._runtime = TorchRuntime(
             replace(card, input=InputSpec(height=0, width=0), output=output), model.eval(), "cpu"
         )
         self._names = card.names
+        self._proposals = card.input.proposals
         self._settings = trained_family(card.family).final_nms(model)
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
-        """What torchvision finds."""
-        found = self._runtime.run({"images": frame[None]})
+        """What torchvision finds; where proposals come from outside, made ones."""
+        inputs: dict[str, NDArray[Any]] = {"images": frame[None]}
+        if self._proposals is not None:
+            boxes = made_proposals(frame, self._proposals)
+            inputs |= {PROPOSALS: boxes[None], PROPOSAL_COUNT: np.array([len(boxes)], np.int32)}
+        found = self._runtime.run(inputs)
         count = int(found["count"][0])
         size = (frame.shape[0], frame.shape[1])
         boxes, scores, labels = (found[name][0, :count] for name in ("boxes", "scores", "labels"))
-        return Detections(boxes, scores, labels, names=self._names, frame_size=size)
+        masks = Masks(found["masks"][0, :count], boxes, size) if "masks" in found else None
+        return Detections(boxes, scores, labels, names=self._names, frame_size=size, masks=masks)
 
     def candidates(self, frame: NDArray[np.uint8]) -> Detections:
         """What it would find were there no score threshold."""
@@ -168,6 +186,7 @@ def graph_options(options: ExportOptions) -> GraphOptions:
         label_mode=options.label_mode,
         input_dtype=options.input_dtype,
         pooling=POOLING[options.target],
+        outside_proposals=options.outside_proposals,
     )
 
 
@@ -193,6 +212,18 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     if options.outputs is not None:
         raise UsageError(f"--outputs is for foreign ONNX files; {checkpoint.path} is a checkpoint")
     model: Any = trained.module
+    if options.outside_proposals is not None and not family.two_stages:
+        raise UsageError(
+            f"--outside-proposals is for Faster R-CNN; {checkpoint.path} holds a one-stage detector, which has no "
+            "region proposals"
+        )
+    from .torch_runtime import mask_shape
+
+    if options.outside_proposals is not None and mask_shape(model) is not None:
+        raise UsageError(
+            f"--outside-proposals is for Faster R-CNN; {checkpoint.path} holds a Mask R-CNN, whose masks nothing "
+            "would be held against: leave the option out"
+        )
     family.override(model, options.imgsz, options.proposals)
     require_sizes(model, checkpoint.path)
     if family.shaped_by_frames and options.imgsz is not None and options.imgsz[0] != options.imgsz[1]:
@@ -239,6 +270,7 @@ def _refuse_what_others_need(options: ExportOptions, what: str) -> None:
         ("family", options.family, "foreign ONNX files"),
         ("outputs", options.outputs, "foreign ONNX files"),
         ("proposals", options.proposals, "Faster R-CNN"),
+        ("outside-proposals", options.outside_proposals, "Faster R-CNN"),
         ("detector", options.detector, "checkpoints"),
     ):
         if value is not None:
@@ -291,6 +323,11 @@ def _from_darknet(source: Path, options: ExportOptions) -> BuiltGraph:
 def _from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -> BuiltGraph:
     if options.proposals is not None:
         raise UsageError("--proposals is for Faster R-CNN; one-stage detectors have no region proposals")
+    if options.outside_proposals is not None:
+        raise UsageError(
+            f"--outside-proposals is for checkpoints of Faster R-CNN, whose second stage stands apart; {source} is "
+            "an ONNX file"
+        )
     for name, value in (("arch", options.arch), ("detector", options.detector)):
         if value is not None:
             raise UsageError(f"--{name} is for checkpoints; {source} is an ONNX file")

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from edgedet.artifacts.card import ASSUMED_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import (
+    ASSUMED_KEY,
+    PROPOSAL_COUNT,
+    PROPOSALS,
+    InputSpec,
+    ModelCard,
+    OutputSpec,
+    ResizeRule,
+)
 from edgedet.errors import UsageError
 
 from ..runtimes.base import Array, Runtime, TensorSpec, detection_outputs
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def read_card(path: Path) -> ModelCard:
@@ -66,21 +74,31 @@ class TorchRuntime:
         self._device = device
         self.device: Literal["cpu", "gpu"] = "cpu" if device == "cpu" else "gpu"
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
-        self.outputs = detection_outputs(card.output.max_detections)
+        self.outputs = detection_outputs(card.output.max_detections, masks=mask_shape(model))
+        self._has_masks = mask_shape(model) is not None
+        self.takes_proposals = card.family == "faster_rcnn" and not self._has_masks
         self.description = (
             f"torch {torch.__version__}, torchvision {torchvision.__version__} {device}, "
             f"{torch.get_num_threads()} threads"
         )
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        """Detect in one BGR frame [1, H, W, 3], 0..255; see :class:`edgedet.runtimes.base.Runtime`."""
+        """Detect in one BGR frame [1, H, W, 3], 0..255; see :class:`edgedet.runtimes.base.Runtime`.
+
+        With ``proposals`` and their count, a network of two stages takes those in place of its own
+        (:class:`edgedet.runtimes.base.MayTakeProposals`).
+        """
         import torch
 
         # RGB float [3, H, W] in 0..1, as torchvision's ToTensor gives it.
         frame = torch.from_numpy(inputs["images"][0])
         image = frame.flip(-1).permute(2, 0, 1).to(self._device).float().div(255)
         with torch.inference_mode():
-            (found,) = self._model([image])
+            if PROPOSALS in inputs:
+                given = inputs[PROPOSALS][0, : int(inputs[PROPOSAL_COUNT][0])]
+                found = second_stage(self._model, image, torch.from_numpy(given.copy()).to(self._device))
+            else:
+                found = self._detect(image) if self._has_masks else self._model([image])[0]
         count = len(found["scores"])
         outputs = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.outputs}
         outputs["boxes"][0, :count] = found["boxes"].cpu().numpy()
@@ -88,11 +106,45 @@ class TorchRuntime:
         # torchvision counts the background as class 0.
         outputs["labels"][0, :count] = found["labels"].cpu().numpy() - 1
         outputs["count"][0] = count
+        if self._has_masks:
+            outputs["masks"][0, :count] = found["masks"][:, 0].cpu().numpy()
         return outputs
+
+    def _detect(self, image: Any) -> dict[str, Any]:
+        """What torchvision finds, with bitmaps as its heads give them: pasting takes megabytes for each."""
+        bitmaps: list[Any] = []
+
+        def keep(module: Any, inputs: Any, result: Any) -> Any:
+            detections, losses = result
+            bitmaps.extend(found.pop("masks") for found in detections)
+            return detections, losses
+
+        handle = self._model.roi_heads.register_forward_hook(keep)
+        try:
+            found: dict[str, Any] = self._model([image])[0]
+        finally:
+            handle.remove()
+        return found | {"masks": bitmaps[0]}
 
     def close(self) -> None:
         """Drop the model; calling twice is harmless."""
         self._model = None
+
+
+def second_stage(model: Any, image: Tensor, proposals: Tensor) -> dict[str, Tensor]:
+    """What torchvision's second stage makes of ``proposals`` [P, 4], in pixels of ``image`` [3, H, W], as its
+    ``GeneralizedRCNN.forward`` does with those of its first."""
+    from torchvision.models.detection.transform import resize_boxes
+
+    from .families.faster_rcnn import feature_levels
+
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    images, _ = model.transform([image])
+    features = feature_levels(model.backbone, images.tensors)
+    resized = resize_boxes(proposals, list(size), list(images.image_sizes[0]))
+    found, _ = model.roi_heads(features, [resized], images.image_sizes)
+    (result,) = model.transform.postprocess(found, images.image_sizes, [size])
+    return dict(result)
 
 
 def _load(path: Path) -> tuple[ModelCard, nn.Module]:
@@ -113,7 +165,14 @@ def _load(path: Path) -> tuple[ModelCard, nn.Module]:
             score_threshold=settings.score_thresh,
             iou_threshold=settings.nms_thresh,
             max_detections=settings.detections_per_img,
+            masks=None if mask_shape(model) is None else "in_boxes",
         ),
         provenance={"checkpoint": path.name} | ({ASSUMED_KEY: assumed} if assumed else {}),
     )
     return card, model
+
+
+def mask_shape(model: nn.Module) -> tuple[int, int] | None:
+    """(height, width) of the bitmaps of a Mask R-CNN; None of a detector without a mask branch."""
+    pool = getattr(getattr(model, "roi_heads", None), "mask_roi_pool", None)
+    return None if pool is None else (2 * pool.output_size[0], 2 * pool.output_size[1])

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "third-party.md"
-EXTRAS = ("", "export", "hf", "openvino", "tensorrt", "tensorrt-rtx", "gpu", "report")
+EXTRAS = ("", "export", "hf", "openvino", "tensorrt", "tensorrt-rtx", "gpu", "ray", "report")
 """Those that a user installs; the first is edgedet alone. ``dev`` and ``docs`` are tools of the repository."""
 
 HEAD = """\

@@ -26,6 +26,7 @@ DOORS = (
     "edgedet.datasets",
     "edgedet.evaluate",
     "edgedet.export",
+    "edgedet.watching",
 )
 
 Promise = dict[str, list[str]]

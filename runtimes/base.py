@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.card import InputSpec, ModelCard
+from edgedet.artifacts.card import PROPOSAL_COUNT, PROPOSALS, InputSpec, ModelCard
 from edgedet.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -41,13 +41,18 @@ class TensorSpec:
     dtype: np.dtype[Any]
 
 
-def detection_outputs(limit: int) -> tuple[TensorSpec, ...]:
-    """What comes out of a framework's own inference on one image, as the format ``detections`` has it."""
+def detection_outputs(limit: int, *, masks: tuple[int, int] | None = None) -> tuple[TensorSpec, ...]:
+    """What comes out of a framework's own inference on one image, as the format ``detections`` has it.
+
+    ``masks``: (height, width) of the bitmaps where there are some.
+    """
+    bitmaps = () if masks is None else (TensorSpec("masks", (1, limit, *masks), np.dtype(np.float32)),)
     return (
         TensorSpec("boxes", (1, limit, 4), np.dtype(np.float32)),
         TensorSpec("scores", (1, limit), np.dtype(np.float32)),
         TensorSpec("labels", (1, limit), np.dtype(np.int32)),
         TensorSpec("count", (1,), np.dtype(np.int32)),
+        *bitmaps,
     )
 
 
@@ -134,6 +139,17 @@ class TakesGpuFrames(Protocol):
         """
 
 
+@runtime_checkable
+class MayTakeProposals(Protocol):
+    """A framework's own two-stage inference, which makes its proposals unless some are given as inputs
+    ``proposals`` [1, P, 4] and ``proposal_count`` [1], in pixels of the frame.
+
+    ``takes_proposals``: whether it is of two stages.
+    """
+
+    takes_proposals: bool
+
+
 def threads_in_words(threads: int | None, lanes: int = 1) -> str:
     """How a runtime's description tells its CPU threads.
 
@@ -150,6 +166,18 @@ def input_shape(spec: InputSpec) -> tuple[int, int, int, int]:
     if spec.layout == "NCHW":
         return spec.batch, 3, spec.height, spec.width
     return spec.batch, spec.height, spec.width, 3
+
+
+def expected_inputs(spec: InputSpec) -> tuple[TensorSpec, ...]:
+    """All input tensors of an artifact, as the card describes them."""
+    images = TensorSpec(spec.name, input_shape(spec), np.dtype(spec.dtype))
+    if spec.proposals is None:
+        return (images,)
+    return (
+        images,
+        TensorSpec(PROPOSALS, (spec.batch, spec.proposals, 4), np.dtype(np.float32)),
+        TensorSpec(PROPOSAL_COUNT, (spec.batch,), np.dtype(np.int32)),
+    )
 
 
 def require_outputs(path: Path, outputs: Sequence[TensorSpec]) -> None:
@@ -170,19 +198,26 @@ def require_outputs(path: Path, outputs: Sequence[TensorSpec]) -> None:
 
 
 def require_input(path: Path, spec: InputSpec, inputs: Sequence[TensorSpec], *, remedy: str) -> None:
-    """Hold an artifact's only input against its card. Sizes of -1 fit any.
+    """Hold an artifact's inputs against its card. Sizes of -1 fit any.
 
     Raises:
         ArtifactError: other inputs, another shape or dtype.
     """
-    shape = input_shape(spec)
-    own = inputs[0] if len(inputs) == 1 else None
-    if (
-        own is None
-        or own.name != spec.name
-        or own.dtype != np.dtype(spec.dtype)
-        or len(own.shape) != len(shape)
-        or any(size not in (-1, wanted) for size, wanted in zip(own.shape, shape, strict=True))
+    expected = expected_inputs(spec)
+    own = {tensor.name: tensor for tensor in inputs}
+    if own.keys() != {tensor.name for tensor in expected} or not all(
+        _fits(own[wanted.name], wanted) for wanted in expected
     ):
-        found = ", ".join(f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in inputs) or "nothing"
-        raise ArtifactError(f"{path} takes {found}, its card says {spec.name} {spec.dtype} {list(shape)}; {remedy}")
+        raise ArtifactError(f"{path} takes {_listed(inputs)}, its card says {_listed(expected)}; {remedy}")
+
+
+def _listed(tensors: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in tensors) or "nothing"
+
+
+def _fits(own: TensorSpec, wanted: TensorSpec) -> bool:
+    return (
+        own.dtype == wanted.dtype
+        and len(own.shape) == len(wanted.shape)
+        and all(size in (-1, side) for size, side in zip(own.shape, wanted.shape, strict=True))
+    )

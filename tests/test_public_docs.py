@@ -23,6 +23,7 @@ DOORS = (
     "edgedet.datasets",
     "edgedet.evaluate",
     "edgedet.bench",
+    "edgedet.watching",
 )
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$", re.MULTILINE)

@@ -117,9 +117,7 @@ def main() -> int:
 def in_root(root: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a program of the root, behind everything else on this machine."""
     clean = ["/usr/bin/env", "-i", "HOME=/root", "PATH=/usr/bin:/bin", "OPENCV_LOG_LEVEL=ERROR"]
-    return subprocess.run(
-        ["nice", "-n", "10", "chroot", str(root), *clean, *words], capture_output=True, text=True, check=False
-    )
+    return subprocess.run(["chroot", str(root), *clean, *words], capture_output=True, text=True, check=False)
 
 
 def both(root: Path, graph: Path, runtime: str, pictures: Sequence[Path]) -> tuple[Found, Found]:

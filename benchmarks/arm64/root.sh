@@ -24,11 +24,11 @@ binfmt=/proc/sys/fs/binfmt_misc
 # ELF, 64 bits, little-endian, for AArch64 (0xb7). F: the interpreter is opened here, so it need not be in the root.
 [ -e $binfmt/qemu-aarch64 ] || printf '%s' ':qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F' > $binfmt/register
 
-in_root() { nice -n 10 chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
+in_root() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
 
 if [ ! -e "$root/.made" ]; then
   mkdir -p "$folder"
-  nice -n 10 debootstrap --arch=arm64 --foreign --variant=minbase "$release" "$root" "$mirror"
+  debootstrap --arch=arm64 --foreign --variant=minbase "$release" "$root" "$mirror"
   in_root /debootstrap/debootstrap --second-stage
   cp /etc/resolv.conf "$root/etc/resolv.conf"
   in_root apt-get update -qq

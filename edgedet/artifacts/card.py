@@ -15,6 +15,8 @@ CARD_VERSION = 1
 METADATA_KEY = "edgedet"
 ASSUMED_KEY = "assumed"
 """Key of a card's provenance: assumed settings, a list of texts."""
+PROPOSALS, PROPOSAL_COUNT = "proposals", "proposal_count"
+"""Names of the input tensors beside the images, of a network whose proposals come from outside."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr", "nanodet", "fastestdet", "mmdet", "darknet"]
@@ -44,6 +46,9 @@ class InputSpec:
         scale: factor of a pixel.
         mean: subtracted after ``scale``, in ``trained_colour`` order.
         std: divided by, in ``trained_colour`` order.
+        proposals: P of a two-stage network whose proposals come from outside: it takes two tensors more,
+            ``proposals`` float32 [N, P, 4] (x1, y1, x2, y2, canvas pixels) and ``proposal_count`` int32 [N]. None
+            where the network makes its own, or has none.
 
     >>> spec = InputSpec(height=320, width=320)
     >>> spec.dtype, spec.layout, spec.colour
@@ -62,6 +67,7 @@ class InputSpec:
     scale: float = 1.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    proposals: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class ResizeRule:
         antialias: whether shrinking averages all pixels, as Pillow and torchvision do, in place of the four
             nearest ones.
         coordinates: where pixels lie. ``half_pixel``: at the centres of squares (OpenCV, Pillow, torchvision).
+            ``half_pixel_float32``: there too, computed in float32 as PyTorch does (without antialiasing; RF-DETR).
             ``align_corners``: the outermost pixels of frame and canvas are the same places (Darknet).
 
     >>> ResizeRule("letterbox", place="center").pad
@@ -97,7 +104,7 @@ class ResizeRule:
     min_size: int | None = None
     max_size: int | None = None
     antialias: bool = False
-    coordinates: Literal["half_pixel", "align_corners"] = "half_pixel"
+    coordinates: Literal["half_pixel", "half_pixel_float32", "align_corners"] = "half_pixel"
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,9 @@ class OutputSpec:
         min_box_side: minimum width and height in canvas pixels; smaller boxes are dropped before NMS.
         data: names of further outputs with a row for every row of boxes ([N, K, ...] or [N, A, ...]), which follow
             the detections; for ``detections`` and ``candidates`` only.
+        masks: how the outlines of objects come, None where there are none. ``in_boxes``: one more output ``masks``
+            float32 [N, K, h, w] of the format ``detections``: the probability of h x w cells over every box to be
+            the object's (Mask R-CNN).
 
     >>> OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100).label_mode
     'all'
@@ -142,6 +152,7 @@ class OutputSpec:
     box_layout: Literal["shared", "per_class"] = "shared"
     min_box_side: float = 0.0
     data: tuple[str, ...] = ()
+    masks: Literal["in_boxes"] | None = None
 
 
 @dataclass(frozen=True)
@@ -189,9 +200,14 @@ class ModelCard:
             indent: spaces per level; None writes one line.
 
         Returns:
-            ASCII text of one object.
+            ASCII text of one object. ``input.proposals`` and ``output.masks`` stand in it only where there are
+            some, so that the cards of all other detectors are those of earlier versions, byte for byte.
         """
-        return json.dumps(dataclasses.asdict(self), indent=indent, ensure_ascii=True)
+        values = dataclasses.asdict(self)
+        for part, name in (("input", "proposals"), ("output", "masks")):
+            if values[part][name] is None:
+                del values[part][name]
+        return json.dumps(values, indent=indent, ensure_ascii=True)
 
     @staticmethod
     def from_json(text: str) -> ModelCard:

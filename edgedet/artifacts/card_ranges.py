@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 16384
 """Maximum side of a canvas in pixels."""
+MOST_PROPOSALS = 1 << 16
+"""Maximum number of proposals per image: a hundred times what any two-stage detector takes."""
 LARGEST_INPUT = 1 << 31
 """Maximum size of the input tensor in bytes."""
 
@@ -39,6 +41,8 @@ def _numbers(card: ModelCard) -> Iterator[tuple[str, object, bool, str]]:
     yield "input.batch", spec.batch, fits, f"1 or more, and an input of {LARGEST_INPUT} bytes at most"
     yield "input.scale", spec.scale, spec.scale > 0, "a number above 0"
     yield "input.std", spec.std, min(spec.std) > 0, "numbers above 0"
+    given = spec.proposals
+    yield "input.proposals", given, given is None or 1 <= given <= MOST_PROPOSALS, f"1 to {MOST_PROPOSALS}"
     yield "resize.pad", rule.pad, all(0 <= value <= 255 for value in rule.pad), "numbers from 0 to 255"
     for name, given in (("min_size", rule.min_size), ("max_size", rule.max_size)):
         needed = rule.rule == "shortest_side"
@@ -50,3 +54,6 @@ def _numbers(card: ModelCard) -> Iterator[tuple[str, object, bool, str]]:
     best = output.candidates_per_class
     yield "output.candidates_per_class", best, best is None or best >= 1, "1 or more"
     yield "output.min_box_side", output.min_box_side, output.min_box_side >= 0, "0 or more"
+    if output.masks is not None:
+        yield "output.masks", output.masks, output.format == "detections", "masks of the format detections only"
+        yield "output.data", list(output.data), "masks" not in output.data, "no data called masks beside masks"

@@ -16,7 +16,8 @@ from typing import Any  # noqa: E402
 
 
 def main(artifact: str, options: str) -> int:
-    """Import, open, detect once, then on every frame; ``options``: keyword arguments of Detector as JSON."""
+    """Import, open, detect once, then on every frame; ``options``: keyword arguments of
+    :func:`opened_to_measure` as JSON."""
     moments: dict[str, float] = {"started": STARTED}
     memory: dict[str, int | None] = {"started": resident()}
 
@@ -24,7 +25,7 @@ def main(artifact: str, options: str) -> int:
         moments[stage] = time.clock_gettime(time.CLOCK_MONOTONIC)
         memory[stage] = resident()
 
-    from edgedet.detector import Detector
+    from edgedet.bench.opening import opened_to_measure
     from edgedet.errors import EdgedetError
 
     mark("imported")
@@ -35,7 +36,7 @@ def main(artifact: str, options: str) -> int:
     device_before = device_memory()
     mark("prepared")
     try:
-        with Detector(artifact, **json.loads(options)) as detector:
+        with opened_to_measure(artifact, **json.loads(options)) as detector:
             mark("opened")
             detector.detect(frames[0])
             mark("first_frame")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,9 +19,11 @@ from edgedet.bench.frames import FrameSet
 from edgedet.bench.latency import Rules, Series, measure_latency
 from edgedet.bench.load import measure_batches, measure_streams
 from edgedet.bench.measurement import BenchResult
+from edgedet.bench.opening import opened_to_measure
 from edgedet.bench.reference import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION
 from edgedet.bench.single_stream import measure_single_stream
+from edgedet.cascade import Cascade
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
 from edgedet.files import file_sha256
@@ -47,6 +49,9 @@ class BenchOptions:
         cold_starts: number of fresh processes; 0 leaves out cold start and memory.
         duty_cycle: frames per second at which the price of idling is measured; None leaves it out.
         single_stream: the float graph that MLPerf's single stream is judged by; None leaves it out.
+        then: an artifact that looks into the crops of what each of the measured ones finds: both are timed as one.
+            Goes with no ``single_stream``.
+        crops: further arguments of :class:`edgedet.Cascade` by name, and ``conf``, the least score in the crops.
 
     >>> BenchOptions(threads=2, streams=()).cold_starts
     3
@@ -61,6 +66,8 @@ class BenchOptions:
     cold_starts: int = 3
     duty_cycle: float | None = None
     single_stream: str | Path | None = None
+    then: str | Path | None = None
+    crops: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def max_seconds(self) -> float:
@@ -106,18 +113,27 @@ def run_bench(
     """
     if not paths:
         raise UsageError("no artifact was given; expected at least one graph or engine to measure")
-    called = list(names) if names is not None else _names(paths)
+    if options.then is not None and options.single_stream is not None:
+        raise UsageError(
+            "the single stream is judged by one float graph, and two artifacts run here: leave one out"
+        )
+    called = list(names) if names is not None else _names(paths, options.then)
     if len(set(called)) != len(called):
         raise UsageError(f"two artifacts are called {_twice(called)}; give each a name of its own")
     machine = describe_machine(root)
     tell = progress or (lambda stage, done, total: None)
     settings: dict[str, Any] = {"runtime": options.runtime, "threads": options.threads}
+    if options.then is not None:
+        settings |= {"then": str(options.then), "crops": dict(options.crops)}
     cold = []
     for index, path in enumerate(paths):
         tell("starting cold", index, len(paths))
         cold.append(_cold(path, frames, settings, options.cold_starts))
     with ExitStack() as stack:
-        detectors = [stack.enter_context(Detector(path, **settings)) for path in paths]
+        detectors: list[Detector | Cascade] = []
+        for path in paths:
+            detectors.append(opened_to_measure(path, **settings))
+            stack.callback(detectors[-1].close)
         reference = reference_for([detector.device for detector in detectors], options.threads)
         series, states, energy = _latency(
             detectors, frames, options.rules, reference=reference, progress=progress, root=root
@@ -139,7 +155,7 @@ def run_bench(
             "stages": series[index].describe_stages(frames.capture_ms),
             "detections": _spread(series[index].detections),
             "throughput": batches[index],
-            "streams": _streams(path, frames, options, machine.cpu.cores),
+            "streams": _streams(path, frames, options, settings, machine.cpu.cores),
             "energy": energy[index],
             **asked[index],
         }
@@ -158,8 +174,8 @@ def run_bench(
     return BenchResult.from_json(json.loads(json.dumps(result, allow_nan=False)))
 
 
-def _names(paths: Sequence[str | Path]) -> list[str]:
-    plain = [Path(path).name for path in paths]
+def _names(paths: Sequence[str | Path], then: str | Path | None = None) -> list[str]:
+    plain = [Path(path).name + ("" if then is None else f" then {Path(then).name}") for path in paths]
     return [
         f"{name}#{plain[: index + 1].count(name)}" if plain.count(name) > 1 else name
         for index, name in enumerate(plain)
@@ -170,8 +186,8 @@ def _twice(names: Sequence[str]) -> str:
     return next(name for name in names if names.count(name) > 1)
 
 
-def _identity(path: str | Path, name: str, detector: Detector) -> dict[str, Any]:
-    card = detector.card
+def _identity(path: str | Path, name: str, detector: Detector | Cascade) -> dict[str, Any]:
+    card = (detector.first if isinstance(detector, Cascade) else detector).card
     return {
         "name": name,
         "path": str(path),
@@ -182,8 +198,12 @@ def _identity(path: str | Path, name: str, detector: Detector) -> dict[str, Any]
         "precision": card.precision,
         "input": [card.input.height, card.input.width],
         "classes": len(card.names),
-        "runtime": detector.description,
+        "runtime": detector.description + _given(card.input.proposals),
     }
+
+
+def _given(proposals: int | None) -> str:
+    return "" if proposals is None else f", {proposals} strewn proposals"
 
 
 def _cold(
@@ -196,7 +216,7 @@ def _cold(
 
 
 def _latency(
-    detectors: Sequence[Detector],
+    detectors: Sequence[Detector | Cascade],
     frames: FrameSet,
     rules: Rules,
     *,
@@ -230,14 +250,17 @@ def _latency(
     return series, states, [energy_summary(meter, watts, idle, its.seconds, len(its.samples))]
 
 
-def _batches(detector: Detector, frames: FrameSet, options: BenchOptions) -> Any:
+def _batches(detector: Detector | Cascade, frames: FrameSet, options: BenchOptions) -> Any:
     if not options.batches:
         return not_measured("left out on request (--batches none)")
     return measure_batches(detector, frames.frames, options.batches, seconds=options.load_seconds)
 
 
 def _asked_for(
-    detector: Detector, frames: FrameSet, options: BenchOptions, tell: Callable[[str, int, int | None], None]
+    detector: Detector | Cascade,
+    frames: FrameSet,
+    options: BenchOptions,
+    tell: Callable[[str, int, int | None], None],
 ) -> dict[str, Any]:
     """What is measured on request alone."""
     found: dict[str, Any] = {}
@@ -246,15 +269,16 @@ def _asked_for(
         found["duty_cycle"] = measure_duty_cycle(detector, frames.frames, options.duty_cycle)
     if options.single_stream is not None:
         tell("measuring the single stream", 0, None)
-        with Detector(options.single_stream, threads=options.threads) as floats:
+        with opened_to_measure(options.single_stream, threads=options.threads) as floats:
             _require_float(floats, detector)
             reference = [floats.detect(frame) for frame in frames.frames]
         found["single_stream"] = measure_single_stream(detector, frames.frames, reference)
     return found
 
 
-def _require_float(floats: Detector, detector: Detector) -> None:
+def _require_float(floats: Detector | Cascade, detector: Detector | Cascade) -> None:
     """Only a float graph of the same classes can say what was lost."""
+    assert isinstance(floats, Detector) and isinstance(detector, Detector), "no crops are looked into here"
     if floats.card.precision != "fp32":
         raise UsageError(
             f"{floats.path} is {floats.card.precision}, and accuracy is judged by the fp32 graph; give that"
@@ -265,11 +289,13 @@ def _require_float(floats: Detector, detector: Detector) -> None:
         )
 
 
-def _streams(path: str | Path, frames: FrameSet, options: BenchOptions, cores: int) -> Any:
+def _streams(
+    path: str | Path, frames: FrameSet, options: BenchOptions, settings: dict[str, Any], cores: int
+) -> Any:
     if not options.streams:
         return not_measured("left out on request (--streams none)")
     return measure_streams(
-        lambda threads: Detector(path, runtime=options.runtime, threads=options.threads or threads),
+        lambda threads: opened_to_measure(path, **settings | {"threads": options.threads or threads}),
         frames.frames,
         options.streams,
         cores=options.threads or cores,

@@ -33,6 +33,7 @@ from edgedet.exporter import exporter_named
 COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("edgedet.cli.export", "turn a checkpoint or a foreign ONNX file into a graph for the edge"),
     "detect": ("edgedet.cli.detect", "find objects in images, folders and videos; JSON lines out"),
+    "watch": ("edgedet.cli.watch", "watch cameras and streams; tell when something appears and when it is gone"),
     "install": ("edgedet.cli.install", "put a new artifact in the place of an old one, whole or not at all"),
     "sign": ("edgedet.cli.sign", "sign an artifact, so that devices open it and no other"),
     "keygen": ("edgedet.cli.keygen", "make a pair of keys: to sign with, and to check signatures with"),

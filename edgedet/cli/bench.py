@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 
+from edgedet.cli.then_option import add_then_options, then_settings
 from edgedet.cli.values import list_of, positive_integer, positive_number, whole_number
 from edgedet.runtimes import spellings
 
@@ -17,6 +18,7 @@ examples:
   edgedet bench model.onnx --frames photos/                    real frames: figures that count
   edgedet bench fp32.onnx int8.onnx --frames clip.mp4 --json both.json
   edgedet bench model.onnx --frames photos/ --duty-cycle 5     does it burn a core between frames?
+  edgedet bench persons.onnx --then hands.onnx --then-class person --frames photos/     both as one
   edgedet bench int8.onnx --frames photos/ --single-stream fp32.onnx
   edgedet compare both.json                                    is one slower, or was it noise?
 """
@@ -82,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FP32",
         help="MLPerf's single stream in kind: p90 of 1,024 queries, valid where FP32, the float graph, agrees",
     )
+    add_then_options(parser)
     parser.add_argument("--json", metavar="OUT", help="file for the result; - prints it instead of the summary")
 
 
@@ -96,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.errors import UsageError
     from edgedet.files import require_writable_parent
 
+    crops = then_settings(arguments)
     longest = arguments.max_seconds or 6 * arguments.seconds
     if longest < arguments.seconds:
         raise UsageError(f"--max-seconds {longest:g} is less than --seconds {arguments.seconds:g}; expected more")
@@ -115,6 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
         cold_starts=arguments.cold_starts,
         duty_cycle=arguments.duty_cycle,
         single_stream=arguments.single_stream,
+        then=arguments.then,
+        crops=crops | {"conf": arguments.then_conf},
     )
     count = len(arguments.artifacts)
     starts = f", after {count * options.cold_starts} cold starts" if options.cold_starts else ""

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgedet.cascade import Cascade
+    from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
     from edgedet.detector import Detector
+    from edgedet.masks import Region
 
 
 def add_blur_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,8 @@ def add_blur_options(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         action="append",
         default=[],
-        help="make objects of CLASS unrecognisable in what is saved or shown; may be repeated",
+        help="make objects of CLASS unrecognisable in what is saved or shown, by outline where the detector gives "
+        "masks; may be repeated",
     )
     parser.add_argument(
         "--blur-with",
@@ -60,29 +64,37 @@ class Blurring:
 
     def __call__(self, image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
         """``image`` (uint8 [H, W, 3] BGR), or a copy in which those regions are a few blocks each."""
-        boxes = [detections.boxes[np.isin(detections.labels, self._labels)]]
-        boxes += [other.detect(image).boxes for other in self._others]
-        regions: NDArray[Any] = np.concatenate(boxes)
+        hidden = [detections[np.isin(detections.labels, self._labels)]]
+        hidden += [other.detect(image) for other in self._others]
+        regions: NDArray[Any] = np.concatenate([each.boxes for each in hidden])
         if not len(regions):
             return image
         from edgedet.pictures.redaction import redact
 
-        return redact(image, regions)
+        outlines: list[Region | None] = []
+        for each in hidden:
+            outlines += [None] * len(each) if each.masks is None else list(each.masks)
+        return redact(image, regions, outlines)
 
 
-def blurring(arguments: argparse.Namespace, detector: Detector, stack: ExitStack) -> Blurring:
+def blurring(
+    arguments: argparse.Namespace, detector: Detector | ClusterDetector | Cascade, stack: ExitStack
+) -> Blurring:
     """What a command was asked to blur; other detectors are opened, and closed with ``stack``.
 
     Raises:
         UsageError: a class that the detector does not know.
         EdgedetError: another detector cannot be opened.
     """
+    from edgedet.cli.own_proposals import require_own_proposals
     from edgedet.detector import Detector
 
     others = [
         stack.enter_context(Detector(path, conf=arguments.blur_conf, threads=arguments.threads))
         for path in arguments.blur_with
     ]
+    for other in others:
+        require_own_proposals(other.card, f"--blur-with {other.path}")
     return Blurring(_labels(detector, arguments.blur), others)
 
 
@@ -99,7 +111,7 @@ def require_pictures(arguments: argparse.Namespace) -> None:
         raise UsageError("--blur-conf is for the detectors that --blur-with names, and none is named")
 
 
-def _labels(detector: Detector, classes: list[str]) -> list[int]:
+def _labels(detector: Detector | ClusterDetector | Cascade, classes: list[str]) -> list[int]:
     unknown = [name for name in classes if name not in detector.names]
     if unknown:
         raise UsageError(

@@ -11,6 +11,13 @@ Cameras and streams give their newest frame; "age" is how old it was when its li
 "dropped" how many gave way to newer ones. One that breaks is opened again, and its line has "fault" and "error".
 Several of them take turns.
 
+An artifact that takes its proposals from outside (edgedet export --outside-proposals) gets them from a file
+(--proposals) with a line for every frame: {"source": ..., "index": ..., "boxes": [[x1, y1, x2, y2], ...]} in
+pixels, or what this command printed of another artifact.
+
+With --then, a second artifact looks into crops of what the first finds (hands of persons), and its objects are the
+result, in pixels of the frame, each with the box it was found "within". --conf and the like are of the first.
+
 Frames are not stored unless --save names a folder. --blur makes whole classes unrecognisable in what is stored or
 shown, --blur-with everything that another detector finds there, such as faces.
 """
@@ -20,20 +27,32 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgedet.cli.blurring import add_blur_options, blurring, require_pictures
 from edgedet.cli.frame_lines import annotated, error_line, json_line
 from edgedet.cli.progress import Progress
+from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
+from edgedet.cli.service_options import add_service_arguments, refuse_service
+from edgedet.cli.then_option import add_then_options, then_settings
 from edgedet.cli.values import fraction, positive_integer, positive_number
 from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from edgedet.cascade import Cascade
+    from edgedet.cli.proposals_file import ProposalsFile
+    from edgedet.cluster.detector import ClusterDetector
+    from edgedet.detections import Detections
+    from edgedet.detector import Detector
+    from edgedet.pictures.frames import Frame
     from edgedet.pictures.sinks import Sink
     from edgedet.pictures.sources import FrameSource, Unreadable
+    from edgedet.streaming.stream import Stream
 
 EXAMPLES = """\
 examples:
@@ -42,7 +61,9 @@ examples:
   edgedet detect model.onnx photos/2024-*/*.jpg | jq -c '.detections[].name'
   edgedet detect model.trt 0 --show                       a camera, by its number
   edgedet detect model.trt 0 rtsp://10.0.0.7/live --max-fps 5
+  edgedet detect model.onnx /shared/week/ --ray 10.0.0.5:6379
   edgedet detect model.onnx street.mp4 --save out/ --blur person --blur car
+  edgedet detect persons.onnx street.mp4 --then hands.onnx --then-class person
   edgedet detect model.onnx street.mp4 --save out/ --blur-with faces.onnx --blur-conf 0.2
 """
 
@@ -63,13 +84,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-detections", metavar="N", type=positive_integer, help="maximum number of boxes per frame"
     )
+    parser.add_argument(
+        "--proposals", metavar="FILE", type=Path, help="where to look, for an artifact that is told from outside"
+    )
     parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
+    add_then_options(parser)
     add_pace_arguments(parser)
     parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
     parser.add_argument("--save", metavar="DIR", type=Path, help="write annotated pictures, or a video, into DIR")
     parser.add_argument("--show", action="store_true", help="show them in a window; q ends")
     add_blur_options(parser)
+    add_service_arguments(parser)
+    add_ray_options(parser)
 
 
 def add_pace_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,28 +115,21 @@ def add_pace_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Detect, frame by frame."""
     require_pictures(arguments)
-    from edgedet.detector import Detector
-    from edgedet.in_order import lanes_here
+    require_ray_options(arguments)
+    crops = then_settings(arguments)
+    if arguments.then is not None and arguments.proposals is not None:
+        raise UsageError("--proposals and --then are for different ways of looking twice: leave one of them out")
+    if arguments.ray is not None and (arguments.then is not None or arguments.proposals is not None):
+        raise UsageError("--ray looks once at every picture: leave --then and --proposals out, or --ray")
     from edgedet.pictures.live.source import LiveSource
-    from edgedet.pictures.sources import is_read_ahead, open_source
-    from edgedet.runtimes.free_memory import keep_free_memory
+    from edgedet.pictures.sources import open_source
 
-    lanes = 1
-    if is_read_ahead(arguments.source):
-        lanes = lanes_here(arguments.threads)
-        keep_free_memory()
     with ExitStack() as stack:
-        detector = stack.enter_context(
-            Detector(
-                arguments.artifact,
-                runtime=arguments.runtime,
-                conf=arguments.conf,
-                iou=arguments.iou,
-                max_detections=arguments.max_detections,
-                threads=arguments.threads,
-                lanes=lanes,
-            )
-        )
+        first = _open(arguments, stack)
+        proposals = _proposals(arguments.proposals, first)
+        detector: Detector | ClusterDetector | Cascade = first
+        if arguments.then is not None:
+            detector = _cascade(arguments, first, stack, crops)
         blur = blurring(arguments, detector, stack)
         # With the results themselves on the terminal, a progress line would run into them.
         progress = Progress(shown="never" if sys.stdout.isatty() else "on a terminal")
@@ -125,14 +145,24 @@ def run(arguments: argparse.Namespace) -> int:
         sinks = [stack.enter_context(sink) for sink in _sinks(arguments, source)]
         stack.enter_context(progress)
         if isinstance(source, LiveSource):
+            if proposals is not None:
+                raise UsageError(
+                    f"--proposals has lines for recorded frames, and {source.description} is live: give the "
+                    "detector a proposer in Python (examples/motion_proposals.py)"
+                )
+            from edgedet.cascade import Cascade
             from edgedet.cli.live import detect_live
+            from edgedet.detector import Detector
 
+            if not isinstance(detector, Detector | Cascade):
+                raise UsageError(f"--ray takes pictures and folders of them; {source.description} is none")
             return detect_live(arguments, detector, source, sinks, blur, progress)
+        refuse_service(arguments, source.description)
         if arguments.max_fps is not None or arguments.duty is not None:
             raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
         count = found = 0
         began = time.perf_counter()
-        results = stack.enter_context(detector.stream(source))
+        results = stack.enter_context(closing(_results(detector, source, proposals, pictures=bool(sinks))))
         for frame, detections in results:
             print(json_line(frame, detections, sys.stdout.encoding), flush=True)
             count, found = count + 1, found + len(detections)
@@ -158,6 +188,86 @@ def run(arguments: argparse.Namespace) -> int:
             f"{len(skipped)} of {count + len(skipped)} {what} of {source.description} could not be read"
         )
     return 0
+
+
+def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | ClusterDetector:
+    """The detector, open until ``stack`` is; on a cluster where that is asked for."""
+    if arguments.ray is not None:
+        return cluster_detector(arguments, stack)
+    from edgedet.detector import Detector
+    from edgedet.in_order import lanes_here
+    from edgedet.pictures.sources import is_read_ahead
+    from edgedet.runtimes.free_memory import keep_free_memory
+
+    lanes = 1
+    if arguments.proposals is None and arguments.then is None and is_read_ahead(arguments.source):
+        lanes = lanes_here(arguments.threads)
+        keep_free_memory()
+    return stack.enter_context(
+        Detector(
+            arguments.artifact,
+            runtime=arguments.runtime,
+            conf=arguments.conf,
+            iou=arguments.iou,
+            max_detections=arguments.max_detections,
+            threads=arguments.threads,
+            lanes=lanes,
+        )
+    )
+
+
+def _cascade(
+    arguments: argparse.Namespace, first: Detector | ClusterDetector, stack: ExitStack, crops: dict[str, Any]
+) -> Cascade:
+    """``first`` and the artifact of ``--then`` behind it."""
+    from edgedet.cascade import Cascade
+    from edgedet.detector import Detector
+
+    assert isinstance(first, Detector), "refused with --ray"
+    second = Detector(
+        arguments.then, runtime=arguments.runtime, conf=arguments.then_conf, threads=arguments.threads
+    )
+    return Cascade(first, stack.enter_context(second), **crops)
+
+
+def _results(
+    detector: Detector | ClusterDetector | Cascade,
+    source: FrameSource,
+    proposals: ProposalsFile | None,
+    *,
+    pictures: bool,
+) -> Stream | Generator[tuple[Frame, Detections], None, None]:
+    """Frames with their detections; ``pictures``: whether the frames' pixels are needed."""
+    from edgedet.cascade import Cascade
+    from edgedet.detector import Detector
+
+    if isinstance(detector, Detector) and proposals is not None:
+        return ((frame, detector.detect(frame.image, proposals.of(frame))) for frame in source)
+    if isinstance(detector, Detector | Cascade):
+        return detector.stream(source)
+    return detector.stream(source, pictures=pictures)
+
+
+def _proposals(path: Path | None, detector: Detector | ClusterDetector) -> ProposalsFile | None:
+    """The proposals an artifact needs.
+
+    Raises:
+        UsageError: it needs some and there is no file, or the other way round.
+        ProposalsError: the file is none of proposals.
+    """
+    count = detector.card.input.proposals
+    if path is None:
+        if count is not None:
+            raise UsageError(
+                f"{detector.path} makes no proposals of its own: --proposals FILE has up to {count} for every "
+                "frame, or give the detector a proposer in Python (examples/motion_proposals.py)"
+            )
+        return None
+    if count is None:
+        raise UsageError(f"{detector.path} takes no proposals from outside: leave --proposals out")
+    from edgedet.cli.proposals_file import ProposalsFile
+
+    return ProposalsFile(path)
 
 
 def _sinks(arguments: argparse.Namespace, source: FrameSource) -> list[Sink]:

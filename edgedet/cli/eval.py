@@ -17,18 +17,21 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.progress import Progress
+from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
 from edgedet.cli.values import class_names, fraction, positive_integer
 from edgedet.datasets import formats
-from edgedet.errors import UnreadableFramesError, UsageError
+from edgedet.errors import EdgedetError, UnreadableFramesError, UsageError
 from edgedet.files import atomic_path, file_sha256, require_writable_parent
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
+    from edgedet.cluster.detector import ClusterDetector
     from edgedet.datasets.dataset import Problem
     from edgedet.datasets.rows import Strictness
     from edgedet.detector import Detector
@@ -40,6 +43,7 @@ examples:
   edgedet eval model.onnx bccd:test
   edgedet eval model.onnx instances_val2017.json --json accuracy.json --save worst/
   edgedet eval engine.trt data.yaml:val --negatives empty_rooms/ --false-alarm-rate 0.01
+  edgedet eval model.onnx /shared/week/labels.json --ray 10.0.0.5:6379
 
 {fill(f"datasets: {formats.looks()}; PATH:SPLIT names a split", 110)}
 """
@@ -51,6 +55,8 @@ CURVES_NAME = "curves.png"
 CLASSES_SHOWN = 25
 PROBLEMS_SHOWN = 5
 HINTS_SHOWN = 3
+WITH_A_CARD = (".onnx", ".trt", ".engine", ".plan", ".rtx", ".ncnn")
+"""Files whose card is read in milliseconds."""
 NO_PICTURE = "unreadable image"
 """The reason of a reader's problem with a file that is no picture."""
 
@@ -79,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run_group.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     run_group.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
+    add_ray_options(parser)
     point = parser.add_argument_group("the working point")
     point.add_argument(
         "--threshold", metavar="X", type=fraction, help="minimum score of a box that counts (default: best F1)"
@@ -97,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open, judge, and print the tables."""
+    require_ray_options(arguments)
     if arguments.worst is not None and arguments.save is None:
         raise UsageError("--worst needs a folder for the pictures: add --save DIR")
     if arguments.json is not None and arguments.json != "-":
@@ -105,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable_parent(arguments.save / "picture.jpg")
     from dataclasses import replace
 
+    from edgedet.cli.own_proposals import require_own_proposals
     from edgedet.datasets import read_dataset
     from edgedet.detector import Detector
     from edgedet.evaluate.curve_picture import save_curves
@@ -116,22 +125,32 @@ def run(arguments: argparse.Namespace) -> int:
     keep_free_memory()
     strictness: Strictness = "stop" if arguments.strict else "drop"
     dataset = read_dataset(
-        arguments.dataset, images=arguments.images, classes=arguments.classes, problems=strictness
+        arguments.dataset,
+        images=arguments.images,
+        classes=arguments.classes,
+        problems=strictness,
+        outlines=_may_give_masks(arguments.artifact),
     )
     if arguments.limit is not None:
         dataset = replace(dataset, images=dataset.images[: arguments.limit])
     negatives = None if arguments.negatives is None else read_dataset(arguments.negatives, problems=strictness)
     thresholds = {name: getattr(arguments, name) for name in ("conf", "iou", "max_detections")}
-    with (
-        Detector(
-            arguments.artifact,
-            runtime=arguments.runtime,
-            threads=arguments.threads,
-            lanes=lanes_here(arguments.threads),
-            **thresholds,
-        ) as detector,
-        Progress() as progress,
-    ):
+    with ExitStack() as stack:
+        detector: Detector | ClusterDetector
+        if arguments.ray is not None:
+            detector = cluster_detector(arguments, stack)
+        else:
+            detector = stack.enter_context(
+                Detector(
+                    arguments.artifact,
+                    runtime=arguments.runtime,
+                    threads=arguments.threads,
+                    lanes=lanes_here(arguments.threads),
+                    **thresholds,
+                )
+            )
+        progress = stack.enter_context(Progress())
+        require_own_proposals(detector.card, "edgedet eval")
         evaluation = evaluate(
             detector,
             dataset,
@@ -175,13 +194,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _may_give_masks(artifact: str) -> bool:
+    """Whether outlines are worth their memory; a checkpoint says it only once it is open."""
+    from edgedet.opening import read_card
+
+    if not artifact.lower().endswith(WITH_A_CARD):
+        return True
+    try:
+        return read_card(Path(artifact)).output.masks is not None
+    except EdgedetError:
+        return False  # which is said where it is opened
+
+
 def _require_readable(unread: list[Problem]) -> None:
     if unread:
         what = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
         raise UnreadableFramesError(f"{what} could not be read, and these figures are without: {unread[0]}")
 
 
-def _artifact(detector: Detector) -> dict[str, Any]:
+def _artifact(detector: Detector | ClusterDetector) -> dict[str, Any]:
     return {
         "artifact": str(detector.path),
         "sha256": file_sha256(detector.path),
@@ -215,6 +246,13 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
         f"COCO    mAP {_figure(coco.map)}   AP50 {_figure(coco.ap50)}   AP75 {_figure(coco.ap75)}   "
         f"AR1 {_figure(coco.ar1)}   AR10 {_figure(coco.ar10)}   AR100 {_figure(coco.ar100)}"
     )
+    if (masks := evaluation.masks) is not None:
+        yield (
+            f"masks   mAP {_figure(masks.map)}   AP50 {_figure(masks.ap50)}   AP75 {_figure(masks.ap75)}   "
+            f"AR1 {_figure(masks.ar1)}   AR10 {_figure(masks.ar10)}   AR100 {_figure(masks.ar100)}"
+        )
+    elif evaluation.no_masks:
+        yield f"masks   not judged: {evaluation.no_masks}"
     yield (
         f"VOC     11-point {_figure(evaluation.voc_11_point)}   area {_figure(evaluation.voc_area)}   "
         f"ranked (scikit-learn) {_figure(evaluation.ranked)}   at IoU 0.5"

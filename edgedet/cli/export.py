@@ -50,7 +50,8 @@ examples:
 
 PASSED_ON = (
     "arch", "family", "outputs", "classes", "weights", "darknet", "resize", "imgsz", "frame_size", "batch",
-    "proposals", "max_detections", "conf", "iou", "nms", "label_mode", "input_dtype", "precision", "target",
+    "proposals", "outside_proposals", "max_detections", "conf", "iou", "nms", "label_mode", "input_dtype",
+    "precision", "target",
     "calib", "eval", "int8_layers", "max_drop", "over_budget", "effort", "strict", "reference", "reference_images",
 )  # fmt: skip
 """Options that go to the exporter under their own names."""
@@ -147,6 +148,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     graph.add_argument("--batch", metavar="N", type=positive_integer, help="frames per run (1)")
     graph.add_argument(
         "--proposals", metavar="N", type=positive_integer, help="two-stage detectors: region proposals per image"
+    )
+    graph.add_argument(
+        "--outside-proposals",
+        metavar="P",
+        type=positive_integer,
+        help="two-stage detectors: no region proposal network; up to P proposals come with every frame",
     )
     graph.add_argument(
         "--max-detections", metavar="N", type=positive_integer, help="maximum number of boxes per frame"

@@ -227,6 +227,8 @@ def _card_lines(card: ModelCard) -> Iterator[str]:
     nms = f"NMS at IoU {output.iou_threshold:g} {'in the graph' if inside else 'by the runtime'}"
     nms = "no NMS" if card.provenance.get("nms") == "none" else nms
     yield (f"detections  scores from {output.score_threshold:g}, {nms}, at most {output.max_detections}")
+    if output.masks is not None:
+        yield "masks       an outline for every detection"
 
 
 def _tensor_text(tensor: GraphTensor) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from edgedet.cli.frame_lines import annotated, error_line, fault_line, live_line
 from edgedet.cli.progress import Progress
+from edgedet.cli.service_options import start_service
 from edgedet.errors import SourceEndedError
 
 if TYPE_CHECKING:
+    from edgedet.cascade import Cascade
     from edgedet.cli.blurring import Blurring
     from edgedet.detector import Detector
     from edgedet.pictures.frames import Unreadable
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 def detect_live(  # noqa: PLR0917
     arguments: argparse.Namespace,
-    detector: Detector,
+    detector: Detector | Cascade,
     source: LiveSource,
     sinks: Sequence[Sink],
     blur: Blurring,
@@ -35,24 +37,30 @@ def detect_live(  # noqa: PLR0917
     def tell(fault: Fault) -> None:
         print(fault_line(fault, encoding), flush=True)
         progress.say(f"edgedet: {fault.kind}: {fault.reason}{_next_step(fault)}")
+        service.fault(fault)
 
     def end(unreadable: Unreadable) -> None:
         print(error_line(unreadable, encoding), flush=True)
         if unreadable.ends:
             ended.append(unreadable)
 
-    with detector.stream(
-        source,
-        max_fps=arguments.max_fps,
-        duty=1.0 if arguments.duty is None else arguments.duty,
-        unreadable=end,
-        fault=tell,
-    ) as stream:
+    with (
+        start_service(arguments, detector) as service,
+        detector.stream(
+            source,
+            max_fps=arguments.max_fps,
+            duty=1.0 if arguments.duty is None else arguments.duty,
+            unreadable=end,
+            fault=tell,
+        ) as stream,
+    ):
         found = 0
         for count, (frame, detections) in enumerate(stream, 1):
             found += len(detections)
             print(live_line(frame, detections, encoding), flush=True)
-            progress.line(stream.stats.line)
+            status = stream.stats.line
+            progress.line(status)
+            service.frame(frame, detections.labels, detector.last_timing, stream, status)
             if sinks:
                 picture = annotated(frame, detections, blur)
                 if not all([sink.add(frame, picture) for sink in sinks]):

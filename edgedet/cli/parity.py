@@ -1,7 +1,7 @@
 """Check that two artifacts of one detector agree: each detection of A has a partner in B, and B has no extra ones.
 
 A is the reference: often the checkpoint itself, which runs through PyTorch. Exit code 0 when they agree, else 1,
-also where neither finds anything.
+also where neither finds anything. Where one takes proposals from outside, both get the same made ones.
 
 With --reference, one artifact is compared with boxes that the training framework itself found and wrote down: COCO
 results with their images and categories, a COCO results list (--frames is then its COCO file), or lines of edgedet
@@ -68,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ELSEWHERE.max_score_difference,
             "maximum difference of their scores",
         ),
+        (
+            "--min-mask-iou",
+            default.min_mask_iou,
+            ELSEWHERE.min_mask_iou,
+            "minimum IoU of a matched pair's masks, where both give some",
+        ),
         ("--required", REQUIRED_OF_ARTIFACTS, ELSEWHERE_REQUIRED, "minimum share that must agree, both ways"),
     ):
         other = f"; with --reference {made_elsewhere:g}" if made_elsewhere != value else ""
@@ -84,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return run_reference(arguments)
     from edgedet.detector import Detector
+    from edgedet.proof.made_proposals import propose_alike
 
     settle(arguments, Tolerance(), REQUIRED_OF_ARTIFACTS)
     names: list[str] = []
@@ -96,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_same_classes(reference, candidate)
         assumed = reference.card.provenance.get(ASSUMED_KEY, [])
         tolerance = usable_tolerance(arguments, reference, candidate)
+        proposing = propose_alike(reference, candidate)
         for frame, expected in reference.stream(arguments.frames):
             frames.append(match_detections(expected, candidate.detect(frame.image), tolerance))
             names.append(frame.name)
@@ -106,13 +114,19 @@ def run(arguments: argparse.Namespace) -> int:
     agrees = report.agrees(arguments.required)
     if arguments.json:
         data = as_dict(report, tolerance, arguments.required, names, frames) | {"assumed": assumed}
+        data |= {"made_proposals": proposing} if proposing else {}
         print(json.dumps(data, indent=2))
     else:
+        if proposing:
+            print(f"both were given the same {proposing} made proposals, in place of any of their own")
         if tolerance.min_score > arguments.min_score:
             print(
                 f"compared from score {tolerance.min_score:g} on: below, one of the two may have dropped what the "
                 "other still shows"
             )
+        if reference.card.output.masks != candidate.card.output.masks:
+            which = arguments.first if reference.card.output.masks else arguments.second
+            print(f"boxes alone are compared: only {which} gives masks")
         for line in report_lines(report, arguments.required, names, frames):
             print(line)
         if assumed:
@@ -170,4 +184,4 @@ def usable_tolerance(arguments: argparse.Namespace, reference: Detector, candida
     least = arguments.min_score
     if floor > least - arguments.max_score_difference and floor > 0:
         least = max(least, floor + arguments.max_score_difference)
-    return Tolerance(least, arguments.min_iou, arguments.max_score_difference)
+    return Tolerance(least, arguments.min_iou, arguments.max_score_difference, arguments.min_mask_iou)

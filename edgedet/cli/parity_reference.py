@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgedet.artifacts.card import ASSUMED_KEY
+from edgedet.cli.own_proposals import require_own_proposals
 from edgedet.cli.parity_report import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
 from edgedet.proof.parity import ELSEWHERE, ELSEWHERE_REQUIRED, Tolerance
@@ -32,8 +33,11 @@ def run_reference(arguments: argparse.Namespace) -> int:
     if arguments.limit is not None:
         reference = reference.first(arguments.limit)
     with Progress() as progress, Detector(arguments.first, threads=arguments.threads) as detector:
+        require_own_proposals(detector.card, "edgedet parity --reference")
         request = Request(
-            Tolerance(arguments.min_score, arguments.min_iou, arguments.max_score_difference),
+            Tolerance(
+                arguments.min_score, arguments.min_iou, arguments.max_score_difference, arguments.min_mask_iou
+            ),
             arguments.required,
             detector.thresholds.score,
             detector.thresholds.max_detections,

@@ -36,6 +36,8 @@ def report_lines(
             f"differences among the {report.matched} pairs, at most: score {report.worst_score_difference:.2g}, "
             f"corner {report.worst_corner_difference:.2g} pixels, IoU {report.worst_iou:.5f}"
         )
+    if report.worst_mask_iou is not None:
+        yield f"masks among them: IoU at least {report.worst_mask_iou:.4f}"
     order = sorted(range(len(frames)), key=lambda i: -(len(frames[i].missing) + len(frames[i].extra)))
     for index in order[:WORST_SHOWN]:
         missing, extra = len(frames[index].missing), len(frames[index].extra)
@@ -56,6 +58,9 @@ def as_dict(
     figures = dataclasses.asdict(report)
     # The name in the JSON is older than the one in the code.
     figures["invented"] = figures.pop("extra")
+    if report.worst_mask_iou is None:
+        # Most detectors give no masks, and nothing is missing then.
+        del figures["worst_mask_iou"]
     return {
         **figures,
         "found": report.found,

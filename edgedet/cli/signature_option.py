@@ -6,7 +6,7 @@ import argparse
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-OPENING = ("bench", "detect", "doctor", "eval", "inspect", "install", "parity", "selftest", "tune")
+OPENING = ("bench", "detect", "doctor", "eval", "inspect", "install", "parity", "selftest", "tune", "watch")
 """Commands that open artifacts. Others make them, and open nothing else."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, list_of, positive_integer
@@ -67,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", type=float, metavar="S", help="minimum time per latency measurement (5)")
     parser.add_argument("--retry", action="store_true", help="repeat cells that failed")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="a cell on each node of a Ray cluster (docs/cluster.md): HOST:PORT, auto on a node of it, or local",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -114,14 +120,21 @@ def run(arguments: argparse.Namespace) -> int:
         confs=arguments.conf,
         has_proposals=two_stage,
     )
-    with Progress() as progress:
+    with ExitStack() as stack:
+        elsewhere = None
+        if arguments.ray is not None:
+            from edgedet.cluster.cells import CellsOnNodes
+            from edgedet.cluster.session import open_cluster
+
+            elsewhere = CellsOnNodes(stack.enter_context(open_cluster(arguments.ray)))
         summary = run_sweep(
             settings,
             job,
             arguments.output,
             failed="retry" if arguments.retry else "keep",
-            progress=progress,
+            progress=stack.enter_context(Progress()),
             told=_tell if not sys.stderr.isatty() else None,
+            elsewhere=elsewhere,
         )
     print(
         f"{summary.done + summary.failed} cells: {summary.done} measured, {summary.failed} failed "

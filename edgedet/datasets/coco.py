@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,9 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
     parts: list[Content] = []
     numbered: dict[Path, Categories] = {}
     for split in splits:
-        content, numbered[files[split].absolute()] = read_coco(files[split], request.log, request.images, split)
+        content, numbered[files[split].absolute()] = read_coco(
+            files[split], request.log, request.images, split, outlines=request.outlines
+        )
         parts.append(content)
     read = [files[split] for split in splits]
     for path in (other.absolute() for one in read for other in other_splits(one)):
@@ -59,9 +61,9 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
 
 
 def read_coco(
-    path: Path, log: ProblemLog, images: Path | None = None, split: str = ""
+    path: Path, log: ProblemLog, images: Path | None = None, split: str = "", *, outlines: bool = False
 ) -> tuple[Content, Categories]:
-    """What one COCO file holds, and its categories.
+    """What one COCO file holds, with ``outlines`` or without, and its categories.
 
     Raises:
         DatasetError: not JSON, not COCO, or no folder holds its pictures.
@@ -97,6 +99,8 @@ def read_coco(
         row = _row(annotation, where, labels, log)
         if row is None:
             continue
+        if outlines:
+            row = row._replace(outline=outline_of(annotation))
         image_id = annotation.get("image_id")
         if _is_id(image_id) and image_id in rows:
             rows[image_id].append(row)
@@ -155,6 +159,20 @@ def _row(annotation: Any, where: str, labels: dict[Any, int], log: ProblemLog) -
         crowd=bool(annotation.get("iscrowd", 0)),
         area=area if math.isfinite(area) else None,
     )
+
+
+def outline_of(annotation: Mapping[str, Any]) -> Any:
+    """An annotation's ``segmentation``, polygons or run lengths as pycocotools takes them, or None."""
+    outline = annotation.get("segmentation")
+    if isinstance(outline, list):
+        fine = all(isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 for part in outline)
+        numbers = fine and all(math.isfinite(to_number(value)) for part in outline for value in part)
+        return outline if outline and numbers else None
+    if isinstance(outline, dict):
+        size, counts = outline.get("size"), outline.get("counts")
+        sides = isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)
+        return outline if sides and isinstance(counts, str | list) else None
+    return None
 
 
 def usual_folders(path: Path) -> list[Path]:

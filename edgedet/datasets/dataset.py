@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class ImageRecord:
         area: float64 [N], area of the object in pixels (COCO: of its mask), which decides between small, medium
             and large.
         split: name of the picture's split; empty where there is none.
+        outlines: of each object what COCO calls its segmentation (polygons, or run lengths), None of one without;
+            None where they were not asked for, or no object of the picture has one.
 
     >>> from edgedet.datasets import read_dataset
     >>> record = read_dataset("photos/labels.json").images[1]
@@ -48,6 +50,7 @@ class ImageRecord:
     difficult: NDArray[np.bool_]
     area: NDArray[np.float64]
     split: str = ""
+    outlines: tuple[Any, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,7 +65,10 @@ class ImageRecord:
             A record of M boxes.
         """
         arrays = {name: getattr(self, name)[chosen] for name in ("boxes", "labels", "crowd", "difficult", "area")}
-        return replace(self, **arrays)
+        outlines = self.outlines
+        if outlines is not None:
+            outlines = tuple(outline for outline, stays in zip(outlines, chosen.tolist(), strict=True) if stays)
+        return replace(self, outlines=outlines, **arrays)
 
 
 @dataclass(frozen=True)

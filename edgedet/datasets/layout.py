@@ -19,12 +19,14 @@ SPLIT_NAMES = frozenset(
 
 
 class Request(NamedTuple):
-    """What :func:`edgedet.datasets.read_dataset` was asked for; see there. ``options``: of one format alone."""
+    """What :func:`edgedet.datasets.read_dataset` was asked for; see there. ``options``: of one format alone.
+    ``outlines``: whether those of objects are kept."""
 
     log: ProblemLog
     images: Path | None
     classes: Sequence[str] | None
     options: Mapping[str, Any]
+    outlines: bool = False
 
 
 class Content(NamedTuple):

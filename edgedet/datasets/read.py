@@ -39,6 +39,7 @@ def read_dataset(
     classes: Sequence[str] | None = None,
     problems: Strictness = "drop",
     needs: Needs = "labels",
+    outlines: bool = False,
     **options: Any,
 ) -> Dataset:
     """Read a dataset of any format; the format is recognised.
@@ -51,6 +52,8 @@ def read_dataset(
         problems: ``drop`` leaves bad annotations out and names them in ``Dataset.problems``; ``stop`` raises at the
             first.
         needs: ``pictures`` accepts pictures whose labels cannot be read; ``Dataset.notes`` names those labels.
+        outlines: whether the outlines of objects are kept, where the format has them (COCO): they take more memory
+            than the boxes.
         options: of one format alone. Open Images has ``exclude``: marks
             (:data:`edgedet.datasets.open_images.MARKS`) whose boxes are left out.
 
@@ -75,7 +78,7 @@ def read_dataset(
     if folder is not None and not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; expected the folder with the dataset's pictures")
     log = ProblemLog(problems)
-    name, chosen, content = _read(path, split, needs, Request(log, folder, classes, options))
+    name, chosen, content = _read(path, split, needs, Request(log, folder, classes, options, outlines))
     notes = content.notes
     if log.repeats:
         notes += (f"{log.repeats:,} boxes repeat another exactly; kept, as pycocotools keeps them",)

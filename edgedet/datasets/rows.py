@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,10 @@ NO_LOSS = frozenset({"line repeats another", "shape without a box", "shape witho
 
 
 class Row(NamedTuple):
-    """One annotated box as a format's reader found it, edges in pixels; ``area`` None takes the box's own."""
+    """One annotated box as a format's reader found it, edges in pixels; ``area`` None takes the box's own.
+
+    ``outline``: as :class:`~edgedet.datasets.dataset.ImageRecord` has it.
+    """
 
     where: str
     label: int
@@ -38,6 +41,7 @@ class Row(NamedTuple):
     crowd: bool = False
     difficult: bool = False
     area: float | None = None
+    outline: Any = None
 
 
 @dataclass
@@ -135,6 +139,7 @@ def build_record(
         difficult=np.array([row.difficult for row in good], np.bool_),
         area=np.where(np.isfinite(area), area, own),
         split=split,
+        outlines=tuple(row.outline for row in good) if any(row.outline is not None for row in good) else None,
     )
 
 

@@ -83,7 +83,12 @@ def relabel(detections: Detections, names: Sequence[str]) -> Detections:
     labels = table[detections.labels] if len(detections) else detections.labels
     kept = labels >= 0
     return Detections(
-        detections.boxes[kept], detections.scores[kept], labels[kept], tuple(names), detections.frame_size
+        detections.boxes[kept],
+        detections.scores[kept],
+        labels[kept],
+        tuple(names),
+        detections.frame_size,
+        masks=None if detections.masks is None else detections.masks[kept],
     )
 
 

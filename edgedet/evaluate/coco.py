@@ -6,6 +6,8 @@ detection on disk, and it accumulates and summarises (``COCOeval.accumulate``, `
 Only what cannot match, boxes of a class that their image has no object of, does not pass through it: that took most
 of the time. The figures are pycocotools' own to the last bits.
 
+Of masks the figures are the same, with the overlap of pixels in place of that of boxes.
+
 Difficult objects count like any others here, as in pycocotools; crowds are ignored by its rules.
 """
 
@@ -15,19 +17,20 @@ import contextlib
 import io
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
-from edgedet.errors import MissingDependencyError
+from edgedet.errors import DatasetError, MissingDependencyError, UsageError
 from edgedet.evaluate.class_match import relabel, shared_classes
 from edgedet.evaluate.coco_figures import STATS, ClassMetrics, CocoMetrics
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.row_store import RowStore
+from edgedet.masks import Masks
 
 CHUNK_IMAGES = 16
 ROWS_AT_ONCE = 200_000
@@ -41,18 +44,21 @@ MAX_DETECTIONS = (1, 10, 100)
 _ROW = np.dtype(
     [("label", "<i4"), ("rank", "<i4"), ("score", "<f4"), ("matched", "<u2", 4), ("ignored", "<u2", 4)], align=False
 )
+Overlap = Literal["boxes", "masks"]
 _BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
 
 
 class CocoEvaluator:
-    """Takes images one by one, then tells the figures. ``names``: class names, indexed by label.
+    """Takes images one by one, then tells the figures. ``names``: class names, indexed by label. ``of``: what
+    overlaps; detections and records have masks and outlines where that is theirs.
 
     Raises:
         MissingDependencyError: pycocotools is not installed.
     """
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], *, of: Overlap = "boxes") -> None:
         self._coco, self._cocoeval = _pycocotools()
+        self._of = of
         self._names = names
         self._store = RowStore(_ROW)
         self._objects = np.zeros((len(names), len(AREAS)), np.int64)
@@ -96,7 +102,7 @@ class CocoEvaluator:
         )
 
     def _new_evaluation(self, labels: list[int]) -> Any:
-        evaluation = self._cocoeval(iouType="bbox")
+        evaluation = self._cocoeval(iouType="bbox" if self._of == "boxes" else "segm")
         evaluation.params.catIds = labels
         evaluation.params.iouThrs = IOU_THRESHOLDS
         evaluation.params.areaRng = [list(limits) for limits in AREA_RANGES]
@@ -112,13 +118,13 @@ class CocoEvaluator:
         """By label and image: pycocotools would meet them in this order, and equal scores keep it when sorted."""
         for image, (record, detections) in enumerate(pending):
             alone = ~np.isin(detections.labels, record.labels)
-            parts |= {(label, image): rows for label, rows in unmatched_rows(detections, alone)}
+            parts |= {(label, image): rows for label, rows in unmatched_rows(detections, alone, of=self._of)}
         labels = sorted({int(label) for record, _ in pending for label in record.labels})
         if labels:
             evaluation = self._new_evaluation(labels)
             with _quiet():
-                evaluation.cocoGt = self._as_coco([_truth(record) for record, _ in pending], labels)
-                evaluation.cocoDt = self._as_coco([_found(*pair) for pair in pending], labels)
+                evaluation.cocoGt = self._as_coco([_truth(record, self._of) for record, _ in pending], labels)
+                evaluation.cocoDt = self._as_coco([_found(*pair, self._of) for pair in pending], labels)
                 evaluation.params.imgIds = list(range(len(pending)))
                 evaluation.evaluate()
             parts |= self._matched_rows(evaluation, labels)
@@ -154,7 +160,11 @@ class CocoEvaluator:
         for number, annotation in enumerate(annotations, 1):
             annotation["id"] = number
         coco.dataset = {
-            "images": [{"id": i} for i in range(len(images))],
+            # Outlines are drawn on frames of their picture's size.
+            "images": [
+                {"id": i, "height": record.height, "width": record.width}
+                for i, (record, _) in enumerate(self._pending)
+            ],
             "categories": [{"id": label} for label in labels],
             "annotations": annotations,
         }
@@ -197,7 +207,11 @@ class CocoEvaluator:
 
 
 def evaluate_coco(
-    detector: DetectorLike | Detect, dataset: Dataset, *, progress: Progress = no_progress
+    detector: DetectorLike | Detect,
+    dataset: Dataset,
+    *,
+    of: Overlap = "boxes",
+    progress: Progress = no_progress,
 ) -> CocoMetrics:
     """COCO's figures of a detector on a labelled dataset, by pycocotools.
 
@@ -207,14 +221,15 @@ def evaluate_coco(
         detector: an open detector, or a function from frame (uint8 [H, W, 3] BGR) to ``Detections``. Open it with
             a low threshold (0.001): average precision needs every detection.
         dataset: labelled pictures.
+        of: whether ``boxes`` or ``masks`` are judged. For masks read the dataset with ``outlines=True``.
         progress: called with (stage, pictures done, number of pictures).
 
     Returns:
         The figures.
 
     Raises:
-        DatasetError: no labels, or a picture that cannot be decoded.
-        UsageError: detector and dataset share no class.
+        DatasetError: no labels, or a picture that cannot be decoded; masks, and an object has no outline.
+        UsageError: detector and dataset share no class; masks, and the detector gives none.
         MissingDependencyError: pycocotools is not installed.
 
     >>> from edgedet import Detector
@@ -224,18 +239,20 @@ def evaluate_coco(
     (1.0, 12)
     """
     require_labels(dataset)
-    return coco_metrics((found for _, _, found in run_over(detector, dataset, progress=progress)), dataset)
+    return coco_metrics((found for _, _, found in run_over(detector, dataset, progress=progress)), dataset, of=of)
 
 
-def coco_metrics(found: Iterable[Detections], dataset: Dataset) -> CocoMetrics:
+def coco_metrics(found: Iterable[Detections], dataset: Dataset, *, of: Overlap = "boxes") -> CocoMetrics:
     """COCO figures of what was found on a labelled dataset.
 
     Args:
         found: the detections of every image, in the dataset's order.
         dataset: its labelled images, one at least.
+        of: what overlaps.
 
     Raises:
-        UsageError: detector and dataset share no class.
+        DatasetError: masks, and an object has no outline.
+        UsageError: detector and dataset share no class; masks, and the detections have none.
         MissingDependencyError: pycocotools is not installed.
     """
     evaluator: CocoEvaluator | None = None
@@ -243,10 +260,24 @@ def coco_metrics(found: Iterable[Detections], dataset: Dataset) -> CocoMetrics:
     for index, detections in enumerate(found):
         if evaluator is None:
             judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
-            evaluator = CocoEvaluator(judged.names)
+            if of == "masks" and detections.masks is None:
+                raise UsageError("masks are to be judged, and this detector gives none")
+            if of == "masks" and (why := why_no_outlines(judged)):
+                raise DatasetError(f"masks are to be judged, and {why}")
+            evaluator = CocoEvaluator(judged.names, of=of)
         evaluator.add(judged.images[index], relabel(detections, judged.names))
     assert evaluator is not None, "a dataset without images has no boxes either"
     return evaluator.metrics(tuple(name for name in dataset.names if name not in judged.names))
+
+
+def why_no_outlines(dataset: Dataset) -> str:
+    """Why masks cannot be judged on ``dataset``; empty where every object has an outline."""
+    without = sum(
+        len(record) if record.outlines is None else record.outlines.count(None) for record in dataset.images
+    )
+    if not without:
+        return ""
+    return f"{without:,} of {dataset.box_count:,} objects of {dataset.source} have no outline"
 
 
 def _pycocotools() -> tuple[Any, Any]:
@@ -267,36 +298,52 @@ def _quiet() -> Any:
         yield
 
 
-def _truth(record: ImageRecord) -> list[dict[str, Any]]:
+def _truth(record: ImageRecord, of: Overlap) -> list[dict[str, Any]]:
     sides = record.boxes[:, 2:] - record.boxes[:, :2]
+    outlines = ({"segmentation": each} for each in record.outlines or ())
+    more: Iterable[dict[str, Any]] = outlines if of == "masks" else ({} for _ in record.labels)
     return [
-        {"category_id": label, "bbox": [*box[:2], *side], "area": area, "iscrowd": int(crowd)}
-        for box, side, label, area, crowd in zip(
+        {"category_id": label, "bbox": [*box[:2], *side], "area": area, "iscrowd": int(crowd), **outline}
+        for box, side, label, area, crowd, outline in zip(
             record.boxes.tolist(),
             sides.tolist(),
             record.labels.tolist(),
             record.area.tolist(),
             record.crowd.tolist(),
+            more,
             strict=True,
         )
     ]
 
 
-def _found(record: ImageRecord, detections: Detections) -> list[dict[str, Any]]:
+def _found(record: ImageRecord, detections: Detections, of: Overlap) -> list[dict[str, Any]]:
     """The detections that have an object of their class to match."""
     chosen = np.isin(detections.labels, record.labels)
     boxes = detections.boxes[chosen].astype(np.float64)
     sides = boxes[:, 2:] - boxes[:, :2]
     labels, scores = detections.labels[chosen], detections.scores[chosen]
-    return [
+    rows = [
         {"category_id": label, "bbox": [*box[:2], *side], "area": side[0] * side[1], "iscrowd": 0, "score": score}
         for box, side, label, score in zip(
             boxes.tolist(), sides.tolist(), labels.tolist(), scores.tolist(), strict=True
         )
     ]
+    if of == "masks":
+        assert detections.masks is not None
+        masks = detections.masks[chosen]
+        for row, outline, area in zip(rows, masks.to_coco_rle(), _areas(masks).tolist(), strict=True):
+            row |= {"segmentation": outline, "area": area}
+    return rows
 
 
-def unmatched_rows(detections: Detections, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[Any]]]:
+def _areas(masks: Masks) -> NDArray[np.float64]:
+    """Pixels of every object, which pycocotools takes for the area of a detection with a mask."""
+    return np.array([region.values.sum() for region in masks], np.float64)
+
+
+def unmatched_rows(
+    detections: Detections, chosen: NDArray[np.bool_], *, of: Overlap = "boxes"
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """Rows of the ``chosen`` detections of one image, which has no object of their classes; label by label.
 
     pycocotools does for them what it does for any: the best 100 of a class count, in the order of their scores, and
@@ -305,8 +352,12 @@ def unmatched_rows(detections: Detections, chosen: NDArray[np.bool_]) -> Iterato
     boxes = detections.boxes[chosen].astype(np.float64)
     labels, scores = detections.labels[chosen], detections.scores[chosen]
     order = np.lexsort((-scores, labels))
-    sides = (boxes[:, 2:] - boxes[:, :2])[order]
-    area = sides[:, 0] * sides[:, 1]
+    if of == "masks":
+        assert detections.masks is not None
+        area = _areas(detections.masks[chosen])[order]
+    else:
+        sides = (boxes[:, 2:] - boxes[:, :2])[order]
+        area = sides[:, 0] * sides[:, 1]
     rows = np.zeros(len(order), _ROW)
     rows["label"], rows["score"] = labels[order], scores[order]
     for a, (smallest, largest) in enumerate(AREA_RANGES):

@@ -16,7 +16,7 @@ from edgedet.detections import Detections
 from edgedet.errors import DatasetError
 from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
-from edgedet.evaluate.coco import CocoEvaluator
+from edgedet.evaluate.coco import CocoEvaluator, why_no_outlines
 from edgedet.evaluate.coco_figures import CocoMetrics
 from edgedet.evaluate.confusion import called_otherwise, confusion_table
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
@@ -63,6 +63,8 @@ class Evaluation:
         problems: pictures that could not be decoded. No figure includes them: their objects count neither as found
             nor as missed.
         hints: classes whose objects are found, but under other names.
+        masks: COCO's figures of outlines; None where the detector gives none, or an object has none.
+        no_masks: why ``masks`` is None of a detector that gives some; else empty.
 
     >>> from edgedet import Detector
     >>> from edgedet.datasets import read_dataset
@@ -86,6 +88,8 @@ class Evaluation:
     alarm_threshold: float | None = None
     problems: tuple[Problem, ...] = ()
     hints: tuple[str, ...] = ()
+    masks: CocoMetrics | None = None
+    no_masks: str = ""
 
     def to_dict(self, drawn: Mapping[int, Path] | None = None) -> dict[str, Any]:
         """Plain values for JSON, as ``edgedet eval --json`` writes them.
@@ -143,7 +147,17 @@ class Evaluation:
                 ],
             }
         )
-        return plain
+        return plain | self._masks_plain()
+
+    def _masks_plain(self) -> dict[str, Any]:
+        """``masks`` in JSON, only of a detector that gives some."""
+        if self.masks is None:
+            return {"masks": None, "masks_absent": self.no_masks} if self.no_masks else {}
+        figures = explained(self.masks.to_dict(), OF_COCO, otherwise=NO_OBJECT)
+        figures["per_class"] = [
+            explained(entry, OF_CLASS, otherwise="no object of this class") for entry in figures["per_class"]
+        ]
+        return {"masks": figures}
 
     @property
     def no_alarm_threshold(self) -> str:
@@ -156,9 +170,10 @@ class Evaluation:
 class _Collector:
     """What one pass leaves behind: COCO's rows and our own, on disk, and two numbers per image."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], *, masks: bool) -> None:
         self.names = names
         self.coco = CocoEvaluator(names)
+        self.masks = CocoEvaluator(names, of="masks") if masks else None
         self.rows = RowStore(_ROW)
         self.objects = np.zeros(len(names), np.int64)
         self.top: list[float] = []
@@ -169,6 +184,8 @@ class _Collector:
     def add(self, number: int, record: ImageRecord, detections: Detections) -> None:
         self.numbers.append(number)
         self.coco.add(record, detections)
+        if self.masks is not None:
+            self.masks.add(record, detections)
         self._keep(record, detections)
 
     def add_negative(self, detections: Detections) -> None:
@@ -239,13 +256,15 @@ def evaluate(
     problems: list[Problem] = []
     table = np.zeros((0, 0), np.int64)
     names: tuple[str, ...] = ()
+    no_masks = ""
     drop = problems.append if unreadable == "drop" else None
     for index, _, detections in run_over(detector, dataset, unreadable=drop, progress=progress):
         if collector is None:
             judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
             notes = match_classes(dataset.names, detections.names).notes
             dataset = replace(dataset, notes=(*dataset.notes, *notes))
-            collector = _Collector(judged.names)
+            no_masks = why_no_outlines(judged) if detections.masks is not None else ""
+            collector = _Collector(judged.names, masks=detections.masks is not None and not no_masks)
             names = tuple(detections.names)
             table = np.zeros((len(dataset.names), len(names)), np.int64)
         table += confusion_table(
@@ -265,7 +284,13 @@ def evaluate(
             collector.add_negative(relabel(detections, judged.names))
     left_out = tuple(name for name in dataset.names if name not in judged.names)
     evaluation = _conclude(collector, dataset, left_out, threshold, false_alarm_rate, lowest_score)
-    return replace(evaluation, problems=tuple(problems), hints=called_otherwise(table, dataset.names, names))
+    return replace(
+        evaluation,
+        problems=tuple(problems),
+        hints=called_otherwise(table, dataset.names, names),
+        masks=None if collector.masks is None else collector.masks.metrics(left_out),
+        no_masks=no_masks,
+    )
 
 
 def _require_object_free(negatives: Dataset, names: tuple[str, ...]) -> None:

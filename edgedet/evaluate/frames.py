@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
 from edgedet.detections import Detections
-from edgedet.errors import DatasetError, SourceError
+from edgedet.errors import DatasetError, FrameError, SourceError
 from edgedet.in_order import in_order, threads_beside
 from edgedet.pictures.image_file import read_image
 
@@ -42,6 +43,15 @@ class DetectorLike(Protocol):
         Returns:
             Objects, with boxes in pixels of ``frame``.
         """
+        ...
+
+
+@runtime_checkable
+class DetectsFiles(Protocol):
+    """A detector that reads the pictures itself, such as one whose work is done on other machines."""
+
+    def detect_files(self, paths: Sequence[Path]) -> Generator[Detections | SourceError | FrameError, None, None]:
+        """Detections of every picture, in order, or why it cannot be read."""
         ...
 
 
@@ -89,15 +99,8 @@ def run_over(
     Raises:
         DatasetError: a picture that cannot be decoded, with nobody to tell it to.
     """
-    lanes = getattr(detector, "lanes", ())
-    alone = len(lanes) < 2
     detect = detect_function(detector)
-    works: list[Callable[[ImageRecord], Any]] = (
-        [_reading(dataset)] * threads_beside() if alone else [_reading(dataset, lane.detect) for lane in lanes]
-    )
-    # Detections may pile up while others are being matched. Pictures may not.
-    room = None if alone else RESULTS_AHEAD + len(lanes)
-    with closing(in_order(dataset.images, works, room=room)) as results:
+    with closing(_results(detector, dataset)) as results:
         for index, (record, result) in enumerate(zip(dataset.images, results, strict=True)):
             progress(stage, index, len(dataset))
             if isinstance(result, DatasetError):
@@ -105,11 +108,35 @@ def run_over(
                     raise result
                 unreadable(Problem(record.path.name, str(result.__cause__), "image dropped"))
                 continue
-            yield index, record, detect(result) if alone else result
+            yield index, record, result if isinstance(result, Detections) else detect(result)
     progress(stage, len(dataset), len(dataset))
 
 
-def _reading(dataset: Dataset, detect: Detect | None = None) -> Callable[[ImageRecord], Any]:
+def _results(
+    detector: DetectorLike | Detect, dataset: Dataset
+) -> Generator[Detections | Frame | DatasetError, None, None]:
+    """Of every picture, in order: its detections, or its pixels where they are still to be detected in."""
+    if isinstance(detector, DetectsFiles):
+        return _elsewhere(detector, dataset)
+    lanes = getattr(detector, "lanes", ())
+    if len(lanes) < 2:
+        return in_order(dataset.images, [_reading(dataset)] * threads_beside())
+    works = [_reading(dataset, lane.detect) for lane in lanes]
+    # Detections may pile up while others are being matched. Pictures may not.
+    return in_order(dataset.images, works, room=RESULTS_AHEAD + len(lanes))
+
+
+def _elsewhere(detector: DetectsFiles, dataset: Dataset) -> Generator[Detections | DatasetError, None, None]:
+    with closing(detector.detect_files([record.path for record in dataset.images])) as answers:
+        for answer in answers:
+            if isinstance(answer, FrameError):
+                raise answer
+            yield answer if isinstance(answer, Detections) else _unreadable(answer, dataset)
+
+
+def _reading(
+    dataset: Dataset, detect: Detect | None = None
+) -> Callable[[ImageRecord], Frame | Detections | DatasetError]:
     """What a thread does for a picture: decodes it and, where it has ``detect`` for itself, detects.
 
     A picture that cannot be decoded is the error.
@@ -134,4 +161,10 @@ def read_record(record: ImageRecord, dataset: Dataset) -> Frame:
     try:
         return read_image(record.path)
     except SourceError as error:
-        raise DatasetError(f"{error}; or take it out of {dataset.source}") from error
+        raise _unreadable(error, dataset) from error
+
+
+def _unreadable(error: SourceError, dataset: Dataset) -> DatasetError:
+    told = DatasetError(f"{error}; or take it out of {dataset.source}")
+    told.__cause__ = error
+    return told

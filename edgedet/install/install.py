@@ -221,7 +221,7 @@ def _old(current: Path, came: _New, options: InstallOptions, notes: list[str]) -
     except EdgedetError as error:
         notes.append(f"what was there could not be read, and its classes were not compared: {error}")
         return old
-    if (card.names, card.output.data) != (came.card.names, came.card.output.data) and not options.other_classes:
+    if _answers(card) != _answers(came.card) and not options.other_classes:
         raise InstallError(
             f"{current} finds {_named(card)}, and what would take its place finds {_named(came.card)}: programs "
             "that know the old classes would take one for another; --other-classes installs it all the same"
@@ -282,8 +282,12 @@ def _require_in_place(current: Path, came: _New, old: _Old | None) -> None:
     raise InstallError(f"{current} could not be read back ({why}); the old artifact is in its place again")
 
 
+def _answers(card: ModelCard) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Class names, and what comes with every box."""
+    return card.names, (*card.output.data, *(("masks",) if card.output.masks is not None else ()))
+
+
 def _named(card: ModelCard) -> str:
     names = ", ".join(card.names[:6]) + (", …" if len(card.names) > 6 else "")
-    return f"{len(card.names)} classes ({names})" + (
-        f" with {', '.join(card.output.data)}" * bool(card.output.data)
-    )
+    more = _answers(card)[1]
+    return f"{len(card.names)} classes ({names})" + f" with {', '.join(more)}" * bool(more)

@@ -13,16 +13,21 @@ from edgedet.pictures.frames import as_bgr
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
+    from edgedet.masks import Region
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 GOLDEN_ANGLE = 0.381966
 """Step on the colour circle: successive classes land far apart, however many there are."""
 
+TINT = 0.4
+"""Share of its class's colour in an object's pixels."""
+
 Colour = tuple[int, int, int]
 
 
 def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
-    """A copy of the frame, uint8 [H, W, 3] BGR, with every detection's box, name and score; best on top.
+    """A copy of the frame, uint8 [H, W, 3] BGR, with every detection's box, name and score; best on top. Where
+    there are masks, objects are tinted and outlined, and have no boxes.
 
     Line width and letters grow with the frame. Labels stay inside the picture.
     """
@@ -33,7 +38,11 @@ def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
     thickness = max(round(size / 270), 1)
     scale = max(size / 1100, 0.38)
     worst_first = list(detections)[::-1]
-    for box, _, label, _ in worst_first:
+    if detections.masks is not None:
+        for index in reversed(range(len(detections))):
+            region = detections.masks.region(index)
+            _tint(picture, region, class_colour(int(detections.labels[index])), thickness)
+    for box, _, label, _ in worst_first if detections.masks is None else []:
         left, top, right, bottom = (round(float(value)) for value in box)
         cv2.rectangle(picture, (left, top), (right, bottom), class_colour(label), thickness)
     # Labels last: no line crosses a number.
@@ -49,6 +58,19 @@ def class_colour(label: int) -> Colour:
     # Two rings of brightness keep neighbours on the circle apart.
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.78, 0.95 if label % 2 == 0 else 0.72)
     return round(blue * 255), round(green * 255), round(red * 255)
+
+
+def _tint(picture: NDArray[np.uint8], region: Region, colour: Colour, thickness: int) -> None:
+    """Colour an object's pixels and draw its outline, in place."""
+    pixels = region.values
+    height, width = pixels.shape
+    if not pixels.any():
+        return
+    below = picture[region.top : region.top + height, region.left : region.left + width]
+    tinted = below[pixels] * (1 - TINT) + np.array(colour) * TINT
+    below[pixels] = np.rint(tinted).astype(np.uint8)
+    outlines, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, outlines, -1, colour, thickness, offset=(region.left, region.top))
 
 
 def _label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, scale: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -17,13 +17,18 @@ from numpy.typing import NDArray
 from edgedet.artifacts.card import ModelCard, Precision
 from edgedet.errors import ArtifactError, SelftestError
 from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame, splitmix64
+from edgedet.proof.made_proposals import made_proposals
 from edgedet.proof.parity import FrameParity, Tolerance, match_detections, summarise
+from edgedet.run_lengths import coco_rle, decompressed, from_run_lengths
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
+    from edgedet.masks import Masks
 
 MAX_SIDE = 8192
 """Longest side of a golden frame; a card that says more is damaged."""
+MAX_CELLS = 1024
+"""Longest side of a bitmap on a card; one that says more is damaged."""
 KEPT_DETECTIONS = 50
 """Detections kept on the card: enough to notice a fault, few enough to read."""
 
@@ -42,9 +47,9 @@ MIN_STEADINESS = 0.3
 """Below this steadiness, a scene proves less than one in which nothing is found."""
 
 TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
-    "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01), 0.95),
-    "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03), 0.95),
-    "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10), 0.9),
+    "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01, min_mask_iou=0.95), 0.95),
+    "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03, min_mask_iou=0.9), 0.95),
+    "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10, min_mask_iou=0.75), 0.9),
 }
 """Maximum change on another machine or runtime by precision, and the share that must agree. A GPU
 multiplies fp32 in TF32 (10 bits of mantissa) unless told otherwise; an int8 value may round the other way."""
@@ -55,8 +60,8 @@ class GoldenSource(Protocol):
 
     card: ModelCard
 
-    def detect(self, frame: NDArray[np.uint8]) -> Detections:
-        """Detections of one BGR frame."""
+    def detect(self, frame: NDArray[np.uint8], proposals: Any = ..., /) -> Detections:
+        """Detections of one BGR frame; ``proposals`` where the artifact takes them from outside."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,11 @@ def record(
     nothing is found, ``more`` scenes are tried. A scene where nothing is found is better than an unsteady one:
     there another machine should find nothing either.
     """
-    found = [(seed, detector.detect(golden_frame(seed))) for seed in seeds]
+    found = [(seed, _detect(detector, golden_frame(seed))) for seed in seeds]
     if not found:
         raise ValueError("no seeds to choose from")
     if not any(len(detections) for _, detections in found):
-        found += [(seed, detector.detect(golden_frame(seed))) for seed in more]
+        found += [(seed, _detect(detector, golden_frame(seed))) for seed in more]
 
     nudges = [_nudge(number) for number in range(STEADINESS_TRIALS)]
 
@@ -128,6 +133,15 @@ def record(
     return max((*empty, *([best] if best else [])), key=_kept)
 
 
+def _detect(detector: GoldenSource, frame: NDArray[np.uint8], scene: NDArray[np.uint8] | None = None) -> Detections:
+    """Proposals from outside are made ones here, whoever gives them otherwise: of ``scene``, where ``frame`` is a
+    change of it."""
+    count = detector.card.input.proposals
+    if count is None:
+        return detector.detect(frame)
+    return detector.detect(frame, made_proposals(frame if scene is None else scene, count))
+
+
 def _kept(golden: dict[str, Any]) -> float:
     """How far the scene can be relied on to stay as it is; where nothing was found, nothing can leave it."""
     steadiness = golden.get("steadiness")
@@ -141,7 +155,12 @@ def _weight(detections: Detections) -> float:
 def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, Any]:
     order = np.argsort(-detections.scores, kind="stable")[:KEPT_DETECTIONS]
     truncated = len(order) < len(detections.scores) or len(order) >= card.output.max_detections
-    return {
+    masks: dict[str, Any] = {}
+    if detections.masks is not None:
+        sides = detections.masks.bitmaps.shape[1:]
+        cells = _cells(detections.masks[order])
+        masks["masks"] = [coco_rle(each, 0, 0, (sides[0], sides[1])) for each in cells]
+    return masks | {
         "seed": seed,
         "height": FRAME_HEIGHT,
         "width": FRAME_WIDTH,
@@ -163,10 +182,11 @@ def _with_steadiness(
     detector: GoldenSource, golden: dict[str, Any], nudges: list[NDArray[np.int16]]
 ) -> dict[str, Any]:
     """``golden`` with the share of its detections that a change of every pixel by at most one leaves as it is."""
-    frame = golden_frame(int(golden["seed"])).astype(np.int16)
+    scene = golden_frame(int(golden["seed"]))
+    frame = scene.astype(np.int16)
     shares = []
     for nudge in nudges:
-        found = detector.detect(np.clip(frame + nudge, 0, 255).astype(np.uint8))
+        found = _detect(detector, np.clip(frame + nudge, 0, 255).astype(np.uint8), scene)
         shares.append(_share(_compare(golden, found, detector.card, None)[0]))
     known = [share for share in shares if share is not None]
     if not known:
@@ -187,7 +207,7 @@ def replay(detector: GoldenSource, *, conf: float | None = None) -> GoldenReport
     if golden is None:
         raise ArtifactError("this artifact carries no golden input to replay; export it with this edgedet")
     frame, steadiness = _scene(golden)
-    parity, tolerance = _compare(golden, detector.detect(frame), detector.card, conf)
+    parity, tolerance = _compare(golden, _detect(detector, frame), detector.card, conf)
     share = _share(parity)
     required = max(min(TOLERANCES[detector.card.precision][1], steadiness), MIN_REQUIRED)
     return GoldenReport(
@@ -212,8 +232,17 @@ def _compare(
     if golden.get("truncated") and len(expected):
         # Which detections were the last to be kept is a matter of rounding.
         floor = max(floor, float(expected.scores.min()) + slack)
-    tolerance = Tolerance(min_score=floor, min_iou=tolerance.min_iou, max_score_difference=slack)
+    tolerance = replace(tolerance, min_score=floor)
+    if expected.masks is not None and found.masks is not None:
+        # The card holds cells without shades; as many are taken of what was found.
+        found = replace(found, masks=replace(found.masks, bitmaps=_cells(found.masks).astype(np.float32)))
     return match_detections(expected, found, tolerance), tolerance
+
+
+def _cells(masks: Masks) -> NDArray[np.bool_]:
+    """Whether each cell of bitmaps is the object's, bool [N, h, w]."""
+    cells: NDArray[np.bool_] = masks.bitmaps > np.float32(masks.threshold)
+    return cells
 
 
 def _share(parity: FrameParity) -> float | None:
@@ -262,16 +291,29 @@ def require_golden(
     return report
 
 
+def _cells_on(mask: dict[str, Any]) -> NDArray[np.bool_]:
+    """Cells of a bitmap as the card has them."""
+    height, width = (int(side) for side in mask["size"])
+    if not (0 < height <= MAX_CELLS and 0 < width <= MAX_CELLS):
+        raise ValueError(f"masks of {height} x {width} cells")
+    return from_run_lengths(decompressed(str(mask["counts"])), (height, width))
+
+
 def _expected(golden: dict[str, Any], card: ModelCard) -> Detections:
     from edgedet.detections import Detections
+    from edgedet.masks import Masks
 
     try:
+        boxes = np.array(golden["boxes"], np.float32).reshape(-1, 4)
+        size = (int(golden["height"]), int(golden["width"]))
+        cells = [_cells_on(each) for each in golden.get("masks", ())]
         return Detections(
-            boxes=np.array(golden["boxes"], np.float32).reshape(-1, 4),
+            boxes=boxes,
             scores=np.array(golden["scores"], np.float32),
             labels=np.array(golden["labels"], np.int32),
             names=card.names,
-            frame_size=(int(golden["height"]), int(golden["width"])),
+            frame_size=size,
+            masks=Masks(np.stack(cells).astype(np.float32), boxes, size) if cells else None,
         )
     except (KeyError, OverflowError, TypeError, ValueError) as error:  # Overflow: a label beyond int32
         raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error

@@ -14,19 +14,22 @@ from edgedet.box_overlap import pairwise_iou
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
+    from edgedet.masks import Masks, Region
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """When two detections count as the same one: equal label, and both limits kept.
+    """When two detections count as the same one: equal label, and all limits kept.
 
     ``min_score``: detections scoring less are not looked for. A partner may score lower than that by up to
     ``max_score_difference``, so that nothing depends on which side of the threshold a score was rounded to.
+    ``min_mask_iou`` counts where both detectors give masks: of their pixels, a border's width of which is rounding.
     """
 
     min_score: float = 0.05
     min_iou: float = 0.99
     max_score_difference: float = 0.001
+    min_mask_iou: float = 0.95
 
 
 ELSEWHERE = Tolerance(min_score=0.05, min_iou=0.97, max_score_difference=0.01)
@@ -53,7 +56,8 @@ class FrameParity:
     ``ious``, ``score_differences`` (absolute), ``corner_differences`` (largest of the four coordinates, frame
     pixels): float [M], one per pair. ``missing``: reference detections without a partner; ``extra``:
     candidate detections without one. ``reference_count`` and ``candidate_count`` are those at or above the
-    tolerance's ``min_score``; pairs in which neither reaches it are left out.
+    tolerance's ``min_score``; pairs in which neither reaches it are left out. ``mask_ious``: float [M], None unless
+    both give masks.
     """
 
     reference_count: int
@@ -64,6 +68,7 @@ class FrameParity:
     ious: NDArray[np.float64]
     score_differences: NDArray[np.float64]
     corner_differences: NDArray[np.float64]
+    mask_ious: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class ParityReport:
     ``found``: share of the reference's detections that the candidate has too. ``confirmed``: share of the
     candidate's detections that the reference has too (less than 1 means some are extra). The worst differences
     are those among matched pairs. Each is None where there is nothing that it could be a figure of; ``absent`` says
-    why.
+    why. ``worst_mask_iou`` is None, too, where not both give masks.
     """
 
     frames: int
@@ -85,6 +90,7 @@ class ParityReport:
     worst_iou: float | None
     worst_score_difference: float | None
     worst_corner_difference: float | None
+    worst_mask_iou: float | None = None
 
     @property
     def found(self) -> float | None:
@@ -133,6 +139,10 @@ def match_detections(
     limit = tolerance.max_score_difference + float(np.finfo(np.float32).eps)
     allowed = (reference.labels[:, None] == candidate.labels[None]) & (iou >= tolerance.min_iou)
     allowed &= difference <= limit
+    outlines = None
+    if reference.masks is not None and candidate.masks is not None:
+        outlines = mask_ious(reference.masks, candidate.masks, allowed)
+        allowed &= outlines >= tolerance.min_mask_iou
     wanted = reference.scores >= tolerance.min_score
     wanted_of_candidate = candidate.scores >= tolerance.min_score
     # Partners of their own standing first, then the closest, so that the reported differences are honest.
@@ -156,7 +166,41 @@ def match_detections(
         ious=iou[rows, columns],
         score_differences=difference[rows, columns],
         corner_differences=corners.max(axis=1, initial=0.0),
+        mask_ious=None if outlines is None else outlines[rows, columns],
     )
+
+
+def mask_ious(first: Masks, second: Masks, asked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Intersection over union of the pixels of masks [N] and [M], where ``asked`` [N, M]; 0 elsewhere.
+
+    Two masks without a pixel are alike.
+    """
+    ious = np.zeros(asked.shape)
+    regions = {index: second.region(index) for index in np.flatnonzero(asked.any(axis=0)).tolist()}
+    for row in np.flatnonzero(asked.any(axis=1)).tolist():
+        one = first.region(row)
+        for column in np.flatnonzero(asked[row]).tolist():
+            other = regions[column]
+            shared = _shared_pixels(one, other)
+            union = int(one.values.sum()) + int(other.values.sum()) - shared
+            ious[row, column] = shared / union if union else 1.0
+    return ious
+
+
+def _shared_pixels(one: Region, other: Region) -> int:
+    left, top = max(one.left, other.left), max(one.top, other.top)
+    parts = []
+    for region in (one, other):
+        height, width = region.values.shape
+        parts.append((region.left + width, region.top + height))
+    right, bottom = (min(edges) for edges in zip(*parts, strict=True))
+    if right <= left or bottom <= top:
+        return 0
+    cut = [
+        region.values[top - region.top : bottom - region.top, left - region.left : right - region.left]
+        for region in (one, other)
+    ]
+    return int((cut[0] & cut[1]).sum())
 
 
 def _maximum_matching(partners: Sequence[Sequence[int]], order: Iterable[int]) -> list[tuple[int, int]]:
@@ -193,5 +237,9 @@ def summarise(frames: Sequence[FrameParity]) -> ParityReport:
         ),
         worst_corner_difference=max(
             (float(frame.corner_differences.max()) for frame in frames if len(frame.pairs)), default=None
+        ),
+        worst_mask_iou=min(
+            (float(frame.mask_ious.min()) for frame in frames if frame.mask_ious is not None and len(frame.pairs)),
+            default=None,
         ),
     )

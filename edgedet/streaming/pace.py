@@ -65,15 +65,16 @@ class Rest:
     """The pauses that keep to the limits."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._due: float | None = None
 
     def until(self, began: float, ended: float) -> float:
         """When the next run may begin, after one from ``began`` to ``ended``; seconds of ``time.monotonic()``."""
-        rested = ended + (ended - began) * (1 / self._limits.duty - 1)
-        if self._limits.max_fps is None:
+        limits = self.limits
+        rested = ended + (ended - began) * (1 / limits.duty - 1)
+        if limits.max_fps is None:
             return rested
-        period = 1 / self._limits.max_fps
+        period = 1 / limits.max_fps
         # Kept on a grid: waking up a little late costs no frames. More than a frame is not made up for.
         due = began if self._due is None or began - self._due > period else self._due
         self._due = due + period

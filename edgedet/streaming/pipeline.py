@@ -111,6 +111,10 @@ class Pipeline:
             for stage in stages
         ]
 
+    def set_limits(self, limits: Limits) -> None:
+        """From the next run on."""
+        self._rest.limits = limits
+
     def start(self) -> None:
         """Begin; returns at once."""
         for thread in self._threads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,27 @@ class Stream(Iterator[tuple[Frame, "Detections"]]):
             raise
         self._meter.delivered(frame)
         return frame, self._plan.finish(made)
+
+    def set_limits(self, *, max_fps: float | None = None, duty: float = 1.0) -> None:
+        """Change what the stream may use, from the next frame on. Where several lanes work, nothing changes.
+
+        Args:
+            max_fps: as in :meth:`Detector.stream`.
+            duty: the same.
+
+        Raises:
+            UsageError: out of range.
+
+        >>> from edgedet import Detector
+        >>> with Detector("model.onnx") as detector, detector.stream("photos") as stream:
+        ...     stream.set_limits(max_fps=1000)
+        ...     sum(1 for _ in stream)
+        12
+        """
+        limits = Limits(max_fps, duty)
+        self._plan = replace(self._plan, limits=limits)
+        if isinstance(self._running, Pipeline):
+            self._running.set_limits(limits)
 
     def close(self) -> None:
         """Stop the threads and close the source; calling twice is harmless."""

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,11 @@ STDERR_LINES = 3
 """Number of a crashed cell's last lines that go into its reason."""
 
 CellRunner = Callable[[Path], subprocess.CompletedProcess[str]]
+Request = dict[str, Any]
+"""What :mod:`edgedet.sweep.cell` is asked for, JSON-ready."""
+CellsElsewhere = Callable[[Sequence[Request]], Iterator[tuple[int, subprocess.CompletedProcess[str]]]]
+"""Runs cells, several at a time: gives the number of each request as it is finished, in any order, and how it
+ended. The files it made lie where the request says."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,13 @@ def run_sweep(
     progress: Callable[[str, int, int | None], None] | None = None,
     told: Callable[[dict[str, Any]], None] | None = None,
     run: CellRunner | None = None,
+    elsewhere: CellsElsewhere | None = None,
 ) -> SweepSummary:
     """Measure every cell that has no result yet in ``folder/cells``.
 
     A result is written when its cell is finished and never before, so that this may be killed and started again
-    at any time. ``failed``: what to do with cells that failed last time. ``told`` hears each fresh result.
+    at any time. ``failed``: what to do with cells that failed last time. ``told`` hears each fresh result. ``run``:
+    how a cell's process is run, one after another; ``elsewhere``: how all of them are, on other machines.
 
     Raises:
         UsageError: a source that is not there.
@@ -61,18 +68,25 @@ def run_sweep(
     keys = _keys(settings, job)
     results = {key: folder / "cells" / f"{key}.json" for key in keys}
     waiting = [key for key in keys if _status(results[key]) in ((None, "failed") if failed == "retry" else (None,))]
-    for count, key in enumerate(waiting):
-        if progress is not None:
-            progress(f"cell {keys[key].label},", count, len(waiting))
-        request = {
+    requests = [
+        {
             "key": key,
             "setting": dataclasses.asdict(keys[key]),
             "job": dataclasses.asdict(job),
             "folder": str(folder.resolve()),
             "result": str(results[key].resolve()),
         }
+        for key in waiting
+    ]
+    for key in waiting:
         results[key].unlink(missing_ok=True)
-        done = _run(request, run or _in_process)
+    running = elsewhere(requests) if elsewhere is not None else _one_by_one(requests, run or _in_process)
+    for count in range(len(waiting)):
+        if progress is not None:
+            what = "cells," if elsewhere is not None else f"cell {keys[waiting[count]].label},"
+            progress(what, count, len(waiting))
+        number, done = next(running)
+        key = waiting[number]
         if _status(results[key]) is None:
             write_cell(results[key], key, keys[key], job, failure(_last_words(done)))
         if told is not None:
@@ -99,7 +113,14 @@ def _status(path: Path) -> str | None:
     return status if status in ("done", "failed") else None
 
 
-def _run(request: dict[str, Any], run: CellRunner) -> subprocess.CompletedProcess[str]:
+def _one_by_one(
+    requests: Sequence[Request], run: CellRunner
+) -> Iterator[tuple[int, subprocess.CompletedProcess[str]]]:
+    for number, request in enumerate(requests):
+        yield number, _run(request, run)
+
+
+def _run(request: Request, run: CellRunner) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory(prefix="edgedet-sweep-") as scratch:
         path = Path(scratch) / "request.json"
         path.write_text(json.dumps(request))

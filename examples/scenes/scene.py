@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -84,6 +84,55 @@ def render_clip(seed: int, frames: int, *, width: int = 640, height: int = 480) 
         yield _compose(np.random.default_rng(noise), view, moved)
 
 
+def render_visit(
+    seed: int, frames: int, *, comes: int | None = None, goes: int = 0, width: int = 480, height: int = 360
+) -> Iterator[Scene]:
+    """A clip of things that look like devices; a camera comes into view in frame ``comes`` and is gone in ``goes``.
+
+    The head sways, and the camera is pointed at the wearer by whoever steps in from the side. Looks are drawn once
+    for each clip, so that hours of it can be rendered. Without ``comes`` there is no device at all.
+    """
+    rng = np.random.default_rng(seed)
+    margin = 60
+    ground = background(rng, width + 2 * margin, height + 2 * margin)
+    others = _cast(rng, width, height, devices=0)
+    speeds = rng.normal(0, [1.0, 0.6], (len(others), 2))
+    phase = rng.uniform(0, 2 * np.pi, 2)
+    noise = int(rng.integers(1 << 30))
+    fronts = CAMERAS[:-1]
+    weights = np.array([weight for _, weight in fronts])
+    draw = fronts[int(rng.choice(len(fronts), p=weights / weights.sum()))][0]
+    extent = height * float(rng.uniform(0.3, 0.7))
+    view = View.random(rng, tilt=0.5, roll=0.3)
+    camera = Actor(draw, 0, view, (0.0, 0.0), extent / 130, int(rng.integers(1 << 30)), True)
+    stands = np.array([rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height])
+    outside = -extent if rng.random() < 0.5 else width + extent
+    looks: dict[int, tuple[Sprite, Sprite | None]] = {}
+
+    def once(actor: Actor) -> tuple[Sprite, Sprite | None]:
+        if actor.seed not in looks:
+            looks[actor.seed] = _drawn(actor)
+        return looks[actor.seed]
+
+    for index in range(frames):
+        sway = np.array([np.sin(index / 9 + phase[0]) * 20, np.sin(index / 13 + phase[1]) * 12])
+        x, y = np.rint(margin + sway).astype(int)
+        # Things that move come back, so that they are there in long clips too.
+        swing = 60 * np.sin(index / 60)
+        actors = [
+            replace(actor, center=tuple(np.array(actor.center) + speed * swing - sway * 1.2))
+            for actor, speed in zip(others, speeds, strict=True)
+        ]
+        if comes is not None and comes <= index < goes:
+            # Half a second to step in, and as long to step out.
+            there = np.clip(min(index - comes + 1, goes - index) / 5, 0, 1)
+            place = (there * stands[0] + (1 - there) * outside, stands[1])
+            actors.append(replace(camera, center=tuple(np.array(place) - sway * 1.2)))
+        actors.sort(key=lambda actor: actor.scale)
+        frame = np.ascontiguousarray(ground[y : y + height, x : x + width])
+        yield _compose(np.random.default_rng(noise + index), frame, actors, once)
+
+
 def _cast(rng: np.random.Generator, width: int, height: int, *, devices: int | None = None) -> list[Actor]:
     """Who is in the scene, far to near."""
     count = int(rng.choice([0, 1, 2, 3], p=[0.12, 0.42, 0.3, 0.16])) if devices is None else devices
@@ -113,13 +162,25 @@ def _cast(rng: np.random.Generator, width: int, height: int, *, devices: int | N
     return sorted(actors, key=lambda actor: actor.scale)
 
 
-def _compose(rng: np.random.Generator, frame: np.ndarray, actors: list[Actor]) -> Scene:
+def _drawn(actor: Actor) -> tuple[Sprite, Sprite | None]:
+    """What an actor looks like, and the fingers that hold it."""
+    looks = np.random.default_rng(actor.seed)
+    sprite = actor.draw(looks, actor.view, min(actor.scale * 1.15, 4.0))
+    return sprite, _hand(looks, sprite) if actor.held else None
+
+
+def _compose(
+    rng: np.random.Generator,
+    frame: np.ndarray,
+    actors: list[Actor],
+    drawn: Callable[[Actor], tuple[Sprite, Sprite | None]] = _drawn,
+) -> Scene:
+    """``actors``: from far to near, drawn by ``drawn``."""
     height, width = frame.shape[:2]
     owner = np.full((height, width), -1, np.int16)
     whole: dict[int, float] = {}
     for index, actor in enumerate(actors):
-        looks = np.random.default_rng(actor.seed)
-        sprite = actor.draw(looks, actor.view, min(actor.scale * 1.15, 4.0))
+        sprite, fingers = drawn(actor)
         homography = sprite.place(actor.view, actor.center, actor.scale)
         _lay(frame, owner, sprite.pixels, homography, index)
         if actor.label >= 0:
@@ -127,8 +188,7 @@ def _compose(rng: np.random.Generator, frame: np.ndarray, actors: list[Actor]) -
             opaque = float((sprite.pixels[..., 3] > 127).sum()) / sprite.scale**2 * actor.scale**2
             slant = abs(np.cos(actor.view.yaw) * np.cos(actor.view.pitch))
             whole[index] = max(opaque * slant, 1.0)
-        if actor.held:
-            fingers = _hand(looks, sprite)
+        if fingers is not None:
             _lay(frame, owner, fingers.pixels, fingers.place(actor.view, actor.center, actor.scale), -1)
     boxes, labels = [], []
     for index, area in whole.items():

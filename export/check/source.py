@@ -13,7 +13,7 @@ from typing import Any
 from edgedet.artifacts.card import ASSUMED_KEY, METADATA_KEY
 from edgedet.datasets.dataset import Dataset
 from edgedet.detector import Detector
-from edgedet.errors import OutputError
+from edgedet.errors import OutputError, UsageError
 from edgedet.evaluate.class_match import shared_classes
 from edgedet.evaluate.frames import Progress, require_labels, silent
 from edgedet.evaluate.plain import without_nan
@@ -281,6 +281,11 @@ def _as_it_runs(source: Path, options: ExportOptions) -> Iterator[tuple[Detector
     ours = kind == "graph" and any(entry.key == METADATA_KEY for entry in read_graph(source).metadata_props)
     if kind in ("engine", "ncnn") or ours:
         with Detector(source) as detector:
+            if detector.card.input.proposals is not None:
+                raise UsageError(
+                    f"{source} takes proposals from outside, on which its mAP depends: edgedet check judges "
+                    "checkpoints and graphs that make their own"
+                )
             yield detector, list(detector.card.provenance.get(ASSUMED_KEY, ()))
         return
     built = build_graph(source, options, frame_size=options.frame_size)

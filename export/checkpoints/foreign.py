@@ -30,9 +30,9 @@ BY_TENSORS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ((r"backbone\.bottom_up\.|proposal_generator\.",), "a Detectron2 model", "export it to ONNX with Detectron2"),
     ((r"(bbox_head|rpn_head|roi_head)\.",), "an MMDetection model", "export it to ONNX with MMDeploy"),
     (
-        (r"roi_heads\.(mask|keypoint)_predictor\.",),
-        "a torchvision Mask or Keypoint R-CNN",
-        "edgedet exports detectors of boxes",
+        (r"roi_heads\.keypoint_predictor\.",),
+        "a torchvision Keypoint R-CNN",
+        "edgedet exports detectors of boxes, with or without masks",
     ),
     (
         (r"(model\.)?(transformer\.)?(encoder|decoder)\.", r".*(class_embed|class_labels_classifier|score_head)\."),

@@ -27,7 +27,7 @@ def inert_settings(model: Inert) -> TrainingSettings:
     found: dict[str, Any] = {"image_mean": transform.get("image_mean"), "image_std": transform.get("image_std")}
     eps = {part.attributes.get("eps") for part in _parts(model) if part.path in NORMS}
     found["norm_eps"] = eps.pop() if len(eps) == 1 else None
-    if model.path == HOME + "faster_rcnn.FasterRCNN":
+    if model.path in (HOME + "faster_rcnn.FasterRCNN", HOME + "mask_rcnn.MaskRCNN"):
         found |= _faster_rcnn(model, transform)
     elif model.path == HOME + "ssd.SSD":
         found |= _ssd(model, transform)

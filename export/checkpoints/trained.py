@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torchvision
 from torch import nn
 from torchvision.models import detection
-from torchvision.models.detection import faster_rcnn, ssd
+from torchvision.models.detection import faster_rcnn, mask_rcnn, ssd
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
@@ -46,6 +46,8 @@ from .saved_whole import require_alike, take_over
 from .state_dict import entries_of
 
 Family = Literal["ssd", "faster_rcnn"]
+FROZEN_IN_COCO = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn")
+"""Those whose COCO_V1 weights torchvision runs with an epsilon of 0."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def require_exportable(module: nn.Module, path: Path) -> Family:
     model: Any = module
     wanted: tuple[tuple[Any, type], ...]
     family: Family
-    if type(module) is faster_rcnn.FasterRCNN:
+    if type(module) in (faster_rcnn.FasterRCNN, mask_rcnn.MaskRCNN):
         heads = model.roi_heads
         family = "faster_rcnn"
         wanted = (
@@ -229,6 +231,9 @@ def require_exportable(module: nn.Module, path: Path) -> Family:
             (heads.box_roi_pool, MultiScaleRoIAlign),
             (heads.box_predictor, faster_rcnn.FastRCNNPredictor),
         )
+        if type(module) is mask_rcnn.MaskRCNN:
+            masks = ((heads.mask_roi_pool, MultiScaleRoIAlign), (heads.mask_predictor, mask_rcnn.MaskRCNNPredictor))
+            wanted = (*wanted, *masks)
     elif type(module) is ssd.SSD:
         family = "ssd"
         wanted = (
@@ -237,8 +242,8 @@ def require_exportable(module: nn.Module, path: Path) -> Family:
         )
     else:
         raise CheckpointError(
-            f"{path} holds a whole {type(module).__name__}; expected torchvision's FasterRCNN or SSD, or a "
-            "state_dict"
+            f"{path} holds a whole {type(module).__name__}; expected torchvision's FasterRCNN, MaskRCNN or "
+            "SSD, or a state_dict"
         )
     for part, kind in wanted:
         if type(part) is not kind:
@@ -303,7 +308,7 @@ def known_weights(path: Path, checkpoint: Checkpoint) -> str | None:
 def _frozen_eps(checkpoint: Checkpoint) -> float:
     """torchvision runs its COCO_V1 weights, and what is fine-tuned from them, with 0; with a variance of 0 that
     would divide by nothing."""
-    from_coco = checkpoint.arch == "fasterrcnn_resnet50_fpn" and smallest_variance(checkpoint.state_dict) > 0
+    from_coco = checkpoint.arch in FROZEN_IN_COCO and smallest_variance(checkpoint.state_dict) > 0
     return 0.0 if from_coco else 1e-5
 
 

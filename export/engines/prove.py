@@ -52,7 +52,7 @@ def require_nms_outside(card: ModelCard, where: str, library: EngineLibrary) -> 
     Raises:
         ArtifactError: its NMS is inside.
     """
-    if card.output.format == "detections" and card.provenance.get("nms") != "none":
+    if card.output.format == "detections" and card.provenance.get("nms") not in ("none", "steps"):
         why = (
             f"no kernel of {library.title} implements"
             if library is TENSORRT_RTX

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 from torchvision.models import detection
-from torchvision.models.detection import faster_rcnn, ssd, ssdlite
+from torchvision.models.detection import faster_rcnn, mask_rcnn, ssd, ssdlite
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.ops.misc import FrozenBatchNorm2d
 
@@ -25,6 +25,7 @@ from ..training.torchvision import (
     require_settings_of,
     set_constants,
 )
+from .former_names import present_names
 from .unfilled import Unfilled
 
 State = Mapping[str, Tensor]
@@ -72,7 +73,7 @@ def build(
     set_constants(module, settings)
     if state_dict is None:
         return module
-    load_state(module, rearranged(state_dict, family, num_classes, settings), arch)
+    load_state(module, rearranged(present_names(state_dict), family, num_classes, settings), arch)
     return module.eval()
 
 
@@ -166,8 +167,13 @@ def guess_architecture(state: State) -> str | None:
         return "fasterrcnn_vgg16"
     if has("backbone.18.0.weight", "rpn.head.cls_logits.weight"):
         return "fasterrcnn_mobilenet_v2_features"
+    masks = has("roi_heads.mask_predictor.mask_fcn_logits.weight")
     if has("backbone.body.layer4.0.conv1.weight", "backbone.fpn.inner_blocks.0.0.weight"):
-        return None if "rpn.head.conv.1.0.weight" in names else "fasterrcnn_resnet50_fpn"
+        if "rpn.head.conv.1.0.weight" in names:
+            return None
+        return "maskrcnn_resnet50_fpn" if masks else "fasterrcnn_resnet50_fpn"
+    if masks and has("backbone.body.16.0.weight", "backbone.fpn.inner_blocks.0.0.weight"):
+        return "maskrcnn_mobilenet_v3_large_fpn"
     return None
 
 
@@ -223,7 +229,12 @@ def _ssd300(num_classes: int, state: State | None, overrides: dict[str, Any]) ->
 
 
 def _mobilenet_fpn(
-    defaults: dict[str, Any], num_classes: int, state: State | None, overrides: dict[str, Any]
+    defaults: dict[str, Any],
+    num_classes: int,
+    state: State | None,
+    overrides: dict[str, Any],
+    *,
+    kind: type[faster_rcnn.FasterRCNN] = faster_rcnn.FasterRCNN,
 ) -> nn.Module:
     norm_layer = _norm_layer(state)
     backbone = torchvision.models.mobilenet_v3_large(weights=None, norm_layer=norm_layer)
@@ -231,13 +242,19 @@ def _mobilenet_fpn(
     sizes = ((32, 64, 128, 256, 512),) * 3
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3)
     settings = defaults | {"rpn_anchor_generator": anchors, "rpn_score_thresh": 0.05}
-    return faster_rcnn.FasterRCNN(body, num_classes, **(settings | _pooled(overrides, FPN_LEVELS)))
+    return kind(body, num_classes, **(settings | _pooled(overrides, FPN_LEVELS)))
 
 
-def _resnet50_fpn(num_classes: int, state: State | None, overrides: dict[str, Any]) -> nn.Module:
+def _resnet50_fpn(
+    num_classes: int,
+    state: State | None,
+    overrides: dict[str, Any],
+    *,
+    kind: type[faster_rcnn.FasterRCNN] = faster_rcnn.FasterRCNN,
+) -> nn.Module:
     backbone = torchvision.models.resnet50(weights=None, norm_layer=_norm_layer(state))
     body = detection.backbone_utils._resnet_fpn_extractor(backbone, 5)
-    return faster_rcnn.FasterRCNN(body, num_classes, **_pooled(overrides, FPN_LEVELS))
+    return kind(body, num_classes, **_pooled(overrides, FPN_LEVELS))
 
 
 def _pooled(overrides: dict[str, Any], levels: tuple[str, ...], size: int = 7) -> dict[str, Any]:
@@ -362,6 +379,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "fasterrcnn_mobilenet_v3_large_fpn": Architecture("faster_rcnn", partial(_mobilenet_fpn, {}), 3),
     "fasterrcnn_resnet50_fpn": Architecture("faster_rcnn", _resnet50_fpn, 5),
+    "maskrcnn_resnet50_fpn": Architecture("faster_rcnn", partial(_resnet50_fpn, kind=mask_rcnn.MaskRCNN), 5),
+    # Of torchvision's blocks, as its Faster R-CNN with this backbone; it has no function of that name.
+    "maskrcnn_mobilenet_v3_large_fpn": Architecture(
+        "faster_rcnn", partial(_mobilenet_fpn, {}, kind=mask_rcnn.MaskRCNN), 3
+    ),
     "fasterrcnn_vgg16": Architecture("faster_rcnn", _vgg16, 1),
     "fasterrcnn_resnet50_c4": Architecture("faster_rcnn", _resnet50_c4, 1),
     "fasterrcnn_mobilenet_v2_features": Architecture(
@@ -375,15 +397,3 @@ ARCHITECTURES: dict[str, Architecture] = {
         "faster_rcnn", partial(_features, partial(_vgg16_features, -1), 512), 1
     ),
 }
-
-
-def thaw_batch_norm(module: nn.Module) -> nn.Module:
-    """Replace frozen BatchNorm by the ordinary one with the same numbers, so that export can fold it."""
-    for name, child in module.named_children():
-        if isinstance(child, FrozenBatchNorm2d):
-            norm = nn.BatchNorm2d(child.weight.shape[0], eps=child.eps)
-            norm.load_state_dict(child.state_dict(), strict=False)
-            setattr(module, name, norm.eval())
-        else:
-            thaw_batch_norm(child)
-    return module

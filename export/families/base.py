@@ -32,6 +32,7 @@ class GraphOptions:
     ``pooling``: RoIAlign as ONNX's operator, which TensorRT has a plugin for; as matrix products where they are
     quicker on a CPU; or without the operator wherever that can be (``plain``), for libraries without the plugin.
     ``input_dtype``: pixels as uint8, or as unrounded float32 (docs/decisions/001).
+    ``outside_proposals``: how many proposals come with an image, where a two-stage detector does not make them.
     """
 
     batch: int = 1
@@ -42,6 +43,7 @@ class GraphOptions:
     label_mode: LabelMode | None = None
     input_dtype: Literal["uint8", "float32"] | None = None
     pooling: Pooling = "operator"
+    outside_proposals: int | None = None
     names: tuple[str, ...] = ()
 
 
@@ -89,6 +91,7 @@ class TrainedFamily:
         export: (module, options, shape of frames (width, height)) builds the graph.
         final_nms: the part of the module that holds ``score_thresh``, ``nms_thresh`` and ``detections_per_img``.
         shaped_by_frames: whether the canvas takes its shape from the frames, in place of a size of training.
+        two_stages: whether there is a second stage that proposals from outside can be given to.
     """
 
     name: Family
@@ -96,6 +99,7 @@ class TrainedFamily:
     export: Callable[[Any, GraphOptions, tuple[int, int]], Exported]
     final_nms: Callable[[Any], Any]
     shaped_by_frames: bool = False
+    two_stages: bool = False
 
 
 @dataclass(frozen=True)

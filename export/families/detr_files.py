@@ -194,7 +194,8 @@ def _export_queries(foreign: ForeignGraph, options: GraphOptions, classes: int |
     objects, names, assumed = _objects(foreign, columns, options.names)
     spec = picture_spec(foreign, options, IMAGENET_MEAN, IMAGENET_STD, dtype="float32")
     head = Head(queries, columns, None if objects == tuple(range(columns)) else objects)
-    exported = export(_with_outputs(foreign, logits, boxes), head, spec, ResizeRule("stretch"), options)
+    resize = ResizeRule("stretch", coordinates="half_pixel_float32")
+    exported = export(_with_outputs(foreign, logits, boxes), head, spec, resize, options)
     said = "nothing, for RF-DETR"
     return ForeignExport(
         exported,

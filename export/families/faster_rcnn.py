@@ -1,9 +1,9 @@
-"""Faster R-CNN (arXiv:1506.01497) from torchvision's modules to a static graph."""
+"""Faster R-CNN (arXiv:1506.01497), and Mask R-CNN with its masks, from torchvision's modules to a static graph."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,16 +12,18 @@ from onnx import ModelProto
 from torch import Tensor, nn
 from torchvision.models.detection import faster_rcnn
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNN
 
-from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.geometry import shortest_side_size
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
 from .base import Exported, GraphOptions, Pooling, TrainedFamily, output_spec
 from .image_input import add_image_input, pixel_factor
-from .nms import add_all_labels_nms, add_per_class_nms, keep_above
-from .proposals import Level, ProposalRule, add_proposals, proposal_count
+from .mask_head import MaskLevels, add_masks, mask_levels
+from .proposals import Level, ProposalRule, add_outside_proposals, add_proposals, proposal_count
+from .roi_choice import add_labelled_nms, add_likely_classes, add_nms, add_steps, possible_classes
 from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
 from .roi_products import ProductsHead, add_roi_products, columns_first, products_pay
 from .roi_samples import add_roi_samples
@@ -30,16 +32,18 @@ from .torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_
 
 class Network(nn.Module):
     """Backbone and RPN head: padded, normalised images [N, 3, H, W] to the pooled feature levels, then each level's
-    objectness [N, A] and deltas [N, A, 4]."""
+    objectness [N, A] and deltas [N, A, 4]; the levels alone where nobody asks the RPN (``proposing``)."""
 
-    def __init__(self, model: faster_rcnn.FasterRCNN, pooled: tuple[str, ...]) -> None:
+    def __init__(self, model: faster_rcnn.FasterRCNN, pooled: tuple[str, ...], *, proposing: bool = True) -> None:
         super().__init__()
         self.backbone = model.backbone
-        self.head = model.rpn.head
+        self.head = model.rpn.head if proposing else None
         self.pooled = pooled
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features = feature_levels(self.backbone, images)
+        if self.head is None:
+            return tuple(features[name] for name in self.pooled)
         objectness, deltas = self.head(list(features.values()))
         return (
             *(features[name] for name in self.pooled),
@@ -74,8 +78,9 @@ class Parts:
     """The two networks of a Faster R-CNN as ONNX, and what joins them.
 
     ``backbone`` takes BGR images on the padded canvas; ``anchors`` float32 [A, 4] per level, in its pixels.
-    ``box_head`` takes as many proposals per image as ``proposals`` says. ``content`` and ``padded`` are
-    (height, width) without and with the padding. ``grids``: (height, width) of every level. ``by``: how
+    ``features`` names the levels that ``backbone`` gives first, those of ``levels`` and of ``masks`` (None without
+    a mask branch). ``box_head`` takes as many proposals per image as ``proposals`` says. ``content`` and ``padded``
+    are (height, width) without and with the padding. ``grids``: (height, width) of every level. ``by``: how
     ``box_head`` wants them pooled: by ONNX's operator, by products (:mod:`edgedet.export.families.roi_products`),
     which are of one level, or by samples (:mod:`edgedet.export.families.roi_samples`).
     """
@@ -83,12 +88,14 @@ class Parts:
     backbone: ModelProto
     box_head: ModelProto
     anchors: tuple[np.ndarray, ...]
+    features: tuple[str, ...]
     levels: tuple[PooledLevel, ...]
     proposals: int
     content: tuple[int, int]
     padded: tuple[int, int]
     grids: tuple[tuple[int, int], ...]
     by: Literal["operator", "products", "samples"] = "operator"
+    masks: MaskLevels | None = None
 
 
 def feature_levels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -118,7 +125,9 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
     """
     rule = resize_rule(model)
     content = shortest_side_size(rule, frame_size[1], frame_size[0])
-    parts = export_parts(model, content, batch=options.batch, pooling=options.pooling)
+    parts = export_parts(
+        model, content, batch=options.batch, pooling=options.pooling, outside=options.outside_proposals
+    )
     heads = model.roi_heads
     spec = InputSpec(
         height=content[0],
@@ -128,6 +137,7 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         scale=1 / 255,
         mean=tuple(model.transform.image_mean),
         std=tuple(model.transform.image_std),
+        proposals=options.outside_proposals,
     )
     output = output_spec(
         options,
@@ -137,6 +147,9 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         box_layout="per_class",
         min_box_side=1e-2,
     )
+    said: dict[str, Any] = {"roi_align": parts.by}
+    if parts.masks is not None:
+        output = replace(output, format="detections", masks="in_boxes")
     graph = GraphBuilder("faster_rcnn")
     images = add_image_input(graph, spec)
     below, right = parts.padded[0] - content[0], parts.padded[1] - content[1]
@@ -144,15 +157,20 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         images = graph.op("Pad", images, graph.ints(0, 0, 0, 0, 0, 0, below, right), name="input/pad")
     network = scale_first_convolution(parts.backbone, pixel_factor(spec))
     outputs = graph.inline(network, {"images": images}, prefix="network")
-    pooled, rest = outputs[: len(parts.levels)], outputs[len(parts.levels) :]
+    features_of = dict(zip(parts.features, outputs, strict=False))
+    pooled = [features_of[level.name] for level in parts.levels]
+    rest = outputs[len(parts.features) :]
     half, count = len(rest) // 2, parts.proposals
-    proposals, valid = add_proposals(
-        graph,
-        [Level(*level) for level in zip(rest[:half], rest[half:], parts.anchors, strict=True)],
-        proposal_rule(model),
-        batch=options.batch,
-        canvas=content,
-    )
+    if spec.proposals is not None:
+        proposals, valid = add_outside_proposals(graph, batch=options.batch, count=count)
+    else:
+        proposals, valid = add_proposals(
+            graph,
+            [Level(*level) for level in zip(rest[:half], rest[half:], parts.anchors, strict=True)],
+            proposal_rule(model),
+            batch=options.batch,
+            canvas=content,
+        )
     sampling: dict[str, Any] = {
         "batch": options.batch,
         "count": count,
@@ -174,22 +192,35 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
     classes = heads.box_predictor.cls_score.out_features - 1
     scores, deltas = _add_scores(graph, (logits, deltas), valid, batch=options.batch, count=count, classes=classes)
     labels = None
-    if options.nms == "graph" and (most := _possible_classes(output.score_threshold, classes)) * 2 <= classes:
-        scores, labels, deltas = _add_likely_classes(graph, scores, deltas, most)
+    # Masks are of the final detections, so that nothing can be left to the runtime.
+    final = options.nms == "graph" or parts.masks is not None
+    if final and (most := possible_classes(output.score_threshold, classes)) * 2 <= classes:
+        scores, labels, deltas = add_likely_classes(graph, scores, deltas, most)
     boxes = _add_boxes(graph, model, deltas, proposals, parts.content)
-    if options.nms == "runtime":
+    if not final:
         total = count * classes
         boxes = graph.op("Reshape", boxes, graph.ints(options.batch, total, 4), name="candidates/boxes")
         scores = graph.op("Reshape", scores, graph.ints(options.batch, total, 1), name="candidates/scores")
         graph.output(boxes, "boxes", "float32", (options.batch, total, 4))
         graph.output(scores, "scores", "float32", (options.batch, total, 1))
-    elif labels is None:
-        _add_nms(graph, boxes, scores, output, batch=options.batch, count=count, classes=classes)
-    else:
-        _add_labelled_nms(
-            graph, (boxes, scores, labels), output, batch=options.batch, count=count * most, classes=classes
+        return Exported(graph.model(), spec, rule, output, said=said)
+    each = classes if labels is None else most
+    if options.nms == "runtime":
+        said["nms"] = "steps"
+        chosen = add_steps(
+            graph, (boxes, scores, labels), output, batch=options.batch, count=count, per_proposal=each
         )
-    return Exported(graph.model(), spec, rule, output, said={"roi_align": parts.by})
+    elif labels is None:
+        chosen = add_nms(graph, boxes, scores, output, batch=options.batch, count=count, classes=classes)
+    else:
+        chosen = add_labelled_nms(
+            graph, (boxes, scores, labels), output, batch=options.batch, count=count * each, classes=classes
+        )
+    if parts.masks is not None:
+        assert isinstance(model, MaskRCNN)
+        levels = [features_of[level.name] for level in parts.masks.levels]
+        add_masks(graph, model, parts.masks, levels, chosen, batch=options.batch, pooling=options.pooling)
+    return Exported(graph.model(), spec, rule, output, said=said)
 
 
 def proposal_rule(model: faster_rcnn.FasterRCNN) -> ProposalRule:
@@ -212,8 +243,12 @@ def export_parts(
     *,
     batch: int,
     pooling: Pooling = "operator",
+    outside: int | None = None,
 ) -> Parts:
-    """Export the networks of ``model`` for images whose content is ``content`` (height, width)."""
+    """Export the networks of ``model`` for images whose content is ``content`` (height, width).
+
+    ``outside``: the number of proposals that come from outside; the backbone then stands without the RPN.
+    """
     divisor = int(model.transform.size_divisible)
     height, width = (-(-side // divisor) * divisor for side in content)
     example = torch.zeros(batch, 3, height, width)
@@ -229,13 +264,16 @@ def export_parts(
     )
     pool = model.roi_heads.box_roi_pool
     levels = pooled_levels(pool, features, content)
+    count = proposal_count(by_level, proposal_rule(model)) if outside is None else outside
+    masks = mask_levels(model, features, content) if isinstance(model, MaskRCNN) else None
     names = tuple(level.name for level in levels)
+    every = (*names, *(level.name for level in masks.levels if level.name not in names)) if masks else names
     outputs = [
-        *(f"features_{name}" for name in names),
+        *(f"features_{name}" for name in every),
         *(f"{what}_{level}" for what in ("objectness", "deltas") for level in range(len(grids))),
-    ]
-    backbone = to_onnx(Network(model, names), example, inputs=["images"], outputs=outputs)
-    count = proposal_count(by_level, proposal_rule(model))
+    ][: None if outside is None else len(every)]
+    network = Network(model, every, proposing=outside is None)
+    backbone = to_onnx(network, example, inputs=["images"], outputs=outputs)
     channels = features[names[0]].shape[1]
     level_grids = tuple((int(features[name].shape[2]), int(features[name].shape[3])) for name in names)
     grid = level_grids[0]
@@ -263,22 +301,15 @@ def export_parts(
         swap_colours(backbone),
         box_head,
         by_level,
+        every,
         levels,
         count,
         content,
         (height, width),
         level_grids,
         by,
+        masks,
     )
-
-
-def _possible_classes(threshold: float, classes: int) -> int:
-    """How many of ``classes`` in one softmax can score above ``threshold``: they sum to 1.
-
-    >>> _possible_classes(0.25, 90), _possible_classes(0.001, 300), _possible_classes(0.0, 90)
-    (4, 300, 90)
-    """
-    return min(int(1 / threshold), classes) if threshold > 0 else classes
 
 
 def _add_scores(
@@ -294,16 +325,6 @@ def _add_scores(
     scores = graph.op("Reshape", scores, graph.ints(batch, count, classes), name="scores/by_proposal")
     scores = graph.op("Mul", scores, valid, name="scores/of_valid")
     return scores, graph.op("Reshape", deltas, graph.ints(batch, count, classes, 4), name="decode/by_class")
-
-
-def _add_likely_classes(graph: GraphBuilder, scores: str, deltas: str, most: int) -> tuple[str, str, str]:
-    """The ``most`` = K likely classes of each proposal: scores and int64 labels [N, P, K], deltas [N, P, K, 4].
-
-    With 91 classes and a threshold of 0.25 a twentieth of the boxes is left to decode, and none is lost.
-    """
-    scores, labels = graph.ops("TopK", scores, graph.ints(most), name="scores/likely", outputs=2, axis=-1)
-    column = graph.op("Unsqueeze", labels, graph.ints(-1), name="decode/likely_column")
-    return scores, labels, graph.op("GatherND", deltas, column, name="decode/likely", batch_dims=2)
 
 
 def _add_boxes(
@@ -322,67 +343,6 @@ def _add_boxes(
     return box_ops.clip_boxes(graph, boxes, height=content[0], width=content[1], name="clip")
 
 
-def _add_candidates(
-    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, shape: tuple[int, ...]
-) -> str:
-    """Scores ``shape`` of boxes [*shape, 4] that are large enough and above the threshold, 0 for others."""
-    side = box_ops.shortest_box_side(graph, boxes, name="nms/side")
-    large = graph.op("GreaterOrEqual", side, graph.constant(output.min_box_side), name="nms/large")
-    large = graph.op("Reshape", large, graph.ints(*shape), name="nms/large_row")
-    scores = graph.op("Where", large, scores, graph.constant(0.0), name="nms/large_scores")
-    return keep_above(graph, scores, output.score_threshold, name="nms/threshold")
-
-
-def _add_nms(
-    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, count: int, classes: int
-) -> None:
-    scores = _add_candidates(graph, boxes, scores, output, (batch, count, classes))
-    scores = graph.op("Transpose", scores, name="nms/scores_transposed", perm=[0, 2, 1])
-    boxes = graph.op("Transpose", boxes, name="nms/boxes_transposed", perm=[0, 2, 1, 3])
-    add_per_class_nms(
-        graph,
-        graph.op("Reshape", boxes, graph.ints(batch * classes, count, 4), name="nms/boxes_by_class"),
-        graph.op("Reshape", scores, graph.ints(batch * classes, 1, count), name="nms/scores_by_class"),
-        batch=batch,
-        classes=classes,
-        candidates=count,
-        iou=output.iou_threshold,
-        max_detections=output.max_detections,
-    )
-
-
-def _add_labelled_nms(
-    graph: GraphBuilder,
-    candidates: tuple[str, str, str],
-    output: OutputSpec,
-    *,
-    batch: int,
-    count: int,
-    classes: int,
-) -> None:
-    """``candidates``: boxes [N, P, K, 4], scores [N, P, K] and labels of ``count`` = P * K boxes."""
-    boxes, scores, labels = candidates
-    boxes = graph.op("Reshape", boxes, graph.ints(batch, count, 4), name="nms/candidates")
-    scores = graph.op("Reshape", scores, graph.ints(batch, 1, count), name="nms/candidate_scores")
-    labels = graph.op("Reshape", labels, graph.ints(batch, 1, count), name="nms/candidate_labels")
-    flat = graph.op("Reshape", boxes, graph.ints(batch, 1, count, 4), name="nms/candidate_row")
-    scores = _add_candidates(graph, flat, scores, output, (batch, 1, count))
-    own = graph.op(
-        "Equal", labels, graph.constant(np.arange(classes).reshape(-1, 1), np.int64), name="nms/own_class"
-    )
-    add_all_labels_nms(
-        graph,
-        boxes,
-        graph.op("Where", own, scores, graph.constant(0.0), name="nms/scores_by_class"),
-        batch=batch,
-        classes=classes,
-        anchors=count,
-        conf=0.0,
-        iou=output.iou_threshold,
-        max_detections=output.max_detections,
-    )
-
-
 def _override(model: Any, imgsz: tuple[int, int] | None, proposals: int | None) -> None:
     if proposals is not None:
         model.rpn._post_nms_top_n["testing"] = proposals
@@ -397,5 +357,10 @@ def _export(model: Any, options: GraphOptions, frame_size: tuple[int, int]) -> E
 
 
 FASTER_RCNN = TrainedFamily(
-    "faster_rcnn", _override, _export, final_nms=lambda model: model.roi_heads, shaped_by_frames=True
+    "faster_rcnn",
+    _override,
+    _export,
+    final_nms=lambda model: model.roi_heads,
+    shaped_by_frames=True,
+    two_stages=True,
 )

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from edgedet.onnx_graph.builder import GraphBuilder
+
+from .proposals import add_static_nms
+
+MOST_CANDIDATES = 2048
+"""Candidates that enter the NMS of fixed matrix steps: every step costs their square."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Tensors of the graph with the final detections, best first: ``boxes`` float32 [N, K, 4] in canvas pixels,
+    int32 ``labels`` [N, K]; bool ``found`` [N, K] is false, and the others are zero, past the last one. ``count``:
+    K."""
+
+    boxes: str
+    labels: str
+    found: str
+    count: int
 
 
 def keep_above(graph: GraphBuilder, scores: str, threshold: float, *, name: str) -> str:
@@ -37,7 +56,7 @@ def add_per_class_nms(
     candidates: int,
     iou: float,
     max_detections: int,
-) -> None:
+) -> Chosen:
     """Every class suppresses its own boxes; the best ``max_detections`` of all classes come out.
 
     ``boxes`` [N * C, k, 4] corners, ``scores`` [N * C, 1, k], 0 where there is no candidate. The one operator
@@ -65,7 +84,7 @@ def add_per_class_nms(
     boxes = graph.op("Reshape", boxes, graph.ints(batch, slots, 4), name="nms/flat_boxes")
     top, index = _rank(graph, ranked, min(max_detections, slots))
     labels = graph.op("Div", index, graph.ints(candidates), name="nms/label")
-    _outputs(graph, boxes, top, index, labels, batch=batch, count=min(max_detections, slots))
+    return _outputs(graph, boxes, top, index, labels, batch=batch, count=min(max_detections, slots))
 
 
 def add_best_label_nms(
@@ -124,7 +143,7 @@ def add_all_labels_nms(
     iou: float,
     max_detections: int,
     per_class: int | None = None,
-) -> None:
+) -> Chosen:
     """Every class suppresses among the same boxes, and a box may be found under several classes.
 
     ``boxes`` [N, A, 4] corners, ``scores`` [N, C, A]. ``per_class``: how many of each class at most.
@@ -146,7 +165,47 @@ def add_all_labels_nms(
     top, index = _rank(graph, ranked, count)
     anchor = graph.op("Mod", index, graph.ints(anchors), name="nms/anchor")
     labels = graph.op("Div", index, graph.ints(anchors), name="nms/label")
-    _outputs(graph, boxes, top, anchor, labels, batch=batch, count=count)
+    return _outputs(graph, boxes, top, anchor, labels, batch=batch, count=count)
+
+
+def add_stepwise_nms(
+    graph: GraphBuilder,
+    boxes: str,
+    scores: str,
+    labels: str,
+    *,
+    batch: int,
+    rows: int,
+    iou: float,
+    max_detections: int,
+) -> Chosen:
+    """Every class suppresses its own boxes in fixed matrix steps, without the operator that engines cannot run.
+
+    ``boxes`` [N, S, 4] corners, ``scores`` [N, S], 0 where there is no candidate, int64 ``labels`` [N, S]; S is
+    ``rows``. As :func:`add_all_labels_nms` where at most :data:`MOST_CANDIDATES` boxes are candidates and no chain
+    of suppressions is longer than :data:`~edgedet.export.families.proposals.NMS_STEPS`.
+    """
+    size = min(rows, MOST_CANDIDATES)
+    top, index = graph.ops("TopK", scores, graph.ints(size), name="nms/candidates", outputs=2, axis=-1)
+    column = graph.op("Unsqueeze", index, graph.ints(-1), name="nms/candidate_column")
+    best = graph.op("GatherND", boxes, column, name="nms/candidate_boxes", batch_dims=1)
+    labels = graph.op("GatherElements", labels, index, name="nms/candidate_labels", axis=1)
+    valid = graph.op("Greater", top, graph.constant(0.0), name="nms/valid")
+    kept = add_static_nms(
+        graph,
+        best,
+        graph.op("Unsqueeze", _float(graph, valid, "nms/valid_float"), graph.ints(1), name="nms/valid_row"),
+        size=size,
+        iou=iou,
+        name="nms/steps",
+        groups=graph.op("Unsqueeze", _float(graph, labels, "nms/label_float"), graph.ints(1), name="nms/label_row"),
+    )
+    kept = graph.op("Reshape", kept, graph.ints(batch, size), name="nms/kept")
+    scores = graph.op("Mul", top, kept, name="nms/kept_scores")
+    count = min(max_detections, size)
+    top, index = _rank(graph, scores, count)
+    labels = graph.op("GatherElements", labels, index, name="nms/label", axis=1)
+    return _outputs(graph, best, top, index, labels, batch=batch, count=count)
 
 
 def add_ranked(
@@ -192,7 +251,7 @@ def _rank(graph: GraphBuilder, scores: str, count: int) -> tuple[str, ...]:
 
 def _outputs(
     graph: GraphBuilder, boxes: str, scores: str, index: str, labels: str, *, batch: int, count: int
-) -> None:
+) -> Chosen:
     """``boxes`` [N, S, 4]; ``scores``, ``index``, int64 ``labels`` [N, K], ranked. Rows past count become zero."""
     found = graph.op("Greater", scores, graph.constant(0.0), name="nms/found")
     column = graph.op("Unsqueeze", index, graph.ints(-1), name="nms/index_column")
@@ -207,3 +266,4 @@ def _outputs(
     graph.output(scores, "scores", "float32", (batch, count))
     graph.output(labels, "labels", "int32", (batch, count))
     graph.output(counted, "count", "int32", (batch,))
+    return Chosen(ranked, labels, found, count)

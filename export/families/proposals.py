@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.card import PROPOSAL_COUNT, PROPOSALS
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
@@ -107,6 +108,18 @@ def add_proposals(
     return proposals, graph.op("Unsqueeze", found, graph.ints(-1), name="rpn/found_column")
 
 
+def add_outside_proposals(graph: GraphBuilder, *, batch: int, count: int) -> tuple[str, str]:
+    """Declare proposals from outside as inputs: ``proposals`` float32 [N, P, 4] in canvas pixels, within its
+    content, of which the first ``proposal_count`` int32 [N] are meant; returns what :func:`add_proposals` does."""
+    boxes = graph.input(PROPOSALS, "float32", (batch, count, 4))
+    given = graph.input(PROPOSAL_COUNT, "int32", (batch,))
+    given = graph.op("Unsqueeze", given, graph.ints(-1), name="proposals/count_column")
+    rows = graph.constant(np.arange(count).reshape(1, count), np.int32)
+    valid = graph.op("Less", rows, given, name="proposals/valid")
+    valid = graph.op("Cast", valid, name="proposals/valid_float", to=1)
+    return boxes, graph.op("Unsqueeze", valid, graph.ints(-1), name="proposals/valid_column")
+
+
 def _best_of_levels(
     graph: GraphBuilder, levels: Sequence[Level], per_level: int
 ) -> tuple[str, str, str, str, NDArray[np.bool_]]:
@@ -144,12 +157,15 @@ def _best_of_levels(
     return joined(logits, "logits"), joined(deltas, "deltas"), centres, sizes, np.concatenate(real)
 
 
-def add_static_nms(graph: GraphBuilder, boxes: str, valid: str, *, size: int, iou: float, name: str) -> str:
+def add_static_nms(
+    graph: GraphBuilder, boxes: str, valid: str, *, size: int, iou: float, name: str, groups: str | None = None
+) -> str:
     """Greedy NMS of boxes sorted by falling score, in fixed matrix steps (Cluster-NMS, arXiv:2005.03572).
 
     ``boxes`` [G, k, 4] corners; ``valid`` float [G, 1, k], 0 for boxes that neither stay nor suppress; ``size`` is
-    k. Returns float [G, 1, k], 1 for boxes that stay. Each step keeps the valid boxes that no box kept by the step
-    before suppresses; every step settles at least one more link of each chain of suppressions.
+    k. ``groups`` float [G, 1, k]: only boxes of equal numbers suppress each other. Returns float [G, 1, k], 1 for
+    boxes that stay. Each step keeps the valid boxes that no box kept by the step before suppresses; every
+    step settles at least one more link of each chain of suppressions.
     """
     left, top, right, bottom = box_ops.box_columns(graph, boxes, name=f"{name}/columns")
     across = {}
@@ -186,6 +202,10 @@ def add_static_nms(graph: GraphBuilder, boxes: str, valid: str, *, size: int, io
     # Without the division: an empty union is 0 > 0, false, and no NaN.
     limit = graph.op("Mul", union, graph.constant(iou), name=f"{name}/limit")
     overlaps = graph.op("Greater", inner, limit, name=f"{name}/overlaps")
+    if groups is not None:
+        across_groups = graph.op("Transpose", groups, name=f"{name}/groups_across", perm=[0, 2, 1])
+        same = graph.op("Equal", groups, across_groups, name=f"{name}/same_group")
+        overlaps = graph.op("And", overlaps, same, name=f"{name}/overlaps_in_group")
     # -1 where a box suppresses a later one, by product: quicker than by And and Where.
     later = graph.constant(-np.triu(np.ones((1, size, size), np.float32), 1))
     overlaps = graph.op("Cast", overlaps, name=f"{name}/overlaps_float", to=1)

@@ -12,12 +12,11 @@ import torch
 from numpy.typing import ArrayLike
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torchvision.ops.misc import FrozenBatchNorm2d
 
 from edgedet.errors import ExportError
 from edgedet.onnx_graph.builder import OPSET
 from edgedet.onnx_graph.cleaning import simplify
-
-from .architectures import thaw_batch_norm
 
 
 def to_onnx(
@@ -102,3 +101,15 @@ def _first_weights(model: onnx.ModelProto) -> onnx.TensorProto:
     if tensor.dims[1] != 3:
         raise ExportError(f"the first convolution takes {tensor.dims[1]} channels, expected 3 colours")
     return tensor
+
+
+def thaw_batch_norm(module: nn.Module) -> nn.Module:
+    """Replace frozen BatchNorm by the ordinary one with the same numbers, so that export can fold it."""
+    for name, child in module.named_children():
+        if isinstance(child, FrozenBatchNorm2d):
+            norm = nn.BatchNorm2d(child.weight.shape[0], eps=child.eps)
+            norm.load_state_dict(child.state_dict(), strict=False)
+            setattr(module, name, norm.eval())
+        else:
+            thaw_batch_norm(child)
+    return module

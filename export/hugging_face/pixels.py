@@ -110,7 +110,9 @@ def pixels(folder: Folder, processor: Any) -> tuple[InputSpec, ResizeRule]:
         mean=mean,
         std=std,
     )
-    return spec, ResizeRule("stretch", antialias=dtype == "uint8")
+    if dtype == "uint8":
+        return spec, ResizeRule("stretch", antialias=True)
+    return spec, ResizeRule("stretch", coordinates="half_pixel_float32")
 
 
 def _three(values: Any) -> tuple[float, float, float]:

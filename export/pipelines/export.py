@@ -76,12 +76,25 @@ def export_pipeline(
         raise UsageError(f"--for is {pipeline!r}, expected {' or '.join(get_args(Pipeline))}")
     if container == "file":
         raise UsageError("--container file puts a card in front of the plan, which no pipeline reads: use plan")
+    if options.outside_proposals is not None or _takes_proposals(source):
+        raise UsageError(
+            f"--for {pipeline} writes a folder for networks that take pictures alone; proposals from outside have "
+            "no way in there: export an ordinary graph"
+        )
     write = {"triton": _triton, "deepstream": _deepstream}[pipeline]
     products = deepstream.PRODUCTS if pipeline == "deepstream" else ()
     with atomic_folder(folder, products=products) as fresh:
         report = write(source, fresh, folder, options, engine=engine, container=container, progress=progress)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return replace(report, path=folder, bytes=size, seconds=time.monotonic() - started)
+
+
+def _takes_proposals(source: Path) -> bool:
+    """Whether ``source`` is an artifact of ours whose proposals come from outside."""
+    try:
+        return artifact_kind(source) != "checkpoint" and read_card(source).input.proposals is not None
+    except ArtifactError:  # a checkpoint, another tool's file or a damaged one, which is said where it is read
+        return False
 
 
 def _triton(

@@ -25,7 +25,8 @@ ONLY_SSD = (
     "input_size", "default_box_ratios", "default_box_scales", "default_box_steps", "default_box_clip",
 )  # fmt: skip
 CLASS_LAYERS = re.compile(
-    r"(head\.classification_head\.module_list\.\d+(\.1)?|roi_heads\.box_predictor\.(cls_score|bbox_pred))\.(weight|bias)$"
+    r"(head\.classification_head\.module_list\.\d+(\.1)?|roi_heads\.box_predictor\.(cls_score|bbox_pred)"
+    r"|roi_heads\.mask_predictor\.mask_fcn_logits)\.(weight|bias)$"
 )
 """Tensors with rows for every class; SSDLite's class layers are the second part of what holds them."""
 OF_BOTH = ("image_mean", "image_std", "box_weights", "norm_eps", "colour", "background")

@@ -27,7 +27,7 @@ class GpuFrames:
                 "this artifact's frames are resized with antialiasing, which the kernel here does not do; pass "
                 "them from the host"
             )
-        if card.resize.coordinates != "half_pixel":
+        if card.resize.coordinates == "align_corners":
             raise UsageError(
                 "this artifact's frames are resized as Darknet does it (align_corners), which the kernel here does "
                 "not do; pass them from the host"

@@ -26,7 +26,8 @@ EXTRAS = set(
     )
 )
 OTHERS = {
-    ".", "apt", "convert", "docker", "export", "g++", "gh", "git", "openssl", "scp", "sha256sum", "strace", "sudo"
+    ".", "apt", "convert", "curl", "docker", "export", "g++", "gh", "git", "openssl", "ray", "scp", "sha256sum",
+    "ssh", "strace", "sudo",
 }  # fmt: skip
 """Programs of others, whose options nobody here can look up."""
 

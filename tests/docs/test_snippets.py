@@ -22,6 +22,7 @@ from edgedet.export.training.settings import read_settings, read_toml
 from edgedet.opening import read_card
 from examples.example_folder import write_examples
 from tests.docs.pages import ROOT, Block, blocks, name_of, pages
+from tests.masked_detector import save_masked_graph
 
 Names = dict[str, Any]
 
@@ -157,6 +158,23 @@ def live(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count(" dropped\n") == 12
 
 
+def watched(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same; each picture shows one thing, which has a number."""
+    text = block.text.replace("stream(0,", 'stream("photos",')
+    assert text != block.text
+    execute(Block(block.page, block.language, text, block.line), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("[") and line != "[]" for line in lines) == 12
+
+
+def masks(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The toy, whose objects fill their boxes."""
+    save_masked_graph(Path("masked.onnx"))
+    names = execute(block, {})
+    assert names["pixels"].sum() > 900 and len(names["outlines"]) == len(names["rows"]) == 1
+    assert names["rows"][0]["segmentation"]["size"] == list(names["pixels"].shape)
+
+
 def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     """The graph, signed by the owner, takes the engine's place."""
     pytest.importorskip("cryptography", reason="needs edgedet[signing]")
@@ -174,13 +192,39 @@ def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(names["detector"].detect(cv2.imread("frame.png"))) > 0
 
 
+def proposals(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """An untrained detector; a folder takes the video's place."""
+    import torch
+
+    from edgedet.export.options import ExportOptions
+    from edgedet.export.pipeline import export_model
+    from tests.export.test_families import detector
+
+    torch.save(detector("fasterrcnn_mobilenet_v3_large_320_fpn"), "whole.pt")
+    export_model("whole.pt", "second_stage.onnx", ExportOptions(outside_proposals=8, trust="code"))
+    text = block.text.replace("street.mp4", "photos")
+    assert text != block.text
+    names = execute(Block(block.page, block.language, text, block.line), {"frame": cv2.imread("frame.png")})
+    assert names["detector"].card.input.proposals == 8
+    assert capsys.readouterr().out.count("Detections(") == 12
+
+
+def cascade(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(block, {"frame": cv2.imread("frame.png")})
+    assert capsys.readouterr().out == "('blue', 'green', 'red') [[24. 18. 60. 54.]] [[24. 18. 60. 54.]]\n"
+
+
 RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "README.md": [readme],
+    "docs/cascades.md": [cascade],
     "docs/checkpoints.md": [settings, boxes_of_torchvision, boxes_of_ultralytics],
     "docs/live.md": [live],
+    "docs/masks.md": [masks],
     "docs/operators.md": [operators],
+    "docs/proposals.md": [proposals],
     "docs/signing.md": [signed, signed],
     "docs/tensorrt_rtx.md": [rtx],
+    "docs/watch.md": [watched],
 }
 """How the Python blocks of each page are run, in order."""
 

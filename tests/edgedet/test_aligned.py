@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgedet.aligned import LARGEST_PLACE, AlignedResize
+from edgedet.aligned import AlignedResize
 from edgedet.artifacts.card import InputSpec, ResizeRule
+from edgedet.four_pixels import LARGEST_PLACE
 from edgedet.geometry import plan_resize
 from edgedet.preprocess import Preprocessor
 

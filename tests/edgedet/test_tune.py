@@ -46,7 +46,7 @@ class Pretended:
         self.key = runtime, threads
         if self.cost[self.key] < 0:
             raise ArtifactError("does not open")
-        self.card = SimpleNamespace(precision="fp32", golden=self.golden)
+        self.card = SimpleNamespace(precision="fp32", golden=self.golden, input=SimpleNamespace(proposals=None))
         self.last_timing = SimpleNamespace(pre=0.0, run=1.0, post=0.0)
 
     def __enter__(self) -> Pretended:

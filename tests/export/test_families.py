@@ -61,6 +61,11 @@ SMALL: dict[str, dict[str, Any]] = {
         )
     },
 }
+MASKED = {
+    arch: {"min_size": 160, "max_size": 320, "rpn_pre_nms_top_n_test": 60, "rpn_post_nms_top_n_test": 40}
+    for arch in ("maskrcnn_mobilenet_v3_large_fpn", "maskrcnn_resnet50_fpn")
+}
+"""Their boxes and masks are compared in families/test_mask_head.py."""
 FRAME = golden_frame(4, 240, 320)
 
 
@@ -167,7 +172,7 @@ def assert_same(model: Any, frame: np.ndarray, candidate: Detections) -> None:
     assert min(disagreements) <= 0.05
 
 
-@pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("arch", sorted(ARCHITECTURES.keys() - MASKED))
 def test_graph_gives_torchvisions_detections(arch: str) -> None:
     model = detector(arch)
     exported = export(model, GraphOptions())

@@ -25,7 +25,7 @@ def test_what_goes_is_seen() -> None:
 
 def test_names_parameters_fields_and_options_are_promised() -> None:
     found = promise.public_names()
-    assert found["edgedet.Detector.detect"] == ["frame"]
+    assert found["edgedet.Detector.detect"] == ["frame", "proposals"]
     assert {"runtime", "conf", "iou", "max_detections"} <= set(found["edgedet.Detector"])
     assert {"edgedet.Detections.boxes", "edgedet.ModelCard.names", "edgedet.export.export_model"} <= found.keys()
     options = promise.commands()["edgedet export"]

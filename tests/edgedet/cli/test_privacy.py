@@ -36,6 +36,12 @@ ASKED: dict[str, tuple[list[str], str]] = {
     # An engine of the graph that came with the program, in a folder that goes with the command.
     "selftest": (["selftest", MODEL], ""),
     "selftest of the machine": (["selftest"], r"tmp/.*"),
+    "watch": (["watch", MODEL, "clip.avi"], ""),
+    "watch with events": (["watch", "sharp.onnx", "moving.avi", "--frames", "1/1", "--exec", "cat"], ""),
+    "watch --json": (
+        ["watch", "sharp.onnx", "moving.avi", "--frames", "1/1", "--json", "events.jsonl"],
+        r"work/events\.jsonl",
+    ),
     # Which runtime is the quickest for this artifact on this machine.
     "tune": (
         ["tune", MODEL, "--frames", "photos", "--seconds", "0.2", "--threads", "1"],
@@ -70,6 +76,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write(picture)
         lines.append(f"{number}.jpg,10,10,40,40,bright")
     writer.release()
+    # One in which there is something to alert of.
+    save_rectangle_graph(work / "sharp.onnx")
+    writer = cv2.VideoWriter(str(work / "moving.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
+    for number in range(8):
+        writer.write(frame_with_rectangle(64, 64, (4 + number, 10, 30 + number, 30)))
+    writer.release()
     (work / "photos" / "annotation.txt").write_text("\n".join(lines) + "\n")
     # One that is cut off, which libjpeg has a lot to say about.
     whole = (work / "photos" / "0.jpg").read_bytes()
@@ -99,6 +111,28 @@ def test_python_itself_sees_the_same(house: Path, name: str) -> None:
     found = run(house, name, traced=False)
     allowed = re.compile(rf"{re.escape(str(house))}/({ASKED[name][1] or '(?!)'})")
     assert found.sockets == () and [file for file in found.files if not allowed.fullmatch(file)] == []
+
+
+def test_watch_tells_of_alerts_and_of_no_pixels(house: Path) -> None:
+    found = run(house, "watch --json")
+    lines = [json.loads(line) for line in found.out.splitlines()]
+    assert [line["event"] for line in lines] == ["begin", "end"]
+    assert (house / "work/events.jsonl").read_text().endswith(found.out)
+    # Numbers of boxes and times, names, and nothing else.
+    assert max(len(line) for line in found.out.splitlines()) < 500
+
+
+@pytest.mark.parametrize("reach", ["--webhook", "--mqtt"])
+def test_watch_calls_whom_it_was_told_to_and_nobody_else(house: Path, reach: str) -> None:
+    """Nobody is there, so that the events stay undelivered, which is an exit code of 1."""
+    address = {"--webhook": "http://127.0.0.1:9/", "--mqtt": "mqtt://127.0.0.1:9/topic"}[reach]
+    if reach == "--mqtt":
+        pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed: pip install 'edgedet[mqtt]'")
+    found = watch(["watch", "sharp.onnx", "moving.avi", "--frames", "1/1", reach, address], house, traced=TRACED)
+    assert found.code == 1 and "2 events were not delivered" in found.error, found.error
+    assert (found.files, found.left) == ((), ())
+    calls = [call for call in found.sockets if "connect" in call or "send" in call]
+    assert calls and all("127.0.0.1" in call for call in calls)
 
 
 def test_a_picture_that_is_cut_off_leaves_nothing_either(house: Path) -> None:

@@ -23,21 +23,23 @@ from edgedet.export.options import ExportOptions
 from edgedet.export.sources import graph_options
 from edgedet.onnx_graph.preparing import prepare
 from tests.export.narrow import narrow
-from tests.export.test_families import SMALL
+from tests.export.test_families import MASKED, SMALL
 
 ENGINE = ExportOptions(nms="runtime", target="tensorrt")
 YOLOX = ExportOptions(nms="runtime", target="tensorrt", family="yolox", classes=("a", "b", "c"))
 
 
-def graph(arch: str, *, pooling: Literal["operator", "products"] = "operator") -> onnx.ModelProto:
+def graph(
+    arch: str, *, pooling: Literal["operator", "products"] = "operator", outside_proposals: int | None = None
+) -> onnx.ModelProto:
     """The graph an engine of ``arch`` is built from, with random weights.
 
     Its box head is narrow, but for products, which pay for wide ones only.
     """
     torch.manual_seed(0)
-    model: Any = build(arch, 4, **SMALL[arch]).eval()
+    model: Any = build(arch, 4, **(SMALL | MASKED)[arch]).eval()
     model = narrow(model) if pooling == "operator" else model
-    options = replace(graph_options(ENGINE), pooling=pooling)
+    options = replace(graph_options(ENGINE), pooling=pooling, outside_proposals=outside_proposals)
     exported = trained_family(ARCHITECTURES[arch].family).export(model, options, (320, 240))
     return checked(exported.model, nms="runtime")
 

@@ -48,6 +48,12 @@ def test_torchvisions_detectors_are_built(library: RealBuilder, arch: str) -> No
     require_built(library, graph(arch, pooling="products"))
 
 
+def test_a_second_stage_that_takes_proposals_from_outside_is_built(library: RealBuilder) -> None:
+    model = graph("fasterrcnn_mobilenet_v3_large_320_fpn", pooling="products", outside_proposals=20)
+    assert [value.name for value in model.graph.input] == ["images", "proposals", "proposal_count"]
+    require_built(library, model)
+
+
 def test_pooling_by_the_operator_is_refused_by_both(library: RealBuilder) -> None:
     """What --target tensorrt leaves to TensorRT's plugin, which needs a GPU to be parsed."""
     model = graph("fasterrcnn_mobilenet_v3_large_320_fpn")

@@ -1,0 +1,128 @@
+"""A row of ``docs/measured/families.md``: what edgedet finds with a framework's file, beside the framework."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from measured_rows import put
+from nameless import readings
+from whole_against_bare import HEADER as OVERHEAD
+from whole_against_bare import overhead
+
+from edgedet import Detections
+from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
+
+REQUIRED = 0.995
+HEADER = ("detector", "framework", "detections >= 0.05", "matched", "extra", "worst score", "itself")
+NAMELESS = ("without names", "and with --classes")
+NAMELESS_PHOTOGRAPHS = 4
+Reference = Callable[[np.ndarray], Detections]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells of a row, and whether its bars are met."""
+
+    cells: tuple[str, ...]
+    met: bool
+
+    def beside(self, cells: Sequence[str], met: bool = True) -> Row:
+        """With more cells, of another bar."""
+        return Row((*self.cells, *cells), self.met and met)
+
+
+def header(*, nameless: bool, timed: bool) -> tuple[str, ...]:
+    """Of the table with those columns."""
+    return HEADER + (NAMELESS if nameless else ()) + (OVERHEAD if timed else ())
+
+
+def keep(page: Path, row: Row, *, nameless: bool, timed: bool) -> None:
+    """Write a row into the page: what is timed has a table of its own."""
+    columns = header(nameless=nameless, timed=False)
+    put(page, columns, row.cells[: len(columns)])
+    if timed and any(row.cells[len(columns) :]):
+        put(page, ("detector", *OVERHEAD), (row.cells[0], *row.cells[len(columns) :][: len(OVERHEAD)]))
+
+
+def agreement(reference: Sequence[Detections], found: Sequence[Detections]) -> ParityReport:
+    """Over all photographs, as the bar counts."""
+    return summarise([match_detections(*pair, Tolerance()) for pair in zip(reference, found, strict=True)])
+
+
+def compared(
+    name: str,
+    version: str,
+    infer: Reference,
+    found: Sequence[Detections],
+    frames: Sequence[np.ndarray],
+    *,
+    again: Reference | None = None,
+) -> Row:
+    """What edgedet ``found`` in ``frames`` beside what the framework does.
+
+    Args:
+        name: of the row.
+        version: of the framework, in words.
+        infer: the framework's own way from a BGR frame to boxes in its pixels.
+        found: by edgedet.
+        frames: BGR.
+        again: the framework once more, with other roundings; None for PyTorch's own convolutions in oneDNN's place.
+    """
+    reference = [_whole(infer(frame)) for frame in frames]
+    result = agreement(reference, found)
+    share, worst = result.found or 0.0, result.worst_score_difference or 0.0
+    cells = (name, version, str(result.reference_count), f"{share:.2%}", str(result.extra), f"{worst:.1e}")
+    same = share == 1 and not result.extra
+    met = result.agrees(REQUIRED) and not result.absent and not result.extra
+    return Row((*cells, "" if same else _itself(infer, again, reference, frames)), met)
+
+
+def _whole(found: Detections) -> Detections:
+    """Without boxes that lie in the border only, which frameworks clip to nothing and report."""
+    sides = found.boxes[:, 2:] - found.boxes[:, :2]
+    return found[(sides > 0).all(axis=1)]
+
+
+def _itself(
+    infer: Reference, again: Reference | None, reference: Sequence[Detections], frames: Sequence[np.ndarray]
+) -> str:
+    """The framework against itself: what rounding alone decides."""
+    import torch
+
+    with torch.backends.mkldnn.flags(enabled=again is not None):
+        result = agreement(reference, [_whole((again or infer)(frame)) for frame in frames])
+    return f"{result.found:.2%}, {result.extra} extra" if result.found is not None else ""
+
+
+def read_without_names(
+    name: str, path: Path, found: Sequence[Detections], frames: Sequence[np.ndarray], *, folder: Path, conf: float
+) -> tuple[tuple[str, str], bool]:
+    """Cells of ``NAMELESS``, and whether nothing was read wrongly; checkpoints have no names to take away."""
+    if path.suffix != ".onnx":
+        return ("", ""), True
+    read = readings(path, folder, found[:NAMELESS_PHOTOGRAPHS], frames[:NAMELESS_PHOTOGRAPHS], conf)
+    for word, each in read.items():
+        print(f"{name}, {word} said: {each.word}: {each.why}", file=sys.stderr)
+    first, second = (each.word for each in read.values())
+    return (first, second), not any(each.word.startswith("WRONG") for each in read.values())
+
+
+def timed(path: Path, artifact: Path, photograph: np.ndarray, side: int) -> tuple[tuple[str, ...], bool]:
+    """Cells of ``OVERHEAD``, and whether that bar is met; nothing of files that do not run bare."""
+    if not _bare(path):
+        return ("", ""), True
+    cost = overhead(path, artifact, photograph, side)
+    return cost.cells(), cost.met
+
+
+def _bare(path: Path) -> bool:
+    """Whether the framework's file runs in ONNX Runtime as it is: plugins of TensorRT do not, nor checkpoints."""
+    if path.suffix != ".onnx":
+        return False
+    graph = onnx.load(str(path), load_external_data=False).graph
+    return all(node.domain in ("", "ai.onnx") for node in graph.node)

@@ -1,0 +1,186 @@
+"""What masks cost: Mask R-CNN MobileNetV3-FPN on a 1080p frame with 100 detections.
+
+    python benchmarks/masks.py [--threads 2] [--rounds 3]
+
+Whole ``detect`` against its networks alone, and against torchvision's own inference, which pastes every mask into a
+frame; in turns within one run, wall time and the process's CPU time. Then what 100 objects take in memory, and how
+long it takes to get at their pixels. Weights are of a seed; the score threshold of 0.05 leaves 100 detections. The
+graph is that of an export, without its proofs, which take minutes for such a network.
+
+Networks alone: backbone, box head and mask head as ONNX Runtime runs them, and RoIAlign in front of either head by
+ONNX's operator; nothing of proposals, NMS, pre- or post-processing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+FRAME_SIZE = (1920, 1080)
+ARCH = "maskrcnn_mobilenet_v3_large_fpn"
+CLASSES = 91
+OF_NETWORKS, OF_TORCHVISION = 1.25, 3.0
+DETECTIONS = 100
+Taken = dict[str, tuple[float, float]]
+
+
+def main() -> int:
+    """Measure; 1 where a bar is not met."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    import torch
+
+    from benchmarks.overhead import as_image, bare, photograph
+    from edgedet import Detector
+    from tests.export.mask_networks import mask_network
+
+    print(
+        f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {arguments.threads} threads", flush=True
+    )
+    torch.set_num_threads(arguments.threads)
+    model = mask_network(ARCH, CLASSES, wide=True)
+    frame = photograph()
+    image = as_image(frame)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "masks.onnx"
+        path.write_bytes(graph_of(model))
+        with Detector(path, threads=arguments.threads) as detector:
+            count = len(detector.detect(frame))
+            alone = [bare(part, arguments.threads) for part in networks(model)]
+
+            def eager() -> object:
+                with torch.inference_mode():
+                    return model([image])
+
+            contestants: dict[str, Callable[[], object]] = {
+                "detect": lambda: detector.detect(frame),
+                "networks alone": lambda: [run() for run in alone],
+                "torchvision": eager,
+            }
+            taken = in_turns(contestants, arguments.rounds)
+            found = detector.detect(frame)
+    for what, (wall, cpu) in taken.items():
+        print(f"{what:<16} {wall:9.1f} ms   {cpu:9.1f} ms of CPU", flush=True)
+    masks = found.masks
+    assert masks is not None
+    whole = FRAME_SIZE[0] * FRAME_SIZE[1]
+    print(f"{count} detections; an object's mask: {masks.nbytes // max(len(masks), 1)} bytes, 1/"
+          f"{whole * len(masks) // masks.nbytes} of a frame's {whole}")  # fmt: skip
+    for what, call in (
+        ("regions", lambda: list(masks)),
+        ("run lengths", masks.to_coco_rle),
+        ("dense", masks.dense),
+    ):
+        begin = time.process_time()
+        call()
+        print(f"{what} of all: {(time.process_time() - begin) * 1e3:.0f} ms of CPU")
+    return 0 if all([met(taken), count == DETECTIONS]) else 1
+
+
+def met(taken: Taken) -> bool:
+    """Print the ratios; whether both bars hold, by CPU time, which other work does not change."""
+    ratios = []
+    for kind, place in (("wall", 0), ("CPU", 1)):
+        of_networks = taken["detect"][place] / taken["networks alone"][place]
+        faster = taken["torchvision"][place] / taken["detect"][place]
+        print(f"{kind}: detect / networks alone {of_networks:.2f} (at most {OF_NETWORKS}); "
+              f"{faster:.2f} x faster than torchvision (at least {OF_TORCHVISION})")  # fmt: skip
+        ratios.append(of_networks <= OF_NETWORKS and faster >= OF_TORCHVISION)
+    return ratios[1]
+
+
+def in_turns(contestants: dict[str, Callable[[], object]], rounds: int) -> Taken:
+    """Median milliseconds of wall and CPU time of each; the first turn is not counted."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, call in contestants.items():
+            wall, cpu = time.perf_counter(), _cpu()
+            call()
+            if turn:
+                times[name].append(((time.perf_counter() - wall) * 1e3, (_cpu() - cpu) * 1e3))
+    return {
+        name: (statistics.median(wall for wall, _ in runs), statistics.median(cpu for _, cpu in runs))
+        for name, runs in times.items()
+    }
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def graph_of(model: Any) -> bytes:
+    """The graph for a CPU, with its card."""
+    from edgedet.artifacts.card import ModelCard
+    from edgedet.export.families import faster_rcnn as family
+    from edgedet.export.families.base import GraphOptions
+    from edgedet.export.finished_graph import checked
+    from edgedet.export.for_cpu.interleaved import read_interleaved
+    from edgedet.export.for_cpu.winograd import add_winograd
+    from edgedet.export.self_describing import embed, graph_bytes
+
+    exported = family.export(model, GraphOptions(pooling="products"), frame_size=FRAME_SIZE)
+    names = tuple(f"class {number}" for number in range(1, CLASSES))
+    card = ModelCard("faster_rcnn", ARCH, names, exported.input, exported.resize, exported.output)
+    return graph_bytes(embed(read_interleaved(add_winograd(checked(exported.model, nms="graph"))), card))
+
+
+def networks(model: Any) -> list[Any]:
+    """ONNX graphs of the networks and of RoIAlign in front of the heads."""
+    import torch
+
+    from edgedet.export.families import faster_rcnn as family
+    from edgedet.export.families.mask_head import MaskFeatures
+    from edgedet.export.families.roi_pooling import add_roi_align
+    from edgedet.export.families.torch_graph import to_onnx
+    from edgedet.geometry import shortest_side_size
+    from edgedet.onnx_graph.builder import GraphBuilder
+
+    content = shortest_side_size(family.resize_rule(model), FRAME_SIZE[1], FRAME_SIZE[0])
+    parts = family.export_parts(model, content, batch=1)
+    generator = np.random.default_rng(0)
+    made = [parts.backbone, parts.box_head]
+    with torch.no_grad():
+        features = family.feature_levels(model.backbone, torch.zeros(1, 3, *parts.padded))
+    for pool, count in (
+        (model.roi_heads.box_roi_pool, parts.proposals),
+        (model.roi_heads.mask_roi_pool, DETECTIONS),
+    ):
+        corners = generator.random((count, 2, 2)) * parts.content[::-1]
+        boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1).astype(np.float32)
+        graph = GraphBuilder("roi_align")
+        pooled = add_roi_align(
+            graph,
+            [graph.input(level.name, "float32", tuple(features[level.name].shape)) for level in parts.levels],
+            parts.levels,
+            graph.constant(boxes[None]),
+            batch=1,
+            count=count,
+            size=tuple(pool.output_size),
+            sampling_ratio=pool.sampling_ratio,
+        )
+        channels = int(features[parts.levels[0].name].shape[1])
+        graph.output(pooled, "pooled", "float32", (count, channels, *pool.output_size))
+        made.append(graph.model())
+    example = torch.zeros(DETECTIONS, channels, *model.roi_heads.mask_roi_pool.output_size)
+    made.append(to_onnx(MaskFeatures(model), example, inputs=["pooled"], outputs=["cells"]))
+    return made
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,45 @@
+"""Artifacts opened to be measured: one, or two as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedet.detector import Detector
+
+if TYPE_CHECKING:
+    from edgedet.cascade import Cascade
+
+
+def opened_to_measure(
+    path: str | Path, *, then: str | None = None, crops: Mapping[str, Any] | None = None, **settings: Any
+) -> Detector | Cascade:
+    """A detector; one that takes proposals from outside gets as many as it takes, which is what its time is of.
+
+    ``then``: an artifact that looks into its crops, with ``crops`` as further arguments of
+    :class:`edgedet.Cascade`, but for ``conf``, its own. ``settings``: of both detectors.
+
+    Raises:
+        EdgedetError: as :class:`edgedet.Detector` and :class:`edgedet.Cascade`.
+    """
+    detector = Detector(path, **settings)
+    if detector.card.input.proposals is not None:
+        from edgedet.proof.made_proposals import propose_strewn
+
+        propose_strewn(detector)
+    if then is None:
+        return detector
+    from edgedet.cascade import Cascade
+
+    try:
+        cutting = dict(crops or {})
+        second = Detector(then, conf=cutting.pop("conf", None), **settings)
+        try:
+            return Cascade(detector, second, **cutting)
+        except BaseException:
+            second.close()
+            raise
+    except BaseException:
+        detector.close()
+        raise

@@ -1,0 +1,249 @@
+"""Watch cameras and streams, and say when something appears and when it is gone; one JSON line for each.
+
+Detections are joined to tracks over time. An alert begins when N of the last M frames show the same object of a
+class, above a score, of a size, inside a region. It ends when it was gone for a while, so that one bad frame
+neither begins nor ends anything. Each --class is an alert of its own; classes joined by commas are one.
+
+Lines go to standard output, and wherever else it is asked for: a program (--exec), a topic (--mqtt), a web server
+of this machine (--webhook). None of them can hold up the watch. No picture is written or sent.
+
+A source that breaks is opened again, and its alerts end ("reason": "lost"). Videos can be watched too: their own
+time counts. Ends with Ctrl-C (exit code 130), with --limit, or when every source has ended (0; 1 where one ended
+early, or where events could not be delivered).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedet.cli.detect import add_pace_arguments
+from edgedet.cli.progress import Progress
+from edgedet.cli.service_options import add_service_arguments, refuse_service, start_service
+from edgedet.cli.values import fraction, positive_integer
+from edgedet.errors import EdgedetError, UsageError
+from edgedet.runtimes import spellings
+
+if TYPE_CHECKING:
+    from edgedet.detector import Detector
+    from edgedet.watching.rule import AlertRule
+
+EXAMPLES = """\
+examples:
+  edgedet watch model.onnx 0 --class camera --conf 0.6           a camera, by its number
+  edgedet watch model.onnx 0 --class camera,phone --class car    two alerts, one for either of two classes
+  edgedet watch model.trt csi://0 --frames 4/8 --max-fps 10      four of eight frames must show it
+  edgedet watch model.onnx 0 --region 0.5,0,1,1 --min-size 0.1   in the right half, a tenth of the frame long
+  edgedet watch model.onnx 0 --exec ./vibrate.sh                 JSON on its standard input, no shell
+  edgedet watch model.onnx rtsp://10.0.0.7/live --mqtt mqtt://localhost/home/alerts
+  edgedet watch model.onnx 0 --metrics 9100 --max-temp 80        for good (docs/service.md)
+  edgedet watch model.onnx street.mp4 | jq -c '[.event, .class, .at]'
+"""
+DEFAULT_CONF = 0.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``edgedet watch``."""
+    parser.add_argument("artifact", metavar="ARTIFACT", help="graph, engine or file for ncnn")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="+",
+        help="camera numbers, URLs, csi://0, GStreamer pipelines; or one video",
+    )
+    what = parser.add_argument_group("what begins an alert")
+    what.add_argument(
+        "--class",
+        dest="classes",
+        metavar="NAME[,NAME…]",
+        action="append",
+        help="class, or several that count as one; repeat it for further alerts (each class of the detector)",
+    )
+    what.add_argument(
+        "--frames", metavar="N/M", type=frames, default=(3, 5), help="N of the last M frames must show it (3/5)"
+    )
+    what.add_argument(
+        "--conf",
+        metavar="X",
+        type=fraction,
+        help=f"minimum score of a detection that counts ({DEFAULT_CONF:g}); edgedet eval recommends one",
+    )
+    what.add_argument(
+        "--min-size",
+        metavar="X",
+        type=size,
+        default=0.0,
+        help="minimum of the longer side of a box: pixels, or below 1 a share of the frame's longer side",
+    )
+    what.add_argument(
+        "--region",
+        metavar="AREA",
+        help="where the centre of a box must lie: x1,y1,x2,y2, or corners 'x,y x,y x,y …'; shares of the frame "
+        "(all from 0 to 1), else pixels",
+    )
+    what.add_argument(
+        "--evidence",
+        choices=("track", "class"),
+        default="track",
+        help="whether the N frames must show the same object (track), or any of the class",
+    )
+    end = parser.add_argument_group("what ends it")
+    end.add_argument(
+        "--hold",
+        metavar="S",
+        type=seconds,
+        default=1.0,
+        help="it was last seen S seconds ago, and not in M frames (1)",
+    )
+    end.add_argument(
+        "--keep-conf",
+        metavar="X",
+        type=fraction,
+        help="minimum score that keeps it alive (three quarters of --conf)",
+    )
+    where = parser.add_argument_group("where events go, besides standard output")
+    where.add_argument("--json", metavar="FILE", type=Path, help="append the lines to FILE")
+    where.add_argument("--exec", metavar="COMMAND", help="run a program for each event: JSON on its standard input")
+    where.add_argument(
+        "--mqtt", metavar="URL", help="publish to mqtt[s]://[USER@]HOST[:PORT]/TOPIC (EDGEDET_MQTT_PASSWORD)"
+    )
+    where.add_argument("--webhook", metavar="URL", help="POST to a web server of this machine")
+    where.add_argument("--webhook-anywhere", action="store_true", help="let --webhook name another machine")
+    where.add_argument(
+        "--detections", action="store_true", help="print each frame's detections too, with their track ids"
+    )
+    add_service_arguments(parser)
+    parser.add_argument("--limit", metavar="N", type=positive_integer, help="only the first N frames")
+    add_pace_arguments(parser)
+    parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
+    parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
+
+
+def frames(text: str) -> tuple[int, int]:
+    """N of M frames.
+
+    >>> frames("3/5")
+    (3, 5)
+    """
+    found = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]) <= 10_000:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not N/M; expected N of the last M frames, such as 3/5, with N from 1 to M"
+        )
+    return int(found[1]), int(found[2])
+
+
+def size(text: str) -> float:
+    """Pixels, or a share below 1.
+
+    >>> size("0.1"), size("32")
+    (0.1, 32.0)
+    """
+    return _from_zero(text, "pixels, or a share of the frame below 1")
+
+
+def seconds(text: str) -> float:
+    """Seconds from 0 on.
+
+    >>> seconds("1.5")
+    1.5
+    """
+    return _from_zero(text, "seconds from 0 on")
+
+
+def _from_zero(text: str, expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not understood; expected {expected}")
+    return value
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Watch until the sources end."""
+    from edgedet.cli.watch_loop import Outlets, watch
+    from edgedet.pictures.live.source import LiveSource
+    from edgedet.pictures.sources import open_source
+    from edgedet.watching.watcher import Watcher
+
+    if arguments.webhook_anywhere and arguments.webhook is None:
+        raise UsageError("--webhook-anywhere is about --webhook, and none is named")
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(shown="never" if sys.stdout.isatty() else "on a terminal"))
+        detector, rules = _open(arguments)
+        stack.enter_context(detector)
+        for rule in rules:
+            rule.require_classes(detector.names)
+        # Closed after the source: what ends an alert is still to be delivered.
+        outlets = stack.enter_context(Outlets.of(arguments, progress))
+        source = stack.enter_context(open_source(arguments.source, unreadable=outlets.lost_frame))
+        live = isinstance(source, LiveSource)
+        if not live and (arguments.max_fps is not None or arguments.duty is not None):
+            raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
+        watcher = Watcher(rules, detector.names, clock="captured" if live else "time")
+        if not live:
+            refuse_service(arguments, source.description)
+        service = stack.enter_context(start_service(arguments, detector)) if live else None
+        return watch(arguments, detector, source, watcher, outlets, service)
+
+
+def _open(arguments: argparse.Namespace) -> tuple[Detector, list[AlertRule]]:
+    """The detector, with a threshold low enough for what keeps alerts alive, and the rules."""
+    from edgedet.detector import Detector
+    from edgedet.watching.region import Region
+    from edgedet.watching.rule import KEPT, AlertRule
+
+    def opened(conf: float | None) -> Detector:
+        return Detector(arguments.artifact, runtime=arguments.runtime, threads=arguments.threads, conf=conf)
+
+    region = None if arguments.region is None else Region.parse(arguments.region)
+    conf: float | None = arguments.conf
+    keep: float | None = arguments.keep_conf
+    if keep is not None and keep > (DEFAULT_CONF if conf is None else conf):
+        raise UsageError(f"--keep-conf {keep:g} is above --conf {DEFAULT_CONF if conf is None else conf:g}")
+    detector = opened(None)
+    try:
+        floor = detector.thresholds.score
+        if conf is None:
+            conf = max(DEFAULT_CONF, floor)
+        if keep is None:
+            # What the artifact does not tell keeps nothing alive.
+            keep = min(max(conf * KEPT, floor), conf)
+        if keep < floor:
+            # Asked for, so it is an error where the artifact has thrown it away.
+            detector.close()
+            detector = opened(keep)
+        groups: list[tuple[str, ...]] = [(name,) for name in detector.names]
+        if arguments.classes is not None:
+            groups = [_group(text, detector.names) for text in arguments.classes]
+        rules = [
+            AlertRule(
+                classes,
+                arguments.frames,
+                conf=conf,
+                keep_conf=keep,
+                hold=arguments.hold,
+                min_size=arguments.min_size,
+                region=region,
+                evidence=arguments.evidence,
+            )
+            for classes in groups
+        ]
+    except EdgedetError:
+        detector.close()
+        raise
+    return detector, rules
+
+
+def _group(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Classes of one alert; a name may hold a comma itself."""
+    if text in names:
+        return (text,)
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,141 @@
+"""A connection to Ray: one that is started here for the command alone, or one that is there already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedet.errors import ClusterError, MissingDependencyError
+from edgedet.machine.hardware import available_cores
+
+LOCAL = "local"
+STORE_BYTES = 512 * 2**20
+"""Of results that wait for their turn on this machine: some thousand pictures' are a hundredth of it."""
+SWITCHED_OFF = {
+    # Ray reports to its makers unless told otherwise.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """An open connection.
+
+    Attributes:
+        ray: the module.
+        workers: number of workers, at most.
+        fixed: whether so many are there for us alone; else they are taken as they become free.
+    """
+
+    ray: Any
+    workers: int
+    fixed: bool
+
+
+@contextmanager
+def open_cluster(address: str, *, workers: int | None = None) -> Iterator[Cluster]:
+    """Connect to Ray, and disconnect in the end.
+
+    Args:
+        address: ``local`` starts Ray on this machine, for this process alone, and stops it in the end; ``auto`` is
+            the cluster that this machine is a node of; ``HOST:PORT`` is another one's head.
+        workers: their number; None is one for each core of the machine, or of the cluster.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+        ClusterError: nothing there, another version of Ray or Python, or no cores.
+    """
+    if "://" in address:
+        raise ClusterError(
+            f"--ray {address} is the address of Ray's client, through which data sets do not pass; run the command "
+            "on a node of the cluster with --ray auto, or give HOST:PORT"
+        )
+    if address == LOCAL and "ray" not in sys.modules:
+        # Ray listens on the machine's network address, never on loopback alone. Whoever has not this token, which
+        # lies in no file, is turned away. (Ray reads it once. Where it did before us, its own from ~/.ray counts.)
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    ray = _import_ray()
+    folder = None
+    try:
+        if address == LOCAL:
+            count = workers or available_cores()
+            # Of its own, so that logs (which may name pictures) go with it. Short: sockets lie inside.
+            folder = Path(tempfile.mkdtemp(prefix="edr-"))
+            _start(ray, count, folder)
+            yield Cluster(ray, count, fixed=True)
+        else:
+            _connect(ray, address)
+            cores = int(ray.cluster_resources().get("CPU", 0))
+            if not cores:
+                raise ClusterError(f"the cluster at {address} has no CPU cores; add nodes to it (ray start)")
+            yield Cluster(ray, min(workers or cores, cores), fixed=False)
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import_ray() -> Any:
+    os.environ.update(SWITCHED_OFF)
+    try:
+        import ray
+        import ray.data
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"--ray needs the package {error.name}, which is not installed: pip install 'edgedet[ray]'"
+        ) from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return ray
+
+
+def _start(ray: Any, workers: int, folder: Path) -> None:
+    try:
+        ray.init(
+            address=LOCAL,
+            num_cpus=workers,
+            include_dashboard=False,
+            object_store_memory=STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _temp_dir=str(folder),
+        )
+    except Exception as error:  # Ray has no class for what keeps it from starting
+        raise ClusterError(
+            f"Ray does not start on this machine ({_first_line(error)}); it gives up after half a minute, which a "
+            "machine that is busy with other work exceeds: try again when it is not"
+        ) from error
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Ray's own sentences, in one of ours."""
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, ValueError, OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"no Ray cluster answers at {address} ({_first_line(error)}); start one (ray start --head), or give "
+            "--ray local"
+        ) from error
+    except RuntimeError as error:
+        raise ClusterError(
+            f"the cluster at {address} does not take this machine ({_first_line(error)}); install the same "
+            "versions of Ray and Python on both"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    # Ray gives both versions on lines of their own.
+    return " ".join(text.split())[:200] if text else type(error).__name__

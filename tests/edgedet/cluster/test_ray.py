@@ -1,0 +1,115 @@
+"""Ray itself, where it is installed: two workers give one machine's results, and killing them costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from edgedet import Detector
+from edgedet.cluster.detector import ClusterDetector
+from edgedet.cluster.session import Cluster, open_cluster
+from edgedet.datasets import read_dataset
+from edgedet.detections import Detections
+from edgedet.errors import ClusterError
+from edgedet.evaluate.evaluation import evaluate
+from edgedet.pictures.frames import Unreadable
+from edgedet.pictures.sources import open_source
+from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
+
+PICTURES = 40
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    pytest.importorskip("ray.data", reason="needs edgedet[ray]")
+    with open_cluster("local", workers=2) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled pictures, one of them cut off, and a detector."""
+    made = tmp_path_factory.mktemp("cluster")
+    (made / "photos").mkdir()
+    lines = []
+    for number in range(PICTURES):
+        box = (10 + number % 9, 10, 50, 40)
+        picture = frame_with_rectangle(60, 80, box, channel=number % 3)
+        cv2.imwrite(str(made / f"photos/{number:02}.png"), picture)
+        lines.append(f"{number:02}.png,{','.join(map(str, box))},{('blue', 'green', 'red')[number % 3]}")
+    (made / "photos/annotation.txt").write_text("\n".join(lines))
+    cut = made / "photos/07.png"
+    cut.write_bytes(cut.read_bytes()[:60])
+    save_rectangle_graph(made / "model.onnx")
+    return made
+
+
+def test_an_evaluation_has_the_figures_of_one_machine(cluster: Cluster, folder: Path) -> None:
+    dataset = read_dataset(folder / "photos/annotation.txt")
+    with Detector(folder / "model.onnx") as alone, ClusterDetector(cluster, folder / "model.onnx") as many:
+        one, other = evaluate(alone, dataset), evaluate(many, dataset)
+    assert json.dumps(one.to_dict()) == json.dumps(other.to_dict())
+    assert len(one.problems) == 1 and one.problems == other.problems
+
+
+def test_a_folder_gives_the_lines_of_one_machine(
+    cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    lines, lost = [], []
+    with Detector("model.onnx") as alone, ClusterDetector(cluster, "model.onnx") as many:
+        for detector in (alone, many):
+            told: list[Unreadable] = []
+            with open_source("photos", unreadable=told.append) as source:
+                lines.append(
+                    [(frame.name, frame.index, found.to_dict()) for frame, found in detector.stream(source)]
+                )
+            lost.append(told)
+    assert lines[0] == lines[1] and len(lines[0]) == PICTURES - 1
+    assert lost[0] == lost[1] and [each.name for each in lost[0]] == ["photos/07.png"]
+
+
+def workers_of_ray() -> list[int]:
+    """Processes below this one that have a detector open, by the name that Ray gives them."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"MapWorker" in place.read_bytes() and os.getpid() in ancestors(int(place.parent.name)):
+                found.append(int(place.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def ancestors(process: int) -> Iterator[int]:
+    while process > 1:
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        yield process
+
+
+def test_a_killed_worker_loses_and_doubles_nothing(cluster: Cluster, folder: Path) -> None:
+    paths = sorted(path for path in (folder / "photos").glob("*.png") if path.name != "07.png") * 8
+    with Detector(folder / "model.onnx") as alone, ClusterDetector(cluster, folder / "model.onnx") as many:
+        expected = [alone.detect(cv2.imread(str(path))).to_dict() for path in paths]
+        found, killed = [], 0
+        for answer in many.detect_files(paths):
+            assert isinstance(answer, Detections)
+            found.append(answer.to_dict())
+            if len(found) in (1, len(paths) // 2):
+                for process in workers_of_ray()[:1]:
+                    os.kill(process, signal.SIGKILL)
+                    killed += 1
+    assert killed, "there was no worker to kill"
+    assert found == expected
+
+
+def test_an_address_where_nobody_answers_is_one_sentence() -> None:
+    pytest.importorskip("ray", reason="needs edgedet[ray]")
+    with pytest.raises(ClusterError, match=r"is the address of Ray's client"), open_cluster("ray://127.0.0.1:1"):
+        pass

@@ -1,0 +1,127 @@
+"""Ray is asked for by name, with its reports off, and only where it is wanted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from edgedet.cli import main
+from edgedet.cluster.session import open_cluster
+from edgedet.errors import ClusterError, MissingDependencyError
+
+
+class Connection(ModuleType):
+    """Ray, as far as a connection needs it."""
+
+    def __init__(self, fault: Exception | None = None, cores: float = 6) -> None:
+        super().__init__("ray")
+        self.fault, self.cores = fault, cores
+        self.asked: dict[str, Any] = {}
+        self.closed = 0
+        self.reports = ""
+
+    def init(self, **options: Any) -> None:
+        self.asked = options
+        self.reports = os.environ["RAY_USAGE_STATS_ENABLED"]
+        if self.fault is not None:
+            raise self.fault
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": self.cores} if self.cores else {}
+
+    def shutdown(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "before")
+        monkeypatch.delenv(name)
+
+    def use(ray: Connection) -> Connection:
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setitem(sys.modules, "ray.data", ModuleType("ray.data"))
+        return ray
+
+    return use
+
+
+def test_its_reports_are_off_and_it_is_closed(connect: Any) -> None:
+    ray = connect(Connection())
+    with open_cluster("local", workers=3) as cluster:
+        assert (cluster.workers, cluster.fixed) == (3, True)
+        assert not ray.closed
+    assert ray.reports == "0" and ray.closed == 1
+    assert ray.asked["num_cpus"] == 3 and ray.asked["include_dashboard"] is False
+    assert not os.path.exists(ray.asked["_temp_dir"])  # noqa: PTH110
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(None, 6), (2, 2), (50, 6)])
+def test_a_cluster_has_as_many_workers_as_cores_at_most(connect: Any, wanted: int | None, given: int) -> None:
+    connect(Connection())
+    with open_cluster("10.0.0.5:6379", workers=wanted) as cluster:
+        assert (cluster.workers, cluster.fixed) == (given, False)
+
+
+@pytest.mark.parametrize(
+    ("address", "ray", "sentence"),
+    [
+        (
+            "10.0.0.5:6379",
+            Connection(ConnectionError("timed out")),
+            r"no Ray cluster answers at 10\.0\.0\.5:6379 \(ti",
+        ),
+        (
+            "auto",
+            Connection(RuntimeError("Version mismatch:\n 2.52, 2.60")),
+            r"\(Version mismatch: 2\.52, 2\.60\); i",
+        ),
+        ("auto", Connection(cores=0), r"the cluster at auto has no CPU cores"),
+        ("local", Connection(Exception("node timed out")), r"Ray does not start on this machine \(node timed out"),
+        ("ray://10.0.0.5:10001", Connection(), r"is the address of Ray's client"),
+    ],
+)
+def test_what_keeps_it_away_is_one_sentence(connect: Any, address: str, ray: Connection, sentence: str) -> None:
+    connect(ray)
+    with pytest.raises(ClusterError, match=sentence) as raised, open_cluster(address):
+        pass
+    assert "\n" not in str(raised.value)
+
+
+def test_without_it_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    told = pytest.raises(MissingDependencyError, match=r"needs the package ray.*pip install 'edgedet\[ray\]'")
+    with told, open_cluster("auto"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--workers", "2"], "--workers is for --ray"),
+        (["--ray", "local", "--threads", "2"], "--threads is for one machine"),
+    ],
+)
+@pytest.mark.parametrize("command", ["detect", "eval"])
+def test_options_that_do_not_go_together(
+    command: str, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "model.onnx", "photos", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_commands_without_it_import_nothing_of_it() -> None:
+    code = (
+        "import sys; from edgedet.cli import main; "
+        "[main([command, 'gone.onnx', 'gone']) for command in ('detect', 'eval')]; "
+        "print(*[name for name in sys.modules if name.split('.')[0] in ('ray', 'pyarrow', 'pandas')"
+        " or name.startswith('edgedet.cluster')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

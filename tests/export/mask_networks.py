@@ -1,0 +1,76 @@
+"""Mask R-CNNs with weights of a seed whose boxes have an order, and whose masks have shapes.
+
+Random weights give logits of one sign all over a mask, or noise from cell to cell. Here the layers that decide see
+an example first: class logits get a standard deviation of about 2, mask logits the same around 0, and the four
+cells that an upsampled one becomes are alike, so that outlines follow what the features do.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgedet.export.families.architectures import build
+from edgedet.proof.golden_scene import golden_frame
+from tests.export.narrow import narrow
+
+SPREAD = 2.0
+
+
+@cache
+def mask_network(arch: str, classes: int, *, wide: bool = False, spread: float = SPREAD, **overrides: Any) -> Any:
+    """``arch`` in evaluation mode, ``classes`` with the background; its box head is narrow, or ``wide``.
+
+    ``spread``: of class logits on the example. Photographs stretch it: above some 0.5 many score 1.0 there, and
+    which of those are the last that a frame may have is anybody's choice.
+    """
+    torch.manual_seed(7)
+    model: Any = build(arch, classes, **overrides).eval()
+    model = model if wide else narrow(model)
+    heads = model.roi_heads
+    with torch.no_grad():
+        upsample = heads.mask_predictor.conv5_mask.weight
+        upsample.copy_(upsample[:, :, :1, :1].expand_as(upsample))
+    hooks = [
+        layer.register_forward_pre_hook(partial(_spread, spread=spread))
+        for layer in (heads.box_predictor.cls_score, model.rpn.head.cls_logits)
+    ]
+    hooks.append(heads.mask_predictor.mask_fcn_logits.register_forward_pre_hook(_balance))
+    norms = [part for part in model.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    with torch.no_grad():
+        model([as_image(golden_frame(4, 240, 320)), as_image(golden_frame(5, 240, 320))])
+    for hook in hooks:
+        hook.remove()
+    return model.eval()
+
+
+def as_image(frame: np.ndarray) -> Tensor:
+    """A BGR frame as torchvision takes it."""
+    return torch.from_numpy(np.ascontiguousarray(frame[:, :, ::-1])).permute(2, 0, 1).float() / 255
+
+
+def _spread(layer: Any, inputs: tuple[Tensor, ...], *, spread: float) -> None:
+    (features,) = inputs
+    fan_in = layer.weight[0].numel()
+    generator = torch.Generator().manual_seed(fan_in)
+    rms = float(features.square().mean().sqrt())
+    layer.weight.data.normal_(0, spread / (fan_in**0.5 * max(rms, 1e-6)), generator=generator)
+
+
+def _balance(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Weights under which every class's logits lie around 0 on the example."""
+    (features,) = inputs
+    rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+    mean = rows.mean(dim=0)
+    generator = torch.Generator().manual_seed(11)
+    weight = torch.randn(layer.weight.shape[:2], generator=generator)
+    weight = weight - (weight @ mean)[:, None] * mean / mean.square().sum()
+    weight *= SPREAD / (rows @ weight.T).std(dim=0).clamp(min=1e-6)[:, None]
+    layer.weight.data.copy_(weight[:, :, None, None])
+    layer.bias.data.zero_()
