@@ -82,7 +82,7 @@ bench: setup
 rtx-engines: setup
 	@$(PY) benchmarks/rtx_engines.py $(RTX_OPTIONS)
 
-# Outside CI: it takes root, Debian's debootstrap and qemu-user-static, and an hour.
+# Outside CI: it takes root, Debian's debootstrap and qemu-user-static, and a night.
 arm64: setup
 	@PYTHON=$(abspath $(PY)) benchmarks/arm64/root.sh $(ARM64_ROOT)
 	@$(PY) -m benchmarks.arm64 $(ARM64_ROOT) $(ARM64_OPTIONS)

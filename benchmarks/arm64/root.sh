@@ -36,13 +36,22 @@ if [ ! -e "$root/.made" ]; then
   touch "$root/.made"
 fi
 
-# ONNX Runtime asks these files what the processor can do. This machine's own would tell of another kind, and ONNX
+# The runtimes ask these files what the processor can do. This machine's own would tell of another kind, and ONNX
 # Runtime would crash on them; so they tell of a Raspberry Pi 5 (four Cortex-A76, which know dot products).
 mkdir -p "$root/proc" "$root/sys/devices/system/cpu"
 for core in 0 1 2 3; do
   printf 'processor\t: %s\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\nCPU revision\t: 1\n\n' $core
 done > "$root/proc/cpuinfo"
 for list in possible present online; do echo 0-3 > "$root/sys/devices/system/cpu/$list"; done
+for core in 0 1 2 3; do
+  place=$root/sys/devices/system/cpu/cpu$core
+  mkdir -p "$place/regs/identification" "$place/topology"
+  echo 0x00000000414fd0b1 > "$place/regs/identification/midr_el1"
+  echo 0 > "$place/topology/physical_package_id"
+  echo $core > "$place/topology/core_id"
+  printf '%x\n' $((1 << core)) > "$place/topology/thread_siblings"
+  echo f > "$place/topology/core_siblings"
+done
 
 version=$(in_root python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 mkdir -p "$root/opt/wheels" "$root/opt/src"
