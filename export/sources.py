@@ -34,7 +34,7 @@ from .checkpoints.file import read_content
 from .checkpoints.trained import TrainedDetector, load_trained, require_sizes
 from .darknet import source as darknet
 from .families import foreign_family, trained_family, yolo, yolox_network
-from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions, Pooling
+from .families.base import Exported, ForeignFamily, FrameworkReference, GraphOptions, Pooling, TrainedFamily
 from .families.proof import require_places
 from .families.recognition import recognised_family
 from .families.stated import stated_family, stated_tensors
@@ -212,18 +212,8 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     if options.outputs is not None:
         raise UsageError(f"--outputs is for foreign ONNX files; {checkpoint.path} is a checkpoint")
     model: Any = trained.module
-    if options.outside_proposals is not None and not family.two_stages:
-        raise UsageError(
-            f"--outside-proposals is for Faster R-CNN; {checkpoint.path} holds a one-stage detector, which has no "
-            "region proposals"
-        )
-    from .torch_runtime import mask_shape
-
-    if options.outside_proposals is not None and mask_shape(model) is not None:
-        raise UsageError(
-            f"--outside-proposals is for Faster R-CNN; {checkpoint.path} holds a Mask R-CNN, whose masks nothing "
-            "would be held against: leave the option out"
-        )
+    if options.outside_proposals is not None:
+        _require_second_stage(model, family, checkpoint.path)
     family.override(model, options.imgsz, options.proposals)
     require_sizes(model, checkpoint.path)
     if family.shaped_by_frames and options.imgsz is not None and options.imgsz[0] != options.imgsz[1]:
@@ -261,6 +251,22 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     if options.imgsz is not None:
         assumed = tuple(assumption for assumption in assumed if assumption.what != "input size")
     return BuiltGraph(exported.model, card, Reference(model, card, graph_from), notes, assumed, model)
+
+
+def _require_second_stage(model: nn.Module, family: TrainedFamily, path: Path) -> None:
+    """One that proposals from outside can be given to, and whose results the framework's own are compared with."""
+    from .torch_runtime import mask_shape
+
+    if not family.two_stages:
+        raise UsageError(
+            f"--outside-proposals is for Faster R-CNN; {path} holds a one-stage detector, which has no region "
+            "proposals"
+        )
+    if mask_shape(model) is not None:
+        raise UsageError(
+            f"--outside-proposals is for Faster R-CNN; {path} holds a Mask R-CNN, whose masks nothing would be "
+            "held against: leave the option out"
+        )
 
 
 def _refuse_what_others_need(options: ExportOptions, what: str) -> None:

@@ -74,8 +74,9 @@ class TorchRuntime:
         self._device = device
         self.device: Literal["cpu", "gpu"] = "cpu" if device == "cpu" else "gpu"
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
-        self.outputs = detection_outputs(card.output.max_detections, masks=mask_shape(model))
-        self._has_masks = mask_shape(model) is not None
+        masks = mask_shape(model)
+        self.outputs = detection_outputs(card.output.max_detections, masks=masks)
+        self._has_masks = masks is not None
         self.takes_proposals = card.family == "faster_rcnn" and not self._has_masks
         self.description = (
             f"torch {torch.__version__}, torchvision {torchvision.__version__} {device}, "

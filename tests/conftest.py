@@ -9,8 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.edgedet.report.browser import Chromium
 
 try:
     from hypothesis import settings
@@ -49,6 +53,18 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    """Chromium without a window."""
+    from tests.edgedet.report.browser import Chromium, find_chromium
+
+    program = find_chromium()
+    if program is None:
+        pytest.skip("needs Chromium (apt install chromium)")
+    with Chromium(program) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

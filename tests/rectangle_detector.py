@@ -97,6 +97,20 @@ def save_foreign_graph(path: Path, metadata: Mapping[str, str] | None = None, *,
     )
 
 
+def save_split_graph(path: Path) -> None:
+    """The same with its outputs apart: ``locations`` [1, 4, A] and ``confidences`` [1, C, A]."""
+    save_foreign_graph(path, {})
+    model = onnx.load(str(path))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([4, 3], np.int64), "parts"))
+    model.graph.node.append(helper.make_node("Split", ["output0", "parts"], ["locations", "confidences"], axis=1))
+    del model.graph.output[:]
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, rows, 1])
+        for name, rows in (("locations", 4), ("confidences", 3))
+    )
+    onnx.save(model, str(path))
+
+
 def ultralytics_metadata(size: int = 64, **changes: str) -> dict[str, str]:
     """The keys Ultralytics' exporter writes."""
     return {

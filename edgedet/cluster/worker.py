@@ -101,7 +101,7 @@ def answers(detector: Detector, paths: Sequence[str]) -> list[Answer]:
             waiting.append((place, read_image(Path(path))))
         except SourceError as error:
             found[place] = _said(error)
-        if len(waiting) == batch or (waiting and place == len(paths) - 1):
+        if len(waiting) == batch:
             _detect(detector, waiting, found)
             waiting = []
     if waiting:

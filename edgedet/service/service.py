@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from edgedet.errors import UsageError
+from edgedet.files import file_sha256
 from edgedet.machine.state import read_state
 from edgedet.pictures.frames import Frame
 from edgedet.pictures.live.fault import Fault
@@ -182,13 +182,7 @@ class Service:
 
 def _model(artifact: Path | str) -> dict[str, str]:
     path = Path(artifact)
-    if not path.is_file():
-        return {"name": path.name}
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"name": path.name, "sha256": digest.hexdigest()}
+    return {"name": path.name} | ({"sha256": file_sha256(path)} if path.is_file() else {})
 
 
 def _resident() -> int | None:

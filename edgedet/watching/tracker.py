@@ -3,7 +3,7 @@
 Y. Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV 2022; the filter of
 A. Bewley et al., "Simple Online and Realtime Tracking", ICIP 2016; boxes with a margin, so that small things that
 move fast still overlap, of F. Yang et al., "Hard to Track Objects with Irregular Motions and Similar Appearances?
-Make It Easier by Buffering the Matching Space", WACV 2023. docs/decisions/012 says why it is our own.
+Make It Easier by Buffering the Matching Space", WACV 2023. docs/decisions/013 says why it is our own.
 """
 
 from __future__ import annotations

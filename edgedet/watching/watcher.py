@@ -182,7 +182,7 @@ class _State:
 
     rule: AlertRule
     alert: _Alert | None = None
-    sights: deque[_Sight] = field(default_factory=deque)
+    sights: deque[_Sight] = field(init=False)
 
     def __post_init__(self) -> None:
         self.sights = deque(maxlen=self.rule.frames[1])

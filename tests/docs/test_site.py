@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tests.docs.pages import ROOT, pages
-from tests.edgedet.report.browser import Chromium, find_chromium
+from tests.edgedet.report.browser import Chromium
 
 PATIENCE_SECONDS = 60
 
@@ -107,15 +106,6 @@ def test_every_link_of_the_site_leads_somewhere(parsed: dict[Path, Page]) -> Non
 
 def test_nothing_is_loaded_from_elsewhere(parsed: dict[Path, Page]) -> None:
     assert [link for page in parsed.values() for link in page.loaded if urlsplit(link).netloc] == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("needs Chromium (apt install chromium)")
-    with Chromium(program) as started:
-        yield started
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "light"), (390, "dark")])

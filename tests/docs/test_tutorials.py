@@ -21,10 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("edgedet.export.pipeline", reason="needs edgedet[export]")
 
@@ -34,7 +31,7 @@ from edgedet.export import families
 from edgedet.pictures.sources import read_image
 from examples.example_folder import write_examples
 from tests.docs.pages import ROOT, Block, blocks, commands
-from tests.rectangle_detector import save_foreign_graph
+from tests.rectangle_detector import save_split_graph
 
 TUTORIALS = ROOT / "docs" / "tutorials"
 INSTALLING = "the wheel's own test installs it"
@@ -52,16 +49,7 @@ def clone(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 def split_graph(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """The network of the tutorial: its outputs apart. And boxes that its own program found."""
-    save_foreign_graph(folder / "one.onnx", {})
-    model = onnx.load(str(folder / "one.onnx"))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([4, 3], np.int64), "parts"))
-    model.graph.node.append(helper.make_node("Split", ["output0", "parts"], ["locations", "confidences"], axis=1))
-    del model.graph.output[:]
-    model.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, rows, 1])
-        for name, rows in (("locations", 4), ("confidences", 3))
-    )
-    onnx.save(model, str(folder / "split.onnx"))
+    save_split_graph(folder / "split.onnx")
     # The same network whole, as the family of Ultralytics reads it.
     labels = json.loads((folder / "photos" / "labels.json").read_text())
     rows: list[dict[str, Any]] = []

@@ -86,3 +86,9 @@ def test_the_runtime_option_still_ends_in_detections(checkpoint: Path, tmp_path:
     assert card.output.format == "detections" and card.provenance["nms"] == "steps"
     with pytest.raises(UsageError, match="inside this artifact"):
         Detector(tmp_path / "cells.onnx", iou=0.3)
+
+
+def test_proposals_from_outside_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds a Mask R-CNN, whose masks nothing would be held against"):
+        export_model(checkpoint, tmp_path / "cells.onnx", ExportOptions(outside_proposals=8))
+    assert not (tmp_path / "cells.onnx").exists()

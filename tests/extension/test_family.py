@@ -6,16 +6,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from edgedet import Detector
 from edgedet.cli import main
 from edgedet.export import families
 from edgedet.proof.parity import pairwise_iou
 from tests.extension import split_family
-from tests.rectangle_detector import frame_with_rectangle, save_foreign_graph
+from tests.rectangle_detector import frame_with_rectangle, save_split_graph
 
 
 @pytest.fixture
@@ -23,16 +21,7 @@ def split_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A graph of the family, which the table knows."""
     monkeypatch.setitem(families.FOREIGN, "split", "split:SPLIT")
     monkeypatch.setitem(sys.modules, "edgedet.export.families.split", split_family)
-    save_foreign_graph(tmp_path / "one.onnx", {})
-    model = onnx.load(str(tmp_path / "one.onnx"))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([4, 3], np.int64), "parts"))
-    model.graph.node.append(helper.make_node("Split", ["output0", "parts"], ["locations", "confidences"], axis=1))
-    del model.graph.output[:]
-    model.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, rows, 1])
-        for name, rows in (("locations", 4), ("confidences", 3))
-    )
-    onnx.save(model, str(tmp_path / "split.onnx"))
+    save_split_graph(tmp_path / "split.onnx")
     return tmp_path / "split.onnx"
 
 

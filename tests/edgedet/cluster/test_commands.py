@@ -66,3 +66,10 @@ def test_detect_where_nothing_can_be_read(folder: Path, capsys: pytest.CaptureFi
     (folder / "none/1.png").write_bytes(b"nothing")
     one, other = both(["detect", "model.onnx", "none"], capsys)
     assert one == other and one[0] == 2
+
+
+@pytest.mark.parametrize("option", ["--then", "--proposals"])
+def test_detect_looks_once_at_every_picture(folder: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert main(["detect", "model.onnx", "photos", "--ray", "local", option, "model.onnx"]) == 2
+    said = capsys.readouterr()
+    assert not said.out and "--ray looks once at every picture: leave --then and --proposals out" in said.err

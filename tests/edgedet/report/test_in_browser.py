@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgedet.cli import main
-from tests.edgedet.report.browser import Chromium, find_chromium
+from tests.edgedet.report.browser import Chromium
 from tests.edgedet.report.results import write_sweep
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("needs Chromium (apt install chromium)")
-    with Chromium(program) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
