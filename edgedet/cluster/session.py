@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,10 +21,10 @@ from edgedet.machine.hardware import available_cores
 LOCAL = "local"
 STORE_BYTES = 512 * 2**20
 """Of results that wait for their turn on this machine: some thousand pictures' are a hundredth of it."""
+SECONDS_TO_ANSWER = 10
 SWITCHED_OFF = {
     # Ray reports to its makers unless told otherwise.
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -91,13 +92,11 @@ def _import_ray() -> Any:
     os.environ.update(SWITCHED_OFF)
     try:
         import ray
-        import ray.data
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"--ray needs the package {error.name}, which is not installed: pip install 'edgedet[ray]'"
         ) from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     return ray
 
 
@@ -121,9 +120,13 @@ def _start(ray: Any, workers: int, folder: Path) -> None:
 
 def _connect(ray: Any, address: str) -> None:
     """Ray's own sentences, in one of ours."""
+    host, separator, port = address.rpartition(":")
     try:
+        if separator and port.isdecimal():
+            # Ray itself tries again for a quarter of an hour where nobody listens.
+            socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, ValueError, OSError, TimeoutError) as error:
+    except (ConnectionError, ValueError, OverflowError, OSError, TimeoutError) as error:
         raise ClusterError(
             f"no Ray cluster answers at {address} ({_first_line(error)}); start one (ray start --head), or give "
             "--ray local"
