@@ -121,6 +121,10 @@ def _start(ray: Any, workers: int, folder: Path) -> None:
 def _connect(ray: Any, address: str) -> None:
     """Ray's own sentences, in one of ours."""
     host, separator, port = address.rpartition(":")
+    if separator and _has_token():
+        # With "auto" Ray finds out that the cluster wants its token; with an address it has to be told, and says
+        # "Failed to connect" where it is not (Ray 2.60; a cluster without tokens takes it, too).
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         if separator and port.isdecimal():
             # Ray itself tries again for a quarter of an hour where nobody listens.
@@ -136,6 +140,12 @@ def _connect(ray: Any, address: str) -> None:
             f"the cluster at {address} does not take this machine ({_first_line(error)}); install the same "
             "versions of Ray and Python on both"
         ) from error
+
+
+def _has_token() -> bool:
+    """Whether Ray's token is in one of the places where Ray looks for it."""
+    variables = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    return any(os.environ.get(name) for name in variables) or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -110,6 +111,19 @@ def test_what_keeps_it_away_is_one_sentence(
     ):
         pass
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("token", [False, True])
+def test_an_address_is_told_of_the_token_that_ray_asks_for(
+    connect: Any, head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray/auth_token").write_text("secret")
+    connect(Connection())
+    with open_cluster(head):
+        assert os.environ.get("RAY_AUTH_MODE") == ("token" if token else None)
 
 
 def test_without_it_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
