@@ -67,6 +67,10 @@ def open_cluster(address: str, *, workers: int | None = None) -> Iterator[Cluste
         # lies in no file, is turned away. (Ray reads it once. Where it did before us, its own from ~/.ray counts.)
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    elif ":" in address and _has_token():
+        # With "auto" Ray finds out that the cluster wants its token. With an address it has to be told, before it is
+        # imported, or says no more than "Failed to connect" (Ray 2.60). A cluster without tokens takes it, too.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     ray = _import_ray()
     folder = None
     try:
@@ -121,10 +125,6 @@ def _start(ray: Any, workers: int, folder: Path) -> None:
 def _connect(ray: Any, address: str) -> None:
     """Ray's own sentences, in one of ours."""
     host, separator, port = address.rpartition(":")
-    if separator and _has_token():
-        # With "auto" Ray finds out that the cluster wants its token; with an address it has to be told, and says
-        # "Failed to connect" where it is not (Ray 2.60; a cluster without tokens takes it, too).
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         if separator and port.isdecimal():
             # Ray itself tries again for a quarter of an hour where nobody listens.
