@@ -68,8 +68,8 @@ def open_cluster(address: str, *, workers: int | None = None) -> Iterator[Cluste
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     elif ":" in address and _has_token():
-        # With "auto" Ray finds out that the cluster wants its token. With an address it has to be told, before it is
-        # imported, or says no more than "Failed to connect" (Ray 2.60). A cluster without tokens takes it, too.
+        # With "auto" Ray finds out that the cluster wants its token. With an address it has to be told, before it
+        # is imported, or says no more than "Failed to connect" (2.60). A cluster without tokens takes it, too.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     ray = _import_ray()
     folder = None
