@@ -101,7 +101,28 @@ def _import_ray() -> Any:
             f"--ray needs the package {error.name}, which is not installed: pip install 'edgedet[ray]'"
         ) from error
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+    _keep_off_standard_output(ray)
     return ray
+
+
+def _keep_off_standard_output(ray: Any) -> None:
+    """Send what Ray has to say of workers that died to its log.
+
+    It would stand between the lines that a command prints, whatever ``log_to_driver`` says (Ray 2.60).
+    """
+    worker = getattr(getattr(ray, "_private", None), "worker", None)
+    printing = getattr(worker, "print_to_stdstream", None)
+    if printing is None or getattr(printing, "of_edgedet", False):
+        return
+
+    def print_to_stdstream(data: dict[str, Any], *rest: Any, **options: Any) -> None:
+        if data.get("pid") == "raylet":
+            logging.getLogger("ray").warning("%s", data.get("lines"))
+        else:
+            printing(data, *rest, **options)
+
+    print_to_stdstream.of_edgedet = True  # type: ignore[attr-defined]
+    worker.print_to_stdstream = print_to_stdstream  # type: ignore[union-attr]
 
 
 def _start(ray: Any, workers: int, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -98,7 +99,9 @@ def ancestors(process: int) -> Iterator[int]:
         yield process
 
 
-def test_a_killed_worker_loses_and_doubles_nothing(cluster: Cluster, folder: Path) -> None:
+def test_a_killed_worker_loses_and_doubles_nothing(
+    cluster: Cluster, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     paths = sorted(path for path in (folder / "photos").glob("*.png") if path.name != "07.png") * 8
     with Detector(folder / "model.onnx") as alone, ClusterDetector(cluster, folder / "model.onnx") as many:
         expected = [alone.detect(cv2.imread(str(path))).to_dict() for path in paths]
@@ -112,6 +115,8 @@ def test_a_killed_worker_loses_and_doubles_nothing(cluster: Cluster, folder: Pat
                     killed += 1
     assert killed, "there was no worker to kill"
     assert found == expected
+    time.sleep(2)  # Ray has a thread for what it says of it
+    assert capfd.readouterr().out == "", "between the lines of a command's output"
 
 
 def test_ranges_and_int8_are_those_of_one_machine_byte_for_byte(cluster: Cluster, tmp_path: Path) -> None:
