@@ -260,7 +260,21 @@ class Cascade:
         masks = None
         if self.second.card.output.masks:
             masks = Masks(np.zeros((0, 1, 1), np.float32), nothing.boxes, frame_size)
-        return Detections(nothing.boxes, nothing.scores, nothing.labels, nothing.names, frame_size, data, masks)
+        keypoints = skeleton = None
+        if (spec := self.second.card.output.keypoints) is not None:
+            skeleton = spec.skeleton
+            keypoints = np.zeros((0, len(skeleton.names), 3), np.float32)
+        return Detections(
+            nothing.boxes,
+            nothing.scores,
+            nothing.labels,
+            nothing.names,
+            frame_size,
+            data,
+            masks,
+            keypoints,
+            skeleton,
+        )
 
     def _delivered(self, result: tuple[Detections, Timing]) -> Detections:
         found, self.last_timing = result

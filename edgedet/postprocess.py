@@ -33,8 +33,8 @@ ULTRALYTICS_CLASS_STEP = np.float32(7680)
 """Pixels by which Ultralytics moves boxes of different classes apart before NMS. At 80 classes float32 keeps 0.06
 px out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
 
-MASKS = "masks"
-"""Name of the output with masks."""
+MASKS, KEYPOINTS = "masks", "keypoints"
+"""Names of the outputs with those."""
 
 RANKED = ("yolo_end2end", "rtdetr_rows")
 """Formats of NMS-free heads: few rows, which the host only filters."""
@@ -150,8 +150,12 @@ class Postprocessor:
                 f"the card has further outputs ({', '.join(card.output.data)}) of the format {card.output.format}, "
                 "which holds none; export it again"
             )
-        # Rows of masks follow the detections as all further arrays do.
-        self._further = (*card.output.data, *((MASKS,) if card.output.masks else ()))
+        # Rows of masks and keypoints follow the detections as all further arrays do.
+        self._further = (
+            *card.output.data,
+            *((MASKS,) if card.output.masks else ()),
+            *((KEYPOINTS,) if card.output.keypoints else ()),
+        )
         wanted = (*wanted, *self._further)
         missing = [name for name in wanted if name not in outputs]
         if missing:
@@ -200,6 +204,11 @@ class Postprocessor:
         # The runtime's buffers are filled anew at the next run.
         data = {name: values.copy() for name, values in found.data.items()}
         masks = Masks(data.pop(MASKS), found.boxes, frame_size) if self._card.output.masks else None
+        keypoints = skeleton = None
+        if (spec := self._card.output.keypoints) is not None:
+            skeleton = spec.skeleton
+            keypoints = _points(data.pop(KEYPOINTS), len(skeleton.names))
+            keypoints[..., :2] = geometry.points_to_frame(keypoints[..., :2])
         return Detections(
             found.boxes,
             np.clip(found.scores, 0, 1),
@@ -208,6 +217,8 @@ class Postprocessor:
             frame_size,
             data,
             masks,
+            keypoints,
+            skeleton,
         )
 
     def _data(self, values: list[Array]) -> dict[str, Array]:
@@ -357,6 +368,22 @@ class Postprocessor:
             max_detections=self._thresholds.max_detections,
         )
         return found.take(keep)
+
+
+def _points(keypoints: Array, count: int) -> Array:
+    """``keypoints`` of the detections, held against the card's number of names.
+
+    Raises:
+        ArtifactError: of another shape, or not finite.
+    """
+    if keypoints.shape[1:] != (count, 3):
+        raise ArtifactError(
+            f"the network gave keypoints {list(keypoints.shape)}, the card names {count}: expected "
+            f"[{len(keypoints)}, {count}, 3]; export it again"
+        )
+    if not np.isfinite(keypoints).all():
+        raise ArtifactError("the network gave keypoints that are NaN or infinite; export it again")
+    return keypoints.astype(np.float32)
 
 
 def most_are_turned(boxes: Array, scores: Array) -> bool:

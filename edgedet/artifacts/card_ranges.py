@@ -57,3 +57,8 @@ def _numbers(card: ModelCard) -> Iterator[tuple[str, object, bool, str]]:
     if output.masks is not None:
         yield "output.masks", output.masks, output.format == "detections", "masks of the format detections only"
         yield "output.data", list(output.data), "masks" not in output.data, "no data called masks beside masks"
+    if (keypoints := output.keypoints) is not None:
+        fits = output.format in ("detections", "candidates")
+        yield "output.keypoints", keypoints.form, fits, "keypoints of the formats detections and candidates only"
+        own = "keypoints" not in output.data
+        yield "output.data", list(output.data), own, "no data called keypoints beside keypoints"
