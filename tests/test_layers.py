@@ -48,6 +48,7 @@ LAYERS = [
     "watching",
     "crops",
     "detections",
+    "canvas_masks",
     "masks",
     "run_lengths",
     "nms",
