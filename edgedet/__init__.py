@@ -18,6 +18,7 @@ __all__ = [
     "Frame",
     "FrameSource",
     "InputSpec",
+    "KeypointSpec",
     "LiveSettings",
     "Masks",
     "ModelCard",
@@ -25,6 +26,7 @@ __all__ = [
     "Region",
     "ResizeRule",
     "Runtime",
+    "Skeleton",
     "Stream",
     "StreamStats",
     "TensorSpec",
@@ -36,7 +38,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+    from edgedet.artifacts.card import InputSpec, KeypointSpec, ModelCard, OutputSpec, ResizeRule
+    from edgedet.artifacts.skeleton import Skeleton
     from edgedet.cascade import Cascade
     from edgedet.detections import Detection, Detections
     from edgedet.detector import Detector
@@ -68,6 +71,7 @@ __getattr__, __dir__ = lazy_names(
         "Frame": "edgedet.pictures.frames",
         "FrameSource": "edgedet.pictures.sources",
         "InputSpec": "edgedet.artifacts.card",
+        "KeypointSpec": "edgedet.artifacts.card",
         "LiveSettings": "edgedet.pictures.live.settings",
         "Masks": "edgedet.masks",
         "ModelCard": "edgedet.artifacts.card",
@@ -75,6 +79,7 @@ __getattr__, __dir__ = lazy_names(
         "Region": "edgedet.masks",
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
+        "Skeleton": "edgedet.artifacts.skeleton",
         "Stream": "edgedet.streaming.stream",
         "StreamStats": "edgedet.streaming.meter",
         "TensorSpec": "edgedet.runtimes.base",

@@ -258,7 +258,21 @@ class Cascade:
             "within_label": np.zeros(0, np.int32),
         }
         masks = CanvasMasks((), frame_size) if self.second.card.output.masks else None
-        return Detections(nothing.boxes, nothing.scores, nothing.labels, nothing.names, frame_size, data, masks)
+        keypoints = skeleton = None
+        if (spec := self.second.card.output.keypoints) is not None:
+            skeleton = spec.skeleton
+            keypoints = np.zeros((0, len(skeleton.names), 3), np.float32)
+        return Detections(
+            nothing.boxes,
+            nothing.scores,
+            nothing.labels,
+            nothing.names,
+            frame_size,
+            data,
+            masks,
+            keypoints,
+            skeleton,
+        )
 
     def _delivered(self, result: tuple[Detections, Timing]) -> Detections:
         found, self.last_timing = result

@@ -13,19 +13,10 @@ from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
 from edgedet.canvas_masks import CanvasMasks, draw_prototypes
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
+from edgedet.foreign_faults import RANKED, TURNED, fault_of_anchors, fault_of_rows, most_are_turned
 from edgedet.geometry import ResizeGeometry
 from edgedet.masks import BoxMasks, Masks
 from edgedet.nms import best_of_each_class, nms
-from edgedet.plausible import (
-    MIN_ROWS,
-    anchor_places,
-    are_corners,
-    form_of,
-    score_range,
-    shown_form,
-    sums_to_one,
-    unit_of,
-)
 from edgedet.settings import require_count, require_fraction
 
 Array = NDArray[Any]
@@ -34,19 +25,12 @@ ULTRALYTICS_CLASS_STEP = np.float32(7680)
 """Pixels by which Ultralytics moves boxes of different classes apart before NMS. At 80 classes float32 keeps 0.06
 px out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
 
-MASKS = "masks"
-"""Name of the output with masks over boxes."""
+MASKS, KEYPOINTS = "masks", "keypoints"
+"""Names of the outputs with those."""
 COEFFICIENTS, PROTOTYPES = "coefficients", "prototypes"
 """Names of the outputs that masks are drawn of: a row for every detection, and what the rows are about."""
 ROWS_OF_MASKS = {"in_boxes": (MASKS,), "prototypes": (COEFFICIENTS,)}
 """Outputs with a row for every detection, by how masks come."""
-
-RANKED = ("yolo_end2end", "rtdetr_rows")
-"""Formats of NMS-free heads: few rows, which the host only filters."""
-
-CONFIDENT = 0.25
-"""Minimum score of a row of an NMS-free head that is evidence; lower rows are leftovers."""
-TURNED = "most boxes have x2 < x1 or y2 < y1, expected corners (x1, y1, x2, y2)"
 
 
 class Found(NamedTuple):
@@ -155,8 +139,12 @@ class Postprocessor:
                 f"the card has further outputs ({', '.join(card.output.data)}) of the format {card.output.format}, "
                 "which holds none; export it again"
             )
-        # Rows of masks follow the detections as all further arrays do.
-        self._further = (*card.output.data, *ROWS_OF_MASKS.get(card.output.masks or "", ()))
+        # Rows of masks and keypoints follow the detections as all further arrays do.
+        self._further = (
+            *card.output.data,
+            *ROWS_OF_MASKS.get(card.output.masks or "", ()),
+            *((KEYPOINTS,) if card.output.keypoints else ()),
+        )
         wanted = (*wanted, *self._further)
         promised = (*wanted, *((PROTOTYPES,) if card.output.masks == "prototypes" else ()))
         missing = [name for name in promised if name not in outputs]
@@ -212,6 +200,11 @@ class Postprocessor:
             masks = BoxMasks(data.pop(MASKS), found.boxes, frame_size)
         elif self._card.output.masks == "prototypes":
             masks = CanvasMasks(tuple(data.pop(MASKS)), frame_size)
+        keypoints = skeleton = None
+        if (spec := self._card.output.keypoints) is not None:
+            skeleton = spec.skeleton
+            keypoints = _points(data.pop(KEYPOINTS), len(skeleton.names))
+            keypoints[..., :2] = geometry.points_to_frame(keypoints[..., :2])
         return Detections(
             found.boxes,
             np.clip(found.scores, 0, 1),
@@ -220,6 +213,8 @@ class Postprocessor:
             frame_size,
             data,
             masks,
+            keypoints,
+            skeleton,
         )
 
     def _drawn(self, found: Found, prototypes: Array, geometry: ResizeGeometry) -> Found:
@@ -265,9 +260,9 @@ class Postprocessor:
     def _decode_unproved(self, values: list[Array]) -> Found:
         (prediction,) = values
         if self._card.output.format in RANKED:
-            fault, told = self._fault_of_rows(prediction)
+            fault, told = fault_of_rows(prediction, self._card)
         else:
-            fault, told = self._fault_of_anchors(prediction), True
+            fault, told = fault_of_anchors(prediction, self._card), True
         if fault:
             raise ArtifactError(
                 f"the outputs are not what this file's metadata says: {fault}; edgedet export looks at what comes "
@@ -276,61 +271,6 @@ class Postprocessor:
         if told:
             self.decode = self._decode
         return self._decode(values)
-
-    def _fault_of_anchors(self, prediction: Array) -> str:
-        rows = prediction if self._card.output.format == "yolo_objectness" else prediction.T
-        canvas = self._card.input
-        places = anchor_places(canvas.height, canvas.width, len(rows))
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = rows.sum()
-        if not np.isfinite(total):  # copies only where a number may be at fault
-            finite = np.isfinite(rows).all(axis=1)
-            rows, places = rows[finite], None if places is None else places[finite]
-        if not len(rows):
-            return "not one box has finite numbers"
-        boxes = rows[:, :4]
-        beyond = score_range(rows[:, 4:])
-        if beyond:
-            return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected probabilities from 0 to 1"
-        if unit_of(boxes) == "shares":
-            return f"all boxes lie within {np.abs(boxes).max():.3g} pixels, so they are shares of the canvas"
-        if sums_to_one(rows[:, 4:]):
-            return f"the {len(rows[0]) - 4} scores of every box sum to 1, so the background is among them"
-        size = (canvas.height, canvas.width)
-        # One frame of an untrained network shows less than a trial run of several. What the numbers leave open, the
-        # metadata states.
-        form = form_of(boxes, *size, places, nearer=0.25) if places is not None else shown_form(boxes, *size)
-        if form == "corners":
-            return "boxes are corners (x1, y1, x2, y2), expected centres with widths and heights"
-        if form == "top_left":
-            return "boxes are top left corners with widths and heights, expected centres"
-        return ""
-
-    def _fault_of_rows(self, prediction: Array) -> tuple[str, bool]:
-        """What is wrong with the rows of a head that has made its choice, and whether they told enough."""
-        finite = prediction[np.isfinite(prediction).all(axis=1)]
-        rows = finite[finite[:, :4].any(axis=1)]
-        if not len(rows):
-            return "", False
-        boxes, scores, labels = rows[:, :4], rows[:, 4], rows[:, 5]
-        shares = self._card.output.format == "rtdetr_rows"
-        beyond = score_range(scores)
-        if beyond:
-            return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected 0 to 1", True
-        if np.abs(labels - np.round(labels)).max() > 1e-3:
-            return f"the last of the six numbers is {labels[0]:.3g}, expected a class number", True
-        if shares != (unit_of(boxes, chosen=True) == "shares"):
-            expected = ("pixels", "shares of the canvas")[shares]
-            return f"boxes reach {np.abs(boxes).max():.4g}, expected {expected}", True
-        corners = are_corners(boxes)
-        if shares:
-            return "boxes are corners (x1, y1, x2, y2), expected centres and sizes" if corners else "", True
-        if most_are_turned(boxes, scores):
-            return TURNED, True
-        if self._card.provenance.get("nms") == "none" and len(rows) < len(finite):
-            return "rows are padded with zeros, which a head without NMS does not do", True
-        # Boxes of another form may be in order, too, but not many of them.
-        return "", corners or int(np.count_nonzero(scores > CONFIDENT)) >= MIN_ROWS
 
     def _yolo_xywh(self, values: list[Array]) -> Found:
         (prediction,) = values
@@ -380,10 +320,20 @@ class Postprocessor:
         return found.take(keep)
 
 
-def most_are_turned(boxes: Array, scores: Array) -> bool:
-    """Whether most of the ``boxes`` [N, 4] that are sure have a far corner left of or above the near one."""
-    sure = boxes[scores > CONFIDENT]
-    return bool(len(sure)) and bool(((sure[:, 2] < sure[:, 0]) | (sure[:, 3] < sure[:, 1])).mean() > 0.5)
+def _points(keypoints: Array, count: int) -> Array:
+    """``keypoints`` of the detections, held against the card's number of names.
+
+    Raises:
+        ArtifactError: of another shape, or not finite.
+    """
+    if keypoints.shape[1:] != (count, 3):
+        raise ArtifactError(
+            f"the network gave keypoints {list(keypoints.shape)}, the card names {count}: expected "
+            f"[{len(keypoints)}, {count}, 3]; export it again"
+        )
+    if not np.isfinite(keypoints).all():
+        raise ArtifactError("the network gave keypoints that are NaN or infinite; export it again")
+    return keypoints.astype(np.float32)
 
 
 def _corners(boxes: Array) -> Array:

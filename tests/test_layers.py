@@ -42,6 +42,7 @@ LAYERS = [
     "proof",
     "postprocess",
     "preprocess",
+    "foreign_faults",
     "plausible",
     "datasets",
     "service",

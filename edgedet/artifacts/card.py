@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgedet.artifacts.card_ranges import require_ranges
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import ArtifactError
 
 CARD_VERSION = 1
@@ -108,6 +109,26 @@ class ResizeRule:
 
 
 @dataclass(frozen=True)
+class KeypointSpec:
+    """How the keypoints of objects come, and what they are.
+
+    J keypoints for each detection.
+
+    Attributes:
+        form: what one more output ``keypoints`` holds. ``points``: float32 [N, K, J, 3] (of ``candidates``
+            [N, A, J, 3]), x and y in canvas pixels, and a score.
+        skeleton: names of the J keypoints, and which are joined.
+
+    >>> from edgedet.artifacts.skeleton import Skeleton
+    >>> KeypointSpec("points", Skeleton(("head", "tail"))).form
+    'points'
+    """
+
+    form: Literal["points"]
+    skeleton: Skeleton
+
+
+@dataclass(frozen=True)
 class OutputSpec:
     """The network's outputs, and how they become detections.
 
@@ -140,6 +161,7 @@ class OutputSpec:
             the object's (Mask R-CNN). ``prototypes``: two more, ``coefficients`` float32 with M numbers for every
             row of boxes, and ``prototypes`` float32 [N, M, h, w] over the canvas: their product, interpolated to
             the canvas, is above 0 where the object is, within its box (Ultralytics).
+        keypoints: how the keypoints of objects come, None where there are none.
 
     >>> OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100).label_mode
     'all'
@@ -155,6 +177,7 @@ class OutputSpec:
     min_box_side: float = 0.0
     data: tuple[str, ...] = ()
     masks: Literal["in_boxes", "prototypes"] | None = None
+    keypoints: KeypointSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -202,11 +225,12 @@ class ModelCard:
             indent: spaces per level; None writes one line.
 
         Returns:
-            ASCII text of one object. ``input.proposals`` and ``output.masks`` stand in it only where there are
-            some, so that the cards of all other detectors are those of earlier versions, byte for byte.
+            ASCII text of one object. ``input.proposals``, ``output.masks`` and ``output.keypoints`` stand in it
+            only where there are some, so that the cards of all other detectors are those of earlier versions, byte
+            for byte.
         """
         values = dataclasses.asdict(self)
-        for part, name in (("input", "proposals"), ("output", "masks")):
+        for part, name in (("input", "proposals"), ("output", "masks"), ("output", "keypoints")):
             if values[part][name] is None:
                 del values[part][name]
         return json.dumps(values, indent=indent, ensure_ascii=True)
@@ -254,7 +278,10 @@ def _build(kind: type, data: Any, where: str) -> Any:
             values[spec.name] = _coerce(hints[spec.name], data[spec.name], f"{where}.{spec.name}")
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             raise ArtifactError(f"model card: {where}.{spec.name} is missing; export the model again")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ArtifactError(f"model card: {where}: {error}; export the model again") from error
 
 
 def _coerce(hint: Any, value: Any, where: str) -> Any:

@@ -58,10 +58,10 @@ def _numbers(card: ModelCard) -> Iterator[tuple[str, object, bool, str]]:
         formats = ("detections",) if output.masks == "in_boxes" else ("detections", "candidates")
         known = f"such masks of the format {' or '.join(formats)} only"
         yield "output.masks", output.masks, output.format in formats, known
-        taken = {"masks", "coefficients", "prototypes"}.intersection(output.data)
-        yield (
-            "output.data",
-            list(output.data),
-            not taken,
-            f"no data called {''.join(sorted(taken)[:1])} beside masks",
-        )
+        taken = sorted({"masks", "coefficients", "prototypes"}.intersection(output.data))
+        yield "output.data", list(output.data), not taken, f"no data called {''.join(taken[:1])} beside masks"
+    if (keypoints := output.keypoints) is not None:
+        fits = output.format in ("detections", "candidates")
+        yield "output.keypoints", keypoints.form, fits, "keypoints of the formats detections and candidates only"
+        own = "keypoints" not in output.data
+        yield "output.data", list(output.data), own, "no data called keypoints beside keypoints"
