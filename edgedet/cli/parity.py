@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
                 f"compared from score {tolerance.min_score:g} on: below, one of the two may have dropped what the "
                 "other still shows"
             )
-        if reference.card.output.masks != candidate.card.output.masks:
+        if bool(reference.card.output.masks) != bool(candidate.card.output.masks):
             which = arguments.first if reference.card.output.masks else arguments.second
             print(f"boxes alone are compared: only {which} gives masks")
         for line in report_lines(report, arguments.required, names, frames):
