@@ -10,6 +10,7 @@ from edgedet.doors import lazy_names
 __version__ = "0.1.0"
 __all__ = [
     "Cascade",
+    "ClassMap",
     "Detection",
     "Detections",
     "Detector",
@@ -25,6 +26,7 @@ __all__ = [
     "Region",
     "ResizeRule",
     "Runtime",
+    "Segmenter",
     "Stream",
     "StreamStats",
     "TensorSpec",
@@ -38,6 +40,7 @@ __all__ = [
 if TYPE_CHECKING:
     from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
     from edgedet.cascade import Cascade
+    from edgedet.class_map import ClassMap
     from edgedet.detections import Detection, Detections
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from edgedet.pictures.sources import FrameSource, open_source
     from edgedet.postprocess import Thresholds
     from edgedet.runtimes.base import Runtime, TensorSpec
+    from edgedet.segmenter import Segmenter
     from edgedet.streaming.meter import StreamStats
     from edgedet.streaming.stream import Stream
 
@@ -60,6 +64,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Cascade": "edgedet.cascade",
+        "ClassMap": "edgedet.class_map",
         "Detection": "edgedet.detections",
         "Detections": "edgedet.detections",
         "Detector": "edgedet.detector",
@@ -75,6 +80,7 @@ __getattr__, __dir__ = lazy_names(
         "Region": "edgedet.masks",
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
+        "Segmenter": "edgedet.segmenter",
         "Stream": "edgedet.streaming.stream",
         "StreamStats": "edgedet.streaming.meter",
         "TensorSpec": "edgedet.runtimes.base",
