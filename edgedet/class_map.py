@@ -161,8 +161,8 @@ class ClassMap:
 
         Returns:
             ``frame_size`` [height, width], and ``segments``, a list of dicts with ``label``, ``name``, ``area``
-            (pixels), ``share`` (of the frame, five decimals) and ``segmentation`` (COCO's compressed run lengths) of
-            every class in the frame.
+            (pixels), ``share`` (of the frame, five decimals) and ``segmentation`` (COCO's compressed run lengths)
+            of every class in the frame.
         """
         counts = self.counts()
         return {
