@@ -11,7 +11,7 @@ import onnx
 
 from edgedet import __version__
 from edgedet.artifacts.card import ASSUMED_KEY, ModelCard, Precision
-from edgedet.errors import ExportError
+from edgedet.errors import CalibrationError, ExportError
 from edgedet.files import file_sha256
 from edgedet.onnx_graph.cleaning import simplify
 from edgedet.proof.golden import record
@@ -297,6 +297,8 @@ def _calibration(
 
     outputs = [value.name for value in model.graph.output]
     judge: Judge | None = None
+    if card.task == "segmentation":
+        return _calibration_of_maps(card, options, outputs)
     if options.eval:
         judge = MapJudge(card, read_dataset(options.eval, outlines=card.output.masks is not None), outputs)
     frames = _given_frames(card, options)
@@ -311,6 +313,27 @@ def _calibration(
         judge, doubt = made_judge(model, card, made)
         notes += doubt
     return _Calibration(made.frames, judge, {"pictures": "made", "made": made.report}, tuple(notes))
+
+
+def _calibration_of_maps(card: ModelCard, options: ExportOptions, outputs: list[str]) -> _Calibration:
+    """Of a segmenter: pictures that were given, and labels where there are some.
+
+    Raises:
+        CalibrationError: no pictures.
+        DatasetError: no labels of pixels.
+    """
+    from edgedet.datasets.map_dataset import read_map_dataset
+
+    from ..calibration.map_judge import MeanIouJudge
+
+    frames = _given_frames(card, options)
+    if frames is None:
+        raise CalibrationError(
+            "INT8 of a segmenter is calibrated on pictures, and there are none: give about 100 frames like those "
+            "the device will see (--calib)"
+        )
+    judge = MeanIouJudge(card, read_map_dataset(options.eval), outputs) if options.eval else None
+    return _Calibration(frames, judge, {"pictures": "given"})
 
 
 def _given_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames | None:

@@ -53,8 +53,8 @@ class Confusion:
         self, truth: NDArray[np.integer], said: NDArray[np.integer], counted: NDArray[np.bool_] | None = None
     ) -> None:
         """Count the pixels of one frame; of ``counted`` ones alone, where that is given. Labels are below C."""
-        pairs = truth.astype(np.int64) * self.classes + said
-        pairs = pairs.reshape(-1) if counted is None else pairs[counted]
+        pairs = (truth.astype(np.int64) * self.classes + said).reshape(-1)
+        pairs = pairs if counted is None else pairs[counted.reshape(-1)]
         self.counts += np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
     def ious(self) -> NDArray[np.float64]:
