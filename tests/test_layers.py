@@ -49,6 +49,7 @@ LAYERS = [
     "crops",
     "detections",
     "masks",
+    "heatmaps",
     "run_lengths",
     "nms",
     "aligned",
