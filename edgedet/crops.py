@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from edgedet.box_overlap import overlap
 from edgedet.detections import Detections
-from edgedet.masks import Masks
 
 COVERED = 0.7
 """Share of a box cut off by its crop's edge that must lie in another crop's box of its class for both to be one."""
@@ -90,11 +89,12 @@ def join_crops(
         points = [each.keypoints for each in found if each.keypoints is not None]
         shift = np.pad(places[:, None, :2], ((0, 0), (0, 0), (0, 1))).astype(np.float32)
         keypoints = (np.concatenate(points) + shift)[kept]
-    masks = None
-    given = [each.masks for each in found if each.masks is not None]
-    if given:
-        bitmaps = np.concatenate([each.bitmaps for each in given])[kept]
-        masks = Masks(bitmaps, boxes[kept], (height, width), given[0].threshold)
+    outlines = [
+        each.masks.moved(left, top, (height, width))
+        for each, (left, top) in zip(found, windows[:, :2].tolist(), strict=True)
+        if each.masks is not None
+    ]
+    masks = outlines[0].joined(outlines[1:])[kept] if outlines else None
     return Detections(
         boxes[kept],
         scores[kept],

@@ -25,7 +25,7 @@ from edgedet.artifacts.class_lists import LISTS, class_list
 from edgedet.artifacts.file_signs import START, is_safetensors
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
-from edgedet.masks import Masks
+from edgedet.masks import BoxMasks
 from edgedet.proof.made_proposals import made_proposals
 
 from .checkpoints.checkpoint import is_ultralytics
@@ -98,7 +98,7 @@ class Reference:
         count = int(found["count"][0])
         size = (frame.shape[0], frame.shape[1])
         boxes, scores, labels = (found[name][0, :count] for name in ("boxes", "scores", "labels"))
-        masks = Masks(found["masks"][0, :count], boxes, size) if "masks" in found else None
+        masks = BoxMasks(found["masks"][0, :count], boxes, size) if "masks" in found else None
         return Detections(
             boxes,
             scores,

@@ -160,7 +160,9 @@ class OutputSpec:
             the detections; for ``detections`` and ``candidates`` only.
         masks: how the outlines of objects come, None where there are none. ``in_boxes``: one more output ``masks``
             float32 [N, K, h, w] of the format ``detections``: the probability of h x w cells over every box to be
-            the object's (Mask R-CNN).
+            the object's (Mask R-CNN). ``prototypes``: two more, ``coefficients`` float32 with M numbers for every
+            row of boxes, and ``prototypes`` float32 [N, M, h, w] over the canvas: their product, interpolated to
+            the canvas, is above 0 where the object is, within its box (Ultralytics).
         keypoints: how the keypoints of objects come, None where there are none.
 
     >>> OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100).label_mode
@@ -176,7 +178,7 @@ class OutputSpec:
     box_layout: Literal["shared", "per_class"] = "shared"
     min_box_side: float = 0.0
     data: tuple[str, ...] = ()
-    masks: Literal["in_boxes"] | None = None
+    masks: Literal["in_boxes", "prototypes"] | None = None
     keypoints: KeypointSpec | None = None
 
 
