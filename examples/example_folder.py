@@ -5,6 +5,7 @@ network, a GPU or a trained detector. In it are
 
     model.onnx          a graph of edgedet's, 64 x 64: finds one bright rectangle (blue, green or red)
     slow.onnx           the same at 256 x 256, for comparisons
+    segmenter.onnx      a graph of edgedet's, 64 x 64: tells blue, green, red and background apart
     yolo.onnx           the same detector as Ultralytics exports its own
     tiny.onnx           a float graph of five layers with random weights, 32 x 32, quantised in seconds
     spiky.onnx          the same with one channel a thousand times as large as the others, which INT8 spoils
@@ -27,6 +28,7 @@ import onnx
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from colour_segmenter import save_segmenter
 from rectangle_detector import NAMES, frame_with_rectangle, save_foreign_graph, save_rectangle_graph
 from tiny_detector import card, tiny_detector
 
@@ -50,6 +52,7 @@ def write_examples(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_rectangle_graph(folder / "model.onnx", conf=0.001)
     save_rectangle_graph(folder / "slow.onnx", height=256, width=256, conf=0.001)
+    save_segmenter(folder / "segmenter.onnx")
     save_foreign_graph(folder / "yolo.onnx")
     for name, hostile in (("tiny.onnx", None), ("spiky.onnx", "widen")):
         graph = tiny_detector(hostile=hostile)

@@ -105,6 +105,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Open, judge, and print the tables."""
     require_ray_options(arguments)
+    from edgedet.cli.eval_maps import is_segmenter, run_maps
+
+    if is_segmenter(arguments.artifact, arguments.dataset):
+        return run_maps(arguments)
     if arguments.worst is not None and arguments.save is None:
         raise UsageError("--worst needs a folder for the pictures: add --save DIR")
     if arguments.json is not None and arguments.json != "-":

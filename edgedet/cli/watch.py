@@ -90,7 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--evidence",
         choices=("track", "class"),
         default="track",
-        help="whether the N frames must show the same object (track), or any of the class",
+        help="track: the N frames must show the same object, and each has an alert of its own; class: any of the "
+        "class, in one alert",
     )
     end = parser.add_argument_group("what ends it")
     end.add_argument(
