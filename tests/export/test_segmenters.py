@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import nn
 
 from edgedet import ClassMap, Segmenter
 from edgedet.artifacts.card import ModelCard
+from edgedet.cli import main
 from edgedet.errors import CheckpointError, UntrustedCheckpointError, UsageError
 from edgedet.export import export_model
 from edgedet.export.options import ExportOptions, ExportReport
@@ -145,6 +148,33 @@ def test_what_only_detectors_have_is_refused(asked: dict[str, Any], said: str, t
     path = saved(LRASPP, tmp_path / "m.pt")
     with pytest.raises(UsageError, match=said):
         export_model(path, options=ExportOptions(**asked))
+
+
+def test_folders_for_others_and_checks_by_map_are_refused(
+    exported: dict[str, ExportReport], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = exported[LRASPP].path
+    labels = tmp_path / "labels"
+    for command in (
+        ["export", str(graph), "--for", "triton", str(tmp_path / "triton")],
+        ["export", str(graph), "--for", "deepstream", str(tmp_path / "nvinfer")],
+        ["tune", str(graph)],
+        *([["export", str(graph.with_suffix(".pt")), "-o", str(tmp_path / "m.ncnn")]] if find_spec("ncnn") else []),
+    ):
+        assert main(command) == 2
+        assert "segmenter" in capsys.readouterr().err
+    labels.mkdir()
+    cv2.imwrite(str(labels / "a.jpg"), FRAME)
+    labels_of = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 320, "height": 240}],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0},
+        ],
+    }
+    (labels / "labels.json").write_text(json.dumps(labels_of))
+    assert main(["check", str(graph.with_suffix(".pt")), "--eval", str(labels / "labels.json")]) == 2
+    assert "holds a segmenter" in capsys.readouterr().err
 
 
 def test_wrapped_and_whole_networks_are_recognised(tmp_path: Path) -> None:
