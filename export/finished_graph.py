@@ -267,7 +267,12 @@ def _calibration(
     outputs = [value.name for value in model.graph.output]
     judge: Judge | None = None
     if options.eval:
-        judge = MapJudge(card, read_dataset(options.eval, outlines=card.output.masks is not None), outputs)
+        labelled = read_dataset(
+            options.eval,
+            outlines=card.output.masks is not None,
+            keypoints=card.output.keypoints is not None,
+        )
+        judge = MapJudge(card, labelled, outputs)
     frames = _given_frames(card, options)
     if frames is not None:
         return _Calibration(frames, judge, {"pictures": "given"})

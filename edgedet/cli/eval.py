@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgedet.cli.progress import Progress
 from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
@@ -129,7 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
         images=arguments.images,
         classes=arguments.classes,
         problems=strictness,
-        outlines=_may_give_masks(arguments.artifact),
+        outlines=_may_give(arguments.artifact, "masks"),
+        keypoints=_may_give(arguments.artifact, "keypoints"),
     )
     if arguments.limit is not None:
         dataset = replace(dataset, images=dataset.images[: arguments.limit])
@@ -194,14 +195,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _may_give_masks(artifact: str) -> bool:
-    """Whether outlines are worth their memory; a checkpoint says it only once it is open."""
+def _may_give(artifact: str, what: Literal["masks", "keypoints"]) -> bool:
+    """Whether outlines or keypoints are worth their memory; a checkpoint says it only once it is open."""
     from edgedet.opening import read_card
 
     if not artifact.lower().endswith(WITH_A_CARD):
         return True
     try:
-        return read_card(Path(artifact)).output.masks is not None
+        return getattr(read_card(Path(artifact)).output, what) is not None
     except EdgedetError:
         return False  # which is said where it is opened
 
@@ -253,6 +254,13 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
         )
     elif evaluation.no_masks:
         yield f"masks   not judged: {evaluation.no_masks}"
+    if (points := evaluation.keypoints) is not None:
+        yield (
+            f"points  mAP {_figure(points.map)}   AP50 {_figure(points.ap50)}   AP75 {_figure(points.ap75)}   "
+            f"AR20 {_figure(points.ar20)}   medium {_figure(points.ap_medium)}   large {_figure(points.ap_large)}"
+        )
+    elif evaluation.no_keypoints:
+        yield f"points  not judged: {evaluation.no_keypoints}"
     yield (
         f"VOC     11-point {_figure(evaluation.voc_11_point)}   area {_figure(evaluation.voc_area)}   "
         f"ranked (scikit-learn) {_figure(evaluation.ranked)}   at IoU 0.5"

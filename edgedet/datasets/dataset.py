@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import DatasetError
 
 PLACES_SHOWN = 3
@@ -34,6 +35,8 @@ class ImageRecord:
         split: name of the picture's split; empty where there is none.
         outlines: of each object what COCO calls its segmentation (polygons, or run lengths), None of one without;
             None where they were not asked for, or no object of the picture has one.
+        keypoints: float64 [N, J, 3], x and y in pixels of that frame, and COCO's visibility: 0 not labelled, 1
+            labelled and hidden, 2 visible; None where they were not asked for, or the dataset has none.
 
     >>> from edgedet.datasets import read_dataset
     >>> record = read_dataset("photos/labels.json").images[1]
@@ -51,6 +54,7 @@ class ImageRecord:
     area: NDArray[np.float64]
     split: str = ""
     outlines: tuple[Any, ...] | None = None
+    keypoints: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,7 +72,8 @@ class ImageRecord:
         outlines = self.outlines
         if outlines is not None:
             outlines = tuple(outline for outline, stays in zip(outlines, chosen.tolist(), strict=True) if stays)
-        return replace(self, outlines=outlines, **arrays)
+        keypoints = None if self.keypoints is None else self.keypoints[chosen]
+        return replace(self, outlines=outlines, keypoints=keypoints, **arrays)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ class Dataset:
         source: what was read, as it was named.
         problems: faults of the annotations, and what was done about them.
         notes: what was left out, taken from elsewhere or not read, as text.
+        skeleton: names of the keypoints of the records, and which are joined; None where those have none.
 
     >>> from edgedet.datasets import read_dataset
     >>> dataset = read_dataset("photos/labels.json")
@@ -118,6 +124,7 @@ class Dataset:
     source: str
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
-    from edgedet.evaluate.coco import evaluate_coco
-    from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics
+    from edgedet.evaluate.coco import evaluate_coco, evaluate_keypoints
+    from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics, KeypointMetrics
     from edgedet.evaluate.curve_picture import save_curves
     from edgedet.evaluate.evaluation import Evaluation, evaluate
     from edgedet.evaluate.frames import DetectorLike, Progress
@@ -23,10 +23,12 @@ __all__ = [
     "DetectorLike",
     "Evaluation",
     "ImageErrors",
+    "KeypointMetrics",
     "Progress",
     "WorkingPoint",
     "evaluate",
     "evaluate_coco",
+    "evaluate_keypoints",
     "save_curves",
     "save_worst",
 ]
@@ -40,10 +42,12 @@ __getattr__, __dir__ = lazy_names(
         "DetectorLike": "edgedet.evaluate.frames",
         "Evaluation": "edgedet.evaluate.evaluation",
         "ImageErrors": "edgedet.evaluate.summaries",
+        "KeypointMetrics": "edgedet.evaluate.coco_figures",
         "Progress": "edgedet.evaluate.frames",
         "WorkingPoint": "edgedet.evaluate.working_point",
         "evaluate": "edgedet.evaluate.evaluation",
         "evaluate_coco": "edgedet.evaluate.coco",
+        "evaluate_keypoints": "edgedet.evaluate.coco",
         "save_curves": "edgedet.evaluate.curve_picture",
         "save_worst": "edgedet.evaluate.worst",
     },

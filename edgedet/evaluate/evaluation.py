@@ -16,8 +16,8 @@ from edgedet.detections import Detections
 from edgedet.errors import DatasetError
 from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
-from edgedet.evaluate.coco import CocoEvaluator, why_no_outlines
-from edgedet.evaluate.coco_figures import CocoMetrics
+from edgedet.evaluate.coco import CocoEvaluator, why_no_keypoints, why_no_outlines
+from edgedet.evaluate.coco_figures import CocoMetrics, KeypointMetrics
 from edgedet.evaluate.confusion import called_otherwise, confusion_table
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
@@ -65,6 +65,9 @@ class Evaluation:
         hints: classes whose objects are found, but under other names.
         masks: COCO's figures of outlines; None where the detector gives none, or an object has none.
         no_masks: why ``masks`` is None of a detector that gives some; else empty.
+        keypoints: COCO's figures of keypoints; None where the detector gives none, or the labels have none like
+            them.
+        no_keypoints: why ``keypoints`` is None of a detector that gives some; else empty.
 
     >>> from edgedet import Detector
     >>> from edgedet.datasets import read_dataset
@@ -90,6 +93,8 @@ class Evaluation:
     hints: tuple[str, ...] = ()
     masks: CocoMetrics | None = None
     no_masks: str = ""
+    keypoints: KeypointMetrics | None = None
+    no_keypoints: str = ""
 
     def to_dict(self, drawn: Mapping[int, Path] | None = None) -> dict[str, Any]:
         """Plain values for JSON, as ``edgedet eval --json`` writes them.
@@ -147,7 +152,7 @@ class Evaluation:
                 ],
             }
         )
-        return plain | self._masks_plain()
+        return plain | self._masks_plain() | self._keypoints_plain()
 
     def _masks_plain(self) -> dict[str, Any]:
         """``masks`` in JSON, only of a detector that gives some."""
@@ -158,6 +163,12 @@ class Evaluation:
             explained(entry, OF_CLASS, otherwise="no object of this class") for entry in figures["per_class"]
         ]
         return {"masks": figures}
+
+    def _keypoints_plain(self) -> dict[str, Any]:
+        """``keypoints`` in JSON, only of a detector that gives some."""
+        if self.keypoints is None:
+            return {"keypoints": None, "keypoints_absent": self.no_keypoints} if self.no_keypoints else {}
+        return {"keypoints": explained(self.keypoints.to_dict(), OF_COCO, otherwise=NO_OBJECT)}
 
     @property
     def no_alarm_threshold(self) -> str:
@@ -170,10 +181,11 @@ class Evaluation:
 class _Collector:
     """What one pass leaves behind: COCO's rows and our own, on disk, and two numbers per image."""
 
-    def __init__(self, names: tuple[str, ...], *, masks: bool) -> None:
+    def __init__(self, names: tuple[str, ...], *, masks: bool, keypoints: bool) -> None:
         self.names = names
         self.coco = CocoEvaluator(names)
         self.masks = CocoEvaluator(names, of="masks") if masks else None
+        self.keypoints = CocoEvaluator(names, of="keypoints") if keypoints else None
         self.rows = RowStore(_ROW)
         self.objects = np.zeros(len(names), np.int64)
         self.top: list[float] = []
@@ -184,8 +196,9 @@ class _Collector:
     def add(self, number: int, record: ImageRecord, detections: Detections) -> None:
         self.numbers.append(number)
         self.coco.add(record, detections)
-        if self.masks is not None:
-            self.masks.add(record, detections)
+        for more in (self.masks, self.keypoints):
+            if more is not None:
+                more.add(record, detections)
         self._keep(record, detections)
 
     def add_negative(self, detections: Detections) -> None:
@@ -256,7 +269,7 @@ def evaluate(
     problems: list[Problem] = []
     table = np.zeros((0, 0), np.int64)
     names: tuple[str, ...] = ()
-    no_masks = ""
+    no_masks = no_keypoints = ""
     drop = problems.append if unreadable == "drop" else None
     for index, _, detections in run_over(detector, dataset, unreadable=drop, progress=progress):
         if collector is None:
@@ -264,7 +277,13 @@ def evaluate(
             notes = match_classes(dataset.names, detections.names).notes
             dataset = replace(dataset, notes=(*dataset.notes, *notes))
             no_masks = why_no_outlines(judged) if detections.masks is not None else ""
-            collector = _Collector(judged.names, masks=detections.masks is not None and not no_masks)
+            has_keypoints = detections.keypoints is not None
+            no_keypoints = why_no_keypoints(judged, detections) if has_keypoints else ""
+            collector = _Collector(
+                judged.names,
+                masks=detections.masks is not None and not no_masks,
+                keypoints=has_keypoints and not no_keypoints,
+            )
             names = tuple(detections.names)
             table = np.zeros((len(dataset.names), len(names)), np.int64)
         table += confusion_table(
@@ -290,6 +309,8 @@ def evaluate(
         hints=called_otherwise(table, dataset.names, names),
         masks=None if collector.masks is None else collector.masks.metrics(left_out),
         no_masks=no_masks,
+        keypoints=None if collector.keypoints is None else collector.keypoints.keypoint_metrics(),
+        no_keypoints=no_keypoints,
     )
 
 
