@@ -49,6 +49,13 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
         )
     elif evaluation.no_masks:
         yield f"masks   not judged: {evaluation.no_masks}"
+    if (points := evaluation.keypoints) is not None:
+        yield (
+            f"points  mAP {_figure(points.map)}   AP50 {_figure(points.ap50)}   AP75 {_figure(points.ap75)}   "
+            f"AR20 {_figure(points.ar20)}   medium {_figure(points.ap_medium)}   large {_figure(points.ap_large)}"
+        )
+    elif evaluation.no_keypoints:
+        yield f"points  not judged: {evaluation.no_keypoints}"
     yield (
         f"VOC     11-point {_figure(evaluation.voc_11_point)}   area {_figure(evaluation.voc_area)}   "
         f"ranked (scikit-learn) {_figure(evaluation.ranked)}   at IoU 0.5"
