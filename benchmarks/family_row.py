@@ -18,6 +18,7 @@ from edgedet import Detections
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 
 REQUIRED = 0.995
+MASK_IOU = 0.99
 HEADER = ("detector", "framework", "detections >= 0.05", "matched", "extra", "worst score", "itself")
 NAMELESS = ("without names", "and with --classes")
 NAMELESS_PHOTOGRAPHS = 4
@@ -50,8 +51,9 @@ def keep(page: Path, row: Row, *, nameless: bool, timed: bool) -> None:
 
 
 def agreement(reference: Sequence[Detections], found: Sequence[Detections]) -> ParityReport:
-    """Over all photographs, as the bar counts."""
-    return summarise([match_detections(*pair, Tolerance()) for pair in zip(reference, found, strict=True)])
+    """Over all photographs, as the bar counts: where there are masks, theirs are the same, too."""
+    same = Tolerance(min_mask_iou=MASK_IOU)
+    return summarise([match_detections(*pair, same) for pair in zip(reference, found, strict=True)])
 
 
 def compared(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import warnings
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 
 from edgedet import Detections
+from edgedet.canvas_masks import CanvasMasks
 from edgedet.export.options import ExportOptions
 
 CONF = 0.05
@@ -174,7 +176,12 @@ def ultralytics(name: str, frameworks: Path, folder: Path, imgsz: int, frames: S
                 layer.weight.data.normal_(0, 0.2)
         else:
             branches = [*head.cv3, *(getattr(head, "one2one_cv3", None) or ())]
-            settle(model.model, frames, imgsz, 1 / 255, Part([branch[-1] for branch in branches], 0.6, -5.0))
+            parts = [Part([branch[-1] for branch in branches], 0.6, -5.0)]
+            if model.task == "segment":
+                # Outlines that are neither empty nor whole boxes.
+                branches = [*head.cv4, *(getattr(head, "one2one_cv4", None) or ())]
+                parts.append(Part([branch[-1] for branch in branches], 1.0, 0.0))
+            settle(model.model, frames, imgsz, 1 / 255, *parts)
         # By a name such as yolov5n.pt it would look for its own yolov5nu.pt.
         checkpoint = folder / "network.pt"
         model.save(str(checkpoint))
@@ -185,15 +192,28 @@ def ultralytics(name: str, frameworks: Path, folder: Path, imgsz: int, frames: S
             arguments = ULTRALYTICS[kind]
             path = Path(of(str(checkpoint)).export(format="onnx", imgsz=imgsz, verbose=False, **arguments))
             options = ExportOptions(conf=CONF)
-            source = of(str(path)) if rtdetr else of(str(path), task="detect")
+            source = of(str(path)) if rtdetr else of(str(path), task=model.task)
 
     def predict(frame: np.ndarray) -> Detections:
         found = source.predict(
             frame, imgsz=imgsz, rect=False, conf=CONF, verbose=False, device="cpu", agnostic_nms=kind == "agnostic"
-        )[0].boxes
-        return detections(found.xyxy, found.conf, found.cls, frame)
+        )[0]
+        boxes = detections(found.boxes.xyxy, found.boxes.conf, found.boxes.cls, frame)
+        return boxes if source.task != "segment" else dataclasses.replace(boxes, masks=outlines(found))
 
     return Case(path, f"ultralytics {package.__version__}", predict, options)
+
+
+def outlines(found: Any) -> CanvasMasks:
+    """Masks of Ultralytics' ``Results`` in the frame, as its own ``plot`` brings them there from the canvas."""
+    from ultralytics.utils import ops
+
+    frame = found.orig_shape
+    if found.masks is None:
+        return CanvasMasks((), frame)
+    # One at a time: all of them in floats take gigabytes.
+    each = (ops.scale_masks(mask[None, None].float(), frame)[0, 0] > 0.5 for mask in found.masks.data)
+    return CanvasMasks.of_frames([mask.numpy() for mask in each], frame)
 
 
 ULTRALYTICS: dict[str, dict[str, Any]] = {
@@ -329,11 +349,13 @@ def ort_nms(raw: Any, conf: float, iou: float, most: int, apart: float) -> Any:
     return torch.cat([boxes[kept], sure[kept, None], label[kept, None].float()], 1)
 
 
+SEGMENT = ("yolov8n-seg", "yolo11n-seg", "yolo26n-seg")
 BASES = ("yolov3-tiny", "yolov5n", "yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n", "rtdetr-l")
 CASES: dict[str, Maker] = {
     **{f"{base}{kind}": ultralytics for base in BASES for kind in ("", " .pt", " nms")},
     **{f"yolov8n {kind}": ultralytics for kind in ULTRALYTICS if kind not in ("", "nms", "one to one")},
-    **{f"{base} one to one": ultralytics for base in ("yolov10n", "yolo26n")},
+    **{f"{base} one to one": ultralytics for base in ("yolov10n", "yolo26n", "yolo26n-seg")},
+    **{f"{base}{kind}": ultralytics for base in SEGMENT for kind in ("", " .pt")},
     **dict.fromkeys(
         ("yolov5n-original", "yolov5s-original"), lambda name, *rest: yolov5(name.split("-")[0], *rest)
     ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
+from contextvars import ContextVar
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -74,7 +75,7 @@ class GraphRunner:
     ) -> None:
         begun = time.monotonic()
         cores: int = threads or available_cores()
-        large = _bytes_at_once(model) > LANE_BYTES
+        large = is_large(model)
         self.lanes: int = 1 if large else cores
         self._session = open_session(
             model,
@@ -115,6 +116,39 @@ def in_lanes(run: Callable[[Item], Result], items: Iterable[Item], lanes: int | 
         yield from results
 
 
+Runs = Callable[[onnx.ModelProto, Iterable[Mapping[str, Array]], int | None], Iterator[dict[str, Array]]]
+"""(graph, inputs of frame after frame, threads) to the outputs of every frame, in order. Each node is run where it
+stands (:data:`Fusion` ``separate``), in the order in which it is written."""
+
+
+def run_here(
+    model: onnx.ModelProto, inputs: Iterable[Mapping[str, Array]], threads: int | None
+) -> Iterator[dict[str, Array]]:
+    """On this machine, on every core."""
+    runner = GraphRunner(model, fusion="separate", threads=threads, as_written=True)
+    yield from in_lanes(runner.with_inputs, inputs, runner.lanes)
+
+
+_RUNS: ContextVar[Runs] = ContextVar("runs", default=run_here)
+
+
+@contextmanager
+def frames_run_by(runs: Runs) -> Iterator[None]:
+    """While this is open, calibration frames are run by ``runs`` wherever a pass over all of them is made."""
+    before = _RUNS.set(runs)
+    try:
+        yield
+    finally:
+        _RUNS.reset(before)
+
+
+def run_frames(
+    model: onnx.ModelProto, inputs: Iterable[Mapping[str, Array]], threads: int | None
+) -> Iterator[dict[str, Array]]:
+    """Outputs of every frame, in order, by whoever runs frames (:func:`frames_run_by`)."""
+    return _RUNS.get()(model, inputs, threads)
+
+
 def one_blas_thread() -> AbstractContextManager[object]:
     """While this is open, numpy's matrix products and factorisations take one thread each.
 
@@ -122,6 +156,11 @@ def one_blas_thread() -> AbstractContextManager[object]:
     factorisation, which on a machine that has other work takes hundreds of times as long.
     """
     return threadpool_limits(limits=1, user_api="blas")
+
+
+def is_large(model: onnx.ModelProto) -> bool:
+    """Whether frames are run one after the other, each on all cores."""
+    return _bytes_at_once(model) > LANE_BYTES
 
 
 def _bytes_at_once(model: onnx.ModelProto) -> int:

@@ -20,7 +20,7 @@ from edgedet.proof.agreement import CONFIDENT, found_again
 from .data import KEPT_BYTES
 from .executor import in_lanes
 from .ledger import digest_of, digest_of_each
-from .moved_boxes import cost_of_moves, cost_of_outlines, moves
+from .moved_boxes import cost_of_keypoints, cost_of_moves, cost_of_outlines, moves
 
 if TYPE_CHECKING:
     from edgedet.datasets import Dataset
@@ -109,7 +109,7 @@ class AgreementJudge:
     The figure is the average precision at IoU 0.5 with the float graph's confident detections as ground truth, mean
     over classes (:func:`edgedet.proof.agreement.found_again`), less what it costs that boxes have moved
     (:func:`edgedet.calibration.moved_boxes.cost_of_moves`), which average precision there does not see; or, where
-    there are masks and that is more, what it costs that outlines have changed.
+    there are masks or keypoints and that is more, what it costs that outlines have changed or keypoints moved.
 
     Args:
         card: model card of the float graph.
@@ -167,7 +167,8 @@ class AgreementJudge:
             return None
         cost = cost_of_moves(moves(self._reference, found, least=CONFIDENT))
         outlines = cost_of_outlines(self._reference, found, least=CONFIDENT)
-        return max(again - max(cost, outlines), 0.0)
+        keypoints = cost_of_keypoints(self._reference, found, least=CONFIDENT)
+        return max(again - max(cost, outlines, keypoints), 0.0)
 
 
 class MapJudge:

@@ -19,7 +19,7 @@ from edgedet.onnx_graph.cleaning import remove_dead
 from edgedet.onnx_graph.network import Array, Layer, Network, attributes
 from edgedet.onnx_graph.rewriting import place_behind
 
-from .executor import GraphRunner, in_lanes
+from .executor import GraphRunner, run_frames
 
 VALUES_PER_FRAME = 8192
 """Values taken of a tensor per frame, evenly spaced, beginning somewhere else in every frame."""
@@ -96,7 +96,7 @@ class Taps:
         for name in self._tensors:
             self._tap_tensor(name, shapes[name])
         self._windows = [self._tap_layer(layer, shapes[layer.input], rows) for layer, rows in layers.items()]
-        self._runner = GraphRunner(self._model(), fusion="separate", threads=threads, as_written=True)
+        self._threads = threads
 
     def look(self, frames: Iterable[Array]) -> Iterator[Look]:
         """What every frame leaves, in order."""
@@ -111,7 +111,7 @@ class Taps:
                 positions.append([_choose(window, rng, feed) for window in self._windows])
                 yield feed
 
-        runs = in_lanes(self._runner.with_inputs, inputs(), self._runner.lanes)
+        runs = run_frames(self._model(), inputs(), self._threads)
         for number, found in enumerate(runs):
             masks, positions[number] = positions[number], []
             yield Look(

@@ -19,6 +19,7 @@ __all__ = [
     "Frame",
     "FrameSource",
     "InputSpec",
+    "KeypointSpec",
     "LiveSettings",
     "Masks",
     "ModelCard",
@@ -27,6 +28,7 @@ __all__ = [
     "ResizeRule",
     "Runtime",
     "Segmenter",
+    "Skeleton",
     "Stream",
     "StreamStats",
     "TensorSpec",
@@ -38,7 +40,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
+    from edgedet.artifacts.card import InputSpec, KeypointSpec, ModelCard, OutputSpec, ResizeRule
+    from edgedet.artifacts.skeleton import Skeleton
     from edgedet.cascade import Cascade
     from edgedet.class_map import ClassMap
     from edgedet.detections import Detection, Detections
@@ -73,6 +76,7 @@ __getattr__, __dir__ = lazy_names(
         "Frame": "edgedet.pictures.frames",
         "FrameSource": "edgedet.pictures.sources",
         "InputSpec": "edgedet.artifacts.card",
+        "KeypointSpec": "edgedet.artifacts.card",
         "LiveSettings": "edgedet.pictures.live.settings",
         "Masks": "edgedet.masks",
         "ModelCard": "edgedet.artifacts.card",
@@ -81,6 +85,7 @@ __getattr__, __dir__ = lazy_names(
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
         "Segmenter": "edgedet.segmenter",
+        "Skeleton": "edgedet.artifacts.skeleton",
         "Stream": "edgedet.streaming.stream",
         "StreamStats": "edgedet.streaming.meter",
         "TensorSpec": "edgedet.runtimes.base",

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.canvas_masks import CanvasMasks
 from edgedet.crops import crop_windows, join_crops
 from edgedet.detections import Detections
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
 from edgedet.lane import Timing
-from edgedet.masks import Masks
 from edgedet.pictures.frames import Frame, Unreadable, as_bgr, is_on_gpu
 from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.settings import LiveSettings
@@ -257,10 +257,22 @@ class Cascade:
             "within_score": np.zeros(0, np.float32),
             "within_label": np.zeros(0, np.int32),
         }
-        masks = None
-        if self.second.card.output.masks:
-            masks = Masks(np.zeros((0, 1, 1), np.float32), nothing.boxes, frame_size)
-        return Detections(nothing.boxes, nothing.scores, nothing.labels, nothing.names, frame_size, data, masks)
+        masks = CanvasMasks((), frame_size) if self.second.card.output.masks else None
+        keypoints = skeleton = None
+        if (spec := self.second.card.output.keypoints) is not None:
+            skeleton = spec.skeleton
+            keypoints = np.zeros((0, len(skeleton.names), 3), np.float32)
+        return Detections(
+            nothing.boxes,
+            nothing.scores,
+            nothing.labels,
+            nothing.names,
+            frame_size,
+            data,
+            masks,
+            keypoints,
+            skeleton,
+        )
 
     def _delivered(self, result: tuple[Detections, Timing]) -> Detections:
         found, self.last_timing = result

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from edgedet.box_overlap import overlap
 from edgedet.detections import Detections
-from edgedet.masks import Masks
 
 COVERED = 0.7
 """Share of a box cut off by its crop's edge that must lie in another crop's box of its class for both to be one."""
@@ -67,7 +66,7 @@ def join_crops(
     Returns:
         Detections, best first. ``data`` has ``within`` (float32 [M, 4], the box in which each was found),
         ``within_score`` (float32 [M]) and ``within_label`` (int32 [M], of the first detector's classes). Masks
-        where the second detector gives them.
+        and keypoints where the second detector gives them.
     """
     height, width = within.frame_size
     of = np.concatenate([np.full(len(each), number) for number, each in enumerate(found)]).astype(np.intp)
@@ -85,12 +84,28 @@ def join_crops(
         "within_score": within.scores[of[kept]],
         "within_label": within.labels[of[kept]],
     }
-    masks = None
-    given = [each.masks for each in found if each.masks is not None]
-    if given:
-        bitmaps = np.concatenate([each.bitmaps for each in given])[kept]
-        masks = Masks(bitmaps, boxes[kept], (height, width), given[0].threshold)
-    return Detections(boxes[kept], scores[kept], labels[kept], found[0].names, (height, width), data, masks)
+    keypoints = None
+    if found[0].keypoints is not None:
+        points = [each.keypoints for each in found if each.keypoints is not None]
+        shift = np.pad(places[:, None, :2], ((0, 0), (0, 0), (0, 1))).astype(np.float32)
+        keypoints = (np.concatenate(points) + shift)[kept]
+    outlines = [
+        each.masks.moved(left, top, (height, width))
+        for each, (left, top) in zip(found, windows[:, :2].tolist(), strict=True)
+        if each.masks is not None
+    ]
+    masks = outlines[0].joined(outlines[1:])[kept] if outlines else None
+    return Detections(
+        boxes[kept],
+        scores[kept],
+        labels[kept],
+        found[0].names,
+        (height, width),
+        data,
+        masks,
+        keypoints,
+        found[0].skeleton,
+    )
 
 
 def _cut(boxes: NDArray[np.float32], places: NDArray[np.int64], height: int, width: int) -> NDArray[np.bool_]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.skeleton import Skeleton, seen_keypoints
 from edgedet.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ TAKEN = {"image_id", "category_id", "bbox", "box", "score", "label", "name", "cl
 
 SEGMENTATION = "segmentation"
 """What COCO calls an object's outline."""
+KEYPOINTS = "keypoints"
+NUM_KEYPOINTS = "num_keypoints"
+"""What COCO calls an object's keypoints, and the number of those that are seen."""
 
 Index = slice | Sequence[int] | NDArray[np.bool_] | NDArray[np.integer[Any]]
 
@@ -59,6 +63,10 @@ class Detections:
         data: further arrays by name, [N, ...] each (track ids, keypoints). They follow every selection, and are in
             :meth:`to_dict`, :meth:`to_coco` and :meth:`to_supervision` under their names.
         masks: outlines, one for each detection; None of a detector that gives none. They follow every selection.
+        keypoints: float32 [N, J, 3], x and y in pixels of the frame (also outside it) and a score, of the J
+            keypoints of each detection; None of a detector that gives none. They follow every selection.
+        skeleton: names of the J keypoints, which of them are joined, and from which score they count as seen; None
+            without keypoints, or where nobody knows.
 
     >>> found = Detections([[0, 0, 4, 4], [2, 2, 8, 8]], [0.9, 0.4], [1, 0], ("cup", "phone"), (10, 10))
     >>> len(found), found[0].name, found[found.scores < 0.5].labels.tolist()
@@ -75,6 +83,8 @@ class Detections:
     frame_size: tuple[int, int]
     data: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     masks: Masks | None = None
+    keypoints: NDArray[np.float32] | None = None
+    skeleton: Skeleton | None = None
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, np.float32)
@@ -114,7 +124,14 @@ class Detections:
                 )
             if SEGMENTATION in data:
                 raise ValueError(f"data cannot be called {SEGMENTATION!r} beside masks, whose name that is in rows")
-        for name, value in (("boxes", boxes), ("scores", scores), ("labels", labels), ("data", data)):
+        keypoints = None if self.keypoints is None else np.asarray(self.keypoints, np.float32)
+        if keypoints is not None:
+            _require_keypoints(keypoints, len(scores), self.skeleton)
+            taken = next((name for name in (KEYPOINTS, NUM_KEYPOINTS) if name in data), None)
+            if taken is not None:
+                raise ValueError(f"data cannot be called {taken!r} beside keypoints, whose name that is in rows")
+        arrays = {"boxes": boxes, "scores": scores, "labels": labels, "data": data, KEYPOINTS: keypoints}
+        for name, value in arrays.items():
             object.__setattr__(self, name, value)
 
     @staticmethod
@@ -163,13 +180,20 @@ class Detections:
             if index.dtype != np.bool_:
                 index = index.astype(np.intp)
         data = {name: values[index] for name, values in self.data.items()}
-        masks = None if self.masks is None else self.masks[index]
         return Detections(
-            self.boxes[index], self.scores[index], self.labels[index], self.names, self.frame_size, data, masks
+            self.boxes[index],
+            self.scores[index],
+            self.labels[index],
+            self.names,
+            self.frame_size,
+            data,
+            None if self.masks is None else self.masks[index],
+            None if self.keypoints is None else self.keypoints[index],
+            self.skeleton,
         )
 
     def plot(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Draw the boxes, and outlines where there are some, on a copy of the frame.
+        """Draw the boxes, and outlines and skeletons where there are some, on a copy of the frame.
 
         Args:
             frame: uint8 [H, W, 3] BGR, or grey [H, W].
@@ -190,7 +214,9 @@ class Detections:
 
         Returns:
             One dict per detection with ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels),
-            ``score``, and what ``data`` holds; with masks also ``segmentation``, compressed run lengths.
+            ``score``, and what ``data`` holds; with masks also ``segmentation``, compressed run lengths; with
+            keypoints also ``keypoints`` (x, y and score of each, one after another) and ``num_keypoints``, the
+            number of those that are seen.
         """
         sizes = self.boxes[:, 2:] - self.boxes[:, :2]
         return [
@@ -206,7 +232,7 @@ class Detections:
                 sizes.tolist(),
                 self.scores.tolist(),
                 self.labels.tolist(),
-                self._data_rows(),
+                self._data_rows(self._coco_keypoints),
                 strict=True,
             )
         ]
@@ -217,7 +243,8 @@ class Detections:
         Returns:
             ``frame_size`` [height, width], and ``detections``, a list of dicts with ``box`` (pixels, two decimals),
             ``score`` (five decimals), ``label``, ``name``, and what ``data`` holds; with masks also
-            ``segmentation``, COCO's compressed run lengths.
+            ``segmentation``, COCO's compressed run lengths; with keypoints also ``keypoints``, a list of x, y
+            (pixels, two decimals) and score (five) for each.
         """
         return {
             "frame_size": list(self.frame_size),
@@ -233,18 +260,33 @@ class Detections:
                     _rounded(self.boxes, 2),
                     _rounded(self.scores, 5),
                     self.labels.tolist(),
-                    self._data_rows(),
+                    self._data_rows(self._plain_keypoints),
                     strict=True,
                 )
             ],
         }
 
-    def _data_rows(self) -> list[dict[str, Any]]:
-        """``data`` and masks as plain values, one dict for every detection."""
+    def _data_rows(
+        self, of_keypoints: Callable[[NDArray[np.float32]], dict[str, list[Any]]]
+    ) -> list[dict[str, Any]]:
+        """``data``, masks and keypoints as plain values, one dict for every detection."""
         plain: dict[str, list[Any]] = {name: values.tolist() for name, values in self.data.items()}
         if self.masks is not None:
             plain[SEGMENTATION] = self.masks.to_coco_rle()
+        if self.keypoints is not None:
+            plain |= of_keypoints(self.keypoints)
         return [{name: values[row] for name, values in plain.items()} for row in range(len(self))]
+
+    def _plain_keypoints(self, keypoints: NDArray[np.float32]) -> dict[str, list[Any]]:
+        places, scores = _rounded(keypoints[..., :2], 2), _rounded(keypoints[..., 2:], 5)
+        objects = zip(places, scores, strict=True)
+        return {KEYPOINTS: [[[*p, *s] for p, s in zip(*each, strict=True)] for each in objects]}
+
+    def _coco_keypoints(self, keypoints: NDArray[np.float32]) -> dict[str, list[Any]]:
+        return {
+            KEYPOINTS: [each.reshape(-1).tolist() for each in keypoints],
+            NUM_KEYPOINTS: seen_keypoints(keypoints, self.skeleton).sum(axis=1).tolist(),
+        }
 
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON.
@@ -258,7 +300,8 @@ class Detections:
         """The same as roboflow/supervision has it.
 
         Returns:
-            ``supervision.Detections`` with class names under ``data["class_name"]``, and masks as bool [N, H, W].
+            ``supervision.Detections`` with class names under ``data["class_name"]``, masks as bool [N, H, W], and
+            keypoints, float32 [N, J, 3], under ``data["keypoints"]``.
 
         Raises:
             MissingDependencyError: supervision is not installed.
@@ -277,6 +320,7 @@ class Detections:
             data={
                 "class_name": np.array([self.names[label] for label in self.labels], dtype=object).astype(str),
                 **self.data,
+                **({} if self.keypoints is None else {KEYPOINTS: self.keypoints.copy()}),
             },
         )
 
@@ -287,6 +331,19 @@ class Detections:
         }
         found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
         return f"Detections({found}; frame {self.frame_size[1]}x{self.frame_size[0]})"
+
+
+def _require_keypoints(keypoints: NDArray[np.float32], count: int, skeleton: Skeleton | None) -> None:
+    wanted = "J" if skeleton is None else len(skeleton.names)
+    if (
+        keypoints.ndim != 3
+        or len(keypoints) != count
+        or keypoints.shape[2] != 3
+        or wanted not in ("J", keypoints.shape[1])
+    ):
+        raise ValueError(f"keypoints are {list(keypoints.shape)}, expected [{count}, {wanted}, 3]")
+    if not np.isfinite(keypoints).all():
+        raise ValueError("keypoints hold NaN or infinity")
 
 
 def _rounded(values: NDArray[np.float32], decimals: int) -> list[Any]:

@@ -38,6 +38,11 @@ class ResizeGeometry:
         limit = np.array([self.frame_width, self.frame_height] * 2, np.float32)
         return np.clip((boxes - offset) / scale, 0, limit)
 
+    def points_to_frame(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Canvas points [..., 2] (x, y) to frame pixels, also those beyond the frame's edges."""
+        offset = np.array([self.left + self.shift_x, self.top + self.shift_y], np.float32)
+        return np.asarray((points - offset) / np.array([self.scale_x, self.scale_y], np.float32), np.float32)
+
     def to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frame boxes [N, 4] (x1, y1, x2, y2) to canvas pixels."""
         offset = np.array([self.left + self.shift_x, self.top + self.shift_y] * 2, np.float32)

@@ -10,21 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
+from edgedet.canvas_masks import CanvasMasks, draw_prototypes
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
+from edgedet.foreign_faults import RANKED, TURNED, fault_of_anchors, fault_of_rows, most_are_turned
 from edgedet.geometry import ResizeGeometry
-from edgedet.masks import Masks
-from edgedet.nms import nms
-from edgedet.plausible import (
-    MIN_ROWS,
-    anchor_places,
-    are_corners,
-    form_of,
-    score_range,
-    shown_form,
-    sums_to_one,
-    unit_of,
-)
+from edgedet.heatmaps import find_keypoints
+from edgedet.masks import BoxMasks, Masks
+from edgedet.nms import best_of_each_class, nms
 from edgedet.settings import require_count, require_fraction
 
 Array = NDArray[Any]
@@ -33,15 +26,12 @@ ULTRALYTICS_CLASS_STEP = np.float32(7680)
 """Pixels by which Ultralytics moves boxes of different classes apart before NMS. At 80 classes float32 keeps 0.06
 px out there, which decides between boxes at the threshold: without it, some detections differ from theirs."""
 
-MASKS = "masks"
-"""Name of the output with masks."""
-
-RANKED = ("yolo_end2end", "rtdetr_rows")
-"""Formats of NMS-free heads: few rows, which the host only filters."""
-
-CONFIDENT = 0.25
-"""Minimum score of a row of an NMS-free head that is evidence; lower rows are leftovers."""
-TURNED = "most boxes have x2 < x1 or y2 < y1, expected corners (x1, y1, x2, y2)"
+MASKS, KEYPOINTS = "masks", "keypoints"
+"""Names of the outputs with those."""
+COEFFICIENTS, PROTOTYPES = "coefficients", "prototypes"
+"""Names of the outputs that masks are drawn of: a row for every detection, and what the rows are about."""
+ROWS_OF_MASKS = {"in_boxes": (MASKS,), "prototypes": (COEFFICIENTS,)}
+"""Outputs with a row for every detection, by how masks come."""
 
 
 class Found(NamedTuple):
@@ -150,13 +140,18 @@ class Postprocessor:
                 f"the card has further outputs ({', '.join(card.output.data)}) of the format {card.output.format}, "
                 "which holds none; export it again"
             )
-        # Rows of masks follow the detections as all further arrays do.
-        self._further = (*card.output.data, *((MASKS,) if card.output.masks else ()))
+        # Rows of masks and keypoints follow the detections as all further arrays do.
+        self._further = (
+            *card.output.data,
+            *ROWS_OF_MASKS.get(card.output.masks or "", ()),
+            *((KEYPOINTS,) if card.output.keypoints else ()),
+        )
         wanted = (*wanted, *self._further)
-        missing = [name for name in wanted if name not in outputs]
+        promised = (*wanted, *((PROTOTYPES,) if card.output.masks == "prototypes" else ()))
+        missing = [name for name in promised if name not in outputs]
         if missing:
             raise ArtifactError(
-                f"the card promises outputs {', '.join(wanted)}, the artifact has {', '.join(outputs)}; "
+                f"the card promises outputs {', '.join(promised)}, the artifact has {', '.join(outputs)}; "
                 "export it again"
             )
         self._card = card
@@ -180,6 +175,9 @@ class Postprocessor:
     def __call__(self, outputs: dict[str, Array], geometry: ResizeGeometry, slot: int = 0) -> Detections:
         """Detections of the frame in batch place ``slot``, in frame pixels, clipped to the frame, best first."""
         found = self.decode([outputs[name][slot] for name in self._outputs])
+        if self._card.output.masks == "prototypes":
+            found = self._drawn(found, outputs[PROTOTYPES][slot], geometry)
+        canvas_boxes = found.boxes
         found = found._replace(boxes=geometry.to_frame(found.boxes))
         # What lies wholly in the padding, or has no extent, is no box of this frame.
         real = (found.boxes[:, 2] > found.boxes[:, 0]) & (found.boxes[:, 3] > found.boxes[:, 1])
@@ -190,6 +188,7 @@ class Postprocessor:
                     "are none: export it again"
                 )
             found = found.take(real)
+            canvas_boxes = canvas_boxes[real]
         labels = found.labels
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self._card.names):
             raise ArtifactError(
@@ -199,7 +198,19 @@ class Postprocessor:
         frame_size = (geometry.frame_height, geometry.frame_width)
         # The runtime's buffers are filled anew at the next run.
         data = {name: values.copy() for name, values in found.data.items()}
-        masks = Masks(data.pop(MASKS), found.boxes, frame_size) if self._card.output.masks else None
+        masks: Masks | None = None
+        if self._card.output.masks == "in_boxes":
+            masks = BoxMasks(data.pop(MASKS), found.boxes, frame_size)
+        elif self._card.output.masks == "prototypes":
+            masks = CanvasMasks(tuple(data.pop(MASKS)), frame_size)
+        keypoints = skeleton = None
+        if (spec := self._card.output.keypoints) is not None:
+            skeleton = spec.skeleton
+            keypoints = data.pop(KEYPOINTS)
+            if spec.form == "heatmaps":
+                keypoints = _of_heatmaps(keypoints, canvas_boxes, len(skeleton.names))
+            keypoints = _points(keypoints, len(skeleton.names))
+            keypoints[..., :2] = geometry.points_to_frame(keypoints[..., :2])
         return Detections(
             found.boxes,
             np.clip(found.scores, 0, 1),
@@ -208,7 +219,18 @@ class Postprocessor:
             frame_size,
             data,
             masks,
+            keypoints,
+            skeleton,
         )
+
+    def _drawn(self, found: Found, prototypes: Array, geometry: ResizeGeometry) -> Found:
+        """The same with ``masks`` in place of coefficients, and without what has no pixel: Ultralytics' ``predict``
+        leaves that out, too."""
+        data = dict(found.data)
+        canvas = (self._card.input.height, self._card.input.width)
+        data[MASKS] = draw_prototypes(data.pop(COEFFICIENTS), prototypes, found.boxes, canvas, geometry)
+        drawn = np.array([each.bits.any() for each in data[MASKS]], np.bool_)
+        return found._replace(data=data).take(drawn)
 
     def nothing(self, frame_size: tuple[int, int]) -> Detections:
         """What a frame (height, width) gives in which there is nowhere to look."""
@@ -248,9 +270,9 @@ class Postprocessor:
     def _decode_unproved(self, values: list[Array]) -> Found:
         (prediction,) = values
         if self._card.output.format in RANKED:
-            fault, told = self._fault_of_rows(prediction)
+            fault, told = fault_of_rows(prediction, self._card)
         else:
-            fault, told = self._fault_of_anchors(prediction), True
+            fault, told = fault_of_anchors(prediction, self._card), True
         if fault:
             raise ArtifactError(
                 f"the outputs are not what this file's metadata says: {fault}; edgedet export looks at what comes "
@@ -259,61 +281,6 @@ class Postprocessor:
         if told:
             self.decode = self._decode
         return self._decode(values)
-
-    def _fault_of_anchors(self, prediction: Array) -> str:
-        rows = prediction if self._card.output.format == "yolo_objectness" else prediction.T
-        canvas = self._card.input
-        places = anchor_places(canvas.height, canvas.width, len(rows))
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = rows.sum()
-        if not np.isfinite(total):  # copies only where a number may be at fault
-            finite = np.isfinite(rows).all(axis=1)
-            rows, places = rows[finite], None if places is None else places[finite]
-        if not len(rows):
-            return "not one box has finite numbers"
-        boxes = rows[:, :4]
-        beyond = score_range(rows[:, 4:])
-        if beyond:
-            return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected probabilities from 0 to 1"
-        if unit_of(boxes) == "shares":
-            return f"all boxes lie within {np.abs(boxes).max():.3g} pixels, so they are shares of the canvas"
-        if sums_to_one(rows[:, 4:]):
-            return f"the {len(rows[0]) - 4} scores of every box sum to 1, so the background is among them"
-        size = (canvas.height, canvas.width)
-        # One frame of an untrained network shows less than a trial run of several. What the numbers leave open, the
-        # metadata states.
-        form = form_of(boxes, *size, places, nearer=0.25) if places is not None else shown_form(boxes, *size)
-        if form == "corners":
-            return "boxes are corners (x1, y1, x2, y2), expected centres with widths and heights"
-        if form == "top_left":
-            return "boxes are top left corners with widths and heights, expected centres"
-        return ""
-
-    def _fault_of_rows(self, prediction: Array) -> tuple[str, bool]:
-        """What is wrong with the rows of a head that has made its choice, and whether they told enough."""
-        finite = prediction[np.isfinite(prediction).all(axis=1)]
-        rows = finite[finite[:, :4].any(axis=1)]
-        if not len(rows):
-            return "", False
-        boxes, scores, labels = rows[:, :4], rows[:, 4], rows[:, 5]
-        shares = self._card.output.format == "rtdetr_rows"
-        beyond = score_range(scores)
-        if beyond:
-            return f"scores range from {beyond[0]:.3g} to {beyond[1]:.3g}, expected 0 to 1", True
-        if np.abs(labels - np.round(labels)).max() > 1e-3:
-            return f"the last of the six numbers is {labels[0]:.3g}, expected a class number", True
-        if shares != (unit_of(boxes, chosen=True) == "shares"):
-            expected = ("pixels", "shares of the canvas")[shares]
-            return f"boxes reach {np.abs(boxes).max():.4g}, expected {expected}", True
-        corners = are_corners(boxes)
-        if shares:
-            return "boxes are corners (x1, y1, x2, y2), expected centres and sizes" if corners else "", True
-        if most_are_turned(boxes, scores):
-            return TURNED, True
-        if self._card.provenance.get("nms") == "none" and len(rows) < len(finite):
-            return "rows are padded with zeros, which a head without NMS does not do", True
-        # Boxes of another form may be in order, too, but not many of them.
-        return "", corners or int(np.count_nonzero(scores > CONFIDENT)) >= MIN_ROWS
 
     def _yolo_xywh(self, values: list[Array]) -> Found:
         (prediction,) = values
@@ -349,7 +316,7 @@ class Postprocessor:
         if output.min_box_side > 0 and len(found.boxes):
             found = found.take((found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1) >= output.min_box_side)
         if output.candidates_per_class is not None and len(found.boxes) > output.candidates_per_class:
-            found = found.take(_best_of_each_class(found.scores, found.labels, output.candidates_per_class))
+            found = found.take(best_of_each_class(found.scores, found.labels, output.candidates_per_class))
         apart = found.boxes
         if self._card.family == "yolo":
             apart = apart + (found.labels * ULTRALYTICS_CLASS_STEP).astype(np.float32)[:, None]
@@ -363,30 +330,39 @@ class Postprocessor:
         return found.take(keep)
 
 
-def most_are_turned(boxes: Array, scores: Array) -> bool:
-    """Whether most of the ``boxes`` [N, 4] that are sure have a far corner left of or above the near one."""
-    sure = boxes[scores > CONFIDENT]
-    return bool(len(sure)) and bool(((sure[:, 2] < sure[:, 0]) | (sure[:, 3] < sure[:, 1])).mean() > 0.5)
+def _of_heatmaps(logits: Array, boxes: Array, count: int) -> Array:
+    """Keypoints [n, J, 3] in canvas pixels.
+
+    Raises:
+        ArtifactError: heatmaps of another number, or not finite.
+    """
+    if logits.ndim != 4 or logits.shape[1] != count:
+        raise ArtifactError(
+            f"the network gave heatmaps {list(logits.shape)}, the card names {count} keypoints: expected "
+            f"[{len(boxes)}, {count}, h, w]; export it again"
+        )
+    if not np.isfinite(logits).all():
+        raise ArtifactError("the network gave heatmaps that hold NaN or infinity; export it again")
+    return find_keypoints(logits.astype(np.float32, copy=False), boxes)
+
+
+def _points(keypoints: Array, count: int) -> Array:
+    """``keypoints`` of the detections, held against the card's number of names.
+
+    Raises:
+        ArtifactError: of another shape, or not finite.
+    """
+    if keypoints.shape[1:] != (count, 3):
+        raise ArtifactError(
+            f"the network gave keypoints {list(keypoints.shape)}, the card names {count}: expected "
+            f"[{len(keypoints)}, {count}, 3]; export it again"
+        )
+    if not np.isfinite(keypoints).all():
+        raise ArtifactError("the network gave keypoints that are NaN or infinite; export it again")
+    return keypoints.astype(np.float32)
 
 
 def _corners(boxes: Array) -> Array:
     """Centres and sizes [N, 4] to corners [N, 4]."""
     centres, halves = boxes[:, :2], boxes[:, 2:] / 2
     return np.concatenate([centres - halves, centres + halves], axis=1)
-
-
-def _best_of_each_class(scores: Array, labels: Array, limit: int) -> NDArray[np.intp]:
-    """Indices of the ``limit`` best of every class, in their old order; equal scores: the first ones.
-
-    Classes that have no more than that are not looked at, and the others are parted, not sorted: an eighth of the
-    time for 10,000 scores of three classes, half of it for 30,000 of 80.
-    """
-    kept = np.ones(len(scores), np.bool_)
-    for label in np.flatnonzero(np.bincount(labels) > limit):
-        rows = np.flatnonzero(labels == label)
-        own = scores[rows]
-        last = np.partition(own, len(own) - limit)[len(own) - limit]
-        best = own > last
-        best[np.flatnonzero(own == last)[: limit - int(best.sum())]] = True
-        kept[rows] = best
-    return np.flatnonzero(kept)

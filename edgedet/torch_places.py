@@ -22,12 +22,13 @@ class TorchResize(FourPixelResize):
     """
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
-        super().__init__(source, target, *(_taps(*sides) for sides in zip(source, target, strict=True)))
+        super().__init__(source, target, *(taps(*sides) for sides in zip(source, target, strict=True)))
 
 
-def _taps(source: int, target: int) -> Taps:
-    """``area_pixel_compute_source_index`` of ATen/native/UpSample.h, rounded after each step.
+def taps(source: int, target: int) -> Taps:
+    """Where PyTorch looks along one axis of ``source`` pixels for ``target`` ones.
 
+    ``area_pixel_compute_source_index`` of ATen/native/UpSample.h, rounded after each step.
     That is the kernel of more than one thread. With one, PyTorch takes another, whose multiplication and addition
     are fused and rounded once.
     """

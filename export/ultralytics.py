@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgedet.artifacts.foreign_cards import TASKS
 from edgedet.errors import CheckpointError, ExportError, MissingDependencyError, UsageError
 from edgedet.onnx_graph.builder import OPSET
 
@@ -56,8 +57,11 @@ def to_foreign(path: Path, *, imgsz: tuple[int, int] | None, batch: int) -> tupl
                 model = YOLO(str(copy))
             except Exception as error:
                 raise CheckpointError(f"Ultralytics cannot load {path} ({error})") from error
-            if model.task != "detect":
-                raise CheckpointError(f"{path} is an Ultralytics model for {model.task}; edgedet exports detectors")
+            if model.task not in TASKS:
+                raise CheckpointError(
+                    f"{path} is an Ultralytics model for {model.task}; edgedet exports models for "
+                    f"{', '.join(TASKS)}"
+                )
             trained = _trained_size(model.overrides)
             height, width = imgsz or trained or DEFAULT_SIZE
             try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgedet.artifacts.card_ranges import require_ranges
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import ArtifactError
 
 CARD_VERSION = 1
@@ -114,6 +115,28 @@ class ResizeRule:
 
 
 @dataclass(frozen=True)
+class KeypointSpec:
+    """How the keypoints of objects come, and what they are.
+
+    J keypoints for each detection.
+
+    Attributes:
+        form: what one more output ``keypoints`` holds. ``points``: float32 [N, K, J, 3] (of ``candidates``
+            [N, A, J, 3]), x and y in canvas pixels, and a score. ``heatmaps``: float32 [N, K, J, h, w] of the
+            format ``detections``, logits of h x w cells over every box (Keypoint R-CNN before its last doubling);
+            the host doubles them, enlarges them to the box and takes the highest place, whose logit is the score.
+        skeleton: names of the J keypoints, and which are joined.
+
+    >>> from edgedet.artifacts.skeleton import Skeleton
+    >>> KeypointSpec("points", Skeleton(("head", "tail"))).form
+    'points'
+    """
+
+    form: Literal["points", "heatmaps"]
+    skeleton: Skeleton
+
+
+@dataclass(frozen=True)
 class OutputSpec:
     """The network's outputs, and how they become detections.
 
@@ -146,7 +169,10 @@ class OutputSpec:
             the detections; for ``detections`` and ``candidates`` only.
         masks: how the outlines of objects come, None where there are none. ``in_boxes``: one more output ``masks``
             float32 [N, K, h, w] of the format ``detections``: the probability of h x w cells over every box to be
-            the object's (Mask R-CNN).
+            the object's (Mask R-CNN). ``prototypes``: two more, ``coefficients`` float32 with M numbers for every
+            row of boxes, and ``prototypes`` float32 [N, M, h, w] over the canvas: their product, interpolated to
+            the canvas, is above 0 where the object is, within its box (Ultralytics).
+        keypoints: how the keypoints of objects come, None where there are none.
 
     >>> OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100).label_mode
     'all'
@@ -163,7 +189,8 @@ class OutputSpec:
     box_layout: Literal["shared", "per_class"] = "shared"
     min_box_side: float = 0.0
     data: tuple[str, ...] = ()
-    masks: Literal["in_boxes"] | None = None
+    masks: Literal["in_boxes", "prototypes"] | None = None
+    keypoints: KeypointSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -216,11 +243,12 @@ class ModelCard:
             indent: spaces per level; None writes one line.
 
         Returns:
-            ASCII text of one object. ``input.proposals`` and ``output.masks`` stand in it only where there are
-            some, so that the cards of all other detectors are those of earlier versions, byte for byte.
+            ASCII text of one object. ``input.proposals``, ``output.masks`` and ``output.keypoints`` stand in it
+            only where there are some, so that the cards of all other detectors are those of earlier versions, byte
+            for byte.
         """
         values = dataclasses.asdict(self)
-        for part, name in (("input", "proposals"), ("output", "masks")):
+        for part, name in (("input", "proposals"), ("output", "masks"), ("output", "keypoints")):
             if values[part][name] is None:
                 del values[part][name]
         return json.dumps(values, indent=indent, ensure_ascii=True)
@@ -268,7 +296,10 @@ def _build(kind: type, data: Any, where: str) -> Any:
             values[spec.name] = _coerce(hints[spec.name], data[spec.name], f"{where}.{spec.name}")
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             raise ArtifactError(f"model card: {where}.{spec.name} is missing; export the model again")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ArtifactError(f"model card: {where}: {error}; export the model again") from error
 
 
 def _coerce(hint: Any, value: Any, where: str) -> Any:

@@ -55,5 +55,16 @@ def _numbers(card: ModelCard) -> Iterator[tuple[str, object, bool, str]]:
     yield "output.candidates_per_class", best, best is None or best >= 1, "1 or more"
     yield "output.min_box_side", output.min_box_side, output.min_box_side >= 0, "0 or more"
     if output.masks is not None:
-        yield "output.masks", output.masks, output.format == "detections", "masks of the format detections only"
-        yield "output.data", list(output.data), "masks" not in output.data, "no data called masks beside masks"
+        formats = ("detections",) if output.masks == "in_boxes" else ("detections", "candidates")
+        known = f"such masks of the format {' or '.join(formats)} only"
+        yield "output.masks", output.masks, output.format in formats, known
+        taken = sorted({"masks", "coefficients", "prototypes"}.intersection(output.data))
+        yield "output.data", list(output.data), not taken, f"no data called {''.join(taken[:1])} beside masks"
+    if (keypoints := output.keypoints) is not None:
+        formats = ("detections",) if keypoints.form == "heatmaps" else ("detections", "candidates")
+        expected = (
+            f"{keypoints.form} of the {'formats' if len(formats) > 1 else 'format'} {' and '.join(formats)} only"
+        )
+        yield "output.keypoints", keypoints.form, output.format in formats, expected
+        own = "keypoints" not in output.data
+        yield "output.data", list(output.data), own, "no data called keypoints beside keypoints"

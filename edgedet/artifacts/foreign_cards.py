@@ -16,8 +16,22 @@ ULTRALYTICS_SCORE, ULTRALYTICS_IOU, ULTRALYTICS_DETECTIONS = 0.25, 0.7, 300
 YOLOV5_IOU, YOLOV5_DETECTIONS = 0.45, 1000
 """Defaults of YOLOv5's detect.py that differ from those."""
 
-HEADS = ("Detect", "v10Detect", "WorldDetect", "YOLOEDetect")
+HEADS = (
+    "Detect",
+    "v10Detect",
+    "WorldDetect",
+    "YOLOEDetect",
+    "Segment",
+    "Segment26",
+    "YOLOESegment",
+    "YOLOESegment26",
+    "Pose",
+    "Pose26",
+)
 """Ultralytics' heads of the YOLO kind; ``RTDETRDecoder`` is its other one for detection."""
+DETECT, SEGMENT, POSE = "detect", "segment", "pose"
+TASKS = (DETECT, SEGMENT, POSE)
+"""Its tasks that an export reads."""
 RTDETR_HEAD = "RTDETRDecoder"
 
 CENTRED = ResizeRule("letterbox", pad=(114.0, 114.0, 114.0), place="center", rounding="round")
@@ -35,16 +49,16 @@ def is_yolov5(metadata: Mapping[str, Any]) -> bool:
 
 
 def require_detection(metadata: Mapping[str, Any], where: str) -> None:
-    """Refuse another task than detection, and a head that is not known, by the metadata of a file ``where``.
+    """Refuse a task that is not read, and a head that is not known, by the metadata of a file ``where``.
 
     Raises:
         ArtifactError: with the name of the task or the head.
     """
-    task = metadata.get("task", "detect")
-    if task != "detect":
+    task = metadata.get("task", DETECT)
+    if task not in TASKS:
         raise ArtifactError(
-            f"{where} is an Ultralytics model for {task!r}; edgedet runs detectors (task 'detect') and has no "
-            "output for masks, keypoints, rotated boxes or image classes"
+            f"{where} is an Ultralytics model for {task!r}; edgedet runs models for {', '.join(TASKS)} and has "
+            "no output for rotated boxes or image classes"
         )
     head = metadata.get("head")
     if head is not None and head not in (*HEADS, RTDETR_HEAD):
@@ -76,6 +90,11 @@ def ultralytics_card(
             gives, or metadata that cannot be read.
     """
     require_detection(metadata, where)
+    if metadata.get("task", DETECT) != DETECT:
+        raise ArtifactError(
+            f"{where} is an Ultralytics model for {metadata['task']!r} as it was exported; edgedet runs the graph "
+            f"that it makes of it: edgedet export {where} -o OUT.onnx"
+        )
     names = class_names(metadata, where)
     size = _value(metadata["imgsz"], "imgsz", where)
     size = [size, size] if isinstance(size, int) else size

@@ -125,6 +125,40 @@ def _torchvision(facts: Facts) -> Outputs | None:
     return None
 
 
+def prototypes_of(outputs: Mapping[str, Shape], size: tuple[int | None, int | None]) -> str | None:
+    """Of a segment model's two outputs that which masks are drawn of: [N, M, h, w], a cell for every four pixels of
+    a canvas of ``size`` (height, width); None where that is not so."""
+    named = {len(shape): name for name, shape in outputs.items()}
+    if len(outputs) != 2 or set(named) != {3, 4} or None in size:
+        return None
+    height, width = outputs[named[4]][2:]
+    return named[4] if size == (4 * (height or 0), 4 * (width or 0)) else None
+
+
+def _segments(facts: Facts) -> Outputs | None:
+    """Boxes with coefficients beside prototypes of masks."""
+    prototypes = prototypes_of(facts.outputs, facts.size)
+    if prototypes is None:
+        return None
+    masks = facts.outputs[prototypes][1] or 0
+    (shape,) = (shape for name, shape in facts.outputs.items() if name != prototypes)
+    _, first, second = shape
+    if first is None or second is None:
+        return None
+    ranked = second == 6 + masks and first <= MAX_ROWS
+    if ranked or 4 + masks < first < second:
+        return Outputs(
+            "an Ultralytics segment model's ([N, 4 + classes + masks, anchors] or [N, boxes, 6 + masks] beside "
+            "prototypes)",
+            ("yolo",),
+            counted=not ranked,
+        )
+    return Outputs(
+        "a segment model of YOLOv5 or YOLOv7, whose outlines edgedet does not know",
+        advice="train or export an Ultralytics segment model in its place, or export the detector alone",
+    )
+
+
 def _ssd(facts: Facts) -> Outputs | None:
     """Boxes beside scores, one of which is the background's."""
     shapes = {name: shape for name, shape in facts.outputs.items() if len(shape) in (3, 4)}
@@ -229,6 +263,7 @@ SIGNS: tuple[Callable[[Facts], Outputs | None], ...] = (
     _by_name,
     _transformer,
     _torchvision,
+    _segments,
     _ssd,
     _dense,
     _raw_maps,

@@ -22,6 +22,7 @@ from edgedet.artifacts.class_lists import LISTS
 from edgedet.artifacts.engine_library import library_of_name
 from edgedet.artifacts.rtx_targets import GPUS, PORTABLE, parse_targets
 from edgedet.cli.progress import Progress
+from edgedet.cli.ray_options import add_ray_options, observed_on_workers, require_ray_options
 from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, human_bytes, positive_integer
 from edgedet.errors import MissingDependencyError, UsageError
 from edgedet.export.families import FOREIGN, FOREIGN_HELP
@@ -35,6 +36,7 @@ examples:
   edgedet export model.pt --int8                                    quantised, beside model.pt, on made pictures
   edgedet export model.pt --int8 --calib photos/                    the same, on pictures like the device will see
   edgedet export model.pt --int8 --calib photos/ --eval val.json    the same, accuracy held to --max-drop
+  edgedet export model.pt --int8 --calib week/ --ray auto           the same, the pictures on a Ray cluster
   edgedet export weights.pth --arch fasterrcnn_resnet50_fpn --classes cat,dog --proposals 100
   edgedet export yolox_nano.onnx --family yolox -o nano.onnx
   edgedet export yolov4-tiny.cfg                                    with .weights and .names beside it
@@ -258,14 +260,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "repository with a client. deepstream: nvinfer's configuration, graph and labels, and the source of a "
         "parser; --frame-size is what nvstreammux gives. With --container plan both get an engine, built here",
     )
+    add_ray_options(parser, work="INT8: run the calibration frames")
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print the report."""
+    require_ray_options(arguments)
     options = export_options(arguments)
     check_typed(arguments, options)
-    with packages_named("exporting"), Progress() as progress, build_words(progress):
+    with (
+        packages_named("exporting"),
+        Progress() as progress,
+        build_words(progress),
+        observed_on_workers(arguments),
+    ):
         report = _export(arguments, options, progress)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(report) | {"path": str(report.path)}, indent=2))
@@ -364,7 +373,7 @@ def check_typed(arguments: argparse.Namespace, options: ExportOptions) -> None:
     Raises:
         UsageError: options that do not go together.
     """
-    about_int8 = ("max_drop", "over_budget", "int8_layers", "effort")
+    about_int8 = ("max_drop", "over_budget", "int8_layers", "effort", "ray")
     typed = [f"--{name.replace('_', '-')}" for name in about_int8 if getattr(arguments, name) is not None]
     require_int8(options.precision, typed)
     if arguments.pipeline is not None:

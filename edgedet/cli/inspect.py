@@ -233,6 +233,10 @@ def _card_lines(card: ModelCard) -> Iterator[str]:
     yield (f"detections  scores from {output.score_threshold:g}, {nms}, at most {output.max_detections}")
     if output.masks is not None:
         yield "masks       an outline for every detection"
+    if output.keypoints is not None:
+        points = output.keypoints.skeleton.names
+        shown = ", ".join(points[:NAMES_SHOWN]) + (", ..." if len(points) > NAMES_SHOWN else "")
+        yield f"keypoints   {len(points)} for every detection: {shown}"
 
 
 def _tensor_text(tensor: GraphTensor) -> str:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from edgedet.cli.values import positive_integer
 from edgedet.errors import UsageError
 
 if TYPE_CHECKING:
+    import onnx
+
     from edgedet.cluster.detector import ClusterDetector
+    from edgedet.cluster.observation import FramesOnWorkers
+    from edgedet.onnx_graph.network import Array
 
 
-def add_ray_options(parser: argparse.ArgumentParser) -> None:
-    """Both options."""
+def add_ray_options(parser: argparse.ArgumentParser, *, work: str = "do the work") -> None:
+    """Both options; ``work``: what is done there."""
     group = parser.add_argument_group("a cluster (docs/cluster.md)")
     group.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="do the work on a Ray cluster: its HOST:PORT, auto on one of its nodes, or local for this machine",
+        help=f"{work} on a Ray cluster: its HOST:PORT, auto on one of its nodes, or local for this machine",
     )
     group.add_argument(
         "--workers", metavar="N", type=positive_integer, help="number of workers, with --ray (one for each core)"
@@ -57,3 +63,32 @@ def cluster_detector(arguments: argparse.Namespace, stack: ExitStack) -> Cluster
             max_detections=arguments.max_detections,
         )
     )
+
+
+@contextmanager
+def observed_on_workers(arguments: argparse.Namespace) -> Iterator[None]:
+    """While this is open, the workers run the graphs of calibrations, where ``--ray`` is given.
+
+    The cluster is opened for the first pass over the frames: what is wrong with a command is told before.
+    """
+    if arguments.ray is None:
+        yield
+        return
+    from edgedet.calibration.executor import frames_run_by
+    from edgedet.cluster.session import open_cluster
+
+    with ExitStack() as stack:
+
+        @cache
+        def workers() -> FramesOnWorkers:
+            from edgedet.cluster.observation import FramesOnWorkers
+
+            return FramesOnWorkers(stack.enter_context(open_cluster(arguments.ray, workers=arguments.workers)))
+
+        def run(
+            model: onnx.ModelProto, inputs: Iterable[Mapping[str, Array]], threads: int | None
+        ) -> Iterator[dict[str, Array]]:
+            return workers()(model, inputs, threads)
+
+        with frames_run_by(run):
+            yield

@@ -7,7 +7,6 @@ by the workers, so their paths must lead to them on every node.
 from __future__ import annotations
 
 import pickle
-import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,8 @@ import numpy as np
 from edgedet import __version__, errors
 from edgedet.cluster.session import Cluster
 from edgedet.cluster.shipped import ship
-from edgedet.cluster.worker import Order, Worker
+from edgedet.cluster.worker import Answer, Order, PictureWork
+from edgedet.cluster.workers import work_in_order
 from edgedet.detections import Detections
 from edgedet.detector import Detector
 from edgedet.errors import ClusterError, EdgedetError, FrameError, SourceError, UsageError
@@ -27,11 +27,9 @@ from edgedet.pictures.sources import FrameSource, ReadsAhead
 from edgedet.tuned_choice import recall
 
 MOST_AT_ONCE = 32
-"""Pictures of a task: what Ray does for one is then a small part of it, and what a dead worker loses, too."""
-TASKS_EACH = 4
+"""Pictures of a piece: what Ray does for one is then a small part of it, and what a dead worker loses, too."""
+PIECES_EACH = 4
 """Of a worker, at least where there are pictures enough: the last ones are then not waited for long."""
-MOST_RETRIES = 20
-"""How often a batch is given to another worker. What ends every worker must not be tried for ever."""
 
 
 class ClusterDetector:
@@ -97,17 +95,13 @@ class ClusterDetector:
         """
         expected = 0
         with closing(self._rows(paths)) as rows:
-            for number, packed in rows:
+            for number, answer in rows:
                 if number != expected:
                     raise ClusterError(
                         f"the answer of picture {number} came where {expected} was due: run it again, and report it"
                     )
                 expected += 1
-                answer = pickle.loads(packed)
-                if not isinstance(answer, Detections):
-                    name, sentence = answer
-                    answer = _error(name, sentence, paths[number])
-                yield answer
+                yield answer if isinstance(answer, Detections) else _error(*answer, paths[number])
         if expected != len(paths):
             raise ClusterError(f"{expected} of {len(paths)} answers came from the workers; run it again")
 
@@ -154,51 +148,28 @@ class ClusterDetector:
     def __exit__(self, *ending: object) -> None:
         self.close()
 
-    def _rows(self, paths: Sequence[Path]) -> Generator[tuple[int, bytes], None, None]:
-        """Numbers and packed answers, as they come."""
+    def _rows(self, paths: Sequence[Path]) -> Generator[tuple[int, Answer], None, None]:
+        """Numbers and answers, as they come."""
         if not paths:
             return
-        ray = self._cluster.ray
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = context.enable_auto_log_stats = context.print_on_execution_start = False
         each = self._each(len(paths))
         # Workers have folders of their own for the current one.
-        items = [{"number": number, "path": str(path.absolute())} for number, path in enumerate(paths)]
-        strategy = ray.data.ActorPoolStrategy
-        workers = min(self._cluster.workers, -(-len(paths) // each))
-        pictures = ray.data.from_items(items, override_num_blocks=-(-len(items) // each))
-        with warnings.catch_warnings():
-            # Of the option for retries, which goes with Ray 2.64; the extra asks for an older one.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            data = pictures.map_batches(
-                Worker,
-                fn_constructor_args=(self._order,),
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=strategy(size=workers) if self._cluster.fixed else strategy(min_size=1, max_size=workers),
-                num_cpus=0 if self._gpu else 1,
-                num_gpus=1 if self._gpu else 0,
-                ray_remote_args_fn=_retried,
-            )
-        try:
-            for table in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                yield from zip(table.column("number").to_pylist(), table.column("answer").to_pylist(), strict=True)
-        except EdgedetError:
-            raise
-        except ray.exceptions.RayError as error:
-            raise ClusterError(f"the workers cannot go on: {_plain(error)}") from error
+        pieces = ([str(path.absolute()) for path in paths[at : at + each]] for at in range(0, len(paths), each))
+        work = PictureWork([self._order])
+        count = min(self._cluster.workers, -(-len(paths) // each))
+        cores, gpus = (0, 1) if self._gpu else (1, 0)
+        number = 0
+        with closing(work_in_order(self._cluster, work, pieces, count=count, cores=cores, gpus=gpus)) as packed:
+            for piece in packed:
+                for answer in pickle.loads(piece):
+                    yield number, answer
+                    number += 1
 
     def _each(self, pictures: int) -> int:
-        """Pictures of a task: whole batches of the artifact's, enough of them, and tasks for everybody."""
+        """Pictures of a piece: whole batches of the artifact's, enough of them, and pieces for everybody."""
         batch = max(self.card.input.batch, 1)
-        share = pictures // (self._cluster.workers * TASKS_EACH)
+        share = pictures // (self._cluster.workers * PIECES_EACH)
         return max(min(share, max(MOST_AT_ONCE, batch)) // batch, 1) * batch
-
-
-def _retried() -> dict[str, Any]:
-    return {"max_task_retries": MOST_RETRIES}
 
 
 def _error(name: str, sentence: str, path: Path) -> SourceError | FrameError:
@@ -208,9 +179,3 @@ def _error(name: str, sentence: str, path: Path) -> SourceError | FrameError:
     if isinstance(error, SourceError | FrameError):
         return error
     raise error
-
-
-def _plain(error: BaseException) -> str:
-    """The last line of Ray's report, which is the error's own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__

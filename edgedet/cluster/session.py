@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,10 +21,10 @@ from edgedet.machine.hardware import available_cores
 LOCAL = "local"
 STORE_BYTES = 512 * 2**20
 """Of results that wait for their turn on this machine: some thousand pictures' are a hundredth of it."""
+SECONDS_TO_ANSWER = 10
 SWITCHED_OFF = {
     # Ray reports to its makers unless told otherwise.
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -66,6 +67,10 @@ def open_cluster(address: str, *, workers: int | None = None) -> Iterator[Cluste
         # lies in no file, is turned away. (Ray reads it once. Where it did before us, its own from ~/.ray counts.)
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    elif ":" in address and _has_token():
+        # With "auto" Ray finds out that the cluster wants its token. With an address it has to be told, before it
+        # is imported, or says no more than "Failed to connect" (2.60). A cluster without tokens takes it, too.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     ray = _import_ray()
     folder = None
     try:
@@ -91,14 +96,33 @@ def _import_ray() -> Any:
     os.environ.update(SWITCHED_OFF)
     try:
         import ray
-        import ray.data
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"--ray needs the package {error.name}, which is not installed: pip install 'edgedet[ray]'"
         ) from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    _keep_off_standard_output(ray)
     return ray
+
+
+def _keep_off_standard_output(ray: Any) -> None:
+    """Send what Ray has to say of workers that died to its log.
+
+    It would stand between the lines that a command prints, whatever ``log_to_driver`` says (Ray 2.60).
+    """
+    worker = getattr(getattr(ray, "_private", None), "worker", None)
+    printing = getattr(worker, "print_to_stdstream", None)
+    if printing is None or getattr(printing, "of_edgedet", False):
+        return
+
+    def print_to_stdstream(data: dict[str, Any], *rest: Any, **options: Any) -> None:
+        if data.get("pid") == "raylet":
+            logging.getLogger("ray").warning("%s", data.get("lines"))
+        else:
+            printing(data, *rest, **options)
+
+    print_to_stdstream.of_edgedet = True  # type: ignore[attr-defined]
+    worker.print_to_stdstream = print_to_stdstream  # type: ignore[union-attr]
 
 
 def _start(ray: Any, workers: int, folder: Path) -> None:
@@ -121,9 +145,13 @@ def _start(ray: Any, workers: int, folder: Path) -> None:
 
 def _connect(ray: Any, address: str) -> None:
     """Ray's own sentences, in one of ours."""
+    host, separator, port = address.rpartition(":")
     try:
+        if separator and port.isdecimal():
+            # Ray itself tries again for a quarter of an hour where nobody listens.
+            socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, ValueError, OSError, TimeoutError) as error:
+    except (ConnectionError, ValueError, OverflowError, OSError, TimeoutError) as error:
         raise ClusterError(
             f"no Ray cluster answers at {address} ({_first_line(error)}); start one (ray start --head), or give "
             "--ray local"
@@ -133,6 +161,12 @@ def _connect(ray: Any, address: str) -> None:
             f"the cluster at {address} does not take this machine ({_first_line(error)}); install the same "
             "versions of Ray and Python on both"
         ) from error
+
+
+def _has_token() -> bool:
+    """Whether Ray's token is in one of the places where Ray looks for it."""
+    variables = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    return any(os.environ.get(name) for name in variables) or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,7 +1,7 @@
-"""What a worker does: opens the artifact once, then reads and detects, batch by batch.
+"""What a worker does with pictures: opens the artifact once, then reads and detects, batch by batch.
 
-Whatever goes wrong is a row of the answer, in the words of one machine. Only a worker that dies gives no answer,
-and Ray has its batch done again by another.
+Whatever goes wrong is an answer, in the words of one machine. Only a worker that dies gives no answer, and Ray has
+its pictures done again.
 """
 
 from __future__ import annotations
@@ -65,30 +65,28 @@ def open_order(order: Order) -> Detector:
     return detector
 
 
-class Worker:
-    """A detector that stays open, as Ray Data calls it. ``order``: a reference to an :class:`Order`."""
+class PictureWork:
+    """Paths of pictures to packed answers; the detector stays open from one list of paths to the next.
 
-    def __init__(self, order: Any) -> None:
+    Args:
+        order: an :class:`Order`, as a reference into Ray's store, in a list.
+    """
+
+    def __init__(self, order: Sequence[Any]) -> None:
         self._order = order
         self._detector: Detector | None = None
 
-    def __call__(self, batch: Any) -> Any:
-        """Answers to a table of numbers and paths: a table of numbers and pickled answers."""
-        import pyarrow
-
-        numbers, paths = batch.column("number"), batch.column("path").to_pylist()
-        answers = [pickle.dumps(answer, pickle.HIGHEST_PROTOCOL) for answer in self._answers(paths)]
-        return pyarrow.table({"number": numbers, "answer": pyarrow.array(answers, pyarrow.binary())})
-
-    def _answers(self, paths: Sequence[str]) -> list[Answer]:
+    def __call__(self, paths: Sequence[str]) -> bytes:
+        """Pickled list of answers, one for each path."""
         try:
             if self._detector is None:
                 import ray
 
-                self._detector = open_order(ray.get(self._order))
+                self._detector = open_order(ray.get(self._order[0]))
+            found = answers(self._detector, paths)
         except EdgedetError as error:
-            return [_said(error)] * len(paths)
-        return answers(self._detector, paths)
+            found = [_said(error)] * len(paths)
+        return pickle.dumps(found, pickle.HIGHEST_PROTOCOL)
 
 
 def answers(detector: Detector, paths: Sequence[str]) -> list[Answer]:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
-    from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
+    from edgedet.datasets.dataset import ClipFrame, Dataset, ImageRecord, Problem
     from edgedet.datasets.read import read_dataset
 
-__all__ = ["Dataset", "ImageRecord", "Problem", "read_dataset"]
+__all__ = ["ClipFrame", "Dataset", "ImageRecord", "Problem", "read_dataset"]
 
 # Lazy, so that help can list the formats without NumPy.
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "ClipFrame": "edgedet.datasets.dataset",
         "Dataset": "edgedet.datasets.dataset",
         "ImageRecord": "edgedet.datasets.dataset",
         "Problem": "edgedet.datasets.dataset",

@@ -15,8 +15,8 @@ from edgedet.errors import DatasetError
 IGNORED = 255
 """The value of pixels that count for nothing."""
 PNG_START = b"\x89PNG\r\n\x1a\n"
-BY_PALETTE = 3
-"""The colour type of such a PNG, its 26th byte."""
+GREY, BY_PALETTE = 0, 3
+"""The colour types of such PNGs, their 26th byte."""
 
 
 def read_label_map(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -30,11 +30,18 @@ def read_label_map(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         content = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"cannot read the labels {path}: {error.strerror or error}") from error
-    pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    if not content.startswith(PNG_START):
+        # A JPEG's values are not those that were written, and what is cut off of it is grey.
+        raise DatasetError(f"the labels {path} are no PNG; expected a PNG of class numbers")
+    pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise DatasetError(f"cannot decode the labels {path}; expected a PNG of class numbers")
-    if content.startswith(PNG_START) and content[25:26] == bytes([BY_PALETTE]):
+        raise DatasetError(f"cannot decode the labels {path}, which are damaged or cut off; copy them again")
+    depth, kind = content[24], content[25]
+    if kind == BY_PALETTE:
         return _numbers(pixels[..., :3], _palette(content, path), path)
+    if kind == GREY and depth < 8:
+        # Decoders spread fewer bits over all of 0 to 255 (PNG specification, 13.12).
+        pixels = pixels // (255 // (2**depth - 1))
     if pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.uint16):
         raise DatasetError(
             f"the labels {path} are a picture of colours ({pixels.dtype} {list(pixels.shape)}); expected class "

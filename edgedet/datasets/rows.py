@@ -29,7 +29,7 @@ NO_LOSS = frozenset({"line repeats another", "shape without a box", "shape witho
 class Row(NamedTuple):
     """One annotated box as a format's reader found it, edges in pixels; ``area`` None takes the box's own.
 
-    ``outline``: as :class:`~edgedet.datasets.dataset.ImageRecord` has it.
+    ``outline``, ``instance``: as :class:`~edgedet.datasets.dataset.ImageRecord` has them.
     """
 
     where: str
@@ -42,6 +42,7 @@ class Row(NamedTuple):
     difficult: bool = False
     area: float | None = None
     outline: Any = None
+    instance: Any = None
 
 
 @dataclass
@@ -139,8 +140,15 @@ def build_record(
         difficult=np.array([row.difficult for row in good], np.bool_),
         area=np.where(np.isfinite(area), area, own),
         split=split,
-        outlines=tuple(row.outline for row in good) if any(row.outline is not None for row in good) else None,
+        outlines=_marks(row.outline for row in good),
+        instances=_marks(row.instance for row in good),
     )
+
+
+def _marks(values: Iterable[Any]) -> tuple[Any, ...] | None:
+    """One for each box; None where no box has any."""
+    found = tuple(values)
+    return found if any(value is not None for value in found) else None
 
 
 def unlabelled_record(path: Path, size: tuple[int, int], split: str = "") -> ImageRecord:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -82,14 +82,7 @@ def relabel(detections: Detections, names: Sequence[str]) -> Detections:
     table = _label_table(tuple(names), tuple(detections.names))
     labels = table[detections.labels] if len(detections) else detections.labels
     kept = labels >= 0
-    return Detections(
-        detections.boxes[kept],
-        detections.scores[kept],
-        labels[kept],
-        tuple(names),
-        detections.frame_size,
-        masks=None if detections.masks is None else detections.masks[kept],
-    )
+    return replace(detections[kept], labels=labels[kept], names=tuple(names))
 
 
 @lru_cache(maxsize=8)

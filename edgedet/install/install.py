@@ -284,7 +284,8 @@ def _require_in_place(current: Path, came: _New, old: _Old | None) -> None:
 
 def _answers(card: ModelCard) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Class names, and what comes with every box."""
-    return card.names, (*card.output.data, *(("masks",) if card.output.masks is not None else ()))
+    further = [name for name in ("masks", "keypoints") if getattr(card.output, name) is not None]
+    return card.names, (*card.output.data, *further)
 
 
 def _named(card: ModelCard) -> str:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.skeleton import Skeleton, seen_keypoints
 from edgedet.pictures.frames import as_bgr
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ GOLDEN_ANGLE = 0.381966
 TINT = 0.4
 """Share of its class's colour in an object's pixels."""
 
+LARGEST_PLACE = 1 << 14
+"""Pixels from the frame's corner beyond which nothing is drawn."""
 CLASS_TINT = 0.5
 """The same where every pixel has a class."""
 
@@ -30,7 +33,8 @@ Colour = tuple[int, int, int]
 
 def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
     """A copy of the frame, uint8 [H, W, 3] BGR, with every detection's box, name and score; best on top. Where
-    there are masks, objects are tinted and outlined, and have no boxes.
+    there are masks, objects are tinted and outlined, and have no boxes. Of keypoints those that are seen are drawn,
+    and lines between two of them.
 
     Line width and letters grow with the frame. Labels stay inside the picture.
     """
@@ -48,6 +52,11 @@ def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
     for box, _, label, _ in worst_first if detections.masks is None else []:
         left, top, right, bottom = (round(float(value)) for value in box)
         cv2.rectangle(picture, (left, top), (right, bottom), class_colour(label), thickness)
+    if detections.keypoints is not None:
+        seen = seen_keypoints(detections.keypoints, detections.skeleton)
+        for index in reversed(range(len(detections))):
+            places = detections.keypoints[index, :, :2]
+            _skeleton(picture, places, seen[index], detections.skeleton, thickness)
     # Labels last: no line crosses a number.
     for box, score, label, name in worst_first:
         corner = (round(float(box[0])) - thickness // 2, round(float(box[1])))
@@ -84,6 +93,23 @@ def _tint(picture: NDArray[np.uint8], region: Region, colour: Colour, thickness:
     below[pixels] = np.rint(tinted).astype(np.uint8)
     outlines, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(picture, outlines, -1, colour, thickness, offset=(region.left, region.top))
+
+
+def _skeleton(
+    picture: NDArray[np.uint8],
+    places: NDArray[np.float32],
+    seen: NDArray[np.bool_],
+    skeleton: Skeleton | None,
+    thickness: int,
+) -> None:
+    """Draw one object's keypoints, each in a colour of its own, and its lines, in place."""
+    # OpenCV's coordinates have 16 bits; nothing so far outside is on the picture.
+    pixels = [(int(x), int(y)) for x, y in np.floor(np.clip(places, -LARGEST_PLACE, LARGEST_PLACE)).tolist()]
+    for first, second in () if skeleton is None else skeleton.links:
+        if seen[first] and seen[second]:
+            cv2.line(picture, pixels[first], pixels[second], class_colour(second), thickness, cv2.LINE_AA)
+    for number in np.flatnonzero(seen).tolist():
+        cv2.circle(picture, pixels[number], thickness + 1, class_colour(number), -1, cv2.LINE_AA)
 
 
 def _label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour, scale: float) -> None:

@@ -19,7 +19,7 @@ from edgedet.errors import ArtifactError, SelftestError
 from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame, splitmix64
 from edgedet.proof.made_proposals import made_proposals
 from edgedet.proof.parity import FrameParity, Tolerance, match_detections, summarise
-from edgedet.run_lengths import coco_rle, decompressed, from_run_lengths
+from edgedet.run_lengths import decompressed, from_run_lengths
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_SIDE = 8192
 """Longest side of a golden frame; a card that says more is damaged."""
 MAX_CELLS = 1024
-"""Longest side of a bitmap on a card; one that says more is damaged."""
+"""Longest side of a bitmap over a box on a card; one that says more is damaged."""
 KEPT_DETECTIONS = 50
 """Detections kept on the card: enough to notice a fault, few enough to read."""
 
@@ -48,8 +48,8 @@ MIN_STEADINESS = 0.3
 
 TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
     "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01, min_mask_iou=0.95), 0.95),
-    "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03, min_mask_iou=0.9), 0.95),
-    "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10, min_mask_iou=0.75), 0.9),
+    "fp16": (Tolerance(0.05, 0.95, 0.03, min_mask_iou=0.9, min_keypoint_similarity=0.85), 0.95),
+    "int8": (Tolerance(0.05, 0.85, 0.10, min_mask_iou=0.75, min_keypoint_similarity=0.7), 0.9),
 }
 """Maximum change on another machine or runtime by precision, and the share that must agree. A GPU
 multiplies fp32 in TF32 (10 bits of mantissa) unless told otherwise; an int8 value may round the other way."""
@@ -157,10 +157,11 @@ def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, 
     truncated = len(order) < len(detections.scores) or len(order) >= card.output.max_detections
     masks: dict[str, Any] = {}
     if detections.masks is not None:
-        sides = detections.masks.bitmaps.shape[1:]
-        cells = _cells(detections.masks[order])
-        masks["masks"] = [coco_rle(each, 0, 0, (sides[0], sides[1])) for each in cells]
-    return masks | {
+        masks["masks"] = detections.masks[order].to_card()
+    keypoints: dict[str, Any] = {}
+    if detections.keypoints is not None:
+        keypoints["keypoints"] = np.round(detections.keypoints[order].astype(np.float64), 2).tolist()
+    described = {
         "seed": seed,
         "height": FRAME_HEIGHT,
         "width": FRAME_WIDTH,
@@ -169,6 +170,7 @@ def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, 
         "labels": [int(label) for label in detections.labels[order]],
         "truncated": truncated,
     }
+    return masks | keypoints | described
 
 
 def nudge(number: int) -> NDArray[np.int16]:
@@ -234,15 +236,9 @@ def _compare(
         floor = max(floor, float(expected.scores.min()) + slack)
     tolerance = replace(tolerance, min_score=floor)
     if expected.masks is not None and found.masks is not None:
-        # The card holds cells without shades; as many are taken of what was found.
-        found = replace(found, masks=replace(found.masks, bitmaps=_cells(found.masks).astype(np.float32)))
+        # The card holds bitmaps without shades; as many are taken of what was found.
+        found = replace(found, masks=found.masks.without_shades())
     return match_detections(expected, found, tolerance), tolerance
-
-
-def _cells(masks: Masks) -> NDArray[np.bool_]:
-    """Whether each cell of bitmaps is the object's, bool [N, h, w]."""
-    cells: NDArray[np.bool_] = masks.bitmaps > np.float32(masks.threshold)
-    return cells
 
 
 def _share(parity: FrameParity) -> float | None:
@@ -291,29 +287,48 @@ def require_golden(
     return report
 
 
-def _cells_on(mask: dict[str, Any]) -> NDArray[np.bool_]:
+def _cells_on(mask: dict[str, Any], longest: int) -> NDArray[np.bool_]:
     """Cells of a bitmap as the card has them."""
     height, width = (int(side) for side in mask["size"])
-    if not (0 < height <= MAX_CELLS and 0 < width <= MAX_CELLS):
+    if not (0 < height <= longest and 0 < width <= longest):
         raise ValueError(f"masks of {height} x {width} cells")
     return from_run_lengths(decompressed(str(mask["counts"])), (height, width))
 
 
+def _masks_on(
+    golden: dict[str, Any], card: ModelCard, boxes: NDArray[np.float32], size: tuple[int, int]
+) -> Masks | None:
+    """The outlines of a golden input, of the kind that the detector gives; None where there are none."""
+    from edgedet.canvas_masks import CanvasMasks
+    from edgedet.masks import BoxMasks
+
+    if card.output.masks == "prototypes":
+        frames = [_cells_on(each, MAX_SIDE) for each in golden.get("masks", ())]
+        if any(frame.shape != size for frame in frames):
+            raise ValueError("masks of another size than the frame's")
+        return CanvasMasks.of_frames(frames, size) if frames else None
+    cells = [_cells_on(each, MAX_CELLS) for each in golden.get("masks", ())]
+    return BoxMasks(np.stack(cells).astype(np.float32), boxes, size) if cells else None
+
+
 def _expected(golden: dict[str, Any], card: ModelCard) -> Detections:
     from edgedet.detections import Detections
-    from edgedet.masks import Masks
 
     try:
         boxes = np.array(golden["boxes"], np.float32).reshape(-1, 4)
         size = (int(golden["height"]), int(golden["width"]))
-        cells = [_cells_on(each) for each in golden.get("masks", ())]
+        points = golden.get("keypoints")
+        skeleton = None if card.output.keypoints is None else card.output.keypoints.skeleton
+        shape = (len(boxes), 0 if skeleton is None else len(skeleton.names), 3)
         return Detections(
             boxes=boxes,
             scores=np.array(golden["scores"], np.float32),
             labels=np.array(golden["labels"], np.int32),
             names=card.names,
             frame_size=size,
-            masks=Masks(np.stack(cells).astype(np.float32), boxes, size) if cells else None,
+            masks=_masks_on(golden, card, boxes, size),
+            keypoints=None if points is None or skeleton is None else np.array(points, np.float32).reshape(shape),
+            skeleton=None if points is None else skeleton,
         )
     except (KeyError, OverflowError, TypeError, ValueError) as error:  # Overflow: a label beyond int32
         raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedet.artifacts.foreign_outputs import MAX_ROWS
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.plausible import BoxForm, Unit
 
-from .nms import add_ranked
+from .further_numbers import Further
+from .nms import Chosen, add_ranked
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Layout:
     ``ranked``: [N, K, 6], box, score and label of the few boxes the head chose (no NMS).
     ``background``: which of the 1 + C scores of ``rows`` is that of nothing.
     ``alone``: objectness is the score, and not multiplied by that of the one class.
+    ``further``: how many numbers follow those of ``columns`` and ``ranked``, which are about neither.
     """
 
     order: Literal["columns", "rows", "ranked"]
@@ -34,16 +37,31 @@ class Layout:
     scores: Literal["probabilities", "logits"] = "probabilities"
     background: Literal["first", "last"] | None = None
     alone: bool = False
+    further: int = 0
 
     def anchors(self, shape: Sequence[int]) -> int:
         """Number of anchors of an output of ``shape`` [N, ., .]."""
         return int(shape[2 if self.order == "columns" else 1])
 
+    def without_further(self, seen: NDArray[Any]) -> NDArray[Any]:
+        """An output ``seen`` [..., ., .] as far as it is about boxes, scores and labels."""
+        if not self.further:
+            return seen
+        return seen[..., : -self.further, :] if self.order == "columns" else seen[..., : -self.further]
 
-def layouts_of(shape: Sequence[int], classes: int) -> tuple[Layout, ...]:
-    """What an output [N, ., .] can be where there are ``classes`` classes, the likeliest first."""
+
+def layouts_of(shape: Sequence[int], classes: int, further: int = 0) -> tuple[Layout, ...]:
+    """What an output [N, ., .] can be where there are ``classes`` classes, the likeliest first.
+
+    ``further``: how many numbers follow what is about boxes and classes.
+    """
     if len(shape) != 3:
         return ()
+    if further:
+        _, first, second = shape
+        if second == 6 + further and first <= MAX_ROWS:
+            return (Layout("ranked", classes, form="corners", further=further),)
+        return (Layout("columns", classes, further=further),) if first == 4 + classes + further else ()
     _, first, second = shape
     found = []
     if first == 4 + classes:
@@ -63,9 +81,20 @@ def add_boxes_and_scores(
     graph: GraphBuilder, raw: str, layout: Layout, *, height: int, width: int
 ) -> tuple[str, str]:
     """Decode ``raw`` into boxes [N, A, 4], corners in canvas pixels, and scores [N, C, A]."""
+    boxes, scores, _ = decode_head(graph, raw, layout, height=height, width=width)
+    return boxes, scores
+
+
+def decode_head(
+    graph: GraphBuilder, raw: str, layout: Layout, *, height: int, width: int
+) -> tuple[str, str, Further | None]:
+    """The same, with the further numbers of every anchor."""
+    further = None
     if layout.order == "columns":
-        parts = graph.ints(4, layout.classes)
-        shape, classes = graph.ops("Split", raw, parts, name="decode/parts", outputs=2, axis=1)
+        sizes = (4, layout.classes, *((layout.further,) if layout.further else ()))
+        parts = graph.ints(*sizes)
+        shape, classes, *more = graph.ops("Split", raw, parts, name="decode/parts", outputs=len(sizes), axis=1)
+        further = Further(more[0], layout.further, columns=True) if more else None
         shape = graph.op("Transpose", shape, name="decode/rows", perm=[0, 2, 1])
         scores = _probabilities(graph, classes, layout, "classes")
     elif layout.objectness:
@@ -83,7 +112,7 @@ def add_boxes_and_scores(
         shape, classes = graph.ops("Split", raw, parts, name="decode/parts", outputs=2, axis=-1)
         classes = _probabilities(graph, classes, layout, "classes")
         scores = graph.op("Transpose", classes, name="scores/by_class", perm=[0, 2, 1])
-    return add_corners(graph, shape, layout, height=height, width=width), scores
+    return add_corners(graph, shape, layout, height=height, width=width), scores, further
 
 
 def _without_background(graph: GraphBuilder, raw: str, layout: Layout) -> tuple[str, str]:
@@ -113,15 +142,23 @@ def add_chosen(
     width: int,
     conf: float,
     max_detections: int,
-) -> None:
-    """Finish a graph whose network chose its boxes itself: ``raw`` [N, K, 6] of ``shape``."""
+) -> tuple[Chosen, Further | None]:
+    """Finish a graph whose network chose its boxes itself: ``raw`` [N, K, 6] of ``shape``, or longer rows.
+
+    Returns what was chosen, and the further numbers of every row.
+    """
     batch, rows = int(shape[0]), int(shape[1])
-    boxes, scores, labels = graph.ops("Split", raw, graph.ints(4, 1, 1), name="decode/parts", outputs=3, axis=-1)
+    sizes = (4, 1, 1, *((layout.further,) if layout.further else ()))
+    parts = graph.ints(*sizes)
+    boxes, scores, labels, *more = graph.ops("Split", raw, parts, name="decode/parts", outputs=len(sizes), axis=-1)
     boxes = add_corners(graph, boxes, layout, height=height, width=width)
     scores = graph.op("Reshape", scores, graph.ints(batch, rows), name="decode/scores")
     labels = graph.op("Reshape", labels, graph.ints(batch, rows), name="decode/labels")
     labels = graph.op("Cast", labels, name="decode/label_int", to=7)
-    add_ranked(graph, boxes, scores, labels, batch=batch, rows=rows, conf=conf, max_detections=max_detections)
+    chosen = add_ranked(
+        graph, boxes, scores, labels, batch=batch, rows=rows, conf=conf, max_detections=max_detections
+    )
+    return chosen, Further(more[0], layout.further, columns=False) if more else None
 
 
 def add_corners(graph: GraphBuilder, boxes: str, layout: Layout, *, height: int, width: int) -> str:

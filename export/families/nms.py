@@ -18,12 +18,13 @@ MOST_CANDIDATES = 2048
 class Chosen:
     """Tensors of the graph with the final detections, best first: ``boxes`` float32 [N, K, 4] in canvas pixels,
     int32 ``labels`` [N, K]; bool ``found`` [N, K] is false, and the others are zero, past the last one. ``count``:
-    K."""
+    K. ``index``: int64 [N, K], which of the boxes that were chosen from each is."""
 
     boxes: str
     labels: str
     found: str
     count: int
+    index: str
 
 
 def keep_above(graph: GraphBuilder, scores: str, threshold: float, *, name: str) -> str:
@@ -98,7 +99,7 @@ def add_best_label_nms(
     conf: float,
     iou: float,
     max_detections: int,
-) -> None:
+) -> Chosen:
     """Every box carries only its best class, and suppresses boxes of that class (YOLO's rule).
 
     ``boxes`` [N, A, 4] corners, ``scores`` [N, C, A]. Boxes are moved apart by ``class_step`` pixels per class, so
@@ -128,7 +129,7 @@ def add_best_label_nms(
     scattered = graph.op("ScatterND", nothing, places, kept, name="nms/scatter")
     top, index = _rank(graph, scattered, count)
     labels = graph.op("GatherElements", label, index, name="nms/label", axis=1)
-    _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
+    return _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
 
 
 def add_all_labels_nms(
@@ -218,7 +219,7 @@ def add_ranked(
     rows: int,
     conf: float,
     max_detections: int,
-) -> None:
+) -> Chosen:
     """No suppression: of boxes that a network chose itself, the best above the threshold.
 
     ``boxes`` [N, K, 4] corners, ``scores`` [N, K], int64 ``labels`` [N, K], in any order.
@@ -227,7 +228,7 @@ def add_ranked(
     scores = keep_above(graph, scores, conf, name="nms/threshold")
     top, index = _rank(graph, scores, count)
     labels = graph.op("GatherElements", labels, index, name="nms/label", axis=1)
-    _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
+    return _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
 
 
 def add_choice(
@@ -266,4 +267,4 @@ def _outputs(
     graph.output(scores, "scores", "float32", (batch, count))
     graph.output(labels, "labels", "int32", (batch, count))
     graph.output(counted, "count", "int32", (batch,))
-    return Chosen(ranked, labels, found, count)
+    return Chosen(ranked, labels, found, count, index)

@@ -17,15 +17,16 @@ from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.plausible import anchor_places
 
-from ..foreign import ForeignGraph, literal, only_output
+from ..foreign import ForeignGraph, keep_outputs, literal
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
 from .chosen_boxes import judged_chosen
-from .head_layout import Layout, add_boxes_and_scores, add_chosen, layouts_of
+from .head_layout import Layout, add_chosen, decode_head, layouts_of
 from .network_input import add_network, picture_spec
-from .nms import add_all_labels_nms, add_best_label_nms, keep_best
+from .nms import Chosen, add_all_labels_nms, add_best_label_nms, keep_best
 from .trial import judged, observe
 from .yolo_settings import CLASS_STEP, Thresholds
+from .yolo_tasks import BOXES_ALONE, Task, task_of
 
 METADATA = "metadata such as Ultralytics' exporter writes"
 UNSAID = (
@@ -63,8 +64,12 @@ def class_names(foreign: ForeignGraph) -> tuple[str, ...]:
     return tuple(str(names[index]) for index in sorted(names)) if isinstance(names, dict) else ()
 
 
-def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = False) -> tuple[str, Layout]:
+def find_layout(
+    foreign: ForeignGraph, classes: int | None, *, yolov5: bool = False, task: Task = BOXES_ALONE
+) -> tuple[str, Layout]:
     """The output with the boxes, and their form, where ``classes`` is known from names or metadata.
+
+    ``task``: what it gives beside them.
 
     Raises:
         ArtifactError: no output of a known layout.
@@ -78,10 +83,10 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
     if foreign.nms is not None and not is_known(foreign):
         return _layout_before_nms(foreign, classes)
     for name, shape in foreign.outputs.items():
-        count = _count_by_shape(shape, yolov5) if classes is None else classes
+        count = _count_by_shape(shape, yolov5, task.further) if classes is None else classes
         if count is None:
             continue
-        for layout in layouts_of(shape, count):
+        for layout in layouts_of(shape, count, task.further):
             if yolov5 and not layout.objectness:
                 continue
             if layout.order == "ranked" and _are_anchors(foreign, shape, count):
@@ -90,12 +95,12 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
             inner = foreign.nms is not None and is_ultralytics(foreign.metadata)
             return name, replace(layout, form="corners") if inner else layout
     shape = next(iter(foreign.outputs.values()))
-    implied = _count_by_shape(shape, yolov5)
+    implied = _count_by_shape(shape, yolov5, task.further)
     if classes is not None and implied is not None:
         raise CheckpointError(
             f"{foreign.path} has {implied} classes, but {classes} names were given; one name per class"
         )
-    if classes is None and len(shape) == 3 and shape[2] == 6:
+    if classes is None and len(shape) == 3 and shape[2] == 6 + task.further:
         raise UsageError(
             f"{foreign.path} gives class numbers without saying how many there are; add --classes NAMES"
         )
@@ -103,6 +108,8 @@ def find_layout(foreign: ForeignGraph, classes: int | None, *, yolov5: bool = Fa
         "[N, anchors, 5 + classes]" if yolov5 else "[N, 4 + classes, anchors], [N, anchors, 5 + classes] (YOLOv5)"
     )
     wanted += "" if yolov5 else " or [N, boxes, 6]"
+    if task.further:
+        wanted = task.wanted
     raise ArtifactError(f"{foreign.path}: outputs {foreign.outputs} are not of shape {wanted}")
 
 
@@ -120,11 +127,12 @@ def export(
         CheckpointError: another number of classes than names.
         UsageError: options that a head without NMS has no use for.
     """
-    name, layout = find_layout(foreign, classes, yolov5=yolov5)
+    task = BOXES_ALONE if yolov5 else task_of(foreign, options.names)
+    name, layout = find_layout(foreign, classes, yolov5=yolov5, task=task)
     alone = alone or (foreign.nms is not None and foreign.nms.alone)
     layout = replace(layout, alone=alone and layout.objectness and layout.classes == 1)
     shape = foreign.outputs[name]
-    seen = observe(foreign, scale=1 / 255, colour="RGB")[name]
+    seen = layout.without_further(observe(foreign, scale=1 / 255, colour="RGB")[name])
     if layout.order == "ranked":
         layout, assumed = judged_chosen(foreign, layout, seen, name)
     else:
@@ -133,22 +141,25 @@ def export(
         assumed = (*assumed, *_of_shape(foreign, layout, yolov5))
     spec = picture_spec(foreign, options)
     thresholds = Thresholds.of(foreign, layout)
-    output = thresholds.output(options)
+    output = task.described(thresholds.output(options))
     graph = GraphBuilder("yolo")
-    (raw,) = add_network(graph, only_output(foreign.model, name), spec)
+    kept = (name, *task.outputs)
+    tensors = dict(zip(kept, add_network(graph, keep_outputs(foreign.model, kept), spec), strict=True))
+    raw = tensors[name]
     size = {"height": foreign.height, "width": foreign.width}
     resize = CENTRED
+    chosen: Chosen | None
     if layout.order == "ranked":
         if options.iou is not None:
             raise UsageError("--iou is for NMS, which this detector does without; leave it out")
         output = replace(output, format="detections")
         conf, most = output.score_threshold, output.max_detections
-        add_chosen(graph, raw, layout, shape=shape, conf=conf, max_detections=most, **size)
+        chosen, further = add_chosen(graph, raw, layout, shape=shape, conf=conf, max_detections=most, **size)
         if foreign.metadata.get("head") == RTDETR_HEAD:
             resize = ResizeRule("stretch")
     else:
-        boxes, scores = add_boxes_and_scores(graph, raw, layout, **size)
-        add_candidates_or_nms(
+        boxes, scores, further = decode_head(graph, raw, layout, **size)
+        chosen = add_candidates_or_nms(
             graph,
             boxes,
             scores,
@@ -160,7 +171,8 @@ def export(
             class_step=thresholds.apart,
             candidates=thresholds.candidates,
         )
-    return Exported(graph.model(), spec, resize, output), layout, assumed
+    task.add(graph, further, tensors, chosen, foreign=foreign, anchors=layout.anchors(shape))
+    return Exported(graph.model(), spec, resize, output, task.said), layout, (*assumed, *task.assumed)
 
 
 def joined_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:
@@ -244,10 +256,12 @@ def _are_anchors(foreign: ForeignGraph, shape: tuple[int, ...], classes: int) ->
     return anchor_places(foreign.height, foreign.width, shape[1]) is not None
 
 
-def _count_by_shape(shape: tuple[int, ...], yolov5: bool) -> int | None:
+def _count_by_shape(shape: tuple[int, ...], yolov5: bool, further: int = 0) -> int | None:
     """How many classes an output has where only its shape tells: there are more anchors than classes."""
     if len(shape) != 3:
         return None
+    if further:
+        return shape[1] - 4 - further if 4 + further < shape[1] < shape[2] else None
     if yolov5:
         return shape[2] - 5 if 5 < shape[2] < shape[1] else None
     return shape[1] - 4 if 4 < shape[1] < shape[2] else None
@@ -266,8 +280,10 @@ def add_candidates_or_nms(
     class_step: float = CLASS_STEP,
     per_class: int | None = None,
     candidates: int | None = None,
-) -> None:
+) -> Chosen | None:
     """Finish a graph of ``boxes`` [N, A, 4] and ``scores`` [N, C, A] with the outputs ``output.format`` names.
+
+    Returns what was chosen, None where that is left to the runtime.
 
     ``class_step``: pixels by which boxes of different classes are moved apart; with 0, all suppress each other.
     ``per_class``: how many of each class at most, where all labels of a box count (None: as many as of all).
@@ -287,7 +303,7 @@ def add_candidates_or_nms(
         rows = graph.op("Transpose", scores, name="candidates/scores", perm=[0, 2, 1])
         graph.output(boxes, "boxes", "float32", (spec.batch, anchors, 4))
         graph.output(rows, "scores", "float32", (spec.batch, anchors, classes))
-        return
+        return None
     common: dict[str, Any] = {
         "batch": spec.batch,
         "anchors": anchors,
@@ -296,9 +312,8 @@ def add_candidates_or_nms(
         "max_detections": output.max_detections,
     }
     if output.label_mode == "best":
-        add_best_label_nms(graph, boxes, scores, class_step=class_step, **common)
-    else:
-        add_all_labels_nms(graph, boxes, scores, classes=classes, per_class=per_class, **common)
+        return add_best_label_nms(graph, boxes, scores, class_step=class_step, **common)
+    return add_all_labels_nms(graph, boxes, scores, classes=classes, per_class=per_class, **common)
 
 
 def _export_foreign(

@@ -14,7 +14,7 @@ from edgedet.calibration.judge import AgreementJudge, MapJudge
 from edgedet.calibration.moved_boxes import cost_of_outlines
 from edgedet.datasets import read_dataset
 from edgedet.detections import Detections
-from edgedet.masks import Masks
+from edgedet.masks import BoxMasks
 from edgedet.onnx_graph.network import Array
 from tests.masked_detector import save_masked_graph
 from tests.rectangle_detector import frame_with_rectangle
@@ -26,7 +26,7 @@ OUTPUTS = ("boxes", "scores", "labels", "count", "masks")
 def found(absent: int) -> Detections:
     cells = np.ones((2, 28, 28), np.float32)
     cells[:, :absent] = 0
-    return Detections(BOXES, [0.9, 0.8], [0, 1], ("a", "b"), (100, 120), masks=Masks(cells, BOXES, (100, 120)))
+    return Detections(BOXES, [0.9, 0.8], [0, 1], ("a", "b"), (100, 120), masks=BoxMasks(cells, BOXES, (100, 120)))
 
 
 def test_cost_grows_with_what_outlines_lose() -> None:

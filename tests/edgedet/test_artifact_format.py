@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 
-from edgedet.artifacts.card import CARD_VERSION, METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import (
+    CARD_VERSION,
+    METADATA_KEY,
+    InputSpec,
+    KeypointSpec,
+    ModelCard,
+    OutputSpec,
+    ResizeRule,
+)
 from edgedet.artifacts.engine_file import HEADER_SEAL, MAX_HEADER, SMALLEST_PLAN, sidecars, write_engine
 from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX
 from edgedet.artifacts.engine_match import Host
@@ -22,6 +31,7 @@ from edgedet.artifacts.ncnn_file import CARD, PARAM, WEIGHTS
 from edgedet.artifacts.rtx_targets import GPUS, capability
 from edgedet.artifacts.seal import CLAIM, SEAL_KEY
 from edgedet.artifacts.signature import FILE_KEY, MOST, PREFIX, VERSION, Role
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import ArtifactError
 from edgedet.opening import read_card
 from edgedet.preprocess import Preprocessor
@@ -35,7 +45,15 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "artifact-format.md").read_text("utf-8")
 SELFTEST = ROOT / "edgedet" / "selftest.onnx"
 PLAN = b"ptrt" + bytes(4092)
-OBJECTS = {"card": ModelCard, "input": InputSpec, "resize": ResizeRule, "output": OutputSpec}
+OBJECTS = {
+    "card": ModelCard,
+    "input": InputSpec,
+    "resize": ResizeRule,
+    "output": OutputSpec,
+    "keypoints": KeypointSpec,
+    "skeleton": Skeleton,
+}
+KEYPOINTS = {"form": "points", "skeleton": {"names": ["a"]}}
 TYPES = {
     "text": "names",
     "integer": 1,
@@ -43,6 +61,7 @@ TYPES = {
     "true or false": True,
     "list of text": ["a"],
     "list of 3 numbers": [0.5, 1.0, 2.0],
+    "list of pairs": [[0, 0]],
     "object": {},
     "integer or null": None,
     "object or null": None,
@@ -254,10 +273,10 @@ def test_the_page_has_the_types_of_the_code(title: str) -> None:
     smallest = smallest_card()
     for name, (_, stated, _, _) in table(title).items():
         for kind, value in TYPES.items():
-            if name == "version" or (title == "card" and name in OBJECTS):
+            if name == "version" or (name in OBJECTS and (title == "card" or kind == "object")):
                 continue
             card = json.loads(json.dumps(smallest))
-            (card if title == "card" else card[title])[name] = value
+            part_of(card, title)[name] = value
             fits = kind == stated or (kind, stated) in {
                 ("integer", "number"),
                 ("integer", "integer or null"),
@@ -271,6 +290,16 @@ def test_the_page_has_the_types_of_the_code(title: str) -> None:
                 fits = value in texts or (value is None and stated == "text or null")
             with contextlib.nullcontext() if fits else pytest.raises(ArtifactError):
                 ModelCard.from_json(json.dumps(card))
+
+
+def part_of(card: Any, title: str) -> Any:
+    """The object of a card that has a table of this ``title``; keypoints are put there where they are asked for."""
+    if title == "card":
+        return card
+    if title in ("keypoints", "skeleton"):
+        spec = card["output"].setdefault("keypoints", copy.deepcopy(KEYPOINTS))
+        return spec if title == "keypoints" else spec["skeleton"]
+    return card[title]
 
 
 def smallest_card() -> Any:

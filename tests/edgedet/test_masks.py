@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgedet.detections import Detections
-from edgedet.masks import Masks
+from edgedet.masks import BoxMasks
 
 FRAME = (60, 80)
 BOXES = np.array(
@@ -28,8 +28,8 @@ def blobs(count: int, side: int = 28) -> np.ndarray:
     return 1 / (1 + np.exp(-40 * smooth))
 
 
-def some() -> Masks:
-    return Masks(blobs(len(BOXES)), BOXES, FRAME)
+def some() -> BoxMasks:
+    return BoxMasks(blobs(len(BOXES)), BOXES, FRAME)
 
 
 def found() -> Detections:
@@ -43,7 +43,7 @@ def test_pixels_are_those_that_torchvision_pastes() -> None:
     generator = np.random.default_rng(0)
     corners = generator.uniform(0, 1, (40, 2, 2)) * (FRAME[1], FRAME[0])
     boxes = np.concatenate([BOXES, np.sort(corners, axis=1).reshape(-1, 4)]).astype(np.float32)
-    masks = Masks(blobs(len(boxes)), boxes, FRAME)
+    masks = BoxMasks(blobs(len(boxes)), boxes, FRAME)
     theirs = roi_heads.paste_masks_in_image(
         torch.from_numpy(masks.bitmaps)[:, None], torch.from_numpy(boxes), FRAME
     )[:, 0].numpy()
@@ -87,7 +87,7 @@ def test_polygons_give_the_outline_back() -> None:
 
 
 def test_an_object_takes_a_twentieth_of_a_frame_at_most() -> None:
-    masks = Masks(blobs(100), np.tile(np.float32([0, 0, 640, 480]), (100, 1)), (480, 640))
+    masks = BoxMasks(blobs(100), np.tile(np.float32([0, 0, 640, 480]), (100, 1)), (480, 640))
     assert masks.nbytes * 20 <= masks.dense().nbytes
 
 
@@ -116,7 +116,7 @@ def test_supervision_gets_whole_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"bitmaps \(5, 28, 28\), boxes \(4, 4\)"):
-        Masks(blobs(5), BOXES[:4], FRAME)
+        BoxMasks(blobs(5), BOXES[:4], FRAME)
     with pytest.raises(ValueError, match="4 masks of a frame of 80x60, expected 5 of 80x60"):
         Detections(BOXES, np.ones(5), np.zeros(5), ("cup",), FRAME, masks=some()[:4])
     with pytest.raises(ValueError, match="expected 5 of 81x60"):

@@ -12,8 +12,9 @@ from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import plan_resize
+from edgedet.nms import best_of_each_class
 from edgedet.plausible import anchor_places
-from edgedet.postprocess import Found, Postprocessor, _best_of_each_class, settle_thresholds
+from edgedet.postprocess import Found, Postprocessor, settle_thresholds
 
 RULE = ResizeRule("letterbox", place="center", rounding="round")
 HALVED = plan_resize(RULE, 100, 200, 100, 100)  # scale 0.5, 25 rows of border above
@@ -123,7 +124,7 @@ class TestCandidates:
                 for label in range(4)
                 for row in sorted(np.flatnonzero(labels == label), key=lambda row: (-scores[row], row))[:limit]
             ]
-            np.testing.assert_array_equal(_best_of_each_class(scores, labels, limit), sorted(expected))
+            np.testing.assert_array_equal(best_of_each_class(scores, labels, limit), sorted(expected))
 
     def test_candidates_per_class_are_the_best_ones(self) -> None:
         boxes = [[0, 30, 10, 40], [20, 30, 30, 40], [40, 30, 50, 40], [60, 30, 70, 40]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import pytest
 
 from edgedet.cluster.detector import ClusterDetector
 from edgedet.cluster.session import Cluster
-from edgedet.cluster.worker import answers, open_order
+from edgedet.cluster.worker import Answer, answers, open_order
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 
@@ -22,14 +21,14 @@ class InThisProcess(ClusterDetector):
     lose: int | None = None
     twice: int | None = None
 
-    def _rows(self, paths: Sequence[Path]) -> Generator[tuple[int, bytes], None, None]:
+    def _rows(self, paths: Sequence[Path]) -> Generator[tuple[int, Answer], None, None]:
         with open_order(self._order) as detector:
             for number, path in enumerate(paths):
                 (answer,) = answers(detector, [str(path.absolute())])
                 if number != self.lose:
-                    yield number, pickle.dumps(answer)
+                    yield number, answer
                 if number == self.twice:
-                    yield number, pickle.dumps(answer)
+                    yield number, answer
 
 
 @pytest.fixture

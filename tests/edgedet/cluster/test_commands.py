@@ -73,3 +73,10 @@ def test_detect_looks_once_at_every_picture(folder: Path, capsys: pytest.Capture
     assert main(["detect", "model.onnx", "photos", "--ray", "local", option, "model.onnx"]) == 2
     said = capsys.readouterr()
     assert not said.out and "--ray looks once at every picture: leave --then and --proposals out" in said.err
+
+
+def test_export_has_it_for_int8_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "model.onnx", "-o", "out.onnx", "--ray", "local"]) == 2
+    assert "--ray is about INT8, but precision is fp32: add --int8 or drop --ray" in capsys.readouterr().err
+    assert main(["export", "model.onnx", "-o", "out.onnx", "--int8", "--workers", "2"]) == 2
+    assert "--workers is for --ray" in capsys.readouterr().err

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
 import pytest
 
 from edgedet import Detector
+from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.cluster.detector import ClusterDetector
+from edgedet.cluster.observation import observing_on
 from edgedet.cluster.session import Cluster, open_cluster
+from edgedet.cluster.workers import AHEAD, QUEUED, work_in_order
 from edgedet.datasets import read_dataset
 from edgedet.detections import Detections
 from edgedet.errors import ClusterError
 from edgedet.evaluate.evaluation import evaluate
 from edgedet.pictures.frames import Unreadable
 from edgedet.pictures.sources import open_source
+from tests import tiny_detector as tiny
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 PICTURES = 40
@@ -27,7 +33,7 @@ PICTURES = 40
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    pytest.importorskip("ray.data", reason="needs edgedet[ray]")
+    pytest.importorskip("ray", reason="needs edgedet[ray]")
     with open_cluster("local", workers=2) as opened:
         yield opened
 
@@ -80,7 +86,7 @@ def workers_of_ray() -> list[int]:
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"MapWorker" in place.read_bytes() and os.getpid() in ancestors(int(place.parent.name)):
+            if b"ray::Worker" in place.read_bytes() and os.getpid() in ancestors(int(place.parent.name)):
                 found.append(int(place.parent.name))
         except OSError:
             continue
@@ -93,7 +99,9 @@ def ancestors(process: int) -> Iterator[int]:
         yield process
 
 
-def test_a_killed_worker_loses_and_doubles_nothing(cluster: Cluster, folder: Path) -> None:
+def test_a_killed_worker_loses_and_doubles_nothing(
+    cluster: Cluster, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     paths = sorted(path for path in (folder / "photos").glob("*.png") if path.name != "07.png") * 8
     with Detector(folder / "model.onnx") as alone, ClusterDetector(cluster, folder / "model.onnx") as many:
         expected = [alone.detect(cv2.imread(str(path))).to_dict() for path in paths]
@@ -107,6 +115,44 @@ def test_a_killed_worker_loses_and_doubles_nothing(cluster: Cluster, folder: Pat
                     killed += 1
     assert killed, "there was no worker to kill"
     assert found == expected
+    time.sleep(2)  # Ray has a thread for what it says of it
+    assert capfd.readouterr().out == "", "between the lines of a command's output"
+
+
+def test_ranges_and_int8_are_those_of_one_machine_byte_for_byte(cluster: Cluster, tmp_path: Path) -> None:
+    model, frames = tiny.tiny_detector(), tiny.frames(40)
+    found = []
+    for name in ("one", "two"):
+        options = QuantiseOptions(cache=tmp_path / name, max_drop=1.0)
+        with observing_on(cluster) if name == "two" else nullcontext():
+            found.append(quantise(model, tiny.card(), frames, options=options).model.SerializeToString())
+        (ranges,) = (tmp_path / name).glob("*.npz")
+        found.append(ranges.read_bytes())
+    assert found[:2] == found[2:]
+
+
+def test_what_the_work_raises_is_one_sentence(cluster: Cluster) -> None:
+    with pytest.raises(ClusterError, match=r"the workers cannot go on: .*ZeroDivisionError"):
+        list(work_in_order(cluster, reciprocal, [1, 2, 0]))
+
+
+def test_pieces_come_in_order_and_are_taken_as_they_are_needed(cluster: Cluster) -> None:
+    taken = []
+
+    def pieces() -> Iterator[int]:
+        for number in range(1, 1000):
+            taken.append(number)
+            yield number
+
+    results = work_in_order(cluster, reciprocal, pieces())
+    assert [next(results) for _ in range(3)] == [1, 1 / 2, 1 / 3]
+    assert len(taken) <= 3 + 2 * QUEUED * AHEAD
+    results.close()
+    assert list(work_in_order(cluster, reciprocal, [])) == []
+
+
+def reciprocal(number: int) -> float:
+    return 1 / number
 
 
 def test_an_address_where_nobody_answers_is_one_sentence() -> None:

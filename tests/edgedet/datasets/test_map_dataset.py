@@ -18,17 +18,24 @@ LABELS = np.array([[0, 1, 2], [255, 2, 0]], np.uint8)
 PALETTE = np.arange(768, dtype=np.uint32).reshape(256, 3).astype(np.uint8)[::-1].copy()
 
 
-def palette_png(labels: np.ndarray, palette: np.ndarray = PALETTE) -> bytes:
-    """As Pillow writes VOC's: one byte a pixel, colours beside."""
+def png(labels: np.ndarray, *, depth: int, palette: np.ndarray | None = None) -> bytes:
+    """One number a pixel, of ``depth`` bits."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width = labels.shape
-    rows = b"".join(b"\x00" + row.tobytes() for row in labels)
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"PLTE", palette.tobytes()), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    bits = np.unpackbits(labels[..., None], axis=-1)[..., 8 - depth :].reshape(height, -1)
+    rows = b"".join(b"\x00" + np.packbits(row).tobytes() for row in bits)
+    header = struct.pack(">IIBBBBB", width, height, depth, 0 if palette is None else 3, 0, 0, 0)
+    colours = [] if palette is None else [(b"PLTE", palette.tobytes())]
+    parts = [(b"IHDR", header), *colours, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def palette_png(labels: np.ndarray, palette: np.ndarray = PALETTE) -> bytes:
+    """As Pillow writes VOC's: one byte a pixel, colours beside."""
+    return png(labels, depth=8, palette=palette)
 
 
 def distinct() -> np.ndarray:
@@ -48,6 +55,15 @@ def test_grey_values_are_numbers(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_label_map(tmp_path / "a.png"), labels)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_grey_values_of_few_bits_are_numbers(tmp_path: Path, depth: int) -> None:
+    labels = np.arange(30, dtype=np.uint8).reshape(3, 10) % 2**depth
+    (tmp_path / "a.png").write_bytes(png(labels, depth=depth))
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.png"), labels)
+    (tmp_path / "b.png").write_bytes(png(labels, depth=depth, palette=distinct()[: 2**depth]))
+    np.testing.assert_array_equal(read_label_map(tmp_path / "b.png"), labels)
+
+
 def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     black = distinct()
@@ -59,7 +75,11 @@ def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="picture of colours"):
         read_label_map(path)
     path.write_bytes(b"nothing")
-    with pytest.raises(DatasetError, match="cannot decode the labels"):
+    with pytest.raises(DatasetError, match="are no PNG"):
+        read_label_map(path)
+    whole = palette_png(np.zeros((40, 40), np.uint8), distinct())
+    path.write_bytes(whole[: -len(whole) // 50])
+    with pytest.raises(DatasetError, match="damaged or cut off"):
         read_label_map(path)
     with pytest.raises(DatasetError, match="cannot read the labels"):
         read_label_map(tmp_path / "gone.png")

@@ -20,7 +20,7 @@ from edgedet.errors import DatasetError, UsageError
 from edgedet.evaluate import evaluate
 from edgedet.evaluate.coco import evaluate_coco
 from edgedet.evaluate.coco_figures import STATS
-from edgedet.masks import Masks
+from edgedet.masks import BoxMasks
 from tests.masked_detector import save_masked_graph
 from tests.rectangle_detector import frame_with_rectangle
 
@@ -92,7 +92,7 @@ def answer(labels: Path) -> Callable[[np.ndarray], Detections]:
         truth = np.array([each["category_id"] - 1 for each in rows] + [0, 1])
         classes = np.where(generator.uniform(size=count) < 0.15, 1 - truth, truth)
         scores = np.sort(generator.uniform(0.05, 1, count))[::-1]
-        masks = Masks(bitmaps.astype(np.float32), boxes, SIZE)
+        masks = BoxMasks(bitmaps.astype(np.float32), boxes, SIZE)
         return Detections(boxes, scores, classes, NAMES, SIZE, masks=masks)
 
     return detect

@@ -11,7 +11,7 @@ import pytest
 from edgedet import Detector
 from edgedet.cli import main
 from edgedet.detections import Detections
-from edgedet.masks import Masks
+from edgedet.masks import BoxMasks
 from edgedet.pictures.drawing import class_colour
 from edgedet.pictures.redaction import redact
 from tests.masked_detector import save_masked_graph
@@ -24,7 +24,7 @@ def half(*, filled: float = 1.0) -> Detections:
     """One object in the left half of its box."""
     bitmaps = np.zeros((1, 28, 28), np.float32)
     bitmaps[:, :, :14] = filled
-    return Detections(BOX, [0.9], [0], ("person",), (120, 160), masks=Masks(bitmaps, BOX, (120, 160)))
+    return Detections(BOX, [0.9], [0], ("person",), (120, 160), masks=BoxMasks(bitmaps, BOX, (120, 160)))
 
 
 def noise() -> np.ndarray:

@@ -16,7 +16,7 @@ from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.cli import main
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, SelftestError
-from edgedet.masks import Masks
+from edgedet.masks import BoxMasks
 from edgedet.proof.golden import record, replay, require_golden
 from edgedet.proof.parity import Tolerance, mask_ious, match_detections, summarise
 from tests.masked_detector import save_masked_graph
@@ -27,7 +27,7 @@ SIZE = (100, 120)
 
 
 def found(cells: np.ndarray | None) -> Detections:
-    masks = None if cells is None else Masks(cells, BOXES, SIZE)
+    masks = None if cells is None else BoxMasks(cells, BOXES, SIZE)
     return Detections(BOXES, [0.9, 0.8, 0.7], [0, 0, 1], ("a", "b"), SIZE, masks=masks)
 
 
