@@ -17,7 +17,7 @@ from torch import nn
 from edgedet import ClassMap, Segmenter
 from edgedet.artifacts.card import ModelCard
 from edgedet.cli import main
-from edgedet.errors import CheckpointError, UntrustedCheckpointError, UsageError
+from edgedet.errors import AssumptionError, CheckpointError, UntrustedCheckpointError, UsageError
 from edgedet.export import export_model
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions, ExportReport
@@ -144,6 +144,9 @@ def test_the_card_says_what_was_stated_and_what_assumed(tmp_path: Path) -> None:
     assert report.card.resize.rounding == "divide" and report.card.resize.antialias
     assert "assumed" not in report.card.provenance
     assert any("the first class is the background" in note for note in report.notes)
+    with pytest.raises(AssumptionError, match="its classes depend on") as refused:
+        export_model(path, options=ExportOptions(strict=True))
+    assert "--reference" not in str(refused.value)
     with pytest.raises(CheckpointError, match="6 classes, background included, but 4 names"):
         export_model(path, options=replace(options, classes=names[:4]))
     with pytest.raises(CheckpointError, match="anchor_sizes is no setting of lraspp"):
