@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgedet.evaluate.evaluation import Evaluation, evaluate
     from edgedet.evaluate.frames import DetectorLike, Progress
     from edgedet.evaluate.intervals import Rate
+    from edgedet.evaluate.maps import MapEvaluation, SegmenterLike, evaluate_maps
     from edgedet.evaluate.negatives import FalseAlarm, NegativeGroup, write_false_alarms
     from edgedet.evaluate.summaries import ClassPrecision, ImageErrors
     from edgedet.evaluate.visits import Delay
@@ -32,13 +33,16 @@ __all__ = [
     "ImageErrors",
     "ImageRates",
     "KeypointMetrics",
+    "MapEvaluation",
     "NegativeGroup",
     "Progress",
     "Rate",
+    "SegmenterLike",
     "WorkingPoint",
     "evaluate",
     "evaluate_coco",
     "evaluate_keypoints",
+    "evaluate_maps",
     "save_curves",
     "save_false_alarms",
     "save_worst",
@@ -59,13 +63,16 @@ __getattr__, __dir__ = lazy_names(
         "ImageErrors": "edgedet.evaluate.summaries",
         "ImageRates": "edgedet.evaluate.application_figures",
         "KeypointMetrics": "edgedet.evaluate.coco_figures",
+        "MapEvaluation": "edgedet.evaluate.maps",
         "NegativeGroup": "edgedet.evaluate.negatives",
         "Progress": "edgedet.evaluate.frames",
         "Rate": "edgedet.evaluate.intervals",
+        "SegmenterLike": "edgedet.evaluate.maps",
         "WorkingPoint": "edgedet.evaluate.working_point",
         "evaluate": "edgedet.evaluate.evaluation",
         "evaluate_coco": "edgedet.evaluate.coco",
         "evaluate_keypoints": "edgedet.evaluate.coco",
+        "evaluate_maps": "edgedet.evaluate.maps",
         "save_curves": "edgedet.evaluate.curve_picture",
         "save_false_alarms": "edgedet.evaluate.worst",
         "save_worst": "edgedet.evaluate.worst",
