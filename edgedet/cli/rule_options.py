@@ -51,8 +51,8 @@ def add_rule_options(parser: _Arguments) -> None:
     parser.add_argument(
         "--evidence",
         choices=("track", "class"),
-        help="track (the default): the N frames must show the same object, and each has an alert of its own; class: "
-        "any of the class, in one alert",
+        help="track (the default): the N frames must show the same object, and each has an alert of its own; "
+        "class: any of the class, in one alert",
     )
 
 
