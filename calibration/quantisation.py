@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array, Layer, Network
-from edgedet.proof.agreement import agreement
 
 from .data import Sample
 from .dialect import Dialect, Unit
@@ -108,7 +107,7 @@ class Quantisation:
         return GraphRunner(self._sight.opening(self.network.model), threads=self._threads)
 
     @cached_property
-    def _expected(self) -> list[Detections]:
+    def _expected(self) -> list[Any]:
         """What the float graph finds on the probe frames."""
         return list(self._sight.reader(self._float_graph(), self._sight.probes))
 
@@ -127,7 +126,9 @@ class Quantisation:
 
     def loss_of(self, name: str) -> float | None:
         """Agreement with the float graph lost on the probe frames by one unit alone; None where none is there."""
-        kept = agreement(self._expected, list(self._sight.reader(self.runner_with({name}), self._sight.probes)))
+        kept = self._sight.likeness(
+            self._expected, list(self._sight.reader(self.runner_with({name}), self._sight.probes))
+        )
         return None if kept is None else 1 - kept
 
     def disturbance_of(self, name: str) -> float:

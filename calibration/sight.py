@@ -12,18 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.onnx_graph.network import Array
-from edgedet.proof.agreement import MIN_SCORE
+from edgedet.proof.agreement import MIN_SCORE, agreement
 
 from .data import Sample
 from .effort import Effort
 from .executor import GraphRunner
 from .judge import AgreementJudge, Judge, Reader
 from .judgement import FEW_CONFIDENT
+from .map_judge import MapAgreementJudge, MapReader, map_likeness
 from .observe import Progress
 from .predictions import WeakReader, lowered, opened
 from .response_judge import ResponseJudge
@@ -56,6 +58,7 @@ class Sight:
         judge: of graphs.
         probes: prepared inputs on which single layers are tried.
         reader: of what graphs find on them.
+        likeness: of two graphs' findings, in [0, 1]; None where there is nothing to compare.
         opening: makes of a graph the one that judge and reader want.
         margin: how far ranges are widened; 1 where clipping them is judged, too.
         made: pictures that were made.
@@ -64,7 +67,8 @@ class Sight:
     frames: Sequence[Array]
     judge: Judge
     probes: Sequence[Array]
-    reader: Reader
+    reader: Reader | MapReader
+    likeness: Callable[[Sequence[Any], Sequence[Any]], float | None] = agreement
     opening: Callable[[onnx.ModelProto], onnx.ModelProto] = unchanged
     margin: float = 1.0
     made: int = 0
@@ -133,6 +137,11 @@ def look(
     """
     outputs = [value.name for value in model.graph.output]
     probes = Sample(frames, effort.probes)
+    if card.task == "segmentation":
+        if judge is None:
+            progress("float accuracy", 0, 0)
+            judge = MapAgreementJudge(card, Sample(frames, effort.judged), outputs, float_graph())
+        return Sight(frames, judge, probes, MapReader(card, outputs), map_likeness)
     if judge is not None:
         return Sight(frames, judge, probes, Reader(card, outputs))
     progress("float accuracy", 0, 0)
@@ -142,9 +151,9 @@ def look(
     def slightly(graph: onnx.ModelProto) -> onnx.ModelProto:
         return slightly_open(graph, card)
 
-    agreement = AgreementJudge(open_card, judged, outputs, float_graph())
-    if max_drop >= 1 or shows_objects(agreement):
-        return Sight(frames, agreement, probes, Reader(open_card, outputs), slightly)
+    alike = AgreementJudge(open_card, judged, outputs, float_graph())
+    if max_drop >= 1 or shows_objects(alike):
+        return Sight(frames, alike, probes, Reader(open_card, outputs), opening=slightly)
 
     def opening(graph: onnx.ModelProto) -> onnx.ModelProto:
         return opened(graph, card.output.score_threshold)
@@ -154,14 +163,14 @@ def look(
     count = min(MADE, MADE_PER_FRAME * effort.frames)
     rounds = max(ROUNDS * count // MADE, 1)
     made = stimuli(card, judged, lambda tensors: weak(run, tensors), count=count, rounds=rounds, progress=progress)
-    blindness = {} if agreement.confident else {"blindness": agreement.nothing}
+    blindness = {} if alike.confident else {"blindness": alike.nothing}
     response = ResponseJudge(card, made[1::2], outputs, run, **blindness)
     return Sight(
         [*Sample(frames, min(EMPTY, effort.frames)), *made[::2]],
         response,
         Sample(made, effort.probes),
         weak,
-        opening,
-        MARGIN,
-        len(made),
+        opening=opening,
+        margin=MARGIN,
+        made=len(made),
     )

@@ -10,6 +10,7 @@ from edgedet.doors import lazy_names
 __version__ = "0.1.0"
 __all__ = [
     "Cascade",
+    "ClassMap",
     "Detection",
     "Detections",
     "Detector",
@@ -26,6 +27,7 @@ __all__ = [
     "Region",
     "ResizeRule",
     "Runtime",
+    "Segmenter",
     "Skeleton",
     "Stream",
     "StreamStats",
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from edgedet.artifacts.card import InputSpec, KeypointSpec, ModelCard, OutputSpec, ResizeRule
     from edgedet.artifacts.skeleton import Skeleton
     from edgedet.cascade import Cascade
+    from edgedet.class_map import ClassMap
     from edgedet.detections import Detection, Detections
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from edgedet.pictures.sources import FrameSource, open_source
     from edgedet.postprocess import Thresholds
     from edgedet.runtimes.base import Runtime, TensorSpec
+    from edgedet.segmenter import Segmenter
     from edgedet.streaming.meter import StreamStats
     from edgedet.streaming.stream import Stream
 
@@ -63,6 +67,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Cascade": "edgedet.cascade",
+        "ClassMap": "edgedet.class_map",
         "Detection": "edgedet.detections",
         "Detections": "edgedet.detections",
         "Detector": "edgedet.detector",
@@ -79,6 +84,7 @@ __getattr__, __dir__ = lazy_names(
         "Region": "edgedet.masks",
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
+        "Segmenter": "edgedet.segmenter",
         "Skeleton": "edgedet.artifacts.skeleton",
         "Stream": "edgedet.streaming.stream",
         "StreamStats": "edgedet.streaming.meter",

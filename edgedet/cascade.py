@@ -203,7 +203,7 @@ class Cascade:
         unreadable: Callable[[Unreadable], None] | None = None,
         fault: Callable[[Fault], None] | None = None,
         live: LiveSettings | None = None,
-    ) -> Stream:
+    ) -> Stream[Detections]:
         """Find objects in every frame of a source; frames are read while the ones before are worked on.
 
         Args:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +16,14 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.held import MEMORY
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
-from edgedet.geometry import ResizeGeometry
-from edgedet.lane import Lane, Timing
-from edgedet.machine.hardware import available_cores
+from edgedet.lane import Lane, LaneWork, Timing, open_lanes
 from edgedet.opening import MAX_THREADS, open_artifact
-from edgedet.pictures.frames import Frame, Unreadable, is_on_gpu
+from edgedet.pictures.frames import Unreadable
 from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.sources import FrameSource, Source
-from edgedet.postprocess import settle_thresholds
-from edgedet.preprocess import Preprocessor
-from edgedet.runtimes.base import RunsInLanes, Runtime
+from edgedet.postprocess import Postprocessor, Thresholds, settle_thresholds
+from edgedet.runtimes.base import Runtime, SuppressesOnDevice
 from edgedet.settings import require_count
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.stream import Stream, start_stream
@@ -68,6 +65,7 @@ class Detector:
             loaded.
         ArtifactError: the file is missing, damaged, or does not describe what it detects.
         RuntimeUnavailableError: the runtime is not installed or does not work here.
+        TaskError: the artifact is a segmenter.
         UsageError: options out of range or beyond what the artifact can honour, or more or fewer ``threads``
             than lanes.
         SelftestError: the golden input gives something else, or shows nothing.
@@ -116,23 +114,24 @@ class Detector:
             lanes=lanes,
             require_signature=require_signature,
             signature=signature,
+            task="detection",
         )
         self.path = MEMORY if isinstance(path, bytes | bytearray | memoryview) else Path(path)
         self.last_timing = Timing(0.0, 0.0, 0.0)
         self.proposer: Proposer | None = None
-        opened: list[Runtime] = [self._runtime]
         try:
             self.thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
-            if isinstance(self._runtime, RunsInLanes) and self._runtime.device == "cpu":
-                opened += [self._runtime.another_lane() for _ in range(lanes - 1)]
-            resizing = (threads or available_cores()) if len(opened) == 1 else 1
-            self.lanes = tuple(
-                Lane(self.path, self.card, each, self.thresholds, threads=resizing) for each in opened
-            )
         except Exception:
-            for each in opened:
-                each.close()
+            self._runtime.close()
             raise
+        self.lanes: tuple[Lane[Detections], ...] = open_lanes(
+            self.path,
+            self.card,
+            self._runtime,
+            lambda runtime: detection_reader(runtime, self.card, self.thresholds),
+            lanes=lanes,
+            threads=threads,
+        )
         if selftest:
             from edgedet.proof.golden import require_golden
 
@@ -221,7 +220,7 @@ class Detector:
         unreadable: Callable[[Unreadable], None] | None = None,
         fault: Callable[[Fault], None] | None = None,
         live: LiveSettings | None = None,
-    ) -> Stream:
+    ) -> Stream[Detections]:
         """Find objects in every frame of a source, or in the newest frames of cameras and streams.
 
         Frames are read, prepared and run at the same time, each by a thread of its own, while the caller works on
@@ -257,7 +256,7 @@ class Detector:
         """
         return start_stream(
             source,
-            _Work(self.lanes[0], self.proposer),
+            LaneWork(self.lanes[0], self.proposer),
             self._delivered,
             lanes=self.lanes if self.proposer is None else self.lanes[:1],
             limits=Limits(max_fps, duty),
@@ -313,45 +312,11 @@ class Detector:
         return found
 
 
-class _Prepared(NamedTuple):
-    """A frame on its way: the input tensor and where the frame lies in it, or the frame itself."""
+def detection_reader(runtime: Runtime, card: ModelCard, thresholds: Thresholds) -> Postprocessor:
+    """What makes detections of the outputs of ``runtime``, which suppresses duplicates itself where it can.
 
-    frame: Any
-    tensor: NDArray[Any] | None
-    place: ResizeGeometry | None
-    milliseconds: float
-    proposals: Any = None
-
-
-class _Work:
-    """A lane's stages for a stream, with input tensors of its own; see
-    :class:`edgedet.streaming.pipeline.Work`."""
-
-    def __init__(self, lane: Lane, proposer: Proposer | None = None) -> None:
-        self._lane = lane
-        self._proposer = proposer
-        self._preprocessors: dict[int, Preprocessor] = {}
-
-    def prepare(self, frame: Frame, buffer: int) -> _Prepared:
-        """Make the network's input."""
-        begin = time.perf_counter()
-        proposals = None if self._proposer is None else self._proposer(frame.image)
-        if is_on_gpu(frame.image):
-            # It goes into the engine's only input, which may be in use: that is done when it runs.
-            return _Prepared(frame.image, None, None, 0.0, proposals)
-        preprocessor = self._preprocessors.get(buffer)
-        if preprocessor is None:
-            card = self._lane.card
-            preprocessor = Preprocessor(card.input, card.resize, threads=self._lane.threads)
-            self._preprocessors[buffer] = preprocessor
-        place = preprocessor.prepare(frame.image)
-        return _Prepared(None, preprocessor.tensor, place, (time.perf_counter() - begin) * 1e3, proposals)
-
-    def run(self, prepared: _Prepared) -> tuple[Detections, Timing]:
-        """Detect."""
-        if prepared.tensor is None or prepared.place is None:
-            given = None if prepared.proposals is None else [prepared.proposals]
-            (found,), timing = self._lane.detect_timed([prepared.frame], given)
-            return found, timing
-        found, timing = self._lane.run_prepared(prepared.tensor, prepared.place, prepared.proposals)
-        return found, replace(timing, pre=prepared.milliseconds)
+    Raises:
+        UsageError: thresholds that the artifact cannot honour.
+    """
+    described = runtime.suppress(thresholds) if isinstance(runtime, SuppressesOnDevice) else card
+    return Postprocessor(described, thresholds, tuple(tensor.name for tensor in runtime.outputs))

@@ -25,6 +25,10 @@ class UsageError(EdgedetError):
     """Arguments that contradict one another or lack something required."""
 
 
+class TaskError(UsageError):
+    """A segmenter where a detector is needed, or the other way round."""
+
+
 class CheckpointError(EdgedetError):
     """A checkpoint that cannot be read, is of an unknown architecture, or does not fit its class count."""
 

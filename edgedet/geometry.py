@@ -80,7 +80,7 @@ def plan_resize(
             return ResizeGeometry(
                 frame_height, frame_width, height, width, 0, 0, width / frame_width, height / frame_height
             )
-    if rule.rounding == "divide":
+    if rule.rounding == "divide" and rule.rule == "letterbox":
         return _divided(frame_height, frame_width, canvas_height, canvas_width)
     scale = min(canvas_height / frame_height, canvas_width / frame_width)
     if not rule.enlarge:
@@ -128,12 +128,20 @@ def _divided(frame_height: int, frame_width: int, canvas_height: int, canvas_wid
 
 
 def shortest_side_size(rule: ResizeRule, frame_height: int, frame_width: int) -> tuple[int, int]:
-    """Height and width after torchvision's detection resize (``GeneralizedRCNNTransform``).
+    """Height and width after torchvision's detection resize (``GeneralizedRCNNTransform``), or that of its presets
+    (``transforms.functional.resize``) where the rounding is ``divide``.
 
     >>> shortest_side_size(ResizeRule("shortest_side", min_size=320, max_size=640), 480, 640)
     (320, 426)
+    >>> shortest_side_size(ResizeRule("shortest_side", min_size=520, max_size=693, rounding="divide"), 480, 640)
+    (520, 693)
     """
     assert rule.min_size is not None and rule.max_size is not None
+    if rule.rounding == "divide":
+        shortest = min(frame_height, frame_width)
+        sides = rule.min_size * frame_height // shortest, rule.min_size * frame_width // shortest
+        if max(sides) <= rule.max_size:
+            return sides
     # In double precision, as torchvision's eager mode: a float32 scale floors half of all frame sizes differently.
     scale = min(rule.min_size / min(frame_height, frame_width), rule.max_size / max(frame_height, frame_width))
     return max(math.floor(frame_height * scale), 1), max(math.floor(frame_width * scale), 1)

@@ -1,26 +1,28 @@
-"""One frame's way through a detector: resizing, network, boxes, with buffers that the next frame uses again."""
+"""One frame's way through a network: resizing, running, reading, with buffers that the next frame uses again."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import PROPOSAL_COUNT, ModelCard
-from edgedet.detections import Detections
 from edgedet.errors import UsageError
 from edgedet.geometry import ResizeGeometry
+from edgedet.machine.hardware import available_cores
 from edgedet.outside_proposals import ProposalInput
-from edgedet.pictures.frames import is_on_gpu
-from edgedet.postprocess import Postprocessor, Thresholds
+from edgedet.pictures.frames import Frame, is_on_gpu
 from edgedet.preprocess import Preprocessor
-from edgedet.runtimes.base import MayTakeProposals, Runtime, SuppressesOnDevice, TakesGpuFrames
+from edgedet.runtimes.base import MayTakeProposals, RunsInLanes, Runtime, TakesGpuFrames
+
+Result = TypeVar("Result")
+Read_co = TypeVar("Read_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -46,38 +48,44 @@ class Timing:
         return self.pre + self.run + self.post
 
 
-class Lane:
+class Reader(Protocol[Read_co]):
+    """Makes a result of a network's outputs."""
+
+    def __call__(self, outputs: dict[str, NDArray[Any]], place: ResizeGeometry, slot: int, /) -> Read_co:
+        """Of the frame that lies at ``place`` in batch place ``slot``; it keeps nothing of ``outputs``."""
+
+    def nothing(self, frame_size: tuple[int, int], /) -> Read_co:
+        """The result of a frame (height, width) in which there is nowhere to look."""
+
+
+class Lane(Generic[Result]):
     """A network that one thread runs at a time, with what comes before and after it. Calls wait for one another.
 
-    ``threads``: CPU threads for resizing. Several lanes of one detector share what their runtimes loaded.
-
-    Raises:
-        UsageError: thresholds that the artifact cannot honour.
+    ``read``: makes results of outputs. ``threads``: CPU threads for resizing. Several lanes of one artifact share
+    what their runtimes loaded.
     """
 
     def __init__(
-        self, path: Path, card: ModelCard, runtime: Runtime, thresholds: Thresholds, *, threads: int
+        self, path: Path, card: ModelCard, runtime: Runtime, read: Reader[Result], *, threads: int
     ) -> None:
         self.path = path
         self.card = card
         self.runtime = runtime
         self.threads = threads
         self._preprocess = Preprocessor(card.input, card.resize, threads=threads)
-        described = runtime.suppress(thresholds) if isinstance(runtime, SuppressesOnDevice) else card
-        names = tuple(tensor.name for tensor in runtime.outputs)
-        self._postprocess = Postprocessor(described, thresholds, names)
+        self._read = read
         self._proposals = None if card.input.proposals is None else ProposalInput(card.input)
         self._lock = threading.Lock()
         self._closed = False
 
-    def detect(self, frame: NDArray[Any]) -> Detections:
-        """As :meth:`edgedet.Detector.detect`."""
+    def detect(self, frame: NDArray[Any]) -> Result:
+        """As :meth:`edgedet.Detector.detect` and :meth:`edgedet.Segmenter.segment`."""
         return self.detect_timed([frame])[0][0]
 
     def detect_timed(
         self, frames: Sequence[NDArray[Any]], proposals: Sequence[Any] | None = None
-    ) -> tuple[list[Detections], Timing]:
-        """Detections in at most as many frames as the batch has places; unused places keep what they held.
+    ) -> tuple[list[Result], Timing]:
+        """Results of at most as many frames as the batch has places; unused places keep what they held.
 
         ``proposals``: of every frame, for a network that takes them from outside.
         """
@@ -98,8 +106,8 @@ class Lane:
 
     def run_prepared(
         self, tensor: NDArray[Any], place: ResizeGeometry, proposals: Any = None
-    ) -> tuple[Detections, Timing]:
-        """Detections in one frame that a :class:`edgedet.preprocess.Preprocessor` has put into ``tensor`` already;
+    ) -> tuple[Result, Timing]:
+        """The result of one frame that a :class:`edgedet.preprocess.Preprocessor` has put into ``tensor`` already;
         ``pre`` of its timing is 0. ``proposals``: of the frame, for a network that takes them from outside."""
         with self._lock:
             self._require_open()
@@ -120,7 +128,7 @@ class Lane:
         inputs: dict[str, NDArray[Any]],
         places: Sequence[ResizeGeometry],
         proposals: dict[str, NDArray[Any]] | None = None,
-    ) -> tuple[list[Detections], Timing]:
+    ) -> tuple[list[Result], Timing]:
         """The network and what follows it. Needs the lock.
 
         Where no frame has a proposal there is nothing to find, and the network is not run.
@@ -129,16 +137,17 @@ class Lane:
         if proposals is not None:
             if not proposals[PROPOSAL_COUNT].any():
                 sizes = [(place.frame_height, place.frame_width) for place in places]
-                return [Detections.empty(self.card.names, size) for size in sizes], Timing(0.0, 0.0, 0.0)
+                return [self._read.nothing(size) for size in sizes], Timing(0.0, 0.0, 0.0)
             inputs = inputs | proposals
         outputs = self.runtime.run(inputs)
         done = time.perf_counter()
-        found = [self._postprocess(outputs, place, slot) for slot, place in enumerate(places)]
+        found = [self._read(outputs, place, slot) for slot, place in enumerate(places)]
         return found, Timing(0.0, (done - begin) * 1e3, (time.perf_counter() - done) * 1e3)
 
     def _require_open(self) -> None:
         if self._closed:
-            raise UsageError(f"the detector of {self.path} is closed; open it again")
+            what = "segmenter" if self.card.task == "segmentation" else "detector"
+            raise UsageError(f"the {what} of {self.path} is closed; open it again")
 
     def _require_fitting(self, proposals: Sequence[Any] | None) -> None:
         """Proposals where the network takes them, and nowhere else.
@@ -183,3 +192,83 @@ class Lane:
         if not all(map(is_on_gpu, frames)):
             raise UsageError("some frames are on the GPU and some are not; pass all of a batch from one place")
         return [runtime.place_frame(frame, slot) for slot, frame in enumerate(frames)]
+
+
+def open_lanes(
+    path: Path,
+    card: ModelCard,
+    runtime: Runtime,
+    read: Callable[[Runtime], Reader[Result]],
+    *,
+    lanes: int,
+    threads: int | None,
+) -> tuple[Lane[Result], ...]:
+    """As many lanes as were asked for, where the runtime has several, else one; all are closed if one fails.
+
+    Args:
+        path: of the artifact, for messages.
+        card: its model card.
+        runtime: opened for ``lanes``; the first one's.
+        read: makes what reads the outputs of each lane's runtime.
+        lanes: how many frames are worked on at the same time.
+        threads: CPU threads of the network, which resizing has, too, where there is one lane.
+
+    Raises:
+        UsageError: what ``read`` refuses.
+    """
+    opened: list[Runtime] = [runtime]
+    try:
+        if isinstance(runtime, RunsInLanes) and runtime.device == "cpu":
+            opened += [runtime.another_lane() for _ in range(lanes - 1)]
+        resizing = (threads or available_cores()) if len(opened) == 1 else 1
+        return tuple(Lane(path, card, each, read(each), threads=resizing) for each in opened)
+    except Exception:
+        for each in opened:
+            each.close()
+        raise
+
+
+class PreparedFrame(NamedTuple):
+    """A frame on its way: the input tensor and where the frame lies in it, or the frame itself."""
+
+    frame: Any
+    tensor: NDArray[Any] | None
+    place: ResizeGeometry | None
+    milliseconds: float
+    proposals: Any = None
+
+
+class LaneWork(Generic[Result]):
+    """A lane's stages for a stream, with input tensors of its own; see
+    :class:`edgedet.streaming.pipeline.Work`.
+
+    ``proposer``: from a frame to the proposals in it; None where there is none."""
+
+    def __init__(self, lane: Lane[Result], proposer: Callable[[Any], Any] | None = None) -> None:
+        self._lane = lane
+        self._proposer = proposer
+        self._preprocessors: dict[int, Preprocessor] = {}
+
+    def prepare(self, frame: Frame, buffer: int) -> PreparedFrame:
+        """Make the network's input."""
+        begin = time.perf_counter()
+        proposals = None if self._proposer is None else self._proposer(frame.image)
+        if is_on_gpu(frame.image):
+            # It goes into the engine's only input, which may be in use: that is done when it runs.
+            return PreparedFrame(frame.image, None, None, 0.0, proposals)
+        preprocessor = self._preprocessors.get(buffer)
+        if preprocessor is None:
+            card = self._lane.card
+            preprocessor = Preprocessor(card.input, card.resize, threads=self._lane.threads)
+            self._preprocessors[buffer] = preprocessor
+        place = preprocessor.prepare(frame.image)
+        return PreparedFrame(None, preprocessor.tensor, place, (time.perf_counter() - begin) * 1e3, proposals)
+
+    def run(self, prepared: PreparedFrame) -> tuple[Result, Timing]:
+        """The result, and how long it took."""
+        if prepared.tensor is None or prepared.place is None:
+            given = None if prepared.proposals is None else [prepared.proposals]
+            (found,), timing = self._lane.detect_timed([prepared.frame], given)
+            return found, timing
+        found, timing = self._lane.run_prepared(prepared.tensor, prepared.place, prepared.proposals)
+        return found, replace(timing, pre=prepared.milliseconds)

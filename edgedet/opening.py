@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from edgedet.artifacts.card import METADATA_KEY, ModelCard
+from edgedet.artifacts.card import METADATA_KEY, ModelCard, Task
 from edgedet.artifacts.card_ranges import require_ranges
 from edgedet.artifacts.engine_file import library_of, read_engine_header
 from edgedet.artifacts.engine_library import PLAN_STARTS, TENSORRT, library_of_name
@@ -22,7 +22,7 @@ from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.artifacts.seal import require_seal
 from edgedet.artifacts.signature_policy import required_keys
 from edgedet.artifacts.signed_artifact import read_verified, verify_bytes
-from edgedet.errors import ArtifactError, RuntimeUnavailableError, SignatureError, UsageError
+from edgedet.errors import ArtifactError, RuntimeUnavailableError, SignatureError, TaskError, UsageError
 from edgedet.exporter import exporter_named
 from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
 from edgedet.runtimes.base import Runtime
@@ -58,6 +58,7 @@ def open_artifact(
     lanes: int = 1,
     require_signature: str | Path | None = None,
     signature: bytes | None = None,
+    task: Task | None = None,
 ) -> tuple[ModelCard, Runtime]:
     """Read the card and open the artifact for running.
 
@@ -67,7 +68,8 @@ def open_artifact(
     the first that is installed. ``threads``: CPU threads, None for the runtime's own choice. ``lanes``: runs of the
     network at the same time, one thread each; runtimes that cannot are opened for one, with ``threads``
     (:class:`edgedet.runtimes.base.RunsInLanes` tells). ``require_signature``, ``signature``: see
-    :func:`held_artifact`. What is held in memory is what is loaded.
+    :func:`held_artifact`. What is held in memory is what is loaded. ``task``: what the artifact has to be for; None
+    takes any.
 
     Raises:
         SignatureError: a signature is required, and is not there or not right; no runtime was loaded.
@@ -75,13 +77,33 @@ def open_artifact(
             runtime refuses.
         RuntimeUnavailableError: the runtime is not installed or does not work here.
         UsageError: a runtime that does not exist or cannot run this kind of artifact.
+        TaskError: an artifact for another task.
     """
     held = held_artifact(path, require_signature=require_signature, signature=signature)
-    return _open(Path(cast(str, path)) if held is None else held.path, held, runtime, threads, lanes)
+    return _open(Path(cast(str, path)) if held is None else held.path, held, runtime, threads, lanes, task)
 
 
-def _open(
-    path: Path, held: Held | None, runtime: str, threads: int | None, lanes: int
+def require_task(card: ModelCard, task: Task, path: Path) -> None:
+    """Check that an artifact is for ``task``.
+
+    Raises:
+        TaskError: it is for another.
+    """
+    if card.task == task:
+        return
+    if card.task == "segmentation":
+        raise TaskError(
+            f"{path} is a segmenter, which gives a class for every pixel and no boxes: open it with Segmenter "
+            "(edgedet.Segmenter(path).segment(frame))"
+        )
+    raise TaskError(
+        f"{path} is a detector, which gives boxes and no class for every pixel: open it with Detector "
+        "(edgedet.Detector(path).detect(frame))"
+    )
+
+
+def _open(  # noqa: PLR0917
+    path: Path, held: Held | None, runtime: str, threads: int | None, lanes: int, task: Task | None
 ) -> tuple[ModelCard, Runtime]:
     if not isinstance(runtime, str):
         raise UsageError(f"runtime is {runtime!r}, expected {spellings()}")
@@ -108,6 +130,8 @@ def _open(
     if kind == "graph":
         require_seal(path, None if held is None else held.main)
     card = _read_card(path, kind, content)
+    if task is not None:
+        require_task(card, task, path)
     _require_installed(info, path)
     options: dict[str, Any] = {"card": card, "threads": threads, "device": device or None}
     if content is not None:

@@ -232,6 +232,10 @@ class Postprocessor:
         drawn = np.array([each.bits.any() for each in data[MASKS]], np.bool_)
         return found._replace(data=data).take(drawn)
 
+    def nothing(self, frame_size: tuple[int, int]) -> Detections:
+        """What a frame (height, width) gives in which there is nowhere to look."""
+        return Detections.empty(self._card.names, frame_size)
+
     def _data(self, values: list[Array]) -> dict[str, Array]:
         """Further arrays by name: the last of the outputs."""
         names = self._further

@@ -15,10 +15,10 @@ import numpy as np
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.artifacts.engine_library import LIBRARIES, TENSORRT, EngineLibrary
 from edgedet.artifacts.signature_policy import VARIABLE, is_required
+from edgedet.by_task import open_by_task, require_golden_of
 from edgedet.detector import Detector
 from edgedet.errors import EdgedetError, RuntimeUnavailableError
 from edgedet.exporter import exporter_named
-from edgedet.proof.golden import require_golden
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections, summarise
 
@@ -58,11 +58,11 @@ def replay(path: Path) -> str:
     """Run the golden input of an artifact; the report as a sentence.
 
     Raises:
-        SelftestError: other detections than at export.
+        SelftestError: other detections, or other classes, than at export.
         ArtifactError: no golden input, or an artifact that does not open.
     """
-    with Detector(path) as detector:
-        return f"{require_golden(detector)}; {detector.description}"
+    with open_by_task(path) as opened:
+        return f"{require_golden_of(opened)}; {opened.description}"
 
 
 def _try(name: str, work: Callable[[], str], missing_is: Literal["skip", "fail"] = "skip") -> Check:

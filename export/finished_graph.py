@@ -11,20 +11,22 @@ import onnx
 
 from edgedet import __version__
 from edgedet.artifacts.card import ASSUMED_KEY, ModelCard, Precision
-from edgedet.errors import ExportError
+from edgedet.errors import CalibrationError, ExportError
 from edgedet.files import file_sha256
 from edgedet.onnx_graph.cleaning import simplify
 from edgedet.proof.golden import record
+from edgedet.proof.golden_map import record_map
 from edgedet.reference.pictures import open_reference
 
-from . import parity
+from . import map_parity, parity
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.interleaved import read_interleaved
 from .for_cpu.winograd import add_winograd
 from .ncnn.file import require_writable
 from .options import ExportOptions, Progress
-from .reference_parity import CONFIRMED_KEY, require_reference
-from .self_describing import embed, opened
+from .reference_parity import CONFIRMED_KEY, Confirmed, require_reference
+from .segmentation.reference import SegmentationReference
+from .self_describing import embed, opened, opened_segmenter
 from .sources import build_graph
 from .training.assumptions import assumption_note, require_stated
 from .training.settings import TrainingSettings
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from ..calibration.data import CalibrationFrames
     from ..calibration.judge import Judge
+    from .families.base import FrameworkReference
 
 FLOAT = ("precision", "fp32")
 """The option that asks for nothing, and is not worth a line on the card."""
@@ -83,7 +86,7 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
         frame_size = reference.usual_size
     built = build_graph(source, options, frame_size=frame_size)
     if options.strict and reference is None:
-        require_stated(source, built.assumed)
+        require_stated(source, built.assumed, boxes=built.card.task == "detection")
     model = checked(built.model, nms=options.nms)
     if options.target == "ncnn":
         require_writable(model, built.card)
@@ -106,28 +109,60 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
             facts[CONFIRMED_KEY] = confirmed.by
         card = replace(card, provenance=card.provenance | facts)
         notes.append(
-            assumption_note(built.assumed, confirmed_by=confirmed.by if confirmed and confirmed.thorough else None)
+            assumption_note(
+                built.assumed,
+                confirmed_by=confirmed.by if confirmed and confirmed.thorough else None,
+                boxes=card.task == "detection",
+            )
         )
     if isinstance(built.reference, str):
         notes.append(f"not compared with its framework: {built.reference}")
     else:
         progress("comparing with the framework", 0, 0)
-        frames = parity.affordable(model, parity.parity_frames(options))
-        agreement = parity.measure(model, card, built.reference, frames)
-        if confirmed is None or not confirmed.thorough:
-            parity.require_agreement(agreement, built.reference, frames, source=source)
+        agreement, said = _compared(model, card, built.reference, options, confirmed, source=source)
         card = replace(card, measured=card.measured | {"parity": agreement})
-        notes.append(parity.note(agreement, precision=options.precision or "fp32"))
+        notes.append(said)
     if options.precision == "fp32" and options.calib is not None:
         notes.append("not quantised: --calib only served the comparison and the shape of frames; add --int8")
     if options.precision != "fp32":
         model, card, more = _reduce_precision(model, card, output, options, module=built.module, progress=progress)
         notes.extend(more)
     progress("recording the golden input", 0, 0)
-    with opened(embed(model, card)) as detector:
-        card = replace(card, golden=record(detector))
+    embed(model, card)
+    if card.task == "segmentation":
+        with opened_segmenter(model) as segmenter:
+            card = replace(card, golden=record_map(segmenter))
+    else:
+        with opened(model) as detector:
+            card = replace(card, golden=record(detector))
     embed(model, card)
     return FinishedGraph(model, card, tuple(notes))
+
+
+def _compared(
+    model: onnx.ModelProto,
+    card: ModelCard,
+    reference: FrameworkReference | SegmentationReference,
+    options: ExportOptions,
+    confirmed: Confirmed | None,
+    *,
+    source: Path,
+) -> tuple[dict[str, Any], str]:
+    """Agreement with the framework, as the card keeps it and in words.
+
+    Raises:
+        ExportError: the graph is of something else.
+    """
+    frames = parity.affordable(model, parity.parity_frames(options))
+    precision = options.precision or "fp32"
+    if isinstance(reference, SegmentationReference):
+        agreement = map_parity.measure(model, card, reference, frames)
+        map_parity.require_agreement(agreement, reference, frames, source=source)
+        return agreement, map_parity.note(agreement, precision=precision)
+    agreement = parity.measure(model, card, reference, frames)
+    if confirmed is None or not confirmed.thorough:
+        parity.require_agreement(agreement, reference, frames, source=source)
+    return agreement, parity.note(agreement, precision=precision)
 
 
 def checked(model: onnx.ModelProto, *, nms: str) -> onnx.ModelProto:
@@ -266,6 +301,8 @@ def _calibration(
 
     outputs = [value.name for value in model.graph.output]
     judge: Judge | None = None
+    if card.task == "segmentation":
+        return _calibration_of_maps(card, options, outputs)
     if options.eval:
         labelled = read_dataset(
             options.eval,
@@ -285,6 +322,27 @@ def _calibration(
         judge, doubt = made_judge(model, card, made)
         notes += doubt
     return _Calibration(made.frames, judge, {"pictures": "made", "made": made.report}, tuple(notes))
+
+
+def _calibration_of_maps(card: ModelCard, options: ExportOptions, outputs: list[str]) -> _Calibration:
+    """Of a segmenter: pictures that were given, and labels where there are some.
+
+    Raises:
+        CalibrationError: no pictures.
+        DatasetError: no labels of pixels.
+    """
+    from edgedet.datasets.map_dataset import read_map_dataset
+
+    from ..calibration.map_judge import MeanIouJudge
+
+    frames = _given_frames(card, options)
+    if frames is None:
+        raise CalibrationError(
+            "INT8 of a segmenter is calibrated on pictures, and there are none: give about 100 frames like those "
+            "the device will see (--calib)"
+        )
+    judge = MeanIouJudge(card, read_map_dataset(options.eval), outputs) if options.eval else None
+    return _Calibration(frames, judge, {"pictures": "given"})
 
 
 def _given_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames | None:

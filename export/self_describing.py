@@ -14,6 +14,7 @@ from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.seal import SEAL_KEY, sealed
 from edgedet.detector import Detector
 from edgedet.proof.made_proposals import propose_made
+from edgedet.segmenter import Segmenter
 
 
 def embed(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
@@ -40,3 +41,13 @@ def opened(model: onnx.ModelProto) -> Iterator[Detector]:
         with Detector(path, runtime="onnxruntime:cpu") as detector:
             propose_made(detector)
             yield detector
+
+
+@contextmanager
+def opened_segmenter(model: onnx.ModelProto) -> Iterator[Segmenter]:
+    """The graph of a segmenter as the device will open it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        path.write_bytes(model.SerializeToString())
+        with Segmenter(path, runtime="onnxruntime:cpu") as segmenter:
+            yield segmenter

@@ -43,6 +43,9 @@ from .for_cpu.winograd import remove_winograd
 from .foreign import ForeignGraph, open_foreign, read_graph
 from .options import ExportOptions
 from .request import require_label_mode, require_unchanged
+from .segmentation import source as segmentation
+from .segmentation.reference import SegmentationReference
+from .segmentation.trained import load_segmenter
 from .training.assumptions import Assumption, assumptions_on
 from .training.settings import NOTHING_STATED
 
@@ -129,7 +132,7 @@ class BuiltGraph:
 
     model: onnx.ModelProto
     card: ModelCard
-    reference: FrameworkReference | str
+    reference: FrameworkReference | SegmentationReference | str
     notes: tuple[str, ...] = ()
     assumed: tuple[Assumption, ...] = ()
     module: nn.Module | None = None
@@ -171,6 +174,16 @@ def build_graph(source: Path, options: ExportOptions, *, frame_size: tuple[int, 
     tensors = yolox_network.tensors_of(content)
     if tensors is not None:
         return _from_yolox(tensors, source, options)
+    segmenter = load_segmenter(
+        source,
+        content=content,
+        arch=options.arch,
+        classes=options.classes,
+        given=options.detector or NOTHING_STATED,
+    )
+    if segmenter is not None:
+        made = segmentation.build(segmenter, options, frame_size or DEFAULT_FRAME, asked=frame_size is not None)
+        return BuiltGraph(made.model, made.card, made.reference, made.notes, made.assumed, segmenter.module)
     require_label_mode(options, None, source)
     return _from_trained(trained_as_told(source, content, options), options, frame_size or DEFAULT_FRAME)
 
@@ -434,7 +447,13 @@ def _reopened(model: onnx.ModelProto, source: Path, options: ExportOptions) -> B
     if card.precision != "fp32":
         raise ArtifactError(f"{source} is already {card.precision}; start from the fp32 graph or the checkpoint")
     require_unchanged(source, card, options)
-    place = "runtime" if card.output.format == "candidates" else card.provenance.get("nms", "graph")
+    if card.task == "segmentation":
+        segmentation.require_for_segmenters(options, source)
+    place = (
+        "runtime"
+        if card.task == "segmentation" or card.output.format == "candidates"
+        else card.provenance.get("nms", "graph")
+    )
     if place == "graph" and options.nms == "runtime":
         raise UsageError(f"{source} has its NMS in the graph; for --nms runtime export the checkpoint again")
     require_same_order(options.classes or (), card.names, source)

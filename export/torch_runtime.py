@@ -20,6 +20,8 @@ from edgedet.artifacts.card import (
 from edgedet.errors import UsageError
 
 from ..runtimes.base import Array, Runtime, TensorSpec, detection_outputs
+from .segmentation.runtime import SegmentationRuntime, card_of
+from .segmentation.trained import load_segmenter
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,7 +39,8 @@ def read_card(path: Path) -> ModelCard:
         from .hugging_face import graph as hugging_face
 
         return hugging_face.load(path).card()
-    return _load(path)[0]
+    segmenter = load_segmenter(path)
+    return _load(path)[0] if segmenter is None else card_of(segmenter)
 
 
 def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> Runtime:
@@ -60,6 +63,10 @@ def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str
 
         loaded = hugging_face.load(path)
         return HuggingFaceRuntime(card, loaded.model, loaded.processor, loaded.classes, device or "cpu")
+    if card.task == "segmentation":
+        segmenter = load_segmenter(path)
+        assert segmenter is not None, "its card says that it is one"
+        return SegmentationRuntime(card, segmenter, device or "cpu")
     return TorchRuntime(card, _load(path)[1], device or "cpu")
 
 

@@ -60,7 +60,7 @@ def to_foreign(path: Path, *, imgsz: tuple[int, int] | None, batch: int) -> tupl
             if model.task not in TASKS:
                 raise CheckpointError(
                     f"{path} is an Ultralytics model for {model.task}; edgedet exports models for "
-                    f"{' and '.join(TASKS)}"
+                    f"{', '.join(TASKS)}"
                 )
             trained = _trained_size(model.overrides)
             height, width = imgsz or trained or DEFAULT_SIZE

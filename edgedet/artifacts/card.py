@@ -20,7 +20,12 @@ PROPOSALS, PROPOSAL_COUNT = "proposals", "proposal_count"
 """Names of the input tensors beside the images, of a network whose proposals come from outside."""
 
 Precision = Literal["fp32", "fp16", "int8"]
-Family = Literal["ssd", "faster_rcnn", "yolo", "yolox", "detr", "nanodet", "fastestdet", "mmdet", "darknet"]
+Family = Literal[
+    "ssd", "faster_rcnn", "yolo", "yolox", "detr", "nanodet", "fastestdet", "mmdet", "darknet", "fcn", "lraspp"
+]
+SEGMENTING = ("fcn", "lraspp")
+"""Families that give a class for every pixel."""
+Task = Literal["detection", "segmentation"]
 
 FORMER_FAMILIES = {"rtdetr": "detr"}
 """Families as earlier versions named them on cards, and as they are named now."""
@@ -83,7 +88,8 @@ class ResizeRule:
         pad: colour around the picture, BGR, 0..255; rounded where the canvas is uint8.
         place: where the picture lies on the canvas.
         rounding: of the resized sides, to whole pixels. ``divide``: a product of whole numbers over a whole number,
-            as in Darknet's letterbox, which also takes boxes back by the exact half of the border.
+            as in Darknet's letterbox, which also takes boxes back by the exact half of the border, and in
+            torchvision's presets, whose shortest side is ``min_size`` to the pixel.
         enlarge: whether frames smaller than the canvas are scaled up (letterbox only).
         min_size: shortest side in pixels (``shortest_side`` only).
         max_size: limit of the longest side in pixels (``shortest_side`` only).
@@ -147,6 +153,9 @@ class OutputSpec:
             ``yolo_end2end``: one foreign tensor [N, K, 6] (Ultralytics' NMS-free heads): x1, y1, x2, y2, score,
             label.
             ``rtdetr_rows``: the same of Ultralytics' RT-DETR: cx, cy, w, h as shares of the canvas, score, label.
+            ``class_logits``: no boxes: one output ``logits`` float32 [N, C, h, w], the scores of every class in a
+            grid of places that covers the canvas; stretched over it bilinearly as PyTorch does, the largest is the
+            class of a pixel. The four numbers below mean nothing then.
         score_threshold: minimum score of a detection, in [0, 1].
         iou_threshold: IoU of NMS, in [0, 1].
         max_detections: limit per image.
@@ -169,7 +178,9 @@ class OutputSpec:
     'all'
     """
 
-    format: Literal["detections", "candidates", "yolo_xywh", "yolo_objectness", "yolo_end2end", "rtdetr_rows"]
+    format: Literal[
+        "detections", "candidates", "yolo_xywh", "yolo_objectness", "yolo_end2end", "rtdetr_rows", "class_logits"
+    ]
     score_threshold: float
     iou_threshold: float
     max_detections: int
@@ -189,7 +200,7 @@ class ModelCard:
     Attributes:
         family: kind of detector.
         architecture: name of the network.
-        names: class names, by label.
+        names: class names, by label; of a segmenter with the background, where its network has a class for it.
         input: the input tensor.
         resize: from frame to input canvas.
         output: the outputs, and how they become detections.
@@ -219,6 +230,11 @@ class ModelCard:
     engine: dict[str, Any] | None = None
     golden: dict[str, Any] | None = None
     version: int = CARD_VERSION
+
+    @property
+    def task(self) -> Task:
+        """What the artifact is for, as its outputs say it: boxes, or a class for every pixel."""
+        return "segmentation" if self.output.format == "class_logits" else "detection"
 
     def to_json(self, indent: int | None = None) -> str:
         """The card as JSON.

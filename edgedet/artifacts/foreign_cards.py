@@ -25,10 +25,12 @@ HEADS = (
     "Segment26",
     "YOLOESegment",
     "YOLOESegment26",
+    "Pose",
+    "Pose26",
 )
 """Ultralytics' heads of the YOLO kind; ``RTDETRDecoder`` is its other one for detection."""
-DETECT, SEGMENT = "detect", "segment"
-TASKS = (DETECT, SEGMENT)
+DETECT, SEGMENT, POSE = "detect", "segment", "pose"
+TASKS = (DETECT, SEGMENT, POSE)
 """Its tasks that an export reads."""
 RTDETR_HEAD = "RTDETRDecoder"
 
@@ -55,8 +57,8 @@ def require_detection(metadata: Mapping[str, Any], where: str) -> None:
     task = metadata.get("task", DETECT)
     if task not in TASKS:
         raise ArtifactError(
-            f"{where} is an Ultralytics model for {task!r}; edgedet runs {' and '.join(TASKS)} models and has no "
-            "output for keypoints, rotated boxes or image classes"
+            f"{where} is an Ultralytics model for {task!r}; edgedet runs models for {', '.join(TASKS)} and has "
+            "no output for rotated boxes or image classes"
         )
     head = metadata.get("head")
     if head is not None and head not in (*HEADS, RTDETR_HEAD):

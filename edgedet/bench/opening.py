@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedet.by_task import TimedSegmenter, open_by_task
 from edgedet.detector import Detector
+from edgedet.errors import UsageError
+from edgedet.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from edgedet.cascade import Cascade
@@ -14,8 +17,9 @@ if TYPE_CHECKING:
 
 def opened_to_measure(
     path: str | Path, *, then: str | None = None, crops: Mapping[str, Any] | None = None, **settings: Any
-) -> Detector | Cascade:
-    """A detector; one that takes proposals from outside gets as many as it takes, which is what its time is of.
+) -> Detector | Cascade | TimedSegmenter:
+    """A detector, or a segmenter under the same names. A detector that takes proposals from outside gets as many as
+    it takes, which is what its time is of.
 
     ``then``: an artifact that looks into its crops, with ``crops`` as further arguments of
     :class:`edgedet.Cascade`, but for ``conf``, its own. ``settings``: of both detectors.
@@ -23,7 +27,12 @@ def opened_to_measure(
     Raises:
         EdgedetError: as :class:`edgedet.Detector` and :class:`edgedet.Cascade`.
     """
-    detector = Detector(path, **settings)
+    detector = open_by_task(path, **settings)
+    if isinstance(detector, Segmenter):
+        if then is None:
+            return TimedSegmenter(detector)
+        detector.close()
+        raise UsageError(f"--then looks into the boxes of a detector, and {path} is a segmenter, which gives none")
     if detector.card.input.proposals is not None:
         from edgedet.proof.made_proposals import propose_strewn
 

@@ -23,6 +23,7 @@ from edgedet.bench.opening import opened_to_measure
 from edgedet.bench.reference import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION
 from edgedet.bench.single_stream import measure_single_stream
+from edgedet.by_task import TimedSegmenter
 from edgedet.cascade import Cascade
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
@@ -30,6 +31,8 @@ from edgedet.files import file_sha256
 from edgedet.machine.hardware import describe_machine
 from edgedet.machine.power import PowerLog, energy_summary, find_meter, mean_watts
 from edgedet.machine.state import MachineState, describe_clocks, summarise_states
+
+Measured = Detector | Cascade | TimedSegmenter
 
 IDLE_SECONDS = 2.0
 """Time for measuring idle power before the work."""
@@ -130,7 +133,7 @@ def run_bench(
         tell("starting cold", index, len(paths))
         cold.append(_cold(path, frames, settings, options.cold_starts))
     with ExitStack() as stack:
-        detectors: list[Detector | Cascade] = []
+        detectors: list[Measured] = []
         for path in paths:
             detectors.append(opened_to_measure(path, **settings))
             stack.callback(detectors[-1].close)
@@ -186,7 +189,7 @@ def _twice(names: Sequence[str]) -> str:
     return next(name for name in names if names.count(name) > 1)
 
 
-def _identity(path: str | Path, name: str, detector: Detector | Cascade) -> dict[str, Any]:
+def _identity(path: str | Path, name: str, detector: Measured) -> dict[str, Any]:
     card = (detector.first if isinstance(detector, Cascade) else detector).card
     return {
         "name": name,
@@ -216,7 +219,7 @@ def _cold(
 
 
 def _latency(
-    detectors: Sequence[Detector | Cascade],
+    detectors: Sequence[Measured],
     frames: FrameSet,
     rules: Rules,
     *,
@@ -250,14 +253,14 @@ def _latency(
     return series, states, [energy_summary(meter, watts, idle, its.seconds, len(its.samples))]
 
 
-def _batches(detector: Detector | Cascade, frames: FrameSet, options: BenchOptions) -> Any:
+def _batches(detector: Measured, frames: FrameSet, options: BenchOptions) -> Any:
     if not options.batches:
         return not_measured("left out on request (--batches none)")
     return measure_batches(detector, frames.frames, options.batches, seconds=options.load_seconds)
 
 
 def _asked_for(
-    detector: Detector | Cascade,
+    detector: Measured,
     frames: FrameSet,
     options: BenchOptions,
     tell: Callable[[str, int, int | None], None],
@@ -268,17 +271,25 @@ def _asked_for(
         tell("measuring the duty cycle", 0, None)
         found["duty_cycle"] = measure_duty_cycle(detector, frames.frames, options.duty_cycle)
     if options.single_stream is not None:
+        if isinstance(detector, TimedSegmenter):
+            raise UsageError(
+                f"the single stream is judged by boxes, and {detector.path} is a segmenter: leave it out; edgedet "
+                "parity compares it with its float graph"
+            )
         tell("measuring the single stream", 0, None)
         with opened_to_measure(options.single_stream, threads=options.threads) as floats:
             _require_float(floats, detector)
+            assert isinstance(floats, Detector), "looked at just now"
             reference = [floats.detect(frame) for frame in frames.frames]
         found["single_stream"] = measure_single_stream(detector, frames.frames, reference)
     return found
 
 
-def _require_float(floats: Detector | Cascade, detector: Detector | Cascade) -> None:
+def _require_float(floats: Measured, detector: Measured) -> None:
     """Only a float graph of the same classes can say what was lost."""
-    assert isinstance(floats, Detector) and isinstance(detector, Detector), "no crops are looked into here"
+    assert isinstance(detector, Detector), "no crops are looked into here"
+    if not isinstance(floats, Detector):
+        raise UsageError(f"--single-stream {floats.path} is no detector; give the fp32 graph of {detector.path}")
     if floats.card.precision != "fp32":
         raise UsageError(
             f"{floats.path} is {floats.card.precision}, and accuracy is judged by the fp32 graph; give that"

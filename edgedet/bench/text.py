@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgedet.absent import NotMeasured
+from edgedet.artifacts.card import SEGMENTING
 from edgedet.bench.compare import Comparison
 from edgedet.bench.measurement import BatchRate, BenchResult, MeasuredArtifact, StreamRate
 
@@ -54,7 +55,8 @@ def _describe_artifact(artifact: MeasuredArtifact) -> Iterator[str]:
     )
     yield f"  stages      {parts} ms"
     spread = artifact.detections
-    yield f"  detections  {spread.min} to {spread.max} in a frame, {spread.median:g} in the middle"
+    what = "classes   " if artifact.family in SEGMENTING else "detections"
+    yield f"  {what}  {spread.min} to {spread.max} in a frame, {spread.median:g} in the middle"
     cold, memory = artifact.cold, artifact.memory
     if isinstance(cold, NotMeasured):
         yield f"  cold start  not measured: {cold.reason}"

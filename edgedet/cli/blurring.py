@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgedet.cascade import Cascade
+    from edgedet.class_map import ClassMap
     from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
     from edgedet.detector import Detector
     from edgedet.masks import Region
+    from edgedet.segmenter import Segmenter
 
 
 def add_blur_options(parser: argparse.ArgumentParser) -> None:
@@ -62,23 +64,31 @@ class Blurring:
         self._labels = list(labels)
         self._others = list(others)
 
-    def __call__(self, image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
+    def __call__(self, image: NDArray[np.uint8], found: Detections | ClassMap) -> NDArray[np.uint8]:
         """``image`` (uint8 [H, W, 3] BGR), or a copy in which those regions are a few blocks each."""
-        hidden = [detections[np.isin(detections.labels, self._labels)]]
-        hidden += [other.detect(image) for other in self._others]
-        regions: NDArray[Any] = np.concatenate([each.boxes for each in hidden])
+        from edgedet.class_map import ClassMap
+
+        hidden = [other.detect(image) for other in self._others]
+        outlines: list[Region | None] = []
+        boxes: list[NDArray[Any]] = []
+        if isinstance(found, ClassMap):
+            parts = found.parts(self._labels)
+            outlines += parts
+            boxes += [np.array([_box(part) for part in parts], np.float32).reshape(-1, 4)]
+        else:
+            hidden.insert(0, found[np.isin(found.labels, self._labels)])
+        for each in hidden:
+            outlines += [None] * len(each) if each.masks is None else list(each.masks)
+        regions: NDArray[Any] = np.concatenate([*boxes, *(each.boxes for each in hidden), np.zeros((0, 4))])
         if not len(regions):
             return image
         from edgedet.pictures.redaction import redact
 
-        outlines: list[Region | None] = []
-        for each in hidden:
-            outlines += [None] * len(each) if each.masks is None else list(each.masks)
-        return redact(image, regions, outlines)
+        return redact(image, regions.astype(np.float32), outlines)
 
 
 def blurring(
-    arguments: argparse.Namespace, detector: Detector | ClusterDetector | Cascade, stack: ExitStack
+    arguments: argparse.Namespace, detector: Detector | ClusterDetector | Cascade | Segmenter, stack: ExitStack
 ) -> Blurring:
     """What a command was asked to blur; other detectors are opened, and closed with ``stack``.
 
@@ -111,7 +121,7 @@ def require_pictures(arguments: argparse.Namespace) -> None:
         raise UsageError("--blur-conf is for the detectors that --blur-with names, and none is named")
 
 
-def _labels(detector: Detector | ClusterDetector | Cascade, classes: list[str]) -> list[int]:
+def _labels(detector: Detector | ClusterDetector | Cascade | Segmenter, classes: list[str]) -> list[int]:
     unknown = [name for name in classes if name not in detector.names]
     if unknown:
         raise UsageError(
@@ -119,3 +129,8 @@ def _labels(detector: Detector | ClusterDetector | Cascade, classes: list[str]) 
             "of other things"
         )
     return [detector.names.index(name) for name in classes]
+
+
+def _box(part: Region) -> tuple[int, int, int, int]:
+    height, width = part.values.shape
+    return part.left, part.top, part.left + width, part.top + height

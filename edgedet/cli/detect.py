@@ -1,4 +1,5 @@
-"""Find objects in an image, a folder of images, a video or a camera; one JSON line per frame on stdout.
+"""Find objects in an image, a folder of images, a video or a camera; one JSON line per frame on stdout. A segmenter
+gives "segments" in place of "detections": of every class in the frame its area and its pixels.
 
 An image of a folder that cannot be read, or a damaged frame of a video, does not stop the rest: its line has
 "error" in place of "detections", and the exit code is 1 in the end. The same goes for a video, camera or stream
@@ -38,13 +39,14 @@ from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_r
 from edgedet.cli.service_options import add_service_arguments, refuse_service
 from edgedet.cli.then_option import add_then_options, then_settings
 from edgedet.cli.values import fraction, positive_integer, positive_number
-from edgedet.errors import SourceEndedError, SourceError, UnreadableFramesError, UsageError
+from edgedet.errors import SourceEndedError, SourceError, TaskError, UnreadableFramesError, UsageError
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from edgedet.cascade import Cascade
+    from edgedet.class_map import ClassMap
     from edgedet.cli.proposals_file import ProposalsFile
     from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from edgedet.pictures.frames import Frame
     from edgedet.pictures.sinks import Sink
     from edgedet.pictures.sources import FrameSource, Unreadable
+    from edgedet.segmenter import Segmenter
     from edgedet.streaming.stream import Stream
 
 EXAMPLES = """\
@@ -127,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         first = _open(arguments, stack)
         proposals = _proposals(arguments.proposals, first)
-        detector: Detector | ClusterDetector | Cascade = first
+        detector: Detector | ClusterDetector | Cascade | Segmenter = first
         if arguments.then is not None:
             detector = _cascade(arguments, first, stack, crops)
         blur = blurring(arguments, detector, stack)
@@ -153,8 +156,9 @@ def run(arguments: argparse.Namespace) -> int:
             from edgedet.cascade import Cascade
             from edgedet.cli.live import detect_live
             from edgedet.detector import Detector
+            from edgedet.segmenter import Segmenter
 
-            if not isinstance(detector, Detector | Cascade):
+            if not isinstance(detector, Detector | Cascade | Segmenter):
                 raise UsageError(f"--ray takes pictures and folders of them; {source.description} is none")
             return detect_live(arguments, detector, source, sinks, blur, progress)
         refuse_service(arguments, source.description)
@@ -179,7 +183,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SourceError(f"none of the {len(skipped)} images of {source.description} could be read")
     if sys.stderr.isatty():
         where = f", pictures in {arguments.save}" if arguments.save is not None else ""
-        print(f"{count} frames, {found} detections, {count / seconds:.1f} frames/s{where}", file=sys.stderr)
+        print(f"{count} frames, {found} {_what(first)}, {count / seconds:.1f} frames/s{where}", file=sys.stderr)
     if ended:
         raise SourceEndedError(ended[0])
     if skipped:
@@ -190,8 +194,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | ClusterDetector:
-    """The detector, open until ``stack`` is; on a cluster where that is asked for."""
+def _what(opened: Detector | ClusterDetector | Segmenter) -> str:
+    from edgedet.segmenter import Segmenter
+
+    return "classes" if isinstance(opened, Segmenter) else "detections"
+
+
+def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | ClusterDetector | Segmenter:
+    """The detector or segmenter, open until ``stack`` is; on a cluster where that is asked for."""
     if arguments.ray is not None:
         return cluster_detector(arguments, stack)
     from edgedet.detector import Detector
@@ -203,8 +213,8 @@ def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | Cluster
     if arguments.proposals is None and arguments.then is None and is_read_ahead(arguments.source):
         lanes = lanes_here(arguments.threads)
         keep_free_memory()
-    return stack.enter_context(
-        Detector(
+    try:
+        detector = Detector(
             arguments.artifact,
             runtime=arguments.runtime,
             conf=arguments.conf,
@@ -213,11 +223,33 @@ def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | Cluster
             threads=arguments.threads,
             lanes=lanes,
         )
-    )
+    except TaskError:
+        return stack.enter_context(_segmenter(arguments, lanes))
+    return stack.enter_context(detector)
+
+
+def _segmenter(arguments: argparse.Namespace, lanes: int) -> Segmenter:
+    """A segmenter, which has neither thresholds nor boxes.
+
+    Raises:
+        UsageError: something is asked for that needs them.
+    """
+    from edgedet.segmenter import Segmenter
+
+    for name in ("conf", "iou", "max_detections", "proposals", "then"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for detectors; {arguments.artifact} is a segmenter, which gives "
+                "the class of every pixel: leave it out"
+            )
+    return Segmenter(arguments.artifact, runtime=arguments.runtime, threads=arguments.threads, lanes=lanes)
 
 
 def _cascade(
-    arguments: argparse.Namespace, first: Detector | ClusterDetector, stack: ExitStack, crops: dict[str, Any]
+    arguments: argparse.Namespace,
+    first: Detector | ClusterDetector | Segmenter,
+    stack: ExitStack,
+    crops: dict[str, Any],
 ) -> Cascade:
     """``first`` and the artifact of ``--then`` behind it."""
     from edgedet.cascade import Cascade
@@ -231,24 +263,27 @@ def _cascade(
 
 
 def _results(
-    detector: Detector | ClusterDetector | Cascade,
+    detector: Detector | ClusterDetector | Cascade | Segmenter,
     source: FrameSource,
     proposals: ProposalsFile | None,
     *,
     pictures: bool,
-) -> Stream | Generator[tuple[Frame, Detections], None, None]:
-    """Frames with their detections; ``pictures``: whether the frames' pixels are needed."""
+) -> Stream[Detections] | Stream[ClassMap] | Generator[tuple[Frame, Detections], None, None]:
+    """Frames with what was found in them; ``pictures``: whether the frames' pixels are needed."""
     from edgedet.cascade import Cascade
     from edgedet.detector import Detector
+    from edgedet.segmenter import Segmenter
 
     if isinstance(detector, Detector) and proposals is not None:
         return ((frame, detector.detect(frame.image, proposals.of(frame))) for frame in source)
     if isinstance(detector, Detector | Cascade):
         return detector.stream(source)
+    if isinstance(detector, Segmenter):
+        return detector.stream(source)
     return detector.stream(source, pictures=pictures)
 
 
-def _proposals(path: Path | None, detector: Detector | ClusterDetector) -> ProposalsFile | None:
+def _proposals(path: Path | None, detector: Detector | ClusterDetector | Segmenter) -> ProposalsFile | None:
     """The proposals an artifact needs.
 
     Raises:

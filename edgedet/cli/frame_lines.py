@@ -1,4 +1,4 @@
-"""What ``edgedet detect`` makes of one frame: a line of JSON, a picture with boxes."""
+"""What ``edgedet detect`` makes of one frame: a line of JSON, a picture with boxes or colours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgedet.class_map import ClassMap
     from edgedet.cli.blurring import Blurring
     from edgedet.detections import Detections
     from edgedet.pictures.frames import Frame, Unreadable
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from edgedet.pictures.sinks import Picture
 
 
-def json_line(frame: Frame, detections: Detections, encoding: str) -> str:
+def json_line(frame: Frame, detections: Detections | ClassMap, encoding: str) -> str:
     """One frame's detections as a JSON object on one line; escaped where ``encoding`` cannot spell every name."""
     head = {"source": frame.name, "index": frame.index}
     if frame.time is not None:
@@ -26,7 +27,7 @@ def error_line(frame: Unreadable, encoding: str) -> str:
     return _json({"source": frame.name, "index": frame.index, "error": frame.reason}, encoding)
 
 
-def live_line(frame: Frame, detections: Detections, encoding: str) -> str:
+def live_line(frame: Frame, detections: Detections | ClassMap, encoding: str) -> str:
     """:func:`json_line` of a frame of a camera or stream: its age now, in milliseconds, and what was dropped."""
     head: dict[str, Any] = {"source": frame.name, "index": frame.index}
     if frame.time is not None:
@@ -46,6 +47,6 @@ def _json(values: dict[str, Any], encoding: str) -> str:
     return json.dumps(values, ensure_ascii=escaped)
 
 
-def annotated(frame: Frame, detections: Detections, blur: Blurring) -> Picture:
-    """The frame with boxes drawn, and what is to be blurred made unrecognisable."""
+def annotated(frame: Frame, detections: Detections | ClassMap, blur: Blurring) -> Picture:
+    """The frame with boxes drawn or classes coloured, and what is to be blurred made unrecognisable."""
     return detections.plot(blur(frame.image, detections))

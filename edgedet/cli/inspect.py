@@ -208,7 +208,8 @@ def lines(found: Inspection) -> Iterator[str]:
 
 
 def _card_lines(card: ModelCard) -> Iterator[str]:
-    yield f"detector    {card.architecture} ({card.family}), {card.precision}"
+    what = "segmenter" if card.task == "segmentation" else "detector "
+    yield f"{what}   {card.architecture} ({card.family}), {card.precision}"
     names = ", ".join(card.names[:NAMES_SHOWN]) + (", …" if len(card.names) > NAMES_SHOWN else "")
     yield f"classes     {len(card.names)}: {names}"
     spec, rule = card.input, card.resize
@@ -223,6 +224,9 @@ def _card_lines(card: ModelCard) -> Iterator[str]:
     )
     yield f"frames      {resized}; {spec.dtype} {spec.layout} {spec.colour}{batch}"
     output = card.output
+    if card.task == "segmentation":
+        yield "gives       the class of every pixel, at the size of the frame"
+        return
     inside = output.format == "detections" or card.provenance.get("nms") == "graph"
     nms = f"NMS at IoU {output.iou_threshold:g} {'in the graph' if inside else 'by the runtime'}"
     nms = "no NMS" if card.provenance.get("nms") == "none" else nms

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+from edgedet.class_map import ClassMap
 from edgedet.cli.frame_lines import annotated, error_line, fault_line, live_line
 from edgedet.cli.progress import Progress
 from edgedet.cli.service_options import start_service
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from edgedet.pictures.live.fault import Fault
     from edgedet.pictures.live.source import LiveSource
     from edgedet.pictures.sinks import Sink
+    from edgedet.segmenter import Segmenter
+    from edgedet.streaming.stream import Stream
 
 
 def detect_live(  # noqa: PLR0917
     arguments: argparse.Namespace,
-    detector: Detector | Cascade,
+    detector: Detector | Cascade | Segmenter,
     source: LiveSource,
     sinks: Sequence[Sink],
     blur: Blurring,
@@ -46,21 +49,28 @@ def detect_live(  # noqa: PLR0917
 
     with (
         start_service(arguments, detector) as service,
-        detector.stream(
-            source,
-            max_fps=arguments.max_fps,
-            duty=1.0 if arguments.duty is None else arguments.duty,
-            unreadable=end,
-            fault=tell,
+        cast(
+            "Stream[Any]",
+            detector.stream(
+                source,
+                max_fps=arguments.max_fps,
+                duty=1.0 if arguments.duty is None else arguments.duty,
+                unreadable=end,
+                fault=tell,
+            ),
         ) as stream,
     ):
-        found = 0
+        found, what = 0, "detections"
         for count, (frame, detections) in enumerate(stream, 1):
             found += len(detections)
             print(live_line(frame, detections, encoding), flush=True)
             status = stream.stats.line
             progress.line(status)
-            service.frame(frame, detections.labels, detector.last_timing, stream, status)
+            if isinstance(detections, ClassMap):
+                labels, what = detections.present, "classes"
+            else:
+                labels = detections.labels
+            service.frame(frame, labels, detector.last_timing, stream, status)
             if sinks:
                 picture = annotated(frame, detections, blur)
                 if not all([sink.add(frame, picture) for sink in sinks]):
@@ -70,7 +80,7 @@ def detect_live(  # noqa: PLR0917
         stats = stream.stats
     progress.close()
     if sys.stderr.isatty():
-        print(f"{stats.frames} frames, {found} detections, {stats.line}", file=sys.stderr)
+        print(f"{stats.frames} frames, {found} {what}, {stats.line}", file=sys.stderr)
     if ended:
         raise SourceEndedError(ended[0].reason)
     return 0

@@ -1,7 +1,8 @@
 """Check that two artifacts of one detector agree: each detection of A has a partner in B, and B has no extra ones.
 
 A is the reference: often the checkpoint itself, which runs through PyTorch. Exit code 0 when they agree, else 1,
-also where neither finds anything. Where one takes proposals from outside, both get the same made ones.
+also where neither finds anything. Where one takes proposals from outside, both get the same made ones. Of two
+segmenters the class of every pixel is compared.
 
 With --reference, one artifact is compared with boxes that the training framework itself found and wrote down: COCO
 results with their images and categories, a COCO results list (--frames is then its COCO file), or lines of edgedet
@@ -18,7 +19,7 @@ from edgedet.artifacts.card import ASSUMED_KEY
 from edgedet.cli.parity_report import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import fraction, positive_integer
-from edgedet.errors import UsageError
+from edgedet.errors import TaskError, UsageError
 from edgedet.proof.parity import (
     ELSEWHERE,
     ELSEWHERE_REQUIRED,
@@ -98,12 +99,18 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.detector import Detector
     from edgedet.proof.made_proposals import propose_alike
 
+    try:
+        first = Detector(arguments.first, threads=arguments.threads)
+    except TaskError:
+        from edgedet.cli.parity_maps import run_maps
+
+        return run_maps(arguments)
     settle(arguments, Tolerance(), REQUIRED_OF_ARTIFACTS)
     names: list[str] = []
     frames: list[FrameParity] = []
     with (
         Progress() as progress,
-        Detector(arguments.first, threads=arguments.threads) as reference,
+        first as reference,
         Detector(arguments.second, threads=arguments.threads) as candidate,
     ):
         require_same_classes(reference, candidate)

@@ -11,6 +11,7 @@ from edgedet.errors import UsageError
 if TYPE_CHECKING:
     from edgedet.cascade import Cascade
     from edgedet.detector import Detector
+    from edgedet.segmenter import Segmenter
     from edgedet.service.service import Service
 
 NAMES = ("metrics", "opentelemetry", "max_temp", "max_age")
@@ -56,7 +57,7 @@ def refuse_service(arguments: argparse.Namespace, source: str) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is for cameras and streams; {source} is none")
 
 
-def start_service(arguments: argparse.Namespace, detector: Detector | Cascade) -> Service:
+def start_service(arguments: argparse.Namespace, detector: Detector | Cascade | Segmenter) -> Service:
     """What the options ask for, and what systemd does."""
     from edgedet.service.service import Service, ServiceOptions
 

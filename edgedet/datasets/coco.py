@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.coco_categories import Categories, categories_of, number_categories, read_categories
+from edgedet.datasets.coco_clips import Video, clip_fields, clip_frame, instance_of, read_videos, video_entries
 from edgedet.datasets.coco_files import PREFIX, coco_files, file_split, files_beside, is_coco, other_splits
 from edgedet.datasets.coco_keypoints import skeleton_of, written_keypoints, written_skeleton
 from edgedet.datasets.dataset import Dataset, ImageRecord
@@ -122,6 +124,7 @@ def read_coco(
             continue
         if outlines:
             row = row._replace(outline=outline_of(annotation))
+        row = row._replace(instance=instance_of(annotation))
         if points and (given := annotation.get("keypoints")) is not None:
             row = row._replace(keypoints=usable_keypoints(given if isinstance(given, list) else (), points))
             if row.keypoints is None:
@@ -133,7 +136,10 @@ def read_coco(
         else:
             log.add(where, "box of an image that is not listed")
     located = _locate(path, [entry["file_name"] for _, entry in entries.values()], images)
-    records = tuple(_records(entries, rows, located, home=path.parent, log=log, split=split, keypoints=points))
+    videos = read_videos(data)
+    records = tuple(
+        _records(entries, rows, located, videos, home=path.parent, log=log, split=split, keypoints=points)
+    )
     notes = (*categories.notes, *((why,) if why else ()))
     return Content(tuple(categories.names.values()), records, notes, skeleton), categories
 
@@ -142,6 +148,7 @@ def _records(
     entries: dict[Any, tuple[str, dict[str, Any]]],
     rows: dict[Any, list[Row]],
     located: Located,
+    videos: dict[Any, Video],
     *,
     home: Path,
     log: ProblemLog,
@@ -158,7 +165,9 @@ def _records(
         picture = located.paths.get(name, home / name)
         size = picture_size(picture, where, log, stated)
         if size is not None:
-            yield build_record(picture, size, rows[image_id], log, split, keypoints=keypoints)
+            record = build_record(picture, size, rows[image_id], log, split, keypoints=keypoints)
+            clip = clip_frame(entry, videos, split)
+            yield record if clip is None else replace(record, clip=clip)
 
 
 def _is_id(value: Any) -> bool:
@@ -233,18 +242,17 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
     """One COCO file. ``placed``: index of an image to its ``file_name``. Ids count from 1."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    videos = video_entries(dataset.images[index] for index in placed)
     for index, name in placed.items():
         record = dataset.images[index]
         image_id = len(images) + 1
-        images.append({"id": image_id, "file_name": name, "width": record.width, "height": record.height})
+        size = {"width": record.width, "height": record.height}
+        images.append({"id": image_id, "file_name": name, **size, **clip_fields(record, videos)})
+        columns = (record.boxes, record.labels, record.crowd, record.area)
+        marks = record.instances or (None,) * len(record)
         points = [[]] * len(record) if record.keypoints is None else record.keypoints.tolist()
-        for box, label, crowd, area, keypoints in zip(
-            record.boxes.tolist(),
-            record.labels.tolist(),
-            record.crowd.tolist(),
-            record.area.tolist(),
-            points,
-            strict=True,
+        for box, label, crowd, area, mark, keypoints in zip(
+            *(each.tolist() for each in columns), marks, points, strict=True
         ):
             annotations.append(
                 {
@@ -256,17 +264,20 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
                     "iscrowd": int(crowd),
                     **written_keypoints(keypoints),
                 }
+                | ({} if mark is None else {"instance_id": mark})
             )
     skeleton = written_skeleton(dataset.skeleton)
     categories = [{"id": label + 1, "name": name, **skeleton} for label, name in enumerate(dataset.names)]
     with atomic_path(path) as temporary:
-        text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
-        temporary.write_text(text, encoding="utf-8")
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        if videos:
+            content["videos"] = list(videos.values())
+        temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
 FORMAT = Format(
     title="COCO",
     signs=((Sign.TABLE, find),),
     form=BoxForm("x, y, width, height", "pixels"),
-    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty", "keypoints"})),
+    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty", "clip", "keypoints"})),
 )

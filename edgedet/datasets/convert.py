@@ -20,7 +20,7 @@ from edgedet.datasets.dataset import Dataset
 from edgedet.datasets.format import Writer
 from edgedet.datasets.formats import load_format, writable
 from edgedet.errors import DatasetError, OutputError
-from edgedet.files import require_writable_parent
+from edgedet.files import require_new_folder
 
 Pictures = Literal["copy", "link"]
 DEFAULT_SPLIT = "train"
@@ -82,13 +82,11 @@ def convert(dataset: Dataset, folder: Path, *, to: str, pictures: Pictures = "co
     if not dataset.labelled:
         why = "; ".join([f"{dataset.source} is a plain folder of pictures", *dataset.notes])
         raise DatasetError(f"{why}: there are no boxes to convert")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} exists already; name a new folder")
+    require_new_folder(folder)
     dataset = replace(
         dataset,
         images=tuple(replace(r, split=writer.split(r.split or DEFAULT_SPLIT)) for r in dataset.images),
     )
-    require_writable_parent(folder.parent / f"{folder.name}.check")
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         _write(dataset, work, writer, pictures)
@@ -146,6 +144,7 @@ def _lost(dataset: Dataset, writer: Writer) -> tuple[str, ...]:
         "crowd": (sum(int(r.crowd.sum()) for r in records), "crowd marks"),
         "difficult": (sum(int(r.difficult.sum()) for r in records), "difficult marks"),
         "area": (own_area, "areas that differ from the box's"),
+        "clip": (sum(r.clip is not None for r in records), "places in a video"),
         "empty": (sum(not len(r) for r in records), "pictures without objects"),
         "keypoints": (
             sum(int((r.keypoints[..., 2] > 0).any(axis=1).sum()) for r in records if r.keypoints is not None),

@@ -17,6 +17,25 @@ from edgedet.errors import DatasetError
 PLACES_SHOWN = 3
 
 
+@dataclass(frozen=True)
+class ClipFrame:
+    """A picture's place in a video, as the annotations have it.
+
+    Attributes:
+        name: of the video, one of its kind in the dataset.
+        number: of the frame. Frames may be left out.
+        rate: how many of these numbers make a second; None where that is not said.
+
+    >>> place = ClipFrame("front door", 30, 10.0)
+    >>> place.number / place.rate
+    3.0
+    """
+
+    name: str
+    number: int
+    rate: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class ImageRecord:
     """One picture and the objects on it; ``len()`` counts them.
@@ -35,6 +54,9 @@ class ImageRecord:
         split: name of the picture's split; empty where there is none.
         outlines: of each object what COCO calls its segmentation (polygons, or run lengths), None of one without;
             None where they were not asked for, or no object of the picture has one.
+        clip: its place in a video; None where the annotations name none.
+        instances: of each object, what tells it from others of the same video in all of its frames; None of one
+            without; None where no object of the picture has such a mark.
         keypoints: float64 [N, J, 3], x and y in pixels of that frame, and COCO's visibility: 0 not labelled, 1
             labelled and hidden, 2 visible; None where they were not asked for, or the dataset has none.
 
@@ -54,6 +76,8 @@ class ImageRecord:
     area: NDArray[np.float64]
     split: str = ""
     outlines: tuple[Any, ...] | None = None
+    clip: ClipFrame | None = None
+    instances: tuple[Any, ...] | None = None
     keypoints: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -69,11 +93,13 @@ class ImageRecord:
             A record of M boxes.
         """
         arrays = {name: getattr(self, name)[chosen] for name in ("boxes", "labels", "crowd", "difficult", "area")}
-        outlines = self.outlines
-        if outlines is not None:
-            outlines = tuple(outline for outline, stays in zip(outlines, chosen.tolist(), strict=True) if stays)
+        stay = chosen.tolist()
+        outlines, instances = (
+            None if values is None else tuple(value for value, stays in zip(values, stay, strict=True) if stays)
+            for values in (self.outlines, self.instances)
+        )
         keypoints = None if self.keypoints is None else self.keypoints[chosen]
-        return replace(self, outlines=outlines, keypoints=keypoints, **arrays)
+        return replace(self, outlines=outlines, instances=instances, keypoints=keypoints, **arrays)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ class Writer:
 
     ``write``: everything but the pictures, into a folder; it is given where each picture lies below that folder, by
     its index in ``Dataset.images``. ``folder``: of the pictures of a split, below it. ``carries``: what it has a
-    word for: ``crowd``, ``difficult``, ``area``, ``empty`` (pictures without objects). ``split``: the name that a
-    split has in it.
+    word for: ``crowd``, ``difficult``, ``area``, ``clip`` (places in a video), ``empty`` (pictures without
+    objects). ``split``: the name that a split has in it.
     """
 
     write: Callable[[Dataset, Path, dict[int, str]], None]

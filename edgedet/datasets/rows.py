@@ -30,8 +30,8 @@ NO_LOSS = frozenset({"line repeats another", "shape without a box", "shape witho
 class Row(NamedTuple):
     """One annotated box as a format's reader found it, edges in pixels; ``area`` None takes the box's own.
 
-    ``outline``: as :class:`~edgedet.datasets.dataset.ImageRecord` has it. ``keypoints``: x, y and visibility of
-    each, one after another, in pixels; None where none are labelled.
+    ``outline``, ``instance``: as :class:`~edgedet.datasets.dataset.ImageRecord` has them. ``keypoints``: x, y and
+    visibility of each, one after another, in pixels; None where none are labelled.
     """
 
     where: str
@@ -44,6 +44,7 @@ class Row(NamedTuple):
     difficult: bool = False
     area: float | None = None
     outline: Any = None
+    instance: Any = None
     keypoints: tuple[float, ...] | None = None
 
 
@@ -149,9 +150,16 @@ def build_record(
         difficult=np.array([row.difficult for row in good], np.bool_),
         area=np.where(np.isfinite(area), area, own),
         split=split,
-        outlines=tuple(row.outline for row in good) if any(row.outline is not None for row in good) else None,
+        outlines=_marks(row.outline for row in good),
+        instances=_marks(row.instance for row in good),
         keypoints=_keypoints(good, keypoints) if keypoints else None,
     )
+
+
+def _marks(values: Iterable[Any]) -> tuple[Any, ...] | None:
+    """One for each box; None where no box has any."""
+    found = tuple(values)
+    return found if any(value is not None for value in found) else None
 
 
 def _keypoints(rows: Sequence[Row], count: int) -> NDArray[np.float64]:

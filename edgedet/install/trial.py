@@ -59,16 +59,15 @@ def try_artifact(path: Path, *, seconds: float) -> Trial:
 
 def main(artifact: str) -> int:
     """Open, replay, print."""
-    from edgedet.detector import Detector
-    from edgedet.proof.golden import require_golden
+    from edgedet.by_task import open_by_task, require_golden_of
 
     try:
-        with Detector(artifact) as detector:
+        with open_by_task(artifact) as detector:
             if detector.card.golden is None:
                 detector.warmup(1)
                 result = {"proved": False, "said": "it ran, and its card holds no golden input to compare with"}
             else:
-                report = require_golden(detector, unproved="accept")
+                report = require_golden_of(detector, unproved="accept")
                 result = {"proved": report.telling, "said": f"{report}; {detector.description}"}
     except EdgedetError as error:
         result = {"error": str(error)}

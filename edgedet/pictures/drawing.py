@@ -25,6 +25,8 @@ TINT = 0.4
 
 LARGEST_PLACE = 1 << 14
 """Pixels from the frame's corner beyond which nothing is drawn."""
+CLASS_TINT = 0.5
+"""The same where every pixel has a class."""
 
 Colour = tuple[int, int, int]
 
@@ -60,6 +62,16 @@ def draw(frame: NDArray[Any], detections: Detections) -> NDArray[np.uint8]:
         corner = (round(float(box[0])) - thickness // 2, round(float(box[1])))
         _label(picture, f"{name} {score:.2f}", corner, class_colour(label), scale)
     return picture
+
+
+def colour_by_class(frame: NDArray[Any], labels: NDArray[Any], hidden: set[int]) -> NDArray[np.uint8]:
+    """A copy of the frame, uint8 [H, W, 3] BGR, tinted by the class of each pixel, ``labels`` [H, W]; pixels of the
+    classes ``hidden`` are left as they are."""
+    picture = np.ascontiguousarray(np.rint(as_bgr(frame)).astype(np.uint8))
+    colours = np.array([class_colour(label) for label in range(int(labels.max(initial=0)) + 1)], np.float32)
+    tinted = np.rint(picture * np.float32(1 - CLASS_TINT) + colours[labels] * np.float32(CLASS_TINT))
+    shown = ~np.isin(labels, list(hidden))
+    return np.where(shown[..., None], tinted.astype(np.uint8), picture)
 
 
 def class_colour(label: int) -> Colour:

@@ -112,7 +112,7 @@ def record(
     if not any(len(detections) for _, detections in found):
         found += [(seed, _detect(detector, golden_frame(seed))) for seed in more]
 
-    nudges = [_nudge(number) for number in range(STEADINESS_TRIALS)]
+    nudges = [nudge(number) for number in range(STEADINESS_TRIALS)]
 
     def measured(scenes: Iterable[tuple[int, Detections]]) -> list[dict[str, Any]]:
         return [_with_steadiness(detector, _described(seed, some, detector.card), nudges) for seed, some in scenes]
@@ -173,7 +173,7 @@ def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, 
     return masks | keypoints | described
 
 
-def _nudge(number: int) -> NDArray[np.int16]:
+def nudge(number: int) -> NDArray[np.int16]:
     """A change of every pixel of a scene by -1, 0 or 1: int16 [FRAME_HEIGHT, FRAME_WIDTH, 3], by ``number``."""
     shape = (FRAME_HEIGHT, FRAME_WIDTH, 3)
     positions = np.arange(math.prod(shape), dtype=np.uint64).reshape(shape) + np.uint64(number << 40)

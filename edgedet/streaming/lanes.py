@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from edgedet.detections import Detections
 from edgedet.errors import FrameError
 from edgedet.in_order import in_order
 from edgedet.lane import Lane, Timing
@@ -15,7 +14,7 @@ from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.sources import ReadsAhead
 from edgedet.streaming.takers import TellUnreadable, refused
 
-Made = tuple[Detections, Timing]
+Made = tuple[Any, Timing]
 
 
 class LaneRun:
@@ -26,7 +25,7 @@ class LaneRun:
     """
 
     def __init__(
-        self, source: ReadsAhead, lanes: Sequence[Lane], unreadable: TellUnreadable, *, owned: bool
+        self, source: ReadsAhead, lanes: Sequence[Lane[Any]], unreadable: TellUnreadable, *, owned: bool
     ) -> None:
         self._source = source
         self._unreadable = unreadable
@@ -66,7 +65,7 @@ class LaneRun:
                 self._source.__exit__(None, None, None)
 
 
-def _detected(source: ReadsAhead, lane: Lane, item: Any) -> Unreadable | tuple[Frame, Made | FrameError]:
+def _detected(source: ReadsAhead, lane: Lane[Any], item: Any) -> Unreadable | tuple[Frame, Made | FrameError]:
     """What a lane's thread does for each item."""
     frame = source.read(item)
     if isinstance(frame, Unreadable):

@@ -1,4 +1,4 @@
-"""A running stream: frames with their detections, one after another, and figures of how it goes."""
+"""A running stream: frames with what was found in them, one after another, and figures of how it goes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgedet.errors import FrameError
 from edgedet.pictures.frames import Frame
@@ -20,22 +20,23 @@ from edgedet.streaming.pipeline import Pipeline, Work
 from edgedet.streaming.takers import LiveTaker, RecordedTaker, TellFault, TellUnreadable, refused
 
 if TYPE_CHECKING:
-    from edgedet.detections import Detections
     from edgedet.lane import Lane
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Plan(Generic[Result]):
     """What a stream needs: see :meth:`Detector.stream`.
 
-    ``source``: a source, or an opened one. ``work``: what is done with each frame. ``finish``: makes the detections
-    of what ``work`` gave, in the caller's thread. ``lanes``: with several, recorded frames go through these.
+    ``source``: a source, or an opened one. ``work``: what is done with each frame. ``finish``: makes the result of
+    what ``work`` gave, in the caller's thread. ``lanes``: with several, recorded frames go through these.
     """
 
     source: Any
     work: Work
-    finish: Callable[[Any], Detections]
-    lanes: Sequence[Lane]
+    finish: Callable[[Any], Result]
+    lanes: Sequence[Lane[Result]]
     limits: Limits
     unreadable: TellUnreadable
     fault: TellFault
@@ -45,15 +46,15 @@ class _Plan:
 def start_stream(
     source: Source | FrameSource,
     work: Work,
-    finish: Callable[[Any], Detections],
+    finish: Callable[[Any], Result],
     *,
-    lanes: Sequence[Lane] = (),
+    lanes: Sequence[Lane[Result]] = (),
     limits: Limits,
     unreadable: TellUnreadable = None,
     fault: TellFault = None,
     live: LiveSettings | None = None,
-) -> Stream:
-    """A stream over ``source``: ``work`` is done with each frame, ``finish`` makes the detections of it.
+) -> Stream[Result]:
+    """A stream over ``source``: ``work`` is done with each frame, ``finish`` makes the result of it.
 
     ``lanes``: where there are several, recorded frames that no limit slows down go through these in place of
     ``work``, each giving what ``work`` gives.
@@ -61,8 +62,9 @@ def start_stream(
     return Stream(_Plan(source, work, finish, lanes, limits, unreadable, fault, live))
 
 
-class Stream(Iterator[tuple[Frame, "Detections"]]):
-    """What :meth:`Detector.stream` gives: an iterator over frames and their detections.
+class Stream(Iterator[tuple[Frame, Result]], Generic[Result]):
+    """What :meth:`Detector.stream` gives: an iterator over frames and their detections; and
+    :meth:`Segmenter.stream`, over frames and their class maps.
 
     The source is opened, and the threads start, when the first result is asked for. They end with the iteration,
     with :meth:`close`, at the end of a ``with`` block, or when nobody holds the stream any more.
@@ -77,7 +79,7 @@ class Stream(Iterator[tuple[Frame, "Detections"]]):
     (12, 12)
     """
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: _Plan[Result]) -> None:
         self._plan = plan
         self._meter = Meter()
         self._opened: FrameSource | None = None
@@ -94,10 +96,10 @@ class Stream(Iterator[tuple[Frame, "Detections"]]):
             return self._meter.stats(opened.dropped, opened.faults)
         return self._meter.stats(0, {})
 
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> Stream[Result]:
         return self
 
-    def __next__(self) -> tuple[Frame, Detections]:
+    def __next__(self) -> tuple[Frame, Result]:
         if self._closed:
             raise StopIteration
         if self._opened is None:
@@ -138,7 +140,7 @@ class Stream(Iterator[tuple[Frame, "Detections"]]):
         if self._closer is not None:
             self._closer()
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Stream[Result]:
         return self
 
     def __exit__(

@@ -36,8 +36,9 @@ class AlertRule:
         hold: the alert ends when none of the last M frames shows one, and it was last seen so many seconds ago.
         min_size: minimum of the longer side of a box: pixels, or below 1 a share of the frame's longer side.
         region: where the centre of a box must lie; None: anywhere.
-        evidence: ``track``: the N frames must show the same object, of one track; ``class``: any of the classes, at
-            any place. The former is not deceived by things that are mistaken in one frame each.
+        evidence: ``track``: the N frames must show the same object, of one track, and each object has an alert of
+            its own; ``class``: any of the classes, at any place, in one alert. The former is not deceived by things
+            that are mistaken in one frame each, and what stays in view hides nothing that comes.
         name: of the alert; None: the names of the classes.
 
     Raises:

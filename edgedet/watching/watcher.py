@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import time as clock
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
 from edgedet.pictures.frames import Frame
@@ -21,13 +22,16 @@ from edgedet.watching.tracker import NO_TRACK, TRACK, Tracker
 Clock = Literal["captured", "time"]
 ROUNDING = 1e-6
 """Seconds by which sums of frame times may be off."""
+SAME_PLACE = 0.3
+"""IoU with an object that was lost, from which a new track is taken for the same object."""
 
 
 class Watcher:
     """Tracks what is detected and says when alerts begin and end. Sources are told apart by ``Frame.source``.
 
     Args:
-        rules: what begins an alert; each source has at most one alert of each rule at a time.
+        rules: what begins an alert. Each object has an alert of its own where a rule's evidence is ``track``; where
+            it is ``class``, a source has at most one of the rule at a time.
         names: the detector's class names; None checks no class.
         clock: what tells the time of frames: ``captured`` for cameras and streams, ``time`` (of the file) for
             videos; pictures without it go by ``captured``.
@@ -66,7 +70,7 @@ class Watcher:
     @property
     def active(self) -> int:
         """Number of alerts that have begun and not ended."""
-        return sum(state.alert is not None for each in self._sources.values() for state in each.states)
+        return sum(len(state.alerts) for each in self._sources.values() for state in each.states)
 
     def update(self, frame: Frame, detections: Detections) -> tuple[Detections, list[AlertEvent]]:
         """Look at the next frame of a source.
@@ -89,9 +93,7 @@ class Watcher:
         found = [(state, rule.matching(tracked)) for state, rule in zip(source.states, self.rules, strict=True)]
         events = []
         for state, counts in found:
-            event = state.update(frame, tracked[counts], time, self._alerts, self._clock)
-            if event is not None:
-                events.append(event)
+            events += state.update(frame, tracked[counts], time, self._alerts, self._clock)
         return tracked, events
 
     def lost(self, source: str, reason: EndReason = "lost") -> list[AlertEvent]:
@@ -108,7 +110,7 @@ class Watcher:
         if found is None:
             return []
         found.tracker.forget()
-        return [event for state in found.states if (event := state.forget(source, reason)) is not None]
+        return [event for state in found.states for event in state.forget(source, reason)]
 
     def finish(self, reason: EndReason = "stopped") -> list[AlertEvent]:
         """There are no more frames.
@@ -136,19 +138,17 @@ class _Source:
 class _Sight:
     """What one frame shows of a rule's classes.
 
-    ``sure``: by their tracks, the best detections that suffice for a beginning. ``weak``: tracks of what does not.
-    ``shown``: whether an alert goes on with it.
+    ``sure``: by their tracks, the best detections that suffice for a beginning. ``weak``: those that do not.
     """
 
     time: float
     captured: float
     sure: dict[int, _Best]
-    weak: frozenset[int]
-    shown: bool
+    weak: dict[int, _Best]
 
     @property
     def best(self) -> _Best | None:
-        return max(self.sure.values(), key=lambda best: best.score, default=None)
+        return _best_of(self.sure.values())
 
 
 @dataclass(frozen=True)
@@ -164,14 +164,26 @@ class _Best:
 
 @dataclass
 class _Alert:
-    """One that has begun. ``first``, ``last``: times of frames that showed it. ``tracks``: what it is about."""
+    """One that has begun.
+
+    Attributes:
+        best: the surest detection of it.
+        newest: the last one.
+        tracks: what it is about.
+        seen: number of frames that showed it.
+        first, last: times of frames that did.
+        recent: whether each of the last M frames did.
+        index, at: of the last frame that was looked at.
+    """
 
     number: int
     best: _Best
-    tracks: frozenset[int]
+    newest: _Best
+    tracks: set[int]
     seen: int
     first: float
     last: float
+    recent: deque[bool]
     index: int
     at: float | None
 
@@ -181,7 +193,7 @@ class _State:
     """One rule in one source."""
 
     rule: AlertRule
-    alert: _Alert | None = None
+    alerts: list[_Alert] = field(default_factory=list)
     sights: deque[_Sight] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -189,65 +201,110 @@ class _State:
 
     def update(
         self, frame: Frame, matching: Detections, time: float, numbers: Iterator[int], kind: Clock
-    ) -> AlertEvent | None:
-        """The next frame, with the detections that match the rule."""
+    ) -> list[AlertEvent]:
+        """The next frame, with the detections that match the rule: the alerts that end, and that begin."""
         sight = _sight(self.rule, frame, matching, time)
         self.sights.append(sight)
-        alert = self.alert
-        if alert is None:
-            counted = self._evidence()
-            if not counted:
-                return None
+        events = []
+        self._go_on(sight)
+        for alert in list(self.alerts):
+            alert.index, alert.at = frame.index, frame.time
+            if not any(alert.recent) and time - alert.last >= self.rule.hold - ROUNDING:
+                events.append(self._end(alert, frame.source, "gone", frame))
+        while counted := self._evidence():
             best = max((best for _, best in counted), key=lambda best: best.score)
-            first, tracks = counted[0][0], frozenset(best.track for _, best in counted) - {NO_TRACK}
-            self.alert = _Alert(
-                next(numbers), best, tracks, len(counted), first.time, time, frame.index, frame.time
+            first, newest = counted[0][0], counted[-1][1]
+            tracks = {best.track for _, best in counted} - {NO_TRACK}
+            if (lost := self._lost_since(first)) is not None:
+                lost.tracks |= tracks
+                lost.seen, lost.last, lost.newest, lost.recent[-1] = lost.seen + len(counted), time, newest, True
+                lost.best = max(lost.best, best, key=lambda best: best.score)
+                continue
+            alert = _Alert(
+                number=next(numbers),
+                best=best,
+                newest=newest,
+                tracks=tracks,
+                seen=len(counted),
+                first=first.time,
+                last=time,
+                recent=deque([True], maxlen=self.rule.frames[1]),
+                index=frame.index,
+                at=frame.time,
             )
+            self.alerts.append(alert)
             # Of a file, by its own time; of a camera, with the time that detecting took.
             waited = time - first.time if kind == "time" else clock.monotonic() - first.captured
-            return self._event("begin", frame.source, frame, delay=waited * 1e3)
-        alert.index, alert.at = frame.index, frame.time
-        # What is not sure keeps an alert alive only where it goes on with the same object.
-        best_now = sight.best
-        sight.shown = best_now is not None or bool(sight.weak & alert.tracks)
-        if sight.shown:
-            alert.seen, alert.last = alert.seen + 1, time
-            alert.tracks |= sight.sure.keys() - {NO_TRACK}
-            if best_now is not None and best_now.score > alert.best.score:
-                alert.best = best_now
-        elif not any(one.shown for one in self.sights) and time - alert.last >= self.rule.hold - ROUNDING:
-            return self._end(frame.source, "gone", frame)
-        return None
+            events.append(self._event("begin", alert, frame.source, frame, delay=waited * 1e3))
+        return events
 
-    def forget(self, source: str, reason: EndReason) -> AlertEvent | None:
+    def forget(self, source: str, reason: EndReason) -> list[AlertEvent]:
         """No frame that was seen counts any more."""
+        events = [self._end(alert, source, reason, None) for alert in list(self.alerts)]
         self.sights.clear()
-        return None if self.alert is None else self._end(source, reason, None)
+        return events
+
+    def _go_on(self, sight: _Sight) -> None:
+        """Tell every alert whether the frame shows what it is about."""
+        for alert in self.alerts:
+            sure = self._sure_of(alert, sight)
+            # What is not sure keeps an alert alive only where it goes on with the same object.
+            shown = _best_of(sure) or _best_of(sight.weak[track] for track in alert.tracks & sight.weak.keys())
+            alert.recent.append(shown is not None)
+            if shown is None:
+                continue
+            alert.seen, alert.last, alert.newest = alert.seen + 1, sight.time, shown
+            alert.tracks |= {best.track for best in sure} - {NO_TRACK}
+            if sure and shown.score > alert.best.score:
+                alert.best = shown
+
+    def _sure_of(self, alert: _Alert, sight: _Sight) -> list[_Best]:
+        """What a frame surely shows of an alert's object; of any, where an alert is about a class."""
+        if self.rule.evidence == "class":
+            return list(sight.sure.values())
+        own = [best for track, best in sight.sure.items() if track in alert.tracks]
+        if own or alert.tracks & sight.weak.keys():
+            return own
+        # A track that was lost is often found again as another one, at the same place.
+        taken = self._taken()
+        near = [
+            (_iou(best.box, alert.newest.box), best) for track, best in sight.sure.items() if track not in taken
+        ]
+        closest = max(near, key=lambda pair: pair[0], default=None)
+        return [closest[1]] if closest is not None and closest[0] >= SAME_PLACE else []
+
+    def _lost_since(self, first: _Sight) -> _Alert | None:
+        """The alert whose object was in no frame since ``first``: it jumped, as all does when a head turns."""
+        frames = len(self.sights) - next(place for place, one in enumerate(self.sights) if one is first)
+        return next((alert for alert in self.alerts if not any(list(alert.recent)[-frames:])), None)
+
+    def _taken(self) -> set[int]:
+        """The tracks that alerts are about."""
+        return set().union(*(alert.tracks for alert in self.alerts))
 
     def _evidence(self) -> list[tuple[_Sight, _Best]]:
         """The frames that make a beginning, and what they show; none where they are too few."""
         needed, newest = self.rule.frames[0], self.sights[-1]
         if self.rule.evidence == "class":
             counted = [(one, best) for one in self.sights if (best := one.best) is not None]
-            return counted if len(counted) >= needed and newest.sure else []
+            return counted if len(counted) >= needed and newest.sure and not self.alerts else []
         counts = Counter(track for one in self.sights for track in one.sure)
-        ready = [track for track in newest.sure if track != NO_TRACK and counts[track] >= needed]
+        taken = self._taken() | {NO_TRACK}
+        ready = [track for track in newest.sure if track not in taken and counts[track] >= needed]
         if not ready:
             return []
         track = max(ready, key=lambda track: (counts[track], newest.sure[track].score))
         return [(one, one.sure[track]) for one in self.sights if track in one.sure]
 
-    def _end(self, source: str, reason: EndReason, frame: Frame | None) -> AlertEvent:
-        alert = self.alert
-        assert alert is not None
-        event = self._event("end", source, frame, seconds=alert.last - alert.first, reason=reason)
-        self.alert = None
-        self.sights.clear()
+    def _end(self, alert: _Alert, source: str, reason: EndReason, frame: Frame | None) -> AlertEvent:
+        event = self._event("end", alert, source, frame, seconds=alert.last - alert.first, reason=reason)
+        self.alerts.remove(alert)
         return event
 
     def _event(
         self,
         kind: Literal["begin", "end"],
+        alert: _Alert,
         source: str,
         frame: Frame | None,
         *,
@@ -255,8 +312,6 @@ class _State:
         seconds: float | None = None,
         reason: EndReason | None = None,
     ) -> AlertEvent:
-        alert = self.alert
-        assert alert is not None
         best = alert.best
         return AlertEvent(
             event=kind,
@@ -278,14 +333,24 @@ class _State:
         )
 
 
+def _best_of(found: Iterable[_Best]) -> _Best | None:
+    return max(found, key=lambda best: best.score, default=None)
+
+
+def _iou(first: tuple[float, ...], second: tuple[float, ...]) -> float:
+    return float(pairwise_iou(np.array([first]), np.array([second]))[0, 0])
+
+
 def _sight(rule: AlertRule, frame: Frame, matching: Detections, time: float) -> _Sight:
     """What a frame's matching detections say."""
     sure: dict[int, _Best] = {}
-    weak = set()
+    weak: dict[int, _Best] = {}
     for (box, score, _, name), track in zip(matching, matching.data[TRACK].tolist(), strict=True):
-        if np.float32(score) < np.float32(rule.conf):
-            weak.add(track)
-        elif track not in sure or score > sure[track].score:
-            x1, y1, x2, y2 = (float(value) for value in box)
-            sure[track] = _Best(name, track, score, (x1, y1, x2, y2), matching.frame_size)
-    return _Sight(time, frame.captured, sure, frozenset(weak - {NO_TRACK}), bool(sure))
+        x1, y1, x2, y2 = (float(value) for value in box)
+        best = _Best(name, track, score, (x1, y1, x2, y2), matching.frame_size)
+        if np.float32(score) >= np.float32(rule.conf):
+            if track not in sure or score > sure[track].score:
+                sure[track] = best
+        elif track != NO_TRACK and (track not in weak or score > weak[track].score):
+            weak[track] = best
+    return _Sight(time, frame.captured, sure, weak)

@@ -135,9 +135,9 @@ def is_unread(value: Any) -> bool:
 
 
 def is_detector(names: Mapping[str, Any]) -> bool:
-    """Whether these are the names of a torchvision detector's tensors: a backbone and a head."""
+    """Whether these are the names of tensors of torchvision's detectors or segmenters: a backbone and a head."""
     return any(name.startswith("backbone.") for name in names) and any(
-        name.startswith(("head.", "roi_heads.")) for name in names
+        name.startswith(("head.", "roi_heads.", "classifier.")) for name in names
     )
 
 

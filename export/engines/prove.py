@@ -169,10 +169,9 @@ def _gpu_for(options: EngineOptions, output: Path) -> tuple[Cuda | None, str]:
 
 def _prove(engine: Path) -> str:
     """Run the golden input through the engine; the sentence for the report."""
-    from edgedet.detector import Detector
-    from edgedet.proof.golden import require_golden
+    from edgedet.by_task import open_by_task, require_golden_of
 
-    with Detector(engine) as detector:
-        if detector.card.golden is None:
-            return "no golden input on the card, so the engine's detections are unproved"
-        return str(require_golden(detector, unproved="accept"))
+    with open_by_task(engine) as opened:
+        if opened.card.golden is None:
+            return "no golden input on the card, so what the engine finds is unproved"
+        return str(require_golden_of(opened, unproved="accept"))

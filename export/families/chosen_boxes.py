@@ -56,7 +56,7 @@ def judged_chosen(
     if not len(rows):
         order = f"box, score and class number, in this order, {UNSHOWN} (it gives no box)"
         assumed.append(Assumption("rows", order, METADATA))
-    if not (rows[:, 5] == 0).any() and not counts_from_zero(foreign.model, output):
+    if not (rows[:, 5] == 0).any() and not counts_from_zero(foreign.model, output, further=layout.further > 0):
         assumed.append(
             Assumption(
                 "class numbers",
@@ -67,28 +67,37 @@ def judged_chosen(
     return layout, tuple(assumed)
 
 
-def counts_from_zero(model: onnx.ModelProto, output: str) -> bool:
+def counts_from_zero(model: onnx.ModelProto, output: str, *, further: bool = False) -> bool:
     """Whether the last of the numbers along the last axis of ``output`` is a class number as the graph chose it.
 
-    What is computed with it on the way, such as 1 added to it, leaves that open.
+    What is computed with it on the way, such as 1 added to it, leaves that open. ``further``: other numbers follow
+    it, which are joined to it at some place.
     """
     network = Network(model)
     made_by = network.producer
     constants = set(network.constants) | {
         node.output[0] for node in network.graph.node if node.op_type == "Constant"
     }
-    tensor = output
-    while tensor in made_by:
-        node = made_by[tensor]
-        if node.op_type in FIRST_IS_ZERO:
-            return True
-        if node.op_type == "Sub" and not constants.intersection(node.input):
-            # Ultralytics' RT-DETR: index - index // classes * classes.
-            return node.input[0] in made_by and made_by[node.input[0]].op_type == "TopK"
-        if node.op_type not in PASSED_ON:
-            return False
-        tensor = node.input[-1] if node.op_type == "Concat" else node.input[0]
-    return False
+
+    def chosen(tensor: str) -> bool:
+        while tensor in made_by:
+            node = made_by[tensor]
+            if node.op_type in FIRST_IS_ZERO:
+                return True
+            if node.op_type == "Sub" and not constants.intersection(node.input):
+                # Ultralytics' RT-DETR: index - index // classes * classes.
+                return node.input[0] in made_by and made_by[node.input[0]].op_type == "TopK"
+            if node.op_type not in PASSED_ON:
+                return False
+            if node.op_type == "Concat":
+                if further and len(node.input) > 1 and chosen(node.input[-2]):
+                    return True
+                tensor = node.input[-1]
+            else:
+                tensor = node.input[0]
+        return False
+
+    return chosen(output)
 
 
 def _require_scores_and_labels(foreign: ForeignGraph, layout: Layout, rows: Array) -> None:

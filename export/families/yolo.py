@@ -109,7 +109,7 @@ def find_layout(
     )
     wanted += "" if yolov5 else " or [N, boxes, 6]"
     if task.further:
-        wanted = f"[N, {4 + task.further} + classes, anchors] or [N, boxes, {6 + task.further}] beside prototypes"
+        wanted = task.wanted
     raise ArtifactError(f"{foreign.path}: outputs {foreign.outputs} are not of shape {wanted}")
 
 
@@ -127,7 +127,7 @@ def export(
         CheckpointError: another number of classes than names.
         UsageError: options that a head without NMS has no use for.
     """
-    task = BOXES_ALONE if yolov5 else task_of(foreign)
+    task = BOXES_ALONE if yolov5 else task_of(foreign, options.names)
     name, layout = find_layout(foreign, classes, yolov5=yolov5, task=task)
     alone = alone or (foreign.nms is not None and foreign.nms.alone)
     layout = replace(layout, alone=alone and layout.objectness and layout.classes == 1)
@@ -172,7 +172,7 @@ def export(
             candidates=thresholds.candidates,
         )
     task.add(graph, further, tensors, chosen, foreign=foreign, anchors=layout.anchors(shape))
-    return Exported(graph.model(), spec, resize, output, task.said), layout, assumed
+    return Exported(graph.model(), spec, resize, output, task.said), layout, (*assumed, *task.assumed)
 
 
 def joined_layout(foreign: ForeignGraph, classes: int | None) -> tuple[str, Layout]:

@@ -110,6 +110,51 @@ def test_something_else_that_is_unsure_keeps_nothing_alive() -> None:
     assert kinds(play.show(other, times=10)) == [("end", 6)]
 
 
+def test_what_stays_in_view_hides_nothing_that_comes() -> None:
+    play = Play(AlertRule(("camera",), frames=(2, 3), conf=0.6, hold=0.5))
+    other = there(box=(400, 300, 460, 350))
+    (first,) = play.show(there(), times=5)
+    (second,) = play.show(there(), other, times=5)
+    assert (first.alert, second.alert) == (1, 2) and second.box == (400, 300, 460, 350)
+    assert second.track != first.track and play.watcher.active == 2
+    # Each ends by itself.
+    (end,) = play.show(other, times=10)
+    assert (end.event, end.alert, end.seen) == ("end", 1, 10)
+    (end,) = play.show(times=10)
+    assert (end.event, end.alert, end.seen, play.watcher.active) == ("end", 2, 15, 0)
+
+
+def test_two_that_come_together_have_an_alert_each_and_one_of_a_class() -> None:
+    both = (there(), there(0.8, box=(400, 300, 460, 350)))
+    play = Play(AlertRule(("camera",), frames=(2, 3)))
+    assert [(event.event, event.alert) for event in play.show(*both, times=9)] == [("begin", 1), ("begin", 2)]
+    play = Play(AlertRule(("camera",), frames=(2, 3), evidence="class"))
+    assert [(event.event, event.score) for event in play.show(*both, times=9)] == [("begin", pytest.approx(0.9))]
+
+
+def test_an_object_whose_track_was_lost_keeps_its_alert() -> None:
+    play = Play(AlertRule(("camera",), frames=(3, 5), hold=3))
+    play.show(there(), times=5)
+    play.watcher._sources["camera 0"].tracker.forget()
+    near = there(box=(110, 105, 170, 155))
+    assert play.show(near, times=10) == []
+    assert play.watcher.active == 1
+
+
+def test_an_object_that_jumps_keeps_its_alert_and_one_that_comes_beside_it_has_its_own() -> None:
+    play = Play(AlertRule(("camera",), frames=(3, 5), hold=3))
+    far = there(box=(400, 300, 460, 350))
+    assert kinds(play.show(there(), times=5)) == [("begin", 2)]
+    # A head turns: all is elsewhere at once.
+    assert play.show(far, times=10) == []
+    assert play.watcher.active == 1
+    # The same, but it flickers: what comes was there while it was.
+    play = Play(AlertRule(("camera",), frames=(3, 5), hold=3))
+    play.show(there(), times=5)
+    events = play.show(far) + play.show(there(), far) + play.show(far, times=3)
+    assert [(event.event, event.alert) for event in events] == [("begin", 2)]
+
+
 def test_classes_of_a_group_count_together_and_others_not_at_all() -> None:
     play = Play(AlertRule(("camera", "phone"), frames=(3, 5), evidence="class"))
     assert play.show(there(label=2), times=20) == []
