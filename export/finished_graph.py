@@ -304,7 +304,12 @@ def _calibration(
     if card.task == "segmentation":
         return _calibration_of_maps(card, options, outputs)
     if options.eval:
-        judge = MapJudge(card, read_dataset(options.eval, outlines=card.output.masks is not None), outputs)
+        labelled = read_dataset(
+            options.eval,
+            outlines=card.output.masks is not None,
+            keypoints=card.output.keypoints is not None,
+        )
+        judge = MapJudge(card, labelled, outputs)
     frames = _given_frames(card, options)
     if frames is not None:
         return _Calibration(frames, judge, {"pictures": "given"})

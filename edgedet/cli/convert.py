@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             images=arguments.images,
             classes=arguments.classes,
             problems="stop" if arguments.strict else "drop",
+            keypoints=True,
             **({"exclude": arguments.exclude} if arguments.exclude else {}),
         )
         if arguments.split is not None:

@@ -20,7 +20,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgedet.cli.eval_lines import report_lines
 from edgedet.cli.progress import Progress
@@ -163,7 +163,8 @@ def run(arguments: argparse.Namespace) -> int:
         images=arguments.images,
         classes=arguments.classes,
         problems=strictness,
-        outlines=_may_give_masks(arguments.artifact),
+        outlines=_may_give(arguments.artifact, "masks"),
+        keypoints=_may_give(arguments.artifact, "keypoints"),
     )
     if arguments.limit is not None:
         dataset = replace(dataset, images=dataset.images[: arguments.limit])
@@ -248,14 +249,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _may_give_masks(artifact: str) -> bool:
-    """Whether outlines are worth their memory; a checkpoint says it only once it is open."""
+def _may_give(artifact: str, what: Literal["masks", "keypoints"]) -> bool:
+    """Whether outlines or keypoints are worth their memory; a checkpoint says it only once it is open."""
     from edgedet.opening import read_card
 
     if not artifact.lower().endswith(WITH_A_CARD):
         return True
     try:
-        return read_card(Path(artifact)).output.masks is not None
+        return getattr(read_card(Path(artifact)).output, what) is not None
     except EdgedetError:
         return False  # which is said where it is opened
 

@@ -49,6 +49,13 @@ def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
         )
     elif evaluation.no_masks:
         yield f"masks   not judged: {evaluation.no_masks}"
+    if (points := evaluation.keypoints) is not None:
+        yield (
+            f"points  mAP {_figure(points.map)}   AP50 {_figure(points.ap50)}   AP75 {_figure(points.ap75)}   "
+            f"AR20 {_figure(points.ar20)}   medium {_figure(points.ap_medium)}   large {_figure(points.ap_large)}"
+        )
+    elif evaluation.no_keypoints:
+        yield f"points  not judged: {evaluation.no_keypoints}"
     yield (
         f"VOC     11-point {_figure(evaluation.voc_11_point)}   area {_figure(evaluation.voc_area)}   "
         f"ranked (scikit-learn) {_figure(evaluation.ranked)}   at IoU 0.5"
@@ -121,16 +128,15 @@ def _point_lines(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.negatives:
         yield ""
         yield from _folder_table(evaluation)
-    for figures in (evaluation.clips, evaluation.alerts):
-        if figures is not None:
+    for by_hour in (evaluation.clips, evaluation.alerts):
+        if by_hour is not None:
             yield ""
-            yield from _clip_lines(figures)
+            yield from _clip_lines(by_hour)
 
 
 def _folder_table(evaluation: Evaluation) -> Iterator[str]:
     groups = sorted(evaluation.negatives, key=lambda group: (-group.false_alarms.value, group.name))
-    width = min(max(len(group.name) for group in (*groups,)), 32)
-    width = max(width, len("negatives"))
+    width = min(max(len(name) for name in (*(group.name for group in groups), "negatives")), 32)
     yield f"{'negatives':{width}}   images   with a box   95 % interval"
     for group in groups[:FOLDERS_SHOWN]:
         figure = group.false_alarms

@@ -51,8 +51,8 @@ def add_rule_options(parser: _Arguments) -> None:
     parser.add_argument(
         "--evidence",
         choices=("track", "class"),
-        help="track (the default): the N frames must show the same object, and each has an alert of its own; class: "
-        "any of the class, in one alert",
+        help="track (the default): the N frames must show the same object, and each has an alert of its own; "
+        "class: any of the class, in one alert",
     )
 
 
@@ -95,7 +95,7 @@ def alert_rules(
     }
     if arguments.region is not None:
         settings["region"] = Region.parse(arguments.region)
-    groups = [(name,) for name in names]
+    groups: list[tuple[str, ...]] = [(name,) for name in names]
     if arguments.alert_classes is not None:
         groups = [_group(text, names) for text in arguments.alert_classes]
     return [AlertRule(classes, frames, conf=conf, keep_conf=keep_conf, **settings) for classes in groups]

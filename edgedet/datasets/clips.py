@@ -119,7 +119,8 @@ def _by_number(dataset: Dataset, fps: float | None, option: str) -> tuple[Clip, 
                 f"{numbers[members[gaps.index(0)]]}; give each frame a number of its own"
             )
         if gaps:
-            steps[name] = min(gaps)
+            counts = Counter(gaps)
+            steps[name] = min(counts, key=lambda gap: (-counts[gap], gap))
     usual = Counter(steps.values()).most_common(1)[0][0] if steps else 1
     return tuple(
         Clip(

@@ -21,11 +21,19 @@ from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.coco_categories import Categories, categories_of, number_categories, read_categories
 from edgedet.datasets.coco_clips import Video, clip_fields, clip_frame, instance_of, read_videos, video_entries
 from edgedet.datasets.coco_files import PREFIX, coco_files, file_split, files_beside, is_coco, other_splits
+from edgedet.datasets.coco_keypoints import skeleton_of, written_keypoints, written_skeleton
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note
 from edgedet.datasets.locate import Located, locate_pictures
-from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
+from edgedet.datasets.rows import (
+    ProblemLog,
+    Row,
+    build_record,
+    picture_size,
+    to_number,
+    usable_keypoints,
+)
 from edgedet.datasets.text import read_text
 from edgedet.datasets.unread import format_of
 from edgedet.errors import DatasetError
@@ -47,7 +55,12 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
     numbered: dict[Path, Categories] = {}
     for split in splits:
         content, numbered[files[split].absolute()] = read_coco(
-            files[split], request.log, request.images, split, outlines=request.outlines
+            files[split],
+            request.log,
+            request.images,
+            split,
+            outlines=request.outlines,
+            keypoints=request.keypoints,
         )
         parts.append(content)
     read = [files[split] for split in splits]
@@ -63,9 +76,15 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
 
 
 def read_coco(
-    path: Path, log: ProblemLog, images: Path | None = None, split: str = "", *, outlines: bool = False
+    path: Path,
+    log: ProblemLog,
+    images: Path | None = None,
+    split: str = "",
+    *,
+    outlines: bool = False,
+    keypoints: bool = False,
 ) -> tuple[Content, Categories]:
-    """What one COCO file holds, with ``outlines`` or without, and its categories.
+    """What one COCO file holds, with ``outlines`` and ``keypoints`` or without, and its categories.
 
     Raises:
         DatasetError: not JSON, not COCO, or no folder holds its pictures.
@@ -95,6 +114,8 @@ def read_coco(
             log.add(where, "image id used twice", "image dropped")
         else:
             entries[entry["id"]] = (where, entry)
+    skeleton, why = skeleton_of(data["categories"]) if keypoints else (None, "")
+    points = 0 if skeleton is None else len(skeleton.names)
     rows: dict[Any, list[Row]] = {image_id: [] for image_id in entries}
     for index, annotation in enumerate(data["annotations"]):
         where = f"{path.name}:annotations[{index}]"
@@ -104,6 +125,11 @@ def read_coco(
         if outlines:
             row = row._replace(outline=outline_of(annotation))
         row = row._replace(instance=instance_of(annotation))
+        if points and (given := annotation.get("keypoints")) is not None:
+            row = row._replace(keypoints=usable_keypoints(given if isinstance(given, list) else (), points))
+            if row.keypoints is None:
+                log.add(where, f"keypoints that are not x, y and 0, 1 or 2 for each of {points}")
+                continue
         image_id = annotation.get("image_id")
         if _is_id(image_id) and image_id in rows:
             rows[image_id].append(row)
@@ -111,8 +137,11 @@ def read_coco(
             log.add(where, "box of an image that is not listed")
     located = _locate(path, [entry["file_name"] for _, entry in entries.values()], images)
     videos = read_videos(data)
-    records = tuple(_records(entries, rows, located, videos, home=path.parent, log=log, split=split))
-    return Content(tuple(categories.names.values()), records, categories.notes), categories
+    records = tuple(
+        _records(entries, rows, located, videos, home=path.parent, log=log, split=split, keypoints=points)
+    )
+    notes = (*categories.notes, *((why,) if why else ()))
+    return Content(tuple(categories.names.values()), records, notes, skeleton), categories
 
 
 def _records(
@@ -124,6 +153,7 @@ def _records(
     home: Path,
     log: ProblemLog,
     split: str,
+    keypoints: int,
 ) -> Iterator[ImageRecord]:
     for image_id, (where, entry) in entries.items():
         name = entry["file_name"]
@@ -135,7 +165,7 @@ def _records(
         picture = located.paths.get(name, home / name)
         size = picture_size(picture, where, log, stated)
         if size is not None:
-            record = build_record(picture, size, rows[image_id], log, split)
+            record = build_record(picture, size, rows[image_id], log, split, keypoints=keypoints)
             clip = clip_frame(entry, videos, split)
             yield record if clip is None else replace(record, clip=clip)
 
@@ -220,7 +250,10 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
         images.append({"id": image_id, "file_name": name, **size, **clip_fields(record, videos)})
         columns = (record.boxes, record.labels, record.crowd, record.area)
         marks = record.instances or (None,) * len(record)
-        for box, label, crowd, area, mark in zip(*(each.tolist() for each in columns), marks, strict=True):
+        points = [[]] * len(record) if record.keypoints is None else record.keypoints.tolist()
+        for box, label, crowd, area, mark, keypoints in zip(
+            *(each.tolist() for each in columns), marks, points, strict=True
+        ):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -229,10 +262,12 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
                     "bbox": [round(value, 4) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
                     "area": round(area, 4),
                     "iscrowd": int(crowd),
+                    **written_keypoints(keypoints),
                 }
                 | ({} if mark is None else {"instance_id": mark})
             )
-    categories = [{"id": label + 1, "name": name} for label, name in enumerate(dataset.names)]
+    skeleton = written_skeleton(dataset.skeleton)
+    categories = [{"id": label + 1, "name": name, **skeleton} for label, name in enumerate(dataset.names)]
     with atomic_path(path) as temporary:
         content = {"images": images, "annotations": annotations, "categories": categories}
         if videos:
@@ -244,5 +279,5 @@ FORMAT = Format(
     title="COCO",
     signs=((Sign.TABLE, find),),
     form=BoxForm("x, y, width, height", "pixels"),
-    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty", "clip"})),
+    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty", "clip", "keypoints"})),
 )

@@ -1,8 +1,8 @@
 """From one format into another, and train/validation splits by seed.
 
 Boxes keep their place to a thousandth of a pixel in every format. What a format has no word for is lost, and said:
-YOLO and annotation.txt know neither crowds nor difficult objects, only COCO knows an object's own area, and Open
-Images knows no pictures without objects.
+YOLO and annotation.txt know neither crowds nor difficult objects, only COCO knows an object's own area, only COCO
+and YOLO know keypoints, and Open Images knows no pictures without objects.
 """
 
 from __future__ import annotations
@@ -146,6 +146,10 @@ def _lost(dataset: Dataset, writer: Writer) -> tuple[str, ...]:
         "area": (own_area, "areas that differ from the box's"),
         "clip": (sum(r.clip is not None for r in records), "places in a video"),
         "empty": (sum(not len(r) for r in records), "pictures without objects"),
+        "keypoints": (
+            sum(int((r.keypoints[..., 2] > 0).any(axis=1).sum()) for r in records if r.keypoints is not None),
+            "objects' keypoints",
+        ),
     }
     return tuple(
         f"{count:,} {what}" for key, (count, what) in counts.items() if count and key not in writer.carries

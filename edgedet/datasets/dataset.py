@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import DatasetError
 
 PLACES_SHOWN = 3
@@ -56,6 +57,8 @@ class ImageRecord:
         clip: its place in a video; None where the annotations name none.
         instances: of each object, what tells it from others of the same video in all of its frames; None of one
             without; None where no object of the picture has such a mark.
+        keypoints: float64 [N, J, 3], x and y in pixels of that frame, and COCO's visibility: 0 not labelled, 1
+            labelled and hidden, 2 visible; None where they were not asked for, or the dataset has none.
 
     >>> from edgedet.datasets import read_dataset
     >>> record = read_dataset("photos/labels.json").images[1]
@@ -75,6 +78,7 @@ class ImageRecord:
     outlines: tuple[Any, ...] | None = None
     clip: ClipFrame | None = None
     instances: tuple[Any, ...] | None = None
+    keypoints: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,7 +98,8 @@ class ImageRecord:
             None if values is None else tuple(value for value, stays in zip(values, stay, strict=True) if stays)
             for values in (self.outlines, self.instances)
         )
-        return replace(self, outlines=outlines, instances=instances, **arrays)
+        keypoints = None if self.keypoints is None else self.keypoints[chosen]
+        return replace(self, outlines=outlines, instances=instances, keypoints=keypoints, **arrays)
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ class Dataset:
         source: what was read, as it was named.
         problems: faults of the annotations, and what was done about them.
         notes: what was left out, taken from elsewhere or not read, as text.
+        skeleton: names of the keypoints of the records, and which are joined; None where those have none.
 
     >>> from edgedet.datasets import read_dataset
     >>> dataset = read_dataset("photos/labels.json")
@@ -144,6 +150,7 @@ class Dataset:
     source: str
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -8,8 +8,8 @@ from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
     from edgedet.evaluate.application_figures import ClipFigures, ImageRates
-    from edgedet.evaluate.coco import evaluate_coco
-    from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics
+    from edgedet.evaluate.coco import evaluate_coco, evaluate_keypoints
+    from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics, KeypointMetrics
     from edgedet.evaluate.curve_picture import save_curves
     from edgedet.evaluate.evaluation import Evaluation, evaluate
     from edgedet.evaluate.frames import DetectorLike, Progress
@@ -32,6 +32,7 @@ __all__ = [
     "FalseAlarm",
     "ImageErrors",
     "ImageRates",
+    "KeypointMetrics",
     "MapEvaluation",
     "NegativeGroup",
     "Progress",
@@ -40,6 +41,7 @@ __all__ = [
     "WorkingPoint",
     "evaluate",
     "evaluate_coco",
+    "evaluate_keypoints",
     "evaluate_maps",
     "save_curves",
     "save_false_alarms",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazy_names(
         "FalseAlarm": "edgedet.evaluate.negatives",
         "ImageErrors": "edgedet.evaluate.summaries",
         "ImageRates": "edgedet.evaluate.application_figures",
+        "KeypointMetrics": "edgedet.evaluate.coco_figures",
         "MapEvaluation": "edgedet.evaluate.maps",
         "NegativeGroup": "edgedet.evaluate.negatives",
         "Progress": "edgedet.evaluate.frames",
@@ -68,6 +71,7 @@ __getattr__, __dir__ = lazy_names(
         "WorkingPoint": "edgedet.evaluate.working_point",
         "evaluate": "edgedet.evaluate.evaluation",
         "evaluate_coco": "edgedet.evaluate.coco",
+        "evaluate_keypoints": "edgedet.evaluate.coco",
         "evaluate_maps": "edgedet.evaluate.maps",
         "save_curves": "edgedet.evaluate.curve_picture",
         "save_false_alarms": "edgedet.evaluate.worst",

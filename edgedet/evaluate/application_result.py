@@ -70,5 +70,9 @@ def _figure(entry: Any) -> Figure:
 
 def _delay(entry: Mapping[str, Any], name: str) -> Figure:
     """None in the file is without end, since there are visits."""
-    value, (_, high) = entry.get(name), entry.get(f"{name}_interval") or (None, None)
-    return Figure(*(math.inf if number is None else float(number) for number in (value, high)))
+    _, high = entry.get(f"{name}_interval") or (None, None)
+    return Figure(_endless(entry.get(name)), _endless(high))
+
+
+def _endless(number: float | None) -> float:
+    return math.inf if number is None else float(number)

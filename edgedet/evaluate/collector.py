@@ -24,14 +24,24 @@ class Collector:
     Args:
         names: class names that are judged.
         masks: whether outlines are judged, too.
+        keypoints: whether keypoints are.
         frames: whether images are frames of clips, of which it is kept what was found of each object.
         boxes: whether boxes are kept, for what follows them over time.
     """
 
-    def __init__(self, names: tuple[str, ...], *, masks: bool, frames: bool = False, boxes: bool = False) -> None:
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        *,
+        masks: bool,
+        keypoints: bool = False,
+        frames: bool = False,
+        boxes: bool = False,
+    ) -> None:
         self.names = names
         self.coco = CocoEvaluator(names)
         self.masks = CocoEvaluator(names, of="masks") if masks else None
+        self.keypoints = CocoEvaluator(names, of="keypoints") if keypoints else None
         self.rows = RowStore(ROW)
         """Detections in the dataset's images, matched; ``image``: number of the image, as everywhere here."""
         self.strays = RowStore(ROW)
@@ -52,8 +62,9 @@ class Collector:
         image = len(self.top)
         self.numbers.append(number)
         self.coco.add(record, detections)
-        if self.masks is not None:
-            self.masks.add(record, detections)
+        for more in (self.masks, self.keypoints):
+            if more is not None:
+                more.add(record, detections)
         states, finds = match_objects(record, detections)
         counted = counted_objects(record)
         self.rows.append(_rows(image, detections, states))

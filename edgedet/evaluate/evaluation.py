@@ -16,8 +16,8 @@ from edgedet.evaluate.application import Application
 from edgedet.evaluate.application_figures import ClipFigures, ImageRates
 from edgedet.evaluate.by_class_and_image import class_precision, image_errors
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
-from edgedet.evaluate.coco import why_no_outlines
-from edgedet.evaluate.coco_figures import CocoMetrics
+from edgedet.evaluate.coco import why_no_keypoints, why_no_outlines
+from edgedet.evaluate.coco_figures import CocoMetrics, KeypointMetrics
 from edgedet.evaluate.collector import Collector
 from edgedet.evaluate.confusion import called_otherwise, confusion_table
 from edgedet.evaluate.evaluation_json import evaluation_dict
@@ -67,6 +67,9 @@ class Evaluation:
         no_clips: why ``clips`` is None.
         masks: COCO's figures of outlines; None where the detector gives none, or an object has none.
         no_masks: why ``masks`` is None of a detector that gives some; else empty.
+        keypoints: COCO's figures of keypoints; None where the detector gives none, or the labels have none like
+            them.
+        no_keypoints: why ``keypoints`` is None of a detector that gives some; else empty.
 
     >>> from edgedet import Detector
     >>> from edgedet.datasets import read_dataset
@@ -98,6 +101,8 @@ class Evaluation:
     hints: tuple[str, ...] = ()
     masks: CocoMetrics | None = None
     no_masks: str = ""
+    keypoints: KeypointMetrics | None = None
+    no_keypoints: str = ""
 
     def to_dict(
         self, drawn: Mapping[int, Path] | None = None, drawn_negatives: Mapping[int, Path] | None = None
@@ -181,7 +186,7 @@ def evaluate(
     problems: list[Problem] = []
     table = np.zeros((0, 0), np.int64)
     names: tuple[str, ...] = ()
-    no_masks = ""
+    no_masks = no_keypoints = ""
     drop = problems.append if unreadable == "drop" else None
     for index, _, detections in run_over(detector, dataset, unreadable=drop, progress=progress):
         if collector is None:
@@ -190,9 +195,12 @@ def evaluate(
             dataset = replace(dataset, notes=(*dataset.notes, *notes))
             no_masks = why_no_outlines(judged) if detections.masks is not None else ""
             require_judged(rules, judged.names)
+            has_keypoints = detections.keypoints is not None
+            no_keypoints = why_no_keypoints(judged, detections) if has_keypoints else ""
             collector = Collector(
                 judged.names,
                 masks=detections.masks is not None and not no_masks,
+                keypoints=has_keypoints and not no_keypoints,
                 frames=bool(footage),
                 boxes=bool(rules),
             )
@@ -243,6 +251,8 @@ def evaluate(
         hints=called_otherwise(table, dataset.names, names),
         masks=None if collector.masks is None else collector.masks.metrics(left_out),
         no_masks=no_masks,
+        keypoints=None if collector.keypoints is None else collector.keypoints.keypoint_metrics(),
+        no_keypoints=no_keypoints,
     )
 
 

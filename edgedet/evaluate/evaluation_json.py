@@ -92,7 +92,7 @@ def evaluation_dict(
             **by_clip,
         }
     )
-    return plain | _masks_plain(evaluation)
+    return plain | _masks_plain(evaluation) | _keypoints_plain(evaluation)
 
 
 def _masks_plain(evaluation: Evaluation) -> dict[str, Any]:
@@ -109,3 +109,10 @@ def _masks_plain(evaluation: Evaluation) -> dict[str, Any]:
 def _table_row(point: WorkingPoint) -> dict[str, Any]:
     keys = ("threshold", "precision", "recall", "f1", "misses", "false_alarms")
     return explained({key: getattr(point, key) for key in keys}, OF_POINT, otherwise=NO_OBJECT)
+
+
+def _keypoints_plain(evaluation: Evaluation) -> dict[str, Any]:
+    """``keypoints`` in JSON, only of a detector that gives some."""
+    if evaluation.keypoints is None:
+        return {"keypoints": None, "keypoints_absent": evaluation.no_keypoints} if evaluation.no_keypoints else {}
+    return {"keypoints": explained(evaluation.keypoints.to_dict(), OF_COCO, otherwise=NO_OBJECT)}

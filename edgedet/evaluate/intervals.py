@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,8 @@ WINDOW = 40
 """Standard deviations of a Poisson distribution beyond which nothing is left of it in double precision."""
 
 Interval = tuple[float, float]
-Counts = NDArray[np.int64] | list[int]
-Exposures = NDArray[np.float64] | list[float] | list[int]
+Counts = NDArray[np.integer[Any]] | list[int]
+Exposures = NDArray[np.integer[Any]] | NDArray[np.floating[Any]] | list[float] | list[int]
 
 
 @dataclass(frozen=True)

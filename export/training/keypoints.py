@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton
+from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton, named_skeleton
 from edgedet.errors import CheckpointError
 
 from .assumptions import Assumption
@@ -27,8 +27,8 @@ def skeleton_of(count: int, stated: TrainingSettings) -> tuple[Skeleton, tuple[A
         )
     assumed: tuple[Assumption, ...] = ()
     if names is None:
-        is_coco = count == len(COCO_PERSON.names)
-        names = COCO_PERSON.names if is_coco else tuple(f"keypoint {number}" for number in range(1, count + 1))
+        names = named_skeleton(count).names
+        is_coco = names == COCO_PERSON.names
         whose = "COCO's, from nose to right_ankle" if is_coco else f"numbered from 1 to {count}, and nothing joined"
         assumed = (Assumption("keypoints", whose, "keypoint_names"),)
     if links is None:

@@ -65,7 +65,7 @@ def save_heatmap_graph(path: Path, logits: np.ndarray) -> ModelCard:
     spec = KeypointSpec("heatmaps", Skeleton(names, visible=0.0))
     card = replace(card, output=replace(card.output, keypoints=spec))
     model = onnx.load(str(path))
-    del model.graph.node[-3:], model.graph.output[-1:]
+    del model.graph.node[-4:], model.graph.output[-1:]
     model.graph.initializer.append(numpy_helper.from_array(logits[None, None], "logits"))
     model.graph.node.append(helper.make_node("Identity", ["logits"], ["keypoints"]))
     shape = [1, 1, *logits.shape]

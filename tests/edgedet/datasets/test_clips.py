@@ -55,6 +55,10 @@ def test_frame_numbers_tell_the_time_and_frames_may_be_missing() -> None:
     assert clip.times == (0.0, 0.2, 1.0)
     # What lies between was not looked at.
     assert clip.seconds == pytest.approx(0.6)
+    numbers = [0, 30, 60, 61, 91]
+    keys = {f"{number}.jpg": ClipFrame("door", number, 30.0) for number in numbers}
+    # Labelled each second, with a frame more.
+    assert clips_of(dataset_of(*keys, clips=keys), None)[0].seconds == pytest.approx(5.0)
 
 
 def test_a_rate_is_asked_for_and_never_contradicts_the_file() -> None:

@@ -13,7 +13,7 @@ from edgedet.proof.parity import Tolerance, match_detections, summarise
 
 
 class Found:
-    """The arrays of ``Detections``, which is all that matching looks at. Masks and keypoints have tests of their own."""
+    """The arrays of ``Detections``, which is all that matching looks at. Others have tests of their own."""
 
     masks = keypoints = None
 
