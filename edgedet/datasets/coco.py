@@ -209,9 +209,15 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
         record = dataset.images[index]
         image_id = len(images) + 1
         images.append({"id": image_id, "file_name": name, "width": record.width, "height": record.height})
-        for box, label, crowd, area in zip(
-            record.boxes.tolist(), record.labels.tolist(), record.crowd.tolist(), record.area.tolist(), strict=True
+        for box, label, crowd, area, outline in zip(
+            record.boxes.tolist(),
+            record.labels.tolist(),
+            record.crowd.tolist(),
+            record.area.tolist(),
+            record.outlines or [None] * len(record),
+            strict=True,
         ):
+            shape = {} if outline is None else {"segmentation": outline}
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -220,6 +226,7 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
                     "bbox": [round(value, 4) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
                     "area": round(area, 4),
                     "iscrowd": int(crowd),
+                    **shape,
                 }
             )
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(dataset.names)]
@@ -232,5 +239,5 @@ FORMAT = Format(
     title="COCO",
     signs=((Sign.TABLE, find),),
     form=BoxForm("x, y, width, height", "pixels"),
-    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty"})),
+    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty", "outlines"})),
 )

@@ -9,7 +9,7 @@ A picture without a label file is one without objects. Keypoints (``kpt_shape`` 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgedet.datasets.box_form import BoxForm
@@ -26,6 +26,7 @@ from edgedet.datasets.layout import (
     split_folders,
     whole_of,
 )
+from edgedet.datasets.outlines import one_ring
 from edgedet.datasets.rows import ProblemLog, build_record, picture_size
 from edgedet.datasets.text import find_names, read_numbered_names, read_text, require_distinct
 from edgedet.datasets.yolo_labels import LabelFiles, has_label_shape, label_lines, label_path, label_rows
@@ -56,6 +57,7 @@ def find_with_yaml(path: Path) -> Layout | None:
                 folders=listed.folders,
                 complete=listed.complete,
                 words_per_line=settings.words_per_line,
+                outlines=request.outlines,
             )
             parts.append(content._replace(notes=(*listed.notes, *content.notes)))
         content = joined(parts, settings.names)
@@ -87,7 +89,14 @@ def find_without_yaml(path: Path) -> Layout | None:
             by_split = grouped(elsewhere, request.images)
             chosen = {split: by_split.get(split, []) if len(groups) > 1 else elsewhere for split in chosen}
         parts = [
-            _read([(p, p.parent.name) for p in members], names, split, request.log, complete=True)
+            _read(
+                [(p, p.parent.name) for p in members],
+                names,
+                split,
+                request.log,
+                complete=True,
+                outlines=request.outlines,
+            )
             for split, members in chosen.items()
         ]
         return joined(parts, names)
@@ -162,6 +171,7 @@ def _read(
     folders: Sequence[Path] = (),
     complete: bool,
     words_per_line: int | None = None,
+    outlines: bool = False,
 ) -> Content:
     """``listed``: pictures and where each is named. ``complete``: they are all that there are in ``folders``."""
     labels = LabelFiles([picture for picture, _ in listed])
@@ -170,7 +180,8 @@ def _read(
         size = picture_size(picture, where, log)
         lines = None if size is None else label_lines(labels.find(picture), words_per_line, log)
         if size is not None and lines is not None:
-            records.append(build_record(picture, size, label_rows(lines, size, len(names), log), log, split))
+            rows = label_rows(lines, size, len(names), log, outlines=outlines)
+            records.append(build_record(picture, size, rows, log, split))
     return Content(names, tuple(records), labels.notes(folders, complete=complete))
 
 
@@ -183,16 +194,16 @@ def written_split(split: str) -> str:
     return next((name for name in ("train", "val", "test") if name in split.casefold()), "train")
 
 
-def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
+def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> Sequence[str]:
     """Label files and data.yaml.
 
-    Boxes are clipped to the picture (trainers reject shares above 1). The format knows neither crowds nor
-    difficult objects.
+    Boxes are clipped to the picture (trainers reject shares above 1). Where all objects of a picture have outlines,
+    their lines are polygons. The format knows neither crowds nor difficult objects.
     """
     for index, name in placed.items():
         record = dataset.images[index]
-        lines = []
-        for box, label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True):
+        lines = [] if not outlined(record) else list(_polygons(record))
+        for box, label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True) if not lines else ():
             x1, x2 = (min(max(value / record.width, 0.0), 1.0) for value in (box[0], box[2]))
             y1, y2 = (min(max(value / record.height, 0.0), 1.0) for value in (box[1], box[3]))
             # Eight decimals: a ten-thousandth of a pixel in a picture of 10,000.
@@ -208,6 +219,22 @@ def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
     ]
     with atomic_path(root / "data.yaml") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
+    mixed = [record.outlines for record in dataset.images if not outlined(record)]
+    count = sum(len(each) - each.count(None) for each in mixed if each is not None)
+    return (f"{count:,} outlines of pictures where some objects have none",) if count else ()
+
+
+def outlined(record: ImageRecord) -> bool:
+    """Whether every object has an outline: readers leave out a picture that mixes boxes and polygons."""
+    return record.outlines is not None and None not in record.outlines
+
+
+def _polygons(record: ImageRecord) -> Iterator[str]:
+    """Lines of polygons, one for each object."""
+    for outline, label in zip(record.outlines or (), record.labels.tolist(), strict=True):
+        ring = one_ring(outline, (record.height, record.width)) / (record.width, record.height)
+        corners = " ".join(f"{value:.8f}" for value in ring.clip(0, 1).ravel().tolist())
+        yield f"{label} {corners}\n"
 
 
 FORMAT = Format(
@@ -215,6 +242,9 @@ FORMAT = Format(
     signs=((Sign.INDEX, find_with_yaml), (Sign.BARE, find_without_yaml)),
     form=BoxForm("cx, cy, width, height", "shares"),
     writer=Writer(
-        _write, folder=lambda split: f"images/{split}", carries=frozenset({"empty"}), split=written_split
+        _write,
+        folder=lambda split: f"images/{split}",
+        carries=frozenset({"empty", "outlines"}),
+        split=written_split,
     ),
 )
