@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from edgedet.artifacts.card import ModelCard
+from edgedet.artifacts.skeleton import COCO_PERSON
 from edgedet.detections import Detections
 from edgedet.geometry import ResizeGeometry
 from edgedet.onnx_graph.network import Array
@@ -20,7 +21,7 @@ from edgedet.proof.agreement import CONFIDENT, found_again
 from .data import KEPT_BYTES
 from .executor import in_lanes
 from .ledger import digest_of, digest_of_each
-from .moved_boxes import cost_of_moves, cost_of_outlines, moves
+from .moved_boxes import cost_of_keypoints, cost_of_moves, cost_of_outlines, moves
 
 if TYPE_CHECKING:
     from edgedet.datasets import Dataset
@@ -109,7 +110,7 @@ class AgreementJudge:
     The figure is the average precision at IoU 0.5 with the float graph's confident detections as ground truth, mean
     over classes (:func:`edgedet.proof.agreement.found_again`), less what it costs that boxes have moved
     (:func:`edgedet.calibration.moved_boxes.cost_of_moves`), which average precision there does not see; or, where
-    there are masks and that is more, what it costs that outlines have changed.
+    there are masks or keypoints and that is more, what it costs that outlines have changed or keypoints moved.
 
     Args:
         card: model card of the float graph.
@@ -167,7 +168,8 @@ class AgreementJudge:
             return None
         cost = cost_of_moves(moves(self._reference, found, least=CONFIDENT))
         outlines = cost_of_outlines(self._reference, found, least=CONFIDENT)
-        return max(again - max(cost, outlines), 0.0)
+        keypoints = cost_of_keypoints(self._reference, found, least=CONFIDENT)
+        return max(again - max(cost, outlines, keypoints), 0.0)
 
 
 class MapJudge:
@@ -206,19 +208,28 @@ class MapJudge:
         # Unused places of a batch hold zeros, not whatever was in memory.
         self._prepare.tensor[1:] = 0
         self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
-        self._of: Literal["boxes", "masks"] = "boxes"
+        self._of: Literal["boxes", "masks", "keypoints"] = "boxes"
         if card.output.masks is not None:
             from edgedet.evaluate.coco import why_no_outlines
 
             # Masks lie in their boxes, so what costs boxes costs masks, too.
             self._of = "boxes" if why_no_outlines(dataset) else "masks"
             self.name = "mAP of masks" if self._of == "masks" else "mAP of boxes; the labels have no outlines"
+        if card.output.keypoints is not None:
+            has_own = (
+                dataset.skeleton is not None and dataset.skeleton.names == card.output.keypoints.skeleton.names
+            )
+            judged = has_own and card.output.keypoints.skeleton.names == COCO_PERSON.names
+            self._of = "keypoints" if judged else "boxes"
+            self.name = "mAP of keypoints" if judged else "mAP of boxes; the labels have no keypoints of COCO's"
         parts: list[Any] = [card.to_json()]
         for image in dataset.images:
             status = image.path.stat()
             parts += [str(image.path), status.st_size, status.st_mtime_ns, image.boxes, image.labels]
             if self._of == "masks":
                 parts.append(json.dumps(image.outlines))
+            if self._of == "keypoints":
+                parts.append(image.keypoints)
         self.digest = digest_of("map", *parts)
 
         self._kept: dict[int, tuple[Array, ResizeGeometry]] = {}
@@ -239,13 +250,13 @@ class MapJudge:
                 :class:`edgedet.calibration.executor.GraphRunner` is one.
 
         Returns:
-            mAP at IoU 0.50 to 0.95, in [0, 1], of masks where the detector and the labels have them; None where no
-            class has an object.
+            mAP at IoU 0.50 to 0.95, in [0, 1], of masks or keypoints where the detector and the labels have them;
+            None where no class has an object.
 
         Raises:
             DatasetError: the dataset has no box, or a picture that cannot be decoded.
         """
-        from edgedet.evaluate.coco import coco_metrics
+        from edgedet.evaluate.coco import coco_metrics, keypoint_metrics
         from edgedet.evaluate.frames import require_labels
 
         require_labels(self._dataset)
@@ -258,7 +269,10 @@ class MapJudge:
                 yield tensor
 
         found = (self._post(outputs, places.popleft(), 0) for outputs in in_lanes(run, tensors()))
-        figure = float(coco_metrics(found, self._dataset, of=self._of).map)
+        if self._of == "keypoints":
+            figure = float(keypoint_metrics(found, self._dataset).map)
+        else:
+            figure = float(coco_metrics(found, self._dataset, of=self._of).map)
         return None if math.isnan(figure) else figure
 
     def _prepared(self, index: int) -> tuple[Array, ResizeGeometry]:

@@ -6,14 +6,16 @@ asks for up to 0.95, does, and so does who measures with the boxes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array
+from edgedet.proof.keypoint_similarity import keypoint_similarities
 from edgedet.proof.parity import mask_ious
 
 OVERLAP = 0.5
@@ -109,17 +111,46 @@ def cost_of_outlines(reference: Sequence[Detections], candidate: Sequence[Detect
 
     As :func:`moves` and :func:`cost_of_moves`, of what is found again and with the overlap of pixels.
     """
+
+    def overlaps(ours: Detections, theirs: Detections, asked: NDArray[np.bool_]) -> Array | None:
+        if ours.masks is None or theirs.masks is None:
+            return None
+        return mask_ious(ours.masks, theirs.masks, asked)
+
+    return _cost_of_parts(reference, candidate, overlaps, least=least)
+
+
+def cost_of_keypoints(reference: Sequence[Detections], candidate: Sequence[Detections], *, least: float) -> float:
+    """AP of keypoints that other places cost, likewise and with their similarity; 0 without keypoints."""
+
+    def similarities(ours: Detections, theirs: Detections, asked: NDArray[np.bool_]) -> Array | None:
+        if ours.keypoints is None or theirs.keypoints is None:
+            return None
+        return keypoint_similarities(ours, theirs, asked)
+
+    return _cost_of_parts(reference, candidate, similarities, least=least)
+
+
+def _cost_of_parts(
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    alike: Callable[[Detections, Detections, NDArray[np.bool_]], Array | None],
+    *,
+    least: float,
+) -> float:
+    """What is lost of ``alike`` (0 to 1 for pairs that are asked for; None where there is nothing to compare), by
+    detections that score ``least`` and are found again."""
     lost: list[float] = []
     for ours, theirs in zip(reference, candidate, strict=True):
-        if ours.masks is None or theirs.masks is None or not len(theirs):
-            continue
         strong = ours[ours.scores >= least]
-        assert strong.masks is not None
-        alike = pairwise_iou(strong.boxes, theirs.boxes)
-        alike = np.where(strong.labels[:, None] == theirs.labels[None], alike, 0.0)
-        best = (alike >= OVERLAP) & (alike == alike.max(axis=1, keepdims=True))
-        ious = mask_ious(strong.masks, theirs.masks, best).max(axis=1)
-        lost += (1 - ious[best.any(axis=1)]).tolist()
+        if not len(strong) or not len(theirs):
+            continue
+        boxes = pairwise_iou(strong.boxes, theirs.boxes)
+        boxes = np.where(strong.labels[:, None] == theirs.labels[None], boxes, 0.0)
+        best = (boxes >= OVERLAP) & (boxes == boxes.max(axis=1, keepdims=True))
+        found = alike(strong, theirs, best)
+        if found is not None:
+            lost += (1 - found.max(axis=1)[best.any(axis=1)]).tolist()
     if not lost:
         return 0.0
     scatter = max(float(np.mean(lost)) ** 2 - USUAL_SCATTER**2, 0.0)

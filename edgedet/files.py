@@ -39,6 +39,17 @@ def require_writable_parent(path: str | Path) -> Path:
     return path
 
 
+def require_new_folder(folder: Path) -> None:
+    """Check that ``folder`` could be made, before any long work starts; creates missing folders above it.
+
+    Raises:
+        OutputError: it is there and holds something, or cannot be made.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} exists already; name a new folder")
+    require_writable_parent(folder.parent / f"{folder.name}.check")
+
+
 def file_sha256(path: str | Path) -> str:
     """The file's digest, hexadecimal, read in pieces."""
     digest = hashlib.sha256()

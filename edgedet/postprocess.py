@@ -15,6 +15,7 @@ from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.foreign_faults import RANKED, TURNED, fault_of_anchors, fault_of_rows, most_are_turned
 from edgedet.geometry import ResizeGeometry
+from edgedet.heatmaps import find_keypoints
 from edgedet.masks import BoxMasks, Masks
 from edgedet.nms import best_of_each_class, nms
 from edgedet.settings import require_count, require_fraction
@@ -176,6 +177,7 @@ class Postprocessor:
         found = self.decode([outputs[name][slot] for name in self._outputs])
         if self._card.output.masks == "prototypes":
             found = self._drawn(found, outputs[PROTOTYPES][slot], geometry)
+        canvas_boxes = found.boxes
         found = found._replace(boxes=geometry.to_frame(found.boxes))
         # What lies wholly in the padding, or has no extent, is no box of this frame.
         real = (found.boxes[:, 2] > found.boxes[:, 0]) & (found.boxes[:, 3] > found.boxes[:, 1])
@@ -186,6 +188,7 @@ class Postprocessor:
                     "are none: export it again"
                 )
             found = found.take(real)
+            canvas_boxes = canvas_boxes[real]
         labels = found.labels
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self._card.names):
             raise ArtifactError(
@@ -203,7 +206,10 @@ class Postprocessor:
         keypoints = skeleton = None
         if (spec := self._card.output.keypoints) is not None:
             skeleton = spec.skeleton
-            keypoints = _points(data.pop(KEYPOINTS), len(skeleton.names))
+            keypoints = data.pop(KEYPOINTS)
+            if spec.form == "heatmaps":
+                keypoints = _of_heatmaps(keypoints, canvas_boxes, len(skeleton.names))
+            keypoints = _points(keypoints, len(skeleton.names))
             keypoints[..., :2] = geometry.points_to_frame(keypoints[..., :2])
         return Detections(
             found.boxes,
@@ -322,6 +328,22 @@ class Postprocessor:
             max_detections=self._thresholds.max_detections,
         )
         return found.take(keep)
+
+
+def _of_heatmaps(logits: Array, boxes: Array, count: int) -> Array:
+    """Keypoints [n, J, 3] in canvas pixels.
+
+    Raises:
+        ArtifactError: heatmaps of another number, or not finite.
+    """
+    if logits.ndim != 4 or logits.shape[1] != count:
+        raise ArtifactError(
+            f"the network gave heatmaps {list(logits.shape)}, the card names {count} keypoints: expected "
+            f"[{len(boxes)}, {count}, h, w]; export it again"
+        )
+    if not np.isfinite(logits).all():
+        raise ArtifactError("the network gave heatmaps that hold NaN or infinity; export it again")
+    return find_keypoints(logits.astype(np.float32, copy=False), boxes)
 
 
 def _points(keypoints: Array, count: int) -> Array:

@@ -12,6 +12,7 @@ network, a GPU or a trained detector. In it are
     frame.png           a frame with a green rectangle
     photos/             twelve such frames, 96 x 72, of all three colours
     photos/labels.json  their boxes, as COCO JSON
+    maps/               three frames in images/, and in labels/ the class of each pixel, as PNGs
     bench.json          what ``edgedet bench model.onnx slow.onnx --json bench.json`` writes, measured briefly
 """
 
@@ -23,6 +24,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import onnx
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +62,22 @@ def write_examples(folder: Path) -> None:
         onnx.save(graph, str(folder / name))
     _write_photos(folder / "photos")
     cv2.imwrite(str(folder / "frame.png"), frame_with_rectangle(HEIGHT, WIDTH, (24, 18, 60, 54)))
+    _write_maps(folder / "maps")
     _write_benchmark(folder)
+
+
+def _write_maps(folder: Path) -> None:
+    """Frames with one rectangle each, and labels of their pixels by the numbers of segmenter.onnx."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(len(NAMES)):
+        left, top = 8 + 4 * number, 8
+        frame = frame_with_rectangle(64, 64, (left, top, left + 24, top + 16), channel=number)
+        labels = np.zeros((64, 64), np.uint8)
+        labels[top : top + 16, left : left + 24] = 1 + number
+        cv2.imwrite(str(folder / "images" / f"{number:02d}.png"), frame)
+        cv2.imwrite(str(folder / "labels" / f"{number:02d}.png"), labels)
+    (folder / "classes.txt").write_text("\n".join(("background", *NAMES)) + "\n")
 
 
 def _write_photos(folder: Path) -> None:

@@ -1,9 +1,13 @@
 """Render a labelled dataset of wearable's-view scenes, as COCO JSON and JPEG files.
 
     python examples/render.py build/scenes --count 5000 --seed 0
+    python examples/render.py build/visits --count 5000 --seed 4 --kind visit
 
 Gives build/scenes/instances_scenes.json and build/scenes/scenes/*.jpg; edgedet reads it as
 build/scenes/instances_scenes.json. Scene N of seed S is the same on every machine with the same OpenCV.
+
+Visits are frames of clips: things that look like devices, and in every other frame a camera that is pointed at the
+wearer. An alert that must never be false is trained on those.
 """
 
 from __future__ import annotations
@@ -11,16 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from examples.scenes.scene import NAMES, render_scene
+from examples.scenes.scene import NAMES, Scene, render_scene, render_visit
 
 SEED_STEP = 1_000_000
 """Datasets of different seeds share no scene as long as they have fewer than so many."""
@@ -34,24 +39,30 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="which scenes (0)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), default=(480, 360))
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
+    parser.add_argument("--kind", choices=tuple(KINDS), default="scene", help="what is rendered (scene)")
     arguments = parser.parse_args()
     if arguments.count < 1 or min(arguments.size) < 64 or not 0 <= arguments.seed < 2000:
         parser.error("expected --count of 1 or more, --size of 64x64 or more, --seed from 0 to 1999")
     path = write_dataset(
-        arguments.out, arguments.count, arguments.seed, size=tuple(arguments.size), workers=arguments.workers
+        arguments.out,
+        arguments.count,
+        arguments.seed,
+        size=tuple(arguments.size),
+        workers=arguments.workers,
+        kind=arguments.kind,
     )
     print(path)
     return 0
 
 
 def write_dataset(
-    out: Path, count: int, seed: int, *, size: tuple[int, int] = (480, 360), workers: int = 1
+    out: Path, count: int, seed: int, *, size: tuple[int, int] = (480, 360), workers: int = 1, kind: str = "scene"
 ) -> Path:
-    """Render ``count`` scenes of (width, height) into ``out`` and return the COCO JSON file."""
+    """Render ``count`` pictures of (width, height), of a kind of ``KINDS``, into ``out``; the COCO JSON file."""
     pictures = out / "scenes"
     pictures.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
-    render = partial(_render, pictures, seed * SEED_STEP, size)
+    render = partial(_render, pictures, seed * SEED_STEP, size, kind)
     for index, boxes in enumerate(_map(render, count, workers)):
         images.append({"id": index, "file_name": f"{index:06d}.jpg", "width": size[0], "height": size[1]})
         for left, top, width, height, label in boxes:
@@ -84,10 +95,19 @@ def _map(render: partial[list[list[float]]], count: int, workers: int) -> Iterat
         yield from pool.map(render, range(count), chunksize=8)
 
 
-def _render(pictures: Path, first: int, size: tuple[int, int], index: int) -> list[list[float]]:
+def _visit(seed: int, *, width: int, height: int) -> Scene:
+    """One frame of a visit, with the camera in every other one: stepping in, there, or stepping out."""
+    comes = -int(np.random.default_rng(seed).integers(0, 10)) if seed % 2 else None
+    return next(render_visit(seed, 1, comes=comes, goes=10, width=width, height=height))
+
+
+KINDS: dict[str, Callable[..., Scene]] = {"scene": render_scene, "visit": _visit}
+
+
+def _render(pictures: Path, first: int, size: tuple[int, int], kind: str, index: int) -> list[list[float]]:
     """Write scene ``index`` and return its boxes as left, top, width, height, label."""
     cv2.setNumThreads(1)
-    scene = render_scene(first + index, width=size[0], height=size[1])
+    scene = KINDS[kind](first + index, width=size[0], height=size[1])
     cv2.imwrite(str(pictures / f"{index:06d}.jpg"), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
     return [
         [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1]), int(label)]

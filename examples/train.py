@@ -102,8 +102,12 @@ def main() -> int:
     torch.manual_seed(arguments.seed)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    data = read_dataset(arguments.data)
-    images = [image for image in data.images if len(image) or arguments.keep_empty]
+    sets = [read_dataset(path) for path in arguments.data]
+    data = sets[0]
+    for path, other in zip(arguments.data, sets, strict=True):
+        if other.names != data.names:
+            raise SystemExit(f"{path} has the classes {other.names}, and {arguments.data[0]} {data.names}")
+    images = [image for each in sets for image in each.images if len(image) or arguments.keep_empty]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     overrides = size_overrides(arguments.arch, arguments.size)
     model: Any = build(arguments.arch, len(data.names) + 1, **overrides)
@@ -182,7 +186,9 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="labelled dataset to train on, PATH[:SPLIT]")
+    parser.add_argument(
+        "--data", required=True, nargs="+", help="labelled datasets of the same classes to train on, PATH[:SPLIT]"
+    )
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write (.pt)")
     parser.add_argument("--arch", default="ssdlite320_mobilenet_v3_large", choices=sorted(ARCHITECTURES))
     parser.add_argument("--size", type=int, default=320, help="side the network sees, or its shortest side (320)")

@@ -86,7 +86,7 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
         frame_size = reference.usual_size
     built = build_graph(source, options, frame_size=frame_size)
     if options.strict and reference is None:
-        require_stated(source, built.assumed)
+        require_stated(source, built.assumed, boxes=built.card.task == "detection")
     model = checked(built.model, nms=options.nms)
     if options.target == "ncnn":
         require_writable(model, built.card)
@@ -109,7 +109,11 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
             facts[CONFIRMED_KEY] = confirmed.by
         card = replace(card, provenance=card.provenance | facts)
         notes.append(
-            assumption_note(built.assumed, confirmed_by=confirmed.by if confirmed and confirmed.thorough else None)
+            assumption_note(
+                built.assumed,
+                confirmed_by=confirmed.by if confirmed and confirmed.thorough else None,
+                boxes=card.task == "detection",
+            )
         )
     if isinstance(built.reference, str):
         notes.append(f"not compared with its framework: {built.reference}")
@@ -300,7 +304,12 @@ def _calibration(
     if card.task == "segmentation":
         return _calibration_of_maps(card, options, outputs)
     if options.eval:
-        judge = MapJudge(card, read_dataset(options.eval, outlines=card.output.masks is not None), outputs)
+        labelled = read_dataset(
+            options.eval,
+            outlines=card.output.masks is not None,
+            keypoints=card.output.keypoints is not None,
+        )
+        judge = MapJudge(card, labelled, outputs)
     frames = _given_frames(card, options)
     if frames is not None:
         return _Calibration(frames, judge, {"pictures": "given"})

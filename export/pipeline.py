@@ -195,13 +195,15 @@ def _read_finished(source: Path, options: ExportOptions, library: EngineLibrary)
     require_unchanged(source, card, options)
     assumed = assumptions_on(card)
     if options.strict:
-        require_stated(source, assumed)
+        require_stated(source, assumed, boxes=card.task == "detection")
     if find_spec("onnx") is not None:
         from .engines.file_check import require_parsable_file
 
         require_parsable_file(source, _versions(library))
     nodes = len(read_layers(source).nodes)
-    return EngineSource(source, card, nodes, (assumption_note(assumed),) if assumed else ())
+    return EngineSource(
+        source, card, nodes, (assumption_note(assumed, boxes=card.task == "detection"),) if assumed else ()
+    )
 
 
 def _graph_for_engine(

@@ -74,9 +74,16 @@ class Reference:
         self.module = model
         from .torch_runtime import TorchRuntime
 
+        keypoints = card.output.keypoints
         output = OutputSpec(
-            "detections", 0.0, card.output.iou_threshold, card.output.max_detections, masks=card.output.masks
+            "detections",
+            0.0,
+            card.output.iou_threshold,
+            card.output.max_detections,
+            masks=card.output.masks,
+            keypoints=None if keypoints is None else replace(keypoints, form="points"),
         )
+        self._skeleton = None if keypoints is None else keypoints.skeleton
         self._runtime = TorchRuntime(
             replace(card, input=InputSpec(height=0, width=0), output=output), model.eval(), "cpu"
         )
@@ -95,7 +102,16 @@ class Reference:
         size = (frame.shape[0], frame.shape[1])
         boxes, scores, labels = (found[name][0, :count] for name in ("boxes", "scores", "labels"))
         masks = BoxMasks(found["masks"][0, :count], boxes, size) if "masks" in found else None
-        return Detections(boxes, scores, labels, names=self._names, frame_size=size, masks=masks)
+        return Detections(
+            boxes,
+            scores,
+            labels,
+            names=self._names,
+            frame_size=size,
+            masks=masks,
+            keypoints=found["keypoints"][0, :count] if "keypoints" in found else None,
+            skeleton=self._skeleton,
+        )
 
     def candidates(self, frame: NDArray[np.uint8]) -> Detections:
         """What it would find were there no score threshold."""
@@ -240,7 +256,7 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
     ):
         if value is not None:
             setattr(settings, name, value)
-    exported = family.export(model, graph_options(options), frame_size)
+    exported = family.export(model, replace(graph_options(options), skeleton=trained.skeleton), frame_size)
     card = _card(exported, family.name, checkpoint.arch, checkpoint.names)
     notes = trained.notes
     kept = [words for option, words in trained.selection if not option or getattr(options, option) is None]
@@ -268,18 +284,22 @@ def _from_trained(trained: TrainedDetector, options: ExportOptions, frame_size: 
 
 def _require_second_stage(model: nn.Module, family: TrainedFamily, path: Path) -> None:
     """One that proposals from outside can be given to, and whose results the framework's own are compared with."""
-    from .torch_runtime import mask_shape
+    from .torch_runtime import keypoints_of, mask_shape
 
     if not family.two_stages:
         raise UsageError(
             f"--outside-proposals is for Faster R-CNN; {path} holds a one-stage detector, which has no region "
             "proposals"
         )
-    if mask_shape(model) is not None:
-        raise UsageError(
-            f"--outside-proposals is for Faster R-CNN; {path} holds a Mask R-CNN, whose masks nothing would be "
-            "held against: leave the option out"
-        )
+    for kind, what, there in (
+        ("Mask", "masks", mask_shape(model)),
+        ("Keypoint", "keypoints", keypoints_of(model)),
+    ):
+        if there is not None:
+            raise UsageError(
+                f"--outside-proposals is for Faster R-CNN; {path} holds a {kind} R-CNN, whose {what} nothing would "
+                "be held against: leave the option out"
+            )
 
 
 def _refuse_what_others_need(options: ExportOptions, what: str) -> None:

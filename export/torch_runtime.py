@@ -12,6 +12,7 @@ from edgedet.artifacts.card import (
     PROPOSAL_COUNT,
     PROPOSALS,
     InputSpec,
+    KeypointSpec,
     ModelCard,
     OutputSpec,
     ResizeRule,
@@ -81,10 +82,10 @@ class TorchRuntime:
         self._device = device
         self.device: Literal["cpu", "gpu"] = "cpu" if device == "cpu" else "gpu"
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec("images", (1, -1, -1, 3), np.dtype(card.input.dtype)),)
-        masks = mask_shape(model)
-        self.outputs = detection_outputs(card.output.max_detections, masks=masks)
-        self._has_masks = masks is not None
-        self.takes_proposals = card.family == "faster_rcnn" and not self._has_masks
+        masks, keypoints = mask_shape(model), keypoints_of(model)
+        self.outputs = detection_outputs(card.output.max_detections, masks=masks, keypoints=keypoints)
+        self._has_masks, self._has_keypoints = masks is not None, keypoints is not None
+        self.takes_proposals = card.family == "faster_rcnn" and masks is None and keypoints is None
         self.description = (
             f"torch {torch.__version__}, torchvision {torchvision.__version__} {device}, "
             f"{torch.get_num_threads()} threads"
@@ -116,6 +117,9 @@ class TorchRuntime:
         outputs["count"][0] = count
         if self._has_masks:
             outputs["masks"][0, :count] = found["masks"][:, 0].cpu().numpy()
+        if self._has_keypoints:
+            outputs["keypoints"][0, :count, :, :2] = found["keypoints"][..., :2].cpu().numpy()
+            outputs["keypoints"][0, :count, :, 2] = found["keypoints_scores"].cpu().numpy()
         return outputs
 
     def _detect(self, image: Any) -> dict[str, Any]:
@@ -174,6 +178,7 @@ def _load(path: Path) -> tuple[ModelCard, nn.Module]:
             iou_threshold=settings.nms_thresh,
             max_detections=settings.detections_per_img,
             masks=None if mask_shape(model) is None else "in_boxes",
+            keypoints=None if trained.skeleton is None else KeypointSpec("points", trained.skeleton),
         ),
         provenance={"checkpoint": path.name} | ({ASSUMED_KEY: assumed} if assumed else {}),
     )
@@ -184,3 +189,9 @@ def mask_shape(model: nn.Module) -> tuple[int, int] | None:
     """(height, width) of the bitmaps of a Mask R-CNN; None of a detector without a mask branch."""
     pool = getattr(getattr(model, "roi_heads", None), "mask_roi_pool", None)
     return None if pool is None else (2 * pool.output_size[0], 2 * pool.output_size[1])
+
+
+def keypoints_of(model: nn.Module) -> int | None:
+    """How many keypoints a Keypoint R-CNN gives of every detection; None of a detector without that branch."""
+    predictor = getattr(getattr(model, "roi_heads", None), "keypoint_predictor", None)
+    return None if predictor is None else int(predictor.kps_score_lowres.out_channels)

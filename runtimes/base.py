@@ -41,18 +41,22 @@ class TensorSpec:
     dtype: np.dtype[Any]
 
 
-def detection_outputs(limit: int, *, masks: tuple[int, int] | None = None) -> tuple[TensorSpec, ...]:
+def detection_outputs(
+    limit: int, *, masks: tuple[int, int] | None = None, keypoints: int | None = None
+) -> tuple[TensorSpec, ...]:
     """What comes out of a framework's own inference on one image, as the format ``detections`` has it.
 
-    ``masks``: (height, width) of the bitmaps where there are some.
+    ``masks``: (height, width) of the bitmaps where there are some; ``keypoints``: how many, likewise.
     """
     bitmaps = () if masks is None else (TensorSpec("masks", (1, limit, *masks), np.dtype(np.float32)),)
+    points = () if keypoints is None else (TensorSpec("keypoints", (1, limit, keypoints, 3), np.dtype(np.float32)),)
     return (
         TensorSpec("boxes", (1, limit, 4), np.dtype(np.float32)),
         TensorSpec("scores", (1, limit), np.dtype(np.float32)),
         TensorSpec("labels", (1, limit), np.dtype(np.int32)),
         TensorSpec("count", (1,), np.dtype(np.int32)),
         *bitmaps,
+        *points,
     )
 
 

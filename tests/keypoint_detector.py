@@ -17,25 +17,32 @@ CORNERS = Skeleton(("first", "last"), ((0, 1),))
 SCORES = (0.75, 0.25)
 
 
-def save_keypoint_graph(path: Path, *, aside: float = 0.0) -> ModelCard:
-    """Write the graph; returns its card. ``aside``: canvas pixels by which both points lie further right."""
+def save_keypoint_graph(path: Path, *, aside: float = 0.0, skeleton: Skeleton = CORNERS) -> ModelCard:
+    """Write the graph; returns its card.
+
+    ``aside``: canvas pixels by which all points lie further right. ``skeleton``: of more points than two, where
+    those past the second lie at the upper left corner.
+    """
     card = save_rectangle_graph(path)
-    card = replace(card, output=replace(card.output, keypoints=KeypointSpec("points", CORNERS)))
+    card = replace(card, output=replace(card.output, keypoints=KeypointSpec("points", skeleton)))
     model = onnx.load(str(path))
+    count = len(skeleton.names)
     constants = {
-        "by_point": np.array([1, 1, 2, 2], np.int64),
+        "of_box": np.array([0, 1, 2, 3] + [0, 1] * (count - 2), np.int64),
+        "by_point": np.array([1, 1, count, 2], np.int64),
         "aside": np.array([aside, 0], np.float32),
-        "point_scores": np.array(SCORES, np.float32).reshape(1, 1, 2, 1),
+        "point_scores": np.array([*SCORES, *[0.0] * (count - 2)], np.float32).reshape(1, 1, count, 1),
     }
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     model.graph.node.extend(
         [
-            helper.make_node("Reshape", ["boxes", "by_point"], ["corners"]),
+            helper.make_node("Gather", ["boxes", "of_box"], ["of_points"], axis=2),
+            helper.make_node("Reshape", ["of_points", "by_point"], ["corners"]),
             helper.make_node("Add", ["corners", "aside"], ["places"]),
             helper.make_node("Concat", ["places", "point_scores"], ["keypoints"], axis=3),
         ]
     )
-    model.graph.output.append(helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, [1, 1, 2, 3]))
+    model.graph.output.append(helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, [1, 1, count, 3]))
     set_card(model, card)
     onnx.save(model, str(path))
     return card

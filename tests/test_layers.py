@@ -56,6 +56,7 @@ LAYERS = [
     "canvas_masks",
     "class_map",
     "masks",
+    "heatmaps",
     "run_lengths",
     "nms",
     "aligned",

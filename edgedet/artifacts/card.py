@@ -122,7 +122,9 @@ class KeypointSpec:
 
     Attributes:
         form: what one more output ``keypoints`` holds. ``points``: float32 [N, K, J, 3] (of ``candidates``
-            [N, A, J, 3]), x and y in canvas pixels, and a score.
+            [N, A, J, 3]), x and y in canvas pixels, and a score. ``heatmaps``: float32 [N, K, J, h, w] of the
+            format ``detections``, logits of h x w cells over every box (Keypoint R-CNN before its last doubling);
+            the host doubles them, enlarges them to the box and takes the highest place, whose logit is the score.
         skeleton: names of the J keypoints, and which are joined.
 
     >>> from edgedet.artifacts.skeleton import Skeleton
@@ -130,7 +132,7 @@ class KeypointSpec:
     'points'
     """
 
-    form: Literal["points"]
+    form: Literal["points", "heatmaps"]
     skeleton: Skeleton
 
 

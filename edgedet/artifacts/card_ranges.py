@@ -61,7 +61,10 @@ def _numbers(card: ModelCard) -> Iterator[tuple[str, object, bool, str]]:
         taken = sorted({"masks", "coefficients", "prototypes"}.intersection(output.data))
         yield "output.data", list(output.data), not taken, f"no data called {''.join(taken[:1])} beside masks"
     if (keypoints := output.keypoints) is not None:
-        fits = output.format in ("detections", "candidates")
-        yield "output.keypoints", keypoints.form, fits, "keypoints of the formats detections and candidates only"
+        formats = ("detections",) if keypoints.form == "heatmaps" else ("detections", "candidates")
+        expected = (
+            f"{keypoints.form} of the {'formats' if len(formats) > 1 else 'format'} {' and '.join(formats)} only"
+        )
+        yield "output.keypoints", keypoints.form, output.format in formats, expected
         own = "keypoints" not in output.data
         yield "output.data", list(output.data), own, "no data called keypoints beside keypoints"

@@ -95,3 +95,17 @@ def seen_keypoints(keypoints: NDArray[np.float32], skeleton: Skeleton | None) ->
         return np.ones(keypoints.shape[:2], np.bool_)
     seen: NDArray[np.bool_] = keypoints[..., 2] >= np.float32(skeleton.visible)
     return seen
+
+
+def named_skeleton(count: int, names: tuple[str, ...] = ()) -> Skeleton:
+    """``count`` keypoints of which a file says no more than their ``names``, or not even those.
+
+    As many as COCO's persons have are taken for those; others are numbered from 1.
+
+    >>> named_skeleton(2).names, named_skeleton(17) == COCO_PERSON
+    (('keypoint 1', 'keypoint 2'), True)
+    """
+    if not names and count == len(COCO_PERSON.names):
+        return COCO_PERSON
+    names = names or tuple(f"keypoint {number}" for number in range(1, count + 1))
+    return COCO_PERSON if names == COCO_PERSON.names else Skeleton(names)

@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             classes=arguments.classes,
             problems="stop" if arguments.strict else "drop",
             outlines=arguments.outlines,
+            keypoints=True,
             **({"exclude": arguments.exclude} if arguments.exclude else {}),
         )
         if arguments.split is not None:

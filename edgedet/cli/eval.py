@@ -1,7 +1,9 @@
 """Measure the accuracy of an artifact, as it will run, on a labelled dataset.
 
-COCO's figures (by pycocotools), Pascal VOC's and scikit-learn's average precision at IoU 0.5, and two figures of an
+COCO's figures (by pycocotools), Pascal VOC's and scikit-learn's average precision at IoU 0.5, and figures of an
 application: the share of pictures with objects in which nothing is found, and of object-free pictures with a box.
+Of frames of clips (--fps, or annotations that say it) also false alarms and misses by hour of video and the delay
+until something is found, each frame by itself and with an alert's rule (--alert, as in edgedet watch).
 
 Average precision needs every detection down to the lowest scores. An artifact exported with a high --conf is judged
 as it runs, and its figures are lower than published ones; export with --conf 0.001 to compare with those.
@@ -14,20 +16,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from edgedet.cli.eval_lines import report_lines
 from edgedet.cli.progress import Progress
 from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
-from edgedet.cli.values import class_names, fraction, positive_integer
+from edgedet.cli.rule_options import add_end_options, add_rule_options, alert_rules, frames, given_options
+from edgedet.cli.values import class_names, fraction, positive_integer, positive_number
 from edgedet.datasets import formats
 from edgedet.errors import EdgedetError, UnreadableFramesError, UsageError
-from edgedet.files import atomic_path, file_sha256, require_writable_parent
+from edgedet.files import atomic_path, file_sha256, require_new_folder, require_writable_parent
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
@@ -35,26 +37,22 @@ if TYPE_CHECKING:
     from edgedet.datasets.dataset import Problem
     from edgedet.datasets.rows import Strictness
     from edgedet.detector import Detector
-    from edgedet.evaluate.evaluation import Evaluation
-    from edgedet.evaluate.working_point import WorkingPoint
+    from edgedet.watching.rule import AlertRule
 
 EXAMPLES = f"""\
 examples:
   edgedet eval model.onnx bccd:test
   edgedet eval model.onnx instances_val2017.json --json accuracy.json --save worst/
   edgedet eval engine.trt data.yaml:val --negatives empty_rooms/ --false-alarm-rate 0.01
+  edgedet eval model.onnx data.yaml:val --negatives rooms/ --hard-negatives hard/     those with a box, for training
+  edgedet eval model.onnx clips/labels.json --fps 10 --alert 3/5 --class camera       by hour of video
   edgedet eval model.onnx /shared/week/labels.json --ray 10.0.0.5:6379
 
 {fill(f"datasets: {formats.looks()}; PATH:SPLIT names a split", 110)}
 """
 
-LOW_ENOUGH = 0.05
-"""Highest score threshold under which published average precisions are measured (torchvision's two-stage ones)."""
 DEFAULT_WORST = 10
 CURVES_NAME = "curves.png"
-CLASSES_SHOWN = 25
-PROBLEMS_SHOWN = 5
-HINTS_SHOWN = 3
 WITH_A_CARD = (".onnx", ".trt", ".engine", ".plan", ".rtx", ".ncnn")
 """Files whose card is read in milliseconds."""
 NO_PICTURE = "unreadable image"
@@ -74,7 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--strict", action="store_true", help="stop at the first bad annotation or picture instead of dropping it"
     )
-    data.add_argument("--negatives", metavar="DIR", help="pictures without objects, for false alarms")
+    data.add_argument(
+        "--negatives", metavar="DIR", help="pictures without objects, for false alarms; its folders are told apart"
+    )
+    data.add_argument(
+        "--fps",
+        metavar="N",
+        type=positive_number,
+        help="the pictures are frames of clips, N a second: folder by folder in the order of their names, or as "
+        "video_id and frame_id of a COCO file say (where that has fps too, nothing needs to be said)",
+    )
+    data.add_argument("--negatives-fps", metavar="N", type=positive_number, help="the same of --negatives")
     run_group = parser.add_argument_group("the detector")
     run_group.add_argument("--conf", metavar="X", type=fraction, help="minimum score of a detection")
     run_group.add_argument(
@@ -96,10 +104,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=fraction,
         help="recommend the threshold that keeps boxes out of all but this share of the object-free pictures",
     )
+    alert = parser.add_argument_group("alerts, with the working point's threshold (docs/watch.md)")
+    alert.add_argument(
+        "--alert", metavar="N/M", type=frames, help="judge alerts of clips: N of the last M frames must show it"
+    )
+    add_rule_options(alert)
+    add_end_options(alert)
     out = parser.add_argument_group("output")
     out.add_argument("--json", metavar="OUT", help="everything as one JSON object, to a file or - for stdout")
     out.add_argument("--save", metavar="DIR", type=Path, help="draw the worst pictures and the curves into DIR")
     out.add_argument("--worst", metavar="N", type=positive_integer, help=f"how many of them ({DEFAULT_WORST})")
+    out.add_argument(
+        "--hard-negatives",
+        metavar="DIR",
+        type=Path,
+        help="copy the pictures of --negatives that raise a false alarm into DIR, a COCO set without boxes, to be "
+        "trained on",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -111,6 +132,13 @@ def run(arguments: argparse.Namespace) -> int:
         return run_maps(arguments)
     if arguments.worst is not None and arguments.save is None:
         raise UsageError("--worst needs a folder for the pictures: add --save DIR")
+    if arguments.hard_negatives is not None:
+        if arguments.negatives is None:
+            raise UsageError("--hard-negatives are some of --negatives, and none are named")
+        require_new_folder(arguments.hard_negatives)
+    if arguments.alert is None and (given := given_options(arguments)):
+        more = "; the classes to judge are --classes" * (given[0] == "--class")
+        raise UsageError(f"{given[0]} is about alerts: add --alert N/M{more}")
     if arguments.json is not None and arguments.json != "-":
         require_writable_parent(arguments.json)
     if arguments.save is not None:
@@ -120,9 +148,11 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.cli.own_proposals import require_own_proposals
     from edgedet.datasets import read_dataset
     from edgedet.detector import Detector
+    from edgedet.evaluate.class_match import shared_classes
     from edgedet.evaluate.curve_picture import save_curves
     from edgedet.evaluate.evaluation import evaluate
-    from edgedet.evaluate.worst import save_worst
+    from edgedet.evaluate.negatives import write_false_alarms
+    from edgedet.evaluate.worst import save_false_alarms, save_worst
     from edgedet.in_order import lanes_here
     from edgedet.runtimes.free_memory import keep_free_memory
 
@@ -133,7 +163,8 @@ def run(arguments: argparse.Namespace) -> int:
         images=arguments.images,
         classes=arguments.classes,
         problems=strictness,
-        outlines=_may_give_masks(arguments.artifact),
+        outlines=_may_give(arguments.artifact, "masks"),
+        keypoints=_may_give(arguments.artifact, "keypoints"),
     )
     if arguments.limit is not None:
         dataset = replace(dataset, images=dataset.images[: arguments.limit])
@@ -155,24 +186,43 @@ def run(arguments: argparse.Namespace) -> int:
             )
         progress = stack.enter_context(Progress())
         require_own_proposals(detector.card, "edgedet eval")
+        rules: list[AlertRule] = []
+        if arguments.alert is not None:
+            known = shared_classes(dataset.names, detector.names)
+            # The score that begins an alert is the working point's, which is not known yet.
+            rules = alert_rules(arguments, known, arguments.alert, conf=1.0, keep_conf=arguments.keep_conf)
         evaluation = evaluate(
             detector,
             dataset,
             negatives=negatives,
             threshold=arguments.threshold,
             false_alarm_rate=arguments.false_alarm_rate,
+            fps=arguments.fps,
+            negatives_fps=arguments.negatives_fps,
+            rules=rules,
             lowest_score=detector.thresholds.score,
             unreadable=strictness,
             progress=progress,
         )
-        drawn = {}
+        drawn, drawn_negatives = {}, {}
         if arguments.save is not None:
             progress("drawing the worst pictures")
             count = arguments.worst or DEFAULT_WORST
             drawn = save_worst(detector, dataset, evaluation, arguments.save, count=count)
+            if negatives is not None:
+                drawn_negatives = save_false_alarms(detector, negatives, evaluation, arguments.save, count=count)
             save_curves(evaluation, arguments.save / CURVES_NAME)
+        hard = "no picture of --negatives raised a false alarm: no hard negatives are"
+        if arguments.hard_negatives is not None and negatives is not None and evaluation.false_alarms:
+            progress("copying the hard negatives")
+            written = write_false_alarms(
+                negatives, evaluation.false_alarms, arguments.hard_negatives, names=detector.names
+            )
+            hard = f"{written:,} hard negatives (COCO, without boxes)"
         lowest = detector.thresholds.score
-        data = _artifact(detector) | evaluation.to_dict({number: path.resolve() for number, path in drawn.items()})
+        data = _artifact(detector) | evaluation.to_dict(
+            *({number: path.resolve() for number, path in each.items()} for each in (drawn, drawn_negatives))
+        )
         of_negatives = negatives.problems if negatives is not None else ()
         problems = (*dataset.problems, *of_negatives, *evaluation.problems)
         data["problems"] = [str(problem) for problem in problems]
@@ -190,7 +240,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     for what, where in (
         ("figures", arguments.json),
-        (f"{len(drawn)} worst pictures and {CURVES_NAME}", arguments.save),
+        (f"{len(drawn) + len(drawn_negatives)} worst pictures and {CURVES_NAME}", arguments.save),
+        (hard, arguments.hard_negatives),
     ):
         if where is not None:
             print(f"{what} in {where}", file=sys.stderr)
@@ -198,14 +249,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _may_give_masks(artifact: str) -> bool:
-    """Whether outlines are worth their memory; a checkpoint says it only once it is open."""
+def _may_give(artifact: str, what: Literal["masks", "keypoints"]) -> bool:
+    """Whether outlines or keypoints are worth their memory; a checkpoint says it only once it is open."""
     from edgedet.opening import read_card
 
     if not artifact.lower().endswith(WITH_A_CARD):
         return True
     try:
-        return read_card(Path(artifact)).output.masks is not None
+        return getattr(read_card(Path(artifact)).output, what) is not None
     except EdgedetError:
         return False  # which is said where it is opened
 
@@ -228,115 +279,3 @@ def _artifact(detector: Detector | ClusterDetector) -> dict[str, Any]:
         "iou_threshold": detector.thresholds.iou,
         "max_detections": detector.thresholds.max_detections,
     }
-
-
-def report_lines(evaluation: Evaluation, lowest_score: float) -> Iterator[str]:
-    """The report for people; ``lowest_score``: the detector's own threshold."""
-    coco = evaluation.coco
-    yield evaluation.dataset
-    if evaluation.problems:
-        count = len(evaluation.problems)
-        yield f"left out, cannot be read: {count} picture{'s' * (count != 1)}, with the objects there"
-        yield from (f"  {problem.reason}" for problem in evaluation.problems[:PROBLEMS_SHOWN])
-        if len(evaluation.problems) > PROBLEMS_SHOWN:
-            yield f"  and {len(evaluation.problems) - PROBLEMS_SHOWN} more (--json has them all)"
-    if coco.left_out:
-        yield f"left out, the detector does not know them: {', '.join(coco.left_out)}"
-    if evaluation.hints:
-        more = f"; and {len(evaluation.hints) - HINTS_SHOWN} more classes" * (len(evaluation.hints) > HINTS_SHOWN)
-        yield f"names that have changed places? {'; '.join(evaluation.hints[:HINTS_SHOWN])}{more}"
-    yield ""
-    yield (
-        f"COCO    mAP {_figure(coco.map)}   AP50 {_figure(coco.ap50)}   AP75 {_figure(coco.ap75)}   "
-        f"AR1 {_figure(coco.ar1)}   AR10 {_figure(coco.ar10)}   AR100 {_figure(coco.ar100)}"
-    )
-    if (masks := evaluation.masks) is not None:
-        yield (
-            f"masks   mAP {_figure(masks.map)}   AP50 {_figure(masks.ap50)}   AP75 {_figure(masks.ap75)}   "
-            f"AR1 {_figure(masks.ar1)}   AR10 {_figure(masks.ar10)}   AR100 {_figure(masks.ar100)}"
-        )
-    elif evaluation.no_masks:
-        yield f"masks   not judged: {evaluation.no_masks}"
-    yield (
-        f"VOC     11-point {_figure(evaluation.voc_11_point)}   area {_figure(evaluation.voc_area)}   "
-        f"ranked (scikit-learn) {_figure(evaluation.ranked)}   at IoU 0.5"
-    )
-    if lowest_score > LOW_ENOUGH:
-        yield (
-            f"        the artifact reports no score below {lowest_score:g}, which cuts these figures short; to "
-            "compare with published ones, export with --conf 0.001"
-        )
-    yield ""
-    yield "size     objects    mAP     AR"
-    for size in ("small", "medium", "large"):
-        ap, ar = getattr(coco, f"ap_{size}"), getattr(coco, f"ar_{size}")
-        yield f"{size:8} {coco.objects_by_size[size]:7,}  {_figure(ap)}  {_figure(ar)}"
-    yield ""
-    yield from _class_table(evaluation)
-    if _has_gaps(evaluation):
-        yield "-: not measured, the dataset has no such object"
-    yield ""
-    yield from _point_lines(evaluation)
-
-
-def _has_gaps(evaluation: Evaluation) -> bool:
-    data = evaluation.to_dict()
-    rows = (data, data["voc"], data["ranked"], *data["per_class"], *data["per_class_at_iou_50"])
-    return any(row["absent"].keys() - {"false_alarm_rate", "false_alarm_threshold"} for row in rows)
-
-
-def _class_table(evaluation: Evaluation) -> Iterator[str]:
-    width = min(max(len(name) for name in (*evaluation.names, "class")), 24)
-    yield f"{'class':{width}}  objects    mAP   AP50  small medium  large  VOC07  VOC10 ranked"
-    rows = sorted(zip(evaluation.coco.per_class, evaluation.classes, strict=True), key=lambda row: -row[0].objects)
-    for coco, at_half in rows[:CLASSES_SHOWN]:
-        figures = [coco.ap, coco.ap50, coco.ap_small, coco.ap_medium, coco.ap_large]
-        figures += [at_half.voc_11_point, at_half.voc_area, at_half.ranked]
-        yield f"{coco.name[:width]:{width}}  {coco.objects:7,}  " + "  ".join(_figure(value) for value in figures)
-    if len(rows) > CLASSES_SHOWN:
-        yield f"and {len(rows) - CLASSES_SHOWN} more classes (--json has them all)"
-
-
-def _point_lines(evaluation: Evaluation) -> Iterator[str]:
-    from edgedet.evaluate.absent import OF_POINT
-
-    at = evaluation.at
-    yield f"boxes scoring at least {at.threshold:g} ({evaluation.chosen_by}):"
-    figures = "   ".join(
-        f"{title} {_figure(value)}" if not math.isnan(value) else f"{title} not measured ({OF_POINT[key]})"
-        for title, key, value in (
-            ("precision", "precision", at.precision),
-            ("recall", "recall", at.recall),
-            ("F1", "f1", at.f1),
-        )
-    )
-    yield f"  {figures}   ({at.true:,} right, {at.false:,} false, {at.missed_objects:,} objects missed)"
-    if at.images_with_objects:
-        yield f"  misses        {_share(at.misses, at.misses_range, at.images_with_objects, 'images with objects')}"
-    else:
-        yield f"  misses        not measured: {OF_POINT['misses']}"
-    if at.images_without_objects:
-        share = _share(at.false_alarms, at.false_alarms_range, at.images_without_objects, "object-free images")
-        yield f"  false alarms  {share}"
-    else:
-        yield "  false alarms  not measured: no object-free images (--negatives DIR)"
-    if evaluation.alarm_threshold is not None:
-        yield _recommendation(evaluation, at)
-
-
-def _recommendation(evaluation: Evaluation, at: WorkingPoint) -> str:
-    assert evaluation.alarm_rate is not None and evaluation.alarm_threshold is not None
-    if math.isnan(evaluation.alarm_threshold):
-        return f"  no threshold for {evaluation.alarm_rate:.2%} false alarms: {evaluation.no_alarm_threshold}"
-    return (
-        f"  recommended   --conf {evaluation.alarm_threshold:g} keeps false alarms at {evaluation.alarm_rate:.2%} "
-        f"or less of these {at.images_without_objects:,} images"
-    )
-
-
-def _share(share: float, interval: tuple[float, float], total: int, what: str) -> str:
-    return f"{share:.1%} of {total:,} {what} (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
-
-
-def _figure(value: float) -> str:
-    return "    -" if math.isnan(value) else f"{value:5.3f}"

@@ -15,11 +15,8 @@ from edgedet.errors import EdgedetError, UsageError
 if TYPE_CHECKING:
     from edgedet.evaluate.maps import MapEvaluation
 
-OF_BOXES = (
-    "conf", "iou", "max_detections", "threshold", "false_alarm_rate", "negatives", "images", "classes", "ray",
-    "save", "worst",
-)  # fmt: skip
-"""Options that have no meaning for the class of every pixel."""
+TAKEN = ("command", "artifact", "dataset", "limit", "strict", "runtime", "threads", "json", "require_signature")
+"""Options that say something of a segmenter's judgement; labels of pixels are read strictly in any case."""
 CARDLESS = (".pt", ".pth", ".ckpt", ".safetensors")
 """Files that say what they are only once their framework has read them."""
 
@@ -46,7 +43,7 @@ def run_maps(arguments: argparse.Namespace) -> int:
     from edgedet.files import atomic_path, file_sha256, require_writable_parent
     from edgedet.segmenter import Segmenter
 
-    given = next((name for name in OF_BOXES if getattr(arguments, name, None) is not None), None)
+    given = next((name for name, value in vars(arguments).items() if name not in TAKEN and value), None)
     if given is not None:
         raise UsageError(
             f"--{given.replace('_', '-')} is for detectors; {arguments.artifact} is a segmenter, which is judged "

@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ELSEWHERE.min_mask_iou,
             "minimum IoU of a matched pair's masks, where both give some",
         ),
+        (
+            "--min-keypoint-similarity",
+            default.min_keypoint_similarity,
+            ELSEWHERE.min_keypoint_similarity,
+            "minimum similarity (OKS) of a matched pair's keypoints, where both give some",
+        ),
         ("--required", REQUIRED_OF_ARTIFACTS, ELSEWHERE_REQUIRED, "minimum share that must agree, both ways"),
     ):
         other = f"; with --reference {made_elsewhere:g}" if made_elsewhere != value else ""
@@ -108,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         Detector(arguments.second, threads=arguments.threads) as candidate,
     ):
         require_same_classes(reference, candidate)
+        require_same_keypoints(reference, candidate)
         assumed = reference.card.provenance.get(ASSUMED_KEY, [])
         tolerance = usable_tolerance(arguments, reference, candidate)
         proposing = propose_alike(reference, candidate)
@@ -131,9 +138,11 @@ def run(arguments: argparse.Namespace) -> int:
                 f"compared from score {tolerance.min_score:g} on: below, one of the two may have dropped what the "
                 "other still shows"
             )
-        if bool(reference.card.output.masks) != bool(candidate.card.output.masks):
-            which = arguments.first if reference.card.output.masks else arguments.second
-            print(f"boxes alone are compared: only {which} gives masks")
+        for what in ("masks", "keypoints"):
+            first, second = (getattr(each.card.output, what) for each in (reference, candidate))
+            if (first is None) != (second is None):
+                which = arguments.second if first is None else arguments.first
+                print(f"boxes alone are compared: only {which} gives {what}")
         for line in report_lines(report, arguments.required, names, frames):
             print(line)
         if assumed:
@@ -182,6 +191,22 @@ def require_same_classes(reference: Detector, candidate: Detector) -> None:
     raise UsageError(f"{reference.path} and {candidate.path} do not detect the same classes ({detail})")
 
 
+def require_same_keypoints(reference: Detector, candidate: Detector) -> None:
+    """Keypoints of different meaning cannot agree.
+
+    Raises:
+        UsageError: both give keypoints, and their names differ.
+    """
+    first, second = (each.card.output.keypoints for each in (reference, candidate))
+    if first is None or second is None or first.skeleton.names == second.skeleton.names:
+        return
+    counts = [len(each.skeleton.names) for each in (first, second)]
+    raise UsageError(
+        f"{reference.path} and {candidate.path} do not give the same keypoints ({counts[0]} from "
+        f"{first.skeleton.names[0]!r} on and {counts[1]} from {second.skeleton.names[0]!r} on)"
+    )
+
+
 def usable_tolerance(arguments: argparse.Namespace, reference: Detector, candidate: Detector) -> Tolerance:
     """The tolerance asked for; its least score raised to where both artifacts still show everything.
 
@@ -191,4 +216,10 @@ def usable_tolerance(arguments: argparse.Namespace, reference: Detector, candida
     least = arguments.min_score
     if floor > least - arguments.max_score_difference and floor > 0:
         least = max(least, floor + arguments.max_score_difference)
-    return Tolerance(least, arguments.min_iou, arguments.max_score_difference, arguments.min_mask_iou)
+    return Tolerance(
+        least,
+        arguments.min_iou,
+        arguments.max_score_difference,
+        arguments.min_mask_iou,
+        arguments.min_keypoint_similarity,
+    )

@@ -36,7 +36,11 @@ def run_reference(arguments: argparse.Namespace) -> int:
         require_own_proposals(detector.card, "edgedet parity --reference")
         request = Request(
             Tolerance(
-                arguments.min_score, arguments.min_iou, arguments.max_score_difference, arguments.min_mask_iou
+                arguments.min_score,
+                arguments.min_iou,
+                arguments.max_score_difference,
+                arguments.min_mask_iou,
+                arguments.min_keypoint_similarity,
             ),
             arguments.required,
             detector.thresholds.score,

@@ -38,6 +38,8 @@ def report_lines(
         )
     if report.worst_mask_iou is not None:
         yield f"masks among them: IoU at least {report.worst_mask_iou:.4f}"
+    if report.worst_keypoint_similarity is not None:
+        yield f"keypoints among them: similarity at least {report.worst_keypoint_similarity:.4f}"
     order = sorted(range(len(frames)), key=lambda i: -(len(frames[i].missing) + len(frames[i].extra)))
     for index in order[:WORST_SHOWN]:
         missing, extra = len(frames[index].missing), len(frames[index].extra)
@@ -58,9 +60,10 @@ def as_dict(
     figures = dataclasses.asdict(report)
     # The name in the JSON is older than the one in the code.
     figures["invented"] = figures.pop("extra")
-    if report.worst_mask_iou is None:
-        # Most detectors give no masks, and nothing is missing then.
-        del figures["worst_mask_iou"]
+    for further in ("worst_mask_iou", "worst_keypoint_similarity"):
+        # Most detectors give no masks and no keypoints, and nothing is missing then.
+        if figures[further] is None:
+            del figures[further]
     return {
         **figures,
         "found": report.found,

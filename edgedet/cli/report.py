@@ -8,12 +8,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from edgedet.cli.values import fraction, positive_number
+from edgedet.cli.values import fraction, number_from_zero, positive_number
+from edgedet.report.limits import LIMITS
 
 EXAMPLES = """\
 examples:
   edgedet report sweep/ -o report.html --budget-ms 15
   edgedet report bench.json eval.json -o report.html --min-map 0.4
+  edgedet report bench.json eval.json -o report.html --max-false-alarms-per-hour 1 --max-delay 0.5
 """
 DEFAULT_TITLE = "Detector trade-offs"
 DEFAULT_PERCENTILE = "p90"
@@ -28,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--budget-ms", type=positive_number, metavar="MS", help="maximum latency per frame")
     budget.add_argument("--budget-watts", type=positive_number, metavar="W", help="maximum power")
     budget.add_argument("--min-map", type=fraction, metavar="X", help="minimum accuracy")
+    for limit in LIMITS:
+        kind = fraction if limit.metavar == "SHARE" else number_from_zero
+        budget.add_argument(
+            limit.option, dest=f"max_{limit.key}", type=kind, metavar=limit.metavar, help=limit.help
+        )
     budget.add_argument(
         "--percentile",
         choices=("p50", "p90", "p95", "p99"),
@@ -50,13 +57,16 @@ def run(arguments: argparse.Namespace) -> int:
     if output.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"{output} does not end in .html; CSV, Markdown and PNG are written beside the page")
     collection = collect(arguments.files)
-    budget = Budget(arguments.budget_ms, arguments.budget_watts, arguments.min_map, arguments.percentile)
+    asked = [(limit, getattr(arguments, f"max_{limit.key}")) for limit in LIMITS]
+    limits = tuple((limit, most) for limit, most in asked if most is not None)
+    budget = Budget(arguments.budget_ms, arguments.budget_watts, arguments.min_map, arguments.percentile, limits)
     choice = choose(collection.rows, budget)
     command = ["edgedet", "report", *arguments.files, "-o", arguments.output]
     for option, value in (
         ("--budget-ms", arguments.budget_ms),
         ("--budget-watts", arguments.budget_watts),
         ("--min-map", arguments.min_map),
+        *((limit.option, most) for limit, most in limits),
     ):
         if value is not None:
             command += [option, f"{value:g}"]

@@ -54,6 +54,18 @@ def positive_number(text: str) -> float:
     return value
 
 
+def number_from_zero(text: str) -> float:
+    """A number of at least 0, such as false alarms per hour.
+
+    >>> number_from_zero("0")
+    0.0
+    """
+    value = _number(text)
+    if not 0 <= value < ENDLESS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
 def _number(text: str) -> float:
     """NaN, which no range holds, for what is no number."""
     try:

@@ -15,15 +15,14 @@ early, or where events could not be delivered).
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedet.cli.detect import add_pace_arguments
 from edgedet.cli.progress import Progress
+from edgedet.cli.rule_options import add_end_options, add_rule_options, alert_rules, frames
 from edgedet.cli.service_options import add_service_arguments, refuse_service, start_service
 from edgedet.cli.values import fraction, positive_integer
 from edgedet.errors import EdgedetError, UsageError
@@ -58,13 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_argument_group("what begins an alert")
     what.add_argument(
-        "--class",
-        dest="classes",
-        metavar="NAME[,NAME…]",
-        action="append",
-        help="class, or several that count as one; repeat it for further alerts (each class of the detector)",
-    )
-    what.add_argument(
         "--frames", metavar="N/M", type=frames, default=(3, 5), help="N of the last M frames must show it (3/5)"
     )
     what.add_argument(
@@ -73,40 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=fraction,
         help=f"minimum score of a detection that counts ({DEFAULT_CONF:g}); edgedet eval recommends one",
     )
-    what.add_argument(
-        "--min-size",
-        metavar="X",
-        type=size,
-        default=0.0,
-        help="minimum of the longer side of a box: pixels, or below 1 a share of the frame's longer side",
-    )
-    what.add_argument(
-        "--region",
-        metavar="AREA",
-        help="where the centre of a box must lie: x1,y1,x2,y2, or corners 'x,y x,y x,y …'; shares of the frame "
-        "(all from 0 to 1), else pixels",
-    )
-    what.add_argument(
-        "--evidence",
-        choices=("track", "class"),
-        default="track",
-        help="track: the N frames must show the same object, and each has an alert of its own; class: any of the "
-        "class, in one alert",
-    )
+    add_rule_options(what)
     end = parser.add_argument_group("what ends it")
-    end.add_argument(
-        "--hold",
-        metavar="S",
-        type=seconds,
-        default=1.0,
-        help="it was last seen S seconds ago, and not in M frames (1)",
-    )
-    end.add_argument(
-        "--keep-conf",
-        metavar="X",
-        type=fraction,
-        help="minimum score that keeps it alive (three quarters of --conf)",
-    )
+    add_end_options(end)
     where = parser.add_argument_group("where events go, besides standard output")
     where.add_argument("--json", metavar="FILE", type=Path, help="append the lines to FILE")
     where.add_argument("--exec", metavar="COMMAND", help="run a program for each event: JSON on its standard input")
@@ -123,48 +84,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pace_arguments(parser)
     parser.add_argument("--runtime", default="auto", help=f"{spellings()} (auto)")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="CPU threads for the network")
-
-
-def frames(text: str) -> tuple[int, int]:
-    """N of M frames.
-
-    >>> frames("3/5")
-    (3, 5)
-    """
-    found = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]) <= 10_000:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not N/M; expected N of the last M frames, such as 3/5, with N from 1 to M"
-        )
-    return int(found[1]), int(found[2])
-
-
-def size(text: str) -> float:
-    """Pixels, or a share below 1.
-
-    >>> size("0.1"), size("32")
-    (0.1, 32.0)
-    """
-    return _from_zero(text, "pixels, or a share of the frame below 1")
-
-
-def seconds(text: str) -> float:
-    """Seconds from 0 on.
-
-    >>> seconds("1.5")
-    1.5
-    """
-    return _from_zero(text, "seconds from 0 on")
-
-
-def _from_zero(text: str, expected: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not understood; expected {expected}")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -198,13 +117,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _open(arguments: argparse.Namespace) -> tuple[Detector, list[AlertRule]]:
     """The detector, with a threshold low enough for what keeps alerts alive, and the rules."""
     from edgedet.detector import Detector
-    from edgedet.watching.region import Region
-    from edgedet.watching.rule import KEPT, AlertRule
+    from edgedet.watching.rule import KEPT
 
     def opened(conf: float | None) -> Detector:
         return Detector(arguments.artifact, runtime=arguments.runtime, threads=arguments.threads, conf=conf)
 
-    region = None if arguments.region is None else Region.parse(arguments.region)
     conf: float | None = arguments.conf
     keep: float | None = arguments.keep_conf
     if keep is not None and keep > (DEFAULT_CONF if conf is None else conf):
@@ -221,30 +138,8 @@ def _open(arguments: argparse.Namespace) -> tuple[Detector, list[AlertRule]]:
             # Asked for, so it is an error where the artifact has thrown it away.
             detector.close()
             detector = opened(keep)
-        groups: list[tuple[str, ...]] = [(name,) for name in detector.names]
-        if arguments.classes is not None:
-            groups = [_group(text, detector.names) for text in arguments.classes]
-        rules = [
-            AlertRule(
-                classes,
-                arguments.frames,
-                conf=conf,
-                keep_conf=keep,
-                hold=arguments.hold,
-                min_size=arguments.min_size,
-                region=region,
-                evidence=arguments.evidence,
-            )
-            for classes in groups
-        ]
+        rules = alert_rules(arguments, detector.names, arguments.frames, conf=conf, keep_conf=keep)
     except EdgedetError:
         detector.close()
         raise
     return detector, rules
-
-
-def _group(text: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Classes of one alert; a name may hold a comma itself."""
-    if text in names:
-        return (text,)
-    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -7,18 +7,32 @@ from typing import TYPE_CHECKING
 from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
-    from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
+    from edgedet.datasets.dataset import ClipFrame, Dataset, ImageRecord, Problem
+    from edgedet.datasets.map_dataset import MapDataset, MapRecord, read_map_dataset
     from edgedet.datasets.read import read_dataset
 
-__all__ = ["Dataset", "ImageRecord", "Problem", "read_dataset"]
+__all__ = [
+    "ClipFrame",
+    "Dataset",
+    "ImageRecord",
+    "MapDataset",
+    "MapRecord",
+    "Problem",
+    "read_dataset",
+    "read_map_dataset",
+]
 
 # Lazy, so that help can list the formats without NumPy.
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "ClipFrame": "edgedet.datasets.dataset",
         "Dataset": "edgedet.datasets.dataset",
         "ImageRecord": "edgedet.datasets.dataset",
+        "MapDataset": "edgedet.datasets.map_dataset",
+        "MapRecord": "edgedet.datasets.map_dataset",
         "Problem": "edgedet.datasets.dataset",
         "read_dataset": "edgedet.datasets.read",
+        "read_map_dataset": "edgedet.datasets.map_dataset",
     },
 )

@@ -12,18 +12,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.coco_categories import Categories, categories_of, number_categories, read_categories
+from edgedet.datasets.coco_clips import Video, clip_fields, clip_frame, instance_of, read_videos, video_entries
 from edgedet.datasets.coco_files import PREFIX, coco_files, file_split, files_beside, is_coco, other_splits
+from edgedet.datasets.coco_keypoints import skeleton_of, written_keypoints, written_skeleton
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note
 from edgedet.datasets.locate import Located, locate_pictures
-from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
+from edgedet.datasets.rows import (
+    ProblemLog,
+    Row,
+    build_record,
+    picture_size,
+    to_number,
+    usable_keypoints,
+)
 from edgedet.datasets.text import read_text
 from edgedet.datasets.unread import format_of
 from edgedet.errors import DatasetError
@@ -45,7 +55,12 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
     numbered: dict[Path, Categories] = {}
     for split in splits:
         content, numbered[files[split].absolute()] = read_coco(
-            files[split], request.log, request.images, split, outlines=request.outlines
+            files[split],
+            request.log,
+            request.images,
+            split,
+            outlines=request.outlines,
+            keypoints=request.keypoints,
         )
         parts.append(content)
     read = [files[split] for split in splits]
@@ -61,9 +76,15 @@ def _read(files: dict[str, Path], splits: tuple[str, ...], request: Request) -> 
 
 
 def read_coco(
-    path: Path, log: ProblemLog, images: Path | None = None, split: str = "", *, outlines: bool = False
+    path: Path,
+    log: ProblemLog,
+    images: Path | None = None,
+    split: str = "",
+    *,
+    outlines: bool = False,
+    keypoints: bool = False,
 ) -> tuple[Content, Categories]:
-    """What one COCO file holds, with ``outlines`` or without, and its categories.
+    """What one COCO file holds, with ``outlines`` and ``keypoints`` or without, and its categories.
 
     Raises:
         DatasetError: not JSON, not COCO, or no folder holds its pictures.
@@ -93,6 +114,8 @@ def read_coco(
             log.add(where, "image id used twice", "image dropped")
         else:
             entries[entry["id"]] = (where, entry)
+    skeleton, why = skeleton_of(data["categories"]) if keypoints else (None, "")
+    points = 0 if skeleton is None else len(skeleton.names)
     rows: dict[Any, list[Row]] = {image_id: [] for image_id in entries}
     for index, annotation in enumerate(data["annotations"]):
         where = f"{path.name}:annotations[{index}]"
@@ -101,24 +124,36 @@ def read_coco(
             continue
         if outlines:
             row = row._replace(outline=outline_of(annotation))
+        row = row._replace(instance=instance_of(annotation))
+        if points and (given := annotation.get("keypoints")) is not None:
+            row = row._replace(keypoints=usable_keypoints(given if isinstance(given, list) else (), points))
+            if row.keypoints is None:
+                log.add(where, f"keypoints that are not x, y and 0, 1 or 2 for each of {points}")
+                continue
         image_id = annotation.get("image_id")
         if _is_id(image_id) and image_id in rows:
             rows[image_id].append(row)
         else:
             log.add(where, "box of an image that is not listed")
     located = _locate(path, [entry["file_name"] for _, entry in entries.values()], images)
-    records = tuple(_records(entries, rows, located, home=path.parent, log=log, split=split))
-    return Content(tuple(categories.names.values()), records, categories.notes), categories
+    videos = read_videos(data)
+    records = tuple(
+        _records(entries, rows, located, videos, home=path.parent, log=log, split=split, keypoints=points)
+    )
+    notes = (*categories.notes, *((why,) if why else ()))
+    return Content(tuple(categories.names.values()), records, notes, skeleton), categories
 
 
 def _records(
     entries: dict[Any, tuple[str, dict[str, Any]]],
     rows: dict[Any, list[Row]],
     located: Located,
+    videos: dict[Any, Video],
     *,
     home: Path,
     log: ProblemLog,
     split: str,
+    keypoints: int,
 ) -> Iterator[ImageRecord]:
     for image_id, (where, entry) in entries.items():
         name = entry["file_name"]
@@ -130,7 +165,9 @@ def _records(
         picture = located.paths.get(name, home / name)
         size = picture_size(picture, where, log, stated)
         if size is not None:
-            yield build_record(picture, size, rows[image_id], log, split)
+            record = build_record(picture, size, rows[image_id], log, split, keypoints=keypoints)
+            clip = clip_frame(entry, videos, split)
+            yield record if clip is None else replace(record, clip=clip)
 
 
 def _is_id(value: Any) -> bool:
@@ -205,17 +242,18 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
     """One COCO file. ``placed``: index of an image to its ``file_name``. Ids count from 1."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    videos = video_entries(dataset.images[index] for index in placed)
     for index, name in placed.items():
         record = dataset.images[index]
         image_id = len(images) + 1
-        images.append({"id": image_id, "file_name": name, "width": record.width, "height": record.height})
-        for box, label, crowd, area, outline in zip(
-            record.boxes.tolist(),
-            record.labels.tolist(),
-            record.crowd.tolist(),
-            record.area.tolist(),
-            record.outlines or [None] * len(record),
-            strict=True,
+        size = {"width": record.width, "height": record.height}
+        images.append({"id": image_id, "file_name": name, **size, **clip_fields(record, videos)})
+        columns = (record.boxes, record.labels, record.crowd, record.area)
+        marks = record.instances or (None,) * len(record)
+        points = [[]] * len(record) if record.keypoints is None else record.keypoints.tolist()
+        outlines = record.outlines or (None,) * len(record)
+        for box, label, crowd, area, mark, keypoints, outline in zip(
+            *(each.tolist() for each in columns), marks, points, outlines, strict=True
         ):
             shape = {} if outline is None else {"segmentation": outline}
             annotations.append(
@@ -227,17 +265,24 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
                     "area": round(area, 4),
                     "iscrowd": int(crowd),
                     **shape,
+                    **written_keypoints(keypoints),
                 }
+                | ({} if mark is None else {"instance_id": mark})
             )
-    categories = [{"id": label + 1, "name": name} for label, name in enumerate(dataset.names)]
+    skeleton = written_skeleton(dataset.skeleton)
+    categories = [{"id": label + 1, "name": name, **skeleton} for label, name in enumerate(dataset.names)]
     with atomic_path(path) as temporary:
-        text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
-        temporary.write_text(text, encoding="utf-8")
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        if videos:
+            content["videos"] = list(videos.values())
+        temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
 FORMAT = Format(
     title="COCO",
     signs=((Sign.TABLE, find),),
     form=BoxForm("x, y, width, height", "pixels"),
-    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty", "outlines"})),
+    writer=Writer(
+        _write, folder=str, carries=frozenset({"crowd", "area", "empty", "clip", "keypoints", "outlines"})
+    ),
 )

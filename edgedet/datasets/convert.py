@@ -1,8 +1,8 @@
 """From one format into another, and train/validation splits by seed.
 
 Boxes keep their place to a thousandth of a pixel in every format. What a format has no word for is lost, and said:
-YOLO and annotation.txt know neither crowds nor difficult objects, only COCO knows an object's own area, and Open
-Images knows no pictures without objects.
+YOLO and annotation.txt know neither crowds nor difficult objects, only COCO knows an object's own area, only COCO
+and YOLO know keypoints, and Open Images knows no pictures without objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgedet.datasets.dataset import Dataset
 from edgedet.datasets.format import Writer
 from edgedet.datasets.formats import load_format, writable
 from edgedet.errors import DatasetError, OutputError
-from edgedet.files import require_writable_parent
+from edgedet.files import require_new_folder
 
 Pictures = Literal["copy", "link"]
 DEFAULT_SPLIT = "train"
@@ -83,13 +83,11 @@ def convert(dataset: Dataset, folder: Path, *, to: str, pictures: Pictures = "co
     if not dataset.labelled:
         why = "; ".join([f"{dataset.source} is a plain folder of pictures", *dataset.notes])
         raise DatasetError(f"{why}: there are no boxes to convert")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} exists already; name a new folder")
+    require_new_folder(folder)
     dataset = replace(
         dataset,
         images=tuple(replace(r, split=writer.split(r.split or DEFAULT_SPLIT)) for r in dataset.images),
     )
-    require_writable_parent(folder.parent / f"{folder.name}.check")
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         unwritten = _write(dataset, work, writer, pictures)
@@ -153,8 +151,13 @@ def _lost(dataset: Dataset, writer: Writer) -> tuple[str, ...]:
         "crowd": (sum(int(r.crowd.sum()) for r in records), "crowd marks"),
         "difficult": (sum(int(r.difficult.sum()) for r in records), "difficult marks"),
         "area": (own_area, "areas that differ from the box's"),
+        "clip": (sum(r.clip is not None for r in records), "places in a video"),
         "empty": (sum(not len(r) for r in records), "pictures without objects"),
         "outlines": (sum(len(r) - r.outlines.count(None) for r in records if r.outlines is not None), "outlines"),
+        "keypoints": (
+            sum(int((r.keypoints[..., 2] > 0).any(axis=1).sum()) for r in records if r.keypoints is not None),
+            "objects' keypoints",
+        ),
     }
     return tuple(
         f"{count:,} {what}" for key, (count, what) in counts.items() if count and key not in writer.carries

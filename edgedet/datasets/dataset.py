@@ -11,11 +11,31 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import DatasetError
 
 PLACES_SHOWN = 3
 Done = Literal["box dropped", "box clipped", "image dropped", "line dropped", "outline dropped"]
 """What is made of an annotation with a fault."""
+
+
+@dataclass(frozen=True)
+class ClipFrame:
+    """A picture's place in a video, as the annotations have it.
+
+    Attributes:
+        name: of the video, one of its kind in the dataset.
+        number: of the frame. Frames may be left out.
+        rate: how many of these numbers make a second; None where that is not said.
+
+    >>> place = ClipFrame("front door", 30, 10.0)
+    >>> place.number / place.rate
+    3.0
+    """
+
+    name: str
+    number: int
+    rate: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +56,11 @@ class ImageRecord:
         split: name of the picture's split; empty where there is none.
         outlines: of each object what COCO calls its segmentation (polygons, or run lengths), None of one without;
             None where they were not asked for, or no object of the picture has one.
+        clip: its place in a video; None where the annotations name none.
+        instances: of each object, what tells it from others of the same video in all of its frames; None of one
+            without; None where no object of the picture has such a mark.
+        keypoints: float64 [N, J, 3], x and y in pixels of that frame, and COCO's visibility: 0 not labelled, 1
+            labelled and hidden, 2 visible; None where they were not asked for, or the dataset has none.
 
     >>> from edgedet.datasets import read_dataset
     >>> record = read_dataset("photos/labels.json").images[1]
@@ -53,6 +78,9 @@ class ImageRecord:
     area: NDArray[np.float64]
     split: str = ""
     outlines: tuple[Any, ...] | None = None
+    clip: ClipFrame | None = None
+    instances: tuple[Any, ...] | None = None
+    keypoints: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -67,10 +95,13 @@ class ImageRecord:
             A record of M boxes.
         """
         arrays = {name: getattr(self, name)[chosen] for name in ("boxes", "labels", "crowd", "difficult", "area")}
-        outlines = self.outlines
-        if outlines is not None:
-            outlines = tuple(outline for outline, stays in zip(outlines, chosen.tolist(), strict=True) if stays)
-        return replace(self, outlines=outlines, **arrays)
+        stay = chosen.tolist()
+        outlines, instances = (
+            None if values is None else tuple(value for value, stays in zip(values, stay, strict=True) if stays)
+            for values in (self.outlines, self.instances)
+        )
+        keypoints = None if self.keypoints is None else self.keypoints[chosen]
+        return replace(self, outlines=outlines, instances=instances, keypoints=keypoints, **arrays)
 
 
 @dataclass(frozen=True)
@@ -105,6 +136,7 @@ class Dataset:
         source: what was read, as it was named.
         problems: faults of the annotations, and what was done about them.
         notes: what was left out, taken from elsewhere or not read, as text.
+        skeleton: names of the keypoints of the records, and which are joined; None where those have none.
 
     >>> from edgedet.datasets import read_dataset
     >>> dataset = read_dataset("photos/labels.json")
@@ -120,6 +152,7 @@ class Dataset:
     source: str
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -42,7 +42,8 @@ class Writer:
     ``write``: everything but the pictures, into a folder. It is given where each picture lies below it, by its
     index in ``Dataset.images``, and may return what it could not write of what it carries, in words. ``folder``:
     of the pictures of a split, below it. ``carries``: what it has a word for: ``crowd``, ``difficult``, ``area``,
-    ``outlines``, ``empty`` (pictures without objects). ``split``: the name that a split has in it.
+    ``outlines``, ``keypoints``, ``clip`` (places in a video), ``empty`` (pictures without objects). ``split``: the
+    name that a split has in it.
     """
 
     write: Callable[[Dataset, Path, dict[int, str]], Sequence[str] | None]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.datasets.dataset import PLACES_SHOWN, ImageRecord
 from edgedet.datasets.rows import ProblemLog
 
@@ -20,21 +21,24 @@ SPLIT_NAMES = frozenset(
 
 class Request(NamedTuple):
     """What :func:`edgedet.datasets.read_dataset` was asked for; see there. ``options``: of one format alone.
-    ``outlines``: whether those of objects are kept."""
+    ``outlines``, ``keypoints``: whether those of objects are kept."""
 
     log: ProblemLog
     images: Path | None
     classes: Sequence[str] | None
     options: Mapping[str, Any]
     outlines: bool = False
+    keypoints: bool = False
 
 
 class Content(NamedTuple):
-    """Class names by label, records, and what is to be said about them."""
+    """Class names by label, records, and what is to be said about them. ``skeleton``: what the keypoints of the
+    records are, None where they have none."""
 
     names: tuple[str, ...]
     records: tuple[ImageRecord, ...]
     notes: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None
 
 
 @dataclass(frozen=True)
@@ -157,4 +161,9 @@ def joined(parts: Sequence[Content], names: tuple[str, ...]) -> Content:
             continue
         label = np.array([names.index(name) for name in part.names], np.int32)
         records += [replace(record, labels=label[record.labels]) for record in part.records]
-    return Content(names, tuple(records), tuple(note for part in parts for note in part.notes))
+    notes = tuple(note for part in parts for note in part.notes)
+    skeletons = list(dict.fromkeys(part.skeleton for part in parts if part.skeleton is not None))
+    if len({each.names for each in skeletons}) > 1:
+        records = [replace(record, keypoints=None) for record in records]
+        return Content(names, tuple(records), (*notes, "keypoints not read: splits name them differently"))
+    return Content(names, tuple(records), notes, skeletons[0] if skeletons else None)

@@ -19,7 +19,16 @@ NAME_FILES = ("classes.txt", "labels.txt", "names.txt")
 
 @dataclass(frozen=True)
 class MapRecord:
-    """One picture and the PNG of its labels."""
+    """One picture and the labels of its pixels.
+
+    Attributes:
+        picture: file of the picture.
+        labels: PNG of class numbers, of the picture's size.
+
+    >>> record = read_map_dataset("maps").records[0]
+    >>> record.picture.name, record.labels.name
+    ('00.png', '00.png')
+    """
 
     picture: Path
     labels: Path
@@ -34,6 +43,10 @@ class MapDataset:
         names: of the class numbers; empty where nothing says them.
         source: what was read, as it was named.
         notes: what was left out.
+
+    >>> dataset = read_map_dataset("maps")
+    >>> len(dataset), dataset.names
+    (3, ('background', 'blue', 'green', 'red'))
     """
 
     records: tuple[MapRecord, ...]
@@ -58,8 +71,17 @@ def read_map_dataset(source: str) -> MapDataset:
 
     Names are VOC's, or the lines of ``classes.txt``.
 
+    Args:
+        source: where it is.
+
+    Returns:
+        Files and names; pictures stay on disk.
+
     Raises:
         DatasetError: nothing of the kind is there, or no picture has labels.
+
+    >>> read_map_dataset("maps").source
+    'maps'
     """
     root, split = _parts(source)
     if not root.is_dir():

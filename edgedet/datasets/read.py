@@ -40,6 +40,7 @@ def read_dataset(
     problems: Strictness = "drop",
     needs: Needs = "labels",
     outlines: bool = False,
+    keypoints: bool = False,
     **options: Any,
 ) -> Dataset:
     """Read a dataset of any format; the format is recognised.
@@ -55,6 +56,7 @@ def read_dataset(
         outlines: whether the outlines of objects are kept, where the format has them (COCO, polygons of YOLO,
             Pascal VOC's ``SegmentationObject``): they take more memory than the boxes. The area of an object that
             has one is its own then, not its box's.
+        keypoints: whether the keypoints of objects are kept, where the dataset has some (COCO, YOLO).
         options: of one format alone. Open Images has ``exclude``: marks
             (:data:`edgedet.datasets.open_images.MARKS`) whose boxes are left out.
 
@@ -79,13 +81,13 @@ def read_dataset(
     if folder is not None and not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; expected the folder with the dataset's pictures")
     log = ProblemLog(problems)
-    name, chosen, content = _read(path, split, needs, Request(log, folder, classes, options, outlines))
+    name, chosen, content = _read(path, split, needs, Request(log, folder, classes, options, outlines, keypoints))
     notes = content.notes
     if log.repeats:
         notes += (f"{log.repeats:,} boxes repeat another exactly; kept, as pycocotools keeps them",)
     if chosen is not FOLDER and content.records and not any(map(len, content.records)):
         notes += ("nothing in it is labelled",)
-    dataset = Dataset(content.names, content.records, name, str(source), tuple(log.found), notes)
+    dataset = Dataset(content.names, content.records, name, str(source), tuple(log.found), notes, content.skeleton)
     if classes is not None and not chosen.chooses_classes:
         if chosen is FOLDER:
             raise DatasetError(f"{source} is a plain folder of pictures: there are no classes to choose from")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedet.datasets.box_form import MIN_LOST, Seen
 from edgedet.datasets.dataset import PLACES_SHOWN, Done, ImageRecord, Problem
@@ -29,7 +30,8 @@ NO_LOSS = frozenset({"line repeats another", "shape without a box", "shape witho
 class Row(NamedTuple):
     """One annotated box as a format's reader found it, edges in pixels; ``area`` None takes the box's own.
 
-    ``outline``: as :class:`~edgedet.datasets.dataset.ImageRecord` has it.
+    ``outline``, ``instance``: as :class:`~edgedet.datasets.dataset.ImageRecord` has them. ``keypoints``: x, y and
+    visibility of each, one after another, in pixels; None where none are labelled.
     """
 
     where: str
@@ -42,6 +44,8 @@ class Row(NamedTuple):
     difficult: bool = False
     area: float | None = None
     outline: Any = None
+    instance: Any = None
+    keypoints: tuple[float, ...] | None = None
 
 
 @dataclass
@@ -111,9 +115,16 @@ def picture_size(
 
 
 def build_record(
-    path: Path, size: tuple[int, int], rows: Iterable[Row], log: ProblemLog, split: str = ""
+    path: Path,
+    size: tuple[int, int],
+    rows: Iterable[Row],
+    log: ProblemLog,
+    split: str = "",
+    *,
+    keypoints: int = 0,
 ) -> ImageRecord:
-    """Check every row against the picture and pack the good ones. ``size``: (width, height)."""
+    """Check every row against the picture and pack the good ones. ``size``: (width, height); ``keypoints``: how
+    many every object has, 0 where they are not read."""
     rows = list(rows)
     log.seen.append(
         Seen(
@@ -139,8 +150,33 @@ def build_record(
         difficult=np.array([row.difficult for row in good], np.bool_),
         area=np.where(np.isfinite(area), area, own),
         split=split,
-        outlines=tuple(row.outline for row in good) if any(row.outline is not None for row in good) else None,
+        outlines=_marks(row.outline for row in good),
+        instances=_marks(row.instance for row in good),
+        keypoints=_keypoints(good, keypoints) if keypoints else None,
     )
+
+
+def _marks(values: Iterable[Any]) -> tuple[Any, ...] | None:
+    """One for each box; None where no box has any."""
+    found = tuple(values)
+    return found if any(value is not None for value in found) else None
+
+
+def _keypoints(rows: Sequence[Row], count: int) -> NDArray[np.float64]:
+    nothing = (0.0,) * (3 * count)
+    values = [nothing if row.keypoints is None else row.keypoints for row in rows]
+    return np.array(values, np.float64).reshape(len(rows), count, 3)
+
+
+def usable_keypoints(values: Sequence[object], count: int) -> tuple[float, ...] | None:
+    """``count`` keypoints as a file has them, x, y and visibility of each; None where they cannot be that.
+
+    >>> usable_keypoints([1, 2, 2, 0, 0, 0], 2), usable_keypoints([1, 2, 3], 1)
+    ((1.0, 2.0, 2.0, 0.0, 0.0, 0.0), None)
+    """
+    numbers = tuple(to_number(value) for value in values)
+    fine = len(numbers) == 3 * count and all(math.isfinite(number) for number in numbers)
+    return numbers if fine and all(seen in (0, 1, 2) for seen in numbers[2::3]) else None
 
 
 def unlabelled_record(path: Path, size: tuple[int, int], split: str = "") -> ImageRecord:

@@ -3,7 +3,8 @@
 Without a ``data.yaml``, as labelImg, Label Studio, CVAT and Darknet leave it: pictures with such files, and a file
 of class names (``classes.txt``, ``obj.names``, ``notes.json``) at the top or beside them.
 
-A picture without a label file is one without objects. Keypoints (``kpt_shape`` in the YAML) are passed over.
+A picture without a label file is one without objects. Keypoints (``kpt_shape`` in the YAML) are read where they are
+asked for, and passed over elsewhere.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edgedet.artifacts.skeleton import named_skeleton
 from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.folder import find_pictures
@@ -47,6 +49,7 @@ def find_with_yaml(path: Path) -> Layout | None:
 
     def read(splits: tuple[str, ...], request: Request) -> Content:
         parts = []
+        keypoints = settings.keypoints if request.keypoints else None
         for split in splits:
             listed = settings.pictures(split, request.images)
             content = _read(
@@ -56,12 +59,14 @@ def find_with_yaml(path: Path) -> Layout | None:
                 request.log,
                 folders=listed.folders,
                 complete=listed.complete,
-                words_per_line=settings.words_per_line,
+                words_per_line=settings.words_per_line if keypoints is None else None,
+                keypoints=keypoints,
                 outlines=request.outlines,
             )
             parts.append(content._replace(notes=(*listed.notes, *content.notes)))
         content = joined(parts, settings.names)
-        return content._replace(notes=(*settings.notes, *content.notes))
+        skeleton = None if keypoints is None else named_skeleton(keypoints[0], settings.keypoint_names)
+        return content._replace(notes=(*settings.notes, *content.notes), skeleton=skeleton)
 
     return Layout(settings.splits, read)
 
@@ -171,6 +176,7 @@ def _read(
     folders: Sequence[Path] = (),
     complete: bool,
     words_per_line: int | None = None,
+    keypoints: tuple[int, int] | None = None,
     outlines: bool = False,
 ) -> Content:
     """``listed``: pictures and where each is named. ``complete``: they are all that there are in ``folders``."""
@@ -180,8 +186,10 @@ def _read(
         size = picture_size(picture, where, log)
         lines = None if size is None else label_lines(labels.find(picture), words_per_line, log)
         if size is not None and lines is not None:
-            rows = label_rows(lines, size, len(names), log, outlines=outlines)
-            records.append(build_record(picture, size, rows, log, split))
+            rows = label_rows(lines, size, len(names), log, keypoints=keypoints, outlines=outlines)
+            records.append(
+                build_record(picture, size, rows, log, split, keypoints=keypoints[0] if keypoints else 0)
+            )
     return Content(names, tuple(records), labels.notes(folders, complete=complete))
 
 
@@ -202,12 +210,17 @@ def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> Sequence[str
     """
     for index, name in placed.items():
         record = dataset.images[index]
-        lines = [] if not outlined(record) else list(_polygons(record))
-        for box, label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True) if not lines else ():
+        drawn = outlined(record) and dataset.skeleton is None
+        lines = list(_polygons(record)) if drawn else []
+        points = [[]] * len(record) if record.keypoints is None else record.keypoints.tolist()
+        boxes = [] if drawn else list(zip(record.boxes.tolist(), record.labels.tolist(), points, strict=True))
+        for box, label, keypoints in boxes:
             x1, x2 = (min(max(value / record.width, 0.0), 1.0) for value in (box[0], box[2]))
             y1, y2 = (min(max(value / record.height, 0.0), 1.0) for value in (box[1], box[3]))
             # Eight decimals: a ten-thousandth of a pixel in a picture of 10,000.
-            lines.append(f"{label} {(x1 + x2) / 2:.8f} {(y1 + y2) / 2:.8f} {x2 - x1:.8f} {y2 - y1:.8f}\n")
+            line = f"{label} {(x1 + x2) / 2:.8f} {(y1 + y2) / 2:.8f} {x2 - x1:.8f} {y2 - y1:.8f}"
+            places = (f" {x / record.width:.8f} {y / record.height:.8f} {int(seen)}" for x, y, seen in keypoints)
+            lines.append(f"{line}{''.join(places)}\n")
         with atomic_path(label_path(root / name)) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
     folders = {split: f"images/{split}" for split in dataset.splits} or {"train": "images"}
@@ -217,11 +230,18 @@ def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> Sequence[str
         "names:\n",
         *(f"  {i}: {json.dumps(name, ensure_ascii=False)}\n" for i, name in enumerate(dataset.names)),
     ]
+    if dataset.skeleton is not None:
+        points = list(dataset.skeleton.names)
+        lines.append(f"kpt_shape: [{len(points)}, 3]\n")
+        lines.append("kpt_names:\n")
+        lines += [f"  {label}: {json.dumps(points, ensure_ascii=False)}\n" for label in range(len(dataset.names))]
     with atomic_path(root / "data.yaml") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
-    mixed = [record.outlines for record in dataset.images if not outlined(record)]
+    posed = dataset.skeleton is not None
+    mixed = [record.outlines for record in dataset.images if posed or not outlined(record)]
     count = sum(len(each) - each.count(None) for each in mixed if each is not None)
-    return (f"{count:,} outlines of pictures where some objects have none",) if count else ()
+    why = "beside keypoints" if posed else "of pictures where some objects have none"
+    return (f"{count:,} outlines {why}",) if count else ()
 
 
 def outlined(record: ImageRecord) -> bool:
@@ -244,7 +264,7 @@ FORMAT = Format(
     writer=Writer(
         _write,
         folder=lambda split: f"images/{split}",
-        carries=frozenset({"empty", "outlines"}),
+        carries=frozenset({"empty", "keypoints", "outlines"}),
         split=written_split,
     ),
 )

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgedet.datasets.dataset import PLACES_SHOWN
 from edgedet.datasets.locate import Listings
-from edgedet.datasets.rows import ProblemLog, Row, to_number
+from edgedet.datasets.rows import ProblemLog, Row, to_number, usable_keypoints
 from edgedet.datasets.text import NAMES_FILES, read_text
 from edgedet.errors import DatasetError
 from edgedet.files import is_folder
@@ -170,12 +170,26 @@ def _distinct(lines: list[Line], log: ProblemLog) -> Iterator[Line]:
 
 
 def label_rows(
-    lines: list[Line], size: tuple[int, int], class_count: int, log: ProblemLog, *, outlines: bool = False
+    lines: list[Line],
+    size: tuple[int, int],
+    class_count: int,
+    log: ProblemLog,
+    *,
+    keypoints: tuple[int, int] | None = None,
+    outlines: bool = False,
 ) -> Iterator[Row]:
-    """The boxes that lines say, in pixels of a picture of this (width, height), with ``outlines`` or without."""
+    """The boxes that lines say, in pixels of a picture of this (width, height), with ``outlines`` or without.
+    ``keypoints``: how many follow each box, and the numbers of each."""
     width, height = size
     for where, words in lines:
         numbers = [to_number(word) for word in words[1:]]
+        points = None
+        if keypoints is not None:
+            points = _points(numbers[4:], keypoints, size)
+            numbers = numbers[:4]
+            if points is None:
+                log.add(where, "keypoints of another number than kpt_shape says, or not x, y and 0, 1 or 2")
+                continue
         if len(numbers) < 4 or (len(numbers) > 4 and len(numbers) % 2):
             log.add(where, "not a line of 'class cx cy w h'", "line dropped")
             continue
@@ -193,7 +207,8 @@ def label_rows(
             outline = [[value * side for value, side in zip(numbers, (width, height) * len(xs), strict=True)]]
         else:
             edges = (math.nan,) * 4
-        row = Row(where, int(label), edges[0] * width, edges[1] * height, edges[2] * width, edges[3] * height)
+        corners = (edges[0] * width, edges[1] * height, edges[2] * width, edges[3] * height)
+        row = Row(where, int(label), *corners, keypoints=points)
         if outlines and outline is not None:
             row = row._replace(outline=outline, area=_area(outline[0]))
         yield row
@@ -204,6 +219,22 @@ def _area(polygon: Sequence[float]) -> float:
     corners = np.asarray(polygon).reshape(-1, 2)
     onward = np.roll(corners, -1, axis=0)
     return float(abs((corners[:, 0] * onward[:, 1] - corners[:, 1] * onward[:, 0]).sum())) / 2
+
+
+def _points(numbers: list[float], shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, ...] | None:
+    """x, y and visibility of each, in pixels; None where the numbers cannot be that.
+
+    Of two numbers each, a point is labelled unless one is negative, as in Ultralytics.
+    """
+    count, each = shape
+    if len(numbers) != count * each:
+        return None
+    values: list[float] = []
+    for start in range(0, len(numbers), each):
+        x, y = numbers[start], numbers[start + 1]
+        seen = numbers[start + 2] if each == 3 else 0.0 if min(x, y) < 0 else 2.0
+        values += (x * size[0], y * size[1], seen) if seen else (0.0, 0.0, 0.0)
+    return usable_keypoints(values, count)
 
 
 def _some(paths: list[Path]) -> str:

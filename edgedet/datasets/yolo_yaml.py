@@ -35,7 +35,9 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """A data.yaml. ``names``: by label. ``words_per_line``: words of a label line that are its box; None: all."""
+    """A data.yaml. ``names``: by label. ``words_per_line``: words of a label line that are its box; None: all.
+    ``keypoints``: how many follow the box, and the numbers of each (x, y, or x, y, visibility); None without
+    ``kpt_shape``. ``keypoint_names``: as ``kpt_names`` has them; empty without."""
 
     path: Path
     names: tuple[str, ...]
@@ -43,6 +45,8 @@ class Settings:
     root: str
     words_per_line: int | None
     notes: tuple[str, ...]
+    keypoints: tuple[int, int] | None = None
+    keypoint_names: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -180,7 +184,32 @@ def read_settings(path: Path) -> Settings:
     if not entries:
         raise DatasetError(f"{path} names no pictures: expected the keys train, val or test")
     words = 5 if "kpt_shape" in settings else None
-    return Settings(path, names, entries, str(settings.get("path") or ""), words, notes)
+    shape = _keypoint_shape(settings.get("kpt_shape"))
+    return Settings(
+        path,
+        names,
+        entries,
+        str(settings.get("path") or ""),
+        words,
+        notes,
+        shape,
+        _keypoint_names(settings.get("kpt_names"), shape),
+    )
+
+
+def _keypoint_shape(value: Any) -> tuple[int, int] | None:
+    """``kpt_shape``, where it is two whole numbers that can be meant."""
+    if not isinstance(value, list) or len(value) != 2 or not all(type(each) is int for each in value):
+        return None
+    return (value[0], value[1]) if value[0] > 0 and value[1] in (2, 3) else None
+
+
+def _keypoint_names(value: Any, shape: tuple[int, int] | None) -> tuple[str, ...]:
+    """``kpt_names``: a list of names, or one for each class, where those are alike."""
+    lists = list(value.values()) if isinstance(value, dict) else [value]
+    same = lists and all(isinstance(each, list) and each == lists[0] for each in lists)
+    names = tuple(map(str, lists[0])) if same else ()
+    return names if shape is not None and len(names) == shape[0] else ()
 
 
 def _class_names(settings: dict[str, Any], path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

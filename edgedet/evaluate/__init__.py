@@ -7,28 +7,46 @@ from typing import TYPE_CHECKING
 from edgedet.doors import lazy_names
 
 if TYPE_CHECKING:
-    from edgedet.evaluate.coco import evaluate_coco
-    from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics
+    from edgedet.evaluate.application_figures import ClipFigures, ImageRates
+    from edgedet.evaluate.coco import evaluate_coco, evaluate_keypoints
+    from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics, KeypointMetrics
     from edgedet.evaluate.curve_picture import save_curves
     from edgedet.evaluate.evaluation import Evaluation, evaluate
     from edgedet.evaluate.frames import DetectorLike, Progress
+    from edgedet.evaluate.intervals import Rate
+    from edgedet.evaluate.maps import MapEvaluation, SegmenterLike, evaluate_maps
+    from edgedet.evaluate.negatives import FalseAlarm, NegativeGroup, write_false_alarms
     from edgedet.evaluate.summaries import ClassPrecision, ImageErrors
+    from edgedet.evaluate.visits import Delay
     from edgedet.evaluate.working_point import WorkingPoint
-    from edgedet.evaluate.worst import save_worst
+    from edgedet.evaluate.worst import save_false_alarms, save_worst
 
 __all__ = [
     "ClassMetrics",
     "ClassPrecision",
+    "ClipFigures",
     "CocoMetrics",
+    "Delay",
     "DetectorLike",
     "Evaluation",
+    "FalseAlarm",
     "ImageErrors",
+    "ImageRates",
+    "KeypointMetrics",
+    "MapEvaluation",
+    "NegativeGroup",
     "Progress",
+    "Rate",
+    "SegmenterLike",
     "WorkingPoint",
     "evaluate",
     "evaluate_coco",
+    "evaluate_keypoints",
+    "evaluate_maps",
     "save_curves",
+    "save_false_alarms",
     "save_worst",
+    "write_false_alarms",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -36,15 +54,28 @@ __getattr__, __dir__ = lazy_names(
     {
         "ClassMetrics": "edgedet.evaluate.coco_figures",
         "ClassPrecision": "edgedet.evaluate.summaries",
+        "ClipFigures": "edgedet.evaluate.application_figures",
         "CocoMetrics": "edgedet.evaluate.coco_figures",
+        "Delay": "edgedet.evaluate.visits",
         "DetectorLike": "edgedet.evaluate.frames",
         "Evaluation": "edgedet.evaluate.evaluation",
+        "FalseAlarm": "edgedet.evaluate.negatives",
         "ImageErrors": "edgedet.evaluate.summaries",
+        "ImageRates": "edgedet.evaluate.application_figures",
+        "KeypointMetrics": "edgedet.evaluate.coco_figures",
+        "MapEvaluation": "edgedet.evaluate.maps",
+        "NegativeGroup": "edgedet.evaluate.negatives",
         "Progress": "edgedet.evaluate.frames",
+        "Rate": "edgedet.evaluate.intervals",
+        "SegmenterLike": "edgedet.evaluate.maps",
         "WorkingPoint": "edgedet.evaluate.working_point",
         "evaluate": "edgedet.evaluate.evaluation",
         "evaluate_coco": "edgedet.evaluate.coco",
+        "evaluate_keypoints": "edgedet.evaluate.coco",
+        "evaluate_maps": "edgedet.evaluate.maps",
         "save_curves": "edgedet.evaluate.curve_picture",
+        "save_false_alarms": "edgedet.evaluate.worst",
         "save_worst": "edgedet.evaluate.worst",
+        "write_false_alarms": "edgedet.evaluate.negatives",
     },
 )

@@ -6,7 +6,8 @@ detection on disk, and it accumulates and summarises (``COCOeval.accumulate``, `
 Only what cannot match, boxes of a class that their image has no object of, does not pass through it: that took most
 of the time. The figures are pycocotools' own to the last bits.
 
-Of masks the figures are the same, with the overlap of pixels in place of that of boxes.
+Of masks the figures are the same, with the overlap of pixels in place of that of boxes; of keypoints there are ten,
+with their similarity (OKS) in its place.
 
 Difficult objects count like any others here, as in pycocotools; crowds are ignored by its rules.
 """
@@ -22,11 +23,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.artifacts.skeleton import COCO_PERSON
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
 from edgedet.errors import DatasetError, MissingDependencyError, UsageError
 from edgedet.evaluate.class_match import relabel, shared_classes
-from edgedet.evaluate.coco_figures import STATS, ClassMetrics, CocoMetrics
+from edgedet.evaluate.coco_figures import KEYPOINT_STATS, STATS, ClassMetrics, CocoMetrics, KeypointMetrics
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.row_store import RowStore
@@ -44,7 +46,10 @@ MAX_DETECTIONS = (1, 10, 100)
 _ROW = np.dtype(
     [("label", "<i4"), ("rank", "<i4"), ("score", "<f4"), ("matched", "<u2", 4), ("ignored", "<u2", 4)], align=False
 )
-Overlap = Literal["boxes", "masks"]
+Overlap = Literal["boxes", "masks", "keypoints"]
+OF_KEYPOINTS = (0, 2, 3)
+"""Sizes that keypoints are judged by, as indices into :data:`AREAS`: nobody labels those of small persons."""
+MOST_WITH_KEYPOINTS = (20,)
 _BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
 
 
@@ -59,6 +64,8 @@ class CocoEvaluator:
     def __init__(self, names: tuple[str, ...], *, of: Overlap = "boxes") -> None:
         self._coco, self._cocoeval = _pycocotools()
         self._of = of
+        self._areas = OF_KEYPOINTS if of == "keypoints" else tuple(range(len(AREAS)))
+        self._most = MOST_WITH_KEYPOINTS if of == "keypoints" else MAX_DETECTIONS
         self._names = names
         self._store = RowStore(_ROW)
         self._objects = np.zeros((len(names), len(AREAS)), np.int64)
@@ -73,22 +80,9 @@ class CocoEvaluator:
             self._match()
 
     def metrics(self, left_out: tuple[str, ...] = ()) -> CocoMetrics:
-        """Figures over all images so far."""
-        self._match()
-        evaluation = self._new_evaluation(list(range(len(self._names))))
-        params = evaluation.params
-        shape = (len(params.iouThrs), len(params.recThrs), len(self._names), len(AREAS), len(MAX_DETECTIONS))
-        precision = np.full(shape, -1.0)
-        recall = np.full((shape[0], *shape[2:]), -1.0)
-        detections = []
-        for label in range(len(self._names)):
-            rows = self._store.where("label", label)
-            detections.append(len(rows))
-            self._accumulate(label, rows, precision[:, :, label], recall[:, label])
-        evaluation.eval = {"params": params, "precision": precision, "recall": recall}
-        with _quiet():
-            evaluation.summarize()
-        figures = {name: _defined(value) for name, value in zip(STATS, evaluation.stats.tolist(), strict=True)}
+        """Figures over all images so far, of boxes or masks."""
+        stats, precision, recall, detections = self._summarised()
+        figures = {name: _defined(value) for name, value in zip(STATS, stats, strict=True)}
         return CocoMetrics(
             **figures,
             images=self._images,
@@ -101,12 +95,42 @@ class CocoEvaluator:
             left_out=left_out,
         )
 
+    def keypoint_metrics(self) -> KeypointMetrics:
+        """Figures over all images so far, of keypoints."""
+        stats, precision, _, _ = self._summarised()
+        figures = {name: _defined(value) for name, value in zip(KEYPOINT_STATS, stats, strict=True)}
+        return KeypointMetrics(
+            **figures,
+            images=self._images,
+            objects=int(self._objects[:, 0].sum()),
+            by_class={name: _mean(precision[:, :, k, 0, -1]) for k, name in enumerate(self._names)},
+        )
+
+    def _summarised(self) -> tuple[list[float], NDArray[np.float64], NDArray[np.float64], list[int]]:
+        """pycocotools' figures, its precision [T, R, C, A, M] and recall [T, C, A, M], and detections by class."""
+        self._match()
+        evaluation = self._new_evaluation(list(range(len(self._names))))
+        params = evaluation.params
+        shape = (len(params.iouThrs), len(params.recThrs), len(self._names), len(self._areas), len(self._most))
+        precision = np.full(shape, -1.0)
+        recall = np.full((shape[0], *shape[2:]), -1.0)
+        detections = []
+        for label in range(len(self._names)):
+            rows = self._store.where("label", label)
+            detections.append(len(rows))
+            self._accumulate(label, rows, precision[:, :, label], recall[:, label])
+        evaluation.eval = {"params": params, "precision": precision, "recall": recall}
+        with _quiet():
+            evaluation.summarize()
+        return evaluation.stats.tolist(), precision, recall, detections
+
     def _new_evaluation(self, labels: list[int]) -> Any:
-        evaluation = self._cocoeval(iouType="bbox" if self._of == "boxes" else "segm")
+        kind = {"boxes": "bbox", "masks": "segm", "keypoints": "keypoints"}[self._of]
+        evaluation = self._cocoeval(iouType=kind)
         evaluation.params.catIds = labels
         evaluation.params.iouThrs = IOU_THRESHOLDS
-        evaluation.params.areaRng = [list(limits) for limits in AREA_RANGES]
-        evaluation.params.maxDets = list(MAX_DETECTIONS)
+        evaluation.params.areaRng = [list(AREA_RANGES[area]) for area in self._areas]
+        evaluation.params.maxDets = list(self._most)
         return evaluation
 
     def _match(self) -> None:
@@ -118,7 +142,8 @@ class CocoEvaluator:
         """By label and image: pycocotools would meet them in this order, and equal scores keep it when sorted."""
         for image, (record, detections) in enumerate(pending):
             alone = ~np.isin(detections.labels, record.labels)
-            parts |= {(label, image): rows for label, rows in unmatched_rows(detections, alone, of=self._of)}
+            unmatched = unmatched_rows(detections, alone, of=self._of)
+            parts |= {(label, image): rows[: self._most[-1]] for label, rows in unmatched}
         labels = sorted({int(label) for record, _ in pending for label in record.labels})
         if labels:
             evaluation = self._new_evaluation(labels)
@@ -134,7 +159,7 @@ class CocoEvaluator:
 
     def _matched_rows(self, evaluation: Any, labels: list[int]) -> dict[tuple[int, int], NDArray[Any]]:
         """What pycocotools has found, by label and image; counts the objects."""
-        images, areas = len(self._pending), len(AREAS)
+        images, areas = len(self._pending), len(self._areas)
         parts = {}
         for k, label in enumerate(labels):
             for i in range(images):
@@ -147,10 +172,10 @@ class CocoEvaluator:
                     np.arange(len(packed)),
                     found[0]["dtScores"],
                 )
-                for a, area in enumerate(found):
-                    self._objects[label, a] += np.count_nonzero(np.asarray(area["gtIgnore"]) == 0)
-                    packed["matched"][:, a] = _BITS @ (area["dtMatches"] > 0)
-                    packed["ignored"][:, a] = _BITS @ (area["dtIgnore"] > 0)
+                for a, result in zip(self._areas, found, strict=True):
+                    self._objects[label, a] += np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
+                    packed["matched"][:, a] = _BITS @ (result["dtMatches"] > 0)
+                    packed["ignored"][:, a] = _BITS @ (result["dtIgnore"] > 0)
                 parts[label, i] = packed
         return parts
 
@@ -182,7 +207,7 @@ class CocoEvaluator:
         if not len(rows) and not self._objects[label].any():
             return
         step = max(1, ROWS_AT_ONCE // max(len(rows), 1))
-        for m, limit in enumerate(MAX_DETECTIONS):
+        for m, limit in enumerate(self._most):
             kept = rows[rows["rank"] < limit]
             for start in range(0, len(IOU_THRESHOLDS), step):
                 bits = _BITS[start : start + step, None]
@@ -198,7 +223,7 @@ class CocoEvaluator:
                         "dtIgnore": (kept["ignored"][:, a] & bits) > 0,
                         "gtIgnore": np.zeros(self._objects[label, a], np.uint8),
                     }
-                    for a in range(len(AREAS))
+                    for a in self._areas
                 ]
                 with _quiet():
                     evaluation.accumulate()
@@ -210,7 +235,7 @@ def evaluate_coco(
     detector: DetectorLike | Detect,
     dataset: Dataset,
     *,
-    of: Overlap = "boxes",
+    of: Literal["boxes", "masks"] = "boxes",
     progress: Progress = no_progress,
 ) -> CocoMetrics:
     """COCO's figures of a detector on a labelled dataset, by pycocotools.
@@ -242,7 +267,9 @@ def evaluate_coco(
     return coco_metrics((found for _, _, found in run_over(detector, dataset, progress=progress)), dataset, of=of)
 
 
-def coco_metrics(found: Iterable[Detections], dataset: Dataset, *, of: Overlap = "boxes") -> CocoMetrics:
+def coco_metrics(
+    found: Iterable[Detections], dataset: Dataset, *, of: Literal["boxes", "masks"] = "boxes"
+) -> CocoMetrics:
     """COCO figures of what was found on a labelled dataset.
 
     Args:
@@ -255,19 +282,83 @@ def coco_metrics(found: Iterable[Detections], dataset: Dataset, *, of: Overlap =
         UsageError: detector and dataset share no class; masks, and the detections have none.
         MissingDependencyError: pycocotools is not installed.
     """
+    evaluator, judged = _judged(found, dataset, of)
+    return evaluator.metrics(tuple(name for name in dataset.names if name not in judged.names))
+
+
+def keypoint_metrics(found: Iterable[Detections], dataset: Dataset) -> KeypointMetrics:
+    """COCO figures of keypoints that were found on a labelled dataset.
+
+    Args:
+        found: the detections of every image, in the dataset's order.
+        dataset: its labelled images, one at least, read with their keypoints.
+
+    Raises:
+        DatasetError: it has no keypoints, or others than the detector gives.
+        UsageError: detector and dataset share no class, or the detections have no keypoints.
+        MissingDependencyError: pycocotools is not installed.
+    """
+    return _judged(found, dataset, "keypoints")[0].keypoint_metrics()
+
+
+def evaluate_keypoints(
+    detector: DetectorLike | Detect, dataset: Dataset, *, progress: Progress = no_progress
+) -> KeypointMetrics:
+    """COCO's ten figures of keypoints on a labelled dataset, by pycocotools.
+
+    Args:
+        detector: an open detector, or a function from frame (uint8 [H, W, 3] BGR) to ``Detections``.
+        dataset: labelled pictures, read with ``keypoints=True``.
+        progress: called with (stage, pictures done, number of pictures).
+
+    Returns:
+        The figures.
+
+    Raises:
+        DatasetError: no labels, a picture that cannot be decoded, or no keypoints of COCO's 17.
+        UsageError: detector and dataset share no class; the detector gives no keypoints.
+        MissingDependencyError: pycocotools is not installed.
+
+    >>> from edgedet.datasets import read_dataset
+    >>> evaluate_keypoints(lambda frame: None, read_dataset("photos/labels.json", keypoints=True))
+    Traceback (most recent call last):
+    edgedet.errors.DatasetError: keypoints are to be judged, and photos/labels.json has none
+    """
+    require_labels(dataset)
+    if dataset.skeleton is None:
+        raise DatasetError(f"keypoints are to be judged, and {dataset.source} has none")
+    return keypoint_metrics((found for _, _, found in run_over(detector, dataset, progress=progress)), dataset)
+
+
+def _judged(found: Iterable[Detections], dataset: Dataset, of: Overlap) -> tuple[CocoEvaluator, Dataset]:
+    """All of ``found`` added to an evaluator, and the part of ``dataset`` that is judged."""
     evaluator: CocoEvaluator | None = None
     judged = dataset
     for index, detections in enumerate(found):
         if evaluator is None:
             judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
-            if of == "masks" and detections.masks is None:
-                raise UsageError("masks are to be judged, and this detector gives none")
-            if of == "masks" and (why := why_no_outlines(judged)):
-                raise DatasetError(f"masks are to be judged, and {why}")
+            _require_parts(detections, judged, of)
             evaluator = CocoEvaluator(judged.names, of=of)
         evaluator.add(judged.images[index], relabel(detections, judged.names))
     assert evaluator is not None, "a dataset without images has no boxes either"
-    return evaluator.metrics(tuple(name for name in dataset.names if name not in judged.names))
+    return evaluator, judged
+
+
+def _require_parts(detections: Detections, dataset: Dataset, of: Overlap) -> None:
+    """Masks or keypoints must be on both sides.
+
+    Raises:
+        UsageError, DatasetError: they are not.
+    """
+    if of != "boxes" and getattr(detections, of) is None:
+        raise UsageError(f"{of} are to be judged, and this detector gives none")
+    why = ""
+    if of == "masks":
+        why = why_no_outlines(dataset)
+    elif of == "keypoints":
+        why = why_no_keypoints(dataset, detections)
+    if why:
+        raise DatasetError(f"{of} are to be judged, and {why}")
 
 
 def why_no_outlines(dataset: Dataset) -> str:
@@ -278,6 +369,24 @@ def why_no_outlines(dataset: Dataset) -> str:
     if not without:
         return ""
     return f"{without:,} of {dataset.box_count:,} objects of {dataset.source} have no outline"
+
+
+def why_no_keypoints(dataset: Dataset, detections: Detections) -> str:
+    """Why the keypoints of ``detections`` cannot be judged on ``dataset``; empty where they can.
+
+    The spread of human labels, which similarity is measured by, is known of COCO's 17 points alone.
+    """
+    ours, theirs = detections.skeleton, dataset.skeleton
+    if theirs is None:
+        return f"{dataset.source} has none"
+    if ours is not None and ours.names != theirs.names:
+        return (
+            f"the detector gives {len(ours.names)} from {ours.names[0]!r} on, {dataset.source} has "
+            f"{len(theirs.names)} from {theirs.names[0]!r} on"
+        )
+    if theirs.names != COCO_PERSON.names:
+        return f"COCO's measure is of its own 17 points, {dataset.source} has others"
+    return ""
 
 
 def _pycocotools() -> tuple[Any, Any]:
@@ -302,6 +411,12 @@ def _truth(record: ImageRecord, of: Overlap) -> list[dict[str, Any]]:
     sides = record.boxes[:, 2:] - record.boxes[:, :2]
     outlines = ({"segmentation": each} for each in record.outlines or ())
     more: Iterable[dict[str, Any]] = outlines if of == "masks" else ({} for _ in record.labels)
+    if of == "keypoints":
+        assert record.keypoints is not None
+        more = (
+            {"keypoints": each.ravel().tolist(), "num_keypoints": int((each[:, 2] > 0).sum())}
+            for each in record.keypoints
+        )
     return [
         {"category_id": label, "bbox": [*box[:2], *side], "area": area, "iscrowd": int(crowd), **outline}
         for box, side, label, area, crowd, outline in zip(
@@ -333,7 +448,19 @@ def _found(record: ImageRecord, detections: Detections, of: Overlap) -> list[dic
         masks = detections.masks[chosen]
         for row, outline, area in zip(rows, masks.to_coco_rle(), _areas(masks).tolist(), strict=True):
             row |= {"segmentation": outline, "area": area}
+    elif of == "keypoints":
+        assert detections.keypoints is not None
+        points = detections.keypoints[chosen].astype(np.float64)
+        for row, each, area in zip(rows, points, _areas_of_keypoints(points).tolist(), strict=True):
+            row |= {"keypoints": each.ravel().tolist(), "area": area}
     return rows
+
+
+def _areas_of_keypoints(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area of the box around each object's points [N, J, 3], which pycocotools takes for that of a detection."""
+    sides = points[..., :2].max(axis=1) - points[..., :2].min(axis=1)
+    area: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
+    return area
 
 
 def _areas(masks: Masks) -> NDArray[np.float64]:
@@ -355,6 +482,9 @@ def unmatched_rows(
     if of == "masks":
         assert detections.masks is not None
         area = _areas(detections.masks[chosen])[order]
+    elif of == "keypoints":
+        assert detections.keypoints is not None
+        area = _areas_of_keypoints(detections.keypoints[chosen].astype(np.float64))[order]
     else:
         sides = (boxes[:, 2:] - boxes[:, :2])[order]
         area = sides[:, 0] * sides[:, 1]

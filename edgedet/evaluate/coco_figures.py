@@ -25,6 +25,69 @@ STATS = (
     "ar_large",
 )
 
+KEYPOINT_STATS = (
+    "map",
+    "ap50",
+    "ap75",
+    "ap_medium",
+    "ap_large",
+    "ar20",
+    "ar20_50",
+    "ar20_75",
+    "ar_medium",
+    "ar_large",
+)
+
+
+@dataclass(frozen=True)
+class KeypointMetrics:
+    """pycocotools' ten figures of keypoints, shares in [0, 1]; NaN where it says -1: no such object.
+
+    Object keypoint similarity (OKS) takes the place of IoU, and 20 detections per image count. Objects without a
+    labelled keypoint, and crowds, do not count.
+
+    Attributes:
+        map: mean average precision over OKS 0.50 to 0.95.
+        ap50: at OKS 0.50.
+        ap75: at OKS 0.75.
+        ap_medium: ``map`` of objects from 32² to 96² pixels.
+        ap_large: ``map`` of larger objects.
+        ar20: average recall over OKS 0.50 to 0.95.
+        ar20_50: at OKS 0.50.
+        ar20_75: at OKS 0.75.
+        ar_medium: ``ar20`` of medium objects.
+        ar_large: ``ar20`` of large objects.
+        images: number of pictures.
+        objects: number of objects with keypoints.
+        by_class: class name to ``map``.
+
+    >>> KeypointMetrics(*[0.5] * 10, images=2, objects=3, by_class={"person": 0.5}).to_dict()["map"]
+    0.5
+    """
+
+    map: float
+    ap50: float
+    ap75: float
+    ap_medium: float
+    ap_large: float
+    ar20: float
+    ar20_50: float
+    ar20_75: float
+    ar_medium: float
+    ar_large: float
+    images: int
+    objects: int
+    by_class: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Returns:
+            Every figure by its name, None for NaN.
+        """
+        plain: dict[str, Any] = without_nan(asdict(self))
+        return plain
+
 
 @dataclass(frozen=True)
 class ClassMetrics:

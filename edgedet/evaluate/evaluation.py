@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgedet.absent import explained
-from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
+from edgedet.datasets.dataset import Dataset, Problem
 from edgedet.datasets.rows import Strictness
-from edgedet.detections import Detections
 from edgedet.errors import DatasetError
-from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
+from edgedet.evaluate.application import Application
+from edgedet.evaluate.application_figures import ClipFigures, ImageRates
+from edgedet.evaluate.by_class_and_image import class_precision, image_errors
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
-from edgedet.evaluate.coco import CocoEvaluator, why_no_outlines
-from edgedet.evaluate.coco_figures import CocoMetrics
+from edgedet.evaluate.coco import why_no_keypoints, why_no_outlines
+from edgedet.evaluate.coco_figures import CocoMetrics, KeypointMetrics
+from edgedet.evaluate.collector import Collector
 from edgedet.evaluate.confusion import called_otherwise, confusion_table
+from edgedet.evaluate.evaluation_json import evaluation_dict
+from edgedet.evaluate.footage import find_footage, require_judged
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
-from edgedet.evaluate.matching import State, counted_objects, match_image
-from edgedet.evaluate.plain import without_nan
-from edgedet.evaluate.ranked import ranked_average_precision
-from edgedet.evaluate.result import KIND, VERSION
-from edgedet.evaluate.row_store import RowStore
+from edgedet.evaluate.negatives import FalseAlarm, NegativeGroup
 from edgedet.evaluate.summaries import ClassPrecision, ImageErrors
-from edgedet.evaluate.voc import voc_average_precision
 from edgedet.evaluate.working_point import (
     Ranking,
     WorkingPoint,
@@ -36,9 +34,7 @@ from edgedet.evaluate.working_point import (
     threshold_table,
     working_point,
 )
-
-IMAGES_LISTED = 20
-_ROW = np.dtype([("image", "<i4"), ("label", "<i4"), ("score", "<f4"), ("state", "u1")])
+from edgedet.watching.rule import AlertRule
 
 
 @dataclass(frozen=True)
@@ -63,8 +59,17 @@ class Evaluation:
         problems: pictures that could not be decoded. No figure includes them: their objects count neither as found
             nor as missed.
         hints: classes whose objects are found, but under other names.
+        per_image: misses and false alarms by image.
+        negatives: false alarms of each folder of the object-free pictures that were given.
+        false_alarms: those of these pictures with a box, the surest first.
+        clips: figures by hour and delays, each frame by itself; None where pictures are no frames of clips.
+        alerts: the same with alert rules; None without.
+        no_clips: why ``clips`` is None.
         masks: COCO's figures of outlines; None where the detector gives none, or an object has none.
         no_masks: why ``masks`` is None of a detector that gives some; else empty.
+        keypoints: COCO's figures of keypoints; None where the detector gives none, or the labels have none like
+            them.
+        no_keypoints: why ``keypoints`` is None of a detector that gives some; else empty.
 
     >>> from edgedet import Detector
     >>> from edgedet.datasets import read_dataset
@@ -84,80 +89,35 @@ class Evaluation:
     chosen_by: str
     by_threshold: tuple[WorkingPoint, ...] = field(repr=False)
     images: tuple[ImageErrors, ...] = field(repr=False)
+    per_image: ImageRates
+    negatives: tuple[NegativeGroup, ...] = ()
+    false_alarms: tuple[FalseAlarm, ...] = field(default=(), repr=False)
+    clips: ClipFigures | None = None
+    alerts: ClipFigures | None = None
+    no_clips: str = ""
     alarm_rate: float | None = None
     alarm_threshold: float | None = None
     problems: tuple[Problem, ...] = ()
     hints: tuple[str, ...] = ()
     masks: CocoMetrics | None = None
     no_masks: str = ""
+    keypoints: KeypointMetrics | None = None
+    no_keypoints: str = ""
 
-    def to_dict(self, drawn: Mapping[int, Path] | None = None) -> dict[str, Any]:
+    def to_dict(
+        self, drawn: Mapping[int, Path] | None = None, drawn_negatives: Mapping[int, Path] | None = None
+    ) -> dict[str, Any]:
         """Plain values for JSON, as ``edgedet eval --json`` writes them.
 
         Args:
             drawn: what :func:`save_worst` gave; those pictures are listed under ``worst``.
+            drawn_negatives: what :func:`save_false_alarms` gave, listed under ``worst_negatives``.
 
         Returns:
             COCO's figures at the top, everything else by its name. A figure that is not there is None, and
             ``absent`` beside it says why.
         """
-        coco = explained(self.coco.to_dict(), OF_COCO, otherwise=NO_OBJECT)
-        coco["per_class"] = [
-            explained(entry, OF_CLASS, otherwise="no object of this class") for entry in coco["per_class"]
-        ]
-        curves = {
-            entry.name: [round(value, 6) for value in self.coco.curves[entry.name].tolist()]
-            if entry.objects
-            else None
-            for entry in self.coco.per_class
-        }
-        alarms = {"false_alarm_rate": self.alarm_rate, "false_alarm_threshold": self.alarm_threshold}
-        coco["absent"] |= explained(alarms, {}, otherwise=self.no_alarm_threshold)["absent"]
-        captions = {entry.number: f"{Path(entry.path).name}: {entry.caption}" for entry in self.images}
-        plain: dict[str, Any] = without_nan(
-            {
-                "kind": KIND,
-                "version": VERSION,
-                "dataset": self.dataset,
-                "problems": [str(problem) for problem in self.problems],
-                "hints": self.hints,
-                "names": self.names,
-                **coco,
-                "voc": explained(
-                    {"map_11_point": self.voc_11_point, "map_area": self.voc_area}, {}, otherwise=NO_COUNTED_OBJECT
-                ),
-                "ranked": explained({"map": self.ranked}, {}, otherwise=NO_COUNTED_OBJECT),
-                "per_class_at_iou_50": [
-                    explained(asdict(entry), {}, otherwise="no object of this class that counts")
-                    for entry in self.classes
-                ],
-                "working_point": explained(asdict(self.at), OF_POINT, otherwise=NO_OBJECT)
-                | {"chosen_by": self.chosen_by},
-                "false_alarm_rate": self.alarm_rate,
-                "false_alarm_threshold": self.alarm_threshold,
-                "by_threshold": [_table_row(point) for point in self.by_threshold],
-                "precision_at_recall": {
-                    "recall": [k / 100 for k in range(101)],
-                    "precision": curves,
-                    "absent": explained(curves, {}, otherwise="no object of this class")["absent"],
-                },
-                "image_errors": [asdict(entry) for entry in self.images[:IMAGES_LISTED] if entry.errors],
-                "worst": [
-                    {"drawn": str(path), "caption": captions[number]} for number, path in (drawn or {}).items()
-                ],
-            }
-        )
-        return plain | self._masks_plain()
-
-    def _masks_plain(self) -> dict[str, Any]:
-        """``masks`` in JSON, only of a detector that gives some."""
-        if self.masks is None:
-            return {"masks": None, "masks_absent": self.no_masks} if self.no_masks else {}
-        figures = explained(self.masks.to_dict(), OF_COCO, otherwise=NO_OBJECT)
-        figures["per_class"] = [
-            explained(entry, OF_CLASS, otherwise="no object of this class") for entry in figures["per_class"]
-        ]
-        return {"masks": figures}
+        return evaluation_dict(self, drawn or {}, drawn_negatives or {})
 
     @property
     def no_alarm_threshold(self) -> str:
@@ -167,46 +127,6 @@ class Evaluation:
         return "none is high enough" if self.at.images_without_objects else "there are no object-free images"
 
 
-class _Collector:
-    """What one pass leaves behind: COCO's rows and our own, on disk, and two numbers per image."""
-
-    def __init__(self, names: tuple[str, ...], *, masks: bool) -> None:
-        self.names = names
-        self.coco = CocoEvaluator(names)
-        self.masks = CocoEvaluator(names, of="masks") if masks else None
-        self.rows = RowStore(_ROW)
-        self.objects = np.zeros(len(names), np.int64)
-        self.top: list[float] = []
-        self.to_find: list[int] = []
-        self.empty: list[bool] = []
-        self.numbers: list[int] = []
-
-    def add(self, number: int, record: ImageRecord, detections: Detections) -> None:
-        self.numbers.append(number)
-        self.coco.add(record, detections)
-        if self.masks is not None:
-            self.masks.add(record, detections)
-        self._keep(record, detections)
-
-    def add_negative(self, detections: Detections) -> None:
-        """A picture without objects from elsewhere; it has no part in the average precisions."""
-        self.top.append(_top(detections))
-        self.to_find.append(0)
-        self.empty.append(True)
-
-    def _keep(self, record: ImageRecord, detections: Detections) -> None:
-        states, _ = match_image(record, detections)
-        rows = np.zeros(len(detections), _ROW)
-        rows["image"], rows["label"] = len(self.top), detections.labels
-        rows["score"], rows["state"] = detections.scores, states
-        self.rows.append(rows)
-        counted = counted_objects(record)
-        np.add.at(self.objects, record.labels[counted], 1)
-        self.top.append(_top(detections))
-        self.to_find.append(int(counted.sum()))
-        self.empty.append(not len(record))
-
-
 def evaluate(
     detector: DetectorLike | Detect,
     dataset: Dataset,
@@ -214,6 +134,9 @@ def evaluate(
     negatives: Dataset | None = None,
     threshold: float | None = None,
     false_alarm_rate: float | None = None,
+    fps: float | None = None,
+    negatives_fps: float | None = None,
+    rules: Sequence[AlertRule] = (),
     lowest_score: float = 0.0,
     unreadable: Strictness = "drop",
     progress: Progress = no_progress,
@@ -230,6 +153,11 @@ def evaluate(
         threshold: score of the working point; None takes the one with the best F1.
         false_alarm_rate: largest share of object-free pictures with a box; the lowest threshold that keeps it is
             looked for.
+        fps: the dataset's pictures are frames of clips, so many of them (or of the numbers that the annotations
+            give them) a second. Each folder is a clip, where the annotations name none. None where the annotations
+            say all of it, and for pictures that are no frames.
+        negatives_fps: the same of ``negatives``.
+        rules: when to alert, for clips. Their ``conf`` gives way to the threshold of the working point.
         lowest_score: score below which the detector reports nothing; lower thresholds are not judged.
         unreadable: ``drop`` leaves out pictures that cannot be decoded, with their objects, and names them in
             ``problems``; ``stop`` raises at the first.
@@ -240,8 +168,9 @@ def evaluate(
 
     Raises:
         DatasetError: no labels, or none left once what cannot be decoded is left out; a picture that cannot be
-            decoded, where that stops; ``negatives`` that hold what is looked for.
-        UsageError: detector and dataset share no class.
+            decoded, where that stops; ``negatives`` that hold what is looked for; a number of frames per second
+            that contradicts the annotations, or frame numbers that do not tell frames apart.
+        UsageError: detector and dataset share no class; rules without clips, or about a class that is not judged.
         MissingDependencyError: pycocotools is not installed.
 
     >>> from edgedet import Detector
@@ -251,12 +180,13 @@ def evaluate(
     (1.0, 0.875, 'best F1 on this dataset')
     """
     require_labels(dataset)
-    collector: _Collector | None = None
+    footage = find_footage(dataset, fps, negatives, negatives_fps, rules)
+    collector: Collector | None = None
     judged = dataset
     problems: list[Problem] = []
     table = np.zeros((0, 0), np.int64)
     names: tuple[str, ...] = ()
-    no_masks = ""
+    no_masks = no_keypoints = ""
     drop = problems.append if unreadable == "drop" else None
     for index, _, detections in run_over(detector, dataset, unreadable=drop, progress=progress):
         if collector is None:
@@ -264,7 +194,16 @@ def evaluate(
             notes = match_classes(dataset.names, detections.names).notes
             dataset = replace(dataset, notes=(*dataset.notes, *notes))
             no_masks = why_no_outlines(judged) if detections.masks is not None else ""
-            collector = _Collector(judged.names, masks=detections.masks is not None and not no_masks)
+            require_judged(rules, judged.names)
+            has_keypoints = detections.keypoints is not None
+            no_keypoints = why_no_keypoints(judged, detections) if has_keypoints else ""
+            collector = Collector(
+                judged.names,
+                masks=detections.masks is not None and not no_masks,
+                keypoints=has_keypoints and not no_keypoints,
+                frames=bool(footage),
+                boxes=bool(rules),
+            )
             names = tuple(detections.names)
             table = np.zeros((len(dataset.names), len(names)), np.int64)
         table += confusion_table(
@@ -280,16 +219,40 @@ def evaluate(
     if negatives is not None:
         _require_object_free(negatives, judged.names)
         stage = "looking for false alarms"
-        for _, _, detections in run_over(detector, negatives, unreadable=drop, progress=progress, stage=stage):
-            collector.add_negative(relabel(detections, judged.names))
+        for index, _, detections in run_over(detector, negatives, unreadable=drop, progress=progress, stage=stage):
+            collector.add_negative(index, relabel(detections, judged.names))
     left_out = tuple(name for name in dataset.names if name not in judged.names)
-    evaluation = _conclude(collector, dataset, left_out, threshold, false_alarm_rate, lowest_score)
-    return replace(
-        evaluation,
+    ranking = _ranking(collector)
+    at, chosen_by, alarm = _chosen_threshold(ranking, threshold, false_alarm_rate, lowest_score)
+    used = replace(dataset, images=tuple(dataset.images[number] for number in collector.numbers))
+    classes = tuple(class_precision(collector, label) for label in range(len(collector.names)))
+    application = Application(collector, judged, negatives, footage, at)
+    return Evaluation(
+        dataset=used.describe(),
+        names=collector.names,
+        coco=collector.coco.metrics(left_out),
+        classes=classes,
+        voc_11_point=_mean([entry.voc_11_point for entry in classes]),
+        voc_area=_mean([entry.voc_area for entry in classes]),
+        ranked=_mean([entry.ranked for entry in classes]),
+        at=working_point(ranking, at),
+        chosen_by=chosen_by,
+        by_threshold=threshold_table(ranking, lowest=lowest_score),
+        images=image_errors(collector, dataset, at),
+        per_image=application.image_rates(),
+        negatives=application.negative_groups(),
+        false_alarms=application.false_alarms(),
+        clips=application.clip_figures(),
+        alerts=application.alert_figures(rules),
+        no_clips=footage.why_not,
+        alarm_rate=false_alarm_rate,
+        alarm_threshold=alarm,
         problems=tuple(problems),
         hints=called_otherwise(table, dataset.names, names),
         masks=None if collector.masks is None else collector.masks.metrics(left_out),
         no_masks=no_masks,
+        keypoints=None if collector.keypoints is None else collector.keypoints.keypoint_metrics(),
+        no_keypoints=no_keypoints,
     )
 
 
@@ -308,85 +271,30 @@ def _require_object_free(negatives: Dataset, names: tuple[str, ...]) -> None:
         )
 
 
-def _conclude(  # noqa: PLR0917
-    collector: _Collector,
-    dataset: Dataset,
-    left_out: tuple[str, ...],
-    threshold: float | None,
-    false_alarm_rate: float | None,
-    lowest_score: float,
-) -> Evaluation:
-    classes = tuple(_class_precision(collector, label) for label in range(len(collector.names)))
+def _ranking(collector: Collector) -> Ranking:
     rows = collector.rows.all()
-    top, empty = np.array(collector.top, np.float32), np.array(collector.empty, np.bool_)
-    has_objects = np.array(collector.to_find) > 0
-    ranking = Ranking(rows["score"], rows["state"], int(collector.objects.sum()), top[has_objects], top[empty])
-    alarm = (
-        None
-        if false_alarm_rate is None
-        else false_alarm_threshold(top[empty], false_alarm_rate, lowest=lowest_score)
-    )
+    top, has_objects = np.array(collector.top, np.float32), np.array(collector.to_find) > 0
+    free = top[np.array(collector.empty, np.bool_)]
+    return Ranking(rows["score"], rows["state"], int(collector.objects.sum()), top[has_objects], free)
+
+
+def _chosen_threshold(
+    ranking: Ranking, threshold: float | None, false_alarm_rate: float | None, lowest_score: float
+) -> tuple[float, str, float | None]:
+    """Where the working point lies, why, and what ``Evaluation.alarm_threshold`` is."""
+    alarm = None
+    if false_alarm_rate is not None:
+        alarm = false_alarm_threshold(ranking.top_without, false_alarm_rate, lowest=lowest_score)
     if threshold is not None:
-        at, chosen_by = threshold, "as asked"
-    elif alarm is not None and not np.isnan(alarm):
-        at, chosen_by = alarm, f"false alarms on at most {false_alarm_rate:.2%} of the object-free images"
-    else:
-        at, chosen_by = best_f1_threshold(ranking), "best F1 on this dataset"
-        if np.isnan(at):
-            at, chosen_by = lowest_score, "all that is reported: no box is right, so no threshold is best"
-    used = replace(dataset, images=tuple(dataset.images[number] for number in collector.numbers))
-    return Evaluation(
-        dataset=used.describe(),
-        names=collector.names,
-        coco=collector.coco.metrics(left_out),
-        classes=classes,
-        voc_11_point=_mean([entry.voc_11_point for entry in classes]),
-        voc_area=_mean([entry.voc_area for entry in classes]),
-        ranked=_mean([entry.ranked for entry in classes]),
-        at=working_point(ranking, at),
-        chosen_by=chosen_by,
-        by_threshold=threshold_table(ranking, lowest=lowest_score),
-        images=_image_errors(collector, dataset, rows, at),
-        alarm_rate=false_alarm_rate,
-        alarm_threshold=alarm,
-    )
-
-
-def _class_precision(collector: _Collector, label: int) -> ClassPrecision:
-    rows = collector.rows.where("label", label)
-    rows = rows[rows["state"] != State.IGNORED]
-    scores, correct, objects = rows["score"], rows["state"] == State.TRUE, int(collector.objects[label])
-    return ClassPrecision(
-        name=collector.names[label],
-        voc_11_point=voc_average_precision(scores, correct, objects, rule="11-point"),
-        voc_area=voc_average_precision(scores, correct, objects, rule="area"),
-        ranked=ranked_average_precision(correct, scores, total=objects),
-    )
-
-
-def _image_errors(
-    collector: _Collector, dataset: Dataset, rows: np.ndarray[Any, Any], threshold: float
-) -> tuple[ImageErrors, ...]:
-    kept = rows[rows["score"] >= np.float32(threshold)]
-    numbers = collector.numbers
-    found = np.bincount(kept["image"][kept["state"] == State.TRUE], minlength=len(numbers))
-    false = np.bincount(kept["image"][kept["state"] == State.FALSE], minlength=len(numbers))
-    missed = np.array(collector.to_find[: len(numbers)]) - found
-    order = np.lexsort((np.arange(len(numbers)), -(missed + false)))
-    return tuple(
-        ImageErrors(numbers[i], str(dataset.images[numbers[i]].path), int(missed[i]), int(false[i])) for i in order
-    )
-
-
-def _top(detections: Detections) -> float:
-    return float(detections.scores.max()) if len(detections) else -1.0
+        return threshold, "as asked", alarm
+    if alarm is not None and not np.isnan(alarm):
+        return alarm, f"false alarms on at most {false_alarm_rate:.2%} of the object-free images", alarm
+    best = best_f1_threshold(ranking)
+    if np.isnan(best):
+        return lowest_score, "all that is reported: no box is right, so no threshold is best", alarm
+    return best, "best F1 on this dataset", alarm
 
 
 def _mean(values: list[float]) -> float:
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _table_row(point: WorkingPoint) -> dict[str, Any]:
-    keys = ("threshold", "precision", "recall", "f1", "misses", "false_alarms")
-    return explained({key: getattr(point, key) for key in keys}, OF_POINT, otherwise=NO_OBJECT)

@@ -39,8 +39,16 @@ def match_image(
     Best score first, every detection goes to the object of its class that it overlaps most; an object that is
     taken already makes it a duplicate, and false.
     """
+    states, finds = match_objects(record, detections, min_iou=min_iou)
+    return states, finds >= 0
+
+
+def match_objects(
+    record: ImageRecord, detections: Detections, *, min_iou: float = MIN_IOU
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """As :func:`match_image`, with the detection that found each object, int64 [N], -1 where none did."""
     states = np.zeros(len(detections), np.uint8)
-    found = np.zeros(len(record), np.bool_)
+    finds = np.full(len(record), -1, np.int64)
     boxes = detections.boxes.astype(np.float64)
     # Boxes of a class that the picture has no object of are false, and stay so.
     for label in np.intersect1d(detections.labels, record.labels):
@@ -56,8 +64,8 @@ def match_image(
                 target = objects[best]
                 if record.difficult[target]:
                     states[detection] = State.IGNORED
-                elif not found[target]:
-                    states[detection], found[target] = State.TRUE, True
+                elif finds[target] < 0:
+                    states[detection], finds[target] = State.TRUE, detection
             elif covered[row] >= min_iou:
                 states[detection] = State.IGNORED
-    return states, found
+    return states, finds

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgedet.absent import reason_missing
+from edgedet.evaluate.application_result import EARLIER, ApplicationResult, Figure
 
 KIND = "edgedet-eval"
 VERSION = 1
@@ -25,7 +26,8 @@ class EvaluationResult:
     """An artifact's accuracy; figures that are None say why by :meth:`why_missing`.
 
     ``missing``: why nothing was evaluated. ``artifact``, ``sha256``, ``architecture``, ``precision``: what was
-    judged, None in results that are part of a sweep's.
+    judged, None in results that are part of a sweep's. ``application``: misses, false alarms and delays; None where
+    nothing was evaluated.
     """
 
     map: float | None = None
@@ -37,6 +39,7 @@ class EvaluationResult:
     sha256: str | None = None
     architecture: str | None = None
     precision: str | None = None
+    application: ApplicationResult | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EvaluationResult:
@@ -53,7 +56,14 @@ class EvaluationResult:
             sha256=None if sha256 is None else str(sha256),
             architecture=data.get("architecture"),
             precision=data.get("precision"),
+            application=None if reason_missing(data) else ApplicationResult.from_json(data),
         )
+
+    def figure(self, name: str) -> Figure:
+        """One of the application's, by its name."""
+        if self.application is not None:
+            return self.application.figures[name]
+        return Figure(None, reason=self.missing or EARLIER)
 
     def why_missing(self, figure: str) -> str | None:
         """Why a figure is None, by its name; None where the result does not say."""

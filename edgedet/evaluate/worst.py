@@ -82,11 +82,56 @@ def save_worst(
         ]
         title = f"{entry.caption}, boxes from {evaluation.at.threshold:.2f}"
         path = folder / f"{rank:02d}_{record.path.stem}.jpg"
-        with atomic_path(path) as temporary:
-            if not cv2.imwrite(str(temporary), _drawn(frame, boxes, title)):
-                raise OutputError(f"cannot write {path}; is there room on the disk?")
+        _save(path, _drawn(frame, boxes, title))
         saved[entry.number] = path
     return saved
+
+
+def save_false_alarms(
+    detector: DetectorLike | Detect, negatives: Dataset, evaluation: Evaluation, folder: Path, *, count: int
+) -> dict[int, Path]:
+    """Draw the object-free pictures with the surest false boxes, those in orange.
+
+    Args:
+        detector: the one that was judged.
+        negatives: the ones it was judged on.
+        evaluation: what :func:`evaluate` gave.
+        folder: where the JPEG files go.
+        count: limit of pictures.
+
+    Returns:
+        Number of the picture among the negatives to the file that was written, the surest first.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        SourceError: a picture can no longer be read.
+
+    >>> from edgedet import Detector
+    >>> from edgedet.datasets import read_dataset
+    >>> from edgedet.evaluate import evaluate
+    >>> detector, dataset = Detector("model.onnx"), read_dataset("photos/labels.json")
+    >>> negatives = dataset.select_classes([])
+    >>> result = evaluate(detector, dataset, negatives=negatives, threshold=0.5)
+    >>> saved = save_false_alarms(detector, negatives, result, Path("worst"), count=1)
+    >>> [path.name for path in saved.values()]
+    ['negative_01_00.jpg']
+    """
+    saved: dict[int, Path] = {}
+    for rank, alarm in enumerate(evaluation.false_alarms[:count], 1):
+        frame = read_image(negatives.images[alarm.number].path)
+        found = relabel(detect_function(detector)(frame), evaluation.names)
+        found = found[found.scores >= np.float32(evaluation.at.threshold)]
+        boxes = [(box, EXTRA, f"{name} {score:.2f}?") for box, score, _, name in found]
+        path = folder / f"negative_{rank:02d}_{Path(alarm.path).stem}.jpg"
+        _save(path, _drawn(frame, boxes, f"{alarm.caption}, from {evaluation.at.threshold:.2f}"))
+        saved[alarm.number] = path
+    return saved
+
+
+def _save(path: Path, picture: NDArray[np.uint8]) -> None:
+    with atomic_path(path) as temporary:
+        if not cv2.imwrite(str(temporary), picture):
+            raise OutputError(f"cannot write {path}; is there room on the disk?")
 
 
 def _drawn(

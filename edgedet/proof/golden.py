@@ -48,8 +48,8 @@ MIN_STEADINESS = 0.3
 
 TOLERANCES: dict[Precision, tuple[Tolerance, float]] = {
     "fp32": (Tolerance(min_iou=0.98, max_score_difference=0.01, min_mask_iou=0.95), 0.95),
-    "fp16": (Tolerance(min_iou=0.95, max_score_difference=0.03, min_mask_iou=0.9), 0.95),
-    "int8": (Tolerance(min_iou=0.85, max_score_difference=0.10, min_mask_iou=0.75), 0.9),
+    "fp16": (Tolerance(0.05, 0.95, 0.03, min_mask_iou=0.9, min_keypoint_similarity=0.85), 0.95),
+    "int8": (Tolerance(0.05, 0.85, 0.10, min_mask_iou=0.75, min_keypoint_similarity=0.7), 0.9),
 }
 """Maximum change on another machine or runtime by precision, and the share that must agree. A GPU
 multiplies fp32 in TF32 (10 bits of mantissa) unless told otherwise; an int8 value may round the other way."""
@@ -158,7 +158,10 @@ def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, 
     masks: dict[str, Any] = {}
     if detections.masks is not None:
         masks["masks"] = detections.masks[order].to_card()
-    return masks | {
+    keypoints: dict[str, Any] = {}
+    if detections.keypoints is not None:
+        keypoints["keypoints"] = np.round(detections.keypoints[order].astype(np.float64), 2).tolist()
+    described = {
         "seed": seed,
         "height": FRAME_HEIGHT,
         "width": FRAME_WIDTH,
@@ -167,6 +170,7 @@ def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, 
         "labels": [int(label) for label in detections.labels[order]],
         "truncated": truncated,
     }
+    return masks | keypoints | described
 
 
 def nudge(number: int) -> NDArray[np.int16]:
@@ -313,6 +317,9 @@ def _expected(golden: dict[str, Any], card: ModelCard) -> Detections:
     try:
         boxes = np.array(golden["boxes"], np.float32).reshape(-1, 4)
         size = (int(golden["height"]), int(golden["width"]))
+        points = golden.get("keypoints")
+        skeleton = None if card.output.keypoints is None else card.output.keypoints.skeleton
+        shape = (len(boxes), 0 if skeleton is None else len(skeleton.names), 3)
         return Detections(
             boxes=boxes,
             scores=np.array(golden["scores"], np.float32),
@@ -320,6 +327,8 @@ def _expected(golden: dict[str, Any], card: ModelCard) -> Detections:
             names=card.names,
             frame_size=size,
             masks=_masks_on(golden, card, boxes, size),
+            keypoints=None if points is None or skeleton is None else np.array(points, np.float32).reshape(shape),
+            skeleton=None if points is None else skeleton,
         )
     except (KeyError, OverflowError, TypeError, ValueError) as error:  # Overflow: a label beyond int32
         raise ArtifactError(f"the card's golden input is broken ({error}); export the model again") from error

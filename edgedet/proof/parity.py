@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.card import Precision
 from edgedet.box_overlap import pairwise_iou
+from edgedet.proof.keypoint_similarity import keypoint_similarities
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
@@ -24,12 +25,15 @@ class Tolerance:
     ``min_score``: detections scoring less are not looked for. A partner may score lower than that by up to
     ``max_score_difference``, so that nothing depends on which side of the threshold a score was rounded to.
     ``min_mask_iou`` counts where both detectors give masks: of their pixels, a border's width of which is rounding.
+    ``min_keypoint_similarity`` counts where both give keypoints: of 17 one may be elsewhere, since two places of a
+    heatmap can be equally high.
     """
 
     min_score: float = 0.05
     min_iou: float = 0.99
     max_score_difference: float = 0.001
     min_mask_iou: float = 0.95
+    min_keypoint_similarity: float = 0.9
 
 
 ELSEWHERE = Tolerance(min_score=0.05, min_iou=0.97, max_score_difference=0.01)
@@ -43,7 +47,7 @@ ON_AN_ENGINE: dict[Precision, tuple[Tolerance, float]] = {
     "fp32": _FLOAT_ENGINE,
     "fp16": _FLOAT_ENGINE,
     # As the golden input's: ONNX Runtime computes the Q/DQ graph in float, and rounds elsewhere.
-    "int8": (Tolerance(min_score=0.3, min_iou=0.85, max_score_difference=0.1), 0.9),
+    "int8": (Tolerance(0.3, min_iou=0.85, max_score_difference=0.1, min_keypoint_similarity=0.7), 0.9),
 }
 """How alike an engine and its graph of a precision are on real pictures, and for which share of the detections."""
 
@@ -56,8 +60,8 @@ class FrameParity:
     ``ious``, ``score_differences`` (absolute), ``corner_differences`` (largest of the four coordinates, frame
     pixels): float [M], one per pair. ``missing``: reference detections without a partner; ``extra``:
     candidate detections without one. ``reference_count`` and ``candidate_count`` are those at or above the
-    tolerance's ``min_score``; pairs in which neither reaches it are left out. ``mask_ious``: float [M], None unless
-    both give masks.
+    tolerance's ``min_score``; pairs in which neither reaches it are left out. ``mask_ious`` and
+    ``keypoint_similarities``: float [M], None unless both give masks or keypoints.
     """
 
     reference_count: int
@@ -69,6 +73,7 @@ class FrameParity:
     score_differences: NDArray[np.float64]
     corner_differences: NDArray[np.float64]
     mask_ious: NDArray[np.float64] | None = None
+    keypoint_similarities: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class ParityReport:
     ``found``: share of the reference's detections that the candidate has too. ``confirmed``: share of the
     candidate's detections that the reference has too (less than 1 means some are extra). The worst differences
     are those among matched pairs. Each is None where there is nothing that it could be a figure of; ``absent`` says
-    why. ``worst_mask_iou`` is None, too, where not both give masks.
+    why. ``worst_mask_iou`` and ``worst_keypoint_similarity`` are None, too, where not both give such.
     """
 
     frames: int
@@ -91,6 +96,7 @@ class ParityReport:
     worst_score_difference: float | None
     worst_corner_difference: float | None
     worst_mask_iou: float | None = None
+    worst_keypoint_similarity: float | None = None
 
     @property
     def found(self) -> float | None:
@@ -143,6 +149,10 @@ def match_detections(
     if reference.masks is not None and candidate.masks is not None:
         outlines = mask_ious(reference.masks, candidate.masks, allowed)
         allowed &= outlines >= tolerance.min_mask_iou
+    alike = None
+    if reference.keypoints is not None and candidate.keypoints is not None:
+        alike = keypoint_similarities(reference, candidate, allowed)
+        allowed &= alike >= tolerance.min_keypoint_similarity
     wanted = reference.scores >= tolerance.min_score
     wanted_of_candidate = candidate.scores >= tolerance.min_score
     # Partners of their own standing first, then the closest, so that the reported differences are honest.
@@ -167,6 +177,7 @@ def match_detections(
         score_differences=difference[rows, columns],
         corner_differences=corners.max(axis=1, initial=0.0),
         mask_ious=None if outlines is None else outlines[rows, columns],
+        keypoint_similarities=None if alike is None else alike[rows, columns],
     )
 
 
@@ -238,8 +249,11 @@ def summarise(frames: Sequence[FrameParity]) -> ParityReport:
         worst_corner_difference=max(
             (float(frame.corner_differences.max()) for frame in frames if len(frame.pairs)), default=None
         ),
-        worst_mask_iou=min(
-            (float(frame.mask_ious.min()) for frame in frames if frame.mask_ious is not None and len(frame.pairs)),
-            default=None,
-        ),
+        worst_mask_iou=_least(frame.mask_ious for frame in frames),
+        worst_keypoint_similarity=_least(frame.keypoint_similarities for frame in frames),
     )
+
+
+def _least(figures: Iterable[NDArray[np.float64] | None]) -> float | None:
+    """The smallest figure of all frames; None where there is none."""
+    return min((float(each.min()) for each in figures if each is not None and len(each)), default=None)

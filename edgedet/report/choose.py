@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from edgedet.evaluate.application_result import BY_HOUR
 from edgedet.report.collect import Row
+from edgedet.report.limits import Limit
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,13 @@ class Budget:
     watts: float | None = None
     min_map: float | None = None
     percentile: str = "p90"
+    limits: tuple[tuple[Limit, float], ...] = ()
+    """Figures of the application, and their maxima."""
 
     @property
     def given(self) -> bool:
         """Whether there is anything to choose by."""
-        return (self.milliseconds, self.watts, self.min_map) != (None, None, None)
+        return (self.milliseconds, self.watts, self.min_map) != (None, None, None) or bool(self.limits)
 
     def __str__(self) -> str:
         parts = []
@@ -34,6 +39,7 @@ class Budget:
             parts.append(f"at most {self.watts:g} W")
         if self.min_map is not None:
             parts.append(f"mAP of {self.min_map:g} or more")
+        parts += [f"at most {limit.text(most)}" for limit, most in self.limits]
         return ", ".join(parts) or "no budget"
 
 
@@ -81,7 +87,8 @@ def choose(rows: Sequence[Row], budget: Budget) -> Choice:
     fitting = sorted((row for row in judged if not _violations(row, budget)), key=lambda row: _rank(row, budget))
     chosen, runner_up = [*fitting, None, None][:2]
     if not budget.given:
-        why = "No budget was given (--budget-ms, --budget-watts, --min-map): the frontier below is the choice."
+        options = "--budget-ms, --budget-watts, --min-map, --max-…"
+        why = f"No budget was given ({options}): the frontier below is the choice."
         return Choice(budget, None, None, why, tuple(left_out))
     why = _why(chosen, runner_up, judged, budget) if chosen is not None else _why_none(judged, budget)
     return Choice(budget, chosen, runner_up, why, tuple(left_out))
@@ -94,6 +101,10 @@ def _gap(row: Row, budget: Budget) -> str | None:
         return f"accuracy not measured: {row.why_missing('accuracy')}"
     if budget.watts is not None and row.watts is None:
         return f"power not measured: {row.why_missing('watts')}"
+    for limit, _ in budget.limits:
+        figure = row.accuracy.figure(limit.key)
+        if figure.value is None:
+            return f"{limit.title} not measured: {figure.reason}"
     return None
 
 
@@ -106,6 +117,10 @@ def _violations(row: Row, budget: Budget) -> list[str]:
         found.append(f"{watts:.1f} W")
     if budget.min_map is not None and score is not None and score < budget.min_map:
         found.append(f"mAP {score:.3f}")
+    for limit, most in budget.limits:
+        value = row.accuracy.figure(limit.key).value
+        if value is not None and value > most:
+            found.append(limit.text(value))
     return found
 
 
@@ -136,9 +151,27 @@ def _why(chosen: Row, runner_up: Row | None, judged: Sequence[Row], budget: Budg
         best = max(better, key=lambda row: row.map or 0.0)
         breaks = ", ".join(_violations(best, budget))
         words.append(f"More accurate but outside the budget: {best.name} with mAP {best.map:.3f} ({breaks}).")
+    words += _doubts(chosen, judged, budget)
     if chosen.disturbed:
         words.append("Its latency was measured while other processes were busy: measure it again, alone.")
     return " ".join(words)
+
+
+def _doubts(chosen: Row, judged: Sequence[Row], budget: Budget) -> Iterator[str]:
+    """What the figures of the application leave open."""
+    for limit, most in budget.limits:
+        high = chosen.accuracy.figure(limit.key).high
+        if high is not None and high > most:
+            reach = "without end" if math.isinf(high) else format(high, limit.form)
+            yield (
+                f"Whether it keeps {limit.text(most)} is not certain: the 95 % interval reaches {reach}; more "
+                "pictures or clips would tell."
+            )
+    if any(limit.key in BY_HOUR for limit, _ in budget.limits):
+        ways = {row.accuracy.application.by: row.name for row in judged if row.accuracy.application is not None}
+        if len(ways) > 1:
+            said = "; ".join(f"{name}: {by}" for by, name in ways.items())
+            yield f"Alarms are not counted alike, and cannot be compared ({said})."
 
 
 def _why_none(judged: Sequence[Row], budget: Budget) -> str:
@@ -157,4 +190,10 @@ def _rank_latency(row: Row, budget: Budget) -> float:
 
 def _figures(row: Row, budget: Budget) -> str:
     power = "" if row.watts is None else f", {row.watts:.1f} W"
-    return f"mAP {row.map or 0.0:.3f}, {budget.percentile} {row.latency(budget.percentile) or 0.0:.1f} ms{power}"
+    figures = "".join(
+        f", {limit.text(value)}"
+        for limit, _ in budget.limits
+        if (value := row.accuracy.figure(limit.key).value) is not None
+    )
+    latency = f"{budget.percentile} {row.latency(budget.percentile) or 0.0:.1f} ms"
+    return f"mAP {row.map or 0.0:.3f}, {latency}{power}{figures}"

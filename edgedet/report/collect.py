@@ -13,6 +13,7 @@ from edgedet.bench.measurement import BenchResult, Energy, MeasuredArtifact
 from edgedet.bench.result import KIND as BENCH_KIND
 from edgedet.bench.result import read_result, result_from_json
 from edgedet.errors import UsageError
+from edgedet.evaluate.maps import KIND as MAPS_KIND
 from edgedet.evaluate.result import KIND as EVAL_KIND
 from edgedet.evaluate.result import EvaluationResult
 from edgedet.machine.state import QUIET_SHARE
@@ -163,6 +164,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON ({error}); expected a result of edgedet") from error
+    if isinstance(data, dict) and data.get("kind") == MAPS_KIND:
+        raise UsageError(
+            f"{path} has the mean IoU of a segmenter, and a report shows the mAP of detectors: leave it out"
+        )
     kinds = (BENCH_KIND, CELL_KIND, EVAL_KIND)
     if not isinstance(data, dict) or data.get("kind") not in kinds:
         raise UsageError(f"{path} is no result of edgedet; expected what bench, eval (--json) or sweep wrote")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from edgedet.absent import NotMeasured
 from edgedet.bench.measurement import ColdStart, Memory
+from edgedet.evaluate.application_result import BY_IMAGE
 from edgedet.report.collect import Row
+from edgedet.report.limits import LIMITS
 
 Figure = str | float | int | None
 
@@ -26,11 +29,15 @@ class Column:
     """Why there is no figure; None where there need not be one (a one-stage detector has no proposals)."""
     kind: str = ""
     """What it is a figure of, where several columns are missing for one reason; the title where empty."""
+    optional: bool = False
+    """Whether it is left out where no row has it, and nothing is said of it."""
 
     def text(self, row: Row) -> str:
         """The figure for people; empty where it was not measured."""
         value = self.value(row)
-        return "" if value is None else format(value, self.form)
+        if value is None:
+            return ""
+        return "never" if value == math.inf else format(value, self.form)
 
 
 def _latency(percentile: str) -> Column:
@@ -53,6 +60,31 @@ def _accuracy(key: Literal["map", "ap50"], title: str) -> Column:
         lambda row: row.why_missing("accuracy", key),
         "accuracy",
     )
+
+
+def _application(key: str, title: str, form: str) -> Column:
+    return Column(
+        _KEYS.get(key, key),
+        title,
+        lambda row: row.accuracy.figure(key).value,
+        form,
+        lambda row: row.accuracy.figure(key).reason,
+        "misses and false alarms" if key in BY_IMAGE else "figures by hour of video",
+        optional=True,
+    )
+
+
+_KEYS = {
+    "missed_objects": "missed_objects_per_image",
+    "false_boxes": "false_boxes_per_image",
+    "delay_p50": "delay_p50_s",
+    "delay_p90": "delay_p90_s",
+}
+"""Of the CSV, with the unit."""
+
+
+def _alarms_by(row: Row) -> Figure:
+    return None if row.accuracy.application is None else row.accuracy.application.by
 
 
 def _cold(row: Row) -> ColdStart | NotMeasured | None:
@@ -95,6 +127,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("name", "artifact", lambda row: row.name),
     _accuracy("map", "mAP"),
     _accuracy("ap50", "AP50"),
+    *(_application(limit.key, limit.title, limit.form) for limit in LIMITS[:-1]),
+    _application("delay_p50", "delay p50 s", ".2f"),
+    _application("delay_p90", "delay p90 s", ".2f"),
+    Column("alarms_by", "alarms by", _alarms_by, missing=None),
     _latency("p50"),
     _latency("p90"),
     _latency("p95"),
@@ -135,7 +171,11 @@ COLUMNS: tuple[Column, ...] = (
 
 def shown_columns(rows: list[Row]) -> list[Column]:
     """Columns that say something: an axis that was not swept is left out, a figure that is missing is not."""
-    return [column for column in COLUMNS if column.missing or any(column.value(row) is not None for row in rows)]
+    return [
+        column
+        for column in COLUMNS
+        if (column.missing and not column.optional) or any(column.value(row) is not None for row in rows)
+    ]
 
 
 def missing_figures(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -78,7 +79,7 @@ def table(rows: Sequence[Row], choice: Choice) -> str:
                 cells.append(f'<td data-value=""><span class="missing" title="{reason}">n/m</span></td>')
             else:
                 cells.append(
-                    f'<td{_text(column.form)} data-value="{escape(str(value), quote=True)}">'
+                    f'<td{_text(column.form)} data-value="{escape(_sorted_by(value), quote=True)}">'
                     f"{escape(column.text(row))}</td>"
                 )
         mark = ' class="chosen"' if row is choice.chosen else ""
@@ -87,6 +88,11 @@ def table(rows: Sequence[Row], choice: Choice) -> str:
         '<div class="scroll" tabindex="0" role="region" aria-label="All figures"><table class="sortable">'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _sorted_by(value: object) -> str:
+    """As the page's script sorts it."""
+    return "Infinity" if value == math.inf else str(value)
 
 
 def _text(form: str) -> str:

@@ -214,11 +214,17 @@ class _State:
         while counted := self._evidence():
             best = max((best for _, best in counted), key=lambda best: best.score)
             first, newest = counted[0][0], counted[-1][1]
+            tracks = {best.track for _, best in counted} - {NO_TRACK}
+            if (lost := self._lost_since(first)) is not None:
+                lost.tracks |= tracks
+                lost.seen, lost.last, lost.newest, lost.recent[-1] = lost.seen + len(counted), time, newest, True
+                lost.best = max(lost.best, best, key=lambda best: best.score)
+                continue
             alert = _Alert(
                 number=next(numbers),
                 best=best,
                 newest=newest,
-                tracks={best.track for _, best in counted} - {NO_TRACK},
+                tracks=tracks,
                 seen=len(counted),
                 first=first.time,
                 last=time,
@@ -266,6 +272,11 @@ class _State:
         ]
         closest = max(near, key=lambda pair: pair[0], default=None)
         return [closest[1]] if closest is not None and closest[0] >= SAME_PLACE else []
+
+    def _lost_since(self, first: _Sight) -> _Alert | None:
+        """The alert whose object was in no frame since ``first``: it jumped, as all does when a head turns."""
+        frames = len(self.sights) - next(place for place, one in enumerate(self.sights) if one is first)
+        return next((alert for alert in self.alerts if not any(list(alert.recent)[-frames:])), None)
 
     def _taken(self) -> set[int]:
         """The tracks that alerts are about."""

@@ -26,6 +26,7 @@ from ..checkpoints.trained import TrainedDetector
 from ..finished_graph import checked
 from ..foreign import read_graph
 from ..options import ExportOptions
+from ..segmentation.trained import load_segmenter
 from ..self_describing import embed, opened
 from ..sources import build_graph, trained_as_told
 from ..training.settings import NOTHING_STATED, SECTION, TrainingSettings, read_toml
@@ -212,6 +213,11 @@ def check_source(
     if artifact_kind(source) == "checkpoint":
         content = read_content(source, trust=options.trust)
         if not is_ultralytics(content):
+            if load_segmenter(source, content=content, arch=options.arch) is not None:
+                raise UsageError(
+                    f"edgedet check judges detectors by mAP, and {source} holds a segmenter: export it with "
+                    "--detector, and compare by edgedet eval"
+                )
             trained = trained_as_told(source, content, options)
             return _check_trained(trained, dataset, limit, progress, named_by_option=options.classes is not None)
     with _as_it_runs(source, options) as (detector, assumed):

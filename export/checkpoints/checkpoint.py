@@ -34,6 +34,9 @@ from .state_dict import entries_of, find_weights, is_detector
 SETTINGS = ("args", "hyper_parameters", "hparams", "config", "cfg")
 """Keys under which training scripts keep their arguments, the architecture's name among them."""
 
+PERSON_ALONE = 2
+"""Classes, background included, of torchvision's Keypoint R-CNN."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -134,6 +137,11 @@ def interpret(
     require_same_order(section_classes, listed, path)
     own = tuple(section_classes) or listed
     names = tuple(classes) if classes else own
+    coco = num_classes == 91
+    if not names and arch.startswith("keypointrcnn") and num_classes == PERSON_ALONE:
+        # Of COCO's classes only persons have keypoints, and torchvision's weights know no other.
+        names, coco = ("person",), True
+    named = bool(classes or own)
     require_same_order(names, own, path)
     renamed = renamed_note(names, own)
     place = background_place(names, num_classes, path)
@@ -150,7 +158,7 @@ def interpret(
         state,
         (*weights.notes, *renamed),
         background=place,
-        named_by="stated" if names else "coco" if num_classes == 91 else "nobody",
+        named_by="stated" if named else "coco" if coco else "nobody",
         module=module,
         inert=weights.holder if isinstance(weights.holder, Inert) else None,
     )

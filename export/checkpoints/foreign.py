@@ -30,11 +30,6 @@ BY_TENSORS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ((r"backbone\.bottom_up\.|proposal_generator\.",), "a Detectron2 model", "export it to ONNX with Detectron2"),
     ((r"(bbox_head|rpn_head|roi_head)\.",), "an MMDetection model", "export it to ONNX with MMDeploy"),
     (
-        (r"roi_heads\.keypoint_predictor\.",),
-        "a torchvision Keypoint R-CNN",
-        "edgedet exports detectors of boxes, with or without masks",
-    ),
-    (
         (r"(model\.)?(transformer\.)?(encoder|decoder)\.", r".*(class_embed|class_labels_classifier|score_head)\."),
         "a DETR-like model",
         "export it to ONNX with the package that trained it and give edgedet the .onnx file",

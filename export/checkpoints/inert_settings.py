@@ -20,6 +20,9 @@ POOL = "torchvision.ops.poolers.MultiScaleRoIAlign"
 NORMS = ("torch.nn.modules.batchnorm.BatchNorm2d", "torchvision.ops.misc.FrozenBatchNorm2d")
 
 
+TWO_STAGES = ("faster_rcnn.FasterRCNN", "mask_rcnn.MaskRCNN", "keypoint_rcnn.KeypointRCNN")
+
+
 def inert_settings(model: Inert) -> TrainingSettings:
     """What a whole Faster R-CNN or SSD says of itself. Parts of other classes than torchvision's own say nothing:
     what their numbers mean is in their code."""
@@ -27,7 +30,7 @@ def inert_settings(model: Inert) -> TrainingSettings:
     found: dict[str, Any] = {"image_mean": transform.get("image_mean"), "image_std": transform.get("image_std")}
     eps = {part.attributes.get("eps") for part in _parts(model) if part.path in NORMS}
     found["norm_eps"] = eps.pop() if len(eps) == 1 else None
-    if model.path in (HOME + "faster_rcnn.FasterRCNN", HOME + "mask_rcnn.MaskRCNN"):
+    if model.path in (f"{HOME}{kind}" for kind in TWO_STAGES):
         found |= _faster_rcnn(model, transform)
     elif model.path == HOME + "ssd.SSD":
         found |= _ssd(model, transform)

@@ -12,16 +12,19 @@ from typing import Any, Literal
 import torchvision
 from torch import nn
 from torchvision.models import detection
-from torchvision.models.detection import faster_rcnn, mask_rcnn, ssd
+from torchvision.models.detection import faster_rcnn, keypoint_rcnn, mask_rcnn, ssd
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import CheckpointError
 from edgedet.files import file_sha256
 
 from ..families.architectures import ARCHITECTURES, build
+from ..families.keypoint_head import keypoint_count
 from ..training.arguments import arguments_of_checkpoint
 from ..training.assumptions import Assumption
+from ..training.keypoints import skeleton_of
 from ..training.settings import (
     NOTHING_STATED,
     TrainingSettings,
@@ -37,7 +40,7 @@ from ..training.torchvision import (
     settings_of_family,
     smallest_variance,
 )
-from .checkpoint import Checkpoint, interpret
+from .checkpoint import PERSON_ALONE, Checkpoint, interpret
 from .file import read_content
 from .inert_objects import Inert, array_values
 from .inert_settings import inert_settings
@@ -46,7 +49,7 @@ from .saved_whole import require_alike, take_over
 from .state_dict import entries_of
 
 Family = Literal["ssd", "faster_rcnn"]
-FROZEN_IN_COCO = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn")
+FROZEN_IN_COCO = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn")
 """Those whose COCO_V1 weights torchvision runs with an epsilon of 0."""
 
 
@@ -54,7 +57,8 @@ FROZEN_IN_COCO = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn")
 class TrainedDetector:
     """``module`` is in evaluation mode, takes RGB and has the background as class 0. ``stated``: what was said of
     it; ``assumed``: what nothing said. ``selection``: of a module that was saved whole, the thresholds and counts
-    it came with, by the option that overrules each ("" where none does), in words."""
+    it came with, by the option that overrules each ("" where none does), in words. ``skeleton``: what its keypoints
+    are, where it has some."""
 
     checkpoint: Checkpoint
     family: Family
@@ -63,6 +67,7 @@ class TrainedDetector:
     assumed: tuple[Assumption, ...]
     notes: tuple[str, ...] = ()
     selection: tuple[tuple[str, str], ...] = ()
+    skeleton: Skeleton | None = None
 
 
 def load_trained(
@@ -139,7 +144,20 @@ def load_trained(
         notes.append(f"input_size as the checkpoint says: {said.unread['input_size']}")
     assumed = () if known is not None else tuple(_assumed(family, module, stated, checkpoint, said.unread))
     selection = selection_of(module) if checkpoint.inert is not None else ()
-    return TrainedDetector(checkpoint, family, module, stated, assumed, tuple(notes), selection)
+    skeleton, unnamed = _skeleton(module, stated)
+    assumed += () if known is not None else unnamed
+    return TrainedDetector(checkpoint, family, module, stated, assumed, tuple(notes), selection, skeleton)
+
+
+def _skeleton(module: nn.Module, stated: TrainingSettings) -> tuple[Skeleton | None, tuple[Assumption, ...]]:
+    """What the keypoints of ``module`` are, and what of it nothing said; None where it gives none.
+
+    Raises:
+        CheckpointError: ``stated`` does not fit it.
+    """
+    if not isinstance(module, keypoint_rcnn.KeypointRCNN):
+        return None, ()
+    return skeleton_of(keypoint_count(module), stated)
 
 
 def rebuilt(checkpoint: Checkpoint, settings: TrainingSettings) -> nn.Module:
@@ -207,8 +225,11 @@ def _whole_module(checkpoint: Checkpoint, given: TrainingSettings, notes: tuple[
             f"{getattr(own, name)!r:.60}); leave {name} out, or save the state_dict and state it"
         )
     stated = given.over(own)
-    assumed = tuple(_assumed(family, module, stated, checkpoint))
-    return TrainedDetector(checkpoint, family, module.eval(), stated, assumed, notes, selection_of(module))
+    skeleton, unnamed = _skeleton(module, stated)
+    assumed = (*_assumed(family, module, stated, checkpoint), *unnamed)
+    return TrainedDetector(
+        checkpoint, family, module.eval(), stated, assumed, notes, selection_of(module), skeleton
+    )
 
 
 def require_exportable(module: nn.Module, path: Path) -> Family:
@@ -220,7 +241,7 @@ def require_exportable(module: nn.Module, path: Path) -> Family:
     model: Any = module
     wanted: tuple[tuple[Any, type], ...]
     family: Family
-    if type(module) in (faster_rcnn.FasterRCNN, mask_rcnn.MaskRCNN):
+    if type(module) in (faster_rcnn.FasterRCNN, mask_rcnn.MaskRCNN, keypoint_rcnn.KeypointRCNN):
         heads = model.roi_heads
         family = "faster_rcnn"
         wanted = (
@@ -234,6 +255,9 @@ def require_exportable(module: nn.Module, path: Path) -> Family:
         if type(module) is mask_rcnn.MaskRCNN:
             masks = ((heads.mask_roi_pool, MultiScaleRoIAlign), (heads.mask_predictor, mask_rcnn.MaskRCNNPredictor))
             wanted = (*wanted, *masks)
+        if type(module) is keypoint_rcnn.KeypointRCNN:
+            points = (heads.keypoint_predictor, keypoint_rcnn.KeypointRCNNPredictor)
+            wanted = (*wanted, (heads.keypoint_roi_pool, MultiScaleRoIAlign), points)
     elif type(module) is ssd.SSD:
         family = "ssd"
         wanted = (
@@ -242,8 +266,8 @@ def require_exportable(module: nn.Module, path: Path) -> Family:
         )
     else:
         raise CheckpointError(
-            f"{path} holds a whole {type(module).__name__}; expected torchvision's FasterRCNN, MaskRCNN or "
-            "SSD, or a state_dict"
+            f"{path} holds a whole {type(module).__name__}; expected torchvision's FasterRCNN, MaskRCNN, "
+            "KeypointRCNN or SSD, or a state_dict"
         )
     for part, kind in wanted:
         if type(part) is not kind:
@@ -295,7 +319,7 @@ def known_weights(path: Path, checkpoint: Checkpoint) -> str | None:
 
     Their file names end in the first eight digits of the file's SHA-256.
     """
-    if checkpoint.num_classes != 91:
+    if checkpoint.num_classes != (PERSON_ALONE if checkpoint.arch.startswith("keypointrcnn") else 91):
         return None
     try:
         published: Any = torchvision.models.get_model_weights(checkpoint.arch)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 from torchvision.models import detection
-from torchvision.models.detection import faster_rcnn, mask_rcnn, ssd, ssdlite
+from torchvision.models.detection import faster_rcnn, keypoint_rcnn, mask_rcnn, ssd, ssdlite
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.ops.misc import FrozenBatchNorm2d
 
@@ -29,6 +29,9 @@ from .former_names import present_names
 from .unfilled import Unfilled
 
 State = Mapping[str, Tensor]
+
+KEYPOINT_LAYER = "roi_heads.keypoint_predictor.kps_score_lowres.weight"
+"""The last layer of the keypoint branch, [512, J, 4, 4]."""
 
 
 @dataclass(frozen=True)
@@ -167,14 +170,26 @@ def guess_architecture(state: State) -> str | None:
         return "fasterrcnn_vgg16"
     if has("backbone.18.0.weight", "rpn.head.cls_logits.weight"):
         return "fasterrcnn_mobilenet_v2_features"
-    masks = has("roi_heads.mask_predictor.mask_fcn_logits.weight")
+    masks, keypoints = has("roi_heads.mask_predictor.mask_fcn_logits.weight"), has(KEYPOINT_LAYER)
+    if masks and keypoints:
+        return None
+    kind = "maskrcnn" if masks else "keypointrcnn" if keypoints else "fasterrcnn"
     if has("backbone.body.layer4.0.conv1.weight", "backbone.fpn.inner_blocks.0.0.weight"):
-        if "rpn.head.conv.1.0.weight" in names:
-            return None
-        return "maskrcnn_resnet50_fpn" if masks else "fasterrcnn_resnet50_fpn"
-    if masks and has("backbone.body.16.0.weight", "backbone.fpn.inner_blocks.0.0.weight"):
-        return "maskrcnn_mobilenet_v3_large_fpn"
+        return None if "rpn.head.conv.1.0.weight" in names else f"{kind}_resnet50_fpn"
+    # Of Faster R-CNNs with this backbone there are two, which differ by settings alone.
+    if kind != "fasterrcnn" and has("backbone.body.16.0.weight", "backbone.fpn.inner_blocks.0.0.weight"):
+        return f"{kind}_mobilenet_v3_large_fpn"
     return None
+
+
+def _with_keypoints(
+    build: Callable[..., nn.Module], num_classes: int, state: State | None, overrides: dict[str, Any]
+) -> nn.Module:
+    """A Keypoint R-CNN with as many keypoints as ``state`` has, torchvision's 17 without one."""
+    count = (
+        {} if state is None or KEYPOINT_LAYER not in state else {"num_keypoints": state[KEYPOINT_LAYER].shape[1]}
+    )
+    return build(num_classes, state, count | overrides, kind=keypoint_rcnn.KeypointRCNN)
 
 
 def _norm_layer(state: State | None) -> Callable[..., nn.Module]:
@@ -383,6 +398,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     # Of torchvision's blocks, as its Faster R-CNN with this backbone; it has no function of that name.
     "maskrcnn_mobilenet_v3_large_fpn": Architecture(
         "faster_rcnn", partial(_mobilenet_fpn, {}, kind=mask_rcnn.MaskRCNN), 3
+    ),
+    "keypointrcnn_resnet50_fpn": Architecture("faster_rcnn", partial(_with_keypoints, _resnet50_fpn), 5),
+    "keypointrcnn_mobilenet_v3_large_fpn": Architecture(
+        "faster_rcnn", partial(_with_keypoints, partial(_mobilenet_fpn, {})), 3
     ),
     "fasterrcnn_vgg16": Architecture("faster_rcnn", _vgg16, 1),
     "fasterrcnn_resnet50_c4": Architecture("faster_rcnn", _resnet50_c4, 1),

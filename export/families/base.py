@@ -12,6 +12,7 @@ from onnx import ModelProto
 from torch import nn
 
 from edgedet.artifacts.card import Family, InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
 
@@ -33,6 +34,7 @@ class GraphOptions:
     quicker on a CPU; or without the operator wherever that can be (``plain``), for libraries without the plugin.
     ``input_dtype``: pixels as uint8, or as unrounded float32 (docs/decisions/001).
     ``outside_proposals``: how many proposals come with an image, where a two-stage detector does not make them.
+    ``skeleton``: what the keypoints of a detector with a keypoint branch are.
     """
 
     batch: int = 1
@@ -45,6 +47,7 @@ class GraphOptions:
     pooling: Pooling = "operator"
     outside_proposals: int | None = None
     names: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None
 
 
 def output_spec(options: GraphOptions, conf: float, iou: float, max_detections: int, **rules: Any) -> OutputSpec:

@@ -1,4 +1,4 @@
-"""Faster R-CNN (arXiv:1506.01497), and Mask R-CNN with its masks, from torchvision's modules to a static graph."""
+"""Faster R-CNN (arXiv:1506.01497), and Mask and Keypoint R-CNN, from torchvision's modules to a static graph."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from onnx import ModelProto
 from torch import Tensor, nn
 from torchvision.models.detection import faster_rcnn
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNN
+from torchvision.ops import MultiScaleRoIAlign
 
-from edgedet.artifacts.card import InputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, KeypointSpec, ResizeRule
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.geometry import shortest_side_size
 from edgedet.onnx_graph.builder import GraphBuilder
 
+from ..training.keypoints import skeleton_of
+from ..training.settings import NOTHING_STATED
 from . import boxes as box_ops
 from .base import Exported, GraphOptions, Pooling, TrainedFamily, output_spec
+from .final_pooling import FinalLevels, final_levels
 from .image_input import add_image_input, pixel_factor
-from .mask_head import MaskLevels, add_masks, mask_levels
+from .keypoint_head import add_keypoints, keypoint_count
+from .mask_head import add_masks
 from .proposals import Level, ProposalRule, add_outside_proposals, add_proposals, proposal_count
 from .roi_choice import add_labelled_nms, add_likely_classes, add_nms, add_steps, possible_classes
 from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
@@ -78,11 +85,12 @@ class Parts:
     """The two networks of a Faster R-CNN as ONNX, and what joins them.
 
     ``backbone`` takes BGR images on the padded canvas; ``anchors`` float32 [A, 4] per level, in its pixels.
-    ``features`` names the levels that ``backbone`` gives first, those of ``levels`` and of ``masks`` (None without
-    a mask branch). ``box_head`` takes as many proposals per image as ``proposals`` says. ``content`` and ``padded``
-    are (height, width) without and with the padding. ``grids``: (height, width) of every level. ``by``: how
-    ``box_head`` wants them pooled: by ONNX's operator, by products (:mod:`edgedet.export.families.roi_products`),
-    which are of one level, or by samples (:mod:`edgedet.export.families.roi_samples`).
+    ``features`` names the levels that ``backbone`` gives first, those of ``levels`` and of ``branch``, which the
+    mask or keypoint branch pools from (None without one). ``box_head`` takes as many proposals per image as
+    ``proposals`` says. ``content`` and ``padded`` are (height, width) without and with the padding. ``grids``:
+    (height, width) of every level. ``by``: how ``box_head`` wants them pooled: by ONNX's operator, by products
+    (:mod:`edgedet.export.families.roi_products`), which are of one level, or by samples
+    (:mod:`edgedet.export.families.roi_samples`).
     """
 
     backbone: ModelProto
@@ -95,7 +103,7 @@ class Parts:
     padded: tuple[int, int]
     grids: tuple[tuple[int, int], ...]
     by: Literal["operator", "products", "samples"] = "operator"
-    masks: MaskLevels | None = None
+    branch: FinalLevels | None = None
 
 
 def feature_levels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -148,8 +156,10 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         min_box_side=1e-2,
     )
     said: dict[str, Any] = {"roi_align": parts.by}
-    if parts.masks is not None:
+    if isinstance(model, MaskRCNN):
         output = replace(output, format="detections", masks="in_boxes")
+    elif isinstance(model, KeypointRCNN):
+        output = replace(output, format="detections", keypoints=_keypoints(model, options.skeleton))
     graph = GraphBuilder("faster_rcnn")
     images = add_image_input(graph, spec)
     below, right = parts.padded[0] - content[0], parts.padded[1] - content[1]
@@ -192,8 +202,8 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
     classes = heads.box_predictor.cls_score.out_features - 1
     scores, deltas = _add_scores(graph, (logits, deltas), valid, batch=options.batch, count=count, classes=classes)
     labels = None
-    # Masks are of the final detections, so that nothing can be left to the runtime.
-    final = options.nms == "graph" or parts.masks is not None
+    # Masks and keypoints are of the final detections, so that nothing can be left to the runtime.
+    final = options.nms == "graph" or parts.branch is not None
     if final and (most := possible_classes(output.score_threshold, classes)) * 2 <= classes:
         scores, labels, deltas = add_likely_classes(graph, scores, deltas, most)
     boxes = _add_boxes(graph, model, deltas, proposals, parts.content)
@@ -216,11 +226,30 @@ def export(model: faster_rcnn.FasterRCNN, options: GraphOptions, *, frame_size: 
         chosen = add_labelled_nms(
             graph, (boxes, scores, labels), output, batch=options.batch, count=count * each, classes=classes
         )
-    if parts.masks is not None:
-        assert isinstance(model, MaskRCNN)
-        levels = [features_of[level.name] for level in parts.masks.levels]
-        add_masks(graph, model, parts.masks, levels, chosen, batch=options.batch, pooling=options.pooling)
+    if parts.branch is not None:
+        branch_features = [features_of[level.name] for level in parts.branch.levels]
+        rest_of: dict[str, Any] = {"batch": options.batch, "pooling": options.pooling}
+        if isinstance(model, MaskRCNN):
+            add_masks(graph, model, parts.branch, branch_features, chosen, **rest_of)
+        else:
+            assert isinstance(model, KeypointRCNN)
+            add_keypoints(graph, model, parts.branch, branch_features, chosen, **rest_of)
     return Exported(graph.model(), spec, rule, output, said=said)
+
+
+def _keypoints(model: KeypointRCNN, skeleton: Skeleton | None) -> KeypointSpec:
+    if skeleton is None:
+        skeleton, _ = skeleton_of(keypoint_count(model), NOTHING_STATED)
+    return KeypointSpec("heatmaps", skeleton)
+
+
+def _branch_pool(model: faster_rcnn.FasterRCNN) -> MultiScaleRoIAlign | None:
+    """RoIAlign of the branch that runs on the final detections; None without one."""
+    heads: Any = model.roi_heads
+    if isinstance(model, MaskRCNN):
+        pool: MultiScaleRoIAlign = heads.mask_roi_pool
+        return pool
+    return heads.keypoint_roi_pool if isinstance(model, KeypointRCNN) else None
 
 
 def proposal_rule(model: faster_rcnn.FasterRCNN) -> ProposalRule:
@@ -265,9 +294,10 @@ def export_parts(
     pool = model.roi_heads.box_roi_pool
     levels = pooled_levels(pool, features, content)
     count = proposal_count(by_level, proposal_rule(model)) if outside is None else outside
-    masks = mask_levels(model, features, content) if isinstance(model, MaskRCNN) else None
+    branch_pool = _branch_pool(model)
+    branch = None if branch_pool is None else final_levels(branch_pool, features, content)
     names = tuple(level.name for level in levels)
-    every = (*names, *(level.name for level in masks.levels if level.name not in names)) if masks else names
+    every = (*names, *(level.name for level in branch.levels if level.name not in names)) if branch else names
     outputs = [
         *(f"features_{name}" for name in every),
         *(f"{what}_{level}" for what in ("objectness", "deltas") for level in range(len(grids))),
@@ -308,7 +338,7 @@ def export_parts(
         (height, width),
         level_grids,
         by,
-        masks,
+        branch,
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,9 +12,8 @@ from torchvision.models.detection.mask_rcnn import MaskRCNN
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from .base import Pooling
+from .final_pooling import FinalLevels, add_final_pooling
 from .nms import Chosen
-from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
-from .roi_samples import add_roi_samples
 from .torch_graph import to_onnx
 
 
@@ -32,30 +30,10 @@ class MaskFeatures(nn.Module):
         return torch.relu(self.upsample(self.head(pooled)))
 
 
-@dataclass(frozen=True)
-class MaskLevels:
-    """What the mask branch pools from: ``levels``, (height, width) of each in ``grids``, and their ``channels``."""
-
-    levels: tuple[PooledLevel, ...]
-    grids: tuple[tuple[int, int], ...]
-    channels: int
-
-
-def mask_levels(model: MaskRCNN, features: Mapping[str, Tensor], content: tuple[int, int]) -> MaskLevels:
-    """The levels that ``model``'s masks are pooled from.
-
-    ``features``: the backbone's levels of an example; ``content`` (height, width) of the canvas.
-    """
-    pool: Any = model.roi_heads.mask_roi_pool
-    levels = pooled_levels(pool, features, content)
-    shapes = [features[level.name].shape for level in levels]
-    return MaskLevels(levels, tuple((int(shape[2]), int(shape[3])) for shape in shapes), int(shapes[0][1]))
-
-
 def add_masks(
     graph: GraphBuilder,
     model: MaskRCNN,
-    where: MaskLevels,
+    where: FinalLevels,
     features: Sequence[str],
     chosen: Chosen,
     *,
@@ -78,18 +56,7 @@ def add_masks(
     last_weights = last.weight.detach().numpy()[1:, :, 0, 0]
     last_biases = last.bias.detach().numpy()[1:].reshape(-1, 1, 1)
     height, width = (2 * side for side in pool.output_size)
-    sampling: dict[str, Any] = {
-        "batch": batch,
-        "count": chosen.count,
-        "size": tuple(pool.output_size),
-        "sampling_ratio": pool.sampling_ratio,
-    }
-    if pooling == "plain" and pool.sampling_ratio > 0:
-        pooled = add_roi_samples(
-            graph, features, where.levels, chosen.boxes, grids=where.grids, channels=where.channels, **sampling
-        )
-    else:
-        pooled = add_roi_align(graph, features, where.levels, chosen.boxes, **sampling)
+    pooled = add_final_pooling(graph, pool, where, features, chosen, batch=batch, pooling=pooling)
     (cells,) = graph.inline(network, {"pooled": pooled}, prefix="mask_head")
     cells = graph.op("Reshape", cells, graph.ints(total, last_weights.shape[1], height * width), name="masks/cells")
     labels = graph.op("Reshape", chosen.labels, graph.ints(total), name="masks/labels")

@@ -97,6 +97,19 @@ def _takes_proposals(source: Path) -> bool:
         return False
 
 
+def require_boxes(card: ModelCard, source: Path) -> None:
+    """Check that a folder for others is of a detector: what they and the clients here read are boxes.
+
+    Raises:
+        UsageError: it is of a segmenter.
+    """
+    if card.task == "segmentation":
+        raise UsageError(
+            f"--for writes folders of detectors, whose boxes their programs read; {source} holds a segmenter: "
+            "export a graph or an engine, and open it with edgedet.Segmenter"
+        )
+
+
 def _triton(
     source: Path,
     fresh: Path,
@@ -128,6 +141,7 @@ def _triton(
         graph = graph_source(source, built_as, options, progress=progress)
     else:
         graph = engine_source(source, built_as, options, progress=progress)
+    require_boxes(graph.card, source)
     content = content_of(graph.content)
     with tempfile.TemporaryDirectory() as beside:
         path = Path(beside) / "model.onnx"
@@ -157,9 +171,11 @@ def _deepstream(
     check_request(source, fresh / built_as.name, options, engine=engine, container=container)
     frame = options.frame_size
     if _is_finished(source):
+        require_boxes(read_card(source), source)
         deepstream.require_feedable(read_card(source))
         options = replace(options, frame_size=None)  # which can only shape a canvas that is not there yet
     graph = engine_source(source, built_as, options, progress=progress)
+    require_boxes(graph.card, source)
     deepstream.require_feedable(graph.card)
     progress("giving the graph an input that nvinfer fills", 0, 0)
     model = onnx.load_model_from_string(content_of(graph.content))

@@ -53,8 +53,9 @@ def assumptions_on(card: ModelCard) -> tuple[Assumption, ...]:
     )
 
 
-def assumption_note(assumed: Sequence[Assumption], *, confirmed_by: str | None = None) -> str:
-    """One line for the report of an export. ``confirmed_by``: whose boxes agree with what was assumed."""
+def assumption_note(assumed: Sequence[Assumption], *, confirmed_by: str | None = None, boxes: bool = True) -> str:
+    """One line for the report of an export. ``confirmed_by``: whose boxes agree with what was assumed. ``boxes``:
+    whether there are boxes to judge by."""
     unsaid = "; ".join(entry.text() for entry in assumed if not entry.unread)
     unread = "; ".join(entry.text() for entry in assumed if entry.unread)
     parts = [f"assumed, since nothing says: {unsaid}." if unsaid else ""]
@@ -62,6 +63,8 @@ def assumption_note(assumed: Sequence[Assumption], *, confirmed_by: str | None =
     said = " ".join(part for part in parts if part)
     if confirmed_by is not None:
         return f"{said} Confirmed by the boxes of {confirmed_by}"
+    if not boxes:
+        return f"{said} State them (--detector, --classes), or have them judged: edgedet eval"
     if any(_is_setting(entry) for entry in assumed):
         return f"{said} State them (--detector, --classes), or have them judged: edgedet check, --reference"
     return f"{said} Have them judged by boxes of the training framework (--reference), or by edgedet eval"
@@ -73,15 +76,17 @@ def _is_setting(entry: Assumption) -> bool:
     return all(name in names for name in entry.stated_by.split(", "))
 
 
-def require_stated(source: Path, assumed: Sequence[Assumption]) -> None:
-    """Refuse to take anything for granted.
+def require_stated(source: Path, assumed: Sequence[Assumption], *, boxes: bool = True) -> None:
+    """Refuse to take anything for granted. ``boxes``: whether there are some that could confirm it.
 
     Raises:
         AssumptionError: ``assumed`` is not empty.
     """
     if assumed:
+        what = "boxes" if boxes else "classes"
         raise AssumptionError(
-            f"{source} does not say everything that its boxes depend on, and --strict takes nothing for granted; "
+            f"{source} does not say everything that its {what} depend on, and --strict takes nothing for granted; "
             f"it would be assumed: {'; '.join(entry.text() for entry in assumed)}. It is stated by: "
-            f"{', '.join(sorted({entry.stated_by for entry in assumed}))}; or confirm it with --reference"
+            f"{', '.join(sorted({entry.stated_by for entry in assumed}))}"
+            f"{'; or confirm it with --reference' if boxes else ''}"
         )

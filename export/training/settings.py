@@ -44,6 +44,8 @@ class TrainingSettings:
         pool_size, pool_sampling_ratio, pool_levels, pool_canonical_scale, pool_canonical_level: RoIAlign's bins
             a side, samples a bin and side, feature levels by name, and what assigns proposals to levels.
         norm_eps: BatchNorm's epsilon.
+        keypoint_names, keypoint_links: of a Keypoint R-CNN, the keypoints in their order, and pairs of their
+            numbers, from 0, that a picture joins.
 
     >>> stated = TrainingSettings(colour="BGR", image_mean=(0.5, 0.5, 0.5))
     >>> stated.stated()
@@ -75,6 +77,8 @@ class TrainingSettings:
     pool_canonical_scale: int | None = None
     pool_canonical_level: int | None = None
     norm_eps: float | None = None
+    keypoint_names: tuple[str, ...] | None = None
+    keypoint_links: tuple[tuple[int, int], ...] | None = None
 
     def stated(self) -> dict[str, Any]:
         """Settings that are not None.

@@ -29,6 +29,8 @@ CLASS_LAYERS = re.compile(
     r"|roi_heads\.mask_predictor\.mask_fcn_logits)\.(weight|bias)$"
 )
 """Tensors with rows for every class; SSDLite's class layers are the second part of what holds them."""
+KEYPOINTS = ("keypoint_names", "keypoint_links")
+"""Settings of a Keypoint R-CNN alone."""
 OF_BOTH = ("image_mean", "image_std", "box_weights", "norm_eps", "colour", "background")
 POOLING = ("pool_size", "pool_sampling_ratio", "pool_levels", "pool_canonical_scale", "pool_canonical_level")
 
@@ -40,6 +42,8 @@ def require_settings_of(family: str, settings: TrainingSettings, arch: str) -> N
         CheckpointError: there is one.
     """
     own = settings_of_family(family)
+    if not arch.lower().startswith("keypointrcnn"):
+        own = tuple(name for name in own if name not in KEYPOINTS)
     wrong = next((name for name in settings.stated() if name not in (*own, "arch", "classes")), None)
     if wrong is not None:
         raise CheckpointError(f"{wrong} is no setting of {arch}; its own are {', '.join(own)}")
@@ -47,7 +51,7 @@ def require_settings_of(family: str, settings: TrainingSettings, arch: str) -> N
 
 def settings_of_family(family: str) -> tuple[str, ...]:
     """Names of the settings a detector of ``family`` has, its architecture and classes aside."""
-    return (*(ONLY_FASTER_RCNN if family == "faster_rcnn" else ONLY_SSD), *OF_BOTH)
+    return (*((*ONLY_FASTER_RCNN, *KEYPOINTS) if family == "faster_rcnn" else ONLY_SSD), *OF_BOTH)
 
 
 def constructor_arguments(family: str, settings: TrainingSettings, *, levels: int) -> dict[str, Any]:

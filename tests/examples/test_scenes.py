@@ -86,3 +86,11 @@ def test_written_dataset_is_read_back(tmp_path: Path) -> None:
     assert dataset.names == NAMES and len(dataset.images) == 6
     for index, image in enumerate(dataset.images):
         np.testing.assert_allclose(image.boxes, render_scene(index, width=320, height=240).boxes)
+
+
+def test_visits_show_a_camera_in_every_other_picture_and_no_other_device(tmp_path: Path) -> None:
+    dataset = read_dataset(write_dataset(tmp_path, 8, 4, size=(320, 240), kind="visit"))
+    counts = [len(image.boxes) for image in dataset.images]
+    # One that only steps in is not seen yet.
+    assert counts[::2] == [0] * 4 and set(counts[1::2]) <= {0, 1} and sum(counts) >= 3
+    assert all((image.labels == NAMES.index("camera")).all() for image in dataset.images)

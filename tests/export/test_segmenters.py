@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,27 @@ from torch import nn
 
 from edgedet import ClassMap, Segmenter
 from edgedet.artifacts.card import ModelCard
-from edgedet.errors import CheckpointError, UntrustedCheckpointError, UsageError
+from edgedet.cli import main
+from edgedet.errors import AssumptionError, CheckpointError, UntrustedCheckpointError, UsageError
 from edgedet.export import export_model
+from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.segmentation.architectures import ARCHITECTURES, guess_architecture
-from edgedet.export.segmentation.graph import Preparation
+from edgedet.export.segmentation.graph import Preparation, export
 from edgedet.export.segmentation.reference import SegmentationReference
 from edgedet.export.segmentation.trained import IMAGENET
 from edgedet.export.segmentation.transposed import bilinear_kernel, start_bilinear
+from edgedet.export.self_describing import embed, opened_segmenter
 from edgedet.export.training.settings import TrainingSettings
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.map_parity import compare_maps
 from tests.export.segmentation_networks import balanced, segmentation_network
 
 LRASPP = "lraspp_mobilenet_v3_large"
-FAMILIES = {
-    LRASPP: 96, "fcn_resnet50": 64, "fcn8s_vgg16": 64, "fcn16s_vgg16": 64, "fcn32s_vgg16": 64,
-    "fcn_resnet18_transposed": 96,
-}  # fmt: skip
+FAMILIES = {LRASPP: 96, "fcn8s_vgg16": 64, "fcn_resnet18_transposed": 96}
 """Architecture to the shortest side of its canvas."""
+SISTERS = {"fcn_resnet50": 64, "fcn16s_vgg16": 64, "fcn32s_vgg16": 64}
+"""Those of which the graph alone is made: an export proves it on a dozen frames."""
 WIDTH = 160
 FRAME = golden_frame(2, 240, 320)
 
@@ -55,6 +59,19 @@ def _exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportRepor
 def reference(arch: str, card: ModelCard, side: int) -> SegmentationReference:
     preparation = Preparation(side, *IMAGENET, "RGB", ARCHITECTURES[arch].multiple)
     return SegmentationReference(segmentation_network(arch, width=WIDTH), card, preparation)
+
+
+@pytest.mark.parametrize("arch", SISTERS)
+def test_graphs_of_their_sisters_give_the_frameworks_classes(arch: str) -> None:
+    network = segmentation_network(arch, width=WIDTH)
+    preparation = Preparation(SISTERS[arch], *IMAGENET, "RGB")
+    made = export(network, preparation, (320, 240))
+    card = ModelCard("fcn", arch, tuple("abcdef"), made.input, made.resize, made.output)
+    wanted = SegmentationReference(network, card, preparation)
+    with opened_segmenter(embed(checked(made.model, nms="graph"), card)) as segmenter:
+        found = segmenter.segment(FRAME)
+    assert compare_maps(wanted(FRAME), found).share >= 0.999 and len(found) >= 2
+    assert guess_architecture(network.state_dict()) == arch
 
 
 def segmented(path: Path, frame: np.ndarray = FRAME, **settings: Any) -> ClassMap:
@@ -127,6 +144,9 @@ def test_the_card_says_what_was_stated_and_what_assumed(tmp_path: Path) -> None:
     assert report.card.resize.rounding == "divide" and report.card.resize.antialias
     assert "assumed" not in report.card.provenance
     assert any("the first class is the background" in note for note in report.notes)
+    with pytest.raises(AssumptionError, match="its classes depend on") as refused:
+        export_model(path, options=ExportOptions(strict=True))
+    assert "--reference" not in str(refused.value)
     with pytest.raises(CheckpointError, match="6 classes, background included, but 4 names"):
         export_model(path, options=replace(options, classes=names[:4]))
     with pytest.raises(CheckpointError, match="anchor_sizes is no setting of lraspp"):
@@ -145,6 +165,33 @@ def test_what_only_detectors_have_is_refused(asked: dict[str, Any], said: str, t
     path = saved(LRASPP, tmp_path / "m.pt")
     with pytest.raises(UsageError, match=said):
         export_model(path, options=ExportOptions(**asked))
+
+
+def test_folders_for_others_and_checks_by_map_are_refused(
+    exported: dict[str, ExportReport], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = exported[LRASPP].path
+    labels = tmp_path / "labels"
+    for command in (
+        ["export", str(graph), "--for", "triton", str(tmp_path / "triton")],
+        ["export", str(graph), "--for", "deepstream", str(tmp_path / "nvinfer")],
+        ["tune", str(graph)],
+        *([["export", str(graph.with_suffix(".pt")), "-o", str(tmp_path / "m.ncnn")]] if find_spec("ncnn") else []),
+    ):
+        assert main(command) == 2
+        assert "segmenter" in capsys.readouterr().err
+    labels.mkdir()
+    cv2.imwrite(str(labels / "a.jpg"), FRAME)
+    labels_of = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 320, "height": 240}],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0},
+        ],
+    }
+    (labels / "labels.json").write_text(json.dumps(labels_of))
+    assert main(["check", str(graph.with_suffix(".pt")), "--eval", str(labels / "labels.json")]) == 2
+    assert "holds a segmenter" in capsys.readouterr().err
 
 
 def test_wrapped_and_whole_networks_are_recognised(tmp_path: Path) -> None:

@@ -48,6 +48,27 @@ ASKED: dict[str, tuple[list[str], str]] = {
         r"home/\.cache(/edgedet(/tuned(/.*)?)?)?",
     ),
     # Where it was asked for, and nowhere else.
+    "eval --hard-negatives": (
+        ["eval", "sharp.onnx", "labelled", "--negatives", "free", "--hard-negatives", "hard", "--threshold", "0.5"],
+        # A file without a name in the folder that is to hold it, to see whether there is room.
+        r"work|work/(hard|\.hard\.\w+)(/.*)?",
+    ),
+    "eval of clips": (
+        [
+            "eval",
+            "sharp.onnx",
+            "labelled",
+            "--fps",
+            "10",
+            "--alert",
+            "1/1",
+            "--negatives",
+            "free",
+            "--negatives-fps",
+            "5",
+        ],
+        "",
+    ),
     "detect --save": (["detect", MODEL, "photos", "--save", "out"], r"work/out(/.*)?"),
     "detect --blur-with": (
         ["detect", MODEL, "photos", "--save", "out", "--blur-with", OTHER],
@@ -83,6 +104,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write(frame_with_rectangle(64, 64, (4 + number, 10, 30 + number, 30)))
     writer.release()
     (work / "photos" / "annotation.txt").write_text("\n".join(lines) + "\n")
+    # Pictures with what it finds, and the same without a word of it.
+    box = (10, 10, 40, 40)
+    for place in ("labelled", "free"):
+        (work / place).mkdir()
+        for number in range(2):
+            cv2.imwrite(str(work / place / f"{number}.png"), frame_with_rectangle(64, 64, box))
+    (work / "labelled" / "annotation.txt").write_text("0.png,10,10,40,40,green\n1.png,10,10,40,40,green\n")
     # One that is cut off, which libjpeg has a lot to say about.
     whole = (work / "photos" / "0.jpg").read_bytes()
     (work / "cut.jpg").write_bytes(whole[: len(whole) * 2 // 3])

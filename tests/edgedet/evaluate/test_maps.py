@@ -111,6 +111,10 @@ def test_the_command_prints_and_writes_it(labelled: Path, capsys: pytest.Capture
     with Segmenter(graph) as segmenter:
         whole = evaluate_maps(segmenter, read_map_dataset(str(labelled)))
     assert found["mean_iou"] > 0.9 and whole.mean_iou > 0.9 and whole.pictures == 3
+    assert main(["eval", str(graph), str(labelled), "--json", str(labelled / "figures.json")]) == 0
+    assert "mean IoU" in capsys.readouterr().out
+    assert main(["report", str(labelled / "figures.json"), "-o", str(labelled / "report.html")]) == 2
+    assert "has the mean IoU of a segmenter" in capsys.readouterr().err
     assert main(["eval", str(graph), str(labelled), "--conf", "0.5"]) == 2
     assert "--conf is for detectors" in capsys.readouterr().err
     assert main(["eval", str(graph), str(labelled / "images")]) == 2

@@ -13,9 +13,9 @@ from edgedet.proof.parity import Tolerance, match_detections, summarise
 
 
 class Found:
-    """The arrays of ``Detections``, which is all that matching looks at. Masks have tests of their own."""
+    """The arrays of ``Detections``, which is all that matching looks at. Others have tests of their own."""
 
-    masks = None
+    masks = keypoints = None
 
     def __init__(self, *rows: tuple[tuple[float, float, float, float], float, int]) -> None:
         self.boxes = np.array([box for box, _, _ in rows], np.float32).reshape(-1, 4)

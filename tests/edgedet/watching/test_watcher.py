@@ -132,15 +132,27 @@ def test_two_that_come_together_have_an_alert_each_and_one_of_a_class() -> None:
     assert [(event.event, event.score) for event in play.show(*both, times=9)] == [("begin", pytest.approx(0.9))]
 
 
-def test_an_object_whose_track_was_lost_keeps_its_alert_at_its_place() -> None:
+def test_an_object_whose_track_was_lost_keeps_its_alert() -> None:
     play = Play(AlertRule(("camera",), frames=(3, 5), hold=3))
     play.show(there(), times=5)
     play.watcher._sources["camera 0"].tracker.forget()
     near = there(box=(110, 105, 170, 155))
     assert play.show(near, times=10) == []
-    play.watcher._sources["camera 0"].tracker.forget()
-    (begin,) = play.show(there(box=(400, 300, 460, 350)), times=10)
-    assert (begin.event, begin.alert) == ("begin", 2)
+    assert play.watcher.active == 1
+
+
+def test_an_object_that_jumps_keeps_its_alert_and_one_that_comes_beside_it_has_its_own() -> None:
+    play = Play(AlertRule(("camera",), frames=(3, 5), hold=3))
+    far = there(box=(400, 300, 460, 350))
+    assert kinds(play.show(there(), times=5)) == [("begin", 2)]
+    # A head turns: all is elsewhere at once.
+    assert play.show(far, times=10) == []
+    assert play.watcher.active == 1
+    # The same, but it flickers: what comes was there while it was.
+    play = Play(AlertRule(("camera",), frames=(3, 5), hold=3))
+    play.show(there(), times=5)
+    events = play.show(far) + play.show(there(), far) + play.show(far, times=3)
+    assert [(event.event, event.alert) for event in events] == [("begin", 2)]
 
 
 def test_classes_of_a_group_count_together_and_others_not_at_all() -> None:

@@ -1,0 +1,60 @@
+"""RoIAlign of the final detections, for branches that run on those only: masks and keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torchvision.ops import MultiScaleRoIAlign
+
+from edgedet.onnx_graph.builder import GraphBuilder
+
+from .base import Pooling
+from .nms import Chosen
+from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
+from .roi_samples import add_roi_samples
+
+
+@dataclass(frozen=True)
+class FinalLevels:
+    """What a branch pools from: ``levels``, (height, width) of each in ``grids``, and their ``channels``."""
+
+    levels: tuple[PooledLevel, ...]
+    grids: tuple[tuple[int, int], ...]
+    channels: int
+
+
+def final_levels(pool: MultiScaleRoIAlign, features: Mapping[str, Tensor], content: tuple[int, int]) -> FinalLevels:
+    """The levels that ``pool`` takes detections from.
+
+    ``features``: the backbone's levels of an example; ``content`` (height, width) of the canvas.
+    """
+    levels = pooled_levels(pool, features, content)
+    shapes = [features[level.name].shape for level in levels]
+    return FinalLevels(levels, tuple((int(shape[2]), int(shape[3])) for shape in shapes), int(shapes[0][1]))
+
+
+def add_final_pooling(
+    graph: GraphBuilder,
+    pool: MultiScaleRoIAlign,
+    where: FinalLevels,
+    features: Sequence[str],
+    chosen: Chosen,
+    *,
+    batch: int,
+    pooling: Pooling,
+) -> str:
+    """Every detection pooled, [N * K, C, h, w]. ``features``: tensors of the levels."""
+    sampling: dict[str, Any] = {
+        "batch": batch,
+        "count": chosen.count,
+        "size": tuple(pool.output_size),
+        "sampling_ratio": pool.sampling_ratio,
+    }
+    if pooling == "plain" and pool.sampling_ratio > 0:
+        return add_roi_samples(
+            graph, features, where.levels, chosen.boxes, grids=where.grids, channels=where.channels, **sampling
+        )
+    return add_roi_align(graph, features, where.levels, chosen.boxes, **sampling)
