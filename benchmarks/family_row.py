@@ -94,7 +94,7 @@ def compared(
 
 
 def keypoints_apart(reference: Sequence[Detections], found: Sequence[Detections]) -> np.ndarray:
-    """Pixels between the keypoints of every pair of detections, clipped to the frame, as Ultralytics clips its own."""
+    """Pixels between the keypoints of every pair of detections, clipped to the frame, as Ultralytics clips them."""
     apart = [np.zeros(0)]
     for theirs, ours in zip(reference, found, strict=True):
         if theirs.keypoints is None or ours.keypoints is None:
