@@ -245,5 +245,5 @@ def test_keypoints_of_unknown_number_are_refused(shape: str) -> None:
     metadata = {"stride": "32", "task": "pose", "imgsz": "[96, 96]", "names": "{0: 'a'}", "kpt_shape": shape}
     with pytest.raises(ArtifactError, match="kpt_shape"):
         task_of(SimpleNamespace(metadata=metadata, path="pose.onnx", nms=None))  # type: ignore[arg-type]
-    with pytest.raises(ArtifactError, match="with NMS inside, .* nms=False"):
+    with pytest.raises(ArtifactError, match=r"with NMS inside, .* nms=False"):
         task_of(SimpleNamespace(metadata=metadata, path="pose.onnx", nms=object()))  # type: ignore[arg-type]
