@@ -47,6 +47,7 @@ def main() -> int:
 
     from benchmarks.overhead import as_image, bare, photograph
     from edgedet import Detector
+    from edgedet.export.families.mask_head import MaskFeatures
     from tests.export.mask_networks import mask_network
 
     print(
@@ -61,7 +62,8 @@ def main() -> int:
         path.write_bytes(graph_of(model))
         with Detector(path, threads=arguments.threads) as detector:
             count = len(detector.detect(frame))
-            alone = [bare(part, arguments.threads) for part in networks(model)]
+            parts = networks(model, model.roi_heads.mask_roi_pool, MaskFeatures(model))
+            alone = [bare(part, arguments.threads) for part in parts]
 
             def eager() -> object:
                 with torch.inference_mode():
@@ -124,8 +126,8 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def graph_of(model: Any) -> bytes:
-    """The graph for a CPU, with its card."""
+def graph_of(model: Any, arch: str = ARCH, classes: int = CLASSES) -> bytes:
+    """The graph for a CPU, with its card; ``classes`` with the background."""
     from edgedet.artifacts.card import ModelCard
     from edgedet.export.families import faster_rcnn as family
     from edgedet.export.families.base import GraphOptions
@@ -135,17 +137,16 @@ def graph_of(model: Any) -> bytes:
     from edgedet.export.self_describing import embed, graph_bytes
 
     exported = family.export(model, GraphOptions(pooling="products"), frame_size=FRAME_SIZE)
-    names = tuple(f"class {number}" for number in range(1, CLASSES))
-    card = ModelCard("faster_rcnn", ARCH, names, exported.input, exported.resize, exported.output)
+    names = tuple(f"class {number}" for number in range(1, classes))
+    card = ModelCard("faster_rcnn", arch, names, exported.input, exported.resize, exported.output)
     return graph_bytes(embed(read_interleaved(add_winograd(checked(exported.model, nms="graph"))), card))
 
 
-def networks(model: Any) -> list[Any]:
-    """ONNX graphs of the networks and of RoIAlign in front of the heads."""
+def networks(model: Any, branch_pool: Any, branch: Any) -> list[Any]:
+    """ONNX graphs of the networks and of RoIAlign in front of the heads, ``branch`` among them."""
     import torch
 
     from edgedet.export.families import faster_rcnn as family
-    from edgedet.export.families.mask_head import MaskFeatures
     from edgedet.export.families.roi_pooling import add_roi_align
     from edgedet.export.families.torch_graph import to_onnx
     from edgedet.geometry import shortest_side_size
@@ -159,7 +160,7 @@ def networks(model: Any) -> list[Any]:
         features = family.feature_levels(model.backbone, torch.zeros(1, 3, *parts.padded))
     for pool, count in (
         (model.roi_heads.box_roi_pool, parts.proposals),
-        (model.roi_heads.mask_roi_pool, DETECTIONS),
+        (branch_pool, DETECTIONS),
     ):
         corners = generator.random((count, 2, 2)) * parts.content[::-1]
         boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1).astype(np.float32)
@@ -177,8 +178,8 @@ def networks(model: Any) -> list[Any]:
         channels = int(features[parts.levels[0].name].shape[1])
         graph.output(pooled, "pooled", "float32", (count, channels, *pool.output_size))
         made.append(graph.model())
-    example = torch.zeros(DETECTIONS, channels, *model.roi_heads.mask_roi_pool.output_size)
-    made.append(to_onnx(MaskFeatures(model), example, inputs=["pooled"], outputs=["cells"]))
+    example = torch.zeros(DETECTIONS, channels, *branch_pool.output_size)
+    made.append(to_onnx(branch, example, inputs=["pooled"], outputs=["cells"]))
     return made
 
 

@@ -116,6 +116,12 @@ def test_openvino_gives_the_same_classes(exported: dict[str, ExportReport]) -> N
         assert compare_maps(ours, theirs).share >= 0.999
 
 
+def test_what_tensors_leave_open_is_named(exported: dict[str, ExportReport]) -> None:
+    """Two networks have the tensors of FCN-8s."""
+    assert any("FCN8sAtOnce" in text for text in exported["fcn8s_vgg16"].card.provenance["assumed"])
+    assert not any("skips" in text for text in exported[LRASPP].card.provenance["assumed"])
+
+
 def test_transposed_convolutions_stay_what_they_are(exported: dict[str, ExportReport]) -> None:
     import onnx
 
