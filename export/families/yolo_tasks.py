@@ -121,6 +121,11 @@ def task_of(foreign: ForeignGraph, names: Sequence[str] = ()) -> Task:
         ArtifactError: metadata of a task whose outputs are not there, or which says not enough of it.
     """
     stated = foreign.metadata.get("task") if is_ultralytics(foreign.metadata) else None
+    if stated in (SEGMENT, POSE) and foreign.nms is not None:
+        raise ArtifactError(
+            f"{foreign.path} is an Ultralytics model for {stated!r} with NMS inside, which edgedet takes over of "
+            "detectors alone; export it again with nms=False"
+        )
     if stated == POSE:
         points = _points(foreign, names)
         return Task(points.count * points.numbers, points=points)

@@ -234,7 +234,7 @@ def test_names_of_keypoints_are_those_of_the_metadata(
     posed = {"stride": "32", "task": "pose", "imgsz": "[96, 96]", "names": "{0: 'a'}", "kpt_shape": "[17, 3]"}
     metadata = posed | said
     classes = ("person",) if "person" in metadata["names"] else ("a",)
-    task = task_of(SimpleNamespace(metadata=metadata, path="pose.onnx"), classes)  # type: ignore[arg-type]
+    task = task_of(SimpleNamespace(metadata=metadata, path="pose.onnx", nms=None), classes)  # type: ignore[arg-type]
     assert task.points is not None and task.further == 51
     assert task.points.skeleton.names[0] == first and len(task.points.skeleton.links) == links
     assert [assumed in each.text() for each in task.assumed] == ([True] if assumed else [])
@@ -244,4 +244,6 @@ def test_names_of_keypoints_are_those_of_the_metadata(
 def test_keypoints_of_unknown_number_are_refused(shape: str) -> None:
     metadata = {"stride": "32", "task": "pose", "imgsz": "[96, 96]", "names": "{0: 'a'}", "kpt_shape": shape}
     with pytest.raises(ArtifactError, match="kpt_shape"):
-        task_of(SimpleNamespace(metadata=metadata, path="pose.onnx"))  # type: ignore[arg-type]
+        task_of(SimpleNamespace(metadata=metadata, path="pose.onnx", nms=None))  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match=r"with NMS inside, .* nms=False"):
+        task_of(SimpleNamespace(metadata=metadata, path="pose.onnx", nms=object()))  # type: ignore[arg-type]
