@@ -197,7 +197,7 @@ def test_keypoints_are_those_of_the_same_anchors(tmp_path: Path, points: tuple[i
         made.append(export_model(source, tmp_path / "outside.onnx", ExportOptions(conf=CONF, nms="runtime")))
     for report in made:
         assert report.card.provenance["assumed"] == [
-            f"names of keypoints: invented (keypoint_0 to keypoint_{points[0] - 1})"
+            f"names of keypoints: invented (keypoint 1 to keypoint {points[0]})"
         ]
         with Detector(report.path) as detector:
             count = 0
@@ -224,8 +224,8 @@ def test_keypoints_are_those_of_the_same_anchors(tmp_path: Path, points: tuple[i
         ({"names": "{0: 'person'}"}, "nose", 19, "COCO's 17 of a person"),
         ({"kpt_names": str({0: list(COCO_PERSON.names)})}, "nose", 19, ""),
         ({"kpt_names": str({0: [f"joint {number}" for number in range(17)]})}, "joint 0", 0, ""),
-        ({"kpt_names": str({0: [str(number) for number in range(17)]})}, "keypoint_0", 0, "invented"),
-        ({"kpt_names": "nonsense("}, "keypoint_0", 0, "invented"),
+        ({"kpt_names": str({0: [str(number) for number in range(17)]})}, "keypoint 1", 0, "invented"),
+        ({"kpt_names": "nonsense("}, "keypoint 1", 0, "invented"),
     ],
 )
 def test_names_of_keypoints_are_those_of_the_metadata(
