@@ -1,6 +1,7 @@
 """What masks cost: Mask R-CNN MobileNetV3-FPN on a 1080p frame with 100 detections.
 
     python benchmarks/masks.py [--threads 2] [--rounds 3]
+    python benchmarks/masks.py --prototypes
 
 Whole ``detect`` against its networks alone, and against torchvision's own inference, which pastes every mask into a
 frame; in turns within one run, wall time and the process's CPU time. Then what 100 objects take in memory, and how
@@ -9,6 +10,9 @@ graph is that of an export, without its proofs, which take minutes for such a ne
 
 Networks alone: backbone, box head and mask head as ONNX Runtime runs them, and RoIAlign in front of either head by
 ONNX's operator; nothing of proposals, NMS, pre- or post-processing.
+
+``--prototypes``: what drawing the masks of an Ultralytics segment model takes, of 10 and 100 objects on a canvas of
+640x640, against all of their prototypes' sum on all of the canvas; one thread's CPU time.
 """
 
 from __future__ import annotations
@@ -42,11 +46,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prototypes", action="store_true")
     arguments = parser.parse_args()
+    if arguments.prototypes:
+        draw()
+        return 0
     import torch
 
     from benchmarks.overhead import as_image, bare, photograph
     from edgedet import Detector
+    from edgedet.export.families.mask_head import MaskFeatures
     from tests.export.mask_networks import mask_network
 
     print(
@@ -61,7 +70,8 @@ def main() -> int:
         path.write_bytes(graph_of(model))
         with Detector(path, threads=arguments.threads) as detector:
             count = len(detector.detect(frame))
-            alone = [bare(part, arguments.threads) for part in networks(model)]
+            parts = networks(model, model.roi_heads.mask_roi_pool, MaskFeatures(model))
+            alone = [bare(part, arguments.threads) for part in parts]
 
             def eager() -> object:
                 with torch.inference_mode():
@@ -90,6 +100,47 @@ def main() -> int:
         call()
         print(f"{what} of all: {(time.process_time() - begin) * 1e3:.0f} ms of CPU")
     return 0 if all([met(taken), count == DETECTIONS]) else 1
+
+
+def draw() -> None:
+    """Print what masks of prototypes take."""
+    import cv2
+
+    from edgedet.artifacts.foreign_cards import CENTRED
+    from edgedet.canvas_masks import CanvasMasks, draw_prototypes
+    from edgedet.geometry import plan_resize
+
+    cv2.setNumThreads(1)
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(160, 160, 32)).astype(np.float32)
+    prototypes = np.ascontiguousarray(cv2.GaussianBlur(noise, (0, 0), 4).transpose(2, 0, 1))
+    place = plan_resize(CENTRED, FRAME_SIZE[1], FRAME_SIZE[0], 640, 640)
+
+    def milliseconds(call: Callable[[], object]) -> float:
+        times = []
+        for _ in range(5):
+            begin = time.process_time()
+            call()
+            times.append((time.process_time() - begin) * 1e3)
+        return statistics.median(times)
+
+    for count in (10, DETECTIONS):
+        coefficients = generator.normal(size=(count, 32)).astype(np.float32)
+        sides = np.exp(generator.uniform(np.log(20), np.log(400), (count, 2)))
+        middles = generator.uniform(0, 640, (count, 2))
+        boxes = np.concatenate([middles - sides / 2, middles + sides / 2], axis=1).clip(0, 640).astype(np.float32)
+        asked = (coefficients, prototypes, boxes, (640, 640), place)
+        masks = CanvasMasks(tuple(draw_prototypes(*asked)), (FRAME_SIZE[1], FRAME_SIZE[0]))
+
+        def whole(numbers: np.ndarray = coefficients) -> list[np.ndarray]:
+            sums = (numbers @ prototypes.reshape(32, -1)).reshape(-1, 160, 160)
+            return [cv2.resize(each, (640, 640)) > 0 for each in sums]
+
+        drawn, all_of_it = milliseconds(lambda asked=asked: draw_prototypes(*asked)), milliseconds(whole)
+        regions = milliseconds(lambda masks=masks: list(masks))
+        print(f"{count} objects: drawn in {drawn:.1f} ms ({all_of_it:.1f} on all of the canvas), brought to the "
+              f"frame in {regions:.1f} ms when asked; {masks.nbytes // count} bytes each, 1/"
+              f"{FRAME_SIZE[0] * FRAME_SIZE[1] * count // masks.nbytes} of a frame")  # fmt: skip
 
 
 def met(taken: Taken) -> bool:
@@ -124,8 +175,8 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def graph_of(model: Any) -> bytes:
-    """The graph for a CPU, with its card."""
+def graph_of(model: Any, arch: str = ARCH, classes: int = CLASSES) -> bytes:
+    """The graph for a CPU, with its card; ``classes`` with the background."""
     from edgedet.artifacts.card import ModelCard
     from edgedet.export.families import faster_rcnn as family
     from edgedet.export.families.base import GraphOptions
@@ -135,17 +186,16 @@ def graph_of(model: Any) -> bytes:
     from edgedet.export.self_describing import embed, graph_bytes
 
     exported = family.export(model, GraphOptions(pooling="products"), frame_size=FRAME_SIZE)
-    names = tuple(f"class {number}" for number in range(1, CLASSES))
-    card = ModelCard("faster_rcnn", ARCH, names, exported.input, exported.resize, exported.output)
+    names = tuple(f"class {number}" for number in range(1, classes))
+    card = ModelCard("faster_rcnn", arch, names, exported.input, exported.resize, exported.output)
     return graph_bytes(embed(read_interleaved(add_winograd(checked(exported.model, nms="graph"))), card))
 
 
-def networks(model: Any) -> list[Any]:
-    """ONNX graphs of the networks and of RoIAlign in front of the heads."""
+def networks(model: Any, branch_pool: Any, branch: Any) -> list[Any]:
+    """ONNX graphs of the networks and of RoIAlign in front of the heads, ``branch`` among them."""
     import torch
 
     from edgedet.export.families import faster_rcnn as family
-    from edgedet.export.families.mask_head import MaskFeatures
     from edgedet.export.families.roi_pooling import add_roi_align
     from edgedet.export.families.torch_graph import to_onnx
     from edgedet.geometry import shortest_side_size
@@ -159,7 +209,7 @@ def networks(model: Any) -> list[Any]:
         features = family.feature_levels(model.backbone, torch.zeros(1, 3, *parts.padded))
     for pool, count in (
         (model.roi_heads.box_roi_pool, parts.proposals),
-        (model.roi_heads.mask_roi_pool, DETECTIONS),
+        (branch_pool, DETECTIONS),
     ):
         corners = generator.random((count, 2, 2)) * parts.content[::-1]
         boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1).astype(np.float32)
@@ -177,8 +227,8 @@ def networks(model: Any) -> list[Any]:
         channels = int(features[parts.levels[0].name].shape[1])
         graph.output(pooled, "pooled", "float32", (count, channels, *pool.output_size))
         made.append(graph.model())
-    example = torch.zeros(DETECTIONS, channels, *model.roi_heads.mask_roi_pool.output_size)
-    made.append(to_onnx(MaskFeatures(model), example, inputs=["pooled"], outputs=["cells"]))
+    example = torch.zeros(DETECTIONS, channels, *branch_pool.output_size)
+    made.append(to_onnx(branch, example, inputs=["pooled"], outputs=["cells"]))
     return made
 
 

@@ -22,6 +22,7 @@ from edgedet.export.training.settings import read_settings, read_toml
 from edgedet.opening import read_card
 from examples.example_folder import write_examples
 from tests.docs.pages import ROOT, Block, blocks, name_of, pages
+from tests.keypoint_detector import save_keypoint_graph
 from tests.masked_detector import save_masked_graph
 
 Names = dict[str, Any]
@@ -175,6 +176,14 @@ def masks(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert names["rows"][0]["segmentation"]["size"] == list(names["pixels"].shape)
 
 
+def keypoints(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The toy, whose keypoints are the corners of its box."""
+    save_keypoint_graph(Path("pointed.onnx"))
+    names = execute(block, {})
+    assert names["places"].tolist() == [[24, 18]] and names["rows"][0]["num_keypoints"] == 1
+    assert Path("drawn.png").is_file()
+
+
 def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     """The graph, signed by the owner, takes the engine's place."""
     pytest.importorskip("cryptography", reason="needs edgedet[signing]")
@@ -218,6 +227,7 @@ RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "README.md": [readme],
     "docs/cascades.md": [cascade],
     "docs/checkpoints.md": [settings, boxes_of_torchvision, boxes_of_ultralytics],
+    "docs/keypoints.md": [keypoints],
     "docs/live.md": [live],
     "docs/masks.md": [masks],
     "docs/operators.md": [operators],
