@@ -17,40 +17,39 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.skeleton import COCO_PERSON
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.detections import Detections
-from edgedet.errors import DatasetError, MissingDependencyError, UsageError
+from edgedet.errors import DatasetError, MissingDependencyError
 from edgedet.evaluate.class_match import relabel, shared_classes
 from edgedet.evaluate.coco_figures import KEYPOINT_STATS, STATS, ClassMetrics, CocoMetrics, KeypointMetrics
+from edgedet.evaluate.coco_parts import require_parts
+from edgedet.evaluate.coco_rows import (
+    AREA_RANGES,
+    AREAS,
+    BITS,
+    IOU_THRESHOLDS,
+    MAX_DETECTIONS,
+    MOST_WITH_KEYPOINTS,
+    OF_KEYPOINTS,
+    ROW,
+    Overlap,
+    found_rows,
+    truth_rows,
+    unmatched_rows,
+)
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.row_store import RowStore
-from edgedet.masks import Masks
 
 CHUNK_IMAGES = 16
 ROWS_AT_ONCE = 200_000
 """Detections × IoU thresholds pycocotools accumulates in one call: about 30 bytes each."""
-
-IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-AREAS = ("all", "small", "medium", "large")
-AREA_RANGES = ((0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10))
-"""Least and largest area of each, square pixels (``Params.setDetParams`` of pycocotools)."""
-MAX_DETECTIONS = (1, 10, 100)
-_ROW = np.dtype(
-    [("label", "<i4"), ("rank", "<i4"), ("score", "<f4"), ("matched", "<u2", 4), ("ignored", "<u2", 4)], align=False
-)
-Overlap = Literal["boxes", "masks", "keypoints"]
-OF_KEYPOINTS = (0, 2, 3)
-"""Sizes that keypoints are judged by, as indices into :data:`AREAS`: nobody labels those of small persons."""
-MOST_WITH_KEYPOINTS = (20,)
-_BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
 
 
 class CocoEvaluator:
@@ -67,7 +66,7 @@ class CocoEvaluator:
         self._areas = OF_KEYPOINTS if of == "keypoints" else tuple(range(len(AREAS)))
         self._most = MOST_WITH_KEYPOINTS if of == "keypoints" else MAX_DETECTIONS
         self._names = names
-        self._store = RowStore(_ROW)
+        self._store = RowStore(ROW)
         self._objects = np.zeros((len(names), len(AREAS)), np.int64)
         self._pending: list[tuple[ImageRecord, Detections]] = []
         self._images = 0
@@ -148,8 +147,8 @@ class CocoEvaluator:
         if labels:
             evaluation = self._new_evaluation(labels)
             with _quiet():
-                evaluation.cocoGt = self._as_coco([_truth(record, self._of) for record, _ in pending], labels)
-                evaluation.cocoDt = self._as_coco([_found(*pair, self._of) for pair in pending], labels)
+                evaluation.cocoGt = self._as_coco([truth_rows(record, self._of) for record, _ in pending], labels)
+                evaluation.cocoDt = self._as_coco([found_rows(*pair, self._of) for pair in pending], labels)
                 evaluation.params.imgIds = list(range(len(pending)))
                 evaluation.evaluate()
             parts |= self._matched_rows(evaluation, labels)
@@ -166,7 +165,7 @@ class CocoEvaluator:
                 found = [evaluation.evalImgs[(k * areas + a) * images + i] for a in range(areas)]
                 if found[0] is None:
                     continue
-                packed = np.zeros(len(found[0]["dtScores"]), _ROW)
+                packed = np.zeros(len(found[0]["dtScores"]), ROW)
                 packed["label"], packed["rank"], packed["score"] = (
                     label,
                     np.arange(len(packed)),
@@ -174,8 +173,8 @@ class CocoEvaluator:
                 )
                 for a, result in zip(self._areas, found, strict=True):
                     self._objects[label, a] += np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
-                    packed["matched"][:, a] = _BITS @ (result["dtMatches"] > 0)
-                    packed["ignored"][:, a] = _BITS @ (result["dtIgnore"] > 0)
+                    packed["matched"][:, a] = BITS @ (result["dtMatches"] > 0)
+                    packed["ignored"][:, a] = BITS @ (result["dtIgnore"] > 0)
                 parts[label, i] = packed
         return parts
 
@@ -210,7 +209,7 @@ class CocoEvaluator:
         for m, limit in enumerate(self._most):
             kept = rows[rows["rank"] < limit]
             for start in range(0, len(IOU_THRESHOLDS), step):
-                bits = _BITS[start : start + step, None]
+                bits = BITS[start : start + step, None]
                 evaluation = self._new_evaluation([label])
                 evaluation.params.iouThrs = IOU_THRESHOLDS[start : start + step]
                 evaluation.params.maxDets = [max(len(kept), 1)]
@@ -337,56 +336,11 @@ def _judged(found: Iterable[Detections], dataset: Dataset, of: Overlap) -> tuple
     for index, detections in enumerate(found):
         if evaluator is None:
             judged = dataset.select_classes(shared_classes(dataset.names, detections.names))
-            _require_parts(detections, judged, of)
+            require_parts(detections, judged, of)
             evaluator = CocoEvaluator(judged.names, of=of)
         evaluator.add(judged.images[index], relabel(detections, judged.names))
     assert evaluator is not None, "a dataset without images has no boxes either"
     return evaluator, judged
-
-
-def _require_parts(detections: Detections, dataset: Dataset, of: Overlap) -> None:
-    """Masks or keypoints must be on both sides.
-
-    Raises:
-        UsageError, DatasetError: they are not.
-    """
-    if of != "boxes" and getattr(detections, of) is None:
-        raise UsageError(f"{of} are to be judged, and this detector gives none")
-    why = ""
-    if of == "masks":
-        why = why_no_outlines(dataset)
-    elif of == "keypoints":
-        why = why_no_keypoints(dataset, detections)
-    if why:
-        raise DatasetError(f"{of} are to be judged, and {why}")
-
-
-def why_no_outlines(dataset: Dataset) -> str:
-    """Why masks cannot be judged on ``dataset``; empty where every object has an outline."""
-    without = sum(
-        len(record) if record.outlines is None else record.outlines.count(None) for record in dataset.images
-    )
-    if not without:
-        return ""
-    return f"{without:,} of {dataset.box_count:,} objects of {dataset.source} have no outline"
-
-
-def why_no_keypoints(dataset: Dataset, detections: Detections) -> str:
-    """Why the keypoints of ``detections`` cannot be judged on ``dataset``; empty where they can.
-
-    The spread of human labels, which similarity is measured by, is known of COCO's 17 points alone.
-    """
-    ours, theirs = detections.skeleton, dataset.skeleton
-    if theirs is None:
-        return f"{dataset.source} has none"
-    if ours is not None and ours.names != theirs.names:
-        return (
-            f"the detector gives {len(ours.names)} from {ours.names[0]!r} on, {dataset.source} has "
-            f"{len(theirs.names)} from {theirs.names[0]!r} on"
-        )
-    if theirs.names != COCO_PERSON.names:
-        return f"COCO's measure is of its own 17 points, {dataset.source} has others"
-    return ""
 
 
 def _pycocotools() -> tuple[Any, Any]:
@@ -405,98 +359,6 @@ def _quiet() -> Any:
     # pycocotools prints its progress; stdout belongs to the caller.
     with contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-def _truth(record: ImageRecord, of: Overlap) -> list[dict[str, Any]]:
-    sides = record.boxes[:, 2:] - record.boxes[:, :2]
-    outlines = ({"segmentation": each} for each in record.outlines or ())
-    more: Iterable[dict[str, Any]] = outlines if of == "masks" else ({} for _ in record.labels)
-    if of == "keypoints":
-        assert record.keypoints is not None
-        more = (
-            {"keypoints": each.ravel().tolist(), "num_keypoints": int((each[:, 2] > 0).sum())}
-            for each in record.keypoints
-        )
-    return [
-        {"category_id": label, "bbox": [*box[:2], *side], "area": area, "iscrowd": int(crowd), **outline}
-        for box, side, label, area, crowd, outline in zip(
-            record.boxes.tolist(),
-            sides.tolist(),
-            record.labels.tolist(),
-            record.area.tolist(),
-            record.crowd.tolist(),
-            more,
-            strict=True,
-        )
-    ]
-
-
-def _found(record: ImageRecord, detections: Detections, of: Overlap) -> list[dict[str, Any]]:
-    """The detections that have an object of their class to match."""
-    chosen = np.isin(detections.labels, record.labels)
-    boxes = detections.boxes[chosen].astype(np.float64)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    labels, scores = detections.labels[chosen], detections.scores[chosen]
-    rows = [
-        {"category_id": label, "bbox": [*box[:2], *side], "area": side[0] * side[1], "iscrowd": 0, "score": score}
-        for box, side, label, score in zip(
-            boxes.tolist(), sides.tolist(), labels.tolist(), scores.tolist(), strict=True
-        )
-    ]
-    if of == "masks":
-        assert detections.masks is not None
-        masks = detections.masks[chosen]
-        for row, outline, area in zip(rows, masks.to_coco_rle(), _areas(masks).tolist(), strict=True):
-            row |= {"segmentation": outline, "area": area}
-    elif of == "keypoints":
-        assert detections.keypoints is not None
-        points = detections.keypoints[chosen].astype(np.float64)
-        for row, each, area in zip(rows, points, _areas_of_keypoints(points).tolist(), strict=True):
-            row |= {"keypoints": each.ravel().tolist(), "area": area}
-    return rows
-
-
-def _areas_of_keypoints(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area of the box around each object's points [N, J, 3], which pycocotools takes for that of a detection."""
-    sides = points[..., :2].max(axis=1) - points[..., :2].min(axis=1)
-    area: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
-    return area
-
-
-def _areas(masks: Masks) -> NDArray[np.float64]:
-    """Pixels of every object, which pycocotools takes for the area of a detection with a mask."""
-    return np.array([region.values.sum() for region in masks], np.float64)
-
-
-def unmatched_rows(
-    detections: Detections, chosen: NDArray[np.bool_], *, of: Overlap = "boxes"
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Rows of the ``chosen`` detections of one image, which has no object of their classes; label by label.
-
-    pycocotools does for them what it does for any: the best 100 of a class count, in the order of their scores, and
-    what has another size than the figure is about is ignored. It takes 50 µs for each class, size and image.
-    """
-    boxes = detections.boxes[chosen].astype(np.float64)
-    labels, scores = detections.labels[chosen], detections.scores[chosen]
-    order = np.lexsort((-scores, labels))
-    if of == "masks":
-        assert detections.masks is not None
-        area = _areas(detections.masks[chosen])[order]
-    elif of == "keypoints":
-        assert detections.keypoints is not None
-        area = _areas_of_keypoints(detections.keypoints[chosen].astype(np.float64))[order]
-    else:
-        sides = (boxes[:, 2:] - boxes[:, :2])[order]
-        area = sides[:, 0] * sides[:, 1]
-    rows = np.zeros(len(order), _ROW)
-    rows["label"], rows["score"] = labels[order], scores[order]
-    for a, (smallest, largest) in enumerate(AREA_RANGES):
-        rows["ignored"][:, a] = np.where((area < smallest) | (area > largest), _BITS.sum(), 0)
-    starts = np.flatnonzero(np.diff(rows["label"], prepend=-1))
-    for part in np.split(rows, starts[1:]) if len(rows) else ():
-        of_label = part[: MAX_DETECTIONS[-1]]
-        of_label["rank"] = np.arange(len(of_label))
-        yield int(of_label["label"][0]), of_label
 
 
 def _class_metrics(

@@ -16,8 +16,8 @@ from edgedet.evaluate.application import Application
 from edgedet.evaluate.application_figures import ClipFigures, ImageRates
 from edgedet.evaluate.by_class_and_image import class_precision, image_errors
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
-from edgedet.evaluate.coco import why_no_keypoints, why_no_outlines
 from edgedet.evaluate.coco_figures import CocoMetrics, KeypointMetrics
+from edgedet.evaluate.coco_parts import why_no_keypoints, why_no_outlines
 from edgedet.evaluate.collector import Collector
 from edgedet.evaluate.confusion import called_otherwise, confusion_table
 from edgedet.evaluate.evaluation_json import evaluation_dict

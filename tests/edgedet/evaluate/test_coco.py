@@ -20,8 +20,9 @@ from edgedet.datasets.rows import ProblemLog, Row, build_record
 from edgedet.detections import Detections
 from edgedet.errors import DatasetError, MissingDependencyError, UsageError
 from edgedet.evaluate import coco
-from edgedet.evaluate.coco import CocoEvaluator, evaluate_coco, unmatched_rows
+from edgedet.evaluate.coco import CocoEvaluator, evaluate_coco
 from edgedet.evaluate.coco_figures import STATS, CocoMetrics
+from edgedet.evaluate.coco_rows import unmatched_rows
 
 cocotools = pytest.importorskip("pycocotools.cocoeval", reason="needs pycocotools")
 
