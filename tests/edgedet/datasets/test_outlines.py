@@ -17,7 +17,8 @@ from edgedet.datasets import Dataset, ImageRecord, read_dataset
 from edgedet.datasets.convert import convert
 from edgedet.datasets.outlines import one_ring, outline_pixels, pixels_outline
 from edgedet.errors import DatasetError
-from edgedet.evaluate.coco import coco_metrics, why_no_outlines
+from edgedet.evaluate.coco import coco_metrics
+from edgedet.evaluate.coco_parts import why_no_outlines
 
 mask = pytest.importorskip("pycocotools.mask")
 HEIGHT, WIDTH = 60, 80
