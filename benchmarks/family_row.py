@@ -18,7 +18,7 @@ from edgedet import Detections
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 
 REQUIRED = 0.995
-MASK_IOU = 0.99
+MASK_IOU, KEYPOINT_PIXELS = 0.99, 0.5
 HEADER = ("detector", "framework", "detections >= 0.05", "matched", "extra", "worst score", "itself")
 NAMELESS = ("without names", "and with --classes")
 NAMELESS_PHOTOGRAPHS = 4
@@ -50,9 +50,11 @@ def keep(page: Path, row: Row, *, nameless: bool, timed: bool) -> None:
         put(page, ("detector", *OVERHEAD), (row.cells[0], *row.cells[len(columns) :][: len(OVERHEAD)]))
 
 
-def agreement(reference: Sequence[Detections], found: Sequence[Detections]) -> ParityReport:
+def agreement(
+    reference: Sequence[Detections], found: Sequence[Detections], *, mask_iou: float = MASK_IOU
+) -> ParityReport:
     """Over all photographs, as the bar counts: where there are masks, theirs are the same, too."""
-    same = Tolerance(min_mask_iou=MASK_IOU)
+    same = Tolerance(min_mask_iou=mask_iou, min_keypoint_similarity=0.0)
     return summarise([match_detections(*pair, same) for pair in zip(reference, found, strict=True)])
 
 
@@ -77,11 +79,31 @@ def compared(
     """
     reference = [_whole(infer(frame)) for frame in frames]
     result = agreement(reference, found)
+    # A mask that differs leaves its detection without a partner; there is one box all the same.
+    extra = agreement(reference, found, mask_iou=0.0).extra
     share, worst = result.found or 0.0, result.worst_score_difference or 0.0
-    cells = (name, version, str(result.reference_count), f"{share:.2%}", str(result.extra), f"{worst:.1e}")
-    same = share == 1 and not result.extra
-    met = result.agrees(REQUIRED) and not result.absent and not result.extra
+    cells = (name, version, str(result.reference_count), f"{share:.2%}", str(extra), f"{worst:.1e}")
+    same = share == 1 and not extra
+    met = result.agrees(REQUIRED) and not result.absent and not extra
+    apart = keypoints_apart(reference, found)
+    if len(apart):
+        near = float((apart <= KEYPOINT_PIXELS).mean())
+        cells = (name, f"{version}; {near:.2%} of keypoints within {KEYPOINT_PIXELS} px", *cells[2:])
+        met = met and near >= REQUIRED
     return Row((*cells, "" if same else _itself(infer, again, reference, frames)), met)
+
+
+def keypoints_apart(reference: Sequence[Detections], found: Sequence[Detections]) -> np.ndarray:
+    """Pixels between the keypoints of every pair of detections, clipped to the frame, as Ultralytics clips them."""
+    apart = [np.zeros(0)]
+    for theirs, ours in zip(reference, found, strict=True):
+        if theirs.keypoints is None or ours.keypoints is None:
+            continue
+        first, second = match_detections(theirs, ours, Tolerance(min_keypoint_similarity=0.0)).pairs.T
+        limit = np.array(ours.frame_size[::-1], np.float32)
+        shift = ours.keypoints[second, :, :2].clip(0, limit) - theirs.keypoints[first, :, :2].clip(0, limit)
+        apart.append(np.hypot(shift[..., 0], shift[..., 1]).ravel())
+    return np.concatenate(apart)
 
 
 def _whole(found: Detections) -> Detections:

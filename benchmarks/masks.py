@@ -1,6 +1,7 @@
 """What masks cost: Mask R-CNN MobileNetV3-FPN on a 1080p frame with 100 detections.
 
     python benchmarks/masks.py [--threads 2] [--rounds 3]
+    python benchmarks/masks.py --prototypes
 
 Whole ``detect`` against its networks alone, and against torchvision's own inference, which pastes every mask into a
 frame; in turns within one run, wall time and the process's CPU time. Then what 100 objects take in memory, and how
@@ -9,6 +10,9 @@ graph is that of an export, without its proofs, which take minutes for such a ne
 
 Networks alone: backbone, box head and mask head as ONNX Runtime runs them, and RoIAlign in front of either head by
 ONNX's operator; nothing of proposals, NMS, pre- or post-processing.
+
+``--prototypes``: what drawing the masks of an Ultralytics segment model takes, of 10 and 100 objects on a canvas of
+640x640, against all of their prototypes' sum on all of the canvas; one thread's CPU time.
 """
 
 from __future__ import annotations
@@ -42,7 +46,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prototypes", action="store_true")
     arguments = parser.parse_args()
+    if arguments.prototypes:
+        draw()
+        return 0
     import torch
 
     from benchmarks.overhead import as_image, bare, photograph
@@ -92,6 +100,47 @@ def main() -> int:
         call()
         print(f"{what} of all: {(time.process_time() - begin) * 1e3:.0f} ms of CPU")
     return 0 if all([met(taken), count == DETECTIONS]) else 1
+
+
+def draw() -> None:
+    """Print what masks of prototypes take."""
+    import cv2
+
+    from edgedet.artifacts.foreign_cards import CENTRED
+    from edgedet.canvas_masks import CanvasMasks, draw_prototypes
+    from edgedet.geometry import plan_resize
+
+    cv2.setNumThreads(1)
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(160, 160, 32)).astype(np.float32)
+    prototypes = np.ascontiguousarray(cv2.GaussianBlur(noise, (0, 0), 4).transpose(2, 0, 1))
+    place = plan_resize(CENTRED, FRAME_SIZE[1], FRAME_SIZE[0], 640, 640)
+
+    def milliseconds(call: Callable[[], object]) -> float:
+        times = []
+        for _ in range(5):
+            begin = time.process_time()
+            call()
+            times.append((time.process_time() - begin) * 1e3)
+        return statistics.median(times)
+
+    for count in (10, DETECTIONS):
+        coefficients = generator.normal(size=(count, 32)).astype(np.float32)
+        sides = np.exp(generator.uniform(np.log(20), np.log(400), (count, 2)))
+        middles = generator.uniform(0, 640, (count, 2))
+        boxes = np.concatenate([middles - sides / 2, middles + sides / 2], axis=1).clip(0, 640).astype(np.float32)
+        asked = (coefficients, prototypes, boxes, (640, 640), place)
+        masks = CanvasMasks(tuple(draw_prototypes(*asked)), (FRAME_SIZE[1], FRAME_SIZE[0]))
+
+        def whole(numbers: np.ndarray = coefficients) -> list[np.ndarray]:
+            sums = (numbers @ prototypes.reshape(32, -1)).reshape(-1, 160, 160)
+            return [cv2.resize(each, (640, 640)) > 0 for each in sums]
+
+        drawn, all_of_it = milliseconds(lambda asked=asked: draw_prototypes(*asked)), milliseconds(whole)
+        regions = milliseconds(lambda masks=masks: list(masks))
+        print(f"{count} objects: drawn in {drawn:.1f} ms ({all_of_it:.1f} on all of the canvas), brought to the "
+              f"frame in {regions:.1f} ms when asked; {masks.nbytes // count} bytes each, 1/"
+              f"{FRAME_SIZE[0] * FRAME_SIZE[1] * count // masks.nbytes} of a frame")  # fmt: skip
 
 
 def met(taken: Taken) -> bool:

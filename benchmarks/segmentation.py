@@ -86,11 +86,11 @@ def graph_of(arch: str, folder: Path, frame_size: tuple[int, int] = CANVAS_FRAME
 
 
 def photographs(count: int) -> Iterator[Path]:
-    """Of coco128, as many as there are."""
+    """Of coco128, so many evenly spread; all where there are no more."""
     from benchmarks.overhead import SHARED
 
     paths = sorted((SHARED / "data" / "coco128").glob("*2017/*.jpg"))
-    return iter(paths[:count])
+    return iter([paths[int(place)] for place in np.linspace(0, len(paths) - 1, min(count, len(paths)))])
 
 
 def same_classes(arch: str, folder: Path, count: int, threads: int) -> bool:

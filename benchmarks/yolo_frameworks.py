@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from edgedet import Detections
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.canvas_masks import CanvasMasks
 from edgedet.export.options import ExportOptions
 
@@ -181,6 +182,10 @@ def ultralytics(name: str, frameworks: Path, folder: Path, imgsz: int, frames: S
                 # Outlines that are neither empty nor whole boxes.
                 branches = [*head.cv4, *(getattr(head, "one2one_cv4", None) or ())]
                 parts.append(Part([branch[-1] for branch in branches], 1.0, 0.0))
+            if model.task == "pose":
+                last = (getattr(head, f"{which}cv4_kpts", None) or () for which in ("", "one2one_"))
+                layers = [layer for each in last for layer in each]
+                parts.append(Part(layers or [branch[-1] for branch in head.cv4], 1.5, 0.0))
             settle(model.model, frames, imgsz, 1 / 255, *parts)
         # By a name such as yolov5n.pt it would look for its own yolov5nu.pt.
         checkpoint = folder / "network.pt"
@@ -199,6 +204,10 @@ def ultralytics(name: str, frameworks: Path, folder: Path, imgsz: int, frames: S
             frame, imgsz=imgsz, rect=False, conf=CONF, verbose=False, device="cpu", agnostic_nms=kind == "agnostic"
         )[0]
         boxes = detections(found.boxes.xyxy, found.boxes.conf, found.boxes.cls, frame)
+        if source.task == "pose":
+            points = found.keypoints.data.numpy()
+            skeleton = Skeleton(tuple(f"keypoint_{number}" for number in range(points.shape[1])))
+            return dataclasses.replace(boxes, keypoints=points, skeleton=skeleton)
         return boxes if source.task != "segment" else dataclasses.replace(boxes, masks=outlines(found))
 
     return Case(path, f"ultralytics {package.__version__}", predict, options)
@@ -349,13 +358,13 @@ def ort_nms(raw: Any, conf: float, iou: float, most: int, apart: float) -> Any:
     return torch.cat([boxes[kept], sure[kept, None], label[kept, None].float()], 1)
 
 
-SEGMENT = ("yolov8n-seg", "yolo11n-seg", "yolo26n-seg")
+TASKS = tuple(f"{base}-{task}" for task in ("seg", "pose") for base in ("yolov8n", "yolo11n", "yolo26n"))
 BASES = ("yolov3-tiny", "yolov5n", "yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n", "rtdetr-l")
 CASES: dict[str, Maker] = {
     **{f"{base}{kind}": ultralytics for base in BASES for kind in ("", " .pt", " nms")},
     **{f"yolov8n {kind}": ultralytics for kind in ULTRALYTICS if kind not in ("", "nms", "one to one")},
     **{f"{base} one to one": ultralytics for base in ("yolov10n", "yolo26n", "yolo26n-seg")},
-    **{f"{base}{kind}": ultralytics for base in SEGMENT for kind in ("", " .pt")},
+    **{f"{base}{kind}": ultralytics for base in TASKS for kind in ("", " .pt")},
     **dict.fromkeys(
         ("yolov5n-original", "yolov5s-original"), lambda name, *rest: yolov5(name.split("-")[0], *rest)
     ),

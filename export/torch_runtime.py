@@ -20,6 +20,7 @@ from edgedet.artifacts.card import (
 from edgedet.errors import UsageError
 
 from ..runtimes.base import Array, Runtime, TensorSpec, detection_outputs
+from .checkpoints.file import read_content
 from .segmentation.runtime import SegmentationRuntime, card_of
 from .segmentation.trained import load_segmenter
 
@@ -39,8 +40,9 @@ def read_card(path: Path) -> ModelCard:
         from .hugging_face import graph as hugging_face
 
         return hugging_face.load(path).card()
-    segmenter = load_segmenter(path)
-    return _load(path)[0] if segmenter is None else card_of(segmenter)
+    content = read_content(path)
+    segmenter = load_segmenter(path, content=content)
+    return _load(path, content)[0] if segmenter is None else card_of(segmenter)
 
 
 def open(path: Path, *, card: ModelCard, threads: int | None = None, device: str | None = None) -> Runtime:
@@ -159,10 +161,10 @@ def second_stage(model: Any, image: Tensor, proposals: Tensor) -> dict[str, Tens
     return dict(result)
 
 
-def _load(path: Path) -> tuple[ModelCard, nn.Module]:
+def _load(path: Path, content: Any = None) -> tuple[ModelCard, nn.Module]:
     from .checkpoints.trained import load_trained
 
-    trained = load_trained(path)
+    trained = load_trained(path, content=content)
     checkpoint, family, model = trained.checkpoint, trained.family, cast("Any", trained.module)
     assumed = [assumption.text() for assumption in trained.assumed]
     settings = model if family == "ssd" else model.roi_heads

@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", metavar="X", type=share, help="share of the pictures for train; the others become val"
     )
     parser.add_argument("--seed", metavar="N", type=whole_number, help="seed of the split (0)")
+    parser.add_argument(
+        "--outlines",
+        action="store_true",
+        help="outlines of objects, too: COCO's segmentation, YOLO's polygons, VOC's SegmentationObject",
+    )
     parser.add_argument("--link", action="store_true", help="link to the pictures instead of copying them")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad annotation")
     parser.add_argument("--problems", metavar="OUT", type=Path, help="write every dropped annotation to OUT")
@@ -73,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             images=arguments.images,
             classes=arguments.classes,
             problems="stop" if arguments.strict else "drop",
+            outlines=arguments.outlines,
             keypoints=True,
             **({"exclude": arguments.exclude} if arguments.exclude else {}),
         )

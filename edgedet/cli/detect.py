@@ -43,7 +43,7 @@ from edgedet.errors import SourceEndedError, SourceError, TaskError, UnreadableF
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from edgedet.cascade import Cascade
     from edgedet.class_map import ClassMap
@@ -203,6 +203,7 @@ def _what(opened: Detector | ClusterDetector | Segmenter) -> str:
 def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | ClusterDetector | Segmenter:
     """The detector or segmenter, open until ``stack`` is; on a cluster where that is asked for."""
     if arguments.ray is not None:
+        _require_pictures_for_ray(arguments.source)
         return cluster_detector(arguments, stack)
     from edgedet.detector import Detector
     from edgedet.in_order import lanes_here
@@ -226,6 +227,23 @@ def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | Cluster
     except TaskError:
         return stack.enter_context(_segmenter(arguments, lanes))
     return stack.enter_context(detector)
+
+
+def _require_pictures_for_ray(source: Sequence[str]) -> None:
+    """Tell what is wrong with a source before Ray is started, which takes a quarter of a minute.
+
+    Raises:
+        SourceError: it is not there.
+        UsageError: it is none of pictures.
+    """
+    from edgedet.pictures.live.address import is_live
+    from edgedet.pictures.sources import ReadsAhead, open_source
+
+    if not any(map(is_live, source)):
+        with open_source(source, unreadable=lambda frame: None) as opened:
+            if isinstance(opened, ReadsAhead) and hasattr(opened, "paths"):
+                return
+    raise UsageError(f"--ray takes pictures and folders of them; {', '.join(source)} is none")
 
 
 def _segmenter(arguments: argparse.Namespace, lanes: int) -> Segmenter:

@@ -48,21 +48,19 @@ def require_ray_options(arguments: argparse.Namespace) -> None:
 
 
 def cluster_detector(arguments: argparse.Namespace, stack: ExitStack) -> ClusterDetector:
-    """The detector of a command with ``--ray``, open until ``stack`` is."""
-    from edgedet.cluster.detector import ClusterDetector
-    from edgedet.cluster.session import open_cluster
+    """The detector of a command with ``--ray``, open until ``stack`` is.
 
+    What is wrong with the address or the artifact is told before Ray is started, which takes a quarter of a minute.
+    """
+    from edgedet.cluster.detector import ClusterDetector
+    from edgedet.cluster.session import open_cluster, require_address
+    from edgedet.detector import Detector
+
+    require_address(arguments.ray)
+    options = {name: getattr(arguments, name) for name in ("runtime", "conf", "iou", "max_detections")}
+    Detector(arguments.artifact, threads=1, **options).close()
     cluster = stack.enter_context(open_cluster(arguments.ray, workers=arguments.workers))
-    return stack.enter_context(
-        ClusterDetector(
-            cluster,
-            arguments.artifact,
-            runtime=arguments.runtime,
-            conf=arguments.conf,
-            iou=arguments.iou,
-            max_detections=arguments.max_detections,
-        )
-    )
+    return stack.enter_context(ClusterDetector(cluster, arguments.artifact, **options))
 
 
 @contextmanager
@@ -75,7 +73,9 @@ def observed_on_workers(arguments: argparse.Namespace) -> Iterator[None]:
         yield
         return
     from edgedet.calibration.executor import frames_run_by
-    from edgedet.cluster.session import open_cluster
+    from edgedet.cluster.session import open_cluster, require_address
+
+    require_address(arguments.ray)
 
     with ExitStack() as stack:
 

@@ -19,6 +19,7 @@ from edgedet.sweep.runner import Request
 Files = dict[str, bytes]
 MOST_RETRIES = 3
 """How often a cell is begun again whose node went away."""
+SECONDS_TO_UNWIND = 5
 PATHS = ("eval", "calib", "guard", "frames")
 """Settings of a job that name data, which every node must have at the same place."""
 
@@ -45,15 +46,22 @@ class CellsOnNodes:
             if path not in sources:
                 sources[path] = ray.put(Path(path).read_bytes())
             waiting[task.remote(_with_full_paths(request), sources[path], __version__)] = number
-        while waiting:
-            (done,), _ = ray.wait(list(waiting), num_returns=1)
-            number = waiting.pop(done)
-            try:
-                code, words, files = ray.get(done)
-            except ray.exceptions.RayError as error:
-                code, words, files = 1, str(error).strip().splitlines()[-1], {}
-            _store(requests[number], files)
-            yield number, subprocess.CompletedProcess([], code, "", words)
+        try:
+            while waiting:
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                number = waiting.pop(done)
+                try:
+                    code, words, files = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    code, words, files = 1, str(error).strip().splitlines()[-1], {}
+                _store(requests[number], files)
+                yield number, subprocess.CompletedProcess([], code, "", words)
+        finally:
+            # They unwind, and leave nothing on their nodes.
+            for left in waiting:
+                ray.cancel(left)
+            if waiting:
+                ray.wait(list(waiting), num_returns=len(waiting), timeout=SECONDS_TO_UNWIND)
 
 
 def cell_elsewhere(request: Request, source: bytes, version: str) -> tuple[int, str, Files]:

@@ -6,9 +6,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,15 @@ from edgedet.machine.hardware import available_cores
 LOCAL = "local"
 STORE_BYTES = 512 * 2**20
 """Of results that wait for their turn on this machine: some thousand pictures' are a hundredth of it."""
+AUTO = "auto"
+LONGEST_FOLDER = 20
+"""Characters of the folder that temporary ones lie in: Ray adds 80 of its own to the paths of sockets."""
 SECONDS_TO_ANSWER = 10
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a client of gRPC begins (RFC 9113, 3.4): the preface, and settings with nothing in them."""
+HTTP2_SETTINGS = b"\x04"
+"""The kind of frame that a server answers with, its fourth byte."""
+START_ONE = "start one (ray start --head), or give --ray local"
 SWITCHED_OFF = {
     # Ray reports to its makers unless told otherwise.
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -57,11 +67,7 @@ def open_cluster(address: str, *, workers: int | None = None) -> Iterator[Cluste
         MissingDependencyError: Ray is not installed.
         ClusterError: nothing there, another version of Ray or Python, or no cores.
     """
-    if "://" in address:
-        raise ClusterError(
-            f"--ray {address} is the address of Ray's client, through which data sets do not pass; run the command "
-            "on a node of the cluster with --ray auto, or give HOST:PORT"
-        )
+    require_address(address)
     if address == LOCAL and "ray" not in sys.modules:
         # Ray listens on the machine's network address, never on loopback alone. Whoever has not this token, which
         # lies in no file, is turned away. (Ray reads it once. Where it did before us, its own from ~/.ray counts.)
@@ -76,12 +82,15 @@ def open_cluster(address: str, *, workers: int | None = None) -> Iterator[Cluste
     try:
         if address == LOCAL:
             count = workers or available_cores()
-            # Of its own, so that logs (which may name pictures) go with it. Short: sockets lie inside.
-            folder = Path(tempfile.mkdtemp(prefix="edr-"))
-            _start(ray, count, folder)
+            # Of its own, so that logs (which may name pictures) go with it. Short: sockets lie inside. Nobody else
+            # may look into it, whatever Ray makes of the folders in it.
+            folder = Path(tempfile.mkdtemp(prefix="edr-", dir=_short_folder()))
+            with _signals_kept():
+                _start(ray, count, folder)
             yield Cluster(ray, count, fixed=True)
         else:
-            _connect(ray, address)
+            with _signals_kept():
+                _connect(ray, address)
             cores = int(ray.cluster_resources().get("CPU", 0))
             if not cores:
                 raise ClusterError(f"the cluster at {address} has no CPU cores; add nodes to it (ray start)")
@@ -90,6 +99,55 @@ def open_cluster(address: str, *, workers: int | None = None) -> Iterator[Cluste
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_address(address: str) -> None:
+    """Check an address as far as that can be done without Ray, which takes its time to start, and more to give up.
+
+    Raises:
+        ClusterError: none of the three kinds of address, or nobody answers there as Ray does.
+    """
+    if "://" in address:
+        raise ClusterError(
+            f"--ray {address} is the address of Ray's client, whose programs share no memory with the cluster; run "
+            "the command on a node of the cluster with --ray auto, or give HOST:PORT"
+        )
+    if address in (LOCAL, AUTO):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ClusterError(
+            f"--ray {address} is no address of a cluster; expected HOST:PORT of its head node, auto, or local"
+        )
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER) as connection:
+            # Ray itself tries again for a quarter of an hour where nobody listens, or somebody else.
+            connection.settimeout(SECONDS_TO_ANSWER)
+            connection.sendall(HTTP2_GREETING)
+            answer = connection.recv(9)
+    except (OSError, UnicodeError) as error:
+        raise ClusterError(f"no Ray cluster answers at {address} ({error}); {START_ONE}") from error
+    if answer[3:4] != HTTP2_SETTINGS:
+        raise ClusterError(f"what answers at {address} is no Ray cluster; {START_ONE}")
+
+
+def _short_folder() -> str | None:
+    """Where temporary folders lie; none of a long name, which leaves sockets no room (107 bytes, unix(7))."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= LONGEST_FOLDER or not Path("/tmp").is_dir() else "/tmp"
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, and ends a program with an abort where it should unwind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
 
 
 def _import_ray() -> Any:
@@ -126,6 +184,10 @@ def _keep_off_standard_output(ray: Any) -> None:
 
 
 def _start(ray: Any, workers: int, folder: Path) -> None:
+    own, before = folder / "t", os.environ.get("TMPDIR")
+    own.mkdir()
+    # Of the workers: what one leaves that was killed goes with the rest.
+    os.environ["TMPDIR"] = str(own)
     try:
         ray.init(
             address=LOCAL,
@@ -134,28 +196,26 @@ def _start(ray: Any, workers: int, folder: Path) -> None:
             object_store_memory=STORE_BYTES,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
-            _temp_dir=str(folder),
+            _temp_dir=str(folder / "r"),
         )
     except Exception as error:  # Ray has no class for what keeps it from starting
         raise ClusterError(
             f"Ray does not start on this machine ({_first_line(error)}); it gives up after half a minute, which a "
             "machine that is busy with other work exceeds: try again when it is not"
         ) from error
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def _connect(ray: Any, address: str) -> None:
     """Ray's own sentences, in one of ours."""
-    host, separator, port = address.rpartition(":")
     try:
-        if separator and port.isdecimal():
-            # Ray itself tries again for a quarter of an hour where nobody listens.
-            socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, ValueError, OverflowError, OSError, TimeoutError) as error:
-        raise ClusterError(
-            f"no Ray cluster answers at {address} ({_first_line(error)}); start one (ray start --head), or give "
-            "--ray local"
-        ) from error
+        raise ClusterError(f"no Ray cluster answers at {address} ({_first_line(error)}); {START_ONE}") from error
     except RuntimeError as error:
         raise ClusterError(
             f"the cluster at {address} does not take this machine ({_first_line(error)}); install the same "

@@ -251,9 +251,11 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
         columns = (record.boxes, record.labels, record.crowd, record.area)
         marks = record.instances or (None,) * len(record)
         points = [[]] * len(record) if record.keypoints is None else record.keypoints.tolist()
-        for box, label, crowd, area, mark, keypoints in zip(
-            *(each.tolist() for each in columns), marks, points, strict=True
+        outlines = record.outlines or (None,) * len(record)
+        for box, label, crowd, area, mark, keypoints, outline in zip(
+            *(each.tolist() for each in columns), marks, points, outlines, strict=True
         ):
+            shape = {} if outline is None else {"segmentation": outline}
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -262,6 +264,7 @@ def _write_split(dataset: Dataset, path: Path, placed: dict[int, str]) -> None:
                     "bbox": [round(value, 4) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
                     "area": round(area, 4),
                     "iscrowd": int(crowd),
+                    **shape,
                     **written_keypoints(keypoints),
                 }
                 | ({} if mark is None else {"instance_id": mark})
@@ -279,5 +282,7 @@ FORMAT = Format(
     title="COCO",
     signs=((Sign.TABLE, find),),
     form=BoxForm("x, y, width, height", "pixels"),
-    writer=Writer(_write, folder=str, carries=frozenset({"crowd", "area", "empty", "clip", "keypoints"})),
+    writer=Writer(
+        _write, folder=str, carries=frozenset({"crowd", "area", "empty", "clip", "keypoints", "outlines"})
+    ),
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -89,7 +90,7 @@ def convert(dataset: Dataset, folder: Path, *, to: str, pictures: Pictures = "co
     )
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _write(dataset, work, writer, pictures)
+        unwritten = _write(dataset, work, writer, pictures)
         work.chmod(0o777 & ~_umask())
         if folder.exists():
             folder.rmdir()
@@ -99,15 +100,17 @@ def convert(dataset: Dataset, folder: Path, *, to: str, pictures: Pictures = "co
     finally:
         shutil.rmtree(work, ignore_errors=True)
     splits = {split: sum(r.split == split for r in dataset.images) for split in dataset.splits}
-    return Conversion(folder, to, splits, dataset.box_count, len(dataset.names), _lost(dataset, writer))
+    lost = (*_lost(dataset, writer), *unwritten)
+    return Conversion(folder, to, splits, dataset.box_count, len(dataset.names), lost)
 
 
-def _write(dataset: Dataset, root: Path, writer: Writer, pictures: Pictures) -> None:
+def _write(dataset: Dataset, root: Path, writer: Writer, pictures: Pictures) -> Sequence[str]:
+    """Pictures and labels; what of the latter could not be written."""
     names = _unique_names(dataset)
     placed = {i: f"{writer.folder(record.split)}/{names[i]}" for i, record in enumerate(dataset.images)}
     for index, name in placed.items():
         _place(dataset.images[index].path, root / name, pictures)
-    writer.write(dataset, root, placed)
+    return writer.write(dataset, root, placed) or ()
 
 
 def _unique_names(dataset: Dataset) -> dict[int, str]:
@@ -136,16 +139,21 @@ def _place(source: Path, target: Path, pictures: Pictures) -> None:
 
 def _lost(dataset: Dataset, writer: Writer) -> tuple[str, ...]:
     records = dataset.images
-    own_area = sum(
-        int((abs(r.area - (r.boxes[:, 2] - r.boxes[:, 0]) * (r.boxes[:, 3] - r.boxes[:, 1])) > 1).sum())
-        for r in records
-    )
+    own_area = 0
+    for record in records:
+        sides = record.boxes[:, 2:] - record.boxes[:, :2]
+        other = abs(record.area - sides[:, 0] * sides[:, 1]) > 1
+        if record.outlines is not None and "outlines" in writer.carries:
+            # An outline has its area.
+            other &= np.array([outline is None for outline in record.outlines])
+        own_area += int(other.sum())
     counts = {
         "crowd": (sum(int(r.crowd.sum()) for r in records), "crowd marks"),
         "difficult": (sum(int(r.difficult.sum()) for r in records), "difficult marks"),
         "area": (own_area, "areas that differ from the box's"),
         "clip": (sum(r.clip is not None for r in records), "places in a video"),
         "empty": (sum(not len(r) for r in records), "pictures without objects"),
+        "outlines": (sum(len(r) - r.outlines.count(None) for r in records if r.outlines is not None), "outlines"),
         "keypoints": (
             sum(int((r.keypoints[..., 2] > 0).any(axis=1).sum()) for r in records if r.keypoints is not None),
             "objects' keypoints",

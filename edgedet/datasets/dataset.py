@@ -15,6 +15,8 @@ from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import DatasetError
 
 PLACES_SHOWN = 3
+Done = Literal["box dropped", "box clipped", "image dropped", "line dropped", "outline dropped"]
+"""What is made of an annotation with a fault."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Problem:
 
     where: str
     reason: str
-    done: Literal["box dropped", "box clipped", "image dropped", "line dropped"]
+    done: Done
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason} ({self.done})"

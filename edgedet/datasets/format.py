@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -39,13 +39,14 @@ class Sign(IntEnum):
 class Writer:
     """How a format is written.
 
-    ``write``: everything but the pictures, into a folder; it is given where each picture lies below that folder, by
-    its index in ``Dataset.images``. ``folder``: of the pictures of a split, below it. ``carries``: what it has a
-    word for: ``crowd``, ``difficult``, ``area``, ``clip`` (places in a video), ``empty`` (pictures without
-    objects). ``split``: the name that a split has in it.
+    ``write``: everything but the pictures, into a folder. It is given where each picture lies below it, by its
+    index in ``Dataset.images``, and may return what it could not write of what it carries, in words. ``folder``:
+    of the pictures of a split, below it. ``carries``: what it has a word for: ``crowd``, ``difficult``, ``area``,
+    ``outlines``, ``keypoints``, ``clip`` (places in a video), ``empty`` (pictures without objects). ``split``: the
+    name that a split has in it.
     """
 
-    write: Callable[[Dataset, Path, dict[int, str]], None]
+    write: Callable[[Dataset, Path, dict[int, str]], Sequence[str] | None]
     folder: Callable[[str], str]
     carries: frozenset[str] = frozenset()
     split: Callable[[str], str] = str

@@ -53,8 +53,9 @@ def read_dataset(
         problems: ``drop`` leaves bad annotations out and names them in ``Dataset.problems``; ``stop`` raises at the
             first.
         needs: ``pictures`` accepts pictures whose labels cannot be read; ``Dataset.notes`` names those labels.
-        outlines: whether the outlines of objects are kept, where the format has them (COCO): they take more memory
-            than the boxes.
+        outlines: whether the outlines of objects are kept, where the format has them (COCO, polygons of YOLO,
+            Pascal VOC's ``SegmentationObject``): they take more memory than the boxes. The area of an object that
+            has one is its own then, not its box's.
         keypoints: whether the keypoints of objects are kept, where the dataset has some (COCO, YOLO).
         options: of one format alone. Open Images has ``exclude``: marks
             (:data:`edgedet.datasets.open_images.MARKS`) whose boxes are left out.
@@ -217,8 +218,9 @@ def _choose(path: Path, wanted: str | None, there: tuple[str, ...]) -> tuple[str
         DatasetError: not there, or none named although there are several.
     """
     if wanted == ALL:
-        # trainval repeats train and val.
-        return tuple(name for name in there if not (name == "trainval" and {"train", "val"} <= set(there)))
+        # trainval repeats train and val, and VOC's lists of outlined pictures parts of them.
+        whole = [name for name in there if not name.startswith("segmentation_")] or there
+        return tuple(name for name in whole if not (name == "trainval" and {"train", "val"} <= set(there)))
     if wanted is None and len(there) <= 1:
         return there
     if wanted in there:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.datasets.box_form import MIN_LOST, Seen
-from edgedet.datasets.dataset import PLACES_SHOWN, ImageRecord, Problem
+from edgedet.datasets.dataset import PLACES_SHOWN, Done, ImageRecord, Problem
 from edgedet.errors import DatasetError
 from edgedet.files import is_file
 from edgedet.pictures.image_size import read_image_size
@@ -68,7 +68,7 @@ class ProblemLog:
         self,
         where: str,
         reason: str,
-        done: Literal["box dropped", "box clipped", "image dropped", "line dropped"] = "box dropped",
+        done: Done = "box dropped",
     ) -> None:
         """Note what was wrong at ``where`` and what was done about it."""
         if self.strictness == "stop":

@@ -40,10 +40,13 @@ from edgedet.datasets.locate import Listings, PictureIndex, path_parts
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.datasets.voc_annotation import Annotation, Listed, class_names, has_annotations, parse
+from edgedet.datasets.voc_outlines import FOLDER, with_outlines, write_outlines
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path, is_file
 
 LISTS = Path("ImageSets") / "Main"
+OUTLINED_LISTS, OUTLINED = Path("ImageSets") / "Segmentation", "segmentation_"
+"""Lists of the pictures with outlines, and what their splits' names begin with."""
 
 
 def find_root(path: Path) -> Layout | None:
@@ -51,7 +54,7 @@ def find_root(path: Path) -> Layout | None:
     home = Listings().find(path, "Annotations") if path.is_dir() else None
     if home is None or not home.is_dir() or not _xml_files(home):
         return None
-    splits = voc_splits(path)
+    splits = (*voc_splits(path), *outlined_splits(path))
     return Layout(splits, partial(_read_lists, path, home)) if splits else _tree(path)
 
 
@@ -73,6 +76,13 @@ def voc_splits(root: Path) -> tuple[str, ...]:
     return tuple(name for name in names if not any(name.endswith(f"_{other}") for other in names if other != name))
 
 
+def outlined_splits(root: Path) -> tuple[str, ...]:
+    """Names of the lists in ``ImageSets/Segmentation``, with a word in front: parts of the others."""
+    if Listings().find(root, FOLDER) is None:
+        return ()
+    return tuple(sorted(f"{OUTLINED}{path.stem}" for path in (root / OUTLINED_LISTS).glob("*.txt")))
+
+
 def _read_lists(root: Path, home: Path, splits: tuple[str, ...], request: Request) -> Content:
     """The annotations that the lists of the splits name.
 
@@ -84,7 +94,10 @@ def _read_lists(root: Path, home: Path, splits: tuple[str, ...], request: Reques
     every = _xml_files(home)
     listed = [one for split in splits for one in _list(root, home, every, split)]
     names = read_names_beside(root)
-    return _content(listed, index, every, names=names, splits=voc_splits(root), root=root, log=request.log)
+    outlines = Listings().find(root, FOLDER) if request.outlines else None
+    return _content(
+        listed, index, every, names=names, splits=voc_splits(root), root=root, log=request.log, outlines=outlines
+    )
 
 
 def _read_tree(
@@ -116,8 +129,10 @@ def _content(
     root: Path,
     log: ProblemLog,
     asked: Sequence[Path] = (),
+    outlines: Path | None = None,
 ) -> Content:
-    """``asked``: the pictures of which one should have an annotation."""
+    """``asked``: the pictures of which one should have an annotation. ``outlines``: the folder of PNGs of outlines
+    that are asked for."""
     annotations = []
     claimed: dict[Path, Path] = {}
     for one in listed:
@@ -139,18 +154,21 @@ def _content(
         elsewhere = {name for path in every if path not in read for name in class_names(path)}
         names = tuple(sorted(here | elsewhere))
         notes += elsewhere_note(names, here, splits)
-    return Content(names, tuple(_records(annotations, names, log)), notes)
+    return Content(names, tuple(_records(annotations, names, log, outlines)), notes)
 
 
-def _records(annotations: list[Annotation], names: tuple[str, ...], log: ProblemLog) -> Iterator[ImageRecord]:
+def _records(
+    annotations: list[Annotation], names: tuple[str, ...], log: ProblemLog, outlines: Path | None
+) -> Iterator[ImageRecord]:
     labels = {name: label for label, name in enumerate(names)}
     for annotation in annotations:
         size = picture_size(annotation.picture, annotation.where, log, annotation.stated)
         if size is None:
             continue
-        rows = []
-        for thing in annotation.objects:
+        rows, numbers = [], []
+        for number, thing in enumerate(annotation.objects, 1):
             if thing.name in labels:
+                numbers.append(number)
                 rows.append(
                     Row(
                         thing.where,
@@ -162,11 +180,15 @@ def _records(annotations: list[Annotation], names: tuple[str, ...], log: Problem
                 )
             else:
                 log.add(f"{thing.where} ({thing.name!r})", "unknown class")
+        drawn = None if outlines is None else outlines / f"{Path(annotation.where).stem}.png"
+        if drawn is not None and is_file(drawn):
+            rows = with_outlines(rows, numbers, drawn, size, log)
         yield build_record(annotation.picture, size, rows, log, annotation.split)
 
 
 def _list(root: Path, home: Path, every: Sequence[Path], split: str) -> Iterator[Listed]:
-    path = root / LISTS / f"{split}.txt"
+    outlined = split.startswith(OUTLINED)
+    path = root / (OUTLINED_LISTS if outlined else LISTS) / f"{split.removeprefix(OUTLINED)}.txt"
     lines = [line.strip() for line in read_text(path).splitlines()]
     if not any(lines):
         raise DatasetError(f"{path} lists no picture; expected one name per line, without suffix")
@@ -178,7 +200,7 @@ def _list(root: Path, home: Path, every: Sequence[Path], split: str) -> Iterator
             # Lists of single classes carry a second column: 1, 0 or -1.
             names = (line, re.sub(r"\s+-?[01]$", "", line))
             found = _annotation_of(names[0], home, by_stem) or _annotation_of(names[1], home, by_stem)
-            yield Listed(found or home / f"{names[1]}.xml", split, f"{split}.txt:{number}")
+            yield Listed(found or home / f"{names[1]}.xml", split, f"{path.name}:{number}")
 
 
 def _annotation_of(name: str, home: Path, by_stem: dict[str, list[Path]]) -> Path | None:
@@ -202,8 +224,9 @@ def _xml_files(folder: Path) -> list[Path]:
     return find_files(folder, (".xml",))
 
 
-def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
-    """Annotations and lists."""
+def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> Sequence[str]:
+    """Annotations and lists; a pixel of outlines is one object's."""
+    behind = 0
     for index, place in placed.items():
         name, record = Path(place).name, dataset.images[index]
         tree = ET.Element("annotation")
@@ -212,7 +235,9 @@ def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
         size = ET.SubElement(tree, "size")
         for key, value in (("width", record.width), ("height", record.height), ("depth", 3)):
             _text(size, key, str(value))
-        _text(tree, "segmented", "0")
+        _text(tree, "segmented", "0" if record.outlines is None else "1")
+        if record.outlines is not None:
+            behind += write_outlines(record, root / FOLDER / f"{Path(name).stem}.png")
         for box, label, difficult, crowd in zip(
             record.boxes.tolist(),
             record.labels.tolist(),
@@ -238,6 +263,7 @@ def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
             temporary.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
     with atomic_path(root / "classes.txt") as temporary:
         temporary.write_text("".join(f"{name}\n" for name in dataset.names), encoding="utf-8")
+    return (f"{behind:,} outlines where others are in front of them",) if behind else ()
 
 
 def _text(parent: ET.Element, tag: str, text: str) -> None:
@@ -247,5 +273,7 @@ def _text(parent: ET.Element, tag: str, text: str) -> None:
 FORMAT = Format(
     title="Pascal VOC",
     signs=((Sign.FOLDERS, find_root), (Sign.PER_PICTURE, find_beside)),
-    writer=Writer(_write, folder=lambda split: "JPEGImages", carries=frozenset({"crowd", "difficult", "empty"})),
+    writer=Writer(
+        _write, folder=lambda split: "JPEGImages", carries=frozenset({"crowd", "difficult", "empty", "outlines"})
+    ),
 )

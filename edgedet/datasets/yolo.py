@@ -10,7 +10,7 @@ asked for, and passed over elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgedet.artifacts.skeleton import named_skeleton
@@ -28,6 +28,7 @@ from edgedet.datasets.layout import (
     split_folders,
     whole_of,
 )
+from edgedet.datasets.outlines import one_ring
 from edgedet.datasets.rows import ProblemLog, build_record, picture_size
 from edgedet.datasets.text import find_names, read_numbered_names, read_text, require_distinct
 from edgedet.datasets.yolo_labels import LabelFiles, has_label_shape, label_lines, label_path, label_rows
@@ -60,6 +61,7 @@ def find_with_yaml(path: Path) -> Layout | None:
                 complete=listed.complete,
                 words_per_line=settings.words_per_line if keypoints is None else None,
                 keypoints=keypoints,
+                outlines=request.outlines,
             )
             parts.append(content._replace(notes=(*listed.notes, *content.notes)))
         content = joined(parts, settings.names)
@@ -92,7 +94,14 @@ def find_without_yaml(path: Path) -> Layout | None:
             by_split = grouped(elsewhere, request.images)
             chosen = {split: by_split.get(split, []) if len(groups) > 1 else elsewhere for split in chosen}
         parts = [
-            _read([(p, p.parent.name) for p in members], names, split, request.log, complete=True)
+            _read(
+                [(p, p.parent.name) for p in members],
+                names,
+                split,
+                request.log,
+                complete=True,
+                outlines=request.outlines,
+            )
             for split, members in chosen.items()
         ]
         return joined(parts, names)
@@ -168,6 +177,7 @@ def _read(
     complete: bool,
     words_per_line: int | None = None,
     keypoints: tuple[int, int] | None = None,
+    outlines: bool = False,
 ) -> Content:
     """``listed``: pictures and where each is named. ``complete``: they are all that there are in ``folders``."""
     labels = LabelFiles([picture for picture, _ in listed])
@@ -176,7 +186,7 @@ def _read(
         size = picture_size(picture, where, log)
         lines = None if size is None else label_lines(labels.find(picture), words_per_line, log)
         if size is not None and lines is not None:
-            rows = label_rows(lines, size, len(names), log, keypoints=keypoints)
+            rows = label_rows(lines, size, len(names), log, keypoints=keypoints, outlines=outlines)
             records.append(
                 build_record(picture, size, rows, log, split, keypoints=keypoints[0] if keypoints else 0)
             )
@@ -192,17 +202,19 @@ def written_split(split: str) -> str:
     return next((name for name in ("train", "val", "test") if name in split.casefold()), "train")
 
 
-def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
+def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> Sequence[str]:
     """Label files and data.yaml.
 
-    Boxes are clipped to the picture (trainers reject shares above 1). The format knows neither crowds nor
-    difficult objects.
+    Boxes are clipped to the picture (trainers reject shares above 1). Where all objects of a picture have outlines,
+    their lines are polygons. The format knows neither crowds nor difficult objects.
     """
     for index, name in placed.items():
         record = dataset.images[index]
-        lines = []
+        drawn = outlined(record) and dataset.skeleton is None
+        lines = list(_polygons(record)) if drawn else []
         points = [[]] * len(record) if record.keypoints is None else record.keypoints.tolist()
-        for box, label, keypoints in zip(record.boxes.tolist(), record.labels.tolist(), points, strict=True):
+        boxes = [] if drawn else list(zip(record.boxes.tolist(), record.labels.tolist(), points, strict=True))
+        for box, label, keypoints in boxes:
             x1, x2 = (min(max(value / record.width, 0.0), 1.0) for value in (box[0], box[2]))
             y1, y2 = (min(max(value / record.height, 0.0), 1.0) for value in (box[1], box[3]))
             # Eight decimals: a ten-thousandth of a pixel in a picture of 10,000.
@@ -225,6 +237,24 @@ def _write(dataset: Dataset, root: Path, placed: dict[int, str]) -> None:
         lines += [f"  {label}: {json.dumps(points, ensure_ascii=False)}\n" for label in range(len(dataset.names))]
     with atomic_path(root / "data.yaml") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
+    posed = dataset.skeleton is not None
+    mixed = [record.outlines for record in dataset.images if posed or not outlined(record)]
+    count = sum(len(each) - each.count(None) for each in mixed if each is not None)
+    why = "beside keypoints" if posed else "of pictures where some objects have none"
+    return (f"{count:,} outlines {why}",) if count else ()
+
+
+def outlined(record: ImageRecord) -> bool:
+    """Whether every object has an outline: readers leave out a picture that mixes boxes and polygons."""
+    return record.outlines is not None and None not in record.outlines
+
+
+def _polygons(record: ImageRecord) -> Iterator[str]:
+    """Lines of polygons, one for each object."""
+    for outline, label in zip(record.outlines or (), record.labels.tolist(), strict=True):
+        ring = one_ring(outline, (record.height, record.width)) / (record.width, record.height)
+        corners = " ".join(f"{value:.8f}" for value in ring.clip(0, 1).ravel().tolist())
+        yield f"{label} {corners}\n"
 
 
 FORMAT = Format(
@@ -234,7 +264,7 @@ FORMAT = Format(
     writer=Writer(
         _write,
         folder=lambda split: f"images/{split}",
-        carries=frozenset({"empty", "keypoints"}),
+        carries=frozenset({"empty", "keypoints", "outlines"}),
         split=written_split,
     ),
 )

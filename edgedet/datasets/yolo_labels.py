@@ -1,8 +1,9 @@
 """YOLO's label files: where they lie, and what their lines say.
 
 One text file per picture, lines of ``class cx cy w h`` in shares of the picture. Lines of polygons (class and at
-least three points) count as their bounding boxes. As in Ultralytics, a line that repeats another counts once, and a
-file that mixes boxes with polygons, or has a sixth number (a score: these are predictions), costs its picture.
+least three points) count as their bounding boxes, and are the outlines of their objects where those are asked for.
+As in Ultralytics, a line that repeats another counts once, and a file that mixes boxes with polygons, or has a
+sixth number (a score: these are predictions), costs its picture.
 """
 
 from __future__ import annotations
@@ -175,9 +176,10 @@ def label_rows(
     log: ProblemLog,
     *,
     keypoints: tuple[int, int] | None = None,
+    outlines: bool = False,
 ) -> Iterator[Row]:
-    """The boxes that lines say, in pixels of a picture of this (width, height). ``keypoints``: how many follow each
-    box, and the numbers of each."""
+    """The boxes that lines say, in pixels of a picture of this (width, height), with ``outlines`` or without.
+    ``keypoints``: how many follow each box, and the numbers of each."""
     width, height = size
     for where, words in lines:
         numbers = [to_number(word) for word in words[1:]]
@@ -191,6 +193,7 @@ def label_rows(
         if len(numbers) < 4 or (len(numbers) > 4 and len(numbers) % 2):
             log.add(where, "not a line of 'class cx cy w h'", "line dropped")
             continue
+        outline = None
         label = to_number(words[0])
         if not (label == math.floor(label) if math.isfinite(label) else False) or not 0 <= label < class_count:
             log.add(f"{where} (class {words[0]})", "unknown class")
@@ -201,10 +204,21 @@ def label_rows(
         elif all(math.isfinite(value) for value in numbers):
             xs, ys = numbers[::2], numbers[1::2]
             edges = (min(xs), min(ys), max(xs), max(ys))
+            outline = [[value * side for value, side in zip(numbers, (width, height) * len(xs), strict=True)]]
         else:
             edges = (math.nan,) * 4
         corners = (edges[0] * width, edges[1] * height, edges[2] * width, edges[3] * height)
-        yield Row(where, int(label), *corners, keypoints=points)
+        row = Row(where, int(label), *corners, keypoints=points)
+        if outlines and outline is not None:
+            row = row._replace(outline=outline, area=_area(outline[0]))
+        yield row
+
+
+def _area(polygon: Sequence[float]) -> float:
+    """By the shoelace formula."""
+    corners = np.asarray(polygon).reshape(-1, 2)
+    onward = np.roll(corners, -1, axis=0)
+    return float(abs((corners[:, 0] * onward[:, 1] - corners[:, 1] * onward[:, 0]).sum())) / 2
 
 
 def _points(numbers: list[float], shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, ...] | None:

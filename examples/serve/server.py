@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +27,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+LARGEST_BYTES = 20 * 2**20
+LARGEST_PIXELS = 2**23
+"""Of a picture: a frame of 3840 x 2160. A small file may hold a very large one."""
+MOST_WAITING = 32
+"""Pictures; whoever sends one more is asked to come again (503). All of them decoded are 0.8 GB."""
+# OpenCV reads it when it is loaded, and sizes before it makes room for pixels.
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(LARGEST_PIXELS)
+
 from edgedet import Detections, Detector, EdgedetError
 from edgedet.pictures.image_file import decode_image
-
-LARGEST_BYTES = 20 * 2**20
-MOST_WAITING = 64
-"""Pictures; whoever sends one more is asked to come again (503). Memory stays bounded, and ages short."""
 
 
 @dataclass
@@ -48,13 +53,24 @@ class Desk:
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
         self.batch = max(detector.card.input.batch, 1)
-        self.queue: asyncio.Queue[Waiting] = asyncio.Queue(MOST_WAITING)
-        self.served = self.runs = 0
+        self.queue: asyncio.Queue[Waiting] = asyncio.Queue()
+        self.inside = self.served = self.runs = 0
         # One thread: calls of a detector wait for one another anyway, and a queue here can be looked at.
         self._thread = ThreadPoolExecutor(1, "detector")
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """For a picture until it is answered, decoding included; raises asyncio.QueueFull where none is free."""
+        if self.inside == MOST_WAITING:
+            raise asyncio.QueueFull
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+
     async def detect(self, frame: Any) -> Detections:
-        """Detections of a frame; raises asyncio.QueueFull where too many wait."""
+        """Detections of a frame that has a place."""
         waiting = Waiting(frame, asyncio.get_running_loop().create_future())
         self.queue.put_nowait(waiting)
         return await waiting.found
@@ -120,8 +136,9 @@ async def detect(request: Request) -> JSONResponse:
     except ClientDisconnect:
         return _refusal(400, "the picture broke off")
     try:
-        frame = await asyncio.to_thread(decode_image, bytes(content), "sent")
-        detections = await desk.detect(frame)
+        with desk.place():
+            frame = await asyncio.to_thread(decode_image, bytes(content), "sent")
+            detections = await desk.detect(frame)
     except EdgedetError as error:
         return _refusal(422, str(error))
     except asyncio.QueueFull:

@@ -11,7 +11,7 @@ import numpy as np
 from edgedet.artifacts.card import KeypointSpec, OutputSpec
 from edgedet.artifacts.foreign_cards import POSE, SEGMENT, is_ultralytics, is_yolov5
 from edgedet.artifacts.foreign_outputs import prototypes_of
-from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton
+from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton, named_skeleton
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.postprocess import COEFFICIENTS, KEYPOINTS, PROTOTYPES
@@ -121,6 +121,11 @@ def task_of(foreign: ForeignGraph, names: Sequence[str] = ()) -> Task:
         ArtifactError: metadata of a task whose outputs are not there, or which says not enough of it.
     """
     stated = foreign.metadata.get("task") if is_ultralytics(foreign.metadata) else None
+    if stated in (SEGMENT, POSE) and foreign.nms is not None:
+        raise ArtifactError(
+            f"{foreign.path} is an Ultralytics model for {stated!r} with NMS inside, which edgedet takes over of "
+            "detectors alone; export it again with nms=False"
+        )
     if stated == POSE:
         points = _points(foreign, names)
         return Task(points.count * points.numbers, points=points)
@@ -156,12 +161,11 @@ def _skeleton(foreign: ForeignGraph, count: int, names: tuple[str, ...]) -> tupl
     named = [tuple(map(str, each)) for each in lists if isinstance(each, list | tuple) and len(each) == count]
     numbered = tuple(str(number) for number in range(count))
     if named and named[0] != numbered and all(each == named[0] for each in named):
-        known = tuple(name.casefold().replace(" ", "_").replace("-", "_") for name in named[0]) == COCO_PERSON.names
-        return (COCO_PERSON if known else Skeleton(named[0])), ()
+        return named_skeleton(count, named[0]), ()
     stated_by = "kpt_names in the metadata, by training with them in the data.yaml"
     if count == len(COCO_PERSON.names) and names == ("person",):
         said = f"COCO's {count} of a person, because there are {count}"
         return COCO_PERSON, (Assumption("names of keypoints", said, stated_by),)
-    invented = tuple(f"keypoint_{number}" for number in range(count))
+    invented = tuple(f"keypoint {number}" for number in range(1, count + 1))
     said = f"invented ({invented[0]} to {invented[-1]})"
     return Skeleton(invented), (Assumption("names of keypoints", said, stated_by),)

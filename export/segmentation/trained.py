@@ -37,6 +37,11 @@ PRESET_SIZE = 520
 """Shortest side in torchvision's presets."""
 OWN = ("arch", "classes", "background", "colour", "image_mean", "image_std", "min_size")
 """Settings that such a network has."""
+TWO_WAYS = {
+    "fcn8s_vgg16": "added as they are (pytorch-fcn's FCN8sAtOnce, whose tensors have the same names, scales them "
+    "first: export such a one whole, with --arch fcn_module)",
+}
+"""Architectures whose tensors another forward has, too."""
 PROBE = 256
 """Side of a picture that a network of the user's own is tried on."""
 
@@ -108,17 +113,17 @@ def load_segmenter(
         if arch in ARCHITECTURES or arch == MODULE:
             raise
         return None  # which is said where it is read as a detector
-    toml = beside(path)
-    described = given if toml is None else given.over(read_toml(toml))
-    own = section_of_checkpoint(entries_of(content), where=str(path))
-    stated = described.over(own)
     entries = entries_of(content)
     said = entries.get("arch")
-    arch = arch or stated.arch or (said if said in ARCHITECTURES else None)
-    if arch != MODULE:
-        arch = arch if arch in ARCHITECTURES else guess_architecture(weights.tensors) if arch is None else None
-        if arch is None:
-            return None
+    arch = arch or given.arch or (said if isinstance(said, str) and said in ARCHITECTURES else None)
+    guessed = arch is None
+    arch = guess_architecture(weights.tensors) if arch is None else arch
+    if arch != MODULE and arch not in ARCHITECTURES:
+        return None
+    toml = beside(path)
+    described = given if toml is None else given.over(read_toml(toml))
+    own = section_of_checkpoint(entries, where=str(path))
+    stated = described.over(own)
     notes = [] if toml is None else [f"settings of the network from {toml.name}"]
     changed = described.contradictions(own)
     if changed:
@@ -136,6 +141,8 @@ def load_segmenter(
     framework = arch in ARCHITECTURES and ARCHITECTURES[arch].framework
     size = stated.min_size or (PRESET_SIZE if framework else None)
     assumed = () if known is not None else tuple(_assumed(stated, names, named, size))
+    if guessed and arch in TWO_WAYS:
+        assumed = (*assumed, Assumption("skips", TWO_WAYS[arch], "--arch"))
     return TrainedSegmenter(
         path,
         type(module).__name__ if arch == MODULE else arch,

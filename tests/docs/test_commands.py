@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -111,9 +112,14 @@ def span_complaint(span: str) -> str | None:
         command = words[1]
         if command not in COMMANDS:
             return f"{part}: no such command"
-        known = {option for action in parser_of(command)._actions for option in action.option_strings}
-        if unknown := set(re.findall(r"(?<!\S)--[\w-]+", part)) - known:
+        known = {option: action for action in parser_of(command)._actions for option in action.option_strings}
+        if unknown := set(re.findall(r"(?<!\S)--[\w-]+", part)) - known.keys():
             return f"{part}: no option {unknown}"
+        for place, word in enumerate(words):
+            wanted = known[word].nargs if word in known else None
+            given = len(list(takewhile(lambda each: not each.startswith("-"), words[place + 1 :])))
+            if isinstance(wanted, int) and 0 < given < wanted:
+                return f"{part}: {word} takes {wanted} values"
     return None
 
 
@@ -165,6 +171,13 @@ def test_enough_is_looked_at() -> None:
 )
 def test_a_command_that_does_not_exist_is_seen(line: str) -> None:
     assert complaint(line) is not None
+
+
+@pytest.mark.parametrize(
+    "span", ["edgedet nothing", "edgedet export --nothing", "edgedet export --for triton=DIR", "make nothing"]
+)
+def test_code_within_a_sentence_that_does_not_exist_is_seen(span: str) -> None:
+    assert span_complaint(span) is not None and span_complaint("edgedet export --for") is None
 
 
 def test_options_the_board_s_page_explains_exist() -> None:

@@ -184,6 +184,13 @@ def keypoints(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("drawn.png").is_file()
 
 
+def segmentation(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The toy; its areas are those that the page says."""
+    names = execute(block, {})
+    assert json.dumps(names["pixels"]) in block.text and names["where"].sum() == names["pixels"]["green"]
+    assert names["labels"].shape == names["picture"].shape[:2] == names["frame"].shape[:2]
+
+
 def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     """The graph, signed by the owner, takes the engine's place."""
     pytest.importorskip("cryptography", reason="needs edgedet[signing]")
@@ -232,6 +239,7 @@ RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "docs/masks.md": [masks],
     "docs/operators.md": [operators],
     "docs/proposals.md": [proposals],
+    "docs/segmentation.md": [segmentation],
     "docs/signing.md": [signed, signed],
     "docs/tensorrt_rtx.md": [rtx],
     "docs/watch.md": [watched],

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from edgedet import Detector
@@ -70,6 +71,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         process.wait(PATIENCE_SECONDS)
 
 
+def peak_bytes(process: int) -> int:
+    (line,) = (
+        line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
+    return int(line.split()[1]) * 1024
+
+
 def encoded(number: int) -> tuple[Any, bytes]:
     frame = frame_with_rectangle(60, 80, (10 + number, 10, 50, 40), channel=number % 3)
     done, content = cv2.imencode(".png", frame)
@@ -92,11 +100,16 @@ def test_many_pictures_at_once_get_their_own_detections(served: tuple[str, Path,
 
 
 def test_what_is_no_picture_is_said_and_harms_nobody(served: tuple[str, Path, int]) -> None:
-    address, _, _ = served
+    address, _, process = served
     for content in (b"nothing", b"\xff\xd8\xff"):
         status, answer = ask(f"{address}/detect", content)
         assert status == 422 and "sent" in answer["error"]
     assert ask(f"{address}/detect", bytes(20 * 2**20 + 1))[0] == 413
+    # A small file of 36 million pixels; nobody makes room for them.
+    done, content = cv2.imencode(".png", np.zeros((6000, 6000, 3), np.uint8))
+    before = peak_bytes(process)
+    assert done and [ask(f"{address}/detect", content.tobytes())[0] for _ in range(3)] == [422] * 3
+    assert peak_bytes(process) - before < 50e6
     assert ask(f"{address}/detect", encoded(0)[1])[0] == 200
 
 

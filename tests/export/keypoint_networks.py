@@ -31,6 +31,10 @@ def keypoint_network(
 
     ``spread``: of class logits on the example, as :func:`tests.export.mask_networks.mask_network` has it.
     """
+    # On every machine the same network: sums of several threads are rounded otherwise, and what is balanced on an
+    # example then hangs on that.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     torch.manual_seed(7)
     model: Any = build(arch, classes, **overrides).eval()
     model = model if wide else narrow(model)
@@ -47,6 +51,7 @@ def keypoint_network(
         model([as_image(golden_frame(4, 240, 320)), as_image(golden_frame(5, 240, 320))])
     for hook in hooks:
         hook.remove()
+    torch.set_num_threads(threads)
     return model.eval()
 
 

@@ -82,7 +82,7 @@ def test_a_module_saved_whole_is_exportable(tmp_path: Path) -> None:
 
 
 def test_its_graph_and_torchvision_itself_agree(checkpoint: Path, tmp_path: Path) -> None:
-    options = ExportOptions(max_detections=3, frame_size=(320, 240), proposals=40)
+    options = ExportOptions(max_detections=3, frame_size=(320, 240), proposals=300)
     report = export_model(checkpoint, tmp_path / "persons.onnx", options)
     card = read_card(tmp_path / "persons.onnx")
     assert (card.architecture, card.family, card.names) == (ARCH, "faster_rcnn", ("person",))

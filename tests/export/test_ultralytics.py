@@ -59,6 +59,29 @@ def test_default_exports_are_theirs_box_for_box(table: Any, tmp_path: Path, name
     assert expected > 10
 
 
+@pytest.mark.parametrize("name", ["yolov8n-seg", "yolo26n-seg .pt", "yolov8n-pose", "yolo26n-pose"])
+def test_masks_and_keypoints_are_those_of_predict(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """benchmarks/yolo_parity.py does the same with photographs, and with larger pictures."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import family_row
+    import yolo_frameworks
+
+    frames = [golden_frame(seed, 120, 90 + 10 * seed) for seed in range(1, 5)]
+    case = yolo_frameworks.CASES[name](name, tmp_path, tmp_path, SIDE, frames)
+    report = export_model(case.path, tmp_path / "ours.onnx", case.options)
+    with Detector(report.path) as ours:
+        found = [ours.detect(frame) for frame in frames]
+    reference = [family_row._whole(case.reference(frame)) for frame in frames]
+    agreed = family_row.agreement(reference, found)
+    assert agreed.reference_count > 10 and agreed.agrees(0.97)
+    if "pose" in name:
+        assert np.mean(family_row.keypoints_apart(reference, found) <= 0.5) > 0.995
+    else:
+        assert all(each.masks is not None and len(each.masks) == len(each) for each in found)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained at 64, as it says; its averaged weights differ from the others."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -153,6 +155,32 @@ def test_pieces_come_in_order_and_are_taken_as_they_are_needed(cluster: Cluster)
 
 def reciprocal(number: int) -> float:
     return 1 / number
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_command_that_is_stopped_leaves_nothing(folder: Path, tmp_path: Path, sent: int, code: int) -> None:
+    pytest.importorskip("ray", reason="needs edgedet[ray]")
+    before = set(Path("/tmp").glob("edr-*"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3000):
+        (photos / f"{number:04}.png").symlink_to(folder / "photos/01.png")
+    command = [sys.executable, "-m", "edgedet", "detect", str(folder / "model.onnx"), str(photos)]
+    environment = os.environ | {"TMPDIR": "/tmp", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [*command, "--ray", "local", "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        (own,) = set(Path("/tmp").glob("edr-*")) - before
+        assert own.stat().st_mode & 0o777 == 0o700
+        process.send_signal(sent)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in said and "***" not in said
+    assert not own.exists()
 
 
 def test_an_address_where_nobody_answers_is_one_sentence() -> None:

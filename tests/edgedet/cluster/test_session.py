@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -64,11 +65,39 @@ def test_its_reports_are_off_and_it_is_closed(connect: Any) -> None:
     assert not os.path.exists(ray.asked["_temp_dir"])  # noqa: PTH110
 
 
+class Greeted(socketserver.BaseRequestHandler):
+    """Answers a greeting as gRPC does: with a frame of settings (RFC 9113, 6.5)."""
+
+    answer = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+    def handle(self) -> None:
+        self.request.recv(100)
+        self.request.sendall(self.answer)
+
+
+class Web(Greeted):
+    answer = b"HTTP/1.0 400 Bad request\r\n\r\n"
+
+
 @pytest.fixture
 def head() -> Iterator[str]:
-    """An address where somebody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+    """An address that answers as a cluster's head does."""
+    yield from listening(Greeted)
+
+
+@pytest.fixture
+def listeners(head: str) -> Iterator[dict[str, str]]:
+    """Addresses of a head and of a web server, by what listens there."""
+    for web in listening(Web):
+        yield {"head": head, "web": web}
+
+
+def listening(handler: type[Greeted]) -> Iterator[str]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize(("wanted", "given"), [(None, 6), (2, 2), (50, 6)])
@@ -95,19 +124,25 @@ def test_a_cluster_has_as_many_workers_as_cores_at_most(
         ),
         ("auto", Connection(cores=0), r"the cluster at auto has no CPU cores"),
         ("local", Connection(Exception("node timed out")), r"Ray does not start on this machine \(node timed out"),
-        # Nobody listens there, which Ray would not be content with for a quarter of an hour.
+        # What Ray would try for a quarter of an hour.
         ("127.0.0.1:1", Connection(), r"no Ray cluster answers at 127\.0\.0\.1:1 \(.*refused"),
-        ("127.0.0.1:99999999", Connection(), r"no Ray cluster answers at 127\.0\.0\.1:99999999 \("),
+        ("web", Connection(), r"what answers at 127\.0\.0\.1:\d+ is no Ray cluster; start one"),
+        (
+            "127.0.0.1:99999999",
+            Connection(),
+            r"--ray 127\.0\.0\.1:99999999 is no address of a",
+        ),
+        ("foo", Connection(), r"--ray foo is no address of a cluster"),
         ("ray://10.0.0.5:10001", Connection(), r"is the address of Ray's client"),
     ],
 )
 def test_what_keeps_it_away_is_one_sentence(
-    connect: Any, head: str, address: str, ray: Connection, sentence: str
+    connect: Any, listeners: dict[str, str], address: str, ray: Connection, sentence: str
 ) -> None:
     connect(ray)
     with (
         pytest.raises(ClusterError, match=sentence) as raised,
-        open_cluster(head if address == "head" else address),
+        open_cluster(listeners.get(address, address)),
     ):
         pass
     assert "\n" not in str(raised.value)

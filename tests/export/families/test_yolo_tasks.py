@@ -197,7 +197,7 @@ def test_keypoints_are_those_of_the_same_anchors(tmp_path: Path, points: tuple[i
         made.append(export_model(source, tmp_path / "outside.onnx", ExportOptions(conf=CONF, nms="runtime")))
     for report in made:
         assert report.card.provenance["assumed"] == [
-            f"names of keypoints: invented (keypoint_0 to keypoint_{points[0] - 1})"
+            f"names of keypoints: invented (keypoint 1 to keypoint {points[0]})"
         ]
         with Detector(report.path) as detector:
             count = 0
@@ -224,8 +224,8 @@ def test_keypoints_are_those_of_the_same_anchors(tmp_path: Path, points: tuple[i
         ({"names": "{0: 'person'}"}, "nose", 19, "COCO's 17 of a person"),
         ({"kpt_names": str({0: list(COCO_PERSON.names)})}, "nose", 19, ""),
         ({"kpt_names": str({0: [f"joint {number}" for number in range(17)]})}, "joint 0", 0, ""),
-        ({"kpt_names": str({0: [str(number) for number in range(17)]})}, "keypoint_0", 0, "invented"),
-        ({"kpt_names": "nonsense("}, "keypoint_0", 0, "invented"),
+        ({"kpt_names": str({0: [str(number) for number in range(17)]})}, "keypoint 1", 0, "invented"),
+        ({"kpt_names": "nonsense("}, "keypoint 1", 0, "invented"),
     ],
 )
 def test_names_of_keypoints_are_those_of_the_metadata(
@@ -234,7 +234,7 @@ def test_names_of_keypoints_are_those_of_the_metadata(
     posed = {"stride": "32", "task": "pose", "imgsz": "[96, 96]", "names": "{0: 'a'}", "kpt_shape": "[17, 3]"}
     metadata = posed | said
     classes = ("person",) if "person" in metadata["names"] else ("a",)
-    task = task_of(SimpleNamespace(metadata=metadata, path="pose.onnx"), classes)  # type: ignore[arg-type]
+    task = task_of(SimpleNamespace(metadata=metadata, path="pose.onnx", nms=None), classes)  # type: ignore[arg-type]
     assert task.points is not None and task.further == 51
     assert task.points.skeleton.names[0] == first and len(task.points.skeleton.links) == links
     assert [assumed in each.text() for each in task.assumed] == ([True] if assumed else [])
@@ -244,4 +244,6 @@ def test_names_of_keypoints_are_those_of_the_metadata(
 def test_keypoints_of_unknown_number_are_refused(shape: str) -> None:
     metadata = {"stride": "32", "task": "pose", "imgsz": "[96, 96]", "names": "{0: 'a'}", "kpt_shape": shape}
     with pytest.raises(ArtifactError, match="kpt_shape"):
-        task_of(SimpleNamespace(metadata=metadata, path="pose.onnx"))  # type: ignore[arg-type]
+        task_of(SimpleNamespace(metadata=metadata, path="pose.onnx", nms=None))  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match=r"with NMS inside, .* nms=False"):
+        task_of(SimpleNamespace(metadata=metadata, path="pose.onnx", nms=object()))  # type: ignore[arg-type]

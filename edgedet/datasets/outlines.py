@@ -1,0 +1,107 @@
+"""Outlines of objects as formats have them: polygons, run lengths, pixels of a picture of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.errors import MissingDependencyError
+from edgedet.run_lengths import coco_rle
+
+Ring = NDArray[np.float64]
+"""Corners [M, 2], x and y in pixels, of which the last is joined to the first."""
+
+
+def outline_pixels(outline: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels of what COCO calls a segmentation, bool [H, W], as pycocotools draws it.
+
+    ``size``: (height, width) of the picture.
+
+    Raises:
+        MissingDependencyError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise MissingDependencyError(
+            "outlines of another form need pycocotools, which is not installed: pip install 'edgedet[report]'"
+        ) from error
+    drawn = outline
+    if isinstance(outline, list):
+        drawn = mask.merge(mask.frPyObjects(outline, *size))
+    elif isinstance(outline["counts"], list):
+        drawn = mask.frPyObjects(outline, *size)
+    return np.asarray(mask.decode(drawn), np.bool_)
+
+
+def pixels_outline(pixels: NDArray[np.bool_]) -> dict[str, Any]:
+    """Run lengths of an object that has these pixels, bool [H, W]."""
+    left, top, width, height = cv2.boundingRect(pixels.astype(np.uint8))
+    region = pixels[top : top + height, left : left + width]
+    return coco_rle(region, left, top, (pixels.shape[0], pixels.shape[1]))
+
+
+def one_ring(outline: Any, size: tuple[int, int]) -> Ring:
+    """An outline as one polygon, for formats that have no more: its parts are joined by lines there and back, which
+    hold no area; so are holes.
+
+    ``size``: (height, width) of the picture.
+
+    Raises:
+        MissingDependencyError: run lengths, and pycocotools is not installed.
+    """
+    if isinstance(outline, list):
+        rings = [np.asarray(part, np.float64).reshape(-1, 2) for part in outline]
+    else:
+        rings = list(_edges(outline_pixels(outline, size)))
+    return _joined(rings)
+
+
+def _joined(rings: Sequence[Ring]) -> Ring:
+    if not rings:
+        return np.zeros((0, 2))
+    joined = rings[0]
+    for ring in rings[1:]:
+        apart = ((joined[:, None] - ring[None]) ** 2).sum(axis=2)
+        here, there = np.unravel_index(int(apart.argmin()), apart.shape)
+        detour = np.concatenate([ring[there:], ring[: there + 1]])
+        joined = np.concatenate([joined[: here + 1], detour, joined[here:]])
+    return joined
+
+
+def _edges(pixels: NDArray[np.bool_]) -> Iterator[Ring]:
+    """Polygons along the edges of pixels: the outer ones of every part, and those of holes."""
+    padded = np.pad(pixels, 1).astype(np.int8)
+    # An edge leads from corner to corner, with the object on its right.
+    steps: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    change = np.diff(padded, axis=1)[1:-1]
+    for y, x in zip(*np.nonzero(change), strict=True):
+        begin, end = ((y + 1, x), (y, x)) if change[y, x] > 0 else ((y, x), (y + 1, x))
+        steps.setdefault(begin, []).append(end)
+    change = np.diff(padded, axis=0)[:, 1:-1]
+    for y, x in zip(*np.nonzero(change), strict=True):
+        begin, end = ((y, x), (y, x + 1)) if change[y, x] > 0 else ((y, x + 1), (y, x))
+        steps.setdefault(begin, []).append(end)
+    while steps:
+        first = place = next(iter(steps))
+        ring: list[tuple[int, int]] = []
+        while place in steps:
+            onward = steps[place]
+            ahead = onward.pop()
+            if not onward:
+                del steps[place]
+            # Only corners: what goes straight on is left out.
+            if len(ring) > 1 and _straight(ring[-2], ring[-1], place):
+                ring.pop()
+            ring.append(place)
+            place = ahead
+        assert place == first, "edges close"
+        yield np.array(ring, np.float64)[:, ::-1]
+
+
+def _straight(first: tuple[int, int], second: tuple[int, int], third: tuple[int, int]) -> bool:
+    return first[0] == second[0] == third[0] or first[1] == second[1] == third[1]
