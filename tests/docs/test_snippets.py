@@ -184,6 +184,14 @@ def keypoints(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("drawn.png").is_file()
 
 
+def segmented(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The toy that knows colours; the figures that the page shows are its own."""
+    names = execute(block, {})
+    assert names["labels"].shape == names["where"].shape == names["picture"].shape[:2]
+    assert str(names["pixels"]).replace("'", '"') in block.text
+    assert names["where"].sum() == names["pixels"]["green"]
+
+
 def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     """The graph, signed by the owner, takes the engine's place."""
     pytest.importorskip("cryptography", reason="needs edgedet[signing]")
@@ -230,6 +238,7 @@ RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "docs/keypoints.md": [keypoints],
     "docs/live.md": [live],
     "docs/masks.md": [masks],
+    "docs/segmentation.md": [segmented],
     "docs/operators.md": [operators],
     "docs/proposals.md": [proposals],
     "docs/signing.md": [signed, signed],
