@@ -54,7 +54,7 @@ def find_keypoints(logits: Floats, boxes: Floats) -> Floats:
 
     >>> logits = np.zeros((1, 1, 4, 4), np.float32)
     >>> logits[0, 0, 1, 2] = 1
-    >>> find_keypoints(logits, np.array([[10, 10, 18, 18]], np.float32)).round(2).tolist()
+    >>> find_keypoints(logits, np.array([[10, 10, 18, 18]], np.float32)).astype(float).round(2).tolist()
     [[[14.5, 12.5, 0.56]]]
     """
     found = np.zeros((*logits.shape[:2], 3), np.float32)

@@ -184,12 +184,11 @@ def keypoints(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("drawn.png").is_file()
 
 
-def segmented(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
-    """The toy that knows colours; the figures that the page shows are its own."""
+def segmentation(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    """The toy; its areas are those that the page says."""
     names = execute(block, {})
-    assert names["labels"].shape == names["where"].shape == names["picture"].shape[:2]
-    assert str(names["pixels"]).replace("'", '"') in block.text
-    assert names["where"].sum() == names["pixels"]["green"]
+    assert json.dumps(names["pixels"]) in block.text and names["where"].sum() == names["pixels"]["green"]
+    assert names["labels"].shape == names["picture"].shape[:2] == names["frame"].shape[:2]
 
 
 def signed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,9 +237,9 @@ RUN: dict[str, list[Callable[[Block, pytest.CaptureFixture[str]], None]]] = {
     "docs/keypoints.md": [keypoints],
     "docs/live.md": [live],
     "docs/masks.md": [masks],
-    "docs/segmentation.md": [segmented],
     "docs/operators.md": [operators],
     "docs/proposals.md": [proposals],
+    "docs/segmentation.md": [segmentation],
     "docs/signing.md": [signed, signed],
     "docs/tensorrt_rtx.md": [rtx],
     "docs/watch.md": [watched],

@@ -223,7 +223,8 @@ class TestUltralytics:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"task": "segment"}, "model for 'segment'; edgedet runs detectors"),
+            ({"task": "obb"}, "model for 'obb'; edgedet runs models for detect, segment, pose"),
+            ({"task": "segment"}, "as it was exported; edgedet runs the graph that it makes of it: edgedet export"),
             ({"names": "{0: __import__('os').getcwd()}"}, "expected a Python literal"),
             ({"names": "{1: 'a', 2: 'b'}"}, "expected {0: 'name'"),
             ({"imgsz": "[64]"}, r"expected \[height, width\]"),
