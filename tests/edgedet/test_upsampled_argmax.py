@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from edgedet import upsampled_argmax as module
+from edgedet.class_map_reader import to_frame
 from edgedet.errors import ArtifactError
 from edgedet.upsampled_argmax import upsampled_argmax
 
@@ -72,3 +75,17 @@ def test_what_is_no_number_is_refused(grid: tuple[int, int], value: float) -> No
     logits[1, 0, 1] = value
     with pytest.raises(ArtifactError, match="no finite numbers"):
         upsampled_argmax(logits, (4, 4), rows=slice(0, 4), columns=slice(0, 4))
+
+
+@pytest.mark.parametrize("size", [(37, 53), (7, 11), (20, 30), (41, 19)])
+def test_a_frames_pixel_takes_the_class_that_its_centre_lies_in(size: tuple[int, int]) -> None:
+    labels = np.random.default_rng(1).integers(0, 200, (20, 30)).astype(np.uint8)
+    rows, columns = (
+        [int((place + Fraction(1, 2)) * source / target) for place in range(target)]
+        for source, target in zip((20, 30), size, strict=True)
+    )
+    np.testing.assert_array_equal(to_frame(labels, size), labels[rows][:, columns])
+    # PyTorch's are these, but for its rounding.
+    tensor = torch.from_numpy(labels)[None, None].float()
+    theirs = torch.nn.functional.interpolate(tensor, size, mode="nearest-exact")[0, 0].numpy()
+    assert (to_frame(labels, size) == theirs).mean() > 0.75
