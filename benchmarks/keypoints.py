@@ -51,15 +51,15 @@ def main() -> int:
 
 def parity(count: int) -> bool:
     """Print what agrees; whether nearly all keypoints do and the others are ties."""
-    import cv2
 
     from edgedet.export.families.base import GraphOptions
+    from edgedet.pictures.image_file import read_image
     from tests.export.families.test_keypoint_head import ARCHITECTURES, PHOTOGRAPHS, compare, graph_of
     from tests.export.keypoint_networks import keypoint_network
 
     folder = Path(os.environ.get("EDGEDET_SHARED", ROOT.parent / "shared")) / "data" / "coco128"
-    read = (cv2.imread(str(path)) for path in sorted(folder.rglob("*.jpg")))
-    frames = [frame for frame in read if frame is not None and frame.shape[:2] == (480, 640)][:count]
+    read = (read_image(path) for path in sorted(folder.rglob("*.jpg")))
+    frames = [frame for frame in read if frame.shape[:2] == (480, 640)][:count]
     fine = bool(frames)
     for arch in ARCHITECTURES:
         model = keypoint_network(arch, 6, spread=0.5, **PHOTOGRAPHS)

@@ -66,6 +66,15 @@ def require_detection(metadata: Mapping[str, Any], where: str) -> None:
             f"{where} has the head {head!r}, whose output edgedet does not know; it knows {', '.join(HEADS)} and "
             f"{RTDETR_HEAD}"
         )
+    if head is not None and task != _task_of(head):
+        raise ArtifactError(
+            f"{where} states the task {task!r} and the head {head!r}, which is one for {_task_of(head)!r}: one of "
+            "them is wrong; export it again"
+        )
+
+
+def _task_of(head: str) -> str:
+    return SEGMENT if "Segment" in head else POSE if "Pose" in head else DETECT
 
 
 def has_nms_inside(metadata: Mapping[str, Any]) -> bool:

@@ -61,11 +61,16 @@ SMALL: dict[str, dict[str, Any]] = {
         )
     },
 }
-MASKED = {
+BEYOND_BOXES = {
     arch: {"min_size": 160, "max_size": 320, "rpn_pre_nms_top_n_test": 60, "rpn_post_nms_top_n_test": 40}
-    for arch in ("maskrcnn_mobilenet_v3_large_fpn", "maskrcnn_resnet50_fpn")
+    for arch in (
+        "keypointrcnn_mobilenet_v3_large_fpn",
+        "keypointrcnn_resnet50_fpn",
+        "maskrcnn_mobilenet_v3_large_fpn",
+        "maskrcnn_resnet50_fpn",
+    )
 }
-"""Their boxes and masks are compared in families/test_mask_head.py."""
+"""With their masks and keypoints they are compared in families/test_mask_head.py and test_keypoint_head.py."""
 FRAME = golden_frame(4, 240, 320)
 
 
@@ -172,7 +177,7 @@ def assert_same(model: Any, frame: np.ndarray, candidate: Detections) -> None:
     assert min(disagreements) <= 0.05
 
 
-@pytest.mark.parametrize("arch", sorted(ARCHITECTURES.keys() - MASKED))
+@pytest.mark.parametrize("arch", sorted(ARCHITECTURES.keys() - BEYOND_BOXES))
 def test_graph_gives_torchvisions_detections(arch: str) -> None:
     model = detector(arch)
     exported = export(model, GraphOptions())

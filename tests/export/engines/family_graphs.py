@@ -23,7 +23,7 @@ from edgedet.export.options import ExportOptions
 from edgedet.export.sources import graph_options
 from edgedet.onnx_graph.preparing import prepare
 from tests.export.narrow import narrow
-from tests.export.test_families import MASKED, SMALL
+from tests.export.test_families import BEYOND_BOXES, SMALL
 
 ENGINE = ExportOptions(nms="runtime", target="tensorrt")
 YOLOX = ExportOptions(nms="runtime", target="tensorrt", family="yolox", classes=("a", "b", "c"))
@@ -37,7 +37,7 @@ def graph(
     Its box head is narrow, but for products, which pay for wide ones only.
     """
     torch.manual_seed(0)
-    model: Any = build(arch, 4, **(SMALL | MASKED)[arch]).eval()
+    model: Any = build(arch, 4, **(SMALL | BEYOND_BOXES)[arch]).eval()
     model = narrow(model) if pooling == "operator" else model
     options = replace(graph_options(ENGINE), pooling=pooling, outside_proposals=outside_proposals)
     exported = trained_family(ARCHITECTURES[arch].family).export(model, options, (320, 240))

@@ -259,7 +259,9 @@ def test_chosen_boxes_of_a_file_without_metadata(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "changes", "message"),
     [
-        (Head(), {"head": "Pose26"}, "has the head 'Pose26', whose output edgedet does not know"),
+        (Head(), {"head": "OBB26"}, "has the head 'OBB26', whose output edgedet does not know"),
+        (Head(), {"head": "Pose26"}, "states the task 'detect' and the head 'Pose26', which is one for 'pose'"),
+        (Head(), {"task": "obb"}, "is an Ultralytics model for 'obb'"),
         (Head(), {"task": "pose"}, "is an Ultralytics model for 'pose'"),
         (Head(), {"head": "RTDETRDecoder"}, r"which gives \[N, boxes, 6\], but its output is"),
         (Head(), {"names": "{0: 'a'}"}, "has 3 classes, but 1 names were given"),
