@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -15,11 +14,10 @@ from edgedet.detections import Detections
 from edgedet.geometry import ResizeGeometry
 from edgedet.onnx_graph.network import Array
 from edgedet.postprocess import Postprocessor, settle_thresholds
-from edgedet.preprocess import Preprocessor
 from edgedet.proof.agreement import CONFIDENT, found_again
 
-from .data import KEPT_BYTES
 from .executor import in_lanes
+from .labelled import LabelledPictures
 from .ledger import digest_of, digest_of_each
 from .moved_boxes import cost_of_keypoints, cost_of_moves, cost_of_outlines, moves
 
@@ -204,9 +202,7 @@ class MapJudge:
     def __init__(self, card: ModelCard, dataset: Dataset, outputs: Sequence[str]) -> None:
         self._card = card
         self._dataset = dataset
-        self._prepare = Preprocessor(card.input, card.resize)
-        # Unused places of a batch hold zeros, not whatever was in memory.
-        self._prepare.tensor[1:] = 0
+        self._pictures = LabelledPictures(card, self._frame, len(dataset))
         self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
         self._of: Literal["boxes", "masks", "keypoints"] = "boxes"
         if card.output.masks is not None:
@@ -231,8 +227,6 @@ class MapJudge:
             if self._of == "keypoints":
                 parts.append(image.keypoints)
         self.digest = digest_of("map", *parts)
-
-        self._kept: dict[int, tuple[Array, ResizeGeometry]] = {}
 
     def __len__(self) -> int:
         """Size of the dataset.
@@ -260,29 +254,14 @@ class MapJudge:
         from edgedet.evaluate.frames import require_labels
 
         require_labels(self._dataset)
-        places: deque[ResizeGeometry] = deque()
-
-        def tensors() -> Iterator[Array]:
-            for index in range(len(self._dataset)):
-                tensor, place = self._prepared(index)
-                places.append(place)
-                yield tensor
-
-        found = (self._post(outputs, places.popleft(), 0) for outputs in in_lanes(run, tensors()))
+        found = (self._post(outputs, place, 0) for outputs, place in self._pictures.through(run))
         if self._of == "keypoints":
             figure = float(keypoint_metrics(found, self._dataset).map)
         else:
             figure = float(coco_metrics(found, self._dataset, of=self._of).map)
         return None if math.isnan(figure) else figure
 
-    def _prepared(self, index: int) -> tuple[Array, ResizeGeometry]:
-        """One image as the graph takes it; decoded once, as long as there is room to keep it."""
-        if index in self._kept:
-            return self._kept[index]
+    def _frame(self, number: int) -> Any:
         from edgedet.evaluate.frames import read_record
 
-        place = self._prepare.prepare(read_record(self._dataset.images[index], self._dataset))
-        prepared = self._prepare.tensor.copy(), place
-        if (len(self._kept) + 1) * prepared[0].nbytes <= KEPT_BYTES:
-            self._kept[index] = prepared
-        return prepared
+        return read_record(self._dataset.images[number], self._dataset)

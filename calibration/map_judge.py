@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
@@ -16,12 +15,11 @@ from edgedet.datasets.map_dataset import MapDataset
 from edgedet.evaluate.maps import MapScores, read_picture
 from edgedet.geometry import ResizeGeometry
 from edgedet.onnx_graph.network import Array
-from edgedet.preprocess import Preprocessor
 from edgedet.proof.map_parity import Confusion
 
-from .data import KEPT_BYTES
 from .executor import in_lanes
 from .judge import Run
+from .labelled import LabelledPictures
 from .ledger import digest_of, digest_of_each
 
 SURE = 0.5
@@ -135,15 +133,13 @@ class MeanIouJudge:
     def __init__(self, card: ModelCard, dataset: MapDataset, outputs: Sequence[str]) -> None:
         self._card = card
         self._dataset = dataset
-        self._prepare = Preprocessor(card.input, card.resize)
-        self._prepare.tensor[1:] = 0
+        self._pictures = LabelledPictures(card, lambda number: read_picture(dataset.records[number]), len(dataset))
         self._read = ClassMapReader(card, outputs)
         parts: list[object] = [card.to_json(), dataset.names]
         for path in (path for record in dataset.records for path in (record.picture, record.labels)):
             status = path.stat()
             parts += [str(path), status.st_size, status.st_mtime_ns]
         self.digest = digest_of("mean IoU", *parts)
-        self._kept: dict[int, tuple[Array, ResizeGeometry]] = {}
 
     def __len__(self) -> int:
         """Size of the dataset.
@@ -165,26 +161,8 @@ class MeanIouJudge:
         Raises:
             DatasetError: labels that are not the segmenter's, or a picture that cannot be decoded.
         """
-        places: deque[ResizeGeometry] = deque()
-
-        def tensors() -> Iterator[Array]:
-            for index in range(len(self._dataset)):
-                tensor, place = self._prepared(index)
-                places.append(place)
-                yield tensor
-
         scores = MapScores(self._card.names, self._dataset)
-        for record, outputs in zip(self._dataset.records, in_lanes(run, tensors()), strict=True):
-            scores.add(record, self._read(outputs, places.popleft(), 0))
+        for record, (outputs, place) in zip(self._dataset.records, self._pictures.through(run), strict=True):
+            scores.add(record, self._read(outputs, place, 0))
         figure = scores.evaluation().mean_iou
         return None if math.isnan(figure) else figure
-
-    def _prepared(self, index: int) -> tuple[Array, ResizeGeometry]:
-        """One image as the graph takes it; decoded once, as long as there is room to keep it."""
-        if index not in self._kept:
-            place = self._prepare.prepare(read_picture(self._dataset.records[index]))
-            prepared = self._prepare.tensor.copy(), place
-            if (len(self._kept) + 1) * prepared[0].nbytes > KEPT_BYTES:
-                return prepared
-            self._kept[index] = prepared
-        return self._kept[index]

@@ -35,19 +35,21 @@ def graph_bytes(model: onnx.ModelProto) -> bytes:
 @contextmanager
 def opened(model: onnx.ModelProto) -> Iterator[Detector]:
     """The graph as the device will open it; one that takes proposals from outside gets made ones."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.onnx"
-        path.write_bytes(model.SerializeToString())
-        with Detector(path, runtime="onnxruntime:cpu") as detector:
-            propose_made(detector)
-            yield detector
+    with _written(model) as path, Detector(path, runtime="onnxruntime:cpu") as detector:
+        propose_made(detector)
+        yield detector
 
 
 @contextmanager
 def opened_segmenter(model: onnx.ModelProto) -> Iterator[Segmenter]:
     """The graph of a segmenter as the device will open it."""
+    with _written(model) as path, Segmenter(path, runtime="onnxruntime:cpu") as segmenter:
+        yield segmenter
+
+
+@contextmanager
+def _written(model: onnx.ModelProto) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         path.write_bytes(model.SerializeToString())
-        with Segmenter(path, runtime="onnxruntime:cpu") as segmenter:
-            yield segmenter
+        yield path

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgedet import __version__
 from edgedet.cluster.session import Cluster
+from edgedet.cluster.workers import last_line
 from edgedet.errors import UsageError
 from edgedet.files import atomic_path
 from edgedet.sweep.runner import Request
@@ -53,7 +54,7 @@ class CellsOnNodes:
                 try:
                     code, words, files = ray.get(done)
                 except ray.exceptions.RayError as error:
-                    code, words, files = 1, str(error).strip().splitlines()[-1], {}
+                    code, words, files = 1, last_line(error), {}
                 _store(requests[number], files)
                 yield number, subprocess.CompletedProcess([], code, "", words)
         finally:

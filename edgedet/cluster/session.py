@@ -29,8 +29,8 @@ LONGEST_FOLDER = 20
 SECONDS_TO_ANSWER = 10
 HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """How a client of gRPC begins (RFC 9113, 3.4): the preface, and settings with nothing in them."""
-HTTP2_SETTINGS = b"\x04"
-"""The kind of frame that a server answers with, its fourth byte."""
+HTTP2_HEADER_BYTES, HTTP2_SETTINGS = 9, b"\x04"
+"""Of the frame that a server answers with: its header, and in the fourth byte of it its kind."""
 START_ONE = "start one (ray start --head), or give --ray local"
 SWITCHED_OFF = {
     # Ray reports to its makers unless told otherwise.
@@ -124,7 +124,8 @@ def require_address(address: str) -> None:
             # Ray itself tries again for a quarter of an hour where nobody listens, or somebody else.
             connection.settimeout(SECONDS_TO_ANSWER)
             connection.sendall(HTTP2_GREETING)
-            answer = connection.recv(9)
+            with connection.makefile("rb") as stream:
+                answer = stream.read(HTTP2_HEADER_BYTES)
     except (OSError, UnicodeError) as error:
         raise ClusterError(f"no Ray cluster answers at {address} ({error}); {START_ONE}") from error
     if answer[3:4] != HTTP2_SETTINGS:
@@ -214,7 +215,7 @@ def _connect(ray: Any, address: str) -> None:
     """Ray's own sentences, in one of ours."""
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, ValueError, OverflowError, OSError, TimeoutError) as error:
+    except (ValueError, OSError) as error:  # ConnectionError and TimeoutError among them
         raise ClusterError(f"no Ray cluster answers at {address} ({_first_line(error)}); {START_ONE}") from error
     except RuntimeError as error:
         raise ClusterError(

@@ -77,7 +77,7 @@ def work_in_order(
                 yield ray.get(done.pop(following))
                 following += 1
     except ray.exceptions.RayError as error:
-        raise ClusterError(f"the workers cannot go on: {_plain(error)}") from error
+        raise ClusterError(f"the workers cannot go on: {last_line(error)}") from error
     finally:
         for worker in workers:
             ray.kill(worker)
@@ -101,7 +101,7 @@ class Worker:
         return self._work(piece)
 
 
-def _plain(error: BaseException) -> str:
-    """The last line of Ray's report, which is the error's own."""
+def last_line(error: BaseException) -> str:
+    """Of Ray's report, which is the error's own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

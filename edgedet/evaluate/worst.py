@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.datasets.dataset import Dataset
+from edgedet.detections import Detections
 from edgedet.errors import OutputError
 from edgedet.evaluate.class_match import relabel
 from edgedet.evaluate.evaluation import Evaluation
@@ -62,8 +63,7 @@ def save_worst(
     for rank, entry in enumerate(worst, 1):
         record = judged.images[entry.number]
         frame = read_image(record.path)
-        found = relabel(detect(frame), judged.names)
-        found = found[found.scores >= np.float32(evaluation.at.threshold)]
+        found = _found(detect, frame, judged.names, evaluation)
         states, seen = match_image(record, found)
         boxes = [(box, FOUND, "") for box in found.boxes[states == State.TRUE]]
         missed = counted_objects(record) & ~seen
@@ -71,15 +71,7 @@ def save_worst(
             (box, MISSED, f"missed {judged.names[label]}")
             for box, label in zip(record.boxes[missed], record.labels[missed], strict=True)
         ]
-        boxes += [
-            (box, EXTRA, f"{judged.names[label]} {score:.2f}?")
-            for box, label, score in zip(
-                found.boxes[states == State.FALSE],
-                found.labels[states == State.FALSE],
-                found.scores[states == State.FALSE],
-                strict=True,
-            )
-        ]
+        boxes += _false_boxes(found[states == State.FALSE])
         title = f"{entry.caption}, boxes from {evaluation.at.threshold:.2f}"
         path = folder / f"{rank:02d}_{record.path.stem}.jpg"
         _save(path, _drawn(frame, boxes, title))
@@ -116,16 +108,29 @@ def save_false_alarms(
     >>> [path.name for path in saved.values()]
     ['negative_01_00.jpg']
     """
+    detect = detect_function(detector)
     saved: dict[int, Path] = {}
     for rank, alarm in enumerate(evaluation.false_alarms[:count], 1):
         frame = read_image(negatives.images[alarm.number].path)
-        found = relabel(detect_function(detector)(frame), evaluation.names)
-        found = found[found.scores >= np.float32(evaluation.at.threshold)]
-        boxes = [(box, EXTRA, f"{name} {score:.2f}?") for box, score, _, name in found]
+        boxes = _false_boxes(_found(detect, frame, evaluation.names, evaluation))
         path = folder / f"negative_{rank:02d}_{Path(alarm.path).stem}.jpg"
         _save(path, _drawn(frame, boxes, f"{alarm.caption}, from {evaluation.at.threshold:.2f}"))
         saved[alarm.number] = path
     return saved
+
+
+Mark = tuple[NDArray[np.floating], Colour, str]
+"""A box x1, y1, x2, y2, its colour, and the words above it."""
+
+
+def _found(detect: Detect, frame: NDArray[np.uint8], names: Sequence[str], evaluation: Evaluation) -> Detections:
+    """What is found in a frame at the working point, labels of ``names``."""
+    found = relabel(detect(frame), tuple(names))
+    return found[found.scores >= np.float32(evaluation.at.threshold)]
+
+
+def _false_boxes(found: Detections) -> list[Mark]:
+    return [(box, EXTRA, f"{name} {score:.2f}?") for box, score, _, name in found]
 
 
 def _save(path: Path, picture: NDArray[np.uint8]) -> None:
@@ -134,9 +139,7 @@ def _save(path: Path, picture: NDArray[np.uint8]) -> None:
             raise OutputError(f"cannot write {path}; is there room on the disk?")
 
 
-def _drawn(
-    frame: NDArray[np.uint8], boxes: Sequence[tuple[NDArray[np.floating], Colour, str]], title: str
-) -> NDArray[np.uint8]:
+def _drawn(frame: NDArray[np.uint8], boxes: Sequence[Mark], title: str) -> NDArray[np.uint8]:
     side = max(min(frame.shape[:2]), 1)
     line, scale = max(round(side / 270), 1), max(side / 1100, 0.38)
     bar = round(34 * scale) + 8

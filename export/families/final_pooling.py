@@ -1,4 +1,4 @@
-"""RoIAlign of the final detections, for branches that run on those only: masks and keypoints."""
+"""Where branches begin and end that run on the final detections only: masks and keypoints."""
 
 from __future__ import annotations
 
@@ -58,3 +58,10 @@ def add_final_pooling(
             graph, features, where.levels, chosen.boxes, grids=where.grids, channels=where.channels, **sampling
         )
     return add_roi_align(graph, features, where.levels, chosen.boxes, **sampling)
+
+
+def output_of_found(graph: GraphBuilder, values: str, chosen: Chosen, name: str, shape: Sequence[int]) -> None:
+    """The output ``name`` float32 [N, K, ...]: ``values``, with zeros in the rows past the last detection."""
+    found = graph.op("Cast", chosen.found, name=f"{name}/found", to=1)
+    found = graph.op("Unsqueeze", found, graph.ints(*range(2, len(shape))), name=f"{name}/found_column")
+    graph.output(graph.op("Mul", values, found, name=f"{name}/of_found"), name, "float32", tuple(shape))

@@ -12,7 +12,7 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNN
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from .base import Pooling
-from .final_pooling import FinalLevels, add_final_pooling
+from .final_pooling import FinalLevels, add_final_pooling, output_of_found
 from .nms import Chosen
 from .torch_graph import to_onnx
 
@@ -62,6 +62,4 @@ def add_keypoints(
     (logits,) = graph.inline(network, {"pooled": pooled}, prefix="keypoint_head")
     shape = (batch, chosen.count, points, height, width)
     logits = graph.op("Reshape", logits, graph.ints(*shape), name="keypoints/by_detection")
-    found = graph.op("Cast", chosen.found, name="keypoints/found", to=1)
-    found = graph.op("Unsqueeze", found, graph.ints(2, 3, 4), name="keypoints/found_column")
-    graph.output(graph.op("Mul", logits, found, name="keypoints/of_found"), "keypoints", "float32", shape)
+    output_of_found(graph, logits, chosen, "keypoints", shape)

@@ -12,7 +12,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNN
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from .base import Pooling
-from .final_pooling import FinalLevels, add_final_pooling
+from .final_pooling import FinalLevels, add_final_pooling, output_of_found
 from .nms import Chosen
 from .torch_graph import to_onnx
 
@@ -68,6 +68,4 @@ def add_masks(
     probabilities = graph.op("Sigmoid", logits, name="masks/probabilities")
     shape = (batch, chosen.count, height, width)
     probabilities = graph.op("Reshape", probabilities, graph.ints(*shape), name="masks/by_detection")
-    found = graph.op("Cast", chosen.found, name="masks/found", to=1)
-    found = graph.op("Unsqueeze", found, graph.ints(2, 3), name="masks/found_column")
-    graph.output(graph.op("Mul", probabilities, found, name="masks/of_found"), "masks", "float32", shape)
+    output_of_found(graph, probabilities, chosen, "masks", shape)

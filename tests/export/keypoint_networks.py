@@ -17,6 +17,7 @@ from edgedet.export.families.architectures import build
 from edgedet.proof.golden_scene import golden_frame
 from tests.export.mask_networks import _spread, as_image
 from tests.export.narrow import narrow
+from tests.export.shown_example import centred_weights, show
 
 SPREAD = 2.0
 LOGITS = 4.0
@@ -44,26 +45,15 @@ def keypoint_network(
         for layer in (heads.box_predictor.cls_score, model.rpn.head.cls_logits)
     ]
     hooks.append(heads.keypoint_predictor.kps_score_lowres.register_forward_pre_hook(_balance))
-    norms = [part for part in model.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.train().momentum = 1.0
-    with torch.no_grad():
-        model([as_image(golden_frame(4, 240, 320)), as_image(golden_frame(5, 240, 320))])
-    for hook in hooks:
-        hook.remove()
+    model = show(model, [as_image(golden_frame(seed, 240, 320)) for seed in (4, 5)], hooks)
     torch.set_num_threads(threads)
-    return model.eval()
+    return model
 
 
 def _balance(layer: Any, inputs: tuple[Tensor, ...]) -> None:
     """Weights under which every keypoint's logits lie around 0 on the example, alike over 4 x 4 places."""
     (features,) = inputs
-    rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-    mean = rows.mean(dim=0)
-    generator = torch.Generator().manual_seed(11)
-    weight = torch.randn((layer.weight.shape[1], layer.weight.shape[0]), generator=generator)
-    weight = weight - (weight @ mean)[:, None] * mean / mean.square().sum()
-    weight *= LOGITS / (rows @ weight.T).std(dim=0).clamp(min=1e-6)[:, None]
+    weight = centred_weights(features, layer.weight.shape[1], LOGITS)
     # Bilinear enlarging, as a transposed convolution of 4 x 4: what follows the features is smooth between them.
     taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
     layer.weight.data.copy_(weight.T[:, :, None, None] * torch.outer(taps, taps))

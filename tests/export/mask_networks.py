@@ -17,6 +17,7 @@ from torch import Tensor
 from edgedet.export.families.architectures import build
 from edgedet.proof.golden_scene import golden_frame
 from tests.export.narrow import narrow
+from tests.export.shown_example import centred_weights, show
 
 SPREAD = 2.0
 
@@ -40,14 +41,7 @@ def mask_network(arch: str, classes: int, *, wide: bool = False, spread: float =
         for layer in (heads.box_predictor.cls_score, model.rpn.head.cls_logits)
     ]
     hooks.append(heads.mask_predictor.mask_fcn_logits.register_forward_pre_hook(_balance))
-    norms = [part for part in model.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.train().momentum = 1.0
-    with torch.no_grad():
-        model([as_image(golden_frame(4, 240, 320)), as_image(golden_frame(5, 240, 320))])
-    for hook in hooks:
-        hook.remove()
-    return model.eval()
+    return show(model, [as_image(golden_frame(seed, 240, 320)) for seed in (4, 5)], hooks)
 
 
 def as_image(frame: np.ndarray) -> Tensor:
@@ -66,11 +60,5 @@ def _spread(layer: Any, inputs: tuple[Tensor, ...], *, spread: float) -> None:
 def _balance(layer: Any, inputs: tuple[Tensor, ...]) -> None:
     """Weights under which every class's logits lie around 0 on the example."""
     (features,) = inputs
-    rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-    mean = rows.mean(dim=0)
-    generator = torch.Generator().manual_seed(11)
-    weight = torch.randn(layer.weight.shape[:2], generator=generator)
-    weight = weight - (weight @ mean)[:, None] * mean / mean.square().sum()
-    weight *= SPREAD / (rows @ weight.T).std(dim=0).clamp(min=1e-6)[:, None]
-    layer.weight.data.copy_(weight[:, :, None, None])
+    layer.weight.data.copy_(centred_weights(features, len(layer.weight), SPREAD)[:, :, None, None])
     layer.bias.data.zero_()

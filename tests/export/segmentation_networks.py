@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edgedet.export.segmentation.architectures import ARCHITECTURES
 from edgedet.export.segmentation.transposed import VggFcn, start_bilinear
 from edgedet.proof.golden_scene import golden_frame
+from tests.export.shown_example import centred_weights, show
 
 SPREAD = 2.0
 NARROW: dict[str, Any] = {f"fcn{stride}s_vgg16": (stride, (8, 8, 16, 16, 16, 32)) for stride in (8, 16, 32)}
@@ -39,16 +40,9 @@ def balanced(model: Any, *, width: int = 320) -> Any:
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d) and isinstance(model, VggFcn) and name not in DECIDING:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.train().momentum = 1.0
     images = torch.stack([as_image(golden_frame(seed, width * 3 // 4, width)) for seed in (4, 5)])
     hooks = [layer.register_forward_pre_hook(_balance) for name, layer in model.named_modules() if name in DECIDING]
-    with torch.no_grad():
-        model(images)
-    for hook in hooks:
-        hook.remove()
-    return model.eval()
+    return show(model, images, hooks)
 
 
 def as_image(frame: np.ndarray) -> Tensor:
@@ -61,12 +55,6 @@ def as_image(frame: np.ndarray) -> Tensor:
 
 def _balance(layer: Any, inputs: tuple[Tensor, ...]) -> None:
     (features,) = inputs
-    rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-    mean = rows.mean(dim=0)
-    generator = torch.Generator().manual_seed(11)
-    weight = torch.randn(layer.weight.shape[:2], generator=generator)
-    weight = weight - (weight @ mean)[:, None] * mean / mean.square().sum()
-    weight *= SPREAD / (rows @ weight.T).std(dim=0).clamp(min=1e-6)[:, None]
-    layer.weight.data.copy_(weight[:, :, None, None])
+    layer.weight.data.copy_(centred_weights(features, len(layer.weight), SPREAD)[:, :, None, None])
     if layer.bias is not None:
         layer.bias.data.zero_()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +65,28 @@ def test_its_reports_are_off_and_it_is_closed(connect: Any) -> None:
     assert ray.reports == "0" and ray.closed == 1
     assert ray.asked["num_cpus"] == 3 and ray.asked["include_dashboard"] is False
     assert not os.path.exists(ray.asked["_temp_dir"])  # noqa: PTH110
+
+
+def test_ray_takes_neither_the_signal_that_unwinds_nor_the_folder_of_others(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Greedy(Connection):
+        def init(self, **options: Any) -> None:
+            super().init(**options)
+            self.temporary = os.environ["TMPDIR"]
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    ray = connect(Greedy())
+    # So deep that no socket could lie in it.
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + "deep/" * 10)
+    monkeypatch.setenv("TMPDIR", "/mine")
+    before = signal.getsignal(signal.SIGTERM)
+    with open_cluster("local", workers=1):
+        own = Path(ray.asked["_temp_dir"]).parent
+        assert own.parent == Path("/tmp") and own.stat().st_mode & 0o777 == 0o700
+        assert Path(ray.temporary).parent == own and os.environ["TMPDIR"] == "/mine"
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert not own.exists()
 
 
 class Greeted(socketserver.BaseRequestHandler):
