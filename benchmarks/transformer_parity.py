@@ -143,7 +143,9 @@ def rows(name: str, arguments: argparse.Namespace) -> Iterator[Row]:
             again = one_rounding_apart(built.infer.module, infer)  # type: ignore[attr-defined]
             row = compared(name, version, infer, found, photographs, again=again)
             if arguments.nameless:
-                read = read_without_names(name, source, found, photographs, folder=Path(folder), conf=0.05)
+                read = read_without_names(
+                    name, source, found, photographs, folder=Path(folder), options=ExportOptions(conf=0.05)
+                )
                 row = row.beside(*read)
             if arguments.overhead:
                 row = row.beside(*timed(source, made.path, photographs[0], subject.side))
