@@ -49,7 +49,7 @@ import sys, time
 begin = time.process_time()
 import edgedet
 edgedet.Detector
-print(time.process_time() - begin, len(sys.modules))
+print(time.process_time() - begin, *(name for name in sys.modules if name.startswith("edgedet")))
 """
 
 DETECTING = """
@@ -152,13 +152,15 @@ def measured(
 def imports(builds: dict[str, Path], processes: int) -> Iterator[Figure]:
     """What ``from edgedet import Detector`` takes; the first of all compiles, and is left out."""
     taken: dict[str, list[float]] = {build: [] for build in builds}
-    modules: dict[str, list[float]] = {build: [] for build in builds}
+    modules: dict[str, set[str]] = {}
     for build in in_turns(builds, 1 + 3 * processes):
-        seconds, count = map(float, run(builds[build], IMPORT))
-        taken[build].append(seconds * 1e3)
-        modules[build].append(count)
+        seconds, *loaded = run(builds[build], IMPORT)
+        taken[build].append(float(seconds) * 1e3)
+        modules[build] = set(loaded)
     yield figure("import, ms of CPU", {build: values[1:] for build, values in taken.items()})
-    yield figure("modules that it loads", modules)
+    print(
+        f"  modules that it did not load before: {', '.join(sorted(modules['now'] - modules['before'])) or 'none'}"
+    )
 
 
 def frame_time(name: str, builds: dict[str, Path], artifacts: dict[str, Path], frame: Path, turns: int) -> Figure:

@@ -32,10 +32,10 @@ def picture() -> Picture:
     return Picture(image, boxes, np.array([0, 1]), masks)
 
 
-def bounds(mask: np.ndarray) -> list[float]:
+def bounds(mask: np.ndarray) -> np.ndarray:
     """Edges of the pixels that are set."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
 
 
 def require_together(picture: Picture, tolerance: float) -> None:
@@ -74,7 +74,9 @@ def test_random_variation_keeps_masks_in_their_boxes(dataset: Path) -> None:
         varied = vary(np.random.default_rng(seed), read(images[seed % len(images)], outlines=True))
         assert varied.masks is not None
         for box, mask in zip(varied.boxes, varied.masks, strict=True):
-            np.testing.assert_allclose(bounds(mask), box, atol=2)
+            # The box of what has left the picture in part is that of the whole object, cut off.
+            left, top, right, bottom = bounds(mask) - box + [2, 2, -2, -2]
+            assert min(left, top) >= 0 >= max(right, bottom)
             seen += 1
     assert seen > 8
 
@@ -147,8 +149,9 @@ def test_weights_are_taken_by_name_and_shape_also_from_ssdlites_backbone() -> No
 def test_ssdlites_backbone_fits_a_mask_rcnns() -> None:
     from edgedet.export.families.architectures import build
 
-    names = build("ssdlite320_mobilenet_v3_large", 3).state_dict()
-    model = build("maskrcnn_mobilenet_v3_large_fpn", 3)
+    with torch.device("meta"):  # names and shapes alone
+        names = build("ssdlite320_mobilenet_v3_large", 3).state_dict()
+        model = build("maskrcnn_mobilenet_v3_large_fpn", 3)
     taken = start_from(model, names)
     body = {name for name in model.state_dict() if name.startswith("backbone.body.")}
     tail = {name for name in body if int(name.split(".")[2]) >= 13}
