@@ -90,7 +90,7 @@ def remove_chains(model: onnx.ModelProto) -> onnx.ModelProto:
                 network.constants[kernel] = numpy_helper.from_array(kernel_from(places), kernel)
                 model.graph.initializer.append(network.constants[kernel])
             bias = _untiled_bias(network, f"{name}{SUFFIX}0/rows_back", places.shape[-1])
-            settings = {"kernel_shape": [3, 3], "pads": [1] * 4}
+            settings: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4}
             nodes.append(helper.make_node("Conv", [source, kernel, bias], [name], name=name, **settings))
             source = name
         elif step == "0/relu":
@@ -122,7 +122,7 @@ def _chains(model: onnx.ModelProto) -> list[tuple[tuple[int, ...], list[_Link]]]
         for value in (*model.graph.value_info, *model.graph.input)
     }
     seen: set[str] = set()
-    found = []
+    found: list[tuple[tuple[int, ...], list[_Link]]] = []
     for node in model.graph.node:
         shape = shapes.get(node.input[0], ()) if node.op_type == "Conv" else ()
         if len(shape) != 4 or not _pays(shape) or node.name in seen:
