@@ -31,8 +31,8 @@ def rtmdet(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequen
     import torch
 
     size, kind = (*name.split()[1:], "")[:2]
-    with checkout(frameworks, "mmdeploy"):
-        version = _compiled_by_torchvision()
+    with checkout(frameworks, "mmdeploy") as deployed:
+        version = f"{_compiled_by_torchvision()}, {deployed}"
         from mmdeploy.apis.onnx.export import export
         from mmdet.registry import MODELS
         from mmdet.utils import register_all_modules

@@ -33,7 +33,7 @@ def pp_yoloe(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequ
     Pictures are shrunk by ``interp`` 1 in both, bilinear: its own 2, bicubic, is what edgedet says it does not do.
     """
     kind = (*name.split()[2:], "")[0]
-    with without(TRAINING_ONLY), checkout(frameworks, "PaddleDetection"):
+    with without(TRAINING_ONLY), checkout(frameworks, "PaddleDetection") as version:
         try:
             import paddle
         except ImportError as error:
@@ -70,7 +70,7 @@ def pp_yoloe(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequ
         return detections(rows[:, 2:], rows[:, 1], rows[:, 0], frame)
 
     options = ExportOptions(family="pp-yoloe", conf=CONF, **({} if kind else {"iou": IOU, "max_detections": MOST}))
-    return Case(path, f"PaddleDetection (checkout) on paddlepaddle {paddle.__version__}", find, options)
+    return Case(path, f"{version} on paddlepaddle {paddle.__version__}", find, options)
 
 
 def _image(frame: np.ndarray, imgsz: int) -> np.ndarray:

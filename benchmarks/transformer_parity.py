@@ -34,7 +34,7 @@ from typing import Any
 import cv2
 import numpy as np
 from family_row import Row, compared, header, keep, read_without_names, timed
-from measured_rows import line
+from measured_rows import at_commit, line
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -159,7 +159,7 @@ def rows(name: str, arguments: argparse.Namespace) -> Iterator[Row]:
 def versions(subject: Subject, repositories: Path) -> str:
     """Of the framework, in words."""
     if subject.repository != "rfdetr":
-        return f"{subject.repository} (checkout)"
+        return at_commit(repositories / subject.repository, subject.repository)
     return f"rfdetr {importlib.metadata.version('rfdetr')}"
 
 

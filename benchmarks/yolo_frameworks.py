@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from measured_rows import at_commit
 
 from edgedet import Detections
 from edgedet.artifacts.skeleton import Skeleton
@@ -51,7 +52,7 @@ def checkout(frameworks: Path, name: str) -> Iterator[str]:
     try:
         # Their progress goes to stdout, which belongs to the table.
         with contextlib.redirect_stdout(sys.stderr):
-            yield f"{name} (checkout)"
+            yield at_commit(folder, name)
     except ImportError as error:
         raise NotHereError(f"{name} needs {error.name}") from error
 
