@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib.util
 import os
 import signal
@@ -24,15 +26,41 @@ except ImportError:  # a board that runs tests/gpu alone has pytest and nothing 
 # Tests that open graphs without edgedet report to nobody either.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+# Networks of many megabytes come and go. Memory that glibc gives back at once is handed out as pages that the
+# system must clear again, which takes a sixth of the time of an export.
+MEMORY_KEPT = 1 << 28
+"""Bytes."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of <malloc.h>."""
+
+
+def keep_memory() -> None:
+    """This process keeps what it frees, up to ``MEMORY_KEPT``; those it starts do not, whose memory is measured."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # not glibc
+    mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT)
+    mallopt(M_MMAP_THRESHOLD, MEMORY_KEPT)
+
+
 # Where every core has a test run of its own (make test), more threads than one only get in each other's way.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("EDGEDET_SPINNING", "0")
+    keep_memory()
 
 # The same examples every time: a merge must not fail on luck. HYPOTHESIS_PROFILE=default looks for new ones.
 if settings is not None:
     settings.register_profile("repeatable", derandomize=True)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_collection_finish() -> None:
+    """Objects of imported modules and of collected tests stay until the end: looking through them for garbage takes
+    half a second each time, and whatever builds an engine does it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from edgedet.geometry import plan_resize
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 from tests.export.narrow import narrow
+from tests.export.thin import thin
 
 CLASSES = 6
 SMALL: dict[str, dict[str, Any]] = {
@@ -78,7 +79,7 @@ FRAME = golden_frame(4, 240, 320)
 def detector(arch: str, **overrides: Any) -> Any:
     """Untrained, but with scores that differ enough for an order to exist."""
     torch.manual_seed(7)
-    model: Any = narrow(build(arch, CLASSES, **(SMALL[arch] | overrides)).eval())
+    model: Any = narrow(thin(build(arch, CLASSES, **(SMALL[arch] | overrides)).eval()))
     layers = (
         [model.roi_heads.box_predictor.cls_score, model.rpn.head.cls_logits]
         if hasattr(model, "rpn")

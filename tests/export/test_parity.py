@@ -23,6 +23,8 @@ from edgedet.export.self_describing import embed, opened
 from edgedet.export.sources import BuiltGraph, Reference, build_graph
 from edgedet.onnx_graph.network import Network
 from edgedet.proof.golden_scene import golden_frame
+from tests.export.narrow import narrow
+from tests.export.thin import thin
 from tests.rectangle_detector import save_rectangle_graph
 
 SSDLITE = Path(__file__).resolve().parents[2] / "examples/sample/camera_phone_ssdlite320.pt"
@@ -34,10 +36,10 @@ def faster_rcnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of 30 classes, nearly sure that everything is background."""
     arch = "fasterrcnn_mobilenet_v3_large_320_fpn"
     torch.manual_seed(0)
-    model: Any = build(arch, 31)
+    model = narrow(thin(build(arch, 31)))
     model.roi_heads.box_predictor.cls_score.bias.data[0] = 5
     path = tmp_path_factory.mktemp("checkpoint") / "model.pt"
-    torch.save({"arch": arch, "num_classes": 31, "state_dict": model.state_dict()}, path)
+    torch.save(model, path)
     return path
 
 
@@ -49,8 +51,8 @@ def said(report: ExportReport) -> str:
 @pytest.mark.parametrize(
     ("family", "options"),
     [
-        ("faster_rcnn", ExportOptions(proposals=30, conf=0.5)),
-        ("faster_rcnn", ExportOptions(proposals=30, conf=0.5, nms="runtime")),
+        ("faster_rcnn", ExportOptions(proposals=30, conf=0.5, trust="code")),
+        ("faster_rcnn", ExportOptions(proposals=30, conf=0.5, nms="runtime", trust="code")),
         ("ssd", ExportOptions(conf=0.999)),
     ],
 )

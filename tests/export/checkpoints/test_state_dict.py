@@ -341,6 +341,10 @@ def test_a_classifiers_features_as_backbone(tmp_path: Path, arch: str) -> None:
     checkpoint = load_checkpoint(path, arch=arch if "vgg16" in arch else None)
     assert (checkpoint.arch, checkpoint.num_classes) == (arch, 3)
     built = build(arch, 3, checkpoint.state_dict)
+    sizes = [(network.transform.min_size, network.transform.max_size) for network in (trained, built)]
+    assert sizes == [((800,), 1333)] * 2
+    for network in (trained, built):
+        network.transform.min_size = (96,)
     image = [torch.rand(3, 96, 128)]
     with torch.inference_mode():
         expected, found = trained(image)[0], built(image)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -24,6 +24,7 @@ from edgedet.export.sources import graph_options
 from edgedet.onnx_graph.preparing import prepare
 from tests.export.narrow import narrow
 from tests.export.test_families import BEYOND_BOXES, SMALL
+from tests.export.thin import thin
 
 ENGINE = ExportOptions(nms="runtime", target="tensorrt")
 YOLOX = ExportOptions(nms="runtime", target="tensorrt", family="yolox", classes=("a", "b", "c"))
@@ -32,13 +33,9 @@ YOLOX = ExportOptions(nms="runtime", target="tensorrt", family="yolox", classes=
 def graph(
     arch: str, *, pooling: Literal["operator", "products"] = "operator", outside_proposals: int | None = None
 ) -> onnx.ModelProto:
-    """The graph an engine of ``arch`` is built from, with random weights.
-
-    Its box head is narrow, but for products, which pay for wide ones only.
-    """
+    """The graph an engine of ``arch`` is built from, with random weights, thin, and with a narrow box head."""
     torch.manual_seed(0)
-    model: Any = build(arch, 4, **(SMALL | BEYOND_BOXES)[arch]).eval()
-    model = narrow(model) if pooling == "operator" else model
+    model = narrow(thin(build(arch, 4, **(SMALL | BEYOND_BOXES)[arch]).eval()))
     options = replace(graph_options(ENGINE), pooling=pooling, outside_proposals=outside_proposals)
     exported = trained_family(ARCHITECTURES[arch].family).export(model, options, (320, 240))
     return checked(exported.model, nms="runtime")

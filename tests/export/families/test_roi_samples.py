@@ -15,6 +15,8 @@ from edgedet.export.families.architectures import build
 from edgedet.export.families.roi_pooling import PooledLevel, pooled_levels
 from edgedet.export.families.roi_samples import add_roi_samples
 from edgedet.onnx_graph.builder import GraphBuilder
+from tests.export.narrow import narrow
+from tests.export.thin import thin
 
 SIZE, STRIDE, CHANNELS, COUNT = 7, 8, 5, 24
 
@@ -85,8 +87,10 @@ def test_every_proposal_is_pooled_from_its_own_level() -> None:
 
 
 def test_a_faster_rcnn_is_pooled_by_what_its_target_has() -> None:
-    small: Any = build("fasterrcnn_mobilenet_v3_large_320_fpn", 4, min_size=96, max_size=160).eval()
-    large: Any = build("fasterrcnn_resnet50_fpn", 4, min_size=96, max_size=160).eval()
+    small, large = (
+        narrow(thin(build(arch, 4, min_size=96, max_size=160).eval()))
+        for arch in ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn")
+    )
 
     def by(model: Any, pooling: Any) -> str:
         return faster_rcnn.export_parts(model, (96, 128), batch=1, pooling=pooling).by
