@@ -17,7 +17,9 @@ class ResizeGeometry:
 
     ``scale_x``, ``scale_y``: canvas pixels per frame pixel, as the training framework uses them to map
     boxes back. They may differ from ``width / frame_width`` by the rounding of the content's size.
-    ``shift_x``, ``shift_y``: what it adds to ``left`` and ``top`` in doing so.
+    ``shift_x``, ``shift_y``: what it adds to ``left`` and ``top`` in doing so. ``by_ratios``: it multiplies by the
+    ratio of frame to content, both float32, as torchvision's ``resize_boxes`` does: the last digit decides at which
+    pixel a mask begins.
     """
 
     frame_height: int
@@ -30,18 +32,25 @@ class ResizeGeometry:
     scale_y: float
     shift_x: float = 0.0
     shift_y: float = 0.0
+    by_ratios: bool = False
 
     def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Canvas boxes [N, 4] (x1, y1, x2, y2) to frame pixels, clipped to the frame."""
         offset = np.array([self.left + self.shift_x, self.top + self.shift_y] * 2, np.float32)
-        scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
         limit = np.array([self.frame_width, self.frame_height] * 2, np.float32)
-        return np.clip((boxes - offset) / scale, 0, limit)
+        return np.clip(self._back(boxes - offset, 2), 0, limit)
 
     def points_to_frame(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Canvas points [..., 2] (x, y) to frame pixels, also those beyond the frame's edges."""
         offset = np.array([self.left + self.shift_x, self.top + self.shift_y], np.float32)
-        return np.asarray((points - offset) / np.array([self.scale_x, self.scale_y], np.float32), np.float32)
+        return np.asarray(self._back(points - offset, 1), np.float32)
+
+    def _back(self, values: NDArray[np.float32], points: int) -> NDArray[np.float32]:
+        """Pixels of the content, ``points`` pairs of x and y in a row, in those of the frame."""
+        if self.by_ratios:
+            frame = np.array([self.frame_width, self.frame_height] * points, np.float32)
+            return values * (frame / np.array([self.width, self.height] * points, np.float32))
+        return values / np.array([self.scale_x, self.scale_y] * points, np.float32)
 
     def to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frame boxes [N, 4] (x1, y1, x2, y2) to canvas pixels."""
@@ -78,7 +87,15 @@ def plan_resize(
         if height <= canvas_height and width <= canvas_width:
             # torchvision maps boxes back by the ratio of the rounded sizes, per axis.
             return ResizeGeometry(
-                frame_height, frame_width, height, width, 0, 0, width / frame_width, height / frame_height
+                frame_height,
+                frame_width,
+                height,
+                width,
+                0,
+                0,
+                width / frame_width,
+                height / frame_height,
+                by_ratios=rule.rounding != "divide",
             )
     if rule.rounding == "divide" and rule.rule == "letterbox":
         return _divided(frame_height, frame_width, canvas_height, canvas_width)

@@ -21,7 +21,7 @@ from onnx import helper, numpy_helper
 from edgedet.onnx_graph.network import Array, Network
 from edgedet.onnx_graph.rewriting import with_nodes
 
-from .minimal_filtering import OUTPUT_TRANSFORM, kernel_from, kernel_places, tiling
+from .minimal_filtering import TWO
 from .winograd_chains import add_chains, is_plain, remove_chains
 
 SUFFIX = "/winograd/"
@@ -100,7 +100,7 @@ def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
         kernel = steps["product"].input[1]
         if f"{kernel}/back" not in weights:
             tiles = numpy_helper.to_array(weights[kernel])
-            restored = kernel_from(tiles.reshape(4, 4, *tiles.shape[1:]))
+            restored = TWO.kernel_from(tiles.reshape(4, 4, *tiles.shape[1:]))
             weights[f"{kernel}/back"] = numpy_helper.from_array(restored, f"{kernel}/back")
             model.graph.initializer.append(weights[f"{kernel}/back"])
         inputs = [steps["channels_last"].input[0], f"{kernel}/back", steps["bias"].input[1]]
@@ -181,15 +181,17 @@ def _replacement(graph: onnx.GraphProto, group: list[_Convolution]) -> list[onnx
         steps.prefix = convolution.node.name
         x = steps.op("Transpose", convolution.node.input[0], step="channels_last", perm=[0, 2, 3, 1])
         x = steps.reshape(x, batch, height, width * channels, step="rows")
-        x = steps.op("MatMul", steps.constant(tiling(height), f"winograd/tiling_{height}"), x, step="tile_rows")
+        x = steps.op("MatMul", steps.constant(TWO.tiling(height), f"winograd/tiling_{height}"), x, step="tile_rows")
         x = steps.reshape(x, batch * 4 * down, width, channels, step="columns")
-        x = steps.op("MatMul", steps.constant(tiling(width), f"winograd/tiling_{width}"), x, step="tile_columns")
+        x = steps.op(
+            "MatMul", steps.constant(TWO.tiling(width), f"winograd/tiling_{width}"), x, step="tile_columns"
+        )
         x = steps.reshape(x, batch, 4, down, 4, across * channels, step="tiles")
         x = steps.op("Transpose", x, step="by_place", perm=[1, 3, 0, 2, 4])
         places.append(steps.reshape(x, 16, convolution.tiles, channels, step="places"))
 
     steps.prefix = group[0].node.name
-    kernel = kernel_places(weight).reshape(16, channels, outputs).astype(np.float32)
+    kernel = TWO.kernel_places(weight).reshape(16, channels, outputs).astype(np.float32)
     x = places[0] if len(group) == 1 else steps.op("Concat", *places, step="together", axis=1)
     x = steps.op("MatMul", x, steps.constant(kernel, f"{group[0].weight.name}/winograd"), step="product")
     products = [x]
@@ -199,7 +201,7 @@ def _replacement(graph: onnx.GraphProto, group: list[_Convolution]) -> list[onnx
         sizes = steps.constant(shares, f"{group[0].weight.name}/winograd_tiles")
         steps.op("Split", x, sizes, step="apart", to=products, axis=1)
 
-    transform = steps.constant(OUTPUT_TRANSFORM.astype(np.float32), "winograd/output")
+    transform = steps.constant(TWO.outputs.astype(np.float32), "winograd/output")
     for convolution, product in zip(group, products, strict=True):
         node, tiles = convolution.node, convolution.tiles
         batch, _, height, width = convolution.source

@@ -3,7 +3,7 @@ filtering.
 
 The maps lie [H, W, N, C] from the first convolution to the last, so that of all steps of
 :mod:`edgedet.export.for_cpu.minimal_filtering` each is a product with a long right side, and nothing is moved
-between them: rows to tiles, columns to tiles, sixteen products with the transformed kernel, columns and rows back.
+between them: rows to tiles, columns to tiles, 36 products with the transformed kernel, columns and rows back.
 Maps go through all convolutions in parts of :data:`PART`, whose tiles the caches hold (docs/decisions/006).
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ from onnx import helper, numpy_helper
 from edgedet.onnx_graph.network import Array, Network, attributes
 from edgedet.onnx_graph.rewriting import with_nodes
 
-from .minimal_filtering import kernel_from, kernel_places, tiles, tiling, untiling
+from .minimal_filtering import FOUR as FILTER
 
 SUFFIX = "/winograd_chain/"
 """Nodes that stand for the convolution ``NAME`` are called ``NAME/winograd_chain/PART/STEP``."""
 
-PART = 20
-"""Maps that go through all convolutions together, about."""
+PART = 4000
+"""Places, over all maps, that go through all convolutions together, about."""
 MIN_MAPS = 8
 MIN_CHANNELS = 128
 MIN_CONVOLUTIONS = 2
@@ -87,7 +88,7 @@ def remove_chains(model: onnx.ModelProto) -> onnx.ModelProto:
             places = numpy_helper.to_array(network.constants[node.input[1]])[:, 0]
             kernel = f"{node.input[1]}/back"
             if kernel not in network.constants:
-                network.constants[kernel] = numpy_helper.from_array(kernel_from(places), kernel)
+                network.constants[kernel] = numpy_helper.from_array(FILTER.kernel_from(places), kernel)
                 model.graph.initializer.append(network.constants[kernel])
             bias = _untiled_bias(network, f"{name}{SUFFIX}0/rows_back", places.shape[-1])
             settings: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4}
@@ -142,7 +143,8 @@ def _pays(shape: tuple[int, ...]) -> bool:
     maps, _, height, width = shape
     if maps < MIN_MAPS or not height * width:
         return False
-    return 16 * tiles(height) * tiles(width) <= MOST_OF_THE_WORK * 9 * height * width
+    products = FILTER.places**2 * FILTER.tiles(height) * FILTER.tiles(width)
+    return products <= MOST_OF_THE_WORK * 9 * height * width
 
 
 def _link(network: Network, node: onnx.NodeProto) -> _Link | None:
@@ -156,8 +158,8 @@ def _link(network: Network, node: onnx.NodeProto) -> _Link | None:
 
 
 def _places(weight: onnx.TensorProto) -> Array:
-    """The kernel of each of the sixteen products, for every row of tiles the same: [4, 1, 4, C, O]."""
-    return kernel_places(numpy_helper.to_array(weight))[:, None].astype(np.float32)
+    """The kernel of each of the products, for every row of tiles the same: [6, 1, 6, C, O]."""
+    return FILTER.kernel_places(numpy_helper.to_array(weight))[:, None].astype(np.float32)
 
 
 class _Replacement:
@@ -169,7 +171,7 @@ class _Replacement:
         self._known = {tensor.name for tensor in graph.initializer}
         maps, channels, self._height, self._width = shape
         first, last = chain[0], chain[-1]
-        parts = -(-maps // PART)
+        parts = min(-(-maps * self._height * self._width // PART), maps)
         sizes = [maps // parts + (part < maps % parts) for part in range(parts)]
         name = first.node.name
         inside = self._op("Transpose", first.node.input[0], name=f"{name}{SUFFIX}0/maps_inside", perm=[2, 3, 0, 1])
@@ -199,22 +201,23 @@ class _Replacement:
     def _filtered(self, x: str, link: _Link, *, part: int, size: int, depth: int) -> str:
         """One convolution and its ReLU over ``x`` [H, W, size, depth]."""
         height, width = self._height, self._width
-        down, across = tiles(height), tiles(width)
+        down, across, places = FILTER.tiles(height), FILTER.tiles(width), FILTER.places
         outputs = int(link.weight.dims[0])
         prefix = f"{link.node.name}{SUFFIX}{part}/"
-        sides = {height, width}
-        into = {side: self._constant(lambda: tiling(side), f"winograd/tiling_{side}") for side in sides}  # noqa: B023
-        back = {side: self._constant(lambda: untiling(side), f"winograd/untiling_{side}") for side in sides}  # noqa: B023
+        into, back = (
+            {side: self._constant(partial(make, side), f"winograd/{name}_{side}") for side in (height, width)}
+            for make, name in ((FILTER.tiling, "tiling_4"), (FILTER.untiling, "untiling_4"))
+        )
         kernel = self._constant(lambda: _places(link.weight), f"{link.weight.name}/winograd_chain")
         x = self._reshape(x, height, width * size * depth, name=f"{prefix}rows")
         x = self._op("MatMul", into[height], x, name=f"{prefix}tile_rows")
-        x = self._reshape(x, 4 * down, width, size * depth, name=f"{prefix}columns")
+        x = self._reshape(x, places * down, width, size * depth, name=f"{prefix}columns")
         x = self._op("MatMul", into[width], x, name=f"{prefix}tile_columns")
-        x = self._reshape(x, 4, down, 4, across * size, depth, name=f"{prefix}tiles")
+        x = self._reshape(x, places, down, places, across * size, depth, name=f"{prefix}tiles")
         x = self._op("MatMul", x, kernel, name=f"{prefix}product")
-        x = self._reshape(x, 4 * down, 4 * across, size * outputs, name=f"{prefix}products")
+        x = self._reshape(x, places * down, places * across, size * outputs, name=f"{prefix}products")
         x = self._op("MatMul", back[width], x, name=f"{prefix}columns_back")
-        x = self._reshape(x, 4 * down, width * size * outputs, name=f"{prefix}row_products")
+        x = self._reshape(x, places * down, width * size * outputs, name=f"{prefix}row_products")
         x = self._op("Gemm", back[height], x, self._biases(link, width * size), name=f"{prefix}rows_back")
         x = self._op("Relu", x, name=f"{link.relu.name}{SUFFIX}{part}/relu")
         return self._reshape(x, height, width, size, outputs, name=f"{prefix}filtered")

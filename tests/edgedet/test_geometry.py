@@ -81,3 +81,16 @@ def test_the_shortest_side_is_resized_as_torchvision_does(
     frame: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert shortest_side_size(RULES[4], *frame) == expected
+
+
+def test_boxes_go_back_in_the_arithmetic_of_torchvision() -> None:
+    """To the last digit: torchvision cuts a mask's corners to whole pixels."""
+    transform = pytest.importorskip("torchvision.models.detection.transform")
+    import torch
+
+    rule = ResizeRule("shortest_side", min_size=480, max_size=640)
+    geometry = plan_resize(rule, 375, 500, 480, 640)
+    boxes = np.random.default_rng(0).random((500, 4), np.float32) * 470
+    theirs = transform.resize_boxes(torch.from_numpy(boxes), (480, 640), (375, 500)).numpy()
+    np.testing.assert_array_equal(geometry.to_frame(boxes), theirs)
+    np.testing.assert_array_equal(geometry.points_to_frame(boxes[:, :2]), theirs[:, :2])
