@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks.darknet_program import Program
 from benchmarks.darknet_weights import random_arrays, read_layers, scale_heads, write_weights
-from benchmarks.measured_rows import put
+from benchmarks.measured_rows import at_commit, put
 from edgedet import Detections, Detector
 from edgedet.export import ExportOptions, export_model
 from edgedet.export.darknet.records import HEADS, Detection
@@ -88,7 +88,7 @@ def cells(named: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
     program, matched, extra = (sum(row[key] for row in rows) for key in ("program_found", "matched", "extra"))
     return (
         named.replace(":", " at "),
-        rows[0]["program"],
+        rows[0]["version"],
         f"{len(rows)} x {rows[0]['pictures']}",
         str(program),
         f"{matched / max(program, 1):.2%}",
@@ -143,6 +143,7 @@ def compare(
     return {
         "network": named,
         "program": fork,
+        "version": at_commit(arguments.darknet, f"{fork}'s"),
         "seed": seed,
         "resize": card.resize.rule,
         "pictures": len(frames),

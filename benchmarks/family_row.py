@@ -15,6 +15,7 @@ from whole_against_bare import HEADER as OVERHEAD
 from whole_against_bare import overhead
 
 from edgedet import Detections
+from edgedet.export.options import ExportOptions
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 
 REQUIRED = 0.995
@@ -124,12 +125,18 @@ def _itself(
 
 
 def read_without_names(
-    name: str, path: Path, found: Sequence[Detections], frames: Sequence[np.ndarray], *, folder: Path, conf: float
+    name: str,
+    path: Path,
+    found: Sequence[Detections],
+    frames: Sequence[np.ndarray],
+    *,
+    folder: Path,
+    options: ExportOptions,
 ) -> tuple[tuple[str, str], bool]:
     """Cells of ``NAMELESS``, and whether nothing was read wrongly; checkpoints have no names to take away."""
     if path.suffix != ".onnx":
         return ("", ""), True
-    read = readings(path, folder, found[:NAMELESS_PHOTOGRAPHS], frames[:NAMELESS_PHOTOGRAPHS], conf)
+    read = readings(path, folder, found[:NAMELESS_PHOTOGRAPHS], frames[:NAMELESS_PHOTOGRAPHS], options)
     for word, each in read.items():
         print(f"{name}, {word} said: {each.word}: {each.why}", file=sys.stderr)
     first, second = (each.word for each in read.values())

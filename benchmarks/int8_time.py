@@ -136,7 +136,8 @@ def measure(name: str, checkout: Path, output: Path, arguments: argparse.Namespa
     for kept in output.parent.glob(f".{output.stem}.int8-cache/*"):
         kept.unlink()
     asked = json.dumps({"source": str(source), "output": str(output), "options": options})
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    # Compiled files are kept, as where people install it.
+    environment = os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": ""}
     begun = time.monotonic()
     # What the child runs is found in its own checkout, not where this program was started.
     done = subprocess.run(

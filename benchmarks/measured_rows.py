@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,3 +31,13 @@ def put(page: Path, header: Sequence[str], row: Sequence[str]) -> None:
 def line(cells: Sequence[str]) -> str:
     """A line of a table."""
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def at_commit(folder: Path, name: str) -> str:
+    """Name and commit of a clone: few of these repositories number what they publish."""
+    if not (folder / ".git").exists():
+        return f"{name} (checkout)"
+    done = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=True
+    )
+    return f"{name} {done.stdout.strip()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ def _rename(graph: onnx.GraphProto, known: dict[str, str]) -> None:
 
 
 def readings(
-    source: Path, folder: Path, wanted: Sequence[Detections], frames: Sequence[np.ndarray], conf: float | None
+    source: Path, folder: Path, wanted: Sequence[Detections], frames: Sequence[np.ndarray], options: ExportOptions
 ) -> dict[str, Reading]:
     """By what its user says: nothing, or the classes' names.
 
@@ -67,13 +67,16 @@ def readings(
         folder: for what is written on the way.
         wanted: what the file finds in ``frames`` where it is read as its framework means it.
         frames: BGR.
-        conf: score threshold of ``wanted``.
+        options: of ``wanted``; what they say of the file's own meaning is not passed on.
     """
     bare = strip(source, folder / "nameless.onnx")
     names = wanted[0].names
     said: dict[str, tuple[str, ...] | None] = {"nothing": None, "classes": names}
     return {
-        word: _reading(bare, folder, wanted, frames, conf=conf, classes=classes) for word, classes in said.items()
+        word: _reading(
+            bare, folder, wanted, frames, replace(options, family=None, classes=classes, max_detections=1000)
+        )
+        for word, classes in said.items()
     }
 
 
@@ -82,11 +85,8 @@ def _reading(
     folder: Path,
     wanted: Sequence[Detections],
     frames: Sequence[np.ndarray],
-    *,
-    conf: float | None,
-    classes: tuple[str, ...] | None,
+    options: ExportOptions,
 ) -> Reading:
-    options = ExportOptions(conf=conf, classes=classes, max_detections=1000)
     try:
         report = export_model(bare, folder / "read.onnx", options)
     except EdgedetError as error:
@@ -94,7 +94,7 @@ def _reading(
     with Detector(report.path, threads=2) as detector:
         found = [detector.detect(frame) for frame in frames]
     pairs = [match_detections(*pair, Tolerance()) for pair in zip(wanted, found, strict=True)]
-    # Limits and label modes are the user's to choose: what counts is that no box is another than it should be.
+    # The limit is the user's to choose: what counts is that no box is another than it should be.
     share = summarise(pairs).found
     said = next((note for note in report.notes if "recognised" in note), "; ".join(report.notes))
     return Reading("right" if share is not None and share >= REQUIRED else f"WRONG ({share})", said)

@@ -34,7 +34,7 @@ from typing import Any
 import cv2
 import numpy as np
 from family_row import Row, compared, header, keep, read_without_names, timed
-from measured_rows import line
+from measured_rows import at_commit, line
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -143,7 +143,9 @@ def rows(name: str, arguments: argparse.Namespace) -> Iterator[Row]:
             again = one_rounding_apart(built.infer.module, infer)  # type: ignore[attr-defined]
             row = compared(name, version, infer, found, photographs, again=again)
             if arguments.nameless:
-                read = read_without_names(name, source, found, photographs, folder=Path(folder), conf=0.05)
+                read = read_without_names(
+                    name, source, found, photographs, folder=Path(folder), options=ExportOptions(conf=0.05)
+                )
                 row = row.beside(*read)
             if arguments.overhead:
                 row = row.beside(*timed(source, made.path, photographs[0], subject.side))
@@ -157,7 +159,7 @@ def rows(name: str, arguments: argparse.Namespace) -> Iterator[Row]:
 def versions(subject: Subject, repositories: Path) -> str:
     """Of the framework, in words."""
     if subject.repository != "rfdetr":
-        return f"{subject.repository} (checkout)"
+        return at_commit(repositories / subject.repository, subject.repository)
     return f"rfdetr {importlib.metadata.version('rfdetr')}"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from measured_rows import at_commit
 
 from edgedet import Detections
 from edgedet.artifacts.skeleton import Skeleton
@@ -51,16 +52,19 @@ def checkout(frameworks: Path, name: str) -> Iterator[str]:
     try:
         # Their progress goes to stdout, which belongs to the table.
         with contextlib.redirect_stdout(sys.stderr):
-            yield f"{name} (checkout)"
+            yield at_commit(folder, name)
     except ImportError as error:
         raise NotHereError(f"{name} needs {error.name}") from error
 
 
-def settle(network: Any, frames: Sequence[np.ndarray], imgsz: int, scale: float, *parts: Part) -> None:
-    """Give an untrained network activations and outputs of a trained one's spread."""
+def settle(
+    network: Any, frames: Sequence[np.ndarray], imgsz: int, scale: float, *parts: Part, rgb: bool = True
+) -> None:
+    """Give an untrained network activations and outputs of a trained one's spread, in its own order of colours."""
     import torch
 
-    images = [cv2.resize(frame, (imgsz, imgsz))[:, :, ::-1].copy() for frame in frames[:4]]
+    order = -1 if rgb else 1
+    images = [cv2.resize(frame, (imgsz, imgsz))[:, :, ::order].copy() for frame in frames[:4]]
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() * scale
     network.eval()
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]

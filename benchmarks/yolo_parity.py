@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 from family_row import Row, compared, header, keep, read_without_names, timed
 from measured_rows import PAGE, line
+from mmdet_frameworks import CASES as OPEN_MMLAB
+from paddle_frameworks import CASES as PADDLE
 from yolo_frameworks import CASES as FIRST
 from yolo_frameworks import CONF, Case, NotHereError
 from yolo_repositories import CASES as MORE
@@ -32,7 +34,7 @@ from edgedet.export.pipeline import export_model
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.parity import Tolerance, match_detections, summarise
 
-CASES = FIRST | MORE
+CASES = FIRST | MORE | OPEN_MMLAB | PADDLE
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("EDGEDET_SHARED", ROOT.parent / "shared"))
 PHOTOGRAPHS = 16
@@ -59,7 +61,8 @@ def row(name: str, arguments: argparse.Namespace) -> Row:
         measured = compared(name, case.version, case.reference, found, frames)
         if arguments.nameless:
             conf = case.options.conf if case.options.conf is not None else CONF
-            read = read_without_names(name, case.path, found, frames, folder=folder, conf=conf)
+            options = dataclasses.replace(case.options, conf=conf)
+            read = read_without_names(name, case.path, found, frames, folder=folder, options=options)
             measured = measured.beside(*read)
         if arguments.overhead:
             measured = measured.beside(*timed(case.path, report.path, frames[0], arguments.imgsz))

@@ -53,7 +53,7 @@ def yolox(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequenc
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eps = 1e-3
         scores = Part([*head.cls_preds, *head.obj_preds], 0.7, -2.4)
-        settle(model, frames, imgsz, 1.0, scores, Part(head.reg_preds, 0.5, 0.0))
+        settle(model, frames, imgsz, 1.0, scores, Part(head.reg_preds, 0.5, 0.0), rgb=False)
         # Its own post-processing keeps the best class of a box; edgedet's default keeps all that score.
         options = ExportOptions(conf=CONF, family="yolox", max_detections=1000, label_mode="best")
         if kind == ".pth":

@@ -79,14 +79,14 @@ Reach = Callable[[int], float]
 
 def _layer(network: Network, node: NodeProto, reach: Reach) -> float:
     """A convolution or a product: every output is a sum of inputs, each times a weight."""
-    weight = _weight(network, node.input[1])
+    magnitude = _weight_magnitude(network, node.input[1])
     settings = attributes(node)
-    if weight is None or settings.get("transA", 0):
+    if magnitude is None or settings.get("transA", 0):
         return UNKNOWN
     if node.op_type == "Conv" or (node.op_type == "Gemm" and settings.get("transB", 0)):
-        summed = np.abs(weight).reshape(len(weight), -1).sum(axis=1)
-    elif weight.ndim == 2:
-        summed = np.abs(weight).sum(axis=0)
+        summed = magnitude.reshape(len(magnitude), -1).sum(axis=1, dtype=np.float64)
+    elif magnitude.ndim == 2:
+        summed = magnitude.sum(axis=0, dtype=np.float64)
     else:
         return UNKNOWN
     scales = (abs(settings.get("alpha", 1.0)), abs(settings.get("beta", 1.0))) if node.op_type == "Gemm" else (1, 1)
@@ -190,17 +190,21 @@ def _largest(network: Network, name: str) -> float:
     return largest if np.isfinite(largest) else UNKNOWN
 
 
-def _weight(network: Network, name: str) -> Array | None:
-    """A layer's weights, in float whether or not they come out of a pair; None where they are no constant."""
+def _weight_magnitude(network: Network, name: str) -> Array | None:
+    """Of a layer's weights, in float32 whether or not they come out of a pair; None where they are no constant."""
     if name in network.constants:
-        return network.constant(name).astype(np.float64)
+        return np.abs(network.constant(name).astype(np.float32, copy=False))
     restored = network.producer.get(name)
     if restored is None or restored.op_type != "DequantizeLinear" or restored.input[0] not in network.constants:
         return None
-    integers = network.constant(restored.input[0]).astype(np.float64)
-    scale = network.constant(restored.input[1]).astype(np.float64)
-    zero = network.constant(restored.input[2]).astype(np.float64) if len(restored.input) > 2 else np.float64(0)
+    # Of whole numbers below 2**24, float32 makes the same.
+    magnitude = network.constant(restored.input[0]).astype(np.float32)
+    scale = network.constant(restored.input[1]).astype(np.float32)
     axis = attributes(restored).get("axis", 1)
-    along = [-1 if i == axis % integers.ndim else 1 for i in range(integers.ndim)]
-    scale, zero = (value.reshape(along) if value.ndim == 1 else value for value in (scale, np.asarray(zero)))
-    return np.asarray((integers - zero) * scale)
+    along = [-1 if i == axis % magnitude.ndim else 1 for i in range(magnitude.ndim)]
+    zero = network.constant(restored.input[2]) if len(restored.input) > 2 else np.zeros(1)
+    if zero.any():
+        magnitude -= zero.astype(np.float32).reshape(along) if zero.ndim else np.float32(zero)
+    np.abs(magnitude, out=magnitude)
+    magnitude *= scale.reshape(along) if scale.ndim else scale
+    return magnitude

@@ -10,11 +10,12 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import onnx
+from onnx import TensorProto, numpy_helper
 from threadpoolctl import threadpool_limits
 
 from edgedet.in_order import in_order
 from edgedet.machine.hardware import available_cores
-from edgedet.onnx_graph.inference import inferred
+from edgedet.onnx_graph.inference import inferred, without_constants
 from edgedet.onnx_graph.network import Array
 from edgedet.proof.made_proposals import strewn_inputs
 
@@ -26,7 +27,15 @@ Fusion = Literal["fused", "separate"]
 which follows TensorRT's arithmetic and does not crawl through x86's slow symmetric kernels."""
 
 LANE_BYTES = 64 * 2**20
-"""Bytes of a graph's largest inner tensors together, up to which several frames are run at a time."""
+"""Bytes of a graph's largest inner tensors together, up to which every core runs a frame of its own."""
+ALL_LANES_BYTES = 512 * 2**20
+"""The same of all frames that are run at a time, where one takes more than ``LANE_BYTES``."""
+NUMPY_TYPES = frozenset([TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8])
+"""Of constants that can be large."""
+FRUGAL_BYTES = 256 * 2**20
+"""Bytes of a graph's largest inner tensors together, from which memory is given back after every frame."""
+REFERENCED = 2**16
+"""Bytes of a constant from which a session reads it where it is, and gets no copy of its own."""
 LARGEST_TENSORS = 4
 """So many of them a graph holds at the same time."""
 
@@ -53,15 +62,38 @@ def open_session(  # type: ignore[no-untyped-def]
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     if fusion == "separate":
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    data = model if isinstance(model, bytes) else model.SerializeToString()
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    if isinstance(model, bytes):
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # Writing the weights of a Faster R-CNN and parsing them again takes as long as all the rest of opening it.
+    data, weights = _apart(model)
+    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(weight) for name, weight in weights.items()}
+    options.add_external_initializers(list(values), list(values.values()))
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session.weights = weights  # which the session does not keep alive
+    return session
+
+
+def _apart(model: onnx.ModelProto) -> tuple[bytes, dict[str, Array]]:
+    """A graph in bytes without its large constants, and those by name."""
+    light = without_constants(model)
+    large: dict[str, Array] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_type not in NUMPY_TYPES or tensor.ByteSize() < REFERENCED:
+            light.graph.initializer.append(tensor)
+            continue
+        large[tensor.name] = numpy_helper.to_array(tensor)
+        stub = light.graph.initializer.add(
+            name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, data_location=TensorProto.EXTERNAL
+        )
+        stub.external_data.add(key="location", value="in memory")
+    return light.SerializeToString(), large
 
 
 class GraphRunner:
     """A graph as a function of its input, which may be called from ``lanes`` threads at a time.
 
     Two frames side by side on one core each take little more than half the time of one frame after the other on
-    two cores. Graphs whose tensors are large get one lane and all cores, so that memory stays bounded.
+    two cores. Graphs whose tensors are large get fewer lanes of several cores each, so that memory stays bounded.
     ``opening``: seconds that it took to make it.
     """
 
@@ -75,14 +107,14 @@ class GraphRunner:
     ) -> None:
         begun = time.monotonic()
         cores: int = threads or available_cores()
-        large = is_large(model)
-        self.lanes: int = 1 if large else cores
+        needed = _bytes_at_once(model)
+        self.lanes: int = _lanes(needed, cores)
         self._session = open_session(
             model,
             fusion=fusion,
             threads=cores // self.lanes,
             as_written=as_written,
-            frugal=large,
+            frugal=needed >= FRUGAL_BYTES,
         )
         inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
         self._input = next(iter(inputs))
@@ -158,9 +190,13 @@ def one_blas_thread() -> AbstractContextManager[object]:
     return threadpool_limits(limits=1, user_api="blas")
 
 
-def is_large(model: onnx.ModelProto) -> bool:
-    """Whether frames are run one after the other, each on all cores."""
-    return _bytes_at_once(model) > LANE_BYTES
+def lanes_of(model: onnx.ModelProto, cores: int) -> int:
+    """How many frames are run at a time, each on its share of the cores."""
+    return _lanes(_bytes_at_once(model), cores)
+
+
+def _lanes(needed: int, cores: int) -> int:
+    return cores if needed <= LANE_BYTES else max(min(cores, ALL_LANES_BYTES // needed), 1)
 
 
 def _bytes_at_once(model: onnx.ModelProto) -> int:

@@ -269,7 +269,9 @@ def _shift(error: Array, patches: Patches) -> Array:
 
 def _power(values: Array) -> float:
     """Variance about each channel's mean (bias correction takes the mean away), summed over channels."""
-    return float(values.var(axis=1, dtype=np.float64).sum()) + NOTHING
+    centred = values - values.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    # Single precision leaves five digits of a sum of squares, for a tenth of the time of double.
+    return float(np.vdot(centred, centred)) / values.shape[1] + NOTHING
 
 
 def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits: int) -> FittedLayer:

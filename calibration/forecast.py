@@ -23,25 +23,31 @@ from .rounding import LARGEST_HESSIAN, TOGETHER
 from .speed import SEGMENTS
 from .stopwatch import ENOUGH_SECONDS
 
-SIMULATED = 2.5
+SIMULATED = 2.0
 """Times a float run that one in INT8 takes, with every pair executed where it stands."""
 RACED_AT_FIRST, RACED_LATER = 100, 60
 """Float runs that it takes to find out which layers INT8 makes faster: in all, and for every stretch of them."""
-READ = 1.5
+READ = 1.15
 """Times a float run that it takes with the picture read and its detections decoded."""
-TAPPED = 2.5
+TAPPED = 1.9
 """Times a float run that a run with taps takes, what is made of it included."""
-SEARCH_ODDS = 0.4
+SEARCH_ODDS = 0.15
 """How often everything in INT8 costs too much, so that a search follows: nobody knows before."""
+SILU_SEARCH_ODDS = 0.6
+"""The same of networks whose activations are SiLU: of a symmetric grid these use little more than half."""
 SEARCH_EVALUATIONS = 5
 """Full ones that a search takes, most often."""
-OPERATIONS_PER_SECOND = 3.2e10
+OPERATIONS_PER_SECOND = 6.4e10
 """Floating-point ones of one core in numpy's products and factorisations."""
-SECONDS_PER_COLUMN = 3e-5
+SECONDS_PER_COLUMN = 1.5e-5
 """Of learned rounding, beside its products."""
+SECONDS_PER_LAYER = 6e-3
+"""Of any layer, however small."""
+FINISHING_SECONDS = 1.0
+"""Of checking, opening and writing the result, however small."""
 CANDIDATES = 7
 """Ranges that compete, and the exact product they are compared with."""
-WARM_RUNS = 2
+WARM_RUNS = 3
 PRIOR = 0.1
 """Share of the whole prediction that the pace so far is weighed against."""
 
@@ -133,6 +139,7 @@ def forecast(
     effort: Effort,
     dialect: Dialect,
     threads: int | None,
+    max_drop: float,
     runs_after: int,
 ) -> Progress:
     """``progress`` with the time left, where it wants to know.
@@ -147,6 +154,7 @@ def forecast(
         effort: of the quantisation.
         dialect: in which INT8 is written.
         threads: of a run; None takes every core.
+        max_drop: what may be lost; of all, nothing is searched for.
         runs_after: runs in INT8 that the caller needs afterwards.
     """
     if not isinstance(progress, TimedProgress):
@@ -160,6 +168,7 @@ def forecast(
     evaluation = opening + judged * run * simulated
     some = min(len(frames), effort.frames)
     race = min(ENOUGH_SECONDS, RACED_AT_FIRST * run) + SEGMENTS * min(ENOUGH_SECONDS, RACED_LATER * run)
+    odds = 0.0 if max_drop >= 1 else SILU_SEARCH_ODDS if _has_silu(network) else SEARCH_ODDS
     float_accuracy = Step(
         "float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run * READ
     )
@@ -174,12 +183,22 @@ def forecast(
         Step(
             "sensitivity",
             min(len(layers), effort.checks) * (opening + min(len(frames), effort.probes) * run * simulated),
-            odds=SEARCH_ODDS,
+            odds=odds,
         ),
-        Step("accuracy", SEARCH_EVALUATIONS * evaluation, SEARCH_EVALUATIONS, odds=SEARCH_ODDS),
-        Step("finishing", opening + runs_after * run * simulated),
+        Step("accuracy", SEARCH_EVALUATIONS * evaluation, SEARCH_EVALUATIONS, odds=odds),
+        Step("finishing", FINISHING_SECONDS + opening + runs_after * run * simulated),
     ]
     return Forecast(progress, steps)
+
+
+def _has_silu(network: Network) -> bool:
+    """Whether a tensor is multiplied with its own sigmoid."""
+    return any(
+        reader.op_type == "Mul" and node.input[0] in reader.input
+        for node in network.graph.node
+        if node.op_type == "Sigmoid"
+        for reader in network.consumers.get(node.output[0], [])
+    )
 
 
 def _seconds(runner: GraphRunner, frame: Array) -> float:
@@ -197,7 +216,7 @@ def _fitting(network: Network, layer: Layer) -> float:
     tried = CANDIDATES * 2 * min(rows, SEARCH_ROWS) * columns * min(channels, SEARCH_CHANNELS)
     fitted = 3 * 2 * rows * columns * channels
     if columns > LARGEST_HESSIAN or layer.depthwise:
-        return (tried + fitted) / OPERATIONS_PER_SECOND
+        return (tried + fitted) / OPERATIONS_PER_SECOND + SECONDS_PER_LAYER
     together = min(columns, TOGETHER)
     learned = columns * together * (rows + together + channels)
-    return (tried + fitted + learned) / OPERATIONS_PER_SECOND + columns * SECONDS_PER_COLUMN
+    return (tried + fitted + learned) / OPERATIONS_PER_SECOND + columns * SECONDS_PER_COLUMN + SECONDS_PER_LAYER

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgedet.files import atomic_path
 
-VERSION = 7
+VERSION = 8
 """Raised whenever the meaning of a stored figure changes; older ledgers are then ignored."""
 
 
@@ -27,7 +27,7 @@ def digest_of_each(parts: Iterable[Any]) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             total.update(f"|{part.dtype}{part.shape}|".encode())
-            total.update(np.ascontiguousarray(part).tobytes())
+            total.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
         else:
             total.update(b"|" + (part if isinstance(part, bytes) else repr(part).encode()))
     return total.hexdigest()

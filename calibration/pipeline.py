@@ -153,6 +153,7 @@ def quantise(
         effort=effort,
         dialect=dialect,
         threads=options.threads,
+        max_drop=options.max_drop,
         runs_after=runs_after,
     )
     sight = look(

@@ -59,11 +59,10 @@ class Quantisation:
         self.judge = judge = sight.judge
         self.frames = Sample(sight.frames, effort.frames)
         self.frames_digest = digest_of_each(frames)
-        graph = network.graph.SerializeToString(deterministic=True)
         self.ledger = Ledger(
             cache,
             digest_of(
-                graph,
+                *network.parts(),
                 self.frames_digest,
                 judge.digest,
                 sight.margin,

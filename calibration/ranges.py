@@ -8,7 +8,7 @@ neural network quantization", arXiv:2106.08295, section 3.1). None wins everywhe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -55,18 +55,30 @@ def squared_error(seen: Observation, grid: Grid, through: Function | None = None
     Inside the grid a bin wider than the grid's step is taken as evenly filled (step² / 12); clipping is exact to
     the bin's centre. ``through``: the activation function that follows, whose output's error counts instead.
     """
+    if through is None:
+        return float(squared_errors(seen, [grid])[0])
     centres = seen.centres
-    if through is not None:
-        error = (through(grid.round(centres.astype(np.float32))) - through(centres)) ** 2
-        return float((error * seen.counts).sum() / max(seen.counts.sum(), 1))
-    low, high = grid.range
-    clipped = np.clip(centres, low, high) - centres
-    inside = clipped == 0
-    error = np.where(inside, grid.scale**2 / 12, clipped**2)
+    error = (through(grid.round(centres.astype(np.float32))) - through(centres)) ** 2
+    return float((error * seen.counts).sum() / max(seen.counts.sum(), 1))
+
+
+def squared_errors(seen: Observation, grids: Sequence[Grid]) -> Array:
+    """:func:`squared_error` of the tensor itself on each of ``grids``: float64 [n]."""
+    # Only bins with something in them cost anything.
+    filled = np.flatnonzero(seen.counts)
+    centres, counts = seen.centres[filled], seen.counts[filled].astype(np.float64)
+    ends = np.array([grid.range for grid in grids])
+    steps = np.array([grid.scale for grid in grids])[:, None] ** 2 / 12
+    error = np.maximum(ends[:, :1] - centres, centres - ends[:, 1:])
+    outside = error > 0
+    np.square(error, out=error)
+    error = np.where(outside, error, steps)
     # Exact zeros (ReLU, padding) cost nothing on any grid; the bin that holds them would dominate otherwise.
     if seen.low <= 0 <= seen.high:
-        error[np.abs(centres).argmin()] = min(error[np.abs(centres).argmin()], grid.scale**2 / 12)
-    return float((error * seen.counts).sum() / max(seen.counts.sum(), 1))
+        zero = np.abs(seen.centres).argmin()
+        error[:, filled == zero] = np.minimum(error[:, filled == zero], steps)
+    result: Array = error @ counts / max(seen.counts.sum(), 1)
+    return result
 
 
 def mse_grid(seen: Observation, kind: GridKind, through: Function | None = None) -> Grid:
@@ -75,16 +87,15 @@ def mse_grid(seen: Observation, kind: GridKind, through: Function | None = None)
     ``through``: the activation function that follows; a flat tail (SiLU's negative one) is then cut off as far as
     that pays, however far the tensor itself reaches.
     """
-    best, best_error = grid_for(kind, seen.low, seen.high), np.inf
     lows = LOW_SHRINKS if kind == "u8" and seen.low < 0 else (1.0,)
-    for low in lows:
-        for high in SHRINKS[:: 2 if len(lows) > 1 else 1]:
-            shrunk_low = seen.low * (low if kind == "u8" else high)
-            grid = grid_for(kind, shrunk_low, seen.high * high)
-            error = squared_error(seen, grid, through)
-            if error < best_error:
-                best, best_error = grid, error
-    return best
+    grids = [
+        grid_for(kind, seen.low * (low if kind == "u8" else high), seen.high * high)
+        for low in lows
+        for high in SHRINKS[:: 2 if len(lows) > 1 else 1]
+    ]
+    if through is None:
+        return grids[int(squared_errors(seen, grids).argmin())]
+    return min(grids, key=lambda grid: squared_error(seen, grid, through))
 
 
 def entropy_grid(seen: Observation, kind: GridKind) -> Grid:
@@ -104,30 +115,32 @@ def entropy_grid(seen: Observation, kind: GridKind) -> Grid:
             weights=seen.counts,
         )
         levels, anchor, sign = 256, seen.low, 0.0
-    best, best_divergence = len(magnitudes), np.inf
-    for kept in range(levels, len(magnitudes) + 1, 32):
-        divergence = _divergence(magnitudes, kept, levels)
-        if divergence < best_divergence:
-            best, best_divergence = kept, divergence
-    reach = float(edges[best])
+    kept = np.arange(levels, len(magnitudes) + 1, 32)
+    reach = float(edges[kept[_divergences(magnitudes, kept, levels).argmin()]])
     return grid_for(kind, sign * reach if kind == "s8" else anchor, reach)
 
 
 BINS_OF_ENTROPY = 1024
 
 
-def _divergence(counts: Array, kept: int, levels: int) -> float:
-    """Kullback-Leibler divergence of the clipped histogram from its ``levels``-level version."""
-    reference = counts[:kept].astype(np.float64)
-    group = np.arange(kept) * levels // kept
+def _divergences(counts: Array, kept: Array, levels: int) -> Array:
+    """Kullback-Leibler divergences of a histogram clipped to ``kept`` bins [n] from its coarse versions."""
+    bins = np.arange(len(counts))
+    inside = bins < kept[:, None]
+    reference = np.where(inside, counts.astype(np.float64), 0.0)
+    # Bins of one level of one clipping have a number of their own; those cut off share the last.
+    own = bins * levels // kept[:, None] + levels * np.arange(len(kept))[:, None]
+    group = np.where(inside, own, len(kept) * levels)
     filled = reference > 0
-    totals = np.bincount(group, weights=reference, minlength=levels)
-    occupied = np.bincount(group, weights=filled, minlength=levels)
+    totals = np.bincount(group.ravel(), weights=reference.ravel(), minlength=len(kept) * levels + 1)
+    occupied = np.bincount(group.ravel(), weights=filled.ravel(), minlength=len(kept) * levels + 1)
     coarse = np.where(filled, (totals / np.maximum(occupied, 1))[group], 0.0)
-    reference[-1] += counts[kept:].sum()
-    p = reference / max(reference.sum(), 1)
-    q = coarse / max(coarse.sum(), 1)
+    reference[np.arange(len(kept)), kept - 1] += counts.sum(dtype=np.float64) - reference.sum(axis=1)
+    p = reference / np.maximum(reference.sum(axis=1, keepdims=True), 1)
+    q = coarse / np.maximum(coarse.sum(axis=1, keepdims=True), 1)
     both = (p > 0) & (q > 0)
+    terms = np.where(both, p * np.log(np.where(both, p, 1.0) / np.where(both, q, 1.0)), 0.0)
     # Mass that the coarse histogram cannot represent (the clipped tail in an empty last bin) is not free.
-    missing = p[(p > 0) & (q == 0)].sum()
-    return float((p[both] * np.log(p[both] / q[both])).sum() + missing * 10)
+    missing = np.where((p > 0) & (q == 0), p, 0.0)
+    result: Array = terms.sum(axis=1) + missing.sum(axis=1) * 10
+    return result

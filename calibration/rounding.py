@@ -27,7 +27,7 @@ def nearest(matrix: Array, scales: Array, bits: int = 8) -> Array:
     return np.clip(np.rint(matrix / scales[:, None]), -limit, limit).astype(np.int8)
 
 
-def learned(matrix: Array, scales: Array, inputs: Array, bits: int = 8, block: int = 64) -> Array:
+def learned(matrix: Array, scales: Array, inputs: Array, bits: int = 8, block: int = 32) -> Array:
     """Integers int8 [channels, K] that keep ``inputs @ matrix.T`` best; ``inputs`` float32 [n, K] as quantised.
 
     Columns are rounded from the most to the least excited one; what a rounding changes in the output is taken over
@@ -60,11 +60,16 @@ def learned(matrix: Array, scales: Array, inputs: Array, bits: int = 8, block: i
         stop = min(start + block, columns)
         errors = np.empty((stop - start, len(scales)), np.float32)
         for column in range(start, stop):
-            integers = np.clip(np.rint(work[column] / scales), -limit, limit)
-            result[column] = integers
-            error = (work[column] - integers * scales) / factor[column, column]
+            # Plain ufuncs into arrays that are there: of narrow layers, calls are most of what this loop costs.
+            integers, error = result[column], errors[column - start]
+            np.divide(work[column], scales, out=integers)
+            np.rint(integers, out=integers)
+            np.maximum(integers, -limit, out=integers)
+            np.minimum(integers, limit, out=integers)
+            np.multiply(integers, scales, out=error)
+            np.subtract(work[column], error, out=error)
+            error /= factor[column, column]
             work[column + 1 : stop] -= factor[column, column + 1 : stop, None] * error
-            errors[column - start] = error
         work[stop:] -= factor[start:stop, stop:].T @ errors
     restored = np.empty(matrix.shape, np.int8)
     restored[:, order] = result.T

@@ -86,9 +86,8 @@ def plan_resize(
     if not rule.enlarge:
         scale = min(scale, 1.0)
     # No guard against float error before rounding: the frameworks have none, so 23 * (416 / 23) floors to 415.
-    rounded = round if rule.rounding == "round" else math.floor
-    height = min(max(rounded(frame_height * scale), 1), canvas_height)
-    width = min(max(rounded(frame_width * scale), 1), canvas_width)
+    height = min(max(_whole(frame_height * scale, rule), 1), canvas_height)
+    width = min(max(_whole(frame_width * scale, rule), 1), canvas_width)
     left = top = 0
     if rule.place == "center":
         # Odd remainders put the smaller half first, as Ultralytics does (round(x - 0.1)).
@@ -101,6 +100,13 @@ def plan_resize(
         # ... Ultralytics (since 8.4) and torchvision by the ratio of the rounded sizes, per axis.
         scale_x, scale_y = width / frame_width, height / frame_height
     return ResizeGeometry(frame_height, frame_width, height, width, left, top, scale_x, scale_y)
+
+
+def _whole(side: float, rule: ResizeRule) -> int:
+    """A side in whole pixels."""
+    if rule.rounding == "round":
+        return round(side)
+    return math.floor(side + 0.5) if rule.rounding == "half_up" else math.floor(side)
 
 
 def _divided(frame_height: int, frame_width: int, canvas_height: int, canvas_width: int) -> ResizeGeometry:

@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.card import PROPOSAL_COUNT, ModelCard
+from edgedet.artifacts.card import PROPOSAL_COUNT, InputSpec, ModelCard
 from edgedet.errors import UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.machine.hardware import available_cores
-from edgedet.outside_proposals import ProposalInput
 from edgedet.pictures.frames import Frame, is_on_gpu
 from edgedet.preprocess import Preprocessor
 from edgedet.runtimes.base import MayTakeProposals, RunsInLanes, Runtime, TakesGpuFrames
+
+if TYPE_CHECKING:
+    from edgedet.outside_proposals import ProposalInput
 
 Result = TypeVar("Result")
 Read_co = TypeVar("Read_co", covariant=True)
@@ -74,7 +76,7 @@ class Lane(Generic[Result]):
         self.threads = threads
         self._preprocess = Preprocessor(card.input, card.resize, threads=threads)
         self._read = read
-        self._proposals = None if card.input.proposals is None else ProposalInput(card.input)
+        self._proposals = None if card.input.proposals is None else _proposal_input(card.input)
         self._lock = threading.Lock()
         self._closed = False
 
@@ -175,7 +177,7 @@ class Lane(Generic[Result]):
             return None
         given = self._proposals
         if given is None:  # the framework's own inference, which is one frame and takes any number
-            given = ProposalInput(replace(self.card.input, proposals=np.size(proposals[0]) // 4 + 1))
+            given = _proposal_input(replace(self.card.input, proposals=np.size(proposals[0]) // 4 + 1))
         for slot, (boxes, place) in enumerate(zip(proposals, places, strict=True)):
             given.place(boxes, place, slot)
         for slot in range(len(places), self.card.input.batch):
@@ -272,3 +274,10 @@ class LaneWork(Generic[Result]):
             return found, timing
         found, timing = self._lane.run_prepared(prepared.tensor, prepared.place, prepared.proposals)
         return found, replace(timing, pre=prepared.milliseconds)
+
+
+def _proposal_input(spec: InputSpec) -> ProposalInput:
+    # Loaded by detectors that take proposals, not by all.
+    from edgedet.outside_proposals import ProposalInput
+
+    return ProposalInput(spec)

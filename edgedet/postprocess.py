@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
-from edgedet.canvas_masks import CanvasMasks, draw_prototypes
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.foreign_faults import RANKED, TURNED, fault_of_anchors, fault_of_rows, most_are_turned
 from edgedet.geometry import ResizeGeometry
-from edgedet.heatmaps import find_keypoints
-from edgedet.masks import BoxMasks, Masks
 from edgedet.nms import best_of_each_class, nms
 from edgedet.settings import require_count, require_fraction
+
+if TYPE_CHECKING:
+    from edgedet.masks import Masks
 
 Array = NDArray[Any]
 
@@ -198,10 +198,15 @@ class Postprocessor:
         frame_size = (geometry.frame_height, geometry.frame_width)
         # The runtime's buffers are filled anew at the next run.
         data = {name: values.copy() for name, values in found.data.items()}
+        # Detectors without masks or keypoints do not load what draws them.
         masks: Masks | None = None
         if self._card.output.masks == "in_boxes":
+            from edgedet.masks import BoxMasks
+
             masks = BoxMasks(data.pop(MASKS), found.boxes, frame_size)
         elif self._card.output.masks == "prototypes":
+            from edgedet.canvas_masks import CanvasMasks
+
             masks = CanvasMasks(tuple(data.pop(MASKS)), frame_size)
         keypoints = skeleton = None
         if (spec := self._card.output.keypoints) is not None:
@@ -226,6 +231,8 @@ class Postprocessor:
     def _drawn(self, found: Found, prototypes: Array, geometry: ResizeGeometry) -> Found:
         """The same with ``masks`` in place of coefficients, and without what has no pixel: Ultralytics' ``predict``
         leaves that out, too."""
+        from edgedet.canvas_masks import draw_prototypes
+
         data = dict(found.data)
         canvas = (self._card.input.height, self._card.input.width)
         data[MASKS] = draw_prototypes(data.pop(COEFFICIENTS), prototypes, found.boxes, canvas, geometry)
@@ -343,6 +350,8 @@ def _of_heatmaps(logits: Array, boxes: Array, count: int) -> Array:
         )
     if not np.isfinite(logits).all():
         raise ArtifactError("the network gave heatmaps that hold NaN or infinity; export it again")
+    from edgedet.heatmaps import find_keypoints
+
     return find_keypoints(logits.astype(np.float32, copy=False), boxes)
 
 

@@ -2,6 +2,7 @@
 
     python examples/render.py build/scenes --count 5000 --seed 0
     python examples/render.py build/visits --count 5000 --seed 4 --kind visit
+    python examples/render.py build/outlined --count 5000 --seed 1 --outlines
 
 Gives build/scenes/instances_scenes.json and build/scenes/scenes/*.jpg; edgedet reads it as
 build/scenes/instances_scenes.json. Scene N of seed S is the same on every machine with the same OpenCV.
@@ -19,12 +20,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from edgedet.datasets.outlines import pixels_outline
 from examples.scenes.scene import NAMES, Scene, render_scene, render_visit
 
 SEED_STEP = 1_000_000
@@ -40,6 +43,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), default=(480, 360))
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--kind", choices=tuple(KINDS), default="scene", help="what is rendered (scene)")
+    parser.add_argument("--outlines", action="store_true", help="also write which pixels each object has")
     arguments = parser.parse_args()
     if arguments.count < 1 or min(arguments.size) < 64 or not 0 <= arguments.seed < 2000:
         parser.error("expected --count of 1 or more, --size of 64x64 or more, --seed from 0 to 1999")
@@ -50,32 +54,34 @@ def main() -> int:
         size=tuple(arguments.size),
         workers=arguments.workers,
         kind=arguments.kind,
+        outlines=arguments.outlines,
     )
     print(path)
     return 0
 
 
 def write_dataset(
-    out: Path, count: int, seed: int, *, size: tuple[int, int] = (480, 360), workers: int = 1, kind: str = "scene"
+    out: Path,
+    count: int,
+    seed: int,
+    *,
+    size: tuple[int, int] = (480, 360),
+    workers: int = 1,
+    kind: str = "scene",
+    outlines: bool = False,
 ) -> Path:
-    """Render ``count`` pictures of (width, height), of a kind of ``KINDS``, into ``out``; the COCO JSON file."""
+    """Render ``count`` pictures of (width, height), of a kind of ``KINDS``, into ``out``; the COCO JSON file.
+
+    ``outlines``: every object also has its ``segmentation``, as COCO's compressed run lengths.
+    """
     pictures = out / "scenes"
     pictures.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
-    render = partial(_render, pictures, seed * SEED_STEP, size, kind)
-    for index, boxes in enumerate(_map(render, count, workers)):
+    render = partial(_render, pictures, seed * SEED_STEP, size, KINDS[kind], outlines=outlines)
+    for index, objects in enumerate(_map(render, count, workers)):
         images.append({"id": index, "file_name": f"{index:06d}.jpg", "width": size[0], "height": size[1]})
-        for left, top, width, height, label in boxes:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": index,
-                    "category_id": label,
-                    "bbox": [left, top, width, height],
-                    "area": width * height,
-                    "iscrowd": 0,
-                }
-            )
+        for found in objects:
+            annotations.append({"id": len(annotations) + 1, "image_id": index} | found)
         if sys.stderr.isatty() and index % 50 == 0:
             print(f"\r{index}/{count} scenes", end="", file=sys.stderr)
     categories = [{"id": label, "name": name} for label, name in enumerate(NAMES)]
@@ -87,7 +93,7 @@ def write_dataset(
     return path
 
 
-def _map(render: partial[list[list[float]]], count: int, workers: int) -> Iterator[list[list[float]]]:
+def _map(render: partial[list[dict[str, Any]]], count: int, workers: int) -> Iterator[list[dict[str, Any]]]:
     if workers <= 1:
         yield from map(render, range(count))
         return
@@ -104,15 +110,29 @@ def _visit(seed: int, *, width: int, height: int) -> Scene:
 KINDS: dict[str, Callable[..., Scene]] = {"scene": render_scene, "visit": _visit}
 
 
-def _render(pictures: Path, first: int, size: tuple[int, int], kind: str, index: int) -> list[list[float]]:
-    """Write scene ``index`` and return its boxes as left, top, width, height, label."""
+def _render(
+    pictures: Path,
+    first: int,
+    size: tuple[int, int],
+    render: Callable[..., Scene],
+    index: int,
+    *,
+    outlines: bool,
+) -> list[dict[str, Any]]:
+    """Write scene ``index`` and return what COCO says of each of its objects."""
     cv2.setNumThreads(1)
-    scene = KINDS[kind](first + index, width=size[0], height=size[1])
+    scene = render(first + index, width=size[0], height=size[1])
     cv2.imwrite(str(pictures / f"{index:06d}.jpg"), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-    return [
-        [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1]), int(label)]
-        for box, label in zip(scene.boxes, scene.labels, strict=True)
-    ]
+    objects: list[dict[str, Any]] = []
+    for place, (box, label) in enumerate(zip(scene.boxes, scene.labels, strict=True)):
+        left, top, right, bottom = map(float, box)
+        bounds = [left, top, right - left, bottom - top]
+        found = {"category_id": int(label), "bbox": bounds, "area": bounds[2] * bounds[3], "iscrowd": 0}
+        if outlines:
+            seen = scene.owner == place
+            found |= {"area": int(seen.sum()), "segmentation": pixels_outline(seen)}
+        objects.append(found)
+    return objects
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
     python examples/train.py --data build/scenes/instances_scenes.json --out build/sample.pt
     python examples/train.py --data voc_root:train --arch fasterrcnn_mobilenet_v3_large_320_fpn --out build/voc.pt
+    python examples/train.py --data build/outlined/instances_scenes.json --arch maskrcnn_mobilenet_v3_large_fpn \\
+        --init build/sample.pt --bf16 --out build/masks.pt
 
-From scratch, or from --init's backbone and heads. The result is a checkpoint that `edgedet export` understands:
-the moving average of the weights, as float16 with --half. A run that was killed goes on with --resume.
+From scratch, or from what fits of --init's backbone and heads, also of another architecture with that backbone. A
+Mask R-CNN needs a dataset with outlines (examples/render.py --outlines). The result is a checkpoint that
+`edgedet export` understands: the moving average of the weights, as float16 with --half. A run that was killed goes
+on with --resume.
 """
 
 from __future__ import annotations
@@ -15,85 +19,27 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
+from torchvision.ops import MultiScaleRoIAlign
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edgedet.datasets import read_dataset
-from edgedet.datasets.dataset import ImageRecord
+from edgedet.datasets.dataset import Dataset
+from edgedet.errors import CheckpointError
 from edgedet.export.checkpoints.checkpoint import load_checkpoint
 from edgedet.export.families.architectures import ARCHITECTURES, build
 from edgedet.export.training.settings import SECTION
 from edgedet.export.training.torchvision import settings_of
-from edgedet.pictures.image_file import read_image
-
-Target = dict[str, torch.Tensor]
-Sample = tuple[torch.Tensor, Target]
-
-
-class Pictures(Dataset[Sample]):
-    """Images as float32 [3, H, W] RGB in 0..1 at the training size's resolution, randomly varied."""
-
-    def __init__(self, images: list[ImageRecord], size: int, *, vary: bool = True) -> None:
-        self.images, self.size, self.vary = images, size, vary
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Sample:
-        record = self.images[index]
-        image = read_image(record.path)
-        boxes, labels = record.boxes.astype(np.float32), record.labels.astype(np.int64)
-        if self.vary:
-            rng = np.random.default_rng(torch.randint(1 << 31, ()).item())
-            image, boxes, labels = vary(rng, image, boxes, labels)
-        height, width = image.shape[:2]
-        # Resize early: the model would do it anyway, but on float images four times as large.
-        scale = min(1.0, self.size * 1.25 / min(height, width))
-        if scale < 1:
-            image = cv2.resize(image, None, fx=scale, fy=scale)
-            boxes = boxes * np.array([image.shape[1] / width, image.shape[0] / height] * 2, np.float32)
-        tensor = torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1).float() / 255
-        return tensor, {"boxes": torch.from_numpy(boxes), "labels": torch.from_numpy(labels) + 1}
-
-
-def vary(
-    rng: np.random.Generator, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mirror, zoom in or out, and change light and colour; boxes that lose most of their area go."""
-    height, width = image.shape[:2]
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-        boxes = boxes * [-1, 1, -1, 1] + [width, 0, width, 0]
-        boxes = boxes[:, [2, 1, 0, 3]]
-    if rng.random() < 0.7:
-        zoom = float(np.exp(rng.uniform(np.log(0.7), np.log(1.7))))
-        aspect = float(np.exp(rng.uniform(-0.15, 0.15)))
-        matrix = np.array([[zoom * aspect, 0, 0], [0, zoom / aspect, 0]], np.float32)
-        room = np.array([width - width * zoom * aspect, height - height * zoom / aspect])
-        matrix[:, 2] = room * rng.uniform(0, 1, 2)
-        fill = rng.integers(0, 256, 3).tolist()
-        image = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
-        before = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * zoom**2
-        moved = boxes.copy()
-        moved[:, 0::2] = boxes[:, 0::2] * matrix[0, 0] + matrix[0, 2]
-        moved[:, 1::2] = boxes[:, 1::2] * matrix[1, 1] + matrix[1, 2]
-        boxes = np.clip(moved, 0, [width, height, width, height])
-        sides = boxes[:, 2:] - boxes[:, :2]
-        kept = (sides.prod(1) > 0.35 * before) & (sides.min(1) > 6)
-        boxes, labels = boxes[kept], labels[kept]
-    if rng.random() < 0.6:
-        gain, shift = rng.uniform(0.7, 1.3), rng.uniform(-25, 25)
-        tint = rng.normal(1, 0.06, 3)
-        table = np.clip(np.arange(256)[:, None] * gain * tint + shift, 0, 255).astype(np.uint8)[None]
-        image = cv2.LUT(np.ascontiguousarray(image), table)
-    return np.ascontiguousarray(image), boxes.astype(np.float32), labels
+from examples.training.pictures import Pictures, Sample
+from examples.training.start import start_from
 
 
 def main() -> int:
@@ -102,22 +48,34 @@ def main() -> int:
     torch.manual_seed(arguments.seed)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    sets = [read_dataset(path) for path in arguments.data]
+    masks = arguments.arch.startswith("maskrcnn")
+    sets = [read_dataset(path, outlines=masks) for path in arguments.data]
+    if masks:
+        require_outlines(sets)
     data = sets[0]
     for path, other in zip(arguments.data, sets, strict=True):
         if other.names != data.names:
             raise SystemExit(f"{path} has the classes {other.names}, and {arguments.data[0]} {data.names}")
     images = [image for each in sets for image in each.images if len(image) or arguments.keep_empty]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    overrides = size_overrides(arguments.arch, arguments.size)
+    overrides = constructor_overrides(arguments.arch, arguments.size, arguments.regions)
     model: Any = build(arguments.arch, len(data.names) + 1, **overrides)
     if arguments.init is not None:
-        model.load_state_dict(load_checkpoint(arguments.init, arch=arguments.arch).state_dict, strict=False)
+        taken = start_from(model, read_weights(arguments.init, arguments.arch))
+        print(f"{len(taken)} of {len(model.state_dict())} tensors are those of {arguments.init}", flush=True)
+        if arguments.freeze:
+            freeze(model, taken)
     model.to(device, memory_format=torch.channels_last).train()
     average = copy.deepcopy(model).eval()
-    optimiser = torch.optim.AdamW(parameter_groups(model), lr=arguments.rate, weight_decay=arguments.decay)
+    for pool in model.modules():
+        if isinstance(pool, MultiScaleRoIAlign):
+            pool.sampling_ratio = arguments.samples
+    # One pass over the weights; PyTorch has it for CPUs, too.
+    optimiser = torch.optim.AdamW(
+        parameter_groups(model), lr=arguments.rate, weight_decay=arguments.decay, fused=True
+    )
     loader: DataLoader[Sample] = DataLoader(
-        Pictures(images, arguments.size),
+        Pictures(images, arguments.size, outlines=masks),
         batch_size=arguments.batch,
         shuffle=True,
         drop_last=True,
@@ -149,7 +107,8 @@ def main() -> int:
             step += 1
             pictures = [picture.to(device) for picture, _ in batch]
             targets = [{key: value.to(device) for key, value in target.items()} for _, target in batch]
-            loss = sum(model(pictures, targets).values())
+            with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):
+                loss = sum(model(pictures, targets).values())
             if not torch.isfinite(loss):
                 print(f"step {step}: the loss is {loss.item()}; skipped", flush=True)
                 optimiser.zero_grad()
@@ -198,6 +157,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--decay", type=float, default=1e-4, help="weight decay (0.0001)")
     parser.add_argument("--warmup", type=int, default=200, help="steps of rising learning rate (200)")
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
+    parser.add_argument(
+        "--freeze", action="store_true", help="leave the convolutions taken from --init's backbone as they are"
+    )
+    parser.add_argument(
+        "--regions", type=int, default=512, help="proposals of a picture that two-stage heads learn from (512)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=2, help="RoIAlign's samples a side of each bin, in training alone (2)"
+    )
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 where PyTorch's autocast does")
     parser.add_argument("--keep-empty", action="store_true", help="also train on images without a box")
     parser.add_argument("--half", action="store_true", help="store float16: half the file")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was killed")
@@ -208,11 +177,41 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def size_overrides(arch: str, size: int) -> dict[str, Any]:
+def require_outlines(sets: list[Dataset]) -> None:
+    """Masks are learnt from outlines, of every object."""
+    for data in sets:
+        for image in data.images:
+            if len(image) and (image.outlines is None or None in image.outlines):
+                raise SystemExit(
+                    f"{data.source}: an object of {image.path.name} has no outline; a Mask R-CNN is trained on a "
+                    "dataset where all have one (examples/render.py --outlines)"
+                )
+
+
+def read_weights(path: Path, arch: str) -> Mapping[str, torch.Tensor]:
+    """Tensors of a checkpoint of any architecture; of ``arch`` where it does not say of which it is."""
+    try:
+        return load_checkpoint(path).state_dict
+    except CheckpointError:
+        return load_checkpoint(path, arch=arch).state_dict
+
+
+def constructor_overrides(arch: str, size: int, regions: int) -> dict[str, Any]:
     """torchvision's constructor arguments for a training size."""
     if ARCHITECTURES[arch].family == "ssd":
         return {"size": (size, size)}
-    return {"min_size": size, "max_size": 2 * size}
+    proposals = {
+        "rpn_post_nms_top_n_train": min(2000, 4 * regions),
+        "rpn_pre_nms_top_n_train": min(2000, 8 * regions),
+    }
+    return {"min_size": size, "max_size": 2 * size, "box_batch_size_per_image": regions} | proposals
+
+
+def freeze(model: torch.nn.Module, names: set[str]) -> None:
+    """Leave the backbone's tensors of these names as they are; BatchNorm's statistics follow the data still."""
+    for name, parameter in model.named_parameters():
+        if name in names and name.startswith("backbone."):
+            parameter.requires_grad_(False)
 
 
 def parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ FLOAT = ("precision", "fp32")
 HALF_FRAMES = 16
 """Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16."""
 
-RUNS_AFTER = 128
+RUNS_AFTER = 44
 """Runs that such a graph still takes until it is written: those, and the golden input's."""
 MADE_NOTE = (
     "calibrated without pictures, on made ones, and judged by them alone: --calib with about 100 frames like those "

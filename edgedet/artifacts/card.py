@@ -87,9 +87,10 @@ class ResizeRule:
             (runtimes that do their own resizing).
         pad: colour around the picture, BGR, 0..255; rounded where the canvas is uint8.
         place: where the picture lies on the canvas.
-        rounding: of the resized sides, to whole pixels. ``divide``: a product of whole numbers over a whole number,
-            as in Darknet's letterbox, which also takes boxes back by the exact half of the border, and in
-            torchvision's presets, whose shortest side is ``min_size`` to the pixel.
+        rounding: of the resized sides, to whole pixels. ``round``: halves to the even number, as Python does.
+            ``half_up``: halves upwards, as MMCV does (``int(side + 0.5)``). ``divide``: a product of whole numbers
+            over a whole number, as in Darknet's letterbox, which also takes boxes back by the exact half of the
+            border, and in torchvision's presets, whose shortest side is ``min_size`` to the pixel.
         enlarge: whether frames smaller than the canvas are scaled up (letterbox only).
         min_size: shortest side in pixels (``shortest_side`` only).
         max_size: limit of the longest side in pixels (``shortest_side`` only).
@@ -106,7 +107,7 @@ class ResizeRule:
     rule: Literal["letterbox", "stretch", "shortest_side", "none"]
     pad: tuple[float, float, float] = (114.0, 114.0, 114.0)
     place: Literal["center", "top_left"] = "top_left"
-    rounding: Literal["floor", "round", "divide"] = "floor"
+    rounding: Literal["floor", "round", "half_up", "divide"] = "floor"
     enlarge: bool = True
     min_size: int | None = None
     max_size: int | None = None

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from edgedet import __version__
-from edgedet.calibration.executor import GraphRunner, frames_run_by, is_large
+from edgedet.calibration.executor import GraphRunner, frames_run_by, lanes_of
 from edgedet.cluster.session import Cluster
 from edgedet.cluster.workers import work_in_order
 from edgedet.errors import ClusterError
@@ -73,7 +73,7 @@ class FramesOnWorkers:
         # An array is read where it lies; bytes would be copied for every frame.
         graph = ray.put(np.frombuffer(content, np.uint8))
         del content
-        wanted = min(cores if is_large(model) else 1, _most_cores(ray))
+        wanted = min(cores // lanes_of(model, cores), _most_cores(ray))
         work = FrameWork(order, [graph])
         with closing(work_in_order(self._cluster, work, map(dict, inputs), cores=wanted)) as answers:
             for answer in answers:

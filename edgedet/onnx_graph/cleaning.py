@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -265,6 +267,11 @@ def remove_dead(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
-    constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
-    del graph.initializer[:]
-    graph.initializer.extend(constants)
+    keep_constants(graph, wanted)
+
+
+def keep_constants(graph: onnx.GraphProto, wanted: Container[str]) -> None:
+    """Take out the constants that are not in ``wanted``, in place: those that stay are not copied."""
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in wanted:
+            del graph.initializer[index]

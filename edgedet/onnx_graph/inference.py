@@ -19,8 +19,22 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Inference and conversion read the values of short ones only.
     """
+    light = without_constants(model)
+    light.ir_version = max(model.ir_version, 4)
+    graph = light.graph
+    listed = {value.name for value in graph.input}
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims, dtype=np.float64) <= LARGEST_READ:
+            graph.initializer.append(tensor)
+        elif tensor.name not in listed:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return light
+
+
+def without_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of everything but the graph's constants."""
     light = onnx.ModelProto(
-        ir_version=max(model.ir_version, 4),
+        ir_version=model.ir_version,
         opset_import=model.opset_import,
         producer_name=model.producer_name,
         producer_version=model.producer_version,
@@ -33,10 +47,4 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.input.extend(model.graph.input)
     graph.output.extend(model.graph.output)
     graph.value_info.extend(model.graph.value_info)
-    listed = {value.name for value in graph.input}
-    for tensor in model.graph.initializer:
-        if np.prod(tensor.dims, dtype=np.float64) <= LARGEST_READ:
-            graph.initializer.append(tensor)
-        elif tensor.name not in listed:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     return light

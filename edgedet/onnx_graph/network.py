@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from .inference import inferred
+from .inference import inferred, without_constants
 
 Array = NDArray[Any]
 
@@ -158,6 +159,12 @@ class Network:
             multiply_adds=positions * size // max(int(per_channel), 1),
             depthwise=node.op_type in CONVOLUTIONS and group > 1 and group == weight.dims[0],
         )
+
+    def parts(self) -> Iterator[bytes]:
+        """What makes it this graph and no other: all but the constants, then one constant after the other."""
+        yield without_constants(self.model).SerializeToString(deterministic=True)
+        for tensor in self.graph.initializer:
+            yield tensor.SerializeToString(deterministic=True)
 
     def copy(self) -> Network:
         """An independent copy."""

@@ -18,7 +18,7 @@ from onnx import defs, helper, numpy_helper
 
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import IR_VERSION, OPSET
-from edgedet.onnx_graph.cleaning import simplify, static_shapes
+from edgedet.onnx_graph.cleaning import keep_constants, simplify, static_shapes
 from edgedet.onnx_graph.inference import without_weights
 from edgedet.onnx_graph.opset_changes import REWRITTEN, Context, UnlowerableError, same_use
 
@@ -37,9 +37,9 @@ class UnraisableError(Exception):
 
 
 def raise_opset(model: onnx.ModelProto, targets: Sequence[int]) -> onnx.ModelProto:
-    """``model`` in the first of ``targets`` that onnx's converter manages, metadata kept.
+    """Bring ``model``, in place, to the first of ``targets`` that onnx's converter manages, and return it.
 
-    The converter never sees the weights: it copies every constant several times.
+    The converter never sees the weights, which stay where they are: it copies every constant several times.
 
     Raises:
         UnraisableError: in none of them.
@@ -55,13 +55,17 @@ def raise_opset(model: onnx.ModelProto, targets: Sequence[int]) -> onnx.ModelPro
         except Exception as error:  # the converter raises bare RuntimeErrors and its own ConvertError
             failure = error
             continue
-        inputs = [value for value in raised.graph.input if value.name in listed]
-        del raised.graph.input[:]
-        raised.graph.input.extend(inputs)
-        raised.graph.initializer.extend(t for t in model.graph.initializer if t.name not in kept)
-        if not raised.metadata_props:
-            raised.metadata_props.extend(model.metadata_props)
-        return raised
+        graph = model.graph
+        keep_constants(graph, {tensor.name for tensor in graph.initializer} - kept)
+        graph.initializer.extend(raised.graph.initializer)
+        del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:], model.opset_import[:]
+        graph.node.extend(raised.graph.node)
+        graph.input.extend(value for value in raised.graph.input if value.name in listed)
+        graph.output.extend(raised.graph.output)
+        graph.value_info.extend(raised.graph.value_info)
+        model.opset_import.extend(raised.opset_import)
+        model.ir_version = max(model.ir_version, raised.ir_version)
+        return model
     raise UnraisableError(str(failure)) from failure
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
+from edgedet.onnx_graph.cleaning import keep_constants
 from edgedet.onnx_graph.network import Network
 
 
@@ -93,7 +94,6 @@ def _exchange(graph: onnx.GraphProto, ordered: Iterable[onnx.NodeProto]) -> None
     # Copies, since clearing a field frees what the old messages point to.
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
     used = {name for node in nodes for name in node.input} | {output.name for output in graph.output}
-    kept = [onnx.TensorProto.FromString(t.SerializeToString()) for t in graph.initializer if t.name in used]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(kept)
+    keep_constants(graph, used)

@@ -23,11 +23,13 @@ MIN_SIDE = 10
 @dataclass(frozen=True)
 class Scene:
     """``image``: uint8 [H, W, 3] BGR. ``boxes``: float32 [N, 4], x1, y1, x2, y2 around what is seen of each device.
-    ``labels``: int32 [N], indices into ``NAMES``."""
+    ``labels``: int32 [N], indices into ``NAMES``. ``owner``: int16 [H, W], which box's device a pixel shows, -1 for
+    none."""
 
     image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
+    owner: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ def _compose(
         if fingers is not None:
             _lay(frame, owner, fingers.pixels, fingers.place(actor.view, actor.center, actor.scale), -1)
     boxes, labels = [], []
+    boxed = np.full_like(owner, -1)
     for index, area in whole.items():
         seen = owner == index
         columns, rows = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
@@ -198,12 +201,14 @@ def _compose(
             continue
         if min(columns[-1] - columns[0], rows[-1] - rows[0]) + 1 < MIN_SIDE:
             continue
+        boxed[seen] = len(boxes)
         boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
         labels.append(actors[index].label)
     return Scene(
         _photograph(rng, frame),
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(labels, np.int32),
+        boxed,
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 from torchvision.models.detection import faster_rcnn
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNN
@@ -310,7 +311,7 @@ def export_parts(
     heads = model.roi_heads
     head: nn.Module
     by: Literal["operator", "products", "samples"] = "operator"
-    if pooling != "operator" and products_pay(pool, heads.box_head, levels, grid):
+    if isinstance(heads.box_head, TwoMLPHead) and products_pay(pool, levels, grid, pooling):
         by = "products"
     elif pooling == "plain" and pool.sampling_ratio > 0:
         by = "samples"

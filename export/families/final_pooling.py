@@ -14,6 +14,7 @@ from edgedet.onnx_graph.builder import GraphBuilder
 from .base import Pooling
 from .nms import Chosen
 from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
+from .roi_products import add_roi_maps, products_pay
 from .roi_samples import add_roi_samples
 
 
@@ -56,6 +57,16 @@ def add_final_pooling(
     if pooling == "plain" and pool.sampling_ratio > 0:
         return add_roi_samples(
             graph, features, where.levels, chosen.boxes, grids=where.grids, channels=where.channels, **sampling
+        )
+    if pooling == "products" and products_pay(pool, where.levels, where.grids[0], pooling):
+        return add_roi_maps(
+            graph,
+            features[0],
+            where.levels[0],
+            chosen.boxes,
+            grid=where.grids[0],
+            channels=where.channels,
+            **sampling,
         )
     return add_roi_align(graph, features, where.levels, chosen.boxes, **sampling)
 

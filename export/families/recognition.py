@@ -20,6 +20,10 @@ from .proof import TRIAL, Proof, for_trial, prove
 TENSORFLOW = ("detection_boxes", "TFLite_Detection_PostProcess", "StatefulPartitionedCall")
 """What the outputs' names begin with of graphs that tf2onnx writes of TensorFlow's detectors."""
 
+BEFORE_NMS = ("yolo", "ssd", "yolo-nas", "damo-yolo", "pp-yoloe", "rtmdet", "mmdet")
+"""Families of files whose NMS takes every class for itself: boxes and scores of all look the same to a trial run,
+while each was trained on other pixels, or on pictures resized in another way."""
+
 
 class _Tried(NamedTuple):
     """One family's reading. ``fault``: why it cannot be, empty where it stands; ``proof``: what was seen;
@@ -112,8 +116,14 @@ def _before_nms(foreign: ForeignGraph) -> Outputs:
             counted=True,
         )
     together = foreign.nms is not None and foreign.nms.apart == 0
-    families = ("yolo",) if together else ("yolo", "ssd")
-    return Outputs("a detector with NMS inside (boxes and scores as it took them)", families, counted=True)
+    if together:
+        return Outputs("a detector with NMS inside (boxes and scores as it took them)", ("yolo",), counted=True)
+    return Outputs(
+        "a detector with NMS inside (boxes and scores as it took them; yolo: Ultralytics', YOLOv5, YOLOv6, YOLOv7)",
+        BEFORE_NMS,
+        counted=True,
+        shown=False,
+    )
 
 
 def facts_of(foreign: ForeignGraph, classes: int | None) -> Facts:

@@ -18,23 +18,28 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from edgedet.onnx_graph.builder import GraphBuilder
 
+from .base import Pooling
 from .roi_pooling import PooledLevel
 
-MAX_WORK = 512
-"""Height times (width + 7) of the map: beyond it the products' arithmetic outgrows what gathering costs."""
+MAX_WORK: dict[Pooling, int] = {"products": 1600, "plain": 512, "operator": 0}
+"""Of 7 x 7 bins the map's height times (width + 7), in proportion of others: beyond it the products' arithmetic
+outgrows what gathering costs on CPUs. What it does on GPUs has not been measured; there it is for small maps."""
+
+MAX_LINES = 48 << 20
+"""Bytes of what lies between the two products, beyond which proposals are pooled in parts."""
 
 
 def products_pay(
-    pool: MultiScaleRoIAlign, head: nn.Module, levels: tuple[PooledLevel, ...], grid: tuple[int, int]
+    pool: MultiScaleRoIAlign, levels: tuple[PooledLevel, ...], grid: tuple[int, int], pooling: Pooling
 ) -> bool:
-    """Whether a map of ``grid`` (height, width) is pooled quicker by products, and the box head can read them."""
+    """Whether a map of ``grid`` (height, width) is pooled quicker by products."""
     longer, shorter = max(grid), min(grid)
+    bins = pool.output_size[0]
     return (
         len(levels) == 1
-        and isinstance(head, TwoMLPHead)
         and pool.sampling_ratio > 0
-        and pool.output_size[0] == pool.output_size[1]
-        and shorter * (longer + pool.output_size[0]) <= MAX_WORK
+        and bins == pool.output_size[1]
+        and shorter * (longer + bins) * 7 <= MAX_WORK[pooling] * bins
     )
 
 
@@ -87,6 +92,80 @@ def add_roi_products(
     the other behind them: so the second product has the large matrix on its left, which ONNX Runtime reads as it
     lies, where one on the right is first copied (1.0 ms with the copy, 0.6 without).
     """
+    first, second = _both_weights(
+        graph, level, proposals, grid=grid, bins=size[0], batch=batch, count=count, sampling_ratio=sampling_ratio
+    )
+    longer, shorter, bins = max(grid), min(grid), size[0]
+    perm = [0, 3, 1, 2] if columns_first(grid) else [0, 2, 1, 3]
+    maps = graph.op("Transpose", features, name="roi/longer_axis_first", perm=perm)
+    maps = graph.op("Reshape", maps, graph.ints(batch, longer, channels * shorter), name="roi/maps")
+    second = graph.op("Transpose", second, name="roi/by_cell", perm=[1, 2, 0, 3])
+    second = graph.op("Reshape", second, graph.ints(batch * count, shorter, bins), name="roi/second")
+    # Of several images every one has its own map, so only those of a single one are parted.
+    parts = -(-4 * count * bins * channels * shorter // MAX_LINES) if batch == 1 else 1
+    sizes = [count // parts + (part < count % parts) for part in range(parts)]
+    firsts, seconds = [first], [second]
+    if parts > 1:
+        rows = graph.ints(*(size * bins for size in sizes))
+        firsts = list(graph.ops("Split", first, rows, name="roi/first_parts", outputs=parts, axis=1))
+        seconds = list(
+            graph.ops("Split", second, graph.ints(*sizes), name="roi/second_parts", outputs=parts, axis=0)
+        )
+    pooled = []
+    for part, across, along in zip(sizes, firsts, seconds, strict=True):
+        lines = graph.op("MatMul", across, maps, name="roi/lines")
+        by_proposal = graph.ints(batch * part, bins * channels, shorter)
+        lines = graph.op("Reshape", lines, by_proposal, name="roi/by_proposal")
+        pooled.append(graph.op("MatMul", lines, along, name="roi/pooled"))
+    return pooled[0] if parts == 1 else graph.op("Concat", *pooled, name="roi/all_pooled", axis=0)
+
+
+def add_roi_maps(
+    graph: GraphBuilder,
+    features: str,
+    level: PooledLevel,
+    proposals: str,
+    *,
+    batch: int,
+    count: int,
+    grid: tuple[int, int],
+    channels: int,
+    size: tuple[int, int],
+    sampling_ratio: int,
+) -> str:
+    """The same as maps, [N * P, C, *size], for what convolves them.
+
+    The products leave the channels last: from there whole rows of them are moved, where bins on either side would
+    be moved one by one (100 detections of 14 x 14 bins from 24 x 42 cells: 27 ms of one core, not 84).
+    """
+    first, second = _both_weights(
+        graph, level, proposals, grid=grid, bins=size[0], batch=batch, count=count, sampling_ratio=sampling_ratio
+    )
+    longer, shorter, bins = max(grid), min(grid), size[0]
+    perm = [0, 3, 2, 1] if columns_first(grid) else [0, 2, 3, 1]
+    maps = graph.op("Transpose", features, name="roi/longer_axis_first", perm=perm)
+    maps = graph.op("Reshape", maps, graph.ints(batch, longer, shorter * channels), name="roi/maps")
+    lines = graph.op("MatMul", first, maps, name="roi/lines")
+    lines = graph.op("Reshape", lines, graph.ints(batch * count, bins, shorter, channels), name="roi/by_proposal")
+    second = graph.op("Transpose", second, name="roi/by_cell", perm=[1, 2, 3, 0])
+    pooled = graph.op("MatMul", second, lines, name="roi/pooled")
+    perm = [0, 3, 2, 1] if columns_first(grid) else [0, 3, 1, 2]
+    return graph.op("Transpose", pooled, name="roi/channels_first", perm=perm)
+
+
+def _both_weights(
+    graph: GraphBuilder,
+    level: PooledLevel,
+    proposals: str,
+    *,
+    grid: tuple[int, int],
+    bins: int,
+    batch: int,
+    count: int,
+    sampling_ratio: int,
+) -> tuple[str, str]:
+    """Weights of ``proposals`` [N, P, 4] along the longer axis, [N, P * bins, longer], which is summed first, and
+    along the other, [shorter, N * P, 1, bins]."""
     low, high = graph.ops("Split", proposals, name="roi/corners", outputs=2, axis=-1)
     low = graph.op("Mul", low, graph.constant(level.spatial_scale), name="roi/low")
     high = graph.op("Mul", high, graph.constant(level.spatial_scale), name="roi/high")
@@ -94,22 +173,15 @@ def add_roi_products(
     # torchvision (aligned=False) pools from at least one cell.
     sides = graph.op("Max", sides, graph.constant(1.0), name="roi/at_least_a_cell")
     x, y = _weights(
-        graph, low, sides, grid=grid, bins=size[0], batch=batch, count=count, sampling_ratio=sampling_ratio
+        graph, low, sides, grid=grid, bins=bins, batch=batch, count=count, sampling_ratio=sampling_ratio
     )
-
-    first, second, perm = (x, y, [0, 3, 1, 2]) if columns_first(grid) else (y, x, [0, 2, 1, 3])
-    longer, shorter, bins = max(grid), min(grid), size[0]
-    maps = graph.op("Transpose", features, name="roi/longer_axis_first", perm=perm)
-    maps = graph.op("Reshape", maps, graph.ints(batch, longer, channels * shorter), name="roi/maps")
+    first, second = (x, y) if columns_first(grid) else (y, x)
+    longer, shorter = max(grid), min(grid)
     first = graph.op("Transpose", first, name="roi/by_bin", perm=[1, 2, 3, 0])
     first = graph.op("Reshape", first, graph.ints(batch, count * bins, longer), name="roi/first")
-    lines = graph.op("MatMul", first, maps, name="roi/lines")
-    lines = graph.op("Reshape", lines, graph.ints(batch * count, bins * channels, shorter), name="roi/by_proposal")
     if shorter < longer:
         second = graph.op("Slice", second, graph.ints(0), graph.ints(shorter), graph.ints(0), name="roi/shorter")
-    second = graph.op("Transpose", second, name="roi/by_cell", perm=[1, 2, 0, 3])
-    second = graph.op("Reshape", second, graph.ints(batch * count, shorter, bins), name="roi/second")
-    return graph.op("MatMul", lines, second, name="roi/pooled")
+    return first, second
 
 
 def _weights(

@@ -18,8 +18,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgedet.onnx_graph.network import Array, Network, attributes
+from edgedet.onnx_graph.network import Array, Network
 from edgedet.onnx_graph.rewriting import with_nodes
+
+from .minimal_filtering import OUTPUT_TRANSFORM, kernel_from, kernel_places, tiling
+from .winograd_chains import add_chains, is_plain, remove_chains
 
 SUFFIX = "/winograd/"
 """Nodes that stand for the convolution ``NAME`` are called ``NAME/winograd/STEP``."""
@@ -29,11 +32,6 @@ MIN_TILES = 24
 MAX_TILE_BYTES = 12 << 20
 """Limits within which it pays, as measured: minimum channels in and out and tiles of 2 x 2 outputs, and tiles that
 the caches still hold."""
-
-INPUT_TRANSFORM = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float64)
-WEIGHT_TRANSFORM = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float64)
-OUTPUT_TRANSFORM = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float64)
-"""B^T, G and A^T of the paper's equation 8."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,11 @@ def add_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace, in place, the convolutions of ``model`` that this makes quicker; its shapes must be inferred.
 
     Those are dense 3 x 3 convolutions of stride 1 that keep the map's size, with constant float32 weights. Where
-    several share their weights, as a head over feature levels does, all their tiles go through one product.
+    several share their weights, as a head over feature levels does, all their tiles go through one product. Rows of
+    convolutions over many small maps stay in the products' layout
+    (:mod:`edgedet.export.for_cpu.winograd_chains`).
     """
+    add_chains(model)
     graph = model.graph
     groups = [group for group in _groups(model) if _pays(group)]
     if not groups:
@@ -72,11 +73,11 @@ def add_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
     """Undo :func:`add_winograd` in place, weights exact up to rounding: for what must see the convolutions."""
+    remove_chains(model)
     if not any(SUFFIX in node.name for node in model.graph.node):
         return model
     network = Network(model)
     weights, producer = network.constants, network.producer
-    back = np.linalg.pinv(WEIGHT_TRANSFORM)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         name, separator, step = node.name.rpartition(SUFFIX)
@@ -98,10 +99,9 @@ def remove_winograd(model: onnx.ModelProto) -> onnx.ModelProto:
             source = next((tensor for tensor in inputs if tensor.startswith(name + SUFFIX)), (*inputs, "")[0])
         kernel = steps["product"].input[1]
         if f"{kernel}/back" not in weights:
-            tiles = numpy_helper.to_array(weights[kernel]).astype(np.float64)
-            tiles = tiles.reshape(4, 4, *tiles.shape[1:])
-            restored = np.einsum("ia,abco,jb->ocij", back, tiles, back).astype(np.float32)
-            weights[f"{kernel}/back"] = numpy_helper.from_array(np.ascontiguousarray(restored), f"{kernel}/back")
+            tiles = numpy_helper.to_array(weights[kernel])
+            restored = kernel_from(tiles.reshape(4, 4, *tiles.shape[1:]))
+            weights[f"{kernel}/back"] = numpy_helper.from_array(restored, f"{kernel}/back")
             model.graph.initializer.append(weights[f"{kernel}/back"])
         inputs = [steps["channels_last"].input[0], f"{kernel}/back", steps["bias"].input[1]]
         nodes.append(helper.make_node("Conv", inputs, [output], name=name, kernel_shape=[3, 3], pads=[1] * 4))
@@ -122,7 +122,7 @@ def _groups(model: onnx.ModelProto) -> list[list[_Convolution]]:
         above = set().union(*(ancestors.get(name, set()) for name in node.input))
         tensor = network.constants.get(node.input[1]) if node.op_type == "Conv" else None
         source = shapes.get(node.input[0])
-        if tensor is not None and source is not None and _is_plain(node, tensor):
+        if tensor is not None and source is not None and is_plain(node, tensor):
             key = tensor.name
             while key in above:
                 key += "/later"
@@ -132,19 +132,6 @@ def _groups(model: onnx.ModelProto) -> list[list[_Convolution]]:
             above.add(key)
         ancestors.update((name, above) for name in node.output)
     return list(groups.values())
-
-
-def _is_plain(node: onnx.NodeProto, weight: onnx.TensorProto) -> bool:
-    settings = attributes(node)
-    return (
-        weight.data_type == onnx.TensorProto.FLOAT
-        and tuple(weight.dims[2:]) == (3, 3)
-        and settings.get("group", 1) == 1
-        and list(settings.get("pads", [0] * 4)) == [1] * 4
-        and list(settings.get("strides", [1, 1])) == [1, 1]
-        and list(settings.get("dilations", [1, 1])) == [1, 1]
-        and settings.get("auto_pad", b"NOTSET") == b"NOTSET"
-    )
 
 
 def _pays(group: list[_Convolution]) -> bool:
@@ -185,7 +172,7 @@ class _Steps:
 def _replacement(graph: onnx.GraphProto, group: list[_Convolution]) -> list[onnx.NodeProto]:
     """Convolutions that share their weights, as one product over the channels-last tiles of all."""
     steps = _Steps(graph)
-    weight = numpy_helper.to_array(group[0].weight).astype(np.float64)
+    weight = numpy_helper.to_array(group[0].weight)
     outputs, channels = weight.shape[:2]
     places = []
     for convolution in group:
@@ -194,16 +181,15 @@ def _replacement(graph: onnx.GraphProto, group: list[_Convolution]) -> list[onnx
         steps.prefix = convolution.node.name
         x = steps.op("Transpose", convolution.node.input[0], step="channels_last", perm=[0, 2, 3, 1])
         x = steps.reshape(x, batch, height, width * channels, step="rows")
-        x = steps.op("MatMul", steps.constant(_tiling(height), f"winograd/tiling_{height}"), x, step="tile_rows")
+        x = steps.op("MatMul", steps.constant(tiling(height), f"winograd/tiling_{height}"), x, step="tile_rows")
         x = steps.reshape(x, batch * 4 * down, width, channels, step="columns")
-        x = steps.op("MatMul", steps.constant(_tiling(width), f"winograd/tiling_{width}"), x, step="tile_columns")
+        x = steps.op("MatMul", steps.constant(tiling(width), f"winograd/tiling_{width}"), x, step="tile_columns")
         x = steps.reshape(x, batch, 4, down, 4, across * channels, step="tiles")
         x = steps.op("Transpose", x, step="by_place", perm=[1, 3, 0, 2, 4])
         places.append(steps.reshape(x, 16, convolution.tiles, channels, step="places"))
 
     steps.prefix = group[0].node.name
-    kernel = np.einsum("ai,ocij,bj->abco", WEIGHT_TRANSFORM, weight, WEIGHT_TRANSFORM)
-    kernel = kernel.reshape(16, channels, outputs).astype(np.float32)
+    kernel = kernel_places(weight).reshape(16, channels, outputs).astype(np.float32)
     x = places[0] if len(group) == 1 else steps.op("Concat", *places, step="together", axis=1)
     x = steps.op("MatMul", x, steps.constant(kernel, f"{group[0].weight.name}/winograd"), step="product")
     products = [x]
@@ -241,13 +227,3 @@ def _replacement(graph: onnx.GraphProto, group: list[_Convolution]) -> list[onnx
             x, output = relu.output[0], convolution.relu.output
         steps.op("Transpose", x, step="channels_first", to=output, perm=[0, 3, 1, 2])
     return steps.nodes
-
-
-def _tiling(size: int) -> Array:
-    """[4 * tiles, size]: one axis of a map, padded by one on either side, to the transformed 4-wide tiles at steps
-    of 2. Row ``place * tiles + tile`` is what the transform leaves at that place of that tile."""
-    tiles = -(-size // 2)
-    padded = np.zeros((4, tiles, 2 * tiles + 2))
-    for tile in range(tiles):
-        padded[:, tile, 2 * tile : 2 * tile + 4] = INPUT_TRANSFORM
-    return padded[:, :, 1 : size + 1].reshape(4 * tiles, size).astype(np.float32)

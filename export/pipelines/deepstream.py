@@ -38,6 +38,12 @@ def require_feedable(card: ModelCard) -> None:
             f"the parser for DeepStream knows candidates and detections, not {card.output.format}: export the "
             "model to a graph of edgedet's first"
         )
+    lost = [what for what, there in (("masks", card.output.masks), ("keypoints", card.output.keypoints)) if there]
+    if lost:
+        raise UsageError(
+            f"the parser for DeepStream gives boxes, and this network's {' and '.join(lost)} would be computed and "
+            "lost: export a detector of boxes alone, or run this one by edgedet or --for triton"
+        )
     for name in card.names:
         if not name.strip() or set(name) & set(";\n\r"):
             raise UsageError(

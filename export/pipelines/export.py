@@ -220,6 +220,7 @@ def _given_engine(source: Path) -> tuple[ModelCard, bytes]:
             "alone: give its graph or checkpoint"
         )
     card = read_card(source)
+    require_boxes(card, source)
     if "family" not in found.header or card.output.format not in ("candidates", "detections"):
         raise ArtifactError(
             f"{source} carries another tool's metadata, which does not say what its outputs are called: export its "

@@ -12,6 +12,7 @@ from edgedet import __version__
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.onnx_file import GraphTensor
 from edgedet.errors import UsageError
+from edgedet.postprocess import COEFFICIENTS, KEYPOINTS, MASKS, PROTOTYPES
 
 from .templates import filled
 
@@ -49,9 +50,23 @@ def graph_outputs(tensors: Sequence[GraphTensor]) -> list[Output]:
 
 
 def engine_outputs(card: ModelCard) -> list[Output]:
-    """Outputs of an engine, of whose shapes its card says nothing."""
-    names = ("boxes", "scores") if card.output.format == "candidates" else tuple(ENGINE_OUTPUTS)
-    return [(name, ENGINE_OUTPUTS[name], None) for name in names]
+    """Outputs of an engine, of whose shapes its card says nothing.
+
+    Raises:
+        UsageError: it has outputs of whose types the card says nothing either.
+    """
+    output = card.output
+    if output.data:
+        raise UsageError(
+            f"the engine has further outputs ({', '.join(output.data)}), of whose types its card says nothing; "
+            "give the graph or the checkpoint it was made from"
+        )
+    types = {"boxes": "float32", "scores": "float32"}
+    if output.format != "candidates":
+        types = ENGINE_OUTPUTS
+    masks = {"in_boxes": (MASKS,), "prototypes": (COEFFICIENTS, PROTOTYPES)}.get(output.masks or "", ())
+    further = (*masks, *((KEYPOINTS,) if output.keypoints else ()))
+    return [(name, kind, None) for name, kind in (types | dict.fromkeys(further, "float32")).items()]
 
 
 def write_repository(
@@ -207,9 +222,33 @@ def _output_words(card: ModelCard, outputs: Sequence[Output]) -> str:
         return f"{shapes}: the format `{output.format}` of that page"
     if output.format == "detections":
         found = "the first `count` rows are detections, best first"
-        return f"{shapes}: {boxes}; {found}, with scores above {output.score_threshold:g}"
+        return f"{shapes}: {boxes}; {found}, with scores above {output.score_threshold:g}{_further_words(card)}"
     return (
         f"{shapes}: {boxes}, not yet suppressed: scores above {output.score_threshold:g}, then NMS at IoU "
         f"{output.iou_threshold:g} within each class, at most {output.max_detections}. The card says the rest "
-        "(`label_mode`, `box_layout`, `candidates_per_class`)"
+        f"(`label_mode`, `box_layout`, `candidates_per_class`){_further_words(card)}"
     )
+
+
+def _further_words(card: ModelCard) -> str:
+    output = card.output
+    words = ""
+    if output.masks == "in_boxes":
+        words += (
+            f". `{MASKS}` has of each row the probability of every cell of its box to be the object's; stretched "
+            "over the box, a pixel is the object's above 0.5"
+        )
+    elif output.masks == "prototypes":
+        words += (
+            f". A row of `{COEFFICIENTS}` times `{PROTOTYPES}`, summed and stretched over the network's input, is "
+            "above 0 within the box where the object is"
+        )
+    if output.keypoints is not None:
+        form = (
+            "heatmaps, whose highest places are the keypoints"
+            if output.keypoints.form == "heatmaps"
+            else "x and y in pixels of the network's input, and a score"
+        )
+        names = ", ".join(output.keypoints.skeleton.names)
+        words += f". `{KEYPOINTS}` has of each row, for {names}: {form}"
+    return words

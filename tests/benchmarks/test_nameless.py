@@ -83,7 +83,7 @@ def test_a_head_without_names_is_refused_until_its_classes_are_said(
     tmp_path: Path, frames: list[np.ndarray]
 ) -> None:
     source = save_head(tmp_path / "net.onnx", Head(), ULTRALYTICS)
-    read = readings(source, tmp_path, meant(source, frames), frames, CONF)
+    read = readings(source, tmp_path, meant(source, frames), frames, ExportOptions(conf=CONF))
     assert read["nothing"].word == "refused"
     assert "does not say what its outputs mean" in read["nothing"].why
     assert read["classes"].word == "right"
@@ -93,4 +93,4 @@ def test_other_boxes_than_meant_are_called_wrong(tmp_path: Path, frames: list[np
     source = save_head(tmp_path / "net.onnx", Head(), ULTRALYTICS)
     (wanted,) = meant(source, frames)
     moved = dataclasses.replace(wanted, boxes=wanted.boxes * np.float32(0.5))
-    assert readings(source, tmp_path, [moved], frames, CONF)["classes"].word.startswith("WRONG")
+    assert readings(source, tmp_path, [moved], frames, ExportOptions(conf=CONF))["classes"].word.startswith("WRONG")

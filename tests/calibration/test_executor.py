@@ -86,7 +86,18 @@ def test_a_graph_of_large_tensors_takes_one_frame_at_a_time(
     tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LANE_BYTES", 1024)
+    monkeypatch.setattr(module, "ALL_LANES_BYTES", 2048)
     assert GraphRunner(tiny.tiny_detector(), threads=2).lanes == 1
+
+
+@pytest.mark.parametrize(("frames", "lanes"), [(1, 1), (2, 2), (3, 3), (5, 4)])
+def test_so_many_frames_of_a_graph_of_large_tensors_as_memory_allows(
+    frames: int, lanes: int, tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = module.LARGEST_TENSORS * 4 * 32 * tiny.CELLS**2
+    monkeypatch.setattr(module, "LANE_BYTES", 1024)
+    monkeypatch.setattr(module, "ALL_LANES_BYTES", frames * needed + needed - 1)
+    assert module.lanes_of(tiny.tiny_detector(), 4) == lanes
 
 
 @pytest.mark.parametrize(("spare", "lanes"), [(0, 2), (-1, 1)])
@@ -96,6 +107,7 @@ def test_the_largest_tensors_decide_how_many_frames_are_run_at_a_time(
     # From "widen" to "spread_relu" there are five of 32 channels.
     largest = 4 * 32 * tiny.CELLS**2
     monkeypatch.setattr(module, "LANE_BYTES", module.LARGEST_TENSORS * largest + spare)
+    monkeypatch.setattr(module, "ALL_LANES_BYTES", 0)
     assert GraphRunner(tiny.tiny_detector(), threads=2).lanes == lanes
 
 
@@ -151,6 +163,6 @@ def test_a_graph_of_large_tensors_gives_its_memory_back_however_few_the_cores(
 
     monkeypatch.setattr(module, "open_session", noted)
     GraphRunner(tiny.tiny_detector(), threads=threads)
-    monkeypatch.setattr(module, "LANE_BYTES", 1024)
+    monkeypatch.setattr(module, "FRUGAL_BYTES", 1024)
     GraphRunner(tiny.tiny_detector(), threads=threads)
     assert opened == [False, True]

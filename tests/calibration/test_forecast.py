@@ -138,10 +138,21 @@ def test_a_real_network_has_a_forecast_of_seconds(network: Network, tiny: Module
         effort=EFFORTS["normal"],
         dialect=TensorRT(),
         threads=1,
+        max_drop=0.01,
         runs_after=10,
     )
     assert isinstance(wrapped, Forecast)
     assert 0 < listener.expected[0] < 60
+
+
+def without_silu(network: Network) -> Network:
+    """The network with the other gates that look like it."""
+    gates = [node for node in network.graph.node if node.op_type == "Sigmoid"]
+    assert gates
+    for node in gates:
+        node.op_type = "HardSigmoid"
+    network.refresh()
+    return network
 
 
 def test_runs_in_which_every_pair_is_executed_take_longer(
@@ -150,15 +161,19 @@ def test_runs_in_which_every_pair_is_executed_take_longer(
     monkeypatch.setattr(module, "_seconds", lambda runner, frame: 1.0)
     monkeypatch.setattr(module, "ENOUGH_SECONDS", 0.0)  # of the race that fused layers are tried in
 
-    def predicted(fusion: str) -> float:
+    def predicted(fusion: str, network: Network = network, max_drop: float = 0.01) -> float:
         listener, dialect = Listener(), SimpleNamespace(fusion=fusion)
         given: Any = {"judge": None, "effort": EFFORTS["normal"], "dialect": dialect, "threads": 1}
         given["float_graph"] = lambda: GraphRunner(network.model, threads=1)
-        forecast(listener, network, network.layers(), tiny.frames(4), **given, runs_after=10)
+        forecast(listener, network, network.layers(), tiny.frames(4), **given, max_drop=max_drop, runs_after=10)
         return listener.expected[0]
 
     # Four frames that judge, and ten runs afterwards, at the least.
     assert predicted("separate") - predicted("fused") > (SIMULATED - 1) * (4 + 10)
+    # A search is likelier where there are SiLUs, and there is none where everything may be lost.
+    plain = predicted("separate")
+    without = predicted("separate", without_silu(network.copy()))
+    assert plain - 1 > without > predicted("separate", max_drop=1) + 1
 
 
 def test_who_does_not_ask_gets_his_own_progress_back(network: Network, tiny: ModuleType) -> None:
@@ -175,6 +190,7 @@ def test_who_does_not_ask_gets_his_own_progress_back(network: Network, tiny: Mod
         effort=EFFORTS["quick"],
         dialect=TensorRT(),
         threads=1,
+        max_drop=0.01,
         runs_after=0,
     )
     assert wrapped is progress

@@ -62,6 +62,9 @@ def test_boxes_are_clipped_to_the_frame(height: int, width: int) -> None:
         (RULES[1], (640, 427), (640, 427, 0, 106)),
         (RULES[2], (100, 200), (100, 200, 0, 0)),
         (RULES[3], (480, 640), (416, 416, 0, 0)),
+        # MMCV: int(side + 0.5). 125 * 416 / 320 is 162.5, which Ultralytics rounds to the even 162.
+        (ResizeRule("letterbox", rounding="half_up"), (125, 320), (163, 416, 0, 0)),
+        (ResizeRule("letterbox", rounding="round"), (125, 320), (162, 416, 0, 0)),
     ],
 )
 def test_known_placements(rule: ResizeRule, frame: tuple[int, int], expected: tuple[int, int, int, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -40,6 +41,20 @@ def test_reading_a_card_loads_neither_onnx_nor_a_runtime(graph: Path) -> None:
         "print(*(name for name in ('torch', 'onnx', 'onnxruntime', 'cv2') if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(graph)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_detector_of_boxes_alone_loads_nothing_of_other_outputs(graph: Path) -> None:
+    code = (
+        "import sys, numpy; from edgedet import Detector;"
+        "Detector(sys.argv[1], threads=1).detect(numpy.zeros((48, 64, 3), numpy.uint8));"
+        "print(*(name for name in ('masks', 'canvas_masks', 'run_lengths', 'heatmaps', 'outside_proposals',"
+        "'class_map', 'segmenter') if 'edgedet.' + name in sys.modules))"
+    )
+    quiet = os.environ | {"EDGEDET_SPINNING": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(graph)], capture_output=True, text=True, check=True, env=quiet
+    )
     assert done.stdout.split() == []
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgedet.datasets import read_dataset
+from edgedet.datasets.outlines import outline_pixels
 from examples.render import write_dataset
 from examples.scenes.devices import CAMERAS, PHONES, Draw
 from examples.scenes.distractors import DISTRACTORS
@@ -86,6 +87,31 @@ def test_written_dataset_is_read_back(tmp_path: Path) -> None:
     assert dataset.names == NAMES and len(dataset.images) == 6
     for index, image in enumerate(dataset.images):
         np.testing.assert_allclose(image.boxes, render_scene(index, width=320, height=240).boxes)
+
+
+def test_outlines_are_the_pixels_that_are_seen_of_each_object(tmp_path: Path) -> None:
+    plain = read_dataset(write_dataset(tmp_path / "plain", 4, seed=0, size=(320, 240)), outlines=True)
+    assert all(image.outlines is None for image in plain.images)
+    path = write_dataset(tmp_path / "outlined", 4, seed=0, size=(320, 240), outlines=True)
+    images = read_dataset(path, outlines=True).images
+    assert sum(len(image) for image in images) >= 3
+    for index, image in enumerate(images):
+        owner = render_scene(index, width=320, height=240).owner
+        for place, (box, outline) in enumerate(zip(image.boxes, image.outlines or (), strict=True)):
+            pixels = outline_pixels(outline, (240, 320))
+            np.testing.assert_array_equal(pixels, owner == place)
+            rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
+            assert box.tolist() == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+            assert image.area[place] == pixels.sum()
+
+
+def test_what_lies_in_front_is_not_the_object(tmp_path: Path) -> None:
+    phone, cup = PHONES[0][0], DISTRACTORS[0]
+    whole = alone([actor(phone, 1, (160, 120))])
+    behind = alone([actor(phone, 1, (160, 120)), actor(cup, -1, (160, 120), 0.25)])
+    assert len(behind.boxes) == 1
+    lost = (whole.owner == 0) & (behind.owner == -1)
+    assert 100 < lost.sum() < 0.65 * (whole.owner == 0).sum()
 
 
 def test_visits_show_a_camera_in_every_other_picture_and_no_other_device(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ def mask_network(
     ``spread``: of class logits on the example. Photographs stretch it: above some 0.5 many score 1.0 there, and
     which of those are the last that a frame may have is anybody's choice.
     """
+    # On every machine the same network: sums of several threads are rounded otherwise, and what is balanced on an
+    # example then hangs on that.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     torch.manual_seed(7)
     model: Any = build(arch, classes, **overrides).eval()
     model = model if wide else narrow(model if full else thin(model))
@@ -46,7 +50,9 @@ def mask_network(
         for layer in (heads.box_predictor.cls_score, model.rpn.head.cls_logits)
     ]
     hooks.append(heads.mask_predictor.mask_fcn_logits.register_forward_pre_hook(_balance))
-    return show(model, [as_image(golden_frame(seed, 240, 320)) for seed in (4, 5)], hooks)
+    model = show(model, [as_image(golden_frame(seed, 240, 320)) for seed in (4, 5)], hooks)
+    torch.set_num_threads(threads)
+    return model
 
 
 def as_image(frame: np.ndarray) -> Tensor:

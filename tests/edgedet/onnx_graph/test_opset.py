@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import OPSET
 from edgedet.onnx_graph.inference import LARGEST_READ
-from edgedet.onnx_graph.opset import opset_of, raise_opset, to_opset
+from edgedet.onnx_graph.opset import UnraisableError, opset_of, raise_opset, to_opset
 
 PLANES = np.random.default_rng(0).normal(0, 1, (1, 6, 9, 10)).astype(np.float32)
 
@@ -188,10 +188,19 @@ def test_an_older_graph_is_raised_with_its_weights_though_the_converter_never_se
     model = graph([node("Conv", "x", "w")], {"w": long}, opset=13)
     model.metadata_props.add(key="kept", value="yes")
     model.producer_name = "another tool"
+    before = run(model)[0]
     raised = raise_opset(model, [19])
-    assert opset_of(raised) == 19
+    assert opset_of(raised) == 19 and raised is model
     assert [value.name for value in raised.graph.input] == ["x"]
     assert [(one.key, one.value) for one in raised.metadata_props] == [("kept", "yes")]
     assert raised.producer_name == "another tool"
-    np.testing.assert_array_equal(run(raised)[0], run(model)[0])
-    assert len(model.graph.initializer) == 1 and opset_of(model) == 13
+    np.testing.assert_array_equal(run(raised)[0], before)
+    assert len(raised.graph.initializer) == 1
+
+
+def test_a_graph_that_cannot_be_raised_stays_as_it_was() -> None:
+    model = graph([node("Conv", "x", "w")], {"w": np.ones((4, 6, 1, 1), np.float32)}, opset=13)
+    before = model.SerializeToString(deterministic=True)
+    with pytest.raises(UnraisableError):
+        raise_opset(model, [10_000])
+    assert model.SerializeToString(deterministic=True) == before

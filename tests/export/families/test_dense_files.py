@@ -169,6 +169,7 @@ def test_mmdeploys_nms_is_taken_over_with_its_limits(tmp_path: Path, each: int, 
     source = save_repository_head(tmp_path / "net.onnx", MMDeploy(each=each, most=most))
     path, card = save_built(source, family="rtmdet", classes=NAMES)
     assert (card.family, card.architecture, card.input.trained_colour) == ("mmdet", "RTMDet", "BGR")
+    assert card.resize.rounding == "half_up"
     assert (card.output.score_threshold, card.output.iou_threshold) == (0.05, 0.65)
     rows, labels = run(source)
     found = rows[:, 4] > 0.05

@@ -185,3 +185,14 @@ def test_an_inner_nms_of_all_classes_together_is_recognised_too(tmp_path: Path) 
     for family, message in (("ssd", "lets all classes suppress each other"), ("yolox", "has NMS inside")):
         with pytest.raises(UsageError, match=message):
             exported(source, classes=NAMES, family=family)
+
+
+def test_an_inner_nms_of_every_class_for_itself_may_be_of_any_family_with_one(tmp_path: Path) -> None:
+    """Their boxes and scores are alike and their pixels are not: RTMDet's file would be read as a YOLO's."""
+    settings = {"score_threshold": 0.6, "iou_threshold": 0.4, "max_output_boxes": 40, "box_coding": 1}
+    source = plugin(Written(tmp_path / "net.onnx"), "EfficientNMS_TRT", **settings)
+    for said in ({}, {"classes": NAMES}):
+        with pytest.raises(UsageError, match="whose pixels differ; add --family") as refused:
+            exported(source, **said)
+        for family in ("yolo", "ssd", "yolo-nas", "damo-yolo", "pp-yoloe", "rtmdet", "mmdet"):
+            assert f"--family {family} --classes NAMES" in str(refused.value)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from edgedet.export.families import faster_rcnn
+from edgedet.export.families import faster_rcnn, roi_products
 from edgedet.export.families.architectures import build
 from edgedet.export.families.roi_pooling import PooledLevel
-from edgedet.export.families.roi_products import ProductsHead, add_roi_products, columns_first, products_pay
+from edgedet.export.families.roi_products import (
+    ProductsHead,
+    add_roi_maps,
+    add_roi_products,
+    columns_first,
+    products_pay,
+)
 from edgedet.onnx_graph.builder import GraphBuilder
 
 SIZE, RATIO, STRIDE, CHANNELS = 7, 2, 32, 5
@@ -42,25 +49,56 @@ def test_products_pool_what_torchvision_pools(grid: tuple[int, int], ratio: int)
     canvas = (grid[0] * STRIDE, grid[1] * STRIDE)
     expected = pool({"0": torch.from_numpy(features)}, [torch.from_numpy(part) for part in boxes], [canvas] * 2)
 
+    found = run(add_roi_products, features, boxes, ratio, (SIZE * CHANNELS, SIZE))
+    bins = found.reshape(40, SIZE, CHANNELS, SIZE)
+    order = (0, 2, 3, 1) if columns_first(grid) else (0, 2, 1, 3)
+    np.testing.assert_allclose(bins.transpose(order), expected.numpy(), atol=1e-5)
+    found = run(add_roi_maps, features, boxes, ratio, (CHANNELS, SIZE, SIZE))
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_many_proposals_are_pooled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.random.default_rng(1).normal(size=(1, CHANNELS, 6, 11)).astype(np.float32)
+    boxes = proposals((6, 11), 20)[:1]
+    whole = run(add_roi_products, features, boxes, 2, (SIZE * CHANNELS, SIZE))
+    monkeypatch.setattr(roi_products, "MAX_LINES", 4 * 7 * SIZE * CHANNELS * 6)
+    graph = graph_of(add_roi_products, features, boxes, 2, (SIZE * CHANNELS, SIZE))
+    assert [node.op_type for node in graph.graph.node].count("MatMul") == 2 * 3
+    np.testing.assert_allclose(session_run(graph, features, boxes), whole, atol=1e-6)
+
+
+def run(
+    add: Callable[..., str], features: np.ndarray, boxes: np.ndarray, ratio: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """What ``add`` pools, ``shape`` of each proposal."""
+    return session_run(graph_of(add, features, boxes, ratio, shape), features, boxes)
+
+
+def graph_of(
+    add: Callable[..., str], features: np.ndarray, boxes: np.ndarray, ratio: int, shape: tuple[int, ...]
+) -> onnx.ModelProto:
     graph = GraphBuilder("products")
-    pooled = add_roi_products(
+    batch, count = boxes.shape[:2]
+    pooled = add(
         graph,
         graph.input("features", "float32", features.shape),
         PooledLevel("0", 1 / STRIDE, 0.0),
         graph.input("boxes", "float32", boxes.shape),
-        batch=2,
-        count=20,
-        grid=grid,
+        batch=batch,
+        count=count,
+        grid=features.shape[2:],
         channels=CHANNELS,
         size=(SIZE, SIZE),
         sampling_ratio=ratio,
     )
-    graph.output(pooled, "pooled", "float32", (40, SIZE * CHANNELS, SIZE))
-    session = onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
+    graph.output(pooled, "pooled", "float32", (batch * count, *shape))
+    return graph.model()
+
+
+def session_run(graph: onnx.ModelProto, features: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"features": features, "boxes": boxes})
-    bins = found.reshape(40, SIZE, CHANNELS, SIZE)
-    order = (0, 2, 3, 1) if columns_first(grid) else (0, 2, 1, 3)
-    np.testing.assert_allclose(bins.transpose(order), expected.numpy(), atol=1e-5)
+    return np.asarray(found)
 
 
 @pytest.mark.parametrize("by_column", [True, False])
@@ -74,14 +112,16 @@ def test_the_box_head_reads_the_other_order(by_column: bool) -> None:
         torch.testing.assert_close(found, expected)
 
 
-def test_products_are_for_small_maps_of_one_level_with_a_plain_head() -> None:
-    pool, head = MultiScaleRoIAlign(["0"], SIZE, RATIO), TwoMLPHead(4, 4)
-    level = PooledLevel("0", 1 / STRIDE, 0.0)
-    assert products_pay(pool, head, (level,), (10, 18))
-    assert not products_pay(pool, head, (level,), (38, 63))
-    assert not products_pay(pool, head, (level, level), (10, 18))
-    assert not products_pay(pool, nn.Conv2d(4, 4, 1), (level,), (10, 18))
-    assert not products_pay(MultiScaleRoIAlign(["0"], SIZE, 0), head, (level,), (10, 18))
+def test_products_are_for_small_maps_of_one_level() -> None:
+    pool, level = MultiScaleRoIAlign(["0"], SIZE, RATIO), PooledLevel("0", 1 / STRIDE, 0.0)
+    assert products_pay(pool, (level,), (10, 18), "products") and products_pay(pool, (level,), (10, 18), "plain")
+    assert products_pay(pool, (level,), (24, 42), "products")
+    assert not products_pay(pool, (level,), (24, 42), "plain")
+    assert not products_pay(pool, (level,), (10, 18), "operator")
+    assert not products_pay(pool, (level,), (38, 63), "products")
+    assert products_pay(MultiScaleRoIAlign(["0"], 2 * SIZE, RATIO), (level,), (38, 63), "products")
+    assert not products_pay(pool, (level, level), (10, 18), "products")
+    assert not products_pay(MultiScaleRoIAlign(["0"], SIZE, 0), (level,), (10, 18), "products")
 
 
 def test_a_faster_rcnn_uses_them_when_asked_to() -> None:

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.export.for_cpu import winograd
+from edgedet.export.for_cpu import minimal_filtering
 from edgedet.export.for_cpu.winograd import add_winograd, remove_winograd
 
 CHANNELS = 128
@@ -133,6 +133,6 @@ def test_others_stay_convolutions(model: onnx.ModelProto) -> None:
 def test_transforms_are_those_of_the_minimal_filter() -> None:
     """A 1-D F(2, 3): two outputs of a three-tap filter from four inputs and four products."""
     inputs, taps = np.array([1.0, -2.0, 3.0, 5.0]), np.array([0.5, 4.0, -1.0])
-    products = (winograd.INPUT_TRANSFORM @ inputs) * (winograd.WEIGHT_TRANSFORM @ taps)
+    products = (minimal_filtering.INPUT_TRANSFORM @ inputs) * (minimal_filtering.WEIGHT_TRANSFORM @ taps)
     expected = [inputs[:3] @ taps, inputs[1:] @ taps]
-    np.testing.assert_allclose(winograd.OUTPUT_TRANSFORM @ products, expected)
+    np.testing.assert_allclose(minimal_filtering.OUTPUT_TRANSFORM @ products, expected)

@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgedet import Detector
-from edgedet.artifacts.card import ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.card import KeypointSpec, ModelCard, OutputSpec, ResizeRule
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, EdgedetError, UsageError
 from edgedet.export.options import ExportOptions
@@ -227,12 +228,20 @@ def test_a_detector_without_nms(tmp_path: Path) -> None:
     assert (found.labels.tolist(), found.scores.tolist()) == ([expected.label], [expected.score])
 
 
+TIP = KeypointSpec("points", Skeleton(("tip",), ()))
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a class that shifts the others": ({"names": ("a", "", "c")}, "class name '' cannot stand in labels.txt"),
     "a class that is cut": ({"names": ("a", "b;b", "c")}, "'b;b' cannot stand"),
     "frames as they are": ({"resize": ResizeRule("none")}, "takes frames as they are"),
     "another tool's outputs": (
         {"output": OutputSpec("yolo_xywh", 0.3, 0.5, 10)}, "knows candidates and detections, not yolo_xywh",
+    ),
+    "masks": (
+        {"output": OutputSpec("candidates", 0.3, 0.5, 10, masks="prototypes")}, "masks would be computed and lost",
+    ),
+    "keypoints": (
+        {"output": OutputSpec("candidates", 0.3, 0.5, 10, keypoints=TIP)},
+        "keypoints would be computed and lost",
     ),
 }  # fmt: skip
 

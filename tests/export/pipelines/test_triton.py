@@ -17,14 +17,19 @@ import onnx
 import pytest
 
 from edgedet import Detector
-from edgedet.artifacts.card import InputSpec, ModelCard
+from edgedet.artifacts.card import InputSpec, KeypointSpec, ModelCard
 from edgedet.artifacts.engine_file import write_engine
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipelines.export import export_pipeline
-from edgedet.export.pipelines.triton import config_text, model_name, write_repository
+from edgedet.export.pipelines.triton import config_text, engine_outputs, model_name, write_repository
 from edgedet.opening import read_card
+from edgedet.postprocess import Postprocessor, settle_thresholds
+from tests.colour_segmenter import card as segmenter_card
+from tests.keypoint_detector import save_keypoint_graph
+from tests.masked_detector import save_masked_graph
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 PLAN = b"ptrt" + bytes(124)
@@ -127,6 +132,24 @@ def test_the_client_finds_what_detector_finds(tmp_path: Path, dtype: Any, batch:
     assert (row["label"], row["name"], row["score"]) == (expected.label, "red", 0.875)
 
 
+@pytest.mark.parametrize("what", ["masks", "keypoints"])
+def test_the_client_prints_masks_and_keypoints_as_detector_gives_them(tmp_path: Path, what: str) -> None:
+    server = triton_server()
+    {"masks": save_masked_graph, "keypoints": save_keypoint_graph}[what](tmp_path / "finder.onnx")
+    repository = export_pipeline(tmp_path / "finder.onnx", "triton", tmp_path / "repository").path
+    assert f"`{what}`" in (repository / "README.md").read_text()
+    frame = frame_with_rectangle(120, 200, (20, 30, 90, 80), channel=2)
+    cv2.imwrite(str(tmp_path / "frame.png"), frame)
+    with server.serving(repository) as url:
+        command = [sys.executable, str(repository / "client.py"), str(tmp_path / "frame.png"), "--url", url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    with Detector(tmp_path / "finder.onnx") as detector:
+        expected = detector.detect(frame).to_dict()["detections"]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == expected
+    assert {"masks": "segmentation"}.get(what, what) in expected[0]
+
+
 def save_engine(graph: Path, path: Path, *, container: Any) -> Path:
     facts = {"tensorrt": "10.14.1", "compute_capability": "8.9"}
     write_engine(path, replace(read_card(graph), engine=facts), PLAN, container=container)
@@ -146,6 +169,31 @@ def test_a_finished_engine_goes_in_as_a_bare_plan(graph: Path, tmp_path: Path, c
         ("boxes", []), ("scores", []), ("labels", []), ("count", []),
     ]  # fmt: skip
     assert "TensorRT 10.14.1" in (report.path / "README.md").read_text()
+
+
+def test_an_engines_masks_and_keypoints_are_among_its_outputs(graph: Path, tmp_path: Path) -> None:
+    output = read_card(graph).output
+    spec = KeypointSpec("points", Skeleton(("tip",), ()))
+    for changed, further in (
+        (replace(output, masks="in_boxes"), ["masks"]),
+        (replace(output, masks="prototypes"), ["coefficients", "prototypes"]),
+        (replace(output, keypoints=spec), ["keypoints"]),
+    ):
+        outputs = engine_outputs(replace(read_card(graph), output=changed))
+        assert [name for name, *_ in outputs] == ["boxes", "scores", "labels", "count", *further]
+        # What the client of the folder asks for is what it can read.
+        card = replace(read_card(graph), output=changed)
+        Postprocessor(card, settle_thresholds(card), tuple(name for name, *_ in outputs))
+    unsaid = replace(read_card(graph), output=replace(output, data=("angle",)))
+    with pytest.raises(UsageError, match=r"further outputs \(angle\), of whose types its card says nothing"):
+        engine_outputs(unsaid)
+
+
+def test_an_engine_of_a_segmenter_is_refused_as_one(graph: Path, tmp_path: Path) -> None:
+    facts = {"tensorrt": "10.14.1", "compute_capability": "8.9"}
+    write_engine(tmp_path / "s.trt", replace(segmenter_card(), engine=facts), PLAN, container="file")
+    with pytest.raises(UsageError, match="holds a segmenter"):
+        export_pipeline(tmp_path / "s.trt", "triton", tmp_path / "repository")
 
 
 def test_an_engine_of_another_library_is_refused(graph: Path, tmp_path: Path) -> None:

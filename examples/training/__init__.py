@@ -1,0 +1,1 @@
+"""What examples/train.py learns from, and where it begins."""
