@@ -18,6 +18,7 @@ from edgedet.proof.golden_scene import golden_frame
 from tests.export.mask_networks import _spread, as_image
 from tests.export.narrow import narrow
 from tests.export.shown_example import centred_weights, show
+from tests.export.thin import thin
 
 SPREAD = 2.0
 LOGITS = 4.0
@@ -26,9 +27,11 @@ LOGITS = 4.0
 
 @cache
 def keypoint_network(
-    arch: str, classes: int, *, wide: bool = False, spread: float = SPREAD, **overrides: Any
+    arch: str, classes: int, *, wide: bool = False, full: bool = False, spread: float = SPREAD, **overrides: Any
 ) -> Any:
-    """``arch`` in evaluation mode, ``classes`` with the background; its heads are narrow, or ``wide``.
+    """``arch`` in evaluation mode, ``classes`` with the background; thin, its heads narrow, or else ``wide``.
+
+    ``full``: as many channels as torchvision's before its heads.
 
     ``spread``: of class logits on the example, as :func:`tests.export.mask_networks.mask_network` has it.
     """
@@ -38,7 +41,7 @@ def keypoint_network(
     torch.set_num_threads(1)
     torch.manual_seed(7)
     model: Any = build(arch, classes, **overrides).eval()
-    model = model if wide else narrow(model)
+    model = model if wide else narrow(model if full else thin(model))
     heads = model.roi_heads
     hooks = [
         layer.register_forward_pre_hook(partial(_spread, spread=spread))

@@ -18,13 +18,18 @@ from edgedet.export.families.architectures import build
 from edgedet.proof.golden_scene import golden_frame
 from tests.export.narrow import narrow
 from tests.export.shown_example import centred_weights, show
+from tests.export.thin import thin
 
 SPREAD = 2.0
 
 
 @cache
-def mask_network(arch: str, classes: int, *, wide: bool = False, spread: float = SPREAD, **overrides: Any) -> Any:
-    """``arch`` in evaluation mode, ``classes`` with the background; its box head is narrow, or ``wide``.
+def mask_network(
+    arch: str, classes: int, *, wide: bool = False, full: bool = False, spread: float = SPREAD, **overrides: Any
+) -> Any:
+    """``arch`` in evaluation mode, ``classes`` with the background; thin, its box head narrow, or else ``wide``.
+
+    ``full``: as many channels as torchvision's before its heads.
 
     ``spread``: of class logits on the example. Photographs stretch it: above some 0.5 many score 1.0 there, and
     which of those are the last that a frame may have is anybody's choice.
@@ -35,7 +40,7 @@ def mask_network(arch: str, classes: int, *, wide: bool = False, spread: float =
     torch.set_num_threads(1)
     torch.manual_seed(7)
     model: Any = build(arch, classes, **overrides).eval()
-    model = model if wide else narrow(model)
+    model = model if wide else narrow(model if full else thin(model))
     heads = model.roi_heads
     with torch.no_grad():
         upsample = heads.mask_predictor.conv5_mask.weight

@@ -20,5 +20,5 @@ from tests.export.mask_networks import mask_network
 def test_masks_are_built(arch: str) -> None:
     library = real_builder()
     options = replace(graph_options(ENGINE), pooling="plain")
-    exported = faster_rcnn.export(mask_network(arch, 6, **SMALL), options, frame_size=(320, 240))
+    exported = faster_rcnn.export(mask_network(arch, 6, full=True, **SMALL), options, frame_size=(320, 240))
     require_built(library, checked(exported.model, nms="runtime"))

@@ -132,7 +132,7 @@ def test_photographs_of_coco(shared: Path) -> None:
     photographs = [cv2.imread(str(path)) for path in sorted(folder.rglob("*.jpg"))[:45]]
     frames = [frame for frame in photographs if frame.shape[:2] == (480, 640)][:8]
     assert len(frames) == 8
-    model = keypoint_network(MOBILENET, 6, spread=0.5, **PHOTOGRAPHS)
+    model = keypoint_network(MOBILENET, 6, full=True, spread=0.5, **PHOTOGRAPHS)
     found = compare(model, graph_of(model, MOBILENET, GraphOptions(pooling="products")), frames)
     assert found.detections >= 60 and found.alone <= 0.02 * found.detections, found
     assert found.near >= 0.99 * found.keypoints, found

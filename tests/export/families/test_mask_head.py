@@ -109,7 +109,7 @@ def test_photographs_of_coco(shared: Path) -> None:
     photographs = [cv2.imread(str(path)) for path in sorted(folder.rglob("*.jpg"))[:60]]
     frames = [frame for frame in photographs if frame.shape[:2] == (480, 640)][:12]
     assert len(frames) == 12
-    model = mask_network(MOBILENET, 6, spread=0.5, **PHOTOGRAPHS)
+    model = mask_network(MOBILENET, 6, full=True, spread=0.5, **PHOTOGRAPHS)
     ious, count, alone = overlaps(model, graph_of(model, MOBILENET, GraphOptions(pooling="products")), frames)
     assert count >= 100 and alone <= 0.02 * count
     # One object in a hundred is a sliver of some fifty pixels, of which rounding moves one.
