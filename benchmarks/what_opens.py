@@ -25,7 +25,7 @@ DETECTORS: dict[str, tuple[str, ...]] = {
         "yolov3-tiny", "yolov5n", "yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n", "rtdetr-l",
     ),
     "Ultralytics segment": ("yolov8n-seg", "yolo11n-seg", "yolo26n-seg", "yolov8n-pose", "yolo11n-pose"),
-    "Darknet": ("yolov3-tiny at 96", "yolov4-tiny at 96"),
+    "Darknet": ("yolov2-tiny-voc at 96", "yolov4-tiny at 96"),
     "YOLOv5, YOLOv6": ("yolov5n-original", "yolov6n", "yolov7-tiny"),
     "YOLO-NAS": ("yolo-nas s", "damo-yolo tinynasL20_T", "pp-yoloe+ s"),
 }  # fmt: skip

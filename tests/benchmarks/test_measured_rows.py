@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from benchmarks.measured_rows import PAGE, line, put
+from benchmarks.measured_rows import PAGE, at_commit, line, put
 
 HEADER = ("detector", "matched")
 TEXT = """# Page
@@ -58,3 +59,12 @@ def test_every_row_of_the_page_has_as_many_cells_as_its_header() -> None:
 
 def test_a_line_has_no_bars_but_its_own() -> None:
     assert line(("a|b", "c")) == "| a/b | c |"
+
+
+def test_a_clone_is_named_by_its_commit(tmp_path: Path) -> None:
+    assert at_commit(tmp_path, "yolov7") == "yolov7 (checkout)"
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.example", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    name, _, commit = at_commit(tmp_path, "yolov7").partition(" ")
+    assert name == "yolov7" and len(commit) == 7 and int(commit, 16) >= 0
