@@ -28,6 +28,7 @@ VERSIONS = {
     "0.1.0-169572b",
     "0.1.0-f532f52",
     "0.1.0-28b07be",
+    "0.1.0-bf75a9f",
 }
 """Those that must be there; later ones are added to the folder."""
 
