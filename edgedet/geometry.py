@@ -49,8 +49,9 @@ class ResizeGeometry:
         """Pixels of the content, ``points`` pairs of x and y in a row, in those of the frame."""
         if self.by_ratios:
             frame = np.array([self.frame_width, self.frame_height] * points, np.float32)
-            return values * (frame / np.array([self.width, self.height] * points, np.float32))
-        return values / np.array([self.scale_x, self.scale_y] * points, np.float32)
+            content = np.array([self.width, self.height] * points, np.float32)
+            return np.multiply(values, np.divide(frame, content))
+        return np.divide(values, np.array([self.scale_x, self.scale_y] * points, np.float32))
 
     def to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frame boxes [N, 4] (x1, y1, x2, y2) to canvas pixels."""
