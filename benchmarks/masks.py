@@ -175,8 +175,15 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def graph_of(model: Any, arch: str = ARCH, classes: int = CLASSES) -> bytes:
-    """The graph for a CPU, with its card; ``classes`` with the background."""
+def graph_of(
+    model: Any,
+    arch: str = ARCH,
+    classes: int = CLASSES,
+    *,
+    names: tuple[str, ...] | None = None,
+    frame_size: tuple[int, int] = FRAME_SIZE,
+) -> bytes:
+    """The graph for a CPU, with its card; ``classes`` with the background, numbered without ``names``."""
     from edgedet.artifacts.card import ModelCard
     from edgedet.export.families import faster_rcnn as family
     from edgedet.export.families.base import GraphOptions
@@ -185,8 +192,8 @@ def graph_of(model: Any, arch: str = ARCH, classes: int = CLASSES) -> bytes:
     from edgedet.export.for_cpu.winograd import add_winograd
     from edgedet.export.self_describing import embed, graph_bytes
 
-    exported = family.export(model, GraphOptions(pooling="products"), frame_size=FRAME_SIZE)
-    names = tuple(f"class {number}" for number in range(1, classes))
+    exported = family.export(model, GraphOptions(pooling="products"), frame_size=frame_size)
+    names = names or tuple(f"class {number}" for number in range(1, classes))
     card = ModelCard("faster_rcnn", arch, names, exported.input, exported.resize, exported.output)
     return graph_bytes(embed(read_interleaved(add_winograd(checked(exported.model, nms="graph"))), card))
 
