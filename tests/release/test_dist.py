@@ -8,7 +8,8 @@ import sys
 import tarfile
 import venv
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from email import message_from_string
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -228,7 +229,7 @@ def environment(folder: Path, wheels: Sequence[Path], extra: str) -> Path:
     return python
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def wheels(built: tuple[Path, ...]) -> tuple[Path, ...]:
     """Edgedet's and the exporter's."""
     pytest.importorskip("pip", reason="needs pip")
@@ -236,9 +237,34 @@ def wheels(built: tuple[Path, ...]) -> tuple[Path, ...]:
     return built[1::2]
 
 
-def test_a_device_works_with_the_wheel_alone(wheels: tuple[Path, ...], tmp_path: Path) -> None:
-    python = environment(tmp_path / "device", wheels[:1], "")
-    lines = list(try_wheel.try_device(python, tmp_path))
+@pytest.fixture(scope="module")
+def device(wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with edgedet's wheel."""
+    return environment(tmp_path_factory.mktemp("device"), wheels[:1], "")
+
+
+@pytest.fixture(scope="module")
+def exporting(wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with both wheels."""
+    return environment(tmp_path_factory.mktemp("export"), wheels, "export")
+
+
+@contextmanager
+def changed(python: Path, name: str, change: Callable[[bytes], bytes] | None) -> Iterator[None]:
+    """A file of the package that is installed for ``python`` is another meanwhile, or gone (None)."""
+    (package,) = python.parents[1].glob("lib/python*/site-packages/edgedet")
+    content = (package / name).read_bytes()
+    (package / name).unlink()
+    if change is not None:
+        (package / name).write_bytes(change(content))
+    try:
+        yield
+    finally:
+        (package / name).write_bytes(content)
+
+
+def test_a_device_works_with_the_wheel_alone(device: Path, tmp_path: Path) -> None:
+    lines = list(try_wheel.try_device(device, tmp_path))
     assert [line.partition(":")[0] for line in lines] == ["installed", "selftest", "detect", "bench"]
 
 
@@ -247,31 +273,31 @@ def test_a_device_works_with_the_wheel_alone(wheels: tuple[Path, ...], tmp_path:
     ["export {sample} -o model.onnx", "export --help", "check {sample} --eval photos"],
     ids=lambda command: command.split()[0],
 )
-def test_a_device_says_how_to_get_the_exporter(wheels: tuple[Path, ...], tmp_path: Path, command: str) -> None:
-    python = environment(tmp_path / "device", wheels[:1], "")
+def test_a_device_says_how_to_get_the_exporter(device: Path, tmp_path: Path, command: str) -> None:
     words = command.format(sample=try_wheel.SAMPLE).split()
     with pytest.raises(try_wheel.Wrong, match=r"ended with 2:\nedgedet: error: this needs edgedet's exporter"):
-        try_wheel.edgedet(python, tmp_path, *words)
+        try_wheel.edgedet(device, tmp_path, *words)
 
 
-def test_export_works_with_the_wheel_and_its_extra(wheels: tuple[Path, ...], tmp_path: Path) -> None:
-    python = environment(tmp_path / "export", wheels, "export")
-    lines = list(try_wheel.try_export(python, tmp_path))
+def test_export_works_with_the_wheel_and_its_extra(exporting: Path, tmp_path: Path) -> None:
+    lines = list(try_wheel.try_export(exporting, tmp_path))
     assert [line.partition(":")[0] for line in lines] == ["export", "parity", "selftest model.onnx"]
 
 
-def test_an_exporter_of_another_version_is_refused(wheels: tuple[Path, ...], tmp_path: Path) -> None:
-    python = environment(tmp_path / "export", wheels, "export")
-    (package,) = (tmp_path / "export").glob("lib/python*/site-packages/edgedet")
-    home = package / "export" / "__init__.py"
-    home.write_text(home.read_text("utf-8").replace('__version__ = "', '__version__ = "9.', 1), "utf-8")
-    with pytest.raises(try_wheel.Wrong, match=r"edgedet-export is 9\..* and edgedet is .*, expected the same"):
-        try_wheel.edgedet(python, tmp_path, "export", try_wheel.SAMPLE, "-o", "model.onnx")
+def test_an_exporter_of_another_version_is_refused(exporting: Path, tmp_path: Path) -> None:
+    def later(content: bytes) -> bytes:
+        return content.replace(b'__version__ = "', b'__version__ = "9.', 1)
+
+    with (
+        changed(exporting, "export/__init__.py", later),
+        pytest.raises(try_wheel.Wrong, match=r"edgedet-export is 9\..* and edgedet is .*, expected the same"),
+    ):
+        try_wheel.edgedet(exporting, tmp_path, "export", try_wheel.SAMPLE, "-o", "model.onnx")
 
 
-def test_what_is_wrong_in_the_wheel_is_said(wheels: tuple[Path, ...], tmp_path: Path) -> None:
-    python = environment(tmp_path / "device", wheels[:1], "")
-    (package,) = (tmp_path / "device").glob("lib/python*/site-packages/edgedet")
-    (package / "selftest.onnx").unlink()
-    with pytest.raises(try_wheel.Wrong, match="selftest"):
-        list(try_wheel.try_device(python, tmp_path))
+def test_what_is_wrong_in_the_wheel_is_said(device: Path, tmp_path: Path) -> None:
+    with (
+        changed(device, "selftest.onnx", None),
+        pytest.raises(try_wheel.Wrong, match="selftest"),
+    ):
+        list(try_wheel.try_device(device, tmp_path))
