@@ -54,8 +54,9 @@ print(time.process_time() - begin, *(name for name in sys.modules if name.starts
 DETECTING = """
 import os, sys, time, cv2
 from edgedet import Detector
+from edgedet.pictures.image_file import read_image
 cv2.setNumThreads(1)
-frame = cv2.imread(sys.argv[2])
+frame = read_image(sys.argv[2])
 with Detector(sys.argv[1], threads=1) as detector:
     found = [detector.detect(frame) for _ in range(10)]
     print(len(found[-1]), flush=True)
@@ -255,7 +256,9 @@ def draw(path: Path, shared: Path) -> Path:
     sys.path.insert(0, str(ROOT))
     photographs = sorted((shared / "data/coco128").rglob("*.jpg"))
     if photographs:
-        image = cv2.imread(str(photographs[0]))
+        from edgedet.pictures.image_file import read_image
+
+        image = read_image(photographs[0])
     else:
         from examples.scenes.scene import render_scene
 
