@@ -55,7 +55,6 @@ def main() -> int:
 
     from benchmarks.overhead import as_image, bare, photograph
     from edgedet import Detector
-    from edgedet.export.families.mask_head import MaskFeatures
     from tests.export.mask_networks import mask_network
 
     print(
@@ -70,7 +69,9 @@ def main() -> int:
         path.write_bytes(graph_of(model))
         with Detector(path, threads=arguments.threads) as detector:
             count = len(detector.detect(frame))
-            parts = networks(model, model.roi_heads.mask_roi_pool, MaskFeatures(model))
+            heads = model.roi_heads
+            branch = torch.nn.Sequential(heads.mask_head, heads.mask_predictor.conv5_mask, torch.nn.ReLU())
+            parts = networks(model, heads.mask_roi_pool, branch)
             alone = [bare(part, arguments.threads) for part in parts]
 
             def eager() -> object:

@@ -122,7 +122,7 @@ def _compiled_by_torchvision() -> str:
     try:
         import mmcv
     except ImportError as error:
-        raise NotHereError(f"mmdet needs {error.name}") from error
+        raise NotHereError(f"mmdet needs {error.name or error}") from error
     mmcv._ext = compiled
     # mmdet 3.3 was published before mmcv 2.2, and refuses it.
     mmcv.__version__ = "2.1.0"

@@ -33,13 +33,18 @@ DETECTORS: dict[str, tuple[str, ...]] = {
 
 
 def measured(page: str) -> dict[str, str]:
-    """Framework and version by detector, of all rows that were measured."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
-    return {
-        row[0]: row[1].split(";")[0].removesuffix("*").strip()
-        for row in rows
-        if len(row) > 2 and not row[1].startswith(("not measured", "framework", "program", "---"))
-    }
+    """Framework and version by detector, of all rows that were measured, in tables that name one."""
+    found: dict[str, str] = {}
+    names_one = False
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]] if line.startswith("|") else []
+        if len(cells) < 2:
+            names_one = False
+        elif cells[1] in ("framework", "program"):
+            names_one = True
+        elif names_one and not cells[1].startswith(("not measured", "---")):
+            found[cells[0]] = cells[1].split(";")[0].removesuffix("*").strip()
+    return found
 
 
 def lines(readme: str) -> Iterator[tuple[int, list[str]]]:

@@ -54,7 +54,7 @@ def checkout(frameworks: Path, name: str) -> Iterator[str]:
         with contextlib.redirect_stdout(sys.stderr):
             yield at_commit(folder, name)
     except ImportError as error:
-        raise NotHereError(f"{name} needs {error.name}") from error
+        raise NotHereError(f"{name} needs {error.name or error}") from error
 
 
 def settle(

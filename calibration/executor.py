@@ -76,6 +76,7 @@ def open_session(  # type: ignore[no-untyped-def]
 def _apart(model: onnx.ModelProto) -> tuple[bytes, dict[str, Array]]:
     """A graph in bytes without its large constants, and those by name."""
     light = without_constants(model)
+    light.graph.sparse_initializer.extend(model.graph.sparse_initializer)
     large: dict[str, Array] = {}
     for tensor in model.graph.initializer:
         if tensor.data_type not in NUMPY_TYPES or tensor.ByteSize() < REFERENCED:

@@ -270,7 +270,7 @@ def _shift(error: Array, patches: Patches) -> Array:
 def _power(values: Array) -> float:
     """Variance about each channel's mean (bias correction takes the mean away), summed over channels."""
     centred = values - values.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
-    # Single precision leaves five digits of a sum of squares, for a tenth of the time of double.
+    # Single precision leaves five digits of a sum of squares, for half of the time of double.
     return float(np.vdot(centred, centred)) / values.shape[1] + NOTHING
 
 

@@ -34,7 +34,8 @@ TAPPED = 1.9
 SEARCH_ODDS = 0.15
 """How often everything in INT8 costs too much, so that a search follows: nobody knows before."""
 SILU_SEARCH_ODDS = 0.6
-"""The same of networks whose activations are SiLU: of a symmetric grid these use little more than half."""
+"""The same of networks whose activations are SiLU: of a symmetric grid these use little more than half. Both are
+guesses after three detectors, of which the one with SiLU needed a search."""
 SEARCH_EVALUATIONS = 5
 """Full ones that a search takes, most often."""
 OPERATIONS_PER_SECOND = 6.4e10

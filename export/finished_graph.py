@@ -46,7 +46,8 @@ HALF_FRAMES = 16
 """Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16."""
 
 RUNS_AFTER = 44
-"""Runs that such a graph still takes until it is written: those, and the golden input's."""
+"""Runs that such a graph still takes until it is written, those and the golden input's, as far as their time grows
+with the network's: fitted to three detectors."""
 MADE_NOTE = (
     "calibrated without pictures, on made ones, and judged by them alone: --calib with about 100 frames like those "
     "the device will see sets ranges for them, and --eval with labelled ones measures what INT8 costs"

@@ -17,21 +17,10 @@ from .nms import Chosen
 from .torch_graph import to_onnx
 
 
-class MaskFeatures(nn.Module):
-    """Pooled features [D, C, h, w] to what the last layer of the mask predictor reads, [D, M, 2h, 2w]."""
-
-    def __init__(self, model: MaskRCNN) -> None:
-        super().__init__()
-        heads: Any = model.roi_heads
-        self.head = heads.mask_head
-        self.upsample = heads.mask_predictor.conv5_mask
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        return torch.relu(self.upsample(self.head(pooled)))
-
-
 class MaskQuarters(nn.Module):
-    """The same as [D, 4 * M, h, w]: of every place the M numbers of the four cells that it becomes, row by row.
+    """Pooled features [D, C, h, w] to what the last layer of the mask predictor reads, as [D, 4 * M, h, w].
+
+    Of every place these are the M numbers of the four cells that it becomes, row by row.
 
     A transposed convolution whose kernel is as wide as its stride is a plain one of 1 x 1 with four times the
     channels, whose outputs nobody has to interleave: the last layer reads the four one by one. ONNX Runtime takes

@@ -31,6 +31,12 @@ def test_a_row_that_is_measured_reaches_its_line() -> None:
     assert written(TABLE, page.replace("YOLOX 1a2b3c4", "not measured: no checkout")) == TABLE
 
 
+def test_other_tables_of_the_page_name_no_version() -> None:
+    page = "| detector | framework |\n|---|---|\n| yolox nano | YOLOX 1a2b3c4 |\n\n"
+    page += "| detector | detect / bare |\n|---|---|\n| yolox nano | 10 / 9 ms: 1.11 |\n| nanodet | 5 ms |\n"
+    assert measured(page) == {"yolox nano": "YOLOX 1a2b3c4"}
+
+
 def test_a_line_that_is_gone_is_missed() -> None:
     with pytest.raises(ValueError, match=r"no line of .*Darknet"):
         written(TABLE.replace("| Darknet", "| Another"), "")

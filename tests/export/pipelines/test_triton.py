@@ -113,6 +113,15 @@ def test_int8_for_cpus_stays_on_the_cpu(graph: Path) -> None:
     assert "KIND_GPU" in config_text("m", tensorrt, [], engine=True)
 
 
+def client_rows(server: Any, repository: Path, picture: Path) -> list[Any]:
+    """What the repository's client prints of a picture, asking ``server``."""
+    with server.serving(repository) as url:
+        command = [sys.executable, str(repository / "client.py"), str(picture), "--url", url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_the_client_finds_what_detector_finds(tmp_path: Path, dtype: Any, batch: int) -> None:
@@ -121,11 +130,8 @@ def test_the_client_finds_what_detector_finds(tmp_path: Path, dtype: Any, batch:
     repository = export_pipeline(tmp_path / "finder.onnx", "triton", tmp_path / "repository").path
     frame = frame_with_rectangle(120, 200, (20, 30, 90, 80), channel=2)
     cv2.imwrite(str(tmp_path / "frame.png"), frame)
-    with server.serving(repository) as url:
-        command = [sys.executable, str(repository / "client.py"), str(tmp_path / "frame.png"), "--url", url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    (row,) = map(json.loads, done.stdout.splitlines())
+    printed = client_rows(server, repository, tmp_path / "frame.png")
+    (row,) = printed
     with Detector(tmp_path / "finder.onnx") as detector:
         (expected,) = detector.detect(frame)
     np.testing.assert_allclose(row["box"], expected.box, atol=0.01)
@@ -140,13 +146,10 @@ def test_the_client_prints_masks_and_keypoints_as_detector_gives_them(tmp_path: 
     assert f"`{what}`" in (repository / "README.md").read_text()
     frame = frame_with_rectangle(120, 200, (20, 30, 90, 80), channel=2)
     cv2.imwrite(str(tmp_path / "frame.png"), frame)
-    with server.serving(repository) as url:
-        command = [sys.executable, str(repository / "client.py"), str(tmp_path / "frame.png"), "--url", url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    printed = client_rows(server, repository, tmp_path / "frame.png")
     with Detector(tmp_path / "finder.onnx") as detector:
         expected = detector.detect(frame).to_dict()["detections"]
-    assert [json.loads(line) for line in done.stdout.splitlines()] == expected
+    assert printed == expected
     assert {"masks": "segmentation"}.get(what, what) in expected[0]
 
 
