@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from torchvision.models.detection.ssd import SSD
 from torchvision.ops import MultiScaleRoIAlign
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -38,6 +39,7 @@ from edgedet.export.checkpoints.checkpoint import load_checkpoint
 from edgedet.export.families.architectures import ARCHITECTURES, build
 from edgedet.export.training.settings import SECTION
 from edgedet.export.training.torchvision import settings_of
+from examples.training.negatives import learn_from_empty
 from examples.training.pictures import Pictures, Sample
 from examples.training.start import start_from
 
@@ -67,6 +69,8 @@ def main() -> int:
             freeze(model, taken)
     model.to(device, memory_format=torch.channels_last).train()
     average = copy.deepcopy(model).eval()
+    if arguments.keep_empty and isinstance(model, SSD):
+        learn_from_empty(model)
     for pool in model.modules():
         if isinstance(pool, MultiScaleRoIAlign):
             pool.sampling_ratio = arguments.samples

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from edgedet.datasets import read_dataset
+from edgedet.export.families.architectures import build
 from examples.render import write_dataset
+from examples.training.negatives import MIN_NEGATIVES, learn_from_empty
 from examples.training.pictures import Picture, Pictures, mirrored, read, shrunk, vary, zoomed
 from examples.training.start import start_from
 
@@ -156,3 +159,43 @@ def test_ssdlites_backbone_fits_a_mask_rcnns() -> None:
     body = {name for name in model.state_dict() if name.startswith("backbone.body.")}
     tail = {name for name in body if int(name.split(".")[2]) >= 13}
     assert body - tail <= taken and {"backbone.body.13.block.1.0.weight"} <= taken
+
+
+@pytest.mark.parametrize("over_batch", [False, True])
+def test_pictures_without_objects_teach_an_ssd(over_batch: bool) -> None:
+    """torchvision 0.29.1's own loss of such a picture is 0 (findings/torchvision-ssd-empty-pictures.sh)."""
+    torch.manual_seed(0)
+    model: Any = build("ssdlite320_mobilenet_v3_large", 3).train()
+    if over_batch:
+        learn_from_empty(model)
+    pictures = [torch.rand(3, 320, 320) for _ in range(2)]
+    empty = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)} for _ in pictures]
+    assert (float(model(pictures, empty)["classification"].detach()) > 0) == over_batch
+
+
+def test_hard_negatives_are_the_batch_s() -> None:
+    """Three default boxes for each with an object, wherever in the batch they are, and some of every picture."""
+    model: Any = build("ssdlite320_mobilenet_v3_large", 3)
+    learn_from_empty(model)
+    count = 400
+    anchors = torch.tensor([[0.0, 0, 10, 10]]).repeat(count, 1)
+    matched = torch.full((3, count), -1)
+    matched[0, :20] = 0
+    targets = [
+        {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([2])},
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+    ]
+    logits = torch.zeros(3, count, 3)
+    logits[1, :, 1] = torch.linspace(1, 3, count)
+    logits.requires_grad_()
+    heads = {"bbox_regression": torch.zeros(3, count, 4), "cls_logits": logits}
+    loss = model.compute_loss(targets, heads, [anchors] * 3, list(matched))["classification"]
+    loss.backward()
+    learnt = logits.grad.abs().sum(2) > 0
+    assert learnt.sum(1).tolist() == [20 + MIN_NEGATIVES, 3 * 20, MIN_NEGATIVES]
+    assert learnt[0, :20].all() and learnt[1, -60:].all()
+    expected = torch.nn.functional.cross_entropy(
+        logits[learnt], torch.tensor([2] * 20 + [0] * (2 * MIN_NEGATIVES + 60)), reduction="sum"
+    )
+    torch.testing.assert_close(loss, expected / 20)
