@@ -121,14 +121,35 @@ def add_best_label_nms(
         graph.constant([0.0]),
         name="nms/suppress",
     )
-    # (image, 0, anchor) to [image, anchor]
+    return add_labelled_choice(
+        graph, boxes, best, label, selected, batch=batch, anchors=anchors, max_detections=max_detections
+    )
+
+
+def add_labelled_choice(
+    graph: GraphBuilder,
+    boxes: str,
+    scores: str,
+    labels: str,
+    selected: str,
+    *,
+    batch: int,
+    anchors: int,
+    max_detections: int,
+) -> Chosen:
+    """The best of what NonMaxSuppression ``selected``, int64 [M, 3], where a box has one class only.
+
+    ``boxes`` [N, A, 4] corners, ``scores`` [N, 1, A], int64 ``labels`` [N, A].
+    """
+    count = min(max_detections, anchors)
+    # (image, class, anchor) to [image, anchor]
     places = graph.op("Gather", selected, graph.ints(0, 2), name="nms/place", axis=1)
-    flat = graph.op("Reshape", best, graph.ints(batch, anchors), name="nms/flat_scores")
+    flat = graph.op("Reshape", scores, graph.ints(batch, anchors), name="nms/flat_scores")
     kept = graph.op("GatherND", flat, places, name="nms/kept_scores")
     nothing = graph.constant(np.zeros((batch, anchors), np.float32))
     scattered = graph.op("ScatterND", nothing, places, kept, name="nms/scatter")
     top, index = _rank(graph, scattered, count)
-    labels = graph.op("GatherElements", label, index, name="nms/label", axis=1)
+    labels = graph.op("GatherElements", labels, index, name="nms/label", axis=1)
     return _outputs(graph, boxes, top, index, labels, batch=batch, count=count)
 
 

@@ -183,11 +183,9 @@ def add_static_nms(
         graph.op("Max", top, across["top"], name=f"{name}/inner_top"),
         name=f"{name}/inner_height",
     )
+    # One Relu is enough: of a negative height the product is not above the limit either.
     inner = graph.op(
-        "Mul",
-        graph.op("Relu", width, name=f"{name}/positive_width"),
-        graph.op("Relu", height, name=f"{name}/positive_height"),
-        name=f"{name}/intersection",
+        "Mul", graph.op("Relu", width, name=f"{name}/positive_width"), height, name=f"{name}/intersection"
     )
     area = graph.op(
         "Mul",

@@ -8,7 +8,7 @@ from edgedet.artifacts.card import OutputSpec
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
-from .nms import Chosen, add_all_labels_nms, add_per_class_nms, add_stepwise_nms, keep_above
+from .nms import Chosen, add_labelled_choice, add_per_class_nms, add_stepwise_nms, keep_above
 
 
 def possible_classes(threshold: float, classes: int) -> int:
@@ -75,18 +75,24 @@ def add_labelled_nms(
     labels = graph.op("Reshape", labels, graph.ints(batch, 1, count), name="nms/candidate_labels")
     flat = graph.op("Reshape", boxes, graph.ints(batch, 1, count, 4), name="nms/candidate_row")
     scores = _add_candidates(graph, flat, scores, output, (batch, 1, count))
-    own = graph.op(
-        "Equal", labels, graph.constant(np.arange(classes).reshape(-1, 1), np.int64), name="nms/own_class"
+    nothing = graph.op("ConstantOfShape", graph.ints(batch, classes, count), name="nms/nothing")
+    selected = graph.op(
+        "NonMaxSuppression",
+        boxes,
+        graph.op("ScatterElements", nothing, labels, scores, name="nms/scores_by_class", axis=1),
+        graph.ints(min(output.max_detections, count)),
+        graph.constant([output.iou_threshold]),
+        graph.constant([0.0]),
+        name="nms/suppress",
     )
-    return add_all_labels_nms(
+    return add_labelled_choice(
         graph,
         boxes,
-        graph.op("Where", own, scores, graph.constant(0.0), name="nms/scores_by_class"),
+        scores,
+        graph.op("Reshape", labels, graph.ints(batch, count), name="nms/label_row"),
+        selected,
         batch=batch,
-        classes=classes,
         anchors=count,
-        conf=0.0,
-        iou=output.iou_threshold,
         max_detections=output.max_detections,
     )
 

@@ -1,8 +1,8 @@
 """Lavin and Gray's minimal filtering (arXiv:1509.09308): 3 x 3 convolutions by fewer multiplications.
 
 F(2 x 2, 3 x 3) makes four outputs with 16 multiplications, where the plain sum takes 36, F(4 x 4, 3 x 3) sixteen
-with 36, where that takes 144. The larger one rounds some five times as coarsely: 3e-6 of the largest value over
-four convolutions of 256 channels, 7e-7 by the smaller.
+with 36, where that takes 144, F(5 x 5, 3 x 3) 25 with 49, where that takes 225. The larger, the coarser it rounds:
+over four convolutions, by 6e-7 of the largest value, by 5e-6 and by 7e-6.
 """
 
 from __future__ import annotations
@@ -85,3 +85,22 @@ FOUR = MinimalFilter(
     np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float64) / 24,
     np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float64),
 )
+
+
+def by_points(*points: float) -> MinimalFilter:
+    """Toom and Cook's filter over ``points`` and infinity: F(m x m, 3 x 3) for m - 1 different, small points.
+
+    Inputs are interpolated, weights and products evaluated (Barabasz et al., arXiv:1803.10986, section 3). Rows of
+    the first two are scaled against each other, by powers of two, so that transformed inputs stay as large as
+    inputs.
+    """
+
+    def powers(count: int) -> Array:
+        return np.array([[point**power for power in range(count)] for point in points] + [[0] * (count - 1) + [1]])
+
+    inputs: Array = np.linalg.inv(powers(len(points) + 1)).T
+    scales = 2.0 ** -np.round(np.log2(np.abs(inputs).sum(1, keepdims=True)))
+    return MinimalFilter(inputs * scales, powers(3) / scales, powers(len(points) - 1).T)
+
+
+FIVE = by_points(0, 1, -1, 2, -2, 0.5)

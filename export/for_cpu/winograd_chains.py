@@ -3,8 +3,9 @@ filtering.
 
 The maps lie [H, W, N, C] from the first convolution to the last, so that of all steps of
 :mod:`edgedet.export.for_cpu.minimal_filtering` each is a product with a long right side, and nothing is moved
-between them: rows to tiles, columns to tiles, 36 products with the transformed kernel, columns and rows back.
-Maps go through all convolutions in parts of :data:`PART`, whose tiles the caches hold (docs/decisions/006).
+between them: rows to tiles, columns to tiles, 36 or 49 products with the transformed kernel, columns and rows back.
+Tiles are of four outputs a side or of five, whichever take fewer multiplications. Maps go through all convolutions
+in parts of :data:`PART`, whose tiles the caches hold (docs/decisions/006).
 """
 
 from __future__ import annotations
@@ -21,18 +22,21 @@ from onnx import helper, numpy_helper
 from edgedet.onnx_graph.network import Array, Network, attributes
 from edgedet.onnx_graph.rewriting import with_nodes
 
-from .minimal_filtering import FOUR as FILTER
+from .minimal_filtering import FIVE, FOUR, MinimalFilter
 
 SUFFIX = "/winograd_chain/"
 """Nodes that stand for the convolution ``NAME`` are called ``NAME/winograd_chain/PART/STEP``."""
 
-PART = 4000
+PART = 6000
 """Places, over all maps, that go through all convolutions together, about."""
 MIN_MAPS = 8
+MIN_TILES = 16
+"""Over all maps, below which fetching the kernels of all products costs what is gained."""
 MIN_CHANNELS = 128
 MIN_CONVOLUTIONS = 2
 MOST_OF_THE_WORK = 0.5
 """Of the plain sum's multiplications, above which the tiles that reach over a map's edge cost what is gained."""
+FILTERS = {each.places: each for each in (FOUR, FIVE)}
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,10 @@ def remove_chains(model: onnx.ModelProto) -> onnx.ModelProto:
             source = node.input[0]
         elif step == "0/product":
             places = numpy_helper.to_array(network.constants[node.input[1]])[:, 0]
+            restored = FILTERS[len(places)].kernel_from
             kernel = f"{node.input[1]}/back"
             if kernel not in network.constants:
-                network.constants[kernel] = numpy_helper.from_array(FILTER.kernel_from(places), kernel)
+                network.constants[kernel] = numpy_helper.from_array(restored(places), kernel)
                 model.graph.initializer.append(network.constants[kernel])
             bias = _untiled_bias(network, f"{name}{SUFFIX}0/rows_back", places.shape[-1])
             settings: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4}
@@ -143,8 +148,19 @@ def _pays(shape: tuple[int, ...]) -> bool:
     maps, _, height, width = shape
     if maps < MIN_MAPS or not height * width:
         return False
-    products = FILTER.places**2 * FILTER.tiles(height) * FILTER.tiles(width)
-    return products <= MOST_OF_THE_WORK * 9 * height * width
+    by = _best(height, width)
+    enough = maps * by.tiles(height) * by.tiles(width) >= MIN_TILES
+    return enough and _products(by, height, width) <= MOST_OF_THE_WORK * 9 * height * width
+
+
+def _products(by: MinimalFilter, height: int, width: int) -> int:
+    """Multiplications of a map, for each pair of channels."""
+    return by.places**2 * by.tiles(height) * by.tiles(width)
+
+
+def _best(height: int, width: int) -> MinimalFilter:
+    """The filter of fewest multiplications; of two alike, the one that rounds less."""
+    return min(FILTERS.values(), key=lambda by: (_products(by, height, width), by.places))
 
 
 def _link(network: Network, node: onnx.NodeProto) -> _Link | None:
@@ -157,9 +173,9 @@ def _link(network: Network, node: onnx.NodeProto) -> _Link | None:
     return None if relu is None or relu.op_type != "Relu" or unknown else _Link(node, weight, bias, relu)
 
 
-def _places(weight: onnx.TensorProto) -> Array:
-    """The kernel of each of the products, for every row of tiles the same: [6, 1, 6, C, O]."""
-    return FILTER.kernel_places(numpy_helper.to_array(weight))[:, None].astype(np.float32)
+def _places(by: MinimalFilter, weight: onnx.TensorProto) -> Array:
+    """The kernel of each of the products, for every row of tiles the same: [places, 1, places, C, O]."""
+    return by.kernel_places(numpy_helper.to_array(weight))[:, None].astype(np.float32)
 
 
 class _Replacement:
@@ -170,6 +186,7 @@ class _Replacement:
         self._graph = graph
         self._known = {tensor.name for tensor in graph.initializer}
         maps, channels, self._height, self._width = shape
+        self._by = _best(self._height, self._width)
         first, last = chain[0], chain[-1]
         parts = min(-(-maps * self._height * self._width // PART), maps)
         sizes = [maps // parts + (part < maps % parts) for part in range(parts)]
@@ -200,15 +217,15 @@ class _Replacement:
 
     def _filtered(self, x: str, link: _Link, *, part: int, size: int, depth: int) -> str:
         """One convolution and its ReLU over ``x`` [H, W, size, depth]."""
-        height, width = self._height, self._width
-        down, across, places = FILTER.tiles(height), FILTER.tiles(width), FILTER.places
+        height, width, by = self._height, self._width, self._by
+        down, across, places = by.tiles(height), by.tiles(width), by.places
         outputs = int(link.weight.dims[0])
         prefix = f"{link.node.name}{SUFFIX}{part}/"
         into, back = (
             {side: self._constant(partial(make, side), f"winograd/{name}_{side}") for side in (height, width)}
-            for make, name in ((FILTER.tiling, "tiling_4"), (FILTER.untiling, "untiling_4"))
+            for make, name in ((by.tiling, f"tiling_{by.step}"), (by.untiling, f"untiling_{by.step}"))
         )
-        kernel = self._constant(lambda: _places(link.weight), f"{link.weight.name}/winograd_chain")
+        kernel = self._constant(lambda: _places(by, link.weight), f"{link.weight.name}/winograd_chain")
         x = self._reshape(x, height, width * size * depth, name=f"{prefix}rows")
         x = self._op("MatMul", into[height], x, name=f"{prefix}tile_rows")
         x = self._reshape(x, places * down, width, size * depth, name=f"{prefix}columns")

@@ -130,10 +130,12 @@ def test_others_stay_convolutions(model: onnx.ModelProto) -> None:
     assert onnx.ModelProto.FromString(before).graph.initializer == model.graph.initializer
 
 
-@pytest.mark.parametrize("by", [minimal_filtering.TWO, minimal_filtering.FOUR], ids=["two", "four"])
+@pytest.mark.parametrize(
+    "by", [minimal_filtering.TWO, minimal_filtering.FOUR, minimal_filtering.FIVE], ids=["two", "four", "five"]
+)
 def test_transforms_are_those_of_the_minimal_filter(by: minimal_filtering.MinimalFilter) -> None:
     """A 1-D F(m, 3): m outputs of a three-tap filter from m + 2 inputs and as many products."""
-    inputs, taps = np.array([1.0, -2.0, 3.0, 5.0, 0.5, -4.0])[: by.places], np.array([0.5, 4.0, -1.0])
+    inputs, taps = np.array([1.0, -2.0, 3.0, 5.0, 0.5, -4.0, 1.5])[: by.places], np.array([0.5, 4.0, -1.0])
     products = (by.inputs @ inputs) * (by.weights @ taps)
     expected = [inputs[first : first + 3] @ taps for first in range(by.step)]
-    np.testing.assert_allclose(by.outputs @ products, expected)
+    np.testing.assert_allclose(by.outputs @ products, expected, atol=1e-12)

@@ -64,6 +64,7 @@ CASES = {
     "one part": network(),
     "parts of two sizes": network((9, CHANNELS, 6, 6)),
     "oblong, odd": network((8, CHANNELS, 7, 11)),
+    "tiles of five": network((16, CHANNELS, 5, 9)),
     "no bias": network(bias=False),
     "wider": network(layers=3, filters=CHANNELS + 16),
 }
@@ -79,7 +80,9 @@ def test_same_numbers_there_and_back(case: str, monkeypatch: pytest.MonkeyPatch)
     add_winograd(model)
     assert "Conv" not in kinds(model) and ("Split" in kinds(model)) == (case == "parts of two sizes")
     onnx.checker.check_model(model, full_check=True)
-    np.testing.assert_allclose(run(model), expected, atol=1e-5, rtol=0)
+    # The filter of five rounds more coarsely.
+    tolerance = 2e-5 if case == "tiles of five" else 1e-5
+    np.testing.assert_allclose(run(model), expected, atol=tolerance, rtol=0)
     remove_winograd(model)
     assert kinds(model) == kinds(CASES[case])
     assert [node.name for node in model.graph.node] == [node.name for node in CASES[case].graph.node]
@@ -98,9 +101,10 @@ def test_maps_are_moved_once_into_the_layout_and_once_out_of_it() -> None:
         network(layers=1),
         network((8, 64, 6, 6)),
         network((8, CHANNELS, 5, 5)),
+        network((20, CHANNELS, 6, 2)),
         network(read_between=True),
     ],
-    ids=["few maps", "one alone", "few channels", "mostly edges", "read between"],
+    ids=["few maps", "one alone", "few channels", "few tiles", "mostly edges", "read between"],
 )
 def test_others_have_no_row(model: onnx.ModelProto) -> None:
     add_winograd(model)
