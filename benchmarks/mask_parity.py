@@ -1,10 +1,12 @@
 """Mask R-CNN against torchvision, object by object, on photographs of coco128: are the masks the same?
 
     python benchmarks/mask_parity.py [--photographs 128] [--only mobilenet|resnet] [--others]
+    python benchmarks/mask_parity.py --checkpoint build/cells/masks.pt [--folder FOLDER]
 
-Both architectures with weights of a seed, a graph for every size of photograph. For every object that both find:
-the IoU of our pixels with those torchvision pasted itself. torchvision cuts the corners of an enlarged box to whole
-pixels, so that a corner that another rounding moves past a whole number moves the whole mask by a pixel.
+Both architectures with weights of a seed, or a trained network (benchmarks/int8_masks.py makes one); a graph for
+every size of photograph. For every object that both find: the IoU of our pixels with those torchvision pasted
+itself. torchvision cuts the corners of an enlarged box to whole pixels, so that a corner that another rounding
+moves past a whole number moves the whole mask by a pixel.
 *itself*: torchvision against itself in double precision, and edgedet against torchvision in double precision: how
 far either is from what the network means, beside how far they are from one another. ``--others`` prints every
 object below the bar. Photographs of one size come together, the commonest sizes first.
@@ -27,6 +29,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+COCO128 = Path(os.environ.get("EDGEDET_SHARED", ROOT.parent / "shared")) / "data" / "coco128"
 REQUIRED_IOU, REQUIRED = 0.99, 0.995
 Found = tuple[Any, Any]
 """Detections, and a full-frame mask bool [H, W] of each."""
@@ -87,11 +90,10 @@ def compare(theirs: Found, ours: Found, into: Agreement, show: Callable[[str], N
                  f"{corners[1]}, box {reference.boxes[number].tolist()}")  # fmt: skip
 
 
-def photographs(count: int) -> list[tuple[str, np.ndarray]]:
+def photographs(folder: Path, count: int) -> list[tuple[str, np.ndarray]]:
     """Names and BGR frames."""
     from edgedet.pictures.image_file import read_image
 
-    folder = Path(os.environ.get("EDGEDET_SHARED", ROOT.parent / "shared")) / "data" / "coco128"
     return [(path.name, read_image(path)) for path in sorted(folder.rglob("*.jpg"))[:count]]
 
 
@@ -103,7 +105,19 @@ def by_size(pictures: Sequence[tuple[str, np.ndarray]]) -> list[list[tuple[str, 
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def measure(arch: str, count: int, others: bool) -> bool:
+def trained(path: Path) -> tuple[str, Any]:
+    """The architecture and the model of a checkpoint of examples/train.py, which says its sizes."""
+    import torch
+
+    from edgedet.export.families.architectures import build
+    from edgedet.export.training.settings import SECTION
+
+    saved = torch.load(path, weights_only=True)
+    sizes = {name: saved[SECTION][name] for name in ("min_size", "max_size")}
+    return saved["arch"], build(saved["arch"], saved["num_classes"], saved["state_dict"], **sizes).eval()
+
+
+def measure(arch: str, model: Any, pictures: Sequence[tuple[str, np.ndarray]], *, others: bool) -> bool:
     """Print what agrees; whether the bar is met."""
     from edgedet.export.families import faster_rcnn
     from edgedet.export.families.base import GraphOptions
@@ -112,10 +126,9 @@ def measure(arch: str, count: int, others: bool) -> bool:
     from edgedet.export.for_cpu.winograd import add_winograd
     from edgedet.export.self_describing import embed, opened
     from edgedet.export.sources import _card
-    from tests.export.families.test_mask_head import NAMES, PHOTOGRAPHS, torchvisions
-    from tests.export.mask_networks import mask_network
+    from tests.export.families.test_mask_head import torchvisions
 
-    model = mask_network(arch, 6, spread=0.5, **PHOTOGRAPHS)
+    names = tuple(f"class {number}" for number in range(1, model.roi_heads.box_predictor.cls_score.out_features))
     exact = copy.deepcopy(model).double()
     results = {what: Agreement() for what in ("edgedet", "itself in double", "edgedet against that")}
 
@@ -124,11 +137,11 @@ def measure(arch: str, count: int, others: bool) -> bool:
             print(begin + text, flush=True)
 
     done = 0
-    for group in by_size(photographs(count)):
+    for group in by_size(pictures):
         height, width = group[0][1].shape[:2]
         exported = faster_rcnn.export(model, GraphOptions(pooling="products"), frame_size=(width, height))
         graph = read_interleaved(add_winograd(checked(exported.model, nms="graph")))
-        with opened(embed(graph, _card(exported, "faster_rcnn", arch, NAMES))) as detector:
+        with opened(embed(graph, _card(exported, "faster_rcnn", arch, names))) as detector:
             for name, frame in group:
                 found = detector.detect(frame)
                 assert found.masks is not None
@@ -150,11 +163,20 @@ def main() -> int:
     parser.add_argument("--photographs", type=int, default=128)
     parser.add_argument("--only", choices=["mobilenet", "resnet"], default="")
     parser.add_argument("--others", action="store_true")
+    parser.add_argument("--checkpoint", type=Path, help="a trained Mask R-CNN in place of weights of a seed")
+    parser.add_argument("--folder", type=Path, default=COCO128, help="of the photographs (coco128)")
     arguments = parser.parse_args()
-    from tests.export.families.test_mask_head import ARCHITECTURES
+    pictures = photographs(arguments.folder, arguments.photographs)
+    if arguments.checkpoint is not None:
+        networks = [trained(arguments.checkpoint)]
+    else:
+        from tests.export.families.test_mask_head import ARCHITECTURES, PHOTOGRAPHS
+        from tests.export.mask_networks import mask_network
 
-    chosen = [arch for arch in ARCHITECTURES if arguments.only in arch]
-    return 0 if all([measure(arch, arguments.photographs, arguments.others) for arch in chosen]) else 1
+        chosen = [arch for arch in ARCHITECTURES if arguments.only in arch]
+        networks = [(arch, mask_network(arch, 6, spread=0.5, **PHOTOGRAPHS)) for arch in chosen]
+    met = [measure(arch, model, pictures, others=arguments.others) for arch, model in networks]
+    return 0 if all(met) else 1
 
 
 if __name__ == "__main__":
