@@ -23,15 +23,15 @@ class Nvml:
     def __init__(self) -> None:
         self.started = False
 
-    def nvmlInit(self) -> None:  # noqa: N802  (pynvml's name)
+    def nvmlInit(self) -> None:
         self.started = True
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         if not self.started:
             raise NVMLError("Uninitialized")
         return index
 
-    def nvmlDeviceGetMemoryInfo(self, board: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetMemoryInfo(self, board: int) -> Any:
         return SimpleNamespace(used={0: 3 << 20}[board])
 
 
