@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgedet import Detector
+from edgedet.opening import open_artifact
 from edgedet.proof.parity import match_detections, summarise
 
 torch = pytest.importorskip("torch")
@@ -38,6 +39,13 @@ def test_a_checkpoint_gives_what_torchvision_gives(shared: Path, name: str) -> N
         assert detector.names == ("RBC", "WBC", "Platelets")
     np.testing.assert_allclose(ours.boxes, theirs["boxes"], atol=1e-4)
     np.testing.assert_array_equal(ours.labels, theirs["labels"] - 1)
+
+
+def test_a_checkpoint_takes_one_frame_of_any_sides(shared: Path) -> None:
+    card, runtime = open_artifact(shared / "models" / BCCD[0], threads=1)
+    (frame,) = runtime.inputs
+    assert (frame.shape, frame.dtype) == ((1, -1, -1, 3), np.dtype(card.input.dtype))
+    runtime.close()
 
 
 @pytest.mark.parametrize("name", BCCD)

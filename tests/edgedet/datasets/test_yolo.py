@@ -248,6 +248,12 @@ def test_labels_without_a_picture_and_pictures_listed_twice_are_said(root: Path)
     assert (len(dataset), dataset.notes) == (1, ("2 pictures of train are listed more than once and count once",))
 
 
+def test_labels_without_a_picture_are_said_where_no_picture_has_labels(root: Path) -> None:
+    (root / "labels/train/a.txt").rename(root / "labels/train/x.txt")
+    notes = read_dataset(f"{root}:train").notes
+    assert "1 label files without a picture: x.txt" in notes
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("cat\n\ndog\n", r"classes\.txt:2 is empty"), ("", "is empty"), ("cat\ncat\n", "holds a name twice .'cat'.")],
