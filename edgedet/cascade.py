@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -69,6 +69,8 @@ class Cascade:
     ) -> None:
         if isinstance(classes, str):
             raise UsageError(f"classes is {classes!r}, expected a list of names such as [{classes!r}]")
+        if classes is not None and not isinstance(classes, Iterable):
+            raise UsageError(f"classes is {classes!r}, expected a list of names")
         # "not in range" rather than "out of range": NaN is neither.
         if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= LARGEST_MARGIN:
             raise UsageError(f"margin is {margin!r}, expected a share of a box's sides, 0 to {LARGEST_MARGIN:g}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import PROPOSAL_COUNT, InputSpec, ModelCard
@@ -160,7 +159,8 @@ class Lane(Generic[Result]):
         if self._proposals is not None and (proposals is None or any(boxes is None for boxes in proposals)):
             raise UsageError(
                 f"{self.path.name} makes no proposals of its own: pass those of the frame, detect(frame, "
-                f"proposals=boxes), float32 [N, 4] in its pixels, {self.card.input.proposals} at most"
+                f"proposals=boxes), float32 [N, 4] in its pixels, {self.card.input.proposals} at most; or "
+                "let it ask: detector.proposer, a function from a frame to its boxes, [] where there are none"
             )
         takes = isinstance(self.runtime, MayTakeProposals) and self.runtime.takes_proposals
         if self._proposals is None and proposals is not None and not takes:
@@ -175,9 +175,11 @@ class Lane(Generic[Result]):
         """The input tensors that hold the proposals of every frame; None where there are none."""
         if proposals is None:
             return None
+        from edgedet.outside_proposals import box_array
+
         given = self._proposals
         if given is None:  # the framework's own inference, which is one frame and takes any number
-            given = _proposal_input(replace(self.card.input, proposals=np.size(proposals[0]) // 4 + 1))
+            given = _proposal_input(replace(self.card.input, proposals=box_array(proposals[0]).size // 4 + 1))
         for slot, (boxes, place) in enumerate(zip(proposals, places, strict=True)):
             given.place(boxes, place, slot)
         for slot in range(len(places), self.card.input.batch):

@@ -72,7 +72,7 @@ def checked_proposals(boxes: Any, height: int, width: int) -> NDArray[np.float32
     >>> checked_proposals([[-5, 10, 30, 40]], 100, 200).tolist()
     [[0.0, 10.0, 30.0, 40.0]]
     """
-    array = np.asarray(boxes)
+    array = box_array(boxes)
     if array.size == 0 and array.ndim in (1, 2) and array.shape[-1] in (0, 4):
         return np.zeros((0, 4), np.float32)
     if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind not in "fiu":
@@ -95,6 +95,21 @@ def checked_proposals(boxes: Any, height: int, width: int) -> NDArray[np.float32
         array, outside, f"which lies outside the frame of {width}x{height}: leave it out, or pass its own frame"
     )
     return clipped
+
+
+def box_array(boxes: Any) -> NDArray[Any]:
+    """Whatever was given for boxes as an array, of any shape.
+
+    Raises:
+        ProposalsError: rows of different lengths, or what no array is made of.
+    """
+    try:
+        return np.asarray(boxes)
+    except (TypeError, ValueError) as error:
+        raise ProposalsError(
+            f"proposals are a {type(boxes).__name__} whose rows differ in length or kind, expected numbers [N, 4]: "
+            "x1, y1, x2, y2 in pixels of the frame (of Detections, their boxes)"
+        ) from error
 
 
 def _refuse(boxes: NDArray[np.float64], wrong: NDArray[np.bool_], why: str) -> None:

@@ -39,7 +39,14 @@ from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_r
 from edgedet.cli.service_options import add_service_arguments, refuse_service
 from edgedet.cli.then_option import add_then_options, then_settings
 from edgedet.cli.values import fraction, positive_integer, positive_number
-from edgedet.errors import SourceEndedError, SourceError, TaskError, UnreadableFramesError, UsageError
+from edgedet.errors import (
+    ProposalsError,
+    SourceEndedError,
+    SourceError,
+    TaskError,
+    UnreadableFramesError,
+    UsageError,
+)
 from edgedet.runtimes import spellings
 
 if TYPE_CHECKING:
@@ -129,6 +136,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
         first = _open(arguments, stack)
+        if arguments.then is not None and first.card.input.proposals is not None:
+            raise UsageError(
+                f"{first.path} is told where to look, and with --then nobody does: take an ordinary artifact as "
+                "the first, or give it a proposer in Python (edgedet.cascade.Cascade)"
+            )
         proposals = _proposals(arguments.proposals, first)
         detector: Detector | ClusterDetector | Cascade | Segmenter = first
         if arguments.then is not None:
@@ -293,12 +305,25 @@ def _results(
     from edgedet.segmenter import Segmenter
 
     if isinstance(detector, Detector) and proposals is not None:
-        return ((frame, detector.detect(frame.image, proposals.of(frame))) for frame in source)
+        return ((frame, _told(detector, frame, proposals)) for frame in source)
     if isinstance(detector, Detector | Cascade):
         return detector.stream(source)
     if isinstance(detector, Segmenter):
         return detector.stream(source)
     return detector.stream(source, pictures=pictures)
+
+
+def _told(detector: Detector, frame: Frame, proposals: ProposalsFile) -> Detections:
+    """What is found in a frame whose proposals are in a file.
+
+    Raises:
+        ProposalsError: they cannot be boxes of that frame, which is named.
+    """
+    boxes = proposals.of(frame)
+    try:
+        return detector.detect(frame.image, boxes)
+    except ProposalsError as error:
+        raise ProposalsError(f"frame {frame.index} of {frame.name}: {error}") from error
 
 
 def _proposals(path: Path | None, detector: Detector | ClusterDetector | Segmenter) -> ProposalsFile | None:

@@ -405,6 +405,10 @@ def report_lines(report: ExportReport) -> Iterator[str]:
         f"input {card.input.height}x{card.input.width} {card.input.dtype}{batch}"
     )
     parts = "layers" if is_for_ncnn(report.path) else "nodes"
-    yield f"  {report.nodes} {parts}, {nms}, scores from {card.output.score_threshold:g}"
+    # A segmenter has neither boxes nor a threshold.
+    finished = (
+        "" if card.output.format == "class_logits" else f", {nms}, scores from {card.output.score_threshold:g}"
+    )
+    yield f"  {report.nodes} {parts}{finished}"
     for note in report.notes:
         yield f"  {note}"

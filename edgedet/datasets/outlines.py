@@ -10,10 +10,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import MissingDependencyError
-from edgedet.run_lengths import coco_rle
+from edgedet.run_lengths import coco_rle, decompressed
 
 Ring = NDArray[np.float64]
 """Corners [M, 2], x and y in pixels, of which the last is joined to the first."""
+
+
+REACH = 1.0
+"""Sides of the picture by which a corner may lie outside of it. What draws polygons walks along their edges, for
+hours where corners are of another unit or picture."""
+
+
+def outline_fault(outline: Any, size: tuple[int, int]) -> str:
+    """Why what COCO calls a segmentation is no outline in a picture; empty where it is one.
+
+    pycocotools draws whatever it is given, of whatever size, or never ends.
+
+    ``size``: (height, width) of the picture.
+
+    >>> outline_fault({"size": [2, 3], "counts": [0, 6]}, (2, 3)), outline_fault([[0, 0, 90, 0, 90, 9]], (20, 30))
+    ('', 'outline outside the picture')
+    """
+    if isinstance(outline, list):
+        corners = np.concatenate([np.asarray(part, np.float64).reshape(-1, 2) for part in outline])
+        sides = np.array([size[1], size[0]])
+        near = (corners >= -REACH * sides) & (corners <= (1 + REACH) * sides)
+        seen = (corners.max(axis=0) > 0) & (corners.min(axis=0) < sides)
+        return "" if near.all() and seen.all() else "outline outside the picture"
+    if list(outline["size"]) != list(size):
+        return "run lengths of another size than the picture"
+    counts = outline["counts"]
+    try:
+        lengths = decompressed(counts).tolist() if isinstance(counts, str) else counts
+    except (ValueError, OverflowError):
+        return "run lengths that cannot be read"
+    whole = all(isinstance(count, int) and count >= 0 for count in lengths)
+    return (
+        ""
+        if whole and sum(lengths) == size[0] * size[1]
+        else "run lengths of more or fewer pixels than the picture"
+    )
 
 
 def outline_pixels(outline: Any, size: tuple[int, int]) -> NDArray[np.bool_]:

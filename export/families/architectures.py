@@ -95,7 +95,7 @@ def load_state(module: nn.Module, state: State, arch: str) -> None:
         if wrong:
             name = next((name for name in wrong if "cls_logits" in name), wrong[0])
             detail = f"{name} is {tuple(state[name].shape)}, {arch} has {tuple(own[name].shape)}"
-            if "cls_logits" in name:
+            if "cls_logits" in name and state[name].shape[0] != own[name].shape[0]:
                 detail += (
                     f": {state[name].shape[0]} anchors a place, {own[name].shape[0]} here; say which with "
                     "--detector 'anchor_sizes=[[...]]' and 'anchor_ratios=[[...]]'"

@@ -119,6 +119,7 @@ def test_grey_and_float_frames_are_cut_as_the_first_saw_them(graph: Path) -> Non
         ({"classes": ["person"]}, "'person' is none of the classes of .*: blue, green, red"),
         ({"classes": []}, "no classes to look into"),
         ({"classes": "green"}, "expected a list of names"),
+        ({"classes": 5}, "classes is 5, expected a list of names"),
         ({"margin": -0.1}, "margin is -0.1, expected"),
         ({"margin": float("nan")}, "margin is nan"),
         ({"margin": "wide"}, "margin is 'wide'"),

@@ -64,3 +64,11 @@ def test_places_past_the_last_proposal_are_empty_whatever_was_there() -> None:
 def test_more_than_the_network_takes_are_refused_and_none_is_dropped() -> None:
     with pytest.raises(ProposalsError, match="3 proposals, and this artifact takes 2 at most"):
         ProposalInput(SPEC).place([[0, 0, 9, 9]] * 3, PLACE, 0)
+
+
+@pytest.mark.parametrize("boxes", [[[1, 2, 3, 4], [1, 2]], [(np.zeros(4), 0.5, 1, "cup")]])
+def test_rows_of_different_lengths_are_refused_in_a_sentence(boxes: Any) -> None:
+    with pytest.raises(
+        ProposalsError, match=r"a list whose rows differ in length or kind, expected numbers \[N, 4\]"
+    ):
+        checked_proposals(boxes, 100, 200)

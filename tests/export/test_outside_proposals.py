@@ -168,7 +168,11 @@ def test_commands_work_or_say_in_one_sentence_why_not(
     assert "has no line for frame 0 of" in unknown
     (tmp_path / "bad.jsonl").write_text('{"source": "a"}')
     assert "line 1 is no proposals" in refused("detect", told, frames, "--proposals", str(tmp_path / "bad.jsonl"))
+    (tmp_path / "outside.jsonl").write_text(json.dumps(plain | {"boxes": [[9000, 9000, 9001, 9001]]}))
+    outside = refused("detect", told, frames, "--proposals", str(tmp_path / "outside.jsonl"))
+    assert f"frame 0 of {frames}: proposal 0 is [9000, " in outside, "one of how many frames?"
     own = str(folder / "own.onnx")
+    assert "with --then nobody does" in refused("detect", told, frames, "--then", own)
     assert "takes no proposals" in refused("detect", own, frames, "--proposals", str(tmp_path / "plain.jsonl"))
     labels = {
         "images": [{"id": 1, "file_name": "a.png", "width": 320, "height": 240}],

@@ -15,7 +15,7 @@ from edgedet.canvas_masks import CanvasMasks
 from edgedet.cli import main
 from edgedet.datasets import Dataset, ImageRecord, read_dataset
 from edgedet.datasets.convert import convert
-from edgedet.datasets.outlines import one_ring, outline_pixels, pixels_outline
+from edgedet.datasets.outlines import one_ring, outline_fault, outline_pixels, pixels_outline
 from edgedet.errors import DatasetError
 from edgedet.evaluate.coco import coco_metrics
 from edgedet.evaluate.coco_parts import why_no_outlines
@@ -199,3 +199,39 @@ def test_the_command_keeps_outlines_when_asked(coco: Path, tmp_path: Path) -> No
     lines = [(tmp_path / name / "labels/train/a.txt").read_text().splitlines() for name in ("with", "without")]
     assert [len(line.split()) for line in lines[1]] == [5] * 4
     assert all(len(line.split()) >= 7 for line in lines[0])
+
+
+RUNS = {
+    "another size": [10, 10, [0, 100]],
+    "more or fewer": [HEIGHT, WIDTH, [5, 5]],
+    "more or fewer pixels": [HEIGHT, WIDTH, [5, 10**7]],
+    "fewer pixels": [HEIGHT, WIDTH, [-5, HEIGHT * WIDTH + 5]],
+    "or fewer": [HEIGHT, WIDTH, [0.5, HEIGHT * WIDTH - 0.5]],
+    "fewer": [HEIGHT, WIDTH, ["a", "b"]],
+    "cannot be read": [HEIGHT, WIDTH, "\x01zz"],
+    "pixels than": [HEIGHT, WIDTH, "222"],
+}
+"""Run lengths that are none of the picture's, and what is said of them."""
+
+
+@pytest.mark.parametrize("reason", RUNS)
+def test_run_lengths_that_are_none_of_the_picture_are_no_outline(coco: Path, reason: str) -> None:
+    height, width, counts = RUNS[reason]
+    file = next(iter(sorted(coco.parent.rglob("*.json"))))
+    content = json.loads(file.read_text())
+    content["annotations"][0]["segmentation"] = {"size": [height, width], "counts": counts}
+    file.write_text(json.dumps(content))
+    dataset = read_dataset(coco, outlines=True)
+    (problem,) = dataset.problems
+    assert reason in problem.reason and problem.done == "outline dropped"
+    assert "1 of 4 objects" in why_no_outlines(dataset)
+
+
+@pytest.mark.parametrize(
+    "polygon", [[100, 100, 200, 100, 200, 200], [-1e9, -1e9, 1e9, -1e9, 1e9, 1e9], [0, 0, 500, 0, 500, 40]]
+)
+def test_polygons_far_outside_of_the_picture_are_no_outline(polygon: list[float]) -> None:
+    assert outline_fault([polygon], (HEIGHT, WIDTH)) == "outline outside the picture"
+    assert not outline_fault([[-3, -3, 50, -3, WIDTH + 5, 40]], (HEIGHT, WIDTH)), (
+        "tools round, and overrun a little"
+    )
