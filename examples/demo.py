@@ -36,7 +36,7 @@ SAMPLE = ROOT / "examples" / "sample" / "camera_phone_ssdlite320.pt"
 CALIBRATION_IMAGES = 24
 CLIP_FRAMES = 60
 CLIP_SEED = 11
-CONF = 0.4
+CONF = 0.25
 KEPT_PICTURES = 6
 EXPORTS = {
     "fp32": ExportOptions(),

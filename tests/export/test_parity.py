@@ -146,7 +146,7 @@ def test_boxes_of_the_graph_alone_are_not_called_nothing() -> None:
 
 
 def test_the_framework_is_told_the_thresholds_too(tmp_path: Path) -> None:
-    options = ExportOptions(iou=0.2, max_detections=7, conf=0.1)
+    options = ExportOptions(iou=0.2, max_detections=7, conf=0.02)
     report = export_model(SSDLITE, tmp_path / "out.onnx", options)
     found = report.card.measured["parity"]
     assert not found["below_threshold"] and 0 < found["detections"] <= 7 * len(parity.SCENES)
