@@ -229,20 +229,11 @@ def measure(arguments: argparse.Namespace) -> int:
 
 def float_graph(arguments: argparse.Namespace, frame_size: tuple[int, int]) -> bytes:
     """The checkpoint's network in fp32, with its card."""
-    import torch
-
+    from benchmarks.mask_parity import trained
     from benchmarks.masks import graph_of
-    from edgedet.export.families.architectures import build
-    from edgedet.export.training.settings import SECTION
 
-    saved = torch.load(arguments.checkpoint, weights_only=True)
-    stated = saved[SECTION]
-    model = build(
-        saved["arch"],
-        saved["num_classes"],
-        saved["state_dict"],
-        min_size=stated["min_size"],
-        max_size=stated["max_size"],
+    saved, model = trained(
+        arguments.checkpoint,
         rpn_pre_nms_top_n_test=arguments.proposals,
         rpn_post_nms_top_n_test=arguments.proposals,
         box_detections_per_img=arguments.max_detections,

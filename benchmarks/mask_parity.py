@@ -105,8 +105,8 @@ def by_size(pictures: Sequence[tuple[str, np.ndarray]]) -> list[list[tuple[str, 
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def trained(path: Path) -> tuple[str, Any]:
-    """The architecture and the model of a checkpoint of examples/train.py, which says its sizes."""
+def trained(path: Path, **settings: int) -> tuple[dict[str, Any], Any]:
+    """A checkpoint of examples/train.py, which says its sizes, and its model with other ``settings``."""
     import torch
 
     from edgedet.export.families.architectures import build
@@ -114,7 +114,7 @@ def trained(path: Path) -> tuple[str, Any]:
 
     saved = torch.load(path, weights_only=True)
     sizes = {name: saved[SECTION][name] for name in ("min_size", "max_size")}
-    return saved["arch"], build(saved["arch"], saved["num_classes"], saved["state_dict"], **sizes).eval()
+    return saved, build(saved["arch"], saved["num_classes"], saved["state_dict"], **sizes, **settings).eval()
 
 
 def measure(arch: str, model: Any, pictures: Sequence[tuple[str, np.ndarray]], *, others: bool) -> bool:
@@ -168,7 +168,8 @@ def main() -> int:
     arguments = parser.parse_args()
     pictures = photographs(arguments.folder, arguments.photographs)
     if arguments.checkpoint is not None:
-        networks = [trained(arguments.checkpoint)]
+        saved, model = trained(arguments.checkpoint)
+        networks = [(saved["arch"], model)]
     else:
         from tests.export.families.test_mask_head import ARCHITECTURES, PHOTOGRAPHS
         from tests.export.mask_networks import mask_network

@@ -175,10 +175,10 @@ class Lane(Generic[Result]):
         """The input tensors that hold the proposals of every frame; None where there are none."""
         if proposals is None:
             return None
-        from edgedet.outside_proposals import box_array
-
         given = self._proposals
         if given is None:  # the framework's own inference, which is one frame and takes any number
+            from edgedet.outside_proposals import box_array
+
             given = _proposal_input(replace(self.card.input, proposals=box_array(proposals[0]).size // 4 + 1))
         for slot, (boxes, place) in enumerate(zip(proposals, places, strict=True)):
             given.place(boxes, place, slot)

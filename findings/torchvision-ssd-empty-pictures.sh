@@ -1,19 +1,17 @@
-#!/bin/sh
-# torchvision's SSD learns nothing from a picture without objects.
-#
-# torchvision 0.29.1, torch 2.14.1.
-# Guess: background pictures added to the training set teach an SSD what is no object, as they do a RetinaNet or a
-# Faster R-CNN, which count them in their loss.
-# Behaviour: hard negatives are mined by picture, three for each default box that has an object; a picture without
-# objects has none, so its loss is exactly 0, and so are all gradients of the heads, though the network is random
-# and finds thousands of boxes in it. Nothing warns. RetinaNet, with the same picture, gives a loss above 0.
-# What to do: mine over the batch, or a least number in every picture (for edgedet: examples/training/negatives.py).
-set -eu
+#!/usr/bin/env bash
+# torchvision's SSD on pictures without objects: do they teach it what is none?
+# Versions: torch 2.14.1, torchvision 0.29.1.
+# Guess: they add to the loss, as they do for a RetinaNet or a Faster R-CNN.
+# Real:  hard negatives are mined by picture, three for each default box with an object; without one the loss is exactly
+#        0, and so is every gradient, though the network is random. Nothing warns. The same pictures teach a RetinaNet.
+# Exits 1 when that changes.
+set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install -q torch==2.14.1 torchvision==0.29.1
-"$folder/env/bin/python" - <<'PYTHON'
+cd "$folder"
+python3 -m venv venv
+venv/bin/pip install --quiet torch==2.14.1 torchvision==0.29.1
+venv/bin/python - <<'PYTHON'
 import torch
 from torchvision.models.detection import retinanet_resnet50_fpn, ssdlite320_mobilenet_v3_large
 

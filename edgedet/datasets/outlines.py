@@ -26,6 +26,7 @@ def outline_fault(outline: Any, size: tuple[int, int]) -> str:
 
     pycocotools draws whatever it is given, of whatever size, or never ends.
 
+    ``outline``: of a form that readers of datasets take: rings of three corners or more, or run lengths.
     ``size``: (height, width) of the picture.
 
     >>> outline_fault({"size": [2, 3], "counts": [0, 6]}, (2, 3)), outline_fault([[0, 0, 90, 0, 90, 9]], (20, 30))

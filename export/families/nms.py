@@ -47,6 +47,22 @@ def keep_best(graph: GraphBuilder, scores: str, count: int) -> str:
     return graph.op("Where", worse, graph.constant(0.0), scores, name="nms/of_candidates")
 
 
+def suppress(graph: GraphBuilder, boxes: str, scores: str, each: int, *, iou: float, conf: float = 0.0) -> str:
+    """Which boxes stay, int64 [M, 3] (image, class, box): of each class ``each`` at most that score above ``conf``.
+
+    ``boxes`` [N, A, 4] corners, ``scores`` [N, C, A]. The one operator whose output has no static shape.
+    """
+    return graph.op(
+        "NonMaxSuppression",
+        boxes,
+        scores,
+        graph.ints(each),
+        graph.constant([iou]),
+        graph.constant([conf]),
+        name="nms/suppress",
+    )
+
+
 def add_per_class_nms(
     graph: GraphBuilder,
     boxes: str,
@@ -60,19 +76,11 @@ def add_per_class_nms(
 ) -> Chosen:
     """Every class suppresses its own boxes; the best ``max_detections`` of all classes come out.
 
-    ``boxes`` [N * C, k, 4] corners, ``scores`` [N * C, 1, k], 0 where there is no candidate. The one operator
-    whose output has no static shape, NonMaxSuppression, is followed at once by a scatter that restores one.
+    ``boxes`` [N * C, k, 4] corners, ``scores`` [N * C, 1, k], 0 where there is no candidate. What
+    :func:`suppress` gives has no static shape, and is followed at once by a scatter that restores one.
     """
     slots = classes * candidates
-    selected = graph.op(
-        "NonMaxSuppression",
-        boxes,
-        scores,
-        graph.ints(candidates),
-        graph.constant([iou]),
-        graph.constant([0.0]),
-        name="nms/suppress",
-    )
+    selected = suppress(graph, boxes, scores, candidates, iou=iou)
     flat = graph.op("Reshape", scores, graph.ints(-1), name="nms/flat_scores")
     # (row, 0, index) of [N * C, 1, k] to a place in [N * C * k].
     places = graph.op("MatMul", _float(graph, selected, "nms/places"), graph.constant([[candidates], [0], [1]]),
@@ -112,15 +120,7 @@ def add_best_label_nms(
     step = graph.op("Mul", _float(graph, label, "nms/label_float"), graph.constant(class_step), name="nms/step")
     step = graph.op("Unsqueeze", step, graph.ints(-1), name="nms/step_column")
     apart = graph.op("Add", boxes, step, name="nms/apart")
-    selected = graph.op(
-        "NonMaxSuppression",
-        apart,
-        best,
-        graph.ints(count),
-        graph.constant([iou]),
-        graph.constant([0.0]),
-        name="nms/suppress",
-    )
+    selected = suppress(graph, apart, best, count, iou=iou)
     return add_labelled_choice(
         graph, boxes, best, label, selected, batch=batch, anchors=anchors, max_detections=max_detections
     )
@@ -137,7 +137,7 @@ def add_labelled_choice(
     anchors: int,
     max_detections: int,
 ) -> Chosen:
-    """The best of what NonMaxSuppression ``selected``, int64 [M, 3], where a box has one class only.
+    """The best of what was ``selected`` (:func:`suppress`), where a box has one class only.
 
     ``boxes`` [N, A, 4] corners, ``scores`` [N, 1, A], int64 ``labels`` [N, A].
     """
@@ -171,15 +171,7 @@ def add_all_labels_nms(
     ``boxes`` [N, A, 4] corners, ``scores`` [N, C, A]. ``per_class``: how many of each class at most.
     """
     count = min(max_detections, classes * anchors)
-    selected = graph.op(
-        "NonMaxSuppression",
-        boxes,
-        scores,
-        graph.ints(min(per_class or count, count)),
-        graph.constant([iou]),
-        graph.constant([conf]),
-        name="nms/suppress",
-    )
+    selected = suppress(graph, boxes, scores, min(per_class or count, count), iou=iou, conf=conf)
     kept = graph.op("GatherND", scores, selected, name="nms/kept_scores")
     nothing = graph.op("ConstantOfShape", graph.ints(batch, classes, anchors), name="nms/nothing")
     scattered = graph.op("ScatterND", nothing, selected, kept, name="nms/scatter")

@@ -8,7 +8,7 @@ from edgedet.artifacts.card import OutputSpec
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
-from .nms import Chosen, add_labelled_choice, add_per_class_nms, add_stepwise_nms, keep_above
+from .nms import Chosen, add_labelled_choice, add_per_class_nms, add_stepwise_nms, keep_above, suppress
 
 
 def possible_classes(threshold: float, classes: int) -> int:
@@ -76,15 +76,9 @@ def add_labelled_nms(
     flat = graph.op("Reshape", boxes, graph.ints(batch, 1, count, 4), name="nms/candidate_row")
     scores = _add_candidates(graph, flat, scores, output, (batch, 1, count))
     nothing = graph.op("ConstantOfShape", graph.ints(batch, classes, count), name="nms/nothing")
-    selected = graph.op(
-        "NonMaxSuppression",
-        boxes,
-        graph.op("ScatterElements", nothing, labels, scores, name="nms/scores_by_class", axis=1),
-        graph.ints(min(output.max_detections, count)),
-        graph.constant([output.iou_threshold]),
-        graph.constant([0.0]),
-        name="nms/suppress",
-    )
+    by_class = graph.op("ScatterElements", nothing, labels, scores, name="nms/scores_by_class", axis=1)
+    most = min(output.max_detections, count)
+    selected = suppress(graph, boxes, by_class, most, iou=output.iou_threshold)
     return add_labelled_choice(
         graph,
         boxes,

@@ -37,6 +37,7 @@ MIN_CONVOLUTIONS = 2
 MOST_OF_THE_WORK = 0.5
 """Of the plain sum's multiplications, above which the tiles that reach over a map's edge cost what is gained."""
 FILTERS = {each.places: each for each in (FOUR, FIVE)}
+"""By the places of their tiles, as the kernels of a graph have them."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ def remove_chains(model: onnx.ModelProto) -> onnx.ModelProto:
             source = node.input[0]
         elif step == "0/product":
             places = numpy_helper.to_array(network.constants[node.input[1]])[:, 0]
-            restored = FILTERS[len(places)].kernel_from
+            by = FILTERS[len(places)]
             kernel = f"{node.input[1]}/back"
             if kernel not in network.constants:
-                network.constants[kernel] = numpy_helper.from_array(restored(places), kernel)
+                network.constants[kernel] = numpy_helper.from_array(by.kernel_from(places), kernel)
                 model.graph.initializer.append(network.constants[kernel])
             bias = _untiled_bias(network, f"{name}{SUFFIX}0/rows_back", places.shape[-1])
             settings: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4}
