@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgedet.files import atomic_path
 
 VERSION = 8
 """Raised whenever the meaning of a stored figure changes; older ledgers are then ignored."""
+SEAL_BYTES = hashlib.sha256().digest_size
 
 
 def digest_of(*parts: Any) -> str:
@@ -42,7 +44,7 @@ class Ledger:
     def __init__(self, folder: Path | None, digest: str) -> None:
         self.digest = digest
         self._path = folder / f"{digest[:20]}.json" if folder is not None else None
-        self._arrays = folder / f"{digest[:20]}.npz" if folder is not None else None
+        self._arrays = folder / f"{digest[:20]}.ranges" if folder is not None else None
         self._figures: dict[str, Any] = {}
         self.resumed = 0
         """Figures found on opening."""
@@ -74,15 +76,34 @@ class Ledger:
 
     def arrays(self, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Arrays by name, measured once and stored together."""
-        if self._arrays is not None and self._arrays.exists():
-            try:
-                with np.load(self._arrays) as stored:
-                    if str(stored["digest"]) == self.digest:
-                        return {name: stored[name] for name in stored.files if name != "digest"}
-            except (OSError, ValueError, KeyError):
-                pass  # damaged: measured again below
+        if self._arrays is not None and (stored := self._stored(self._arrays)) is not None:
+            return stored
         found = measure()
         if self._arrays is not None:
-            with atomic_path(self._arrays) as temporary, temporary.open("wb") as file:
-                np.savez(file, digest=np.array(self.digest), **found)
+            content = io.BytesIO()
+            np.save(content, np.array(list(found), np.str_))
+            for values in found.values():
+                np.save(content, values)
+            with atomic_path(self._arrays) as temporary:
+                temporary.write_bytes(self._seal(content.getvalue()) + content.getvalue())
         return found
+
+    def _stored(self, path: Path) -> dict[str, Any] | None:
+        """Arrays of an earlier run; None where there are none, or others, or damaged ones.
+
+        Plain ``.npy`` arrays one after another, not an ``.npz``: a ZIP file that Ctrl-C meets half-written raises
+        errors of its own on the way out, which hide that the run was stopped.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        seal, rest = content[:SEAL_BYTES], content[SEAL_BYTES:]
+        if seal != self._seal(rest):
+            return None
+        arrays = io.BytesIO(rest)
+        return {str(name): np.load(arrays) for name in np.load(arrays)}
+
+    def _seal(self, content: bytes) -> bytes:
+        """sha256 over the digest and the arrays: neither those of something else are read nor damaged ones."""
+        return hashlib.sha256(self.digest.encode() + content).digest()

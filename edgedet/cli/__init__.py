@@ -135,11 +135,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in NOT_FOR_US and error.filename:
             _complain(f"cannot use {error.filename}: {error.strerror}")
             return 2
+        if _interrupted(error):
+            _complain("interrupted")
+            return 130
         _complain(
             f"unexpected {type(error).__name__}: {error} (this is a bug in edgedet or in a package below it; "
             f"{TRACEBACK_VARIABLE}=1 shows where)"
         )
         return 1
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether ``error`` came up while Ctrl-C unwound: a clean-up that fails then is not what ended the run."""
+    cause = error.__context__
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause is not None
 
 
 def dispatch(arguments: list[str]) -> int:

@@ -107,7 +107,7 @@ def test_a_killed_run_resumes_and_leaves_only_whole_files(tiny: ModuleType, tmp_
     options = QuantiseOptions(max_drop=0.3, over_budget="keep_best", cache=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         quantise(model, tiny.card(), tiny.frames(16), judge=SmoothJudge(tiny, model, fail_after=2), options=options)
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npz"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".ranges"]
     resumed = SmoothJudge(tiny, model)
     second = quantise(model, tiny.card(), tiny.frames(16), judge=resumed, options=options)
     afresh = SmoothJudge(tiny, model)
@@ -135,7 +135,7 @@ def test_other_images_or_another_graph_never_meet_old_ranges(tiny: ModuleType, t
 
     bright = tiny.frames(8)
     assert scale([frame // 4 for frame in bright]) < 0.5 * scale(bright)
-    assert len(list(tmp_path.glob("*.npz"))) == 2
+    assert len(list(tmp_path.glob("*.ranges"))) == 2
 
 
 def test_a_ledger_of_something_else_is_not_believed(tmp_path: Path) -> None:
@@ -146,6 +146,19 @@ def test_a_ledger_of_something_else_is_not_believed(tmp_path: Path) -> None:
     assert stranger.figure("map", lambda: 0.5) == 0.5
     (tmp_path / f"{'a' * 20}.json").write_text("{half a fi")
     assert Ledger(tmp_path, "a" * 64).figure("map", lambda: 0.75) == 0.75
+
+
+def test_damaged_arrays_and_those_of_something_else_are_measured_again(tmp_path: Path) -> None:
+    digest = "a" * 64
+    Ledger(tmp_path, digest).arrays(lambda: {"scale": np.array([0.5])})
+    assert Ledger(tmp_path, digest).arrays(dict)["scale"] == [0.5]
+    assert Ledger(tmp_path, "a" * 20 + "b" * 44).arrays(lambda: {"scale": np.array([0.25])})["scale"] == [0.25]
+    stored = tmp_path / f"{digest[:20]}.ranges"
+    whole = stored.read_bytes()
+    for damaged in (b"", whole[:40], whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1])):
+        stored.write_bytes(damaged)
+        again = Ledger(tmp_path, "a" * 20 + "b" * 44).arrays(lambda: {"scale": np.array([0.75])})
+        assert again["scale"] == [0.75], "never what was damaged"
 
 
 def test_frames_the_graph_does_not_take_are_refused(tiny: ModuleType) -> None:

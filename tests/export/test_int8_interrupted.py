@@ -63,7 +63,7 @@ def stop_in_the_search(folder: Path, number: signal.Signals) -> tuple[int, str]:
     """Exit code and what was said of a run that got the signal as soon as its ranges were on the disk."""
     run = start(folder, "int8.onnx")
     deadline = time.monotonic() + 120
-    while not list(folder.glob(".int8.int8-cache/*.npz")):
+    while not list(folder.glob(".int8.int8-cache/*.ranges")):
         assert run.poll() is None, run.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.002)

@@ -114,6 +114,17 @@ def test_ctrl_c_is_exit_code_130_without_a_traceback(
     assert capsys.readouterr().err == "edgedet: error: interrupted\n"
 
 
+def test_a_package_that_stumbles_while_ctrl_c_unwinds_does_not_hide_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As zipfile does: closed half-written, it raises a ValueError.
+    stumbled = ValueError("Can't close the ZIP file")
+    stumbled.__context__ = KeyboardInterrupt()
+    command_that(monkeypatch, raises=stumbled)
+    assert main(["fake"]) == 130
+    assert capsys.readouterr().err == "edgedet: error: interrupted\n"
+
+
 def test_a_command_s_own_code_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     command_that(monkeypatch, returns=1)
     assert main(["fake"]) == 1

@@ -128,7 +128,7 @@ def test_ranges_and_int8_are_those_of_one_machine_byte_for_byte(cluster: Cluster
         options = QuantiseOptions(cache=tmp_path / name, max_drop=1.0)
         with observing_on(cluster) if name == "two" else nullcontext():
             found.append(quantise(model, tiny.card(), frames, options=options).model.SerializeToString())
-        (ranges,) = (tmp_path / name).glob("*.npz")
+        (ranges,) = (tmp_path / name).glob("*.ranges")
         found.append(ranges.read_bytes())
     assert found[:2] == found[2:]
 
