@@ -5,6 +5,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 
+# Images of containers often forbid bytecode: each of the hundreds of processes that the tests start, and each of
+# those that run them, would compile everything it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 PY := $(VENV)/bin/python
 # A board has no PyTorch to set up: the GPU targets take the environment that is there.
 GPU_PY := $(if $(wildcard $(PY)),$(PY),$(PYTHON))
