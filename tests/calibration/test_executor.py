@@ -183,6 +183,10 @@ def test_memory_is_given_back_before_every_frame_of_a_graph_of_large_tensors(
     for count, frame in enumerate(tiny.frames(2)):
         assert len(given) == count
         runner(frame)
+    given.clear()
+    name = tiny.tiny_detector().graph.input[0].name
+    assert len(list(module.run_frames(tiny.tiny_detector(), [{name: frame}], 1))) == 1
+    assert len(given) == 2, "and once the last frame has been run"
 
 
 @pytest.mark.parametrize(("large", "as_written"), [(False, True), (True, False), (True, True)])
@@ -216,7 +220,7 @@ def test_a_graph_is_let_go_as_soon_as_its_session_is_there(monkeypatch: pytest.M
         """In place of a message, to which there are no weak references."""
 
     class Runner:
-        lanes = 1
+        lanes, frugal = 1, False
 
         def __init__(self, model: Graph, **settings: Any) -> None:
             assert model is there()
