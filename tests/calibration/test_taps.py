@@ -154,7 +154,8 @@ def test_nothing_of_a_frame_is_held_while_the_next_one_is_run(
     left: list[weakref.ref[Any]] = []
 
     class Watched(Look):
-        def __post_init__(self) -> None:
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
             left.append(weakref.ref(self))
 
     def watched(*given: Any) -> Iterator[dict[str, np.ndarray]]:
