@@ -142,6 +142,31 @@ def test_detectors_that_were_given_stay_open_when_it_is_refused(graph: Path) -> 
         Cascade(first, graph).detect(FRAME)
 
 
+def test_names_that_come_once_are_kept(graph: Path) -> None:
+    with Cascade(graph, graph, classes=(name for name in ("green",)), margin=np.float32(0.25)) as cascade:
+        assert len(cascade.detect(FRAME)) == 1
+
+
+def test_margins_are_the_same_on_the_command_line(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["detect", str(graph), str(graph.with_name("frame.png")), "--then", str(graph), "--then-margin"]
+    assert main([*words, "10"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["detections"]) == 1
+    assert main([*words, "10.1"]) == 2
+    assert "'10.1' is not a share of a box's sides, 0 to 10" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"margin is 10.1, expected a share of a box's sides, 0 to 10"):
+        Cascade(graph, graph, margin=10.1)
+
+
+def test_crops_are_cut_as_they_are_needed(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Cascade(graph, graph, margin=10) as cascade:
+        once = cascade.first.detect(FRAME)
+        monkeypatch.setattr(cascade.first, "detect", lambda frame: once[[0] * 5])
+        held: list[int] = []
+        batched = cascade.second.detect_batch
+        monkeypatch.setattr(cascade.second, "detect_batch", lambda crops: held.append(len(crops)) or batched(crops))
+        assert len(cascade.detect(FRAME)) == 1 and held == [1] * 5
+
+
 def test_it_streams_and_batches_as_a_detector_does(graph: Path) -> None:
     with Cascade(graph, graph, margin=0.25) as cascade:
         expected = cascade.detect(FRAME).boxes.tolist()
