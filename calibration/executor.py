@@ -104,9 +104,10 @@ class GraphRunner:
 
     Two frames side by side on one core each take little more than half the time of one frame after the other on
     two cores. Graphs whose tensors are large get fewer lanes of several cores each, so that memory stays bounded.
-    ``opening``: seconds that it took to make it. ``as_written``: as :func:`open_session` has it, for graphs whose
-    tensors are looked at one by one. The largest of them would be copied from block layout and back for every look:
-    that takes as long as convolutions gain by it, and twice the memory.
+    ``opening``: seconds that it took to make it. ``frugal``: whether it gives memory back. ``as_written``: as
+    :func:`open_session` has it, for graphs whose tensors are looked at one by one. The largest of them would be
+    copied from block layout and back for every look: that takes as long as convolutions gain by it, and twice the
+    memory.
     """
 
     def __init__(
@@ -121,14 +122,14 @@ class GraphRunner:
         cores: int = threads or available_cores()
         needed = _bytes_at_once(model)
         self.lanes: int = _lanes(needed, cores)
-        self._frugal = needed >= FRUGAL_BYTES
+        self.frugal = needed >= FRUGAL_BYTES
         self._session = open_session(
             model,
             fusion=fusion,
             threads=cores // self.lanes,
             as_written=as_written,
-            frugal=self._frugal,
-            blocked=not (as_written and self._frugal),
+            frugal=self.frugal,
+            blocked=not (as_written and self.frugal),
         )
         inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
         self._input = next(iter(inputs))
@@ -143,7 +144,7 @@ class GraphRunner:
 
     def with_inputs(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, of a graph with several inputs."""
-        if self._frugal:
+        if self.frugal:
             # What the last frame, or opening the graph, has freed lies in pieces that the next one does not fit in.
             return_free_memory()
         return dict(zip(self._outputs, self._session.run(self._outputs, self._made | dict(inputs)), strict=True))
@@ -177,6 +178,9 @@ def run_here(
     runner = GraphRunner(model, fusion="separate", threads=threads, as_written=True)
     del model  # whose weights the session has
     yield from in_lanes(runner.with_inputs, inputs, runner.lanes)
+    if runner.frugal:
+        del runner
+        return_free_memory()
 
 
 _RUNS: ContextVar[Runs] = ContextVar("runs", default=run_here)

@@ -9,7 +9,6 @@ import numpy as np
 
 from edgedet.onnx_graph.network import Array, Layer, Network
 
-from ..runtimes.free_memory import return_free_memory
 from .observe import Collector, Observation, Progress, silent
 from .taps import Look, Taps
 
@@ -122,9 +121,7 @@ def surveys(
         rows = {layer.name: _Shuffled(len(frames), rng) for layer in chunk}
         for number, _ in enumerate(_gather(taps.look(frames), collectors, rows)):
             progress("ranges", number + 1, len(frames))
-        # With its copy of the weights, before anything is made of the patches.
-        del taps
-        return_free_memory()
+        del taps  # before anything is made of the patches
         patches = {name: Patches(one.whole) for name, one in rows.items()}
         rows.clear()
         yield Survey({name: one.observation() for name, one in collectors.items()}, patches)

@@ -18,7 +18,7 @@ from edgedet.proof.golden import record
 from edgedet.proof.golden_map import record_map
 from edgedet.reference.pictures import open_reference
 
-from ..runtimes.free_memory import release_unused
+from ..runtimes.free_memory import release_unused, return_free_memory
 from . import map_parity, parity
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.interleaved import read_interleaved
@@ -135,6 +135,7 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
             model, card, output, options, statistics=statistics, progress=progress
         )
         notes.extend(more)
+        return_free_memory()
     progress("recording the golden input", 0, 0)
     embed(model, card)
     if card.task == "segmentation":

@@ -164,6 +164,8 @@ def run_bench(
             "energy": energy[index],
             **asked[index],
         }
+        if options.then is not None:
+            entries[index]["then"] = str(options.then)
     result = {
         "kind": KIND,
         "version": VERSION,

@@ -34,6 +34,7 @@ class ProposalsFile:
         except (OSError, UnicodeDecodeError) as error:
             raise ProposalsError(f"cannot read proposals from {path}: {error}; {EXPECTED}") from error
         self._boxes: dict[tuple[str, int | None], NDArray[np.float64]] = {}
+        self._without_number: dict[str, int] = {}  # sources, and the frame of each
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -48,9 +49,16 @@ class ProposalsFile:
         """Boxes [N, 4] of a frame.
 
         Raises:
-            ProposalsError: the file has no line for it.
+            ProposalsError: the file has no line for it, or one that does not say of which frame of several it is.
         """
-        found = self._boxes.get((frame.name, frame.index), self._boxes.get((frame.name, None)))
+        found = self._boxes.get((frame.name, frame.index))
+        if found is None and (frame.name, None) in self._boxes:
+            if self._without_number.setdefault(frame.name, frame.index) != frame.index:
+                raise ProposalsError(
+                    f"{self._path} has a line for {frame.name} without an index, but it has several frames: "
+                    "expected a line for each, with its index"
+                )
+            found = self._boxes[frame.name, None]
         if found is None:
             known = next(iter(self._boxes))
             raise ProposalsError(

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import taps as module
 from edgedet.calibration.patches import collect
-from edgedet.calibration.taps import Taps
+from edgedet.calibration.taps import Look, Taps
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
 from tests import attention_graphs
@@ -151,16 +151,22 @@ def test_nothing_of_a_frame_is_held_while_the_next_one_is_run(
     network: Network, tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = module.run_frames
-    left: list[weakref.ref[np.ndarray]] = []
+    left: list[weakref.ref[Any]] = []
+
+    class Watched(Look):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            left.append(weakref.ref(self))
 
     def watched(*given: Any) -> Iterator[dict[str, np.ndarray]]:
         for found in real(*given):
             assert not [one for one in left if one() is not None]
             left[:] = [weakref.ref(value) for name, value in found.items() if name.endswith("/windows")]
+            assert left
             yield found
             del found
 
     monkeypatch.setattr(module, "run_frames", watched)
+    monkeypatch.setattr(module, "Look", Watched)
     layers = network.layers()
-    kept = list(collect(network, tiny.frames(3), layers, threads=1))
-    assert kept and left
+    assert list(collect(network, tiny.frames(3), layers, threads=1))

@@ -32,6 +32,9 @@ def test_without_a_number_the_source_says_which_frame_is_meant(tmp_path: Path) -
     assert told.of(frame("b.jpg", 7)).tolist() == [], "a number that is said goes first"
     with pytest.raises(ProposalsError, match=r"no line for frame 2 of c.jpg \(it begins with a.jpg\)"):
         told.of(frame("c.jpg", 2))
+    assert told.of(frame("b.jpg", 1)).tolist() == [[0, 0, 2, 2]], "as often as it is asked"
+    with pytest.raises(ProposalsError, match=r"line for b.jpg without an index, but it has several frames"):
+        told.of(frame("b.jpg", 2))
 
 
 def test_one_frame_has_one_line(tmp_path: Path) -> None:
