@@ -55,7 +55,8 @@ def start(folder: Path, output: str, *, before: str = "") -> subprocess.Popen[st
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Where files are cut off, Python (3.11) would cut off its modules' bytecode too, without a word.
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
     )
 
 

@@ -173,6 +173,8 @@ class TestRefused:
         done = subprocess.run(
             [sys.executable, "-m", "edgedet", "install", str(new), "--over", str(current)],
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+            # Python (3.11) would cut off its modules' bytecode without a word, and not start the next time.
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             check=False,

@@ -73,19 +73,28 @@ def outputs_of(card: ModelCard, seed: int) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.fixture
-def parse(driver: Path, tmp_path: Path) -> Parse:
-    """Writes a folder for a card, builds its parser, and runs it on outputs."""
+@pytest.fixture(scope="module")
+def parser_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ModelCard, Any], Path]:
+    """Writes a folder for a card and frames of a size (or None), and builds its parser; of each card once."""
     built: dict[str, Path] = {}
 
-    def run(card: ModelCard, outputs: dict[str, np.ndarray], *, frame: Any = None, **named: Any) -> Objects | str:
+    def build(card: ModelCard, frame: Any) -> Path:
         key = card.to_json() + repr(frame)
         if key not in built:
-            folder = tmp_path / f"folder{len(built)}"
-            folder.mkdir()
+            folder = tmp_path_factory.mktemp("folder")
             write_folder(folder, graph_of(card), card, source="made up", frame=frame)
             built[key] = build_parser(folder)
-        return run_parser(driver, built[key], card, outputs, tmp_path, **named)
+        return built[key]
+
+    return build
+
+
+@pytest.fixture
+def parse(driver: Path, parser_of: Callable[[ModelCard, Any], Path], tmp_path: Path) -> Parse:
+    """Runs the parser of a card on outputs."""
+
+    def run(card: ModelCard, outputs: dict[str, np.ndarray], *, frame: Any = None, **named: Any) -> Objects | str:
+        return run_parser(driver, parser_of(card, frame), card, outputs, tmp_path, **named)
 
     return run
 
