@@ -5,6 +5,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 
+# Images of containers often forbid bytecode: each of the hundreds of processes that the tests start, and each of
+# those that run them, would compile everything it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 PY := $(VENV)/bin/python
 # A board has no PyTorch to set up: the GPU targets take the environment that is there.
 GPU_PY := $(if $(wildcard $(PY)),$(PY),$(PYTHON))
@@ -57,9 +61,11 @@ $(READY): pyproject.toml
 demo: setup
 	@$(PY) examples/demo.py
 
-# Files are shared out between the cores, each whole, since their tests share what they export.
+# Files are shared out between the cores, each whole, since their tests share what they export; in their order, which
+# ends with the short ones of the doctests. By itself pytest-xdist begins with the files of most tests, and the last ones,
+# of few and long tests, leave a core idle.
 test: setup
-	@$(PY) -m pytest -n auto --dist loadfile
+	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: setup typecheck
 	@$(PY) -m ruff check .

@@ -229,10 +229,10 @@ def measure(arguments: argparse.Namespace) -> int:
 
 def float_graph(arguments: argparse.Namespace, frame_size: tuple[int, int]) -> bytes:
     """The checkpoint's network in fp32, with its card."""
-    from benchmarks.mask_parity import trained
+    from benchmarks.mask_parity import checkpoint
     from benchmarks.masks import graph_of
 
-    saved, model = trained(
+    saved, model = checkpoint(
         arguments.checkpoint,
         rpn_pre_nms_top_n_test=arguments.proposals,
         rpn_post_nms_top_n_test=arguments.proposals,

@@ -1,12 +1,13 @@
 """Mask R-CNN against torchvision, object by object, on photographs of coco128: are the masks the same?
 
-    python benchmarks/mask_parity.py [--photographs 128] [--only mobilenet|resnet] [--others]
+    python benchmarks/mask_parity.py [--photographs 128] [--only mobilenet|resnet] [--scenes] [--others]
     python benchmarks/mask_parity.py --checkpoint build/cells/masks.pt [--folder FOLDER]
 
-Both architectures with weights of a seed, or a trained network (benchmarks/int8_masks.py makes one); a graph for
-every size of photograph. For every object that both find: the IoU of our pixels with those torchvision pasted
-itself. torchvision cuts the corners of an enlarged box to whole pixels, so that a corner that another rounding
-moves past a whole number moves the whole mask by a pixel.
+Both architectures with weights of a seed that have seen the first eight photographs (``--scenes``: two rendered
+scenes in their place, on which photographs are magnified with all that is rounded in them); or a trained network
+(benchmarks/int8_masks.py makes one). A graph for every size of photograph. For every object that both find: the IoU
+of our pixels with those torchvision pasted itself. torchvision cuts the corners of an enlarged box to whole pixels,
+so that a corner that another rounding moves past a whole number moves the whole mask by a pixel.
 *itself*: torchvision against itself in double precision, and edgedet against torchvision in double precision: how
 far either is from what the network means, beside how far they are from one another. ``--others`` prints every
 object below the bar. Photographs of one size come together, the commonest sizes first.
@@ -97,6 +98,11 @@ def photographs(folder: Path, count: int) -> list[tuple[str, np.ndarray]]:
     return [(path.name, read_image(path)) for path in sorted(folder.rglob("*.jpg"))[:count]]
 
 
+def examples() -> tuple[Path, ...]:
+    """Photographs for networks to see."""
+    return tuple(sorted(COCO128.rglob("*.jpg"))[:8])
+
+
 def by_size(pictures: Sequence[tuple[str, np.ndarray]]) -> list[list[tuple[str, np.ndarray]]]:
     """Photographs of one size together, most first."""
     groups: dict[tuple[int, ...], list[tuple[str, np.ndarray]]] = {}
@@ -105,7 +111,7 @@ def by_size(pictures: Sequence[tuple[str, np.ndarray]]) -> list[list[tuple[str, 
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def trained(path: Path, **settings: int) -> tuple[dict[str, Any], Any]:
+def checkpoint(path: Path, **settings: int) -> tuple[dict[str, Any], Any]:
     """A checkpoint of examples/train.py, which says its sizes, and its model with other ``settings``."""
     import torch
 
@@ -162,20 +168,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=int, default=128)
     parser.add_argument("--only", choices=["mobilenet", "resnet"], default="")
+    parser.add_argument("--scenes", action="store_true", help="networks that have seen rendered scenes")
     parser.add_argument("--others", action="store_true")
     parser.add_argument("--checkpoint", type=Path, help="a trained Mask R-CNN in place of weights of a seed")
     parser.add_argument("--folder", type=Path, default=COCO128, help="of the photographs (coco128)")
     arguments = parser.parse_args()
     pictures = photographs(arguments.folder, arguments.photographs)
     if arguments.checkpoint is not None:
-        saved, model = trained(arguments.checkpoint)
+        saved, model = checkpoint(arguments.checkpoint)
         networks = [(saved["arch"], model)]
     else:
         from tests.export.families.test_mask_head import ARCHITECTURES, PHOTOGRAPHS
         from tests.export.mask_networks import mask_network
 
-        chosen = [arch for arch in ARCHITECTURES if arguments.only in arch]
-        networks = [(arch, mask_network(arch, 6, spread=0.5, **PHOTOGRAPHS)) for arch in chosen]
+        how = PHOTOGRAPHS | {"full": True, "spread": 0.5, "examples": () if arguments.scenes else examples()}
+        networks = [(arch, mask_network(arch, 6, **how)) for arch in ARCHITECTURES if arguments.only in arch]
     met = [measure(arch, model, pictures, others=arguments.others) for arch, model in networks]
     return 0 if all(met) else 1
 

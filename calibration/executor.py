@@ -19,6 +19,8 @@ from edgedet.onnx_graph.inference import inferred, without_constants
 from edgedet.onnx_graph.network import Array
 from edgedet.proof.made_proposals import strewn_inputs
 
+from ..runtimes.free_memory import return_free_memory
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -33,11 +35,13 @@ ALL_LANES_BYTES = 512 * 2**20
 NUMPY_TYPES = frozenset([TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8])
 """Of constants that can be large."""
 FRUGAL_BYTES = 256 * 2**20
-"""Bytes of a graph's largest inner tensors together, from which memory is given back after every frame."""
+"""Bytes of a graph's largest inner tensors together, from which memory is given back before every frame."""
 REFERENCED = 2**16
 """Bytes of a constant from which a session reads it where it is, and gets no copy of its own."""
 LARGEST_TENSORS = 4
 """So many of them a graph holds at the same time."""
+BLOCKED_LAYOUT = "NchwcTransformer"
+"""ONNX Runtime's name for laying tensors out in blocks of channels, in which its convolutions are faster."""
 
 
 def open_session(  # type: ignore[no-untyped-def]
@@ -47,11 +51,13 @@ def open_session(  # type: ignore[no-untyped-def]
     threads: int | None = None,
     as_written: bool = False,
     frugal: bool = False,
+    blocked: bool = True,
 ):
     """An ONNX Runtime CPU session of a graph in memory.
 
     ``as_written``: nodes are run in the order in which they stand, not depth first from the last output.
     ``frugal``: memory is given back as soon as it is free, in place of being kept for the next run.
+    ``blocked``: convolutions have tensors, and a copy of their weights, laid out as they like them.
     Weights above protobuf's 2 GB limit are refused by protobuf itself.
     """
     from edgedet.onnx_runtime import onnxruntime, session_options
@@ -62,13 +68,16 @@ def open_session(  # type: ignore[no-untyped-def]
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     if fusion == "separate":
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    settings = {"providers": ["CPUExecutionProvider"]}
+    if not blocked:
+        settings["disabled_optimizers"] = [BLOCKED_LAYOUT]
     if isinstance(model, bytes):
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, **settings)
     # Writing the weights of a Faster R-CNN and parsing them again takes as long as all the rest of opening it.
     data, weights = _apart(model)
     values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(weight) for name, weight in weights.items()}
     options.add_external_initializers(list(values), list(values.values()))
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(data, options, **settings)
     session.weights = weights  # which the session does not keep alive
     return session
 
@@ -95,7 +104,10 @@ class GraphRunner:
 
     Two frames side by side on one core each take little more than half the time of one frame after the other on
     two cores. Graphs whose tensors are large get fewer lanes of several cores each, so that memory stays bounded.
-    ``opening``: seconds that it took to make it.
+    ``opening``: seconds that it took to make it. ``frugal``: whether it gives memory back. ``as_written``: as
+    :func:`open_session` has it, for graphs whose tensors are looked at one by one. The largest of them would be
+    copied from block layout and back for every look: that takes as long as convolutions gain by it, and twice the
+    memory.
     """
 
     def __init__(
@@ -110,12 +122,14 @@ class GraphRunner:
         cores: int = threads or available_cores()
         needed = _bytes_at_once(model)
         self.lanes: int = _lanes(needed, cores)
+        self.frugal = needed >= FRUGAL_BYTES
         self._session = open_session(
             model,
             fusion=fusion,
             threads=cores // self.lanes,
             as_written=as_written,
-            frugal=needed >= FRUGAL_BYTES,
+            frugal=self.frugal,
+            blocked=not (as_written and self.frugal),
         )
         inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
         self._input = next(iter(inputs))
@@ -130,6 +144,9 @@ class GraphRunner:
 
     def with_inputs(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, of a graph with several inputs."""
+        if self.frugal:
+            # What the last frame, or opening the graph, has freed lies in pieces that the next one does not fit in.
+            return_free_memory()
         return dict(zip(self._outputs, self._session.run(self._outputs, self._made | dict(inputs)), strict=True))
 
 
@@ -159,7 +176,11 @@ def run_here(
 ) -> Iterator[dict[str, Array]]:
     """On this machine, on every core."""
     runner = GraphRunner(model, fusion="separate", threads=threads, as_written=True)
+    del model  # whose weights the session has
     yield from in_lanes(runner.with_inputs, inputs, runner.lanes)
+    if runner.frugal:
+        del runner
+        return_free_memory()
 
 
 _RUNS: ContextVar[Runs] = ContextVar("runs", default=run_here)

@@ -10,7 +10,7 @@ import numpy as np
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .observe import Collector, Observation, Progress, silent
-from .taps import Taps
+from .taps import Look, Taps
 
 ROWS = 2048
 """Output positions sampled per layer over all frames, about."""
@@ -119,17 +119,26 @@ def surveys(
         collectors = {name: Collector() for name in dict.fromkeys(tensors)}
         rng = np.random.default_rng(seed)
         rows = {layer.name: _Shuffled(len(frames), rng) for layer in chunk}
-        for number, look in enumerate(taps.look(frames)):
-            for name, collector in collectors.items():
-                collector.add(look.lows[name], look.highs[name], look.values[name])
-            for name, some in look.rows.items():
-                rows[name].add(some)
+        for number, _ in enumerate(_gather(taps.look(frames), collectors, rows)):
             progress("ranges", number + 1, len(frames))
-        del taps  # with its copy of the weights, before anything is made of the patches
+        del taps  # before anything is made of the patches
         patches = {name: Patches(one.whole) for name, one in rows.items()}
         rows.clear()
         yield Survey({name: one.observation() for name, one in collectors.items()}, patches)
         tensors = []
+
+
+def _gather(
+    looks: Iterator[Look], collectors: Mapping[str, Collector], rows: Mapping[str, _Shuffled]
+) -> Iterator[None]:
+    """Take what frame after frame shows; comes back after each."""
+    for look in looks:
+        for name, collector in collectors.items():
+            collector.add(look.lows[name], look.highs[name], look.values[name])
+        for name, shuffled in rows.items():
+            shuffled.add(look.rows[name])
+        del look  # before the next frame is run
+        yield
 
 
 class _Shuffled:

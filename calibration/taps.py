@@ -7,6 +7,7 @@ nothing larger ever leaves it: what is held does not grow with the tensors, and 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,7 @@ class Taps:
 
     def look(self, frames: Iterable[Array]) -> Iterator[Look]:
         """What every frame leaves, in order."""
-        positions: list[list[Array]] = []
+        positions: deque[list[Array]] = deque()
 
         def inputs() -> Iterator[dict[str, Array]]:
             for number, frame in enumerate(frames):
@@ -112,9 +113,10 @@ class Taps:
                 yield feed
 
         runs = run_frames(self._model(), inputs(), self._threads)
-        for number, found in enumerate(runs):
-            masks, positions[number] = positions[number], []
-            yield Look(
+        # Nothing of a frame is held while the next one is run: enumerate would.
+        for found in runs:
+            masks = positions.popleft()
+            look = Look(
                 {name: found[f"{name}/low"] for name in self._tensors},
                 {name: found[f"{name}/high"] for name in self._tensors},
                 {name: found[f"{name}/values"][0] for name in self._tensors} if self._values else {},
@@ -123,6 +125,9 @@ class Taps:
                     for window, mask in zip(self._windows, masks, strict=True)
                 },
             )
+            del found
+            yield look
+            del look
 
     def _add(self, kind: str, inputs: Sequence[str], output: str, **settings: Any) -> str:
         node = helper.make_node(kind, list(inputs), [output], output, **settings)

@@ -22,11 +22,9 @@ from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.sources import FrameSource, Source
 from edgedet.postprocess import Thresholds
-from edgedet.settings import require_count
+from edgedet.settings import require_count, require_margin
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.stream import Stream, start_stream
-
-LARGEST_MARGIN = 10.0
 
 
 class Cascade:
@@ -38,7 +36,7 @@ class Cascade:
         first: detector of the frame, or the path of its artifact.
         second: detector of the crops, likewise. The crops of a frame run as many at once as its batch has places.
         classes: names of the first's classes that are looked into; None takes all.
-        margin: how far a crop reaches beyond its box on each side, as a share of the box's sides.
+        margin: how far a crop reaches beyond its box on each side, as a share of the box's sides, 0 to 10.
         most: crops of a frame, the best first; None for all that the first finds. The others are not looked into.
 
     Raises:
@@ -71,9 +69,8 @@ class Cascade:
             raise UsageError(f"classes is {classes!r}, expected a list of names such as [{classes!r}]")
         if classes is not None and not isinstance(classes, Iterable):
             raise UsageError(f"classes is {classes!r}, expected a list of names")
-        # "not in range" rather than "out of range": NaN is neither.
-        if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= LARGEST_MARGIN:
-            raise UsageError(f"margin is {margin!r}, expected a share of a box's sides, 0 to {LARGEST_MARGIN:g}")
+        named = None if classes is None else tuple(classes)  # a generator gives its names once
+        require_margin("margin", margin)
         require_count("most", most)
         self._margin = float(margin)
         self._most = most
@@ -90,7 +87,7 @@ class Cascade:
                     f"{self.second.path} takes proposals from outside, and nobody has any for crops: take an "
                     "ordinary artifact as the second"
                 )
-            self._labels = labels_of(self.first, classes)
+            self._labels = labels_of(self.first, named)
         except BaseException:
             for each, given in zip(opened, (first, second), strict=False):
                 if not isinstance(given, Detector):
@@ -163,10 +160,20 @@ class Cascade:
             return outer, self._nothing(outer.frame_size)
         pixels = as_bgr(frame)
         windows = crop_windows(chosen.boxes, pixels.shape[0], pixels.shape[1], self._margin)
-        crops = [np.ascontiguousarray(pixels[y1:y2, x1:x2]) for x1, y1, x2, y2 in windows.tolist()]
         cutting = (time.perf_counter() - begin) * 1e3
-        found = self.second.detect_batch(crops)
-        second = self.second.last_timing
+        found: list[Detections] = []
+        stages = np.zeros(3)
+        # Cut as they are needed: all crops at once may take as many whole frames as the first finds objects.
+        batch = self.second.card.input.batch
+        for start in range(0, len(windows), batch):
+            begin = time.perf_counter()
+            some = windows[start : start + batch].tolist()
+            crops = [np.ascontiguousarray(pixels[y1:y2, x1:x2]) for x1, y1, x2, y2 in some]
+            cutting += (time.perf_counter() - begin) * 1e3
+            found += self.second.detect_batch(crops)
+            timing = self.second.last_timing
+            stages += (timing.pre, timing.run, timing.post)
+        second = Timing(*stages.tolist())
         begin = time.perf_counter()
         settled = self.second.thresholds
         joined = join_crops(found, windows, chosen, iou=settled.iou, max_detections=settled.max_detections)

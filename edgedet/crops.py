@@ -14,6 +14,8 @@ COVERED = 0.7
 """Share of a box cut off by its crop's edge that must lie in another crop's box of its class for both to be one."""
 TOUCHES = 1.5
 """Pixels within which a box ends at an edge of its crop."""
+ROWS_AT_ONCE = 128
+"""Boxes that are held against those that stay, at a time."""
 
 
 def crop_windows(boxes: NDArray[np.float32], height: int, width: int, margin: float) -> NDArray[np.int64]:
@@ -125,12 +127,28 @@ def _one_of_each(  # noqa: PLR0917
 ) -> NDArray[np.intp]:
     """Indices of boxes, of several for one object the best whole one."""
     order = np.lexsort((-scores, cut))
-    apart = (of[:, None] != of[None]) & (labels[:, None] == labels[None])
-    same = overlap(boxes, boxes, over="union") > iou
-    part = cut[:, None] & (overlap(boxes, boxes, over="first") >= COVERED)
-    drops = apart & (same | part)
-    kept: list[int] = []
-    for row in order:
-        if not drops[row, kept].any():
-            kept.append(int(row))
-    return np.array(kept, np.intp)
+    stays = np.zeros(len(order), np.bool_)
+    for label in set(labels.tolist()):
+        stays[_one_of_each_of_a_class(order[labels[order] == label], boxes, of, cut, iou)] = True
+    return order[stays[order]]
+
+
+def _one_of_each_of_a_class(
+    order: NDArray[np.intp], boxes: NDArray[np.float32], of: NDArray[np.intp], cut: NDArray[np.bool_], iou: float
+) -> NDArray[np.intp]:
+    """Likewise of the boxes of one class, the best whole one first."""
+    kept = np.zeros(0, np.intp)
+    # Block by block: pairs of all boxes would take gigabytes where a crowd is looked into.
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        rows = order[start : start + ROWS_AT_ONCE]
+        others = np.concatenate([kept, rows])
+        drops = overlap(boxes[rows], boxes[others], over="union") > iou
+        ends = np.flatnonzero(cut[rows])
+        drops[ends] |= overlap(boxes[rows[ends]], boxes[others], over="first") >= COVERED
+        drops &= of[rows, None] != of[others]
+        stays = np.array(~drops[:, : len(kept)].any(axis=1), np.bool_)
+        within = drops[:, len(kept) :]
+        for row in np.flatnonzero(stays):
+            stays[row] = not within[row, :row][stays[:row]].any()
+        kept = np.concatenate([kept, rows[stays]])
+    return kept

@@ -18,6 +18,7 @@ from edgedet.proof.golden import record
 from edgedet.proof.golden_map import record_map
 from edgedet.reference.pictures import open_reference
 
+from ..runtimes.free_memory import release_unused, return_free_memory
 from . import map_parity, parity
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.interleaved import read_interleaved
@@ -33,8 +34,7 @@ from .training.settings import TrainingSettings
 from .training.statistics import statistics_of
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from ..calibration.batch_norm import Statistics
     from ..calibration.data import CalibrationFrames
     from ..calibration.judge import Judge
     from .families.base import FrameworkReference
@@ -126,8 +126,16 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
     if options.precision == "fp32" and options.calib is not None:
         notes.append("not quantised: --calib only served the comparison and the shape of frames; add --int8")
     if options.precision != "fp32":
-        model, card, more = _reduce_precision(model, card, output, options, module=built.module, progress=progress)
+        made = options.precision == "int8" and options.calib is None
+        statistics = statistics_of(built.module, model) if made and built.module is not None else {}
+        # The framework's network and the graph as it came from it have served; ranges need the room.
+        del built
+        release_unused()
+        model, card, more = _reduce_precision(
+            model, card, output, options, statistics=statistics, progress=progress
+        )
         notes.extend(more)
+        return_free_memory()
     progress("recording the golden input", 0, 0)
     embed(model, card)
     if card.task == "segmentation":
@@ -232,7 +240,7 @@ def _reduce_precision(
     output: Path,
     options: ExportOptions,
     *,
-    module: nn.Module | None,
+    statistics: Statistics,
     progress: Progress,
 ) -> tuple[onnx.ModelProto, ModelCard, list[str]]:
     """The float graph in fp16 or int8, and the card that says what became of it."""
@@ -247,7 +255,7 @@ def _reduce_precision(
         return half.model, card, [*(frames.warnings if frames is not None else ()), note]
     from ..calibration.pipeline import QuantiseOptions, quantise
 
-    calibration = _calibration(model, card, options, module, progress)
+    calibration = _calibration(model, card, options, statistics, progress)
     quantised = quantise(
         model,
         card,
@@ -293,9 +301,9 @@ class _Calibration:
 
 
 def _calibration(
-    model: onnx.ModelProto, card: ModelCard, options: ExportOptions, module: nn.Module | None, progress: Progress
+    model: onnx.ModelProto, card: ModelCard, options: ExportOptions, statistics: Statistics, progress: Progress
 ) -> _Calibration:
-    """The pictures that were given; where there are none, made ones."""
+    """The pictures that were given; where there are none, made ones, held against what training saw."""
     from edgedet.datasets import read_dataset
 
     from ..calibration.judge import MapJudge
@@ -316,7 +324,6 @@ def _calibration(
         return _Calibration(frames, judge, {"pictures": "given"})
     from ..calibration.made import made_judge, make_frames
 
-    statistics = {} if module is None else statistics_of(module, model)
     made = make_frames(model, card, statistics, progress=progress)
     notes = [MADE_NOTE if judge is None else MADE_JUDGED_NOTE, *made.warnings]
     if judge is None:

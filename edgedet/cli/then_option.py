@@ -14,7 +14,8 @@ MARGIN = 0.1
 
 def add_then_options(parser: argparse.ArgumentParser) -> None:
     """Add them to a command."""
-    from edgedet.cli.values import fraction, positive_integer
+    from edgedet.cli.values import fraction, margin, positive_integer
+    from edgedet.settings import LARGEST_MARGIN
 
     group = parser.add_argument_group("a second artifact on the crops of what the first finds")
     group.add_argument("--then", metavar="ARTIFACT", help="what looks into the crops; its objects are the result")
@@ -28,8 +29,9 @@ def add_then_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--then-margin",
         metavar="X",
-        type=fraction,
-        help=f"how far a crop reaches beyond its box on each side, as a share of the box's sides ({MARGIN:g})",
+        type=margin,
+        help="how far a crop reaches beyond its box on each side, as a share of the box's sides, 0 to "
+        f"{LARGEST_MARGIN:g} ({MARGIN:g})",
     )
     group.add_argument(
         "--then-conf", metavar="X", type=fraction, help="minimum score of what is found in the crops"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgedet.artifacts.class_lists import LISTS, class_list
+from edgedet.settings import LARGEST_MARGIN
 
 LARGEST_SIDE = 16384
 ENDLESS = 1e9
@@ -39,6 +40,18 @@ def share(text: str) -> float:
     value = _number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.8")
+    return value
+
+
+def margin(text: str) -> float:
+    """How far a crop reaches beyond its box, as a share of the box's sides.
+
+    >>> margin("1.5")
+    1.5
+    """
+    value = _number(text)
+    if not 0 <= value <= LARGEST_MARGIN:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share of a box's sides, 0 to {LARGEST_MARGIN:g}")
     return value
 
 

@@ -192,7 +192,8 @@ def _no_architecture(path: Path, state: Mapping[str, Tensor], holder: str | None
     if is_detector(state):
         return CheckpointError(
             f"{path} does not say which architecture it is, and its tensors fit several or none; "
-            f"add --arch, one of: {', '.join(sorted(ARCHITECTURES))}"
+            f"add --arch, one of: {', '.join(sorted(ARCHITECTURES))}; commands without that option need it in the "
+            'file: torch.save({"arch": NAME, "state_dict": model.state_dict()}, PATH)'
         )
     first = ", ".join(list(state)[:3])
     return CheckpointError(

@@ -26,6 +26,7 @@ from edgedet.errors import ExportError, UsageError
 from edgedet.files import atomic_path, user_cache
 
 from ...runtimes.cuda.device import Cuda
+from ...runtimes.free_memory import release_unused
 from ...runtimes.tensorrt_library import import_tensorrt, library_of_module, make_builder, make_runtime
 from ...runtimes.tensorrt_log import CapturedLog, errors_of
 from ..options import BUILD_DEFAULTS, Compatibility, EngineOptions, Progress, silent
@@ -39,7 +40,6 @@ from .memory import (
     measure_graph,
     predict,
     predict_ahead,
-    release_unused,
     shortage,
 )
 from .precision import EnginePrecision, read_precision, require_precision

@@ -12,9 +12,6 @@ killed without a word. The prediction is a rule of thumb:
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import resource
 import sys
 import threading
@@ -178,14 +175,6 @@ def _bytes(tensor: GraphTensor) -> int:
 def _name(graph: bytes, start: int, end: int) -> str:
     found = [value for field, value in fields(graph, start, end) if field == proto.TENSOR_NAME]
     return text(graph, *found[0]) if found and not isinstance(found[0], int) else ""
-
-
-def release_unused() -> None:
-    """Give memory that nothing uses back to the system, which the builder takes its own from: glibc keeps what was
-    freed, after an export from a checkpoint hundreds of MiB. Elsewhere nothing is done."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def free_memory(cuda: Cuda | None) -> Memory | None:

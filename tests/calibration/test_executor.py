@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from threadpoolctl import threadpool_info
@@ -166,3 +168,69 @@ def test_a_graph_of_large_tensors_gives_its_memory_back_however_few_the_cores(
     monkeypatch.setattr(module, "FRUGAL_BYTES", 1024)
     GraphRunner(tiny.tiny_detector(), threads=threads)
     assert opened == [False, True]
+
+
+def test_memory_is_given_back_before_every_frame_of_a_graph_of_large_tensors(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(module, "return_free_memory", lambda: given.append("back"))
+    for frame in tiny.frames(2):
+        GraphRunner(tiny.tiny_detector(), threads=1)(frame)
+    assert not given
+    monkeypatch.setattr(module, "FRUGAL_BYTES", 1024)
+    runner = GraphRunner(tiny.tiny_detector(), threads=1)
+    for count, frame in enumerate(tiny.frames(2)):
+        assert len(given) == count
+        runner(frame)
+    given.clear()
+    name = tiny.tiny_detector().graph.input[0].name
+    assert len(list(module.run_frames(tiny.tiny_detector(), [{name: frame}], 1))) == 1
+    assert len(given) == 2, "and once the last frame has been run"
+
+
+@pytest.mark.parametrize(("large", "as_written"), [(False, True), (True, False), (True, True)])
+def test_large_tensors_that_are_looked_at_stay_as_they_are_laid_out(
+    large: bool, as_written: bool, tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = onnx_runtime.session_options(1)
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    monkeypatch.setattr(onnx_runtime, "session_options", lambda threads: options)
+    if large:
+        monkeypatch.setattr(module, "FRUGAL_BYTES", 1024)
+    GraphRunner(tiny.tiny_detector(), threads=1, as_written=as_written)
+    kinds = [node.op_type for node in onnx.load(tmp_path / "run.onnx").graph.node]
+    assert "Conv" in kinds
+    reordered = any(kind.startswith("Reorder") for kind in kinds)
+    assert reordered is (_has_blocks(tiny, tmp_path) and not (large and as_written))
+
+
+def _has_blocks(tiny: ModuleType, folder: Path) -> bool:
+    """Whether ONNX Runtime has convolutions in blocks of channels for this CPU."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "blocks.onnx")
+    onnxruntime.InferenceSession(tiny.tiny_detector().SerializeToString(), options)
+    return any(node.op_type.startswith("Reorder") for node in onnx.load(folder / "blocks.onnx").graph.node)
+
+
+def test_a_graph_is_let_go_as_soon_as_its_session_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are a copy of the network's, beside those that the session has."""
+
+    class Graph:
+        """In place of a message, to which there are no weak references."""
+
+    class Runner:
+        lanes, frugal = 1, False
+
+        def __init__(self, model: Graph, **settings: Any) -> None:
+            assert model is there()
+
+        def with_inputs(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+            assert there() is None
+            return inputs
+
+    monkeypatch.setattr(module, "GraphRunner", Runner)
+    graphs: list[Any] = [Graph()]
+    there = weakref.ref(graphs[0])
+    results = list(module.run_frames(graphs.pop(), [{"x": 1}, {"x": 2}], 1))
+    assert results == [{"x": 1}, {"x": 2}]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import taps as module
-from edgedet.calibration.taps import Taps
+from edgedet.calibration.patches import collect
+from edgedet.calibration.taps import Look, Taps
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
 from tests import attention_graphs
@@ -141,3 +145,28 @@ def test_channels_of_what_a_product_reads_are_on_the_last_axis() -> None:
     windows, image = inner(network, frame, "windows", "patches")
     np.testing.assert_allclose(look.highs["windows"], windows.max(axis=(0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(look.highs["patches"], image.max(axis=(0, 2, 3)), rtol=1e-5)
+
+
+def test_nothing_of_a_frame_is_held_while_the_next_one_is_run(
+    network: Network, tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module.run_frames
+    left: list[weakref.ref[Any]] = []
+
+    class Watched(Look):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            left.append(weakref.ref(self))
+
+    def watched(*given: Any) -> Iterator[dict[str, np.ndarray]]:
+        for found in real(*given):
+            assert not [one for one in left if one() is not None]
+            left[:] = [weakref.ref(value) for name, value in found.items() if name.endswith("/windows")]
+            assert left
+            yield found
+            del found
+
+    monkeypatch.setattr(module, "run_frames", watched)
+    monkeypatch.setattr(module, "Look", Watched)
+    layers = network.layers()
+    assert list(collect(network, tiny.frames(3), layers, threads=1))

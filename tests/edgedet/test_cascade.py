@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgedet import Cascade, Detections, Detector
+from edgedet.bench import read_result
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, FrameError, UsageError
 from tests.masked_detector import save_masked_graph
@@ -142,6 +143,31 @@ def test_detectors_that_were_given_stay_open_when_it_is_refused(graph: Path) -> 
         Cascade(first, graph).detect(FRAME)
 
 
+def test_names_that_come_once_are_kept(graph: Path) -> None:
+    with Cascade(graph, graph, classes=(name for name in ("green",)), margin=np.float32(0.25)) as cascade:
+        assert len(cascade.detect(FRAME)) == 1
+
+
+def test_margins_are_the_same_on_the_command_line(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["detect", str(graph), str(graph.with_name("frame.png")), "--then", str(graph), "--then-margin"]
+    assert main([*words, "10"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["detections"]) == 1
+    assert main([*words, "10.1"]) == 2
+    assert "'10.1' is not a share of a box's sides, 0 to 10" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"margin is 10.1, expected a share of a box's sides, 0 to 10"):
+        Cascade(graph, graph, margin=10.1)
+
+
+def test_crops_are_cut_as_they_are_needed(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Cascade(graph, graph, margin=10) as cascade:
+        once = cascade.first.detect(FRAME)
+        monkeypatch.setattr(cascade.first, "detect", lambda frame: once[[0] * 5])
+        held: list[int] = []
+        batched = cascade.second.detect_batch
+        monkeypatch.setattr(cascade.second, "detect_batch", lambda crops: held.append(len(crops)) or batched(crops))
+        assert len(cascade.detect(FRAME)) == 1 and held == [1] * 5
+
+
 def test_it_streams_and_batches_as_a_detector_does(graph: Path) -> None:
     with Cascade(graph, graph, margin=0.25) as cascade:
         expected = cascade.detect(FRAME).boxes.tolist()
@@ -175,3 +201,4 @@ def test_on_the_command_line(graph: Path, tmp_path: Path, capsys: pytest.Capture
     (entry,) = json.loads(out.read_text())["artifacts"]
     assert entry["name"] == "model.onnx then model.onnx" and "; then onnxruntime" in entry["runtime"]
     assert "total" in entry["cold"] and entry["detections"]["min"] == 1
+    assert entry["then"] == str(graph) and read_result(out).artifacts[0].then == str(graph)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from edgedet.crops import crop_windows, join_crops
+from edgedet.box_overlap import overlap
+from edgedet.crops import COVERED, ROWS_AT_ONCE, TOUCHES, crop_windows, join_crops
 from edgedet.detections import Detections
 
 SIZE = (100, 200)
@@ -84,3 +87,53 @@ def test_the_limit_is_of_the_frame() -> None:
     within = outer([0, 0, 60, 100], [100, 0, 160, 100])
     found = [inner(([1, 1, 9, 9], 0.3, 0)), inner(([1, 1, 9, 9], 0.9, 0), ([20, 20, 30, 30], 0.5, 0))]
     assert joined(found, within, limit=2).scores.tolist() == [np.float32(0.9), np.float32(0.5)]
+
+
+def crowd(persons: int, hands: int) -> tuple[list[Detections], Detections]:
+    """Hands in the crops of persons that stand over one another."""
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, [140, 40], (persons, 2))
+    within = outer(*np.concatenate([corners, corners + 60], axis=1).tolist())
+    found = []
+    for _ in range(persons):
+        low = random.uniform(0, 50, (hands, 2))
+        boxes = np.concatenate([low, np.minimum(low + random.uniform(2, 20, (hands, 2)), 60)], axis=1)
+        found.append(Detections(boxes, random.random(hands), random.integers(0, 2, hands), NAMES, (60, 60)))
+    return found, within
+
+
+def test_a_crowd_is_joined_as_box_by_box() -> None:
+    found, within = crowd(20, 30)
+    windows = crop_windows(within.boxes, *SIZE, 0.0)
+    assert sum(map(len, found)) > 4 * ROWS_AT_ONCE
+    rows = [
+        (number, box + np.tile(window[:2], 2).astype(np.float32), score, label)
+        for number, (each, window) in enumerate(zip(found, windows, strict=True))
+        for box, score, label, _ in each
+    ]
+    edges = np.array([0, 0, SIZE[1], SIZE[0]])
+    inner_edge = [(windows[row[0]] != edges) & (np.abs(row[1] - windows[row[0]]) < TOUCHES) for row in rows]
+    cut = [bool(each.any()) for each in inner_edge]
+    kept: list[int] = []
+    for index in sorted(range(len(rows)), key=lambda one: (cut[one], -rows[one][2])):
+        number, box, _, label = rows[index]
+        others = [rows[one][1] for one in kept if rows[one][0] != number and rows[one][3] == label]
+        if others:
+            of_union = overlap(box[None], np.array(others), over="union").max()
+            of_own = overlap(box[None], np.array(others), over="first").max()
+            if of_union > 0.5 or (cut[index] and of_own >= COVERED):
+                continue
+        kept.append(index)
+    expected = sorted((float(rows[index][2]) for index in kept), reverse=True)
+    assert 50 < len(kept) < len(rows) - 50
+    assert joined(found, within, limit=1000).scores.tolist() == expected
+
+
+def test_a_crowd_takes_no_memory_of_all_pairs() -> None:
+    found, within = crowd(40, 100)
+    tracemalloc.start()
+    try:
+        joined(found, within, limit=100)
+        assert tracemalloc.get_traced_memory()[1] < 60e6  # 16 million pairs, of float64 128 MB
+    finally:
+        tracemalloc.stop()

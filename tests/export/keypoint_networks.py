@@ -7,49 +7,25 @@ heatmaps are smooth, and their hills are where the features have some.
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from edgedet.export.families.architectures import build
-from edgedet.proof.golden_scene import golden_frame
-from tests.export.mask_networks import _spread, as_image
-from tests.export.narrow import narrow
-from tests.export.shown_example import centred_weights, show
-from tests.export.thin import thin
+from tests.export.mask_networks import seeded
+from tests.export.shown_example import centred_weights
 
-SPREAD = 2.0
 LOGITS = 4.0
 """Standard deviation of the logits on the example."""
 
 
 @cache
-def keypoint_network(
-    arch: str, classes: int, *, wide: bool = False, full: bool = False, spread: float = SPREAD, **overrides: Any
-) -> Any:
-    """``arch`` in evaluation mode, ``classes`` with the background; thin, its heads narrow, or else ``wide``.
-
-    ``full``: as many channels as torchvision's before its heads.
-
-    ``spread``: of class logits on the example, as :func:`tests.export.mask_networks.mask_network` has it.
-    """
-    # On every machine the same network: sums of several threads are rounded otherwise, and what is balanced on an
-    # example then hangs on that.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(7)
-    model: Any = build(arch, classes, **overrides).eval()
-    model = model if wide else narrow(model if full else thin(model))
-    heads = model.roi_heads
-    hooks = [
-        layer.register_forward_pre_hook(partial(_spread, spread=spread))
-        for layer in (heads.box_predictor.cls_score, model.rpn.head.cls_logits)
-    ]
-    hooks.append(heads.keypoint_predictor.kps_score_lowres.register_forward_pre_hook(_balance))
-    model = show(model, [as_image(golden_frame(seed, 240, 320)) for seed in (4, 5)], hooks)
-    torch.set_num_threads(threads)
+def keypoint_network(arch: str, classes: int, **how: Any) -> Any:
+    """``arch`` in evaluation mode; ``how``: keywords of :func:`tests.export.mask_networks.seeded`."""
+    with seeded(arch, classes, **how) as (model, hooks):
+        predictor = model.roi_heads.keypoint_predictor
+        hooks.append(predictor.kps_score_lowres.register_forward_pre_hook(_balance))
     return model
 
 

@@ -82,7 +82,7 @@ class Source:
 
     def __init__(self, text: str, ours: dict[str, str] | None = None) -> None:
         self.tree = ast.parse(text)
-        self._ours = ours or {}
+        self._ours = {} if ours is None else ours
         self._scopes: dict[ast.AST, Scope] = {}
         self._functions: dict[ast.AST, Scope] = {}
         self._attributes: dict[str, list[tuple[Binding, Scope]]] = {}
@@ -258,7 +258,8 @@ def member(base: str, name: str) -> str | None:
 def functions_of(texts: list[str]) -> dict[str, str]:
     """What the functions of several modules give, where that is TensorRT's; they may call one another."""
     ours: dict[str, str] = {}
+    sources = [Source(text, ours) for text in texts]
     for _ in range(3):
-        for text in texts:
-            ours |= Source(text, ours).returns()
+        for source in sources:
+            ours |= source.returns()  # which the others see
     return ours

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,6 @@ GOOD = step("good", leaving(result("passed")))
 BAD = step("bad", leaving(result("failed")))
 ABSENT = step("absent", leaving(result("not_measured")))
 CRASHES = step("crashes", "import os; print('last words', flush=True); os.abort()")
-HANGS = step("hangs", leaving(result("passed", complete=False), "import time; time.sleep(60)"), limit=4)
 GARBAGE = step("garbage", leaving("{'not json\0"))
 SILENT = step("silent", "pass")
 EXITS = step("exits", leaving(result("passed"), "raise SystemExit('sorry')"))
@@ -55,6 +55,9 @@ SURROGATE = step("surrogate", leaving('{"complete": true, "checks": [{"what": "\
 HALF = step("half", leaving(result("passed", complete=False)))
 PART = step("part", leaving(result("passed").replace('"checks": [', '"checks": [' + json.dumps(MISSING) + ", ")))
 LONG = step("long", leaving(result("passed", complete=False), "import time; time.sleep(60)"), limit=60)
+PATIENCE = (0.5, 2, 8)
+"""Seconds that a step which goes on for a minute is given, more where it found nothing until then: where much else
+runs, Python takes its time to start."""
 
 
 def content() -> dict[str, Any]:
@@ -97,7 +100,6 @@ def test_the_exit_code_says_how_it_went(tmp_path: Path, steps: tuple[Step, ...],
     [
         (BAD, "it: because"),
         (CRASHES, "ended by SIGABRT: last words"),
-        (HANGS, " s, its limit; what it had found until then is kept"),
         (GARBAGE, "its result cannot be read"),
         (SILENT, "ended before its work was done, without a word"),
         (EXITS, "ended with exit code 1: sorry"),
@@ -115,19 +117,40 @@ def test_a_step_that_goes_wrong_fails_alone(tmp_path: Path, broken: Step, why: s
     assert any(line.startswith(f"[1/2] {broken.name}: FAILED") for line in run.told)
 
 
-def test_what_a_stopped_step_had_found_is_kept(tmp_path: Path) -> None:
-    entry = Run(tmp_path, HANGS).entries["hangs"]
+def until_it_found(name: str, folder: Path, make: Callable[[Path, float], Run]) -> Run:
+    """The first run, of ``make`` in a folder and with one of ``PATIENCE``, in which the step found something."""
+    for seconds in PATIENCE:
+        place = folder / f"{seconds}"
+        place.mkdir()
+        run = make(place, seconds)
+        if run.entries[name]["checks"]:
+            break
+    return run
+
+
+def test_a_step_that_hangs_fails_alone_and_what_it_had_found_is_kept(tmp_path: Path) -> None:
+    def make(folder: Path, limit: float) -> Run:
+        return Run(folder, replace(LONG, name="hangs", limit=limit), GOOD)
+
+    run = until_it_found("hangs", tmp_path, make)
+    entry = run.entries["hangs"]
+    assert run.code == FAILED
+    assert entry["outcome"] == "failed"
+    assert " s, its limit; what it had found until then is kept" in entry["reason"]
     assert entry["figures"] == {"x": 1} and entry["checks"][0]["outcome"] == "passed"
+    assert run.entries["good"]["outcome"] == "passed"
+    assert any(line.startswith("[1/2] hangs: FAILED") for line in run.told)
 
 
 def test_what_failed_before_the_end_of_the_budget_failed(tmp_path: Path) -> None:
     late = step("late", leaving(result("failed", complete=False), "import time; time.sleep(60)"), limit=60)
-    run = Run(tmp_path, late, budget=5)
+    run = until_it_found("late", tmp_path, lambda folder, budget: Run(folder, late, budget=budget))
     assert run.code == FAILED and "before that: it: because" in run.entries["late"]["reason"]
 
 
 def test_a_step_that_the_budget_cuts_off_has_not_failed(tmp_path: Path) -> None:
-    run = Run(tmp_path, GOOD, LONG, step("after", "pass", least=10), budget=6)
+    steps = (GOOD, LONG, step("after", "pass", least=10))
+    run = until_it_found("long", tmp_path, lambda folder, budget: Run(folder, *steps, budget=budget))
     assert run.code == IN_PART
     assert run.entries["long"]["outcome"] == "not_measured"
     assert "the end of the budget (its own limit is 60 s)" in run.entries["long"]["reason"]

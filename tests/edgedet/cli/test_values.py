@@ -13,6 +13,7 @@ from edgedet.cli.values import (
     class_names,
     fraction,
     list_of,
+    margin,
     positive_integer,
     positive_number,
     share,
@@ -57,6 +58,7 @@ def test_built_in_lists_by_name() -> None:
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
+        (margin, {"0": 0, "10": 10, "1.5": 1.5}, ["-0.1", "10.1", "x", "", "nan", "inf"]),
         (fraction, {"0": 0, "1": 1, "0.5": 0.5}, ["-0.1", "1.1", "x", "", "nan", "inf"]),
         (share, {"0.8": 0.8}, ["0", "1", "x", "nan"]),
         (positive_number, {"0.1": 0.1, "30": 30}, ["0", "-1", "x", "", "nan", "inf"]),
