@@ -101,7 +101,7 @@ def int8(name: str, case: Case, floats: Path, folder: Path, frames: Sequence[np.
         report = export_model(case.path, folder / "int8.onnx", options)
     except AccuracyBudgetError as error:
         return Row((name, f"refused: {error}", *[""] * (len(INT8) - 2)), False)
-    said = report.card.quantization
+    said = report.card.measured["int8"]
     print(f"{name}: {said}", file=sys.stderr)
     share = found_again(*(_found(path, frames) for path in (floats, report.path)))
     cells = (

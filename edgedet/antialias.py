@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 32
-"""Output pixels of one matrix product: few enough that hardly any of its weights are zero."""
+CHANNELS = 3
+BLOCK, ROW_BLOCK = 8, 16
+"""Output pixels of one matrix product, along a row and down a column: few enough that not many of its weights are
+zero, which along a row two in three are anyway, since the channels stay side by side."""
+CHUNK = 64
+"""Rows of the frame that are converted and summed along the row at once, which stay in the cache: with channels one
+after the other and whole planes, 1080p onto 640x640 takes 28 ms in place of 17."""
 WEIGHT_LIMIT = 1 << 15
 MAX_BITS = 22
 """Weights are rounded to int16 with a common exponent, as both libraries do for uint8 pictures."""
@@ -38,39 +42,51 @@ class AntialiasedResize:
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         self.source, self.target = source, target
-        self._rows, self._columns = (bands(*sides) for sides in zip(source, target, strict=True))
+        self._columns = [_side_by_side(*band) for band in bands(source[1], target[1], BLOCK)]
+        self._rows = bands(source[0], target[0], ROW_BLOCK)
         wide, tall = self._columns[0][2].dtype, self._rows[0][2].dtype
-        self._plane = np.empty(source, wide)
-        self._wide = np.empty((source[0], target[1]), wide)
-        self._tall = self._wide if tall == wide else np.empty_like(self._wide, tall)
-        self._result = np.empty(target, tall)
+        across = target[1] * CHANNELS
+        self._chunk = np.empty((min(CHUNK, source[0]), source[1] * CHANNELS), wide)
+        self._tall = np.empty((source[0], across), tall)
+        self._wide = None if tall == wide else np.empty((len(self._chunk), across), wide)
+        self._result = np.empty((min(ROW_BLOCK, target[0]), across), tall)
 
     def __call__(self, pixels: Array, content: Array) -> None:
-        """Resize ``pixels`` [H, W, C] into ``content`` [h, w, C], uint8 or float32."""
+        """Resize ``pixels`` [H, W, 3] into ``content`` [h, w, 3], uint8 or float32."""
         rounded = content.dtype == np.uint8
-        for channel in range(pixels.shape[2]):
-            # Contiguous first: NumPy converts strided bytes to floats at a fifth of the speed.
-            np.copyto(self._plane, cv2.extractChannel(pixels, channel))
+        for start in range(0, len(pixels), len(self._chunk)):
+            tall = self._tall[start : start + len(self._chunk)]
+            chunk = self._chunk[: len(tall)]
+            np.copyto(chunk, pixels[start : start + len(tall)].reshape(len(tall), -1), casting="unsafe")
+            wide = tall if self._wide is None else self._wide[: len(tall)]
             for outputs, inputs, weights in self._columns:
-                np.matmul(self._plane[:, inputs], weights.T, out=self._wide[:, outputs])
+                np.matmul(chunk[:, inputs], weights, out=wide[:, outputs])
             if rounded:
-                _round(self._wide)
-            if self._tall is not self._wide:
-                np.copyto(self._tall, self._wide, casting="unsafe")
-            for outputs, inputs, weights in self._rows:
-                np.matmul(weights, self._tall[inputs], out=self._result[outputs])
+                np.add(wide, 0.5, out=wide)
+                np.floor(wide, out=wide)
+            if self._wide is not None:
+                np.copyto(tall, wide, casting="unsafe")
+        for outputs, inputs, weights in self._rows:
+            result = self._result[: len(weights)]
+            np.matmul(weights, self._tall[inputs], out=result)
             if rounded:
-                _round(self._result)
-            np.copyto(content[..., channel], self._result, casting="unsafe")
+                # Becoming bytes, the fraction is cut off.
+                np.add(result, 0.5, out=result)
+            part = content[outputs]
+            np.copyto(part, result.reshape(part.shape), casting="unsafe")
 
 
-def _round(values: Array) -> None:
-    np.add(values, 0.5, out=values)
-    np.floor(values, out=values)
+def _side_by_side(outputs: slice, inputs: slice, weights: Array) -> Band:
+    """The same for rows of pixels whose channels lie side by side; weights [inputs, outputs]."""
+    every = np.zeros((weights.shape[1], CHANNELS, weights.shape[0], CHANNELS), weights.dtype)
+    for channel in range(CHANNELS):
+        every[:, channel, :, channel] = weights.T
+    first, second = (slice(part.start * CHANNELS, part.stop * CHANNELS) for part in (outputs, inputs))
+    return first, second, every.reshape(weights.shape[1] * CHANNELS, -1)
 
 
-def bands(source: int, target: int) -> list[Band]:
-    """The weights by which ``source`` pixels in a row become ``target`` pixels."""
+def bands(source: int, target: int, size: int) -> list[Band]:
+    """The weights by which ``source`` pixels in a row become ``target`` pixels, ``size`` of them at once."""
     scale = source / target
     reach = max(scale, 1.0)
     centres = scale * (np.arange(target) + 0.5)
@@ -84,8 +100,8 @@ def bands(source: int, target: int) -> list[Band]:
     step = 2.0**bits
     weights = np.floor(weights * step + 0.5) / step
     found: list[Band] = []
-    for start in range(0, target, BLOCK):
-        stop = min(start + BLOCK, target)
+    for start in range(0, target, size):
+        stop = min(start + size, target)
         low, high = int(first[start]), int(last[stop - 1])
         block = np.zeros((stop - start, high - low), np.float32 if bits <= FLOAT32_BITS else np.float64)
         for row in range(start, stop):

@@ -62,3 +62,14 @@ def test_the_rule_decides() -> None:
     # Another size of frame takes other weights.
     smooth.prepare(np.full((40, 200, 3), 9, np.uint8))
     assert (smooth.tensor == 9).all()
+
+
+def test_a_part_of_a_frame_goes_into_a_part_of_a_canvas() -> None:
+    frame, canvas, alone = noise(150, 200), np.zeros((64, 64, 3), np.uint8), np.zeros((40, 60, 3), np.uint8)
+    resize = AntialiasedResize((130, 180), (40, 60))
+    resize(frame[10:140, 15:195], canvas[8:48, 2:62])
+    resize(np.ascontiguousarray(frame[10:140, 15:195]), alone)
+    np.testing.assert_array_equal(canvas[8:48, 2:62], alone)
+    assert alone.std() > 5
+    assert not canvas[:8].any()
+    assert not canvas[48:].any()
