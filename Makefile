@@ -61,9 +61,11 @@ $(READY): pyproject.toml
 demo: setup
 	@$(PY) examples/demo.py
 
-# Files are shared out between the cores, each whole, since their tests share what they export.
+# Files are shared out between the cores, each whole, since their tests share what they export; in their order, which
+# ends with the short ones of the doctests. By itself pytest-xdist begins with the files of most tests, and the last ones,
+# of few and long tests, leave a core idle.
 test: setup
-	@$(PY) -m pytest -n auto --dist loadfile
+	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: setup typecheck
 	@$(PY) -m ruff check .

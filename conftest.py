@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,9 @@ import pytest
 @pytest.fixture(scope="session")
 def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder, made when the first example of a test run needs it."""
-    from examples.example_folder import write_examples
+    from tests.once import example_files
 
-    folder = tmp_path_factory.mktemp("examples")
-    write_examples(folder)
-    return folder
+    return Path(shutil.copytree(example_files(tmp_path_factory), tmp_path_factory.mktemp("examples") / "files"))
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
-from measured_rows import put
 from nameless import readings
-from whole_against_bare import HEADER as OVERHEAD
-from whole_against_bare import overhead
 
 from edgedet import Detections
 from edgedet.export.options import ExportOptions
@@ -38,17 +34,9 @@ class Row:
         return Row((*self.cells, *cells), self.met and met)
 
 
-def header(*, nameless: bool, timed: bool) -> tuple[str, ...]:
+def header(*, nameless: bool) -> tuple[str, ...]:
     """Of the table with those columns."""
-    return HEADER + (NAMELESS if nameless else ()) + (OVERHEAD if timed else ())
-
-
-def keep(page: Path, row: Row, *, nameless: bool, timed: bool) -> None:
-    """Write a row into the page: what is timed has a table of its own."""
-    columns = header(nameless=nameless, timed=False)
-    put(page, columns, row.cells[: len(columns)])
-    if timed and any(row.cells[len(columns) :]):
-        put(page, ("detector", *OVERHEAD), (row.cells[0], *row.cells[len(columns) :][: len(OVERHEAD)]))
+    return HEADER + (NAMELESS if nameless else ())
 
 
 def agreement(
@@ -141,19 +129,3 @@ def read_without_names(
         print(f"{name}, {word} said: {each.word}: {each.why}", file=sys.stderr)
     first, second = (each.word for each in read.values())
     return (first, second), not any(each.word.startswith("WRONG") for each in read.values())
-
-
-def timed(path: Path, artifact: Path, photograph: np.ndarray, side: int) -> tuple[tuple[str, ...], bool]:
-    """Cells of ``OVERHEAD``, and whether that bar is met; nothing of files that do not run bare."""
-    if not _bare(path):
-        return ("", ""), True
-    cost = overhead(path, artifact, photograph, side)
-    return cost.cells(), cost.met
-
-
-def _bare(path: Path) -> bool:
-    """Whether the framework's file runs in ONNX Runtime as it is: plugins of TensorRT do not, nor checkpoints."""
-    if path.suffix != ".onnx":
-        return False
-    graph = onnx.load(str(path), load_external_data=False).graph
-    return all(node.domain in ("", "ai.onnx") for node in graph.node)

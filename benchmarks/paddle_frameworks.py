@@ -47,7 +47,7 @@ def pp_yoloe(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequ
         config.use_gpu, config.pretrain_weights, config.norm_type = False, None, "bn"
         config.TestReader["inputs_def"]["image_shape"] = [3, imgsz, imgsz]
         config.PPYOLOEHead["eval_size"] = [imgsz, imgsz]
-        config.PPYOLOEHead["nms"].score_threshold = CONF
+        config.PPYOLOEHead["nms"]["score_threshold"] = CONF
         check_config(config)
         trainer = Trainer(config, mode="test")
         model = trainer.model
@@ -82,8 +82,9 @@ def _settle(model: Any, frames: Sequence[np.ndarray], imgsz: int) -> None:
     """As :func:`yolo_frameworks.settle`, in Paddle."""
     import paddle
 
-    batch = paddle.to_tensor(np.concatenate([_image(frame, imgsz) for frame in frames[:4]]))
-    inputs = {"image": batch, "scale_factor": paddle.ones([4, 2]), "im_shape": paddle.full([4, 2], float(imgsz))}
+    batch = paddle.to_tensor(np.concatenate([_image(frame, imgsz) for frame in frames]))
+    inputs = {"image": batch, "scale_factor": paddle.ones([len(frames), 2])}
+    inputs["im_shape"] = paddle.full([len(frames), 2], float(imgsz))
 
     def run() -> None:
         with paddle.no_grad():

@@ -1,7 +1,7 @@
 """ONNX files as detectors' own repositories export them, through edgedet, against the repositories' inference.
 
     python benchmarks/transformer_parity.py --repositories DIR [--only rtdetr dfine] [--shared ../shared]
-                                            [--precisions fp32 fp16 int8] [--nameless] [--overhead] [--engines]
+                                            [--precisions fp32 fp16 int8] [--nameless] [--engines]
                                             [--page docs/measured/families.md]
 
 DIR holds clones of lyuwenyu/RT-DETR, Peterande/D-FINE, Intellindust-AI-Lab/DEIMv2, RangiLyu/nanodet and
@@ -26,15 +26,15 @@ import sys
 import tempfile
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from family_row import Row, compared, header, keep, read_without_names, timed
-from measured_rows import at_commit, line
+from family_row import Row, compared, header, read_without_names
+from measured_rows import at_commit, line, put
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -83,7 +83,6 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=sorted(SUBJECTS), default=list(SUBJECTS))
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "fp16", "int8"), default=["fp32"])
     parser.add_argument("--nameless", action="store_true", help="read the files without names and metadata, too")
-    parser.add_argument("--overhead", action="store_true", help="time detect of a 1080p frame against the network")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the rows of fp32 into its table")
     parser.add_argument("--engines", action="store_true", help="build .rtx engines in each precision")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -91,7 +90,7 @@ def main() -> int:
     if arguments.one:
         kept = [report(row) for row in rows(arguments.one, arguments)]
         return 0 if all(kept) else 1
-    columns = header(nameless=arguments.nameless, timed=arguments.overhead)
+    columns = header(nameless=arguments.nameless)
     print(line(columns), line(["---"] * len(columns)), sep="\n", flush=True)
     codes = [subprocess.call([sys.executable, *sys.argv, "--one", name]) for name in arguments.only]
     return max(codes)
@@ -118,10 +117,7 @@ def rows(name: str, arguments: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with contextlib.redirect_stdout(sys.stderr):
-            built = subject.make(subject, arguments.repositories.resolve() / subject.repository)
-            settle(built, photographs[:SETTLING])
-            source = Path(folder) / f"{name}.onnx"
-            built.export(source)
+            built, source = written(name, arguments.repositories.resolve(), photographs, Path(folder))
         version = versions(subject, arguments.repositories)
         for precision in arguments.precisions:
             made = export_model(
@@ -147,13 +143,21 @@ def rows(name: str, arguments: argparse.Namespace) -> Iterator[Row]:
                     name, source, found, photographs, folder=Path(folder), options=ExportOptions(conf=0.05)
                 )
                 row = row.beside(*read)
-            if arguments.overhead:
-                row = row.beside(*timed(source, made.path, photographs[0], subject.side))
             if arguments.page:
-                keep(arguments.page, row, nameless=arguments.nameless, timed=arguments.overhead)
+                put(arguments.page, header(nameless=arguments.nameless), row.cells)
             yield row
         if arguments.engines:
             yield from engines(name, source, subject, arguments)
+
+
+def written(name: str, repositories: Path, photographs: Sequence[Any], folder: Path) -> tuple[Built, Path]:
+    """The detector with its weights, and the file its repository makes of it in ``folder``."""
+    subject = SUBJECTS[name]
+    built = subject.make(subject, repositories / subject.repository)
+    settle(built, photographs[:SETTLING])
+    source = folder / f"{name}.onnx"
+    built.export(source)
+    return built, source
 
 
 def versions(subject: Subject, repositories: Path) -> str:
@@ -266,7 +270,7 @@ def stand_in_for_training(*more: str) -> None:
     sys.meta_path.insert(0, _StandIns((*TRAINING_ONLY, *more)))
 
 
-def settle(built: Built, photographs: list[Any]) -> None:
+def settle(built: Built, photographs: Sequence[Any]) -> None:
     """Statistics of BatchNorm and a spread of class scores, from a few photographs; see ``LAYERS``."""
     import torch
     from torch import nn

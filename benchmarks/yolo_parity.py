@@ -1,7 +1,7 @@
 """Every YOLO through edgedet against its own framework, on 16 photographs: share matched, and what is extra.
 
-    python benchmarks/yolo_parity.py --frameworks DIR [--only yolov5n,yolov7-tiny,…] [--imgsz 320] [--int8]
-                                     [--nameless] [--overhead] [--page docs/measured/families.md]
+    python benchmarks/yolo_parity.py --frameworks DIR [--only yolov5n,yolov7-tiny,…] [--imgsz 320]
+                                     [--nameless] [--page docs/measured/families.md]
 
 ``DIR`` holds checkouts of the frameworks under the names of their repositories (yolov5, yolov7, YOLOv6, YOLOX,
 super-gradients, DAMO-YOLO); what is missing there is not measured, and so says the table. Ultralytics is the
@@ -21,24 +21,22 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from family_row import Row, compared, header, keep, read_without_names, timed
-from measured_rows import PAGE, line
+from family_row import Row, compared, header, read_without_names
+from measured_rows import PAGE, line, put
 from mmdet_frameworks import CASES as OPEN_MMLAB
 from paddle_frameworks import CASES as PADDLE
 from yolo_frameworks import CASES as FIRST
 from yolo_frameworks import CONF, Case, NotHereError
 from yolo_repositories import CASES as MORE
 
-from edgedet import Detections, Detector
+from edgedet import Detector
 from edgedet.export.pipeline import export_model
 from edgedet.pictures.image_file import read_image
-from edgedet.proof.parity import Tolerance, match_detections, summarise
 
 CASES = FIRST | MORE | OPEN_MMLAB | PADDLE
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("EDGEDET_SHARED", ROOT.parent / "shared"))
 PHOTOGRAPHS = 16
-INT8_REQUIRED = 0.97
 
 
 def photographs() -> list[np.ndarray]:
@@ -48,7 +46,7 @@ def photographs() -> list[np.ndarray]:
 
 def row(name: str, arguments: argparse.Namespace) -> Row:
     """A line of the table."""
-    frames, more = photographs(), len(header_of(arguments)) - 2
+    frames, more = photographs(), len(header(nameless=arguments.nameless)) - 2
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         try:
@@ -64,31 +62,7 @@ def row(name: str, arguments: argparse.Namespace) -> Row:
             options = dataclasses.replace(case.options, conf=conf)
             read = read_without_names(name, case.path, found, frames, folder=folder, options=options)
             measured = measured.beside(*read)
-        if arguments.overhead:
-            measured = measured.beside(*timed(case.path, report.path, frames[0], arguments.imgsz))
-        if arguments.int8:
-            share = _int8(case, folder, found, frames)
-            measured = measured.beside((f"{share:.3f}",), share >= INT8_REQUIRED)
         return measured
-
-
-def header_of(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Of the table that is asked for."""
-    cells = header(nameless=arguments.nameless, timed=arguments.overhead)
-    return cells + (("INT8 agreement",) if arguments.int8 else ())
-
-
-def _int8(case: Case, folder: Path, floats: list[Detections], frames: list[np.ndarray]) -> float:
-    """Agreement of the INT8 graph with the float one, as the guard counts it where no labels are."""
-    options = dataclasses.replace(
-        case.options, precision="int8", calib=str(SHARED / "data/coco128"), over_budget="keep_best"
-    )
-    report = export_model(case.path, folder / "int8.onnx", options)
-    print(report.card.quantization, file=sys.stderr)
-    with Detector(report.path, threads=2) as ours:
-        loose = Tolerance(min_score=0.1, min_iou=0.5, max_score_difference=0.2)
-        pairs = zip(floats, (ours.detect(frame) for frame in frames), strict=True)
-        return summarise([match_detections(*pair, loose) for pair in pairs]).found
 
 
 def main() -> int:
@@ -97,9 +71,7 @@ def main() -> int:
     parser.add_argument("--frameworks", type=Path, default=Path("frameworks"))
     parser.add_argument("--only", default=",".join(CASES))
     parser.add_argument("--imgsz", type=int, default=320)
-    parser.add_argument("--int8", action="store_true")
     parser.add_argument("--nameless", action="store_true", help="read the files without names and metadata, too")
-    parser.add_argument("--overhead", action="store_true", help="time detect of a 1080p frame against the network")
     parser.add_argument(
         "--page", type=Path, metavar="FILE", help=f"write the rows into it, as {PAGE.name} has them"
     )
@@ -110,14 +82,14 @@ def main() -> int:
         measured = row(names[0], arguments)
         print(line(measured.cells), flush=True)
         if arguments.page:
-            keep(arguments.page, measured, nameless=arguments.nameless, timed=arguments.overhead)
+            put(arguments.page, header(nameless=arguments.nameless), measured.cells)
         return 0 if measured.met else 1
-    print(line(header_of(arguments)))
-    print(line(["---"] * len(header_of(arguments))), flush=True)
+    columns = header(nameless=arguments.nameless)
+    print(line(columns), line(["---"] * len(columns)), sep="\n", flush=True)
     missed = 0
     for name in names:
         settings = ["--frameworks", str(arguments.frameworks), "--imgsz", str(arguments.imgsz)]
-        settings += [f"--{word}" for word in ("int8", "nameless", "overhead") if getattr(arguments, word)]
+        settings += ["--nameless"] if arguments.nameless else []
         settings += ["--page", str(arguments.page)] if arguments.page else []
         done = subprocess.run(
             [sys.executable, __file__, "--alone", "--only", name, *settings],

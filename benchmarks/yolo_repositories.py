@@ -24,6 +24,7 @@ from yolo_frameworks import (
     efficient_nms,
     one_image,
     settle,
+    stretched,
     tensor_of,
     write_onnx,
 )
@@ -31,16 +32,22 @@ from yolo_frameworks import (
 from edgedet import Detections
 from edgedet.export.options import ExportOptions
 
+SHARED = Path(os.environ.get("EDGEDET_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+PUBLISHED = SHARED / "models/yolox_nano.onnx"
+
 
 def yolox(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequence[np.ndarray]) -> Case:
-    """``tools/export_onnx.py`` with and without decoding, and the checkpoint as training saves it."""
+    """``tools/export_onnx.py`` with and without decoding, and the checkpoint as training saves it.
+
+    Nano has its authors' weights where ``PUBLISHED`` is there.
+    """
     import torch
 
     _, size, kind = (*name.split(), "")[:3]
     depth, width, depthwise = {"nano": (0.33, 0.25, True), "tiny": (0.33, 0.375, False), "m": (0.67, 0.75, False)}[
         size
     ]
-    with checkout(frameworks, "YOLOX") as version:
+    with checkout(frameworks, "YOLOX") as commit:
         from yolox.models import YOLOPAFPN, YOLOX, YOLOXHead
         from yolox.utils import postprocess
 
@@ -52,8 +59,14 @@ def yolox(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequenc
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eps = 1e-3
-        scores = Part([*head.cls_preds, *head.obj_preds], 0.7, -2.4)
-        settle(model, frames, imgsz, 1.0, scores, Part(head.reg_preds, 0.5, 0.0), rgb=False)
+        if size == "nano" and PUBLISHED.exists():
+            _published(model, PUBLISHED)
+            version = f"{commit}; its published weights"
+        else:
+            scores = Part([*head.cls_preds, *head.obj_preds], 0.7, -2.4)
+            parts = scores, Part(head.reg_preds, 0.5, 0.0)
+            settle(model, frames, imgsz, 1.0, *parts, rgb=False, canvas=lambda *it: _top_left(*it)[0])
+            version = commit
         # Its own post-processing keeps the best class of a box; edgedet's default keeps all that score.
         options = ExportOptions(conf=CONF, family="yolox", max_detections=1000, label_mode="best")
         if kind == ".pth":
@@ -66,16 +79,60 @@ def yolox(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequenc
         head.decode_in_inference = True
 
     def find(frame: np.ndarray) -> Detections:
-        scale = min(imgsz / frame.shape[0], imgsz / frame.shape[1])
-        inner = int(frame.shape[1] * scale), int(frame.shape[0] * scale)
-        canvas = np.full((imgsz, imgsz, 3), 114, np.uint8)
-        canvas[: inner[1], : inner[0]] = cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
+        canvas, scale = _top_left(frame, imgsz)
         with torch.no_grad():
             (found,) = postprocess(model(tensor_of(canvas, 1.0, rgb=False)), 80, CONF, 0.65)
         rows = np.zeros((0, 7)) if found is None else found.numpy()
         return detections(rows[:, :4] / scale, rows[:, 4] * rows[:, 5], rows[:, 6], frame)
 
     return Case(path, version, find, options)
+
+
+def _top_left(frame: np.ndarray, imgsz: int) -> tuple[np.ndarray, float]:
+    """YOLOX's canvas: BGR uint8 [S, S, 3], and its scale."""
+    scale = min(imgsz / frame.shape[0], imgsz / frame.shape[1])
+    inner = int(frame.shape[1] * scale), int(frame.shape[0] * scale)
+    canvas = np.full((imgsz, imgsz, 3), 114, np.uint8)
+    canvas[: inner[1], : inner[0]] = cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
+    return canvas, scale
+
+
+def _published(model: Any, path: Path) -> None:
+    """Put the weights of the authors' own file into their network: its convolutions, in the order they run.
+
+    The file's convolutions hold what BatchNorm was; here every BatchNorm shifts by their bias and does no more.
+    """
+    import onnx
+    import torch
+
+    graph = onnx.load(str(path)).graph
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    written = iter([node for node in graph.node if node.op_type == "Conv"])
+
+    def fill(layer: Any, inputs: Any) -> None:
+        weight, bias = (torch.from_numpy(tensors[name].copy()) for name in next(written).input[1:3])
+        layer.weight.data.copy_(weight)
+        if layer.bias is not None:
+            layer.bias.data.copy_(bias)
+        else:
+            follows[layer].bias.data.copy_(bias)
+
+    follows, former = {}, None
+    for module in model.eval().modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            follows[former] = module
+            module.running_mean.zero_()
+            module.running_var.fill_(1 - module.eps)
+            module.weight.data.fill_(1)
+        former = module
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
+    hooks = [layer.register_forward_pre_hook(fill) for layer in layers]
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 64, 64))
+    for hook in hooks:
+        hook.remove()
+    if next(written, None) is not None:
+        raise ValueError(f"{path} has more convolutions than the network")
 
 
 def yolov6(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequence[np.ndarray]) -> Case:
@@ -139,7 +196,7 @@ def damo_yolo(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Seq
         head = model.head
         head.nms = False
         scores = Part(list(head.gfl_cls), 0.6, -4.5)
-        settle(model, frames, imgsz, 1.0, scores, Part(list(head.gfl_reg), 0.7, 0.0))
+        settle(model, frames, imgsz, 1.0, scores, Part(list(head.gfl_reg), 0.7, 0.0), canvas=stretched)
         for layer in model.modules():
             if isinstance(layer, RepConv):
                 layer.switch_to_deploy()
@@ -152,9 +209,8 @@ def damo_yolo(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Seq
         path = write_onnx(wrapped.eval(), imgsz, folder / "net.onnx", output_names=names)
 
     def find(frame: np.ndarray) -> Detections:
-        canvas = cv2.resize(frame, (imgsz, imgsz), interpolation=cv2.INTER_LINEAR)
         with torch.no_grad():
-            likely, boxes = model(tensor_of(canvas, 1.0))
+            likely, boxes = model(tensor_of(stretched(frame, imgsz), 1.0))
         rows, sure, labels = multiclass_nms(boxes[0], likely[0], CONF, 0.7, 500)
         back = np.array([frame.shape[1] / imgsz, frame.shape[0] / imgsz] * 2)
         return detections(rows[:, :4].numpy() * back, sure, labels, frame)
@@ -167,7 +223,6 @@ def yolo_nas(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequ
     import torch
 
     with without(ABSENT), checkout(frameworks, "super-gradients/src") as version:
-        from super_gradients.training.models import get_arch_params
         from super_gradients.training.models.detection_models.pp_yolo_e.post_prediction_callback import (
             PPYoloEPostPredictionCallback,
         )
@@ -175,12 +230,11 @@ def yolo_nas(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequ
         from super_gradients.training.utils import HpmStruct
 
         torch.manual_seed(0)
-        settings = get_arch_params("yolo_nas_s_arch_params")
-        settings.num_classes = 80
-        model = YoloNAS_S(HpmStruct(**settings) if isinstance(settings, dict) else settings)
+        model = YoloNAS_S(HpmStruct(num_classes=80))
         levels = [head for head in (model.heads.head1, model.heads.head2, model.heads.head3)]
         scores = Part([level.cls_pred for level in levels], 0.6, -4.5)
-        settle(model, frames, imgsz, 1 / 255, scores, Part([level.reg_pred for level in levels], 0.7, 0.0))
+        parts = scores, Part([level.reg_pred for level in levels], 0.7, 0.0)
+        settle(model, frames, imgsz, 1 / 255, *parts, canvas=lambda *it: _within_four(*it)[0])
         model.prep_model_for_conversion(input_size=(1, 3, imgsz, imgsz))
         suppress = PPYoloEPostPredictionCallback(
             score_threshold=CONF, nms_threshold=0.7, nms_top_k=1024, max_predictions=300
@@ -198,18 +252,24 @@ def yolo_nas(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequ
         path = write_onnx(Boxes().eval(), imgsz, folder / "net.onnx", opset_version=14, output_names=["b", "s"])
 
     def find(frame: np.ndarray) -> Detections:
-        inner = imgsz - 4
-        scale = min(inner / frame.shape[0], inner / frame.shape[1])
-        sides = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
-        left, top = (imgsz - sides[0]) // 2, (imgsz - sides[1]) // 2
-        canvas = np.full((imgsz, imgsz, 3), 114, np.uint8)
-        canvas[top : top + sides[1], left : left + sides[0]] = cv2.resize(frame, sides)
+        canvas, scale, left, top = _within_four(frame, imgsz)
         with torch.no_grad():
             (rows,) = suppress(model(tensor_of(canvas)))
         rows = rows.numpy()
         return detections((rows[:, :4] - np.array([left, top] * 2)) / scale, rows[:, 4], rows[:, 5], frame)
 
     return Case(path, version, find, ExportOptions(conf=CONF, family="yolo-nas"))
+
+
+def _within_four(frame: np.ndarray, imgsz: int) -> tuple[np.ndarray, float, int, int]:
+    """YOLO-NAS's canvas, four pixels larger than the picture's longer side: scale, and what lies left and above."""
+    inner = imgsz - 4
+    scale = min(inner / frame.shape[0], inner / frame.shape[1])
+    sides = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
+    left, top = (imgsz - sides[0]) // 2, (imgsz - sides[1]) // 2
+    canvas = np.full((imgsz, imgsz, 3), 114, np.uint8)
+    canvas[top : top + sides[1], left : left + sides[0]] = cv2.resize(frame, sides)
+    return canvas, scale, left, top
 
 
 ABSENT = (
@@ -233,6 +293,7 @@ class _Nothing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def create_module(self, spec: Any) -> Any:
         module = MagicMock(name=spec.name)
         module.__path__, module.__spec__, module.__name__ = [], spec, spec.name
+        module.__version__ = "99.0"
         return module
 
     def exec_module(self, module: Any) -> None:

@@ -146,7 +146,7 @@ def _one_of_each_of_a_class(
         ends = np.flatnonzero(cut[rows])
         drops[ends] |= overlap(boxes[rows[ends]], boxes[others], over="first") >= COVERED
         drops &= of[rows, None] != of[others]
-        stays: NDArray[np.bool_] = ~drops[:, : len(kept)].any(axis=1)
+        stays = np.array(~drops[:, : len(kept)].any(axis=1), np.bool_)
         within = drops[:, len(kept) :]
         for row in np.flatnonzero(stays):
             stays[row] = not within[row, :row][stays[:row]].any()

@@ -16,7 +16,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.held import MEMORY
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
-from edgedet.lane import Lane, LaneWork, Timing, open_lanes
+from edgedet.lane import Lane, LaneWork, Proposer, Timing, asked_proposals, open_lanes
 from edgedet.opening import MAX_THREADS, open_artifact
 from edgedet.pictures.frames import Unreadable
 from edgedet.pictures.live.fault import Fault
@@ -27,9 +27,6 @@ from edgedet.runtimes.base import Runtime, SuppressesOnDevice
 from edgedet.settings import require_count
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.stream import Stream, start_stream
-
-Proposer = Callable[[Any], Any]
-"""From a frame to the proposals in it."""
 
 
 class Detector:
@@ -118,7 +115,7 @@ class Detector:
         )
         self.path = MEMORY if isinstance(path, bytes | bytearray | memoryview) else Path(path)
         self.last_timing = Timing(0.0, 0.0, 0.0)
-        self.proposer: Proposer | None = None
+        self._proposer: Proposer | None = None
         try:
             self.thresholds = settle_thresholds(self.card, conf=conf, iou=iou, max_detections=max_detections)
         except Exception:
@@ -156,6 +153,26 @@ class Detector:
         """Runtime, its version and where it runs."""
         return self._runtime.description
 
+    @property
+    def proposer(self) -> Proposer | None:
+        """What is asked for the proposals of frames that come without; None where nothing is.
+
+        Raises:
+            UsageError: (set) no function, or the artifact takes no proposals.
+        """
+        return self._proposer
+
+    @proposer.setter
+    def proposer(self, proposer: Proposer | None) -> None:
+        if proposer is not None:
+            if not callable(proposer):
+                raise UsageError(
+                    f"the proposer is {proposer!r:.80}, expected a function from a frame to its boxes; those of "
+                    "one frame go to detect(frame, proposals=boxes)"
+                )
+            self.lanes[0].require_takes_proposals()
+        self._proposer = proposer
+
     def detect(self, frame: NDArray[Any], proposals: Any = None) -> Detections:
         """Find objects in one frame.
 
@@ -173,7 +190,7 @@ class Detector:
 
         Raises:
             FrameError: not an image.
-            ProposalsError: proposals that cannot be boxes of the frame, or too many.
+            ProposalsError: proposals that cannot be boxes of the frame, or too many; or the proposer gives None.
             UsageError: the detector is closed, or runs on the CPU and the frame is on the GPU; proposals are
                 missing, or the artifact takes none.
         """
@@ -200,10 +217,10 @@ class Detector:
         batch = self.card.input.batch
         found: list[Detections] = []
         stages = np.zeros(3)
-        if proposals is not None and len(proposals) != len(frames):
-            raise UsageError(
-                f"{len(frames)} frames and proposals of {len(proposals)}: expected those of each frame"
-            )
+        if proposals is not None:
+            given = len(proposals) if hasattr(proposals, "__len__") else type(proposals).__name__
+            if given != len(frames):
+                raise UsageError(f"{len(frames)} frames and proposals of {given}: expected those of each frame")
         for start in range(0, len(frames), batch):
             chosen = slice(start, start + batch)
             found += self._detect(frames[chosen], None if proposals is None else proposals[chosen])
@@ -256,9 +273,9 @@ class Detector:
         """
         return start_stream(
             source,
-            LaneWork(self.lanes[0], self.proposer),
+            LaneWork(self.lanes[0], self._proposer),
             self._delivered,
-            lanes=self.lanes if self.proposer is None else self.lanes[:1],
+            lanes=self.lanes if self._proposer is None else self.lanes[:1],
             limits=Limits(max_fps, duty),
             unreadable=unreadable,
             fault=fault,
@@ -299,9 +316,9 @@ class Detector:
 
     def _detect(self, frames: Sequence[NDArray[Any]], proposals: Sequence[Any] | None = None) -> list[Detections]:
         asked = 0.0
-        if proposals is None and self.proposer is not None:
+        if proposals is None and self._proposer is not None:
             begin = time.perf_counter()
-            proposals = [self.proposer(frame) for frame in frames]
+            proposals = [asked_proposals(self._proposer, frame) for frame in frames]
             asked = (time.perf_counter() - begin) * 1e3
         found, timing = self.lanes[0].detect_timed(frames, proposals)
         self.last_timing = replace(timing, pre=timing.pre + asked) if asked else timing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import PROPOSAL_COUNT, InputSpec, ModelCard
-from edgedet.errors import UsageError
+from edgedet.errors import ProposalsError, UsageError
 from edgedet.geometry import ResizeGeometry
 from edgedet.machine.hardware import available_cores
 from edgedet.pictures.frames import Frame, is_on_gpu
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Read_co = TypeVar("Read_co", covariant=True)
+Proposer = Callable[[Any], Any]
+"""From a frame to the proposals in it."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,17 @@ class Lane(Generic[Result]):
                 f"proposals=boxes), float32 [N, 4] in its pixels, {self.card.input.proposals} at most; or "
                 "let it ask: detector.proposer, a function from a frame to its boxes, [] where there are none"
             )
+        if proposals is not None:
+            self.require_takes_proposals()
+
+    def require_takes_proposals(self) -> None:
+        """Check that proposals from outside are of use here.
+
+        Raises:
+            UsageError: the network makes its own, or none.
+        """
         takes = isinstance(self.runtime, MayTakeProposals) and self.runtime.takes_proposals
-        if self._proposals is None and proposals is not None and not takes:
+        if self._proposals is None and not takes:
             raise UsageError(
                 f"{self.path.name} takes no proposals from outside: leave them out, or export it with "
                 "--outside-proposals (Faster R-CNN)"
@@ -248,7 +259,7 @@ class LaneWork(Generic[Result]):
 
     ``proposer``: from a frame to the proposals in it; None where there is none."""
 
-    def __init__(self, lane: Lane[Result], proposer: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, lane: Lane[Result], proposer: Proposer | None = None) -> None:
         self._lane = lane
         self._proposer = proposer
         self._preprocessors: dict[int, Preprocessor] = {}
@@ -256,7 +267,7 @@ class LaneWork(Generic[Result]):
     def prepare(self, frame: Frame, buffer: int) -> PreparedFrame:
         """Make the network's input."""
         begin = time.perf_counter()
-        proposals = None if self._proposer is None else self._proposer(frame.image)
+        proposals = None if self._proposer is None else asked_proposals(self._proposer, frame.image)
         if is_on_gpu(frame.image):
             # It goes into the engine's only input, which may be in use: that is done when it runs.
             return PreparedFrame(frame.image, None, None, 0.0, proposals)
@@ -276,6 +287,18 @@ class LaneWork(Generic[Result]):
             return found, timing
         found, timing = self._lane.run_prepared(prepared.tensor, prepared.place, prepared.proposals)
         return found, replace(timing, pre=prepared.milliseconds)
+
+
+def asked_proposals(proposer: Proposer, frame: Any) -> Any:
+    """What ``proposer`` gives for a frame.
+
+    Raises:
+        ProposalsError: nothing, which is not the same as no boxes.
+    """
+    boxes = proposer(frame)
+    if boxes is None:
+        raise ProposalsError("the proposer gave None for a frame: expected its boxes, [] where there are none")
+    return boxes
 
 
 def _proposal_input(spec: InputSpec) -> ProposalInput:

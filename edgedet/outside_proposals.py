@@ -84,7 +84,7 @@ def checked_proposals(boxes: Any, height: int, width: int) -> NDArray[np.float32
     _refuse(array, np.any(~np.isfinite(array), axis=1), "which is not finite")
     inverted: NDArray[np.bool_] = np.any(array[:, 2:] <= array[:, :2], axis=1)
     _refuse(array, inverted, "expected x1 < x2 and y1 < y2: corners, not a corner with width and height")
-    if array.max() <= 1 and min(height, width) > 1:
+    if np.abs(array).max() <= 1 and min(height, width) > 1:
         raise ProposalsError(
             f"proposals such as {_row(array[0])} are shares of the frame, expected its pixels: multiply by "
             f"{width} and {height}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import onnx
@@ -13,6 +13,7 @@ from edgedet import __version__
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.seal import SEAL_KEY, sealed
 from edgedet.detector import Detector
+from edgedet.errors import OutputError
 from edgedet.proof.made_proposals import propose_made
 from edgedet.segmenter import Segmenter
 
@@ -49,7 +50,18 @@ def opened_segmenter(model: onnx.ModelProto) -> Iterator[Segmenter]:
 
 @contextmanager
 def _written(model: onnx.ModelProto) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.onnx"
-        path.write_bytes(model.SerializeToString())
+    """The graph in a file that is gone afterwards.
+
+    Raises:
+        OutputError: the folder of temporary files has no room for it.
+    """
+    with ExitStack() as stack:
+        try:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "graph.onnx"
+            path.write_bytes(model.SerializeToString())
+        except OSError as error:
+            raise OutputError(
+                "cannot write the graph, which is tried before it is kept, into the folder of temporary files: "
+                f"{error.strerror or error}; make room there, or name another folder: TMPDIR=/path edgedet export"
+            ) from error
         yield path

@@ -54,6 +54,13 @@ def exported(factory: pytest.TempPathFactory, source: Path, options: ExportOptio
     return replace(report, path=folder / report.path.name)
 
 
+def example_files(factory: pytest.TempPathFactory) -> Path:
+    """The folder that ``examples/example_folder.py`` makes, which is for reading only: copy it."""
+    from examples.example_folder import write_examples
+
+    return once(factory, "examples", write_examples)
+
+
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """No other process is in here."""

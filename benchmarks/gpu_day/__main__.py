@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from edgedet import __version__
-from edgedet.cli.values import positive_number
+from edgedet.cli.values import positive_integer, positive_number
 from edgedet.errors import EdgedetError, OutputError, UsageError
 from edgedet.files import file_sha256, require_writable_parent
-from gpu_day.inputs import NAME, PIECE_MIB, Inputs, read_inputs
+from gpu_day.inputs import NAME, PIECE_MIB, SCENES, Inputs, read_inputs
 from gpu_day.journal import Journal, replace_file
 from gpu_day.library import NAMES, choose
 from gpu_day.page import page
@@ -53,6 +53,7 @@ def main() -> int:
                 arguments.folder,
                 library=arguments.library,
                 only=arguments.only,
+                scenes=arguments.scenes,
                 piece_mib=arguments.piece_mib,
                 told=print_safely,
             )
@@ -99,6 +100,13 @@ def _arguments() -> Any:
     parser.add_argument("--list", action="store_true", help="print the steps and their limits, and do nothing")
     parser.add_argument(
         "--piece-mib", metavar="MIB", type=int, default=PIECE_MIB, help=f"largest piece ({PIECE_MIB})"
+    )
+    parser.add_argument(
+        "--scenes",
+        metavar="N",
+        type=positive_integer,
+        default=SCENES,
+        help=f"with --prepare: rendered ones that judge the sample detector where no real pictures are ({SCENES})",
     )
     return parser.parse_args()
 

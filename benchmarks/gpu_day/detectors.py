@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgedet.export.options import ExportOptions
+from gpu_day.inputs import SCENES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKPOINT = REPOSITORY / "examples" / "sample" / "camera_phone_ssdlite320.pt"
-SCENES, CALIBRATION_SCENES = 150, 24
-"""Of 24, fp16 moved the mAP by 0.006, of 60 by 0.002, of 300 by less than 0.001: few are coarser than the bar."""
+CALIBRATION_SCENES = 24
 COCO_PICTURES = 48
 """Of 128: those of a second kind of detector, which need not fill the first piece."""
 
@@ -54,9 +54,10 @@ def shared_folder() -> Path:
     return Path(os.environ.get("EDGEDET_SHARED") or REPOSITORY.parent / "shared")
 
 
-def detectors(shared: Path) -> list[Prepared]:
-    """Those there are, most telling first; small ones for families of which no other is here."""
-    found = list(_trained(shared)) or [SAMPLE]
+def detectors(shared: Path, scenes: int = SCENES) -> list[Prepared]:
+    """Those there are, most telling first; small ones for families of which no other is here. ``scenes``: rendered
+    ones that judge the sample detector."""
+    found = list(_trained(shared)) or [_sample(scenes)]
     families = {detector.family for detector in found}
     return found + [detector for detector in SMALL if detector.family not in families]
 
@@ -94,11 +95,24 @@ def _existing(path: Path) -> Making:
     return lambda folder: path
 
 
-def _scenes(folder: Path) -> Pictures:
+def _sample(scenes: int) -> Prepared:
+    """The trained detector that comes with the repository, on rendered scenes."""
+    return Prepared(
+        "sample",
+        "ssd",
+        _existing(CHECKPOINT),
+        ExportOptions(frame_size=(480, 360)),
+        lambda folder: _scenes(folder, scenes),
+        level=3,
+    )
+
+
+def _scenes(folder: Path, count: int) -> Pictures:
     from examples.render import write_dataset
 
-    judge = write_dataset(folder / "scenes", SCENES, seed=5)
-    return Pictures("scenes", str(judge), str(write_dataset(folder / "calibration", CALIBRATION_SCENES, seed=3)))
+    judge = write_dataset(folder / "scenes", count, seed=5)
+    calib = write_dataset(folder / "calibration", min(count, CALIBRATION_SCENES), seed=3)
+    return Pictures("scenes", str(judge), str(calib))
 
 
 def _one_stage(family: Literal["yolo", "yolox"]) -> Making:
@@ -130,8 +144,6 @@ def _faster_rcnn(folder: Path) -> Path:
     return folder / "fasterrcnn.pt"
 
 
-SAMPLE = Prepared("sample", "ssd", _existing(CHECKPOINT), ExportOptions(frame_size=(480, 360)), _scenes, level=3)
-"""The trained detector that comes with the repository, on rendered scenes."""
 SMALL = (
     Prepared(
         "small-fasterrcnn", "faster_rcnn", _faster_rcnn, ExportOptions(frame_size=(320, 240), imgsz=(160, 160))

@@ -21,6 +21,9 @@ KIND, VERSION = "edgedet-gpu-inputs", 1
 NAME = "inputs.json"
 PIECE_MIB = 60
 """Largest piece: with the list and the room a copy takes, under 64 MiB."""
+SCENES = 150
+"""Rendered pictures that judge the sample detector. Of 24, fp16 moved the mAP by 0.006, of 60 by 0.002, of 300 by
+less than 0.001: few are coarser than the bar."""
 
 
 @dataclass(frozen=True)

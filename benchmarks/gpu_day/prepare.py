@@ -20,7 +20,7 @@ from edgedet.evaluate.coco import coco_metrics
 from edgedet.evaluate.frames import run_over
 from edgedet.export.pipeline import export_model
 from gpu_day.detectors import Pictures, Prepared, detectors, shared_folder
-from gpu_day.inputs import NAME, Graph, Inputs, write_inputs
+from gpu_day.inputs import NAME, SCENES, Graph, Inputs, write_inputs
 from gpu_day.outcome import reason
 from gpu_day.pictures import save_answers
 from gpu_day.plan import PRECISIONS
@@ -29,7 +29,15 @@ from gpu_day.sequence import utc_now
 Told = Callable[[str], None]
 
 
-def prepare(folder: Path, *, library: str = "auto", only: Sequence[str] = (), piece_mib: int, told: Told) -> Inputs:
+def prepare(
+    folder: Path,
+    *,
+    library: str = "auto",
+    only: Sequence[str] = (),
+    scenes: int = SCENES,
+    piece_mib: int,
+    told: Told,
+) -> Inputs:
     """Write everything into ``folder``, which must be new or hold an older preparation.
 
     A detector that cannot be prepared is left out, with the reason in the list.
@@ -38,6 +46,7 @@ def prepare(folder: Path, *, library: str = "auto", only: Sequence[str] = (), pi
         folder: what is written.
         library: that the engines will be built with; ``auto`` is TensorRT.
         only: words, one of which a graph's name must have; empty for all.
+        scenes: rendered ones that judge the sample detector, where real pictures are not here.
         piece_mib: largest piece.
         told: hears a line for each graph.
 
@@ -50,7 +59,7 @@ def prepare(folder: Path, *, library: str = "auto", only: Sequence[str] = (), pi
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="edgedet-prepare-") as name:
         maker = _Maker(Path(name), "tensorrt" if library == "auto" else library, only, told)
-        for detector in detectors(shared_folder()):
+        for detector in detectors(shared_folder(), scenes):
             maker.make(detector)
         if not maker.graphs:
             raise EdgedetError(f"no graph could be made: {maker.left_out or 'none of that name'}")

@@ -361,6 +361,7 @@ class MeasuredArtifact(Record):
         energy: power and energy.
         duty_cycle: the price of idling; None where nobody asked.
         single_stream: MLPerf's single stream; None where nobody asked.
+        then: file of the artifact that looked into the crops of this one; None where it was measured alone.
 
     >>> from edgedet.bench import read_result
     >>> artifact = read_result("bench.json").artifacts[0]
@@ -368,7 +369,7 @@ class MeasuredArtifact(Record):
     ('model.onnx', 'fp32', (64, 64))
     """
 
-    optional: ClassVar[frozenset[str]] = frozenset({"duty_cycle", "single_stream"})
+    optional: ClassVar[frozenset[str]] = frozenset({"duty_cycle", "single_stream", "then"})
 
     name: str
     path: str
@@ -390,6 +391,7 @@ class MeasuredArtifact(Record):
     energy: Energy | NotMeasured
     duty_cycle: DutyCycle | NotMeasured | None = None
     single_stream: SingleStream | NotMeasured | None = None
+    then: str | None = None
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ def run_bench(
         for path in paths:
             detectors.append(opened_to_measure(path, **settings))
             stack.callback(detectors[-1].close)
+        # Before minutes of measuring, not after them.
+        _require_judge(options, detectors)
         reference = reference_for([detector.device for detector in detectors], options.threads)
         series, states, energy = _latency(
             detectors, frames, options.rules, reference=reference, progress=progress, root=root
@@ -162,6 +164,8 @@ def run_bench(
             "energy": energy[index],
             **asked[index],
         }
+        if options.then is not None:
+            entries[index]["then"] = str(options.then)
     result = {
         "kind": KIND,
         "version": VERSION,
@@ -271,18 +275,28 @@ def _asked_for(
         tell("measuring the duty cycle", 0, None)
         found["duty_cycle"] = measure_duty_cycle(detector, frames.frames, options.duty_cycle)
     if options.single_stream is not None:
+        tell("measuring the single stream", 0, None)
+        assert isinstance(detector, Detector), "looked at before"
+        with opened_to_measure(options.single_stream, threads=options.threads) as floats:
+            assert isinstance(floats, Detector), "looked at before"
+            reference = [floats.detect(frame) for frame in frames.frames]
+        found["single_stream"] = measure_single_stream(detector, frames.frames, reference)
+    return found
+
+
+def _require_judge(options: BenchOptions, detectors: Sequence[Measured]) -> None:
+    """Where a single stream is asked for, its float graph must be able to judge every artifact."""
+    if options.single_stream is None:
+        return
+    for detector in detectors:
         if isinstance(detector, TimedSegmenter):
             raise UsageError(
                 f"the single stream is judged by boxes, and {detector.path} is a segmenter: leave it out; edgedet "
                 "parity compares it with its float graph"
             )
-        tell("measuring the single stream", 0, None)
-        with opened_to_measure(options.single_stream, threads=options.threads) as floats:
+    with opened_to_measure(options.single_stream, threads=options.threads) as floats:
+        for detector in detectors:
             _require_float(floats, detector)
-            assert isinstance(floats, Detector), "looked at just now"
-            reference = [floats.detect(frame) for frame in frames.frames]
-        found["single_stream"] = measure_single_stream(detector, frames.frames, reference)
-    return found
 
 
 def _require_float(floats: Measured, detector: Measured) -> None:
@@ -298,6 +312,12 @@ def _require_float(floats: Measured, detector: Measured) -> None:
         raise UsageError(
             f"{floats.path} and {detector.path} do not detect the same classes; give the fp32 graph of the same"
         )
+    for what in ("masks", "keypoints"):
+        if (getattr(floats.card.output, what) is None) != (getattr(detector.card.output, what) is None):
+            raise UsageError(
+                f"of {floats.path} and {detector.path} one gives {what} and one does not; give the fp32 graph of "
+                "the same"
+            )
 
 
 def _streams(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedet.cli.progress import Progress
-from edgedet.errors import EdgedetError, UsageError
+from edgedet.errors import DatasetError, EdgedetError, UsageError
 
 if TYPE_CHECKING:
     from edgedet.evaluate.maps import MapEvaluation
@@ -54,11 +54,17 @@ def run_maps(arguments: argparse.Namespace) -> int:
     dataset = read_map_dataset(arguments.dataset)
     if arguments.limit is not None:
         dataset = replace(dataset, records=dataset.records[: arguments.limit])
+    pictures = "1 picture" if len(dataset) == 1 else f"{len(dataset)} pictures"
     with (
         Segmenter(arguments.artifact, runtime=arguments.runtime, threads=arguments.threads) as segmenter,
         Progress() as progress,
     ):
         evaluation = evaluate_maps(segmenter, dataset, progress=progress)
+        if math.isnan(evaluation.mean_iou):
+            raise DatasetError(
+                f"{dataset.source}: not one pixel of {pictures} has a label of the segmenter's classes, and there "
+                "is nothing to judge by"
+            )
         data: dict[str, Any] = {
             "artifact": str(segmenter.path),
             "sha256": file_sha256(segmenter.path),
@@ -76,7 +82,7 @@ def run_maps(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         with atomic_path(arguments.json) as temporary:
             temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    for line in (f"{dataset.source}: {len(dataset)} pictures", *dataset.notes, *report_lines(evaluation)):
+    for line in (f"{dataset.source}: {pictures}", *dataset.notes, *report_lines(evaluation)):
         print(line)
     return 0
 
@@ -88,9 +94,6 @@ def report_lines(evaluation: MapEvaluation) -> Iterator[str]:
     if evaluation.ignored:
         yield f"counted for nothing: {evaluation.ignored:.2%} of the pixels"
     yield ""
-    if math.isnan(evaluation.mean_iou):
-        yield "mean IoU not measured: not one pixel has a label"
-        return
     yield f"mean IoU {evaluation.mean_iou:.4f}   pixel accuracy {evaluation.pixel_accuracy:.4f}"
     yield ""
     width = max(len(name) for name in (*evaluation.names, "class"))

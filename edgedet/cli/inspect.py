@@ -223,6 +223,11 @@ def _card_lines(card: ModelCard) -> Iterator[str]:
         else "as they are"
     )
     yield f"frames      {resized}; {spec.dtype} {spec.layout} {spec.colour}{batch}"
+    if spec.proposals is not None:
+        yield (
+            f"proposals   from outside, {spec.proposals} of a frame at most: detect(frame, proposals=boxes), "
+            "--proposals FILE"
+        )
     output = card.output
     if card.task == "segmentation":
         yield "gives       the class of every pixel, at the size of the frame"

@@ -118,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         assumed = reference.card.provenance.get(ASSUMED_KEY, [])
         tolerance = usable_tolerance(arguments, reference, candidate)
         proposing = propose_alike(reference, candidate)
+        alone = one_sided(reference, candidate)
         for frame, expected in reference.stream(arguments.frames):
             frames.append(match_detections(expected, candidate.detect(frame.image), tolerance))
             names.append(frame.name)
@@ -129,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         data = as_dict(report, tolerance, arguments.required, names, frames) | {"assumed": assumed}
         data |= {"made_proposals": proposing} if proposing else {}
+        data |= {"not_compared": alone} if alone else {}
         print(json.dumps(data, indent=2))
     else:
         if proposing:
@@ -138,11 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
                 f"compared from score {tolerance.min_score:g} on: below, one of the two may have dropped what the "
                 "other still shows"
             )
-        for what in ("masks", "keypoints"):
-            first, second = (getattr(each.card.output, what) for each in (reference, candidate))
-            if (first is None) != (second is None):
-                which = arguments.second if first is None else arguments.first
-                print(f"boxes alone are compared: only {which} gives {what}")
+        for what, which in alone.items():
+            print(f"{what} are not compared: only {which} gives any")
         for line in report_lines(report, arguments.required, names, frames):
             print(line)
         if assumed:
@@ -189,6 +188,16 @@ def require_same_classes(reference: Detector, candidate: Detector) -> None:
         else f"label {where} is {first[where]!r} in one and {second[where]!r} in the other"
     )
     raise UsageError(f"{reference.path} and {candidate.path} do not detect the same classes ({detail})")
+
+
+def one_sided(reference: Detector, candidate: Detector) -> dict[str, str]:
+    """What one of two detectors gives beside its boxes and the other does not, by the path of the one."""
+    found = {}
+    for what in ("masks", "keypoints"):
+        first, second = (getattr(each.card.output, what) for each in (reference, candidate))
+        if (first is None) != (second is None):
+            found[what] = str(candidate.path if first is None else reference.path)
+    return found
 
 
 def require_same_keypoints(reference: Detector, candidate: Detector) -> None:

@@ -15,7 +15,7 @@ from edgedet.proof.map_parity import REQUIRED, MapParity, MapParityReport, compa
 from edgedet.segmenter import Segmenter
 
 WORST_SHOWN = 3
-OF_BOXES = ("min_score", "min_iou", "max_score_difference", "min_mask_iou")
+OF_BOXES = ("min_score", "min_iou", "max_score_difference", "min_mask_iou", "min_keypoint_similarity")
 
 
 def run_maps(arguments: argparse.Namespace) -> int:

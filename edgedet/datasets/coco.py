@@ -124,6 +124,8 @@ def read_coco(
             continue
         if outlines:
             row = row._replace(outline=outline_of(annotation))
+            if row.outline is None and annotation.get("segmentation"):
+                log.add(where, "outline that is neither polygons nor run lengths", "outline dropped")
         row = row._replace(instance=instance_of(annotation))
         if points and (given := annotation.get("keypoints")) is not None:
             row = row._replace(keypoints=usable_keypoints(given if isinstance(given, list) else (), points))

@@ -15,7 +15,7 @@ from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import DatasetError
 
 PLACES_SHOWN = 3
-Done = Literal["box dropped", "box clipped", "image dropped", "line dropped", "outline dropped"]
+Done = Literal["box dropped", "box clipped", "image dropped", "line dropped", "outline dropped", "object kept"]
 """What is made of an annotation with a fault."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgedet.artifacts.class_lists import class_list
 from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
+from edgedet.datasets.text import read_numbered_names, read_text
 from edgedet.errors import DatasetError
 
 VOC_PICTURES, VOC_LABELS, VOC_SPLITS = "JPEGImages", "SegmentationClass", Path("ImageSets") / "Segmentation"
@@ -106,11 +107,10 @@ def _voc(root: Path, split: str, source: str) -> MapDataset:
         split = USUAL_SPLIT
     if not split:
         return _dataset(folders, _stems(folders), names, source)
-    try:
-        text = (lists / f"{split}.txt").read_text("utf-8")
-    except OSError:
+    if not (lists / f"{split}.txt").is_file():
         known = ", ".join(sorted(path.stem for path in lists.glob("*.txt"))) or "none"
-        raise DatasetError(f"{root} has no split {split!r} in {VOC_SPLITS}; it has {known}") from None
+        raise DatasetError(f"{root} has no split {split!r} in {VOC_SPLITS}; it has {known}")
+    text = read_text(lists / f"{split}.txt")
     return _dataset(folders, text.split(), _names(root) or names, source)
 
 
@@ -146,8 +146,8 @@ def _is_picture(path: Path) -> bool:
 def _names(root: Path) -> tuple[str, ...]:
     for name in NAME_FILES:
         if (root / name).is_file():
-            lines = (root / name).read_text("utf-8").splitlines()
-            return tuple(line.strip() for line in lines if line.strip())
+            # A line too many or a name twice would give pixels to another class.
+            return read_numbered_names(root / name)
     return ()
 
 

@@ -20,6 +20,9 @@ REACH = 1.0
 """Sides of the picture by which a corner may lie outside of it. What draws polygons walks along their edges, for
 hours where corners are of another unit or picture."""
 
+LEAST_AREA = 1e-6
+"""Square pixels of polygons that are lines but for rounding."""
+
 
 def outline_fault(outline: Any, size: tuple[int, int]) -> str:
     """Why what COCO calls a segmentation is no outline in a picture; empty where it is one.
@@ -51,6 +54,26 @@ def outline_fault(outline: Any, size: tuple[int, int]) -> str:
         if whole and sum(lengths) == size[0] * size[1]
         else "run lengths of more or fewer pixels than the picture"
     )
+
+
+def has_area(outline: Any) -> bool:
+    """Whether an outline without fault holds any area. Of one that does not, no pixel is the object's.
+
+    >>> has_area([[0, 0, 9, 0, 9, 9]]), has_area([[0, 0, 9, 9, 3, 3]]), has_area({"size": [2, 3], "counts": [6]})
+    (True, False, False)
+    """
+    if isinstance(outline, list):
+        return any(ring_area(part) > LEAST_AREA for part in outline)
+    counts = outline["counts"]
+    lengths = decompressed(counts).tolist() if isinstance(counts, str) else counts
+    return any(lengths[1::2])
+
+
+def ring_area(corners: Sequence[float]) -> float:
+    """Area of a polygon, x and y of each corner one after another, by the shoelace formula."""
+    places = np.asarray(corners, np.float64).reshape(-1, 2)
+    onward = np.roll(places, -1, axis=0)
+    return float(abs((places[:, 0] * onward[:, 1] - places[:, 1] * onward[:, 0]).sum())) / 2
 
 
 def outline_pixels(outline: Any, size: tuple[int, int]) -> NDArray[np.bool_]:

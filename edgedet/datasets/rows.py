@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgedet.datasets.box_form import MIN_LOST, Seen
 from edgedet.datasets.dataset import PLACES_SHOWN, Done, ImageRecord, Problem
-from edgedet.datasets.outlines import outline_fault
+from edgedet.datasets.outlines import has_area, outline_fault
 from edgedet.errors import DatasetError
 from edgedet.files import is_file
 from edgedet.pictures.image_size import read_image_size
@@ -199,6 +199,9 @@ def _checked(row: Row, size: tuple[int, int], log: ProblemLog) -> Row | None:
     if row.outline is not None and (fault := outline_fault(row.outline, (height, width))):
         log.add(row.where, fault, "outline dropped")
         row = row._replace(outline=None)
+    elif row.outline is not None and not has_area(row.outline):
+        # pycocotools counts it as an object that no mask can match, and so must figures that are its own.
+        log.add(row.where, "outline without area, which no mask can match", "object kept")
     if min(row.x1, row.y1) >= -OVERRUN and row.x2 <= width + OVERRUN and row.y2 <= height + OVERRUN:
         return row
     log.add(row.where, "box partly outside the picture", "box clipped")

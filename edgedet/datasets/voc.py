@@ -104,7 +104,10 @@ def _read_tree(
     folder: Path, groups: dict[str, list[Path]], root: Path, splits: tuple[str, ...], request: Request
 ) -> Content:
     """Every annotation in the splits' folders."""
-    index = PictureIndex(request.images or folder)
+    # Beside the pictures of the challenge lie those of its labels, by the same names.
+    pictures = Listings().find(folder, "JPEGImages")
+    index = PictureIndex(request.images or (folder if pictures is None or not pictures.is_dir() else pictures))
+    outlines = Listings().find(folder, FOLDER) if request.outlines else None
     # A folder of one split belongs to a dataset with others beside it.
     others = split_folders(root) if root != folder.absolute() else []
     every = [xml for place in [folder, *(o for o in others if o != folder.absolute())] for xml in _xml_files(place)]
@@ -116,7 +119,17 @@ def _read_tree(
     asked = index.pictures
     if request.images is None and len(groups) > 1:
         asked = tuple(path for path in asked if split_of_folder(path, folder) in splits)
-    return _content(listed, index, every, names=names, splits=named, root=folder, log=request.log, asked=asked)
+    return _content(
+        listed,
+        index,
+        every,
+        names=names,
+        splits=named,
+        root=folder,
+        log=request.log,
+        asked=asked,
+        outlines=outlines,
+    )
 
 
 def _content(

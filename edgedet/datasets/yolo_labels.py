@@ -16,6 +16,7 @@ import numpy as np
 
 from edgedet.datasets.dataset import PLACES_SHOWN
 from edgedet.datasets.locate import Listings
+from edgedet.datasets.outlines import ring_area
 from edgedet.datasets.rows import ProblemLog, Row, to_number, usable_keypoints
 from edgedet.datasets.text import NAMES_FILES, read_text
 from edgedet.errors import DatasetError
@@ -210,15 +211,8 @@ def label_rows(
         corners = (edges[0] * width, edges[1] * height, edges[2] * width, edges[3] * height)
         row = Row(where, int(label), *corners, keypoints=points)
         if outlines and outline is not None:
-            row = row._replace(outline=outline, area=_area(outline[0]))
+            row = row._replace(outline=outline, area=ring_area(outline[0]))
         yield row
-
-
-def _area(polygon: Sequence[float]) -> float:
-    """By the shoelace formula."""
-    corners = np.asarray(polygon).reshape(-1, 2)
-    onward = np.roll(corners, -1, axis=0)
-    return float(abs((corners[:, 0] * onward[:, 1] - corners[:, 1] * onward[:, 0]).sum())) / 2
 
 
 def _points(numbers: list[float], shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, ...] | None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
+
+Likeness = Callable[[Detections, Detections], NDArray[np.float64]]
+"""Of every detection with every other of another graph in the same frame, [N, M] in [0, 1]."""
+
+
+def boxes_alike(first: Detections, second: Detections) -> NDArray[np.float64]:
+    """By the IoU of their boxes."""
+    return pairwise_iou(first.boxes, second.boxes)
+
 
 MIN_SCORE = 0.05
 """Detections below this do not count on either side."""
@@ -44,7 +54,9 @@ ENOUGH = 8
 """Detections of a class that count as a class of its own; classes with fewer are taken together."""
 
 
-def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]) -> float | None:
+def found_again(
+    reference: Sequence[Detections], candidate: Sequence[Detections], *, likeness: Likeness = boxes_alike
+) -> float | None:
     """Average precision at IoU 0.5 with the reference's confident detections as ground truth, mean over classes.
 
     What stands in for mAP where there are no labels. Boxes may move a little, as they do in mAP without costing
@@ -57,9 +69,11 @@ def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]
     Of 80 classes a few dozen pictures show most once or twice, and a box that is lost there would cost as much as a
     whole class. Classes with less than ``ENOUGH`` detections share one list, which counts as many classes as there
     are ``ENOUGH`` in it.
+
+    ``likeness``: what takes the place of the boxes' IoU, of a detection of the candidate and one of the reference.
     """
     rise = CONFIDENT - UNSURE
-    found = average_precisions(reference, candidate, unsure=UNSURE, rise=rise)
+    found = average_precisions(reference, candidate, unsure=UNSURE, rise=rise, likeness=likeness)
     if not found:
         return None
     rare = {label for label, (_, count) in found.items() if count < ENOUGH}
@@ -68,7 +82,7 @@ def found_again(reference: Sequence[Detections], candidate: Sequence[Detections]
         # What is found of classes that are not there counts against them.
         common = set(found) - rare
         truth, others = _without(reference, common), _without(candidate, common)
-        together = average_precision(truth, others, unsure=UNSURE, rise=rise)
+        together = average_precision(truth, others, unsure=UNSURE, rise=rise, likeness=likeness)
         assert together is not None
         count = sum(count for label, (_, count) in found.items() if label in rare)
         figures.append((together, count / ENOUGH))
@@ -87,6 +101,7 @@ def average_precisions(
     least: float = CONFIDENT,
     unsure: float = 1.0,
     rise: float = 1.0,
+    likeness: Likeness = boxes_alike,
 ) -> dict[int, tuple[float, int]]:
     """By label: :func:`average_precision`, and how many detections of the reference there were to find."""
     counts = Counter(int(label) for one in reference for label in one.labels[one.scores >= least])
@@ -94,7 +109,7 @@ def average_precisions(
     for label, count in sorted(counts.items()):
         ours = [one[one.labels == label] for one in reference]
         theirs = [one[one.labels == label] for one in candidate]
-        precision = average_precision(ours, theirs, least=least, unsure=unsure, rise=rise)
+        precision = average_precision(ours, theirs, least=least, unsure=unsure, rise=rise, likeness=likeness)
         assert precision is not None
         found[label] = precision, count
     return found
@@ -109,6 +124,7 @@ def average_precision(
     unsure: float = 1.0,
     rise: float = 1.0,
     weak: bool = True,
+    likeness: Likeness = boxes_alike,
 ) -> float | None:
     """Average precision of ``candidate`` with the reference's detections as ground truth, all classes in one list.
 
@@ -121,6 +137,7 @@ def average_precision(
             nothing, like the crowds of COCO. Where scores have no gap, some always lie on the other side of it.
         rise: how far above the reference's score such a detection may score.
         weak: whether the candidate's detections below ``least`` count against it.
+        likeness: what is held against ``overlap``, of the candidate's detections and the reference's.
 
     Returns:
         None where the reference has nothing to find.
@@ -129,7 +146,7 @@ def average_precision(
     hits: list[bool] = []
     wanted = 0
     for ours, theirs in zip(reference, candidate, strict=True):
-        alike = np.where(theirs.labels[:, None] == ours.labels[None], pairwise_iou(theirs.boxes, ours.boxes), 0.0)
+        alike = np.where(theirs.labels[:, None] == ours.labels[None], likeness(theirs, ours), 0.0)
         strong = ours.scores >= least
         wanted += int(strong.sum())
         risen = theirs.scores[:, None] - ours.scores[None] > rise

@@ -21,6 +21,7 @@ from edgedet.sweep.cell import KIND as CELL_KIND
 from edgedet.sweep.cell import VERSION as CELL_VERSION
 
 NO_EVALUATION = "no evaluation of this artifact was among the files (edgedet eval --json)"
+OF_TWO = "two artifacts were measured as one, and an evaluation is of one (docs/cascades.md)"
 BENCHED = ("latency", "stages", "detections", "throughput", "streams", "energy", "cold", "memory")
 """What a benchmark of a cell's artifact replaces, as far as it was measured."""
 
@@ -70,6 +71,11 @@ class Row:
         """Mean power of what the meter calls the whole, or None."""
         value = None if self.energy is None else self.energy.watts.get("total")
         return None if value is None else float(value)
+
+    @property
+    def looked_into(self) -> bool:
+        """Whether a second artifact looked into the crops of this one: what both find is not what this one does."""
+        return self.artifact is not None and self.artifact.then is not None
 
     @property
     def disturbed(self) -> bool:
@@ -188,7 +194,7 @@ def _bench_rows(result: BenchResult) -> list[Row]:
             sha256=artifact.sha256,
             bytes=artifact.bytes,
             artifact=artifact,
-            accuracy=EvaluationResult(missing=NO_EVALUATION),
+            accuracy=EvaluationResult(missing=NO_EVALUATION if artifact.then is None else OF_TWO),
             run=result,
         )
         for artifact in result.artifacts
@@ -223,7 +229,7 @@ def _with_benchmarks(rows: Sequence[Row]) -> list[Row]:
     for index, row in enumerate(rows):
         place = cells.get(row.sha256)
         cell = merged[place] if place is not None else None
-        if not row.setting and place is not None and cell is not None:
+        if not row.setting and not row.looked_into and place is not None and cell is not None:
             parts = {name: getattr(row.artifact, name) for name in BENCHED}
             taken = {name: part for name, part in parts.items() if not isinstance(part, NotMeasured)}
             artifact = row.artifact if cell.artifact is None else replace(cell.artifact, **taken)
@@ -235,7 +241,9 @@ def _with_benchmarks(rows: Sequence[Row]) -> list[Row]:
 def _with_evaluations(rows: Sequence[Row], evaluations: Sequence[EvaluationResult]) -> list[Row]:
     merged = list(rows)
     for evaluation in evaluations:
-        matching = [index for index, row in enumerate(merged) if row.sha256 == evaluation.sha256]
+        matching = [
+            index for index, row in enumerate(merged) if row.sha256 == evaluation.sha256 and not row.looked_into
+        ]
         for index in matching:
             merged[index] = replace(merged[index], accuracy=evaluation)
         if not matching:

@@ -110,13 +110,19 @@ def candidates_before(
 
 
 def _at_most(network: Network, count: str) -> list[int]:
-    """What a number of the best is at most: a constant, or the smaller of one and what there is (MMDeploy)."""
+    """What a number of the best is at most: a constant, or the smaller of one and what there is.
+
+    MMDeploy writes that as ``Where`` or ``Min``, paddle2onnx as ``ReduceMin`` of both in one tensor.
+    """
     names = [count]
     while names and network.producer.get(names[0], onnx.NodeProto()).op_type in ("Reshape", "Unsqueeze", "Cast"):
         names = [network.producer[names[0]].input[0]]
     maker = network.producer.get(names[0])
     if maker is not None and maker.op_type in ("Where", "Min"):
         names = list(maker.input[-2:])
+    elif maker is not None and maker.op_type == "ReduceMin":
+        joined = network.producer.get(maker.input[0])
+        names = list(joined.input) if joined is not None and joined.op_type == "Concat" else []
     return [int(network.constant(name).item()) for name in names if name in network.constants]
 
 

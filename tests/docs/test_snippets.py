@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,10 @@ from edgedet.cli import main
 from edgedet.errors import EdgedetError
 from edgedet.export.training.settings import read_settings, read_toml
 from edgedet.opening import read_card
-from examples.example_folder import write_examples
 from tests.docs.pages import ROOT, Block, blocks, name_of, pages
 from tests.keypoint_detector import save_keypoint_graph
 from tests.masked_detector import save_masked_graph
+from tests.once import example_files
 
 Names = dict[str, Any]
 
@@ -39,9 +40,7 @@ def guides(*languages: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("snippets")
-    write_examples(made)
-    return made
+    return Path(shutil.copytree(example_files(tmp_path_factory), tmp_path_factory.mktemp("snippets") / "files"))
 
 
 def execute(block: Block, names: Names) -> Names:

@@ -29,8 +29,8 @@ from edgedet import Detector
 from edgedet.cli import main
 from edgedet.export import families
 from edgedet.pictures.sources import read_image
-from examples.example_folder import write_examples
 from tests.docs.pages import ROOT, Block, blocks, commands
+from tests.once import example_files
 from tests.rectangle_detector import save_split_graph
 
 TUTORIALS = ROOT / "docs" / "tutorials"
@@ -107,16 +107,9 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="module")
-def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("tutorials") / "examples"
-    write_examples(made)
-    return made
-
-
 @pytest.fixture
-def folder(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(examples, tmp_path, dirs_exist_ok=True)
+def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(example_files(tmp_path_factory), tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgedet import Cascade, Detections, Detector
+from edgedet.bench import read_result
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, FrameError, UsageError
 from tests.masked_detector import save_masked_graph
@@ -200,3 +201,4 @@ def test_on_the_command_line(graph: Path, tmp_path: Path, capsys: pytest.Capture
     (entry,) = json.loads(out.read_text())["artifacts"]
     assert entry["name"] == "model.onnx then model.onnx" and "; then onnxruntime" in entry["runtime"]
     assert "total" in entry["cold"] and entry["detections"]["min"] == 1
+    assert entry["then"] == str(graph) and read_result(out).artifacts[0].then == str(graph)

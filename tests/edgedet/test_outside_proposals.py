@@ -30,6 +30,7 @@ PLACE = plan_resize(ResizeRule("letterbox", place="center", rounding="round"), 1
         ([[0.1, 0.2, 0.5, 1.0]], "shares of the frame, expected its pixels: multiply by 200 and 100"),
         ([[10, 10, 20, 20], [300, 10, 320, 20]], "proposal 1 .* outside the frame of 200x100"),
         ([[-30, 10, -2, 20]], "outside the frame"),
+        ([[-50, -40, -6, -7]], "outside the frame"),
     ],
 )
 def test_what_is_no_box_of_the_frame_is_refused(boxes: Any, message: str) -> None:

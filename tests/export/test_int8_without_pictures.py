@@ -20,6 +20,7 @@ from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.export.self_describing import embed
 from edgedet.opening import read_card
+from tests.once import exported
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +91,11 @@ def test_calib_takes_a_split_of_a_dataset(tmp_path: Path) -> None:
 
 
 def test_a_real_detector_keeps_its_accuracy(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shared: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """SSDLite of blood cells, with fewer pictures than usual; its training's statistics are found and agree."""
     monkeypatch.setattr(made, "POOL", 96)
@@ -101,8 +106,7 @@ def test_a_real_detector_keeps_its_accuracy(
     assert report["made"]["layers_with_statistics"] > 60
     assert report["made"]["layers_agreeing"] > 0.8 * report["made"]["layers_with_statistics"]
     assert report["macs_int8"] > 0.8
-    float_graph = tmp_path / "fp32.onnx"
-    export_model(source, float_graph)
+    float_graph = exported(tmp_path_factory, source).path
     pictures = sorted((shared / "data" / "bccd" / "JPEGImages").glob("*.jpg"))[:12]
     with Detector(float_graph, conf=0.5) as before, Detector(out, conf=0.5) as after:
         for path in pictures:

@@ -138,6 +138,24 @@ def test_a_proposer_is_asked_for_every_frame_in_order(folder: Path) -> None:
         assert len(told.detect(FRAME, proposals=[])) == 0 and len(seen) == 4
 
 
+@pytest.mark.parametrize("proposer", [5, "boxes", [[0, 0, 5, 5]], True])
+def test_what_is_no_proposer_is_refused_at_once(folder: Path, proposer: Any) -> None:
+    with Detector(folder / "told.onnx") as told:
+        with pytest.raises(UsageError, match="expected a function from a frame to its boxes"):
+            told.proposer = proposer
+        assert told.proposer is None
+        told.proposer = lambda frame: None
+        with pytest.raises(ProposalsError, match=r"the proposer gave None .* \[\] where there are none"):
+            told.detect(FRAME)
+        with told.stream([FRAME]) as stream, pytest.raises(ProposalsError, match="the proposer gave None"):
+            list(stream)
+        told.proposer = None
+        with pytest.raises(UsageError, match="1 frames and proposals of int: expected those of each frame"):
+            told.detect_batch([FRAME], proposals=5)  # type: ignore[arg-type]
+    with Detector(folder / "own.onnx") as own, pytest.raises(UsageError, match="takes no proposals from outside"):
+        own.proposer = lambda frame: []
+
+
 def test_the_golden_input_is_replayed_on_proposals_of_its_own(folder: Path) -> None:
     with Detector(folder / "told.onnx", selftest=True) as told:
         told.proposer = lambda frame: [[0, 0, 5, 5]]

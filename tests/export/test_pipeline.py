@@ -31,6 +31,7 @@ from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import match_detections
 from tests.export.narrow import narrow
 from tests.export.thin import SHARE, thin
+from tests.once import exported
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"
 
@@ -254,12 +255,12 @@ def test_ultralytics_checkpoints_need_trust(tmp_path: Path) -> None:
     assert "AGPL" in report.card.provenance["licence"]
 
 
-def test_trained_detectors_keep_their_accuracy(shared: Path, tmp_path: Path) -> None:
+def test_trained_detectors_keep_their_accuracy(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     cv2 = pytest.importorskip("cv2")
     names = (shared / "data/bccd/ImageSets/Main/test.txt").read_text().split()[:6]
     frames = [cv2.imread(str(shared / f"data/bccd/JPEGImages/{name}.jpg")) for name in names]
     for checkpoint in sorted((shared / "models").glob("*_bccd.pt")):
-        graph = export_model(checkpoint, tmp_path / f"{checkpoint.stem}.onnx").path
+        graph = exported(tmp_path_factory, checkpoint).path
         with Detector(checkpoint) as reference, Detector(graph) as ours:
             for frame in frames:
                 parity = match_detections(reference.detect(frame), ours.detect(frame))

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgedet.artifacts.skeleton import Skeleton
 from edgedet.bench.single_stream import MIN_QUERIES, measure_single_stream
 from edgedet.detections import Detections
+from edgedet.masks import BoxMasks
 
 FRAMES = [np.full((90, 90, 3), index, np.uint8) for index in range(12)]
 
@@ -64,3 +66,20 @@ def test_what_finds_other_things_than_the_float_graph_is_not_valid(detector: Clo
 def test_where_the_float_graph_is_sure_of_nothing_nobody_can_tell() -> None:
     result = Clocked(found()).measure(found(score=0.1), queries=2)
     assert (result["valid"], result["agreement"]) == (None, None)
+
+
+def test_masks_and_keypoints_must_be_found_again_too() -> None:
+    box = np.array([[10, 10, 40, 40]], np.float32)
+
+    def with_parts(absent: int = 0, aside: float = 0) -> Detections:
+        cells = np.ones((1, 28, 28), np.float32)
+        cells[:, absent : absent + 20 * (absent > 0)] = 0
+        points = np.array([[[20 + aside, 20, 1]]], np.float32)
+        masks = BoxMasks(cells, box, (90, 90))
+        return Detections(
+            box, [0.9], [0], ("cat",), (90, 90), masks=masks, keypoints=points, skeleton=Skeleton(("nose",), ())
+        )
+
+    assert Clocked(with_parts()).measure(with_parts(), queries=2)["valid"] is True
+    assert Clocked(with_parts(absent=1)).measure(with_parts(), queries=2)["valid"] is False
+    assert Clocked(with_parts(aside=30)).measure(with_parts(), queries=2)["valid"] is False

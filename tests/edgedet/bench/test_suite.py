@@ -23,6 +23,8 @@ from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.bench.text import describe_result
 from edgedet.cli import main
 from edgedet.errors import SourceError, UsageError
+from tests.masked_detector import save_masked_graph
+from tests.rectangle_detector import save_rectangle_graph
 
 jsonschema = pytest.importorskip("jsonschema")
 onnx = pytest.importorskip("onnx")
@@ -123,6 +125,17 @@ def test_accuracy_is_judged_by_a_float_graph_of_the_same_classes(graph: Path, tm
             run_bench(
                 [graph], load_frames(None), replace(quick, single_stream=tmp_path / "other.onnx"), root=tmp_path
             )
+
+
+def test_a_float_graph_without_masks_does_not_judge_masks(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_rectangle_graph(tmp_path / "plain.onnx")
+    save_masked_graph(tmp_path / "masked.onnx")
+    monkeypatch.setattr("edgedet.bench.suite.measure_latency", None)  # it is refused before
+    asked = replace(OPTIONS, cold_starts=0, batches=(), streams=(), single_stream=tmp_path / "plain.onnx")
+    with pytest.raises(UsageError, match="one gives masks and one does not"):
+        run_bench([tmp_path / "masked.onnx"], load_frames(None), asked, root=tmp_path)
 
 
 def test_the_schema_and_the_code_name_the_same_version() -> None:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.cli import main
+from edgedet.opening import read_card
 from tests.rectangle_detector import save_rectangle_graph
 
 WHY = "the fp32 graph finds nothing that scores 0.3 or more in 8 calibration images"
@@ -65,3 +66,10 @@ def test_a_graph_without_layers_has_no_share_of_a_precision(
     assert main(["inspect", str(tmp_path / "empty.onnx")]) == 0
     said = capsys.readouterr().out
     assert "precision   no weights" in said and "%" not in said and "0 layers" not in said
+
+
+def test_who_has_to_propose_is_said(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = read_card(graph)
+    rewrite(graph, replace(card, family="faster_rcnn", input=replace(card.input, proposals=24)))
+    assert main(["inspect", str(graph)]) == 0
+    assert "proposals   from outside, 24 of a frame at most" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,10 @@ def test_a_class_is_blurred_by_its_pixels(folder: Path) -> None:
         (["parity", "colours.onnx", "boxes.onnx", "--frames", "photos"], "is a detector"),
         (["parity", "boxes.onnx", "colours.onnx", "--frames", "photos"], "is a segmenter"),
         (["parity", "colours.onnx", "faint.onnx", "--frames", "photos", "--min-iou", "0.5"], "--min-iou is about"),
+        (
+            ["parity", "colours.onnx", "faint.onnx", "--frames", "photos", "--min-keypoint-similarity", "0.5"],
+            "--min-keypoint-similarity is about",
+        ),
         (["watch", "colours.onnx", "photos"], "is a segmenter"),
         (["bench", "colours.onnx", "--then", "boxes.onnx", "--cold-starts", "0"], "--then looks into the boxes"),
     ],
@@ -126,3 +131,15 @@ def test_bench_measures_it_beside_another(folder: Path, capsys: pytest.CaptureFi
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "classes     2 to 2 in a frame" in said and "detections  " in said
+
+
+def test_labels_that_count_for_nothing_judge_nothing(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "photos", tmp_path / "images")
+    (tmp_path / "labels").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / "labels" / f"{number}.png"), np.full((72, 96), 255, np.uint8))
+    assert main(["eval", str(folder / "colours.onnx"), str(tmp_path), "--json", "-"]) == 2
+    said = capsys.readouterr()
+    assert "not one pixel of 3 pictures has a label of the segmenter's classes" in said.err and not said.out

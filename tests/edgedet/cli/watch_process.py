@@ -6,6 +6,7 @@ Python does; and in either case the folders are compared before and after.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -57,8 +58,18 @@ def can_trace() -> bool:
     """Whether there is strace, and it may look at processes here."""
     if shutil.which("strace") is None:
         return False
-    done = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False)
-    return done.returncode == 0
+    return _strace_runs()
+
+
+def _strace_runs(*options: str) -> bool:
+    command = ["strace", "-f", *options, "-e", "trace=openat", "-o", os.devnull, "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@functools.cache
+def _filtered() -> tuple[str, ...]:
+    """The option by which the kernel passes over all other calls: starting Python takes thousands."""
+    return ("--seccomp-bpf",) if _strace_runs("--seccomp-bpf") else ()
 
 
 def watch(arguments: list[str], folder: Path, *, traced: bool) -> Watched:
@@ -67,7 +78,12 @@ def watch(arguments: list[str], folder: Path, *, traced: bool) -> Watched:
     places = {"HOME": folder / "home", "TMPDIR": folder / "tmp"}
     for place in (*places.values(), folder / "work"):
         place.mkdir(parents=True, exist_ok=True)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "EDGEDET_"))}
+    kept = {"EDGEDET_SPINNING"}  # threads that wait busily only take time from others
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or not name.startswith(("XDG_", "EDGEDET_"))
+    }
     # Tests switch it off for libraries that they use themselves; whether edgedet does is the question here.
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     environment |= {name: str(place) for name, place in places.items()} | {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -75,7 +91,20 @@ def watch(arguments: list[str], folder: Path, *, traced: bool) -> Watched:
     log.write_text("")
     if traced:
         program = [sys.executable] if arguments[0].endswith(".py") else [sys.executable, "-m", "edgedet"]
-        command = ["strace", "-f", "-qq", "-y", "-s", "400", "-e", f"trace={CALLS}", "-o", str(log), *program]
+        command = [
+            "strace",
+            "-f",
+            *_filtered(),
+            "-qq",
+            "-y",
+            "-s",
+            "400",
+            "-e",
+            f"trace={CALLS}",
+            "-o",
+            str(log),
+            *program,
+        ]
     else:
         command = [sys.executable, "-c", HOOK, str(log)]
         arguments = arguments if arguments[0].endswith(".py") else ["edgedet", *arguments]

@@ -136,3 +136,34 @@ def test_what_holds_no_labels_is_refused(tmp_path: Path) -> None:
     maps(tmp_path / "apart" / "labels", "b")
     with pytest.raises(DatasetError, match=r"no picture in .* has labels"):
         read_map_dataset(str(tmp_path / "apart"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a\n\nb\n", r"classes.txt:2 is empty"),
+        (b"a\nb\na\n", "holds a name twice"),
+        (b"\xff\xfea\x00", "is not UTF-8 text"),
+        (b"", "is empty"),
+    ],
+)
+def test_names_that_would_give_pixels_to_another_class_are_refused(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    folder = labelled_folder(tmp_path)
+    (folder / "classes.txt").write_bytes(content)
+    with pytest.raises(DatasetError, match=words):
+        read_map_dataset(str(folder))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    folder = labelled_folder(tmp_path)
+    (folder / "classes.txt").write_text("background\nroad\n\n", encoding="utf-8-sig")
+    assert read_map_dataset(str(folder)).names == ("background", "road")
+
+
+def labelled_folder(folder: Path) -> Path:
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+        cv2.imwrite(str(folder / name / "a.png"), LABELS)
+    return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,60 @@ def test_polygons_far_outside_of_the_picture_are_no_outline(polygon: list[float]
     assert not outline_fault([[-3, -3, 50, -3, WIDTH + 5, 40]], (HEIGHT, WIDTH)), (
         "tools round, and overrun a little"
     )
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        [[1, 2, 3]],
+        [[1, 2, 3, 4]],
+        [[]],
+        [[1, 2, float("nan"), 4, 5, 6]],
+        [1, 2, 3, 4, 5, 6],
+        "text",
+        {"counts": [5]},
+    ],
+)
+def test_what_is_no_outline_is_named(coco: Path, outline: Any) -> None:
+    dataset = with_first_outline(coco, outline)
+    (problem,) = dataset.problems
+    assert "neither polygons nor run lengths" in problem.reason and problem.done == "outline dropped"
+    assert "annotations[0]" in problem.where and "1 of 4 objects" in why_no_outlines(dataset)
+
+
+@pytest.mark.parametrize("outline", [None, []])
+def test_an_object_of_which_only_the_box_is_known_is_no_fault(coco: Path, outline: Any) -> None:
+    assert not with_first_outline(coco, outline).problems
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [[[9, 9, 9, 9, 9, 9]], [[5, 5, 25, 25, 15, 15]], {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}],
+)
+def test_an_outline_without_area_is_an_object_that_no_mask_matches_as_pycocotools_has_it(
+    coco: Path, outline: Any
+) -> None:
+    dataset = with_first_outline(coco, outline)
+    (problem,) = dataset.problems
+    assert "outline without area" in problem.reason and problem.done == "object kept"
+    assert not why_no_outlines(dataset) and dataset.box_count == 4
+    (record, *_) = [each for each in dataset.images if each.outlines and outline in each.outlines]
+    assert not outline_pixels(outline, (HEIGHT, WIDTH)).any() and len(record) == len(record.outlines or ())
+    with pytest.raises(DatasetError, match="outline without area"):
+        read_dataset(coco, outlines=True, problems="stop")
+
+
+def with_first_outline(coco: Path, outline: Any) -> Dataset:
+    file = next(iter(sorted(coco.parent.rglob("*.json"))))
+    content = json.loads(file.read_text())
+    content["annotations"][0]["segmentation"] = outline
+    file.write_text(json.dumps(content))
+    return read_dataset(coco, outlines=True)
+
+
+def test_a_voc_folder_without_lists_has_its_outlines(coco: Path, tmp_path: Path) -> None:
+    convert(read_dataset(coco, outlines=True), tmp_path / "voc", to="voc")
+    shutil.rmtree(tmp_path / "voc" / "ImageSets")
+    dataset = read_dataset(tmp_path / "voc", outlines=True)
+    assert not dataset.problems and dataset.box_count == 4
+    assert not why_no_outlines(dataset)

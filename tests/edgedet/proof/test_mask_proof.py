@@ -113,4 +113,6 @@ def test_the_command_compares_masks(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     save_rectangle_graph(Path(plain))
     assert main(["parity", first, plain, *frames]) == 0
-    assert f"boxes alone are compared: only {first} gives masks" in capsys.readouterr().out
+    assert f"masks are not compared: only {first} gives any" in capsys.readouterr().out
+    assert main(["parity", plain, first, *frames, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["not_compared"] == {"masks": first}

@@ -142,6 +142,21 @@ def test_a_benchmark_and_an_evaluation_meet_by_the_artifacts_digest(tmp_path: Pa
     assert "edgedet bench --json" in both["b.trt"].why_missing("latency")
 
 
+def test_what_one_artifact_finds_is_not_what_two_find(tmp_path: Path) -> None:
+    alone = bench("persons", 10.0, architecture="toy")
+    both = json.loads(json.dumps(alone))
+    both["artifacts"][0] |= {"name": "persons then hands", "then": "hands.onnx"}
+    digest = alone["artifacts"][0]["sha256"]
+    evaluation = {"kind": "edgedet-eval", "version": 1, "sha256": digest, "map": 0.4}
+    paths = []
+    for name, data in {"alone": alone, "both": both, "eval": evaluation}.items():
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(json.dumps(data))
+    rows = {row.name: row for row in collect(paths).rows}
+    assert rows["persons"].map == 0.4 and rows["persons then hands"].map is None
+    assert "two artifacts were measured as one" in rows["persons then hands"].why_missing("accuracy")
+
+
 def test_a_benchmark_of_a_cells_artifact_replaces_the_cells_own_as_far_as_it_goes(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "sweep")
     result = bench("ssdlite-320x320-fp32", 20.0, architecture="ssdlite320_mobilenet_v3_large")

@@ -341,3 +341,26 @@ def test_a_choice_by_something_else_than_scores_is_refused(tmp_path: Path) -> No
     path = best_boxes_first(Written(tmp_path / "net.onnx"), 20, "largest")
     with pytest.raises(ArtifactError, match=r"TopK end/top chooses boxes .* by something else than their scores"):
         detected(path)
+
+
+def test_the_best_of_all_classes_as_paddle2onnx_keeps_them(tmp_path: Path) -> None:
+    """Every class has a limit of its own, and behind them all are fewer: the smaller of that and what there is."""
+    written = Written(tmp_path / "net.onnx", CORNERS)
+    written.parts()
+    written.op("Transpose", ["scores"], "ranked", perm=[0, 2, 1])
+    limits = [np.array([1000]), np.array([0.4], np.float32), np.array([0.5], np.float32)]
+    written.op("NonMaxSuppression", ["boxes", "ranked", *limits], "chosen")
+    written.op("GatherND", ["ranked", "chosen"], "found")
+    written.op("Shape", ["found"], "how_many")
+    written.op("Concat", ["how_many", np.array([5])], "counts", axis=0)
+    written.op("ReduceMin", ["counts"], "count", keepdims=1)
+    written.op("TopK", ["found", "count"], "best", "places")
+    written.op("Gather", ["chosen", "places"], "kept", axis=0)
+    path = written.save("kept", kind=onnx.TensorProto.INT64)
+    found, report = detected(path)
+    assert report.card.output.max_detections == 5
+    assert any("5 detections at most" in note for note in report.notes)
+    whole = plain(tmp_path, CORNERS, conf=0.5, iou=0.4, label_mode="all")
+    # Of the five, boxes that lie outside of the picture are none of ours.
+    assert len(found) <= 5 < len(whole)
+    require_equal(found, whole[: len(found)])

@@ -14,6 +14,7 @@ import pytest
 from edgedet.artifacts.card import ModelCard
 
 HERE = Path(__file__).parent
+DRIVER = "run_parser"
 TYPES = {"float32": 0, "int32": 3}
 
 
@@ -34,16 +35,14 @@ def compiler() -> str:
     return found
 
 
-def build_driver(folder: Path) -> Path:
-    """The program that calls a parser as nvinfer does."""
-    driver = folder / "run_parser"
+def build_driver(folder: Path) -> None:
+    """The program that calls a parser as nvinfer does, as ``DRIVER`` in ``folder``."""
     headers = HERE / "deepstream" / "sources" / "includes"
     command = [compiler(), "-std=c++17", "-Wall", "-Wextra", f"-I{headers}", str(HERE / "run_parser.cpp")]
     built = subprocess.run(
-        [*command, "-o", str(driver), "-ldl"], capture_output=True, text=True, timeout=120, check=False
+        [*command, "-o", str(folder / DRIVER), "-ldl"], capture_output=True, text=True, timeout=120, check=False
     )
     assert built.returncode == 0 and not built.stderr, built.stderr
-    return driver
 
 
 def build_parser(folder: Path, *, flags: str = "-O2") -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import configparser
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,7 +31,7 @@ from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame
 from tests.export.engines.test_prove import save_candidates_graph
 from tests.export.one_stage import save_one_stage
-from tests.export.pipelines.parser_runner import Objects, build_driver, build_parser, run_parser
+from tests.export.pipelines.parser_runner import Objects, build_parser, run_parser
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.installed import install
 
@@ -61,15 +63,19 @@ def as_nvinfer(card: ModelCard, frame: NDArray[np.uint8]) -> NDArray[np.float32]
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
 
 
-def parsed(folder: Path, card: ModelCard, tensor: NDArray[np.float32], work: Path) -> Objects:
-    """What nvinfer would get: the folder's graph and the folder's parser."""
+Parse = Callable[..., Objects | str]
+"""Of outputs of a graph, what a parser makes: :func:`run_parser` of a driver and a library."""
+
+
+def parsed(parse: Parse, folder: Path, card: ModelCard, tensor: NDArray[np.float32], work: Path) -> Objects:
+    """What nvinfer would get: from the folder's graph, by the folder's parser."""
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(float)", list(tensor.shape[1:]))
     tensor = np.concatenate([tensor] * (given.shape[0] // len(tensor)))
     names = [output.name for output in session.get_outputs()]
     outputs = dict(zip(names, session.run(names, {"images": tensor}), strict=True))
-    found = run_parser(build_driver(work), build_parser(folder), card, outputs, work)
+    found = parse(card, outputs, work)
     assert isinstance(found, Objects), found
     return found
 
@@ -84,16 +90,16 @@ def to_frame(found: Objects, card: ModelCard, width: int, height: int) -> NDArra
     return np.concatenate([start, start + found.boxes[:, 2:] / [content[0] / width, content[1] / height]], axis=1)
 
 
-def require_the_boxes_of_detector(folder: Path, width: int, height: int, work: Path) -> int:
+def require_the_boxes_of_detector(folder: Path, width: int, height: int, work: Path, driver: Path) -> int:
     """Compare what nvinfer would attach with what Detector finds, and return how many boxes were compared."""
     card = read_card(folder / "model.onnx")
     # nvinfer pads with black: so does this Detector, or the difference of the borders would be all there is.
     black = replace(card, resize=replace(card.resize, pad=(0.0, 0.0, 0.0)))
     onnx.save(embed(onnx.load(folder / "model.onnx"), black), work / "black.onnx")
-    compared = 0
+    parse, compared = partial(run_parser, driver, build_parser(folder)), 0
     for seed in range(3):
         frame = golden_frame(seed, height, width)
-        found = parsed(folder, card, as_nvinfer(card, frame), work)
+        found = parsed(parse, folder, card, as_nvinfer(card, frame), work)
         with Detector(work / "black.onnx", runtime="onnxruntime:cpu") as detector:
             expected = detector.detect(frame)
         assert found.labels.tolist() == expected.labels.tolist()
@@ -103,13 +109,15 @@ def require_the_boxes_of_detector(folder: Path, width: int, height: int, work: P
     return compared
 
 
-def test_the_folder_gives_the_boxes_of_detector(yolo: Path, tmp_path: Path) -> None:
-    assert require_the_boxes_of_detector(yolo, 128, 72, tmp_path) > 5
+def test_the_folder_gives_the_boxes_of_detector(yolo: Path, tmp_path: Path, driver: Path) -> None:
+    assert require_the_boxes_of_detector(yolo, 128, 72, tmp_path, driver) > 5
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("place", ["top_left", "center"])
-def test_boxes_that_reach_into_the_border(tiny: ModuleType, tmp_path: Path, place: Any, batch: int) -> None:
+def test_boxes_that_reach_into_the_border(
+    tiny: ModuleType, tmp_path: Path, driver: Path, place: Any, batch: int
+) -> None:
     """The frame's size is known, so the parser cuts them off where Detector does."""
     card = replace(
         tiny.card(batch=batch), resize=ResizeRule("letterbox", place=place), provenance={"tools": {"edgedet": "0"}}
@@ -119,7 +127,7 @@ def test_boxes_that_reach_into_the_border(tiny: ModuleType, tmp_path: Path, plac
     onnx.save(embed(model, card), tmp_path / "tiny.onnx")
     options = ExportOptions(frame_size=(96, 48))
     folder = export_pipeline(tmp_path / "tiny.onnx", "deepstream", tmp_path / "nvinfer", options).path
-    assert require_the_boxes_of_detector(folder, 96, 48, tmp_path) > 60
+    assert require_the_boxes_of_detector(folder, 96, 48, tmp_path, driver) > 60
 
 
 def _give_batch(model: onnx.ModelProto, batch: int) -> None:
@@ -213,14 +221,15 @@ def save_chosen(path: Path) -> None:
     onnx.save(embed(model, replace(card, family="detr", provenance={"nms": "none", "tools": {}})), path)
 
 
-def test_a_detector_without_nms(tmp_path: Path) -> None:
+def test_a_detector_without_nms(tmp_path: Path, driver: Path) -> None:
     save_chosen(tmp_path / "model.onnx")
     folder = export_pipeline(tmp_path / "model.onnx", "deepstream", tmp_path / "nvinfer").path
     card = read_card(folder / "model.onnx")
     frame = np.zeros((64, 64, 3), np.uint8)
     frame[10:30, 20:50, 1] = 250
     frame[10:30, 20:50, ::2] = 180
-    found = parsed(folder, card, as_nvinfer(card, frame), tmp_path)
+    parse = partial(run_parser, driver, build_parser(folder))
+    found = parsed(parse, folder, card, as_nvinfer(card, frame), tmp_path)
     with Detector(tmp_path / "model.onnx") as detector:
         (expected,) = detector.detect(frame)
     np.testing.assert_allclose(found.boxes[0], [20, 10, 30, 20], atol=1e-4)

@@ -16,7 +16,7 @@ from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.export.pipelines.deepstream import write_folder
 from edgedet.geometry import plan_resize
 from edgedet.postprocess import Postprocessor, settle_thresholds
-from tests.export.pipelines.parser_runner import Objects, build_driver, build_parser, run_parser
+from tests.export.pipelines.parser_runner import Objects, build_parser, run_parser
 
 WIDTH, HEIGHT, ROWS, CLASSES = 200, 120, 400, 3
 CANDIDATES = OutputSpec("candidates", score_threshold=0.3, iou_threshold=0.45, max_detections=60)
@@ -71,11 +71,6 @@ def outputs_of(card: ModelCard, seed: int) -> dict[str, np.ndarray]:
             "count": np.array([[count]], np.int32),
         }
     return found
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_driver(tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture
