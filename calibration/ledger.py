@@ -83,7 +83,7 @@ class Ledger:
             content = io.BytesIO()
             np.save(content, np.array(list(found), np.str_))
             for values in found.values():
-                np.save(content, values)
+                np.save(content, values, allow_pickle=False)
             with atomic_path(self._arrays) as temporary:
                 temporary.write_bytes(self._seal(content.getvalue()) + content.getvalue())
         return found

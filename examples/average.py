@@ -19,6 +19,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from edgedet.errors import CheckpointError
+from edgedet.export.checkpoints.file import read_content
 from edgedet.files import atomic_path
 
 
@@ -30,7 +32,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if len(arguments.checkpoints) < 2:
         parser.error("expected two checkpoints or more")
-    made = [torch.load(path, weights_only=True, map_location="cpu") for path in arguments.checkpoints]
+    try:
+        made = [read_content(path) for path in arguments.checkpoints]
+    except CheckpointError as error:
+        parser.error(str(error))
     for path, one in zip(arguments.checkpoints, made, strict=True):
         if not isinstance(one, dict) or "state_dict" not in one:
             parser.error(f"{path} is no checkpoint of examples/train.py")

@@ -105,9 +105,10 @@ def _read_tree(
 ) -> Content:
     """Every annotation in the splits' folders."""
     # Beside the pictures of the challenge lie those of its labels, by the same names.
-    pictures = Listings().find(folder, "JPEGImages")
+    listings = Listings()
+    pictures = listings.find(folder, "JPEGImages")
     index = PictureIndex(request.images or (folder if pictures is None or not pictures.is_dir() else pictures))
-    outlines = Listings().find(folder, FOLDER) if request.outlines else None
+    outlines = listings.find(folder, FOLDER) if request.outlines else None
     # A folder of one split belongs to a dataset with others beside it.
     others = split_folders(root) if root != folder.absolute() else []
     every = [xml for place in [folder, *(o for o in others if o != folder.absolute())] for xml in _xml_files(place)]

@@ -39,7 +39,14 @@ def test_other_networks_and_single_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = saved(tmp_path / "one.pt", 1.0), saved(tmp_path / "other.pt", 1.0, classes=3)
-    for words, why in (((one, other), "is not of the network of"), ((one,), "expected two checkpoints")):
+    damaged = tmp_path / "damaged.pt"
+    damaged.write_bytes(one.read_bytes()[:-200])
+    for words, why in (
+        ((one, other), "is not of the network of"),
+        ((one,), "expected two checkpoints"),
+        ((one, damaged), "damaged.pt"),
+        ((one, tmp_path / "none.pt"), "none.pt"),
+    ):
         with pytest.raises(SystemExit):
             run(monkeypatch, *words, "--out", tmp_path / "both.pt")
         assert why in capsys.readouterr().err
