@@ -181,7 +181,12 @@ def main() -> int:
         from tests.export.families.test_mask_head import ARCHITECTURES, PHOTOGRAPHS
         from tests.export.mask_networks import mask_network
 
-        how = PHOTOGRAPHS | {"full": True, "spread": 0.5, "examples": () if arguments.scenes else examples()}
+        how = PHOTOGRAPHS | {
+            "full": True,
+            "spread": 0.5,
+            "residual": 0.2,
+            "examples": () if arguments.scenes else examples(),
+        }
         networks = [(arch, mask_network(arch, 6, **how)) for arch in ARCHITECTURES if arguments.only in arch]
     met = [measure(arch, model, pictures, others=arguments.others) for arch, model in networks]
     return 0 if all(met) else 1
