@@ -127,8 +127,7 @@ def judge(arguments: argparse.Namespace, detector: Detector, thresholds: dict[st
                 ("false alerts", f"{false} in {minutes:.1f} minutes of look-alikes, none in 60", false == 0),
                 ("delay p90", f"{p90:.2f} s from the first sight, at most {MAX_DELAY}", p90 <= MAX_DELAY),
             ]
-    threshold = next(iter(thresholds.values()))
-    live(arguments.live, detector, threshold)
+    live(arguments.live, detector, thresholds[chosen])
     for name, figure, good in bars:
         print(f"{name}: {figure}: {'met' if good else 'NOT MET'}")
     if minutes < 59.9:

@@ -18,6 +18,8 @@ MIN_VISIBLE = 0.35
 """Devices of which less than this share is seen (the rest covered or outside) get no box."""
 MIN_SIDE = 10
 """Nor do devices whose seen part is narrower or lower than so many pixels."""
+TRIES = 20
+"""Places for the camera of a clip, until all four moments looked at have it in view."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,9 @@ def render_visit(
 ) -> Iterator[Scene]:
     """A clip of things that look like devices; a camera comes into view in frame ``comes`` and is gone in ``goes``.
 
-    The head sways, and the camera is pointed at the wearer by whoever steps in from the side. Looks are drawn once
-    for each clip, so that hours of it can be rendered. Without ``comes`` there is no device at all.
+    The head sways, and the camera is pointed at the wearer by whoever steps in from the side and stands where
+    nothing hides it. Looks are drawn once for each clip, so that hours of it can be rendered. Without ``comes``
+    there is no device at all.
     """
     rng = np.random.default_rng(seed)
     margin = 60
@@ -109,6 +112,7 @@ def render_visit(
     camera = Actor(draw, 0, view, (0.0, 0.0), extent / 130, int(rng.integers(1 << 30)), True)
     stands = np.array([rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height])
     outside = -extent if rng.random() < 0.5 else width + extent
+    elsewhere = np.random.default_rng([seed, 1])
     looks: dict[int, tuple[Sprite, Sprite | None]] = {}
 
     def once(actor: Actor) -> tuple[Sprite, Sprite | None]:
@@ -116,7 +120,8 @@ def render_visit(
             looks[actor.seed] = _drawn(actor)
         return looks[actor.seed]
 
-    for index in range(frames):
+    def moment(index: int) -> tuple[np.ndarray, list[Actor]]:
+        """What lies behind everything, and who is there."""
         sway = np.array([np.sin(index / 9 + phase[0]) * 20, np.sin(index / 13 + phase[1]) * 12])
         x, y = np.rint(margin + sway).astype(int)
         # Things that move come back, so that they are there in long clips too.
@@ -131,8 +136,17 @@ def render_visit(
             place = (there * stands[0] + (1 - there) * outside, stands[1])
             actors.append(replace(camera, center=tuple(np.array(place) - sway * 1.2)))
         actors.sort(key=lambda actor: actor.scale)
-        frame = np.ascontiguousarray(ground[y : y + height, x : x + width])
-        yield _compose(np.random.default_rng(noise + index), frame, actors, once)
+        return np.ascontiguousarray(ground[y : y + height, x : x + width]), actors
+
+    if comes is not None:
+        # A camera that something nearer hides films nobody.
+        stay = np.unique(np.linspace(min(comes + 4, goes - 1), max(goes - 5, comes), 4).astype(int))
+        for _ in range(TRIES):
+            if all(len(_compose(np.random.default_rng(0), *moment(index), once).boxes) for index in stay):
+                break
+            stands = elsewhere.uniform(0.2, 0.8, 2) * (width, height)
+    for index in range(frames):
+        yield _compose(np.random.default_rng(noise + index), *moment(index), once)
 
 
 def _cast(rng: np.random.Generator, width: int, height: int, *, devices: int | None = None) -> list[Actor]:

@@ -12,7 +12,7 @@ from edgedet.datasets.outlines import outline_pixels
 from examples.render import write_dataset
 from examples.scenes.devices import CAMERAS, PHONES, Draw
 from examples.scenes.distractors import DISTRACTORS
-from examples.scenes.scene import MIN_SIDE, NAMES, Actor, Scene, _compose, render_clip, render_scene
+from examples.scenes.scene import MIN_SIDE, NAMES, Actor, Scene, _compose, render_clip, render_scene, render_visit
 from examples.scenes.sprite import View
 
 FACING = View()
@@ -71,6 +71,15 @@ def test_devices_outside_the_frame_get_no_box() -> None:
 def test_distractors_are_drawn_and_have_no_box(draw: Draw) -> None:
     scene = alone([actor(draw, -1, (160, 120))])
     assert len(scene.boxes) == 0 and np.ptp(scene.image) > 30
+
+
+@pytest.mark.parametrize("seed", [500_013, 500_014, 500_021])
+def test_a_visitors_camera_is_in_view(seed: int) -> None:
+    """Where it stood first, a laptop or a book hid that of the first and the last seed."""
+    scenes = list(render_visit(seed, 24, comes=2, goes=22))
+    seen = [len(scene.boxes) for scene in scenes]
+    assert sum(seen[6:18]) == 12
+    assert seen[:2] == seen[22:] == [0, 0]
 
 
 def test_a_clip_moves_smoothly() -> None:
