@@ -24,6 +24,7 @@ from ..runtimes.free_memory import release_unused, return_free_memory
 from . import map_parity, parity
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.interleaved import read_interleaved
+from .for_cpu.level_heads import choose_by_level
 from .for_cpu.winograd import add_winograd
 from .ncnn.file import require_writable
 from .options import ExportOptions, Progress
@@ -93,7 +94,7 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
     if options.target == "ncnn":
         require_writable(model, built.card)
     if options.target == "cpu":
-        model = shorten_distributions(model)
+        model = choose_by_level(shorten_distributions(model))
         model = read_interleaved(add_winograd(model)) if options.precision == "fp32" else model
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)

@@ -64,6 +64,8 @@ LAYERS = [
     "torch_places",
     "four_pixels",
     "antialias",
+    "antialias_steps",
+    "antialias_weights",
     "box_overlap",
     "geometry",
     "pictures",

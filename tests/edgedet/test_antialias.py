@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgedet import antialias
 from edgedet.antialias import AntialiasedResize
+from edgedet.antialias_steps import WholeSteps
 from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame
@@ -13,6 +15,8 @@ from edgedet.proof.golden_scene import golden_frame
 SIZES = [
     ((480, 640), (128, 128)),
     ((1080, 1920), (640, 640)),
+    ((90, 576), (64, 96)),  # six whole steps, whose weights have a bit more
+    ((60, 250), (60, 50)),
     ((640, 586), (128, 112)),  # shrinks so far that float32 would round
     ((1500, 2000), (96, 96)),
     ((90, 70), (128, 128)),
@@ -47,6 +51,27 @@ def test_floats_are_not_rounded(source: tuple[int, int], target: tuple[int, int]
     found = np.zeros((*target, 3), np.float32)
     AntialiasedResize(source, target)(frame, found)
     np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_whole_steps_give_what_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    for source, target in (((40, 400), (20, 100)), ((33, 330), (30, 66)), ((64, 192), (40, 96))):
+        frame = noise(*source)
+        for dtype in (np.uint8, np.float32):
+            found, expected = np.zeros((*target, 3), dtype), np.zeros((*target, 3), dtype)
+            quick = AntialiasedResize(source, target)
+            assert isinstance(quick._columns, WholeSteps)
+            quick(frame, found)
+            with monkeypatch.context() as patch:
+                patch.setattr(antialias, "WholeSteps", refuse)
+                AntialiasedResize(source, target)(frame, expected)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 if dtype == np.float32 else 0)
+            # Frames of floats go the other way, at any time.
+            quick(frame.astype(np.float32), found)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 if dtype == np.float32 else 0)
+
+
+def refuse(*_: object) -> None:
+    raise ValueError("not here")
 
 
 def test_the_rule_decides() -> None:
