@@ -17,7 +17,8 @@ from edgedet.detections import Detections
 from edgedet.errors import ExportError, SourceError
 from edgedet.onnx_graph.network import Network
 from edgedet.pictures.sources import is_dataset_name
-from edgedet.proof.golden_scene import golden_frame
+from edgedet.proof.golden import drawn
+from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 
 from .built_graph import DEFAULT_FRAME
@@ -74,7 +75,7 @@ def usual_frame(options: ExportOptions) -> tuple[int, int] | None:
 def parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
     """Some of the user's own frames where they are known, and synthetic scenes of the shape to come."""
     width, height = options.frame_size or usual_frame(options) or DEFAULT_FRAME
-    scenes = [golden_frame(seed, height, width) for seed in SCENES]
+    scenes = [_scene(seed, height, width) for seed in SCENES]
     named = options.calib or options.eval
     if named is None:
         return scenes
@@ -85,6 +86,12 @@ def parity_frames(options: ExportOptions) -> list[NDArray[np.uint8]]:
         with suppress(SourceError):
             scenes.append(picture.read())
     return scenes
+
+
+def _scene(seed: int, height: int, width: int) -> NDArray[np.uint8]:
+    """One of which the usual size is drawn once in a process, for the golden input, too."""
+    usual = (height, width) == (FRAME_HEIGHT, FRAME_WIDTH)
+    return drawn(seed).copy() if usual else golden_frame(seed, height, width)
 
 
 def affordable(
@@ -111,7 +118,7 @@ def measure(
     report = _compare(model, card, [reference(frame) for frame in frames], frames, tolerance)
     below = not report.reference_count and not report.candidate_count
     if below:
-        more = [golden_frame(seed, *frames[0].shape[:2]) for seed in MORE_SCENES]
+        more = [_scene(seed, *frames[0].shape[:2]) for seed in MORE_SCENES]
         frames = [*frames, *affordable(model, more)]
         candidates = [reference.candidates(frame) for frame in frames]
         scores = np.sort(np.concatenate([found.scores for found in candidates]))[::-1]
@@ -180,7 +187,7 @@ def _steadiness(
     found: Callable[[NDArray[np.uint8]], Detections] = reference
     if agreement["below_threshold"]:
         found = reference.candidates
-        frames = [*frames, *(golden_frame(seed, *frames[0].shape[:2]) for seed in MORE_SCENES)]
+        frames = [*frames, *(_scene(seed, *frames[0].shape[:2]) for seed in MORE_SCENES)]
     tolerance = Tolerance(agreement["least_score"], max_score_difference=agreement["max_score_difference"])
     before = [found(frame) for frame in frames]
     scores = np.concatenate([each.scores[each.scores >= tolerance.min_score] for each in before])

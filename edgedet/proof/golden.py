@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -32,6 +33,8 @@ MAX_CELLS = 1024
 KEPT_DETECTIONS = 50
 """Detections kept on the card: enough to notice a fault, few enough to read."""
 
+SCENES, MORE_SCENES = range(12), range(12, 48)
+"""Seeds of the scenes that are looked at, and of those that are where nothing is found in them."""
 STEADINESS_SCENES, STEADINESS_TRIALS = 4, 3
 """Number of scenes whose steadiness is measured, and trials of each."""
 
@@ -96,7 +99,7 @@ class GoldenReport:
 
 
 def record(
-    detector: GoldenSource, seeds: Iterable[int] = range(12), *, more: Iterable[int] = range(12, 48)
+    detector: GoldenSource, seeds: Iterable[int] = SCENES, *, more: Iterable[int] = MORE_SCENES
 ) -> dict[str, Any]:
     """Run the scenes of ``seeds`` and return the most telling one as the card's ``golden`` object.
 
@@ -106,11 +109,11 @@ def record(
     nothing is found, ``more`` scenes are tried. A scene where nothing is found is better than an unsteady one:
     there another machine should find nothing either.
     """
-    found = [(seed, _detect(detector, golden_frame(seed))) for seed in seeds]
+    found = [(seed, _detect(detector, drawn(seed))) for seed in seeds]
     if not found:
         raise ValueError("no seeds to choose from")
     if not any(len(detections) for _, detections in found):
-        found += [(seed, _detect(detector, golden_frame(seed))) for seed in more]
+        found += [(seed, _detect(detector, drawn(seed))) for seed in more]
 
     nudges = [nudge(number) for number in range(STEADINESS_TRIALS)]
 
@@ -173,18 +176,38 @@ def _described(seed: int, detections: Detections, card: ModelCard) -> dict[str, 
     return masks | keypoints | described
 
 
-def nudge(number: int) -> NDArray[np.int16]:
-    """A change of every pixel of a scene by -1, 0 or 1: int16 [FRAME_HEIGHT, FRAME_WIDTH, 3], by ``number``."""
-    shape = (FRAME_HEIGHT, FRAME_WIDTH, 3)
-    positions = np.arange(math.prod(shape), dtype=np.uint64).reshape(shape) + np.uint64(number << 40)
-    return (splitmix64(positions) % np.uint64(3)).astype(np.int16) - 1
+def drawn(seed: int) -> NDArray[np.uint8]:
+    """The scene of ``seed``, for reading only."""
+    return _kept_scene(seed) if seed in SCENES else golden_frame(seed)
+
+
+@lru_cache(maxsize=len(SCENES))
+def _kept_scene(seed: int) -> NDArray[np.uint8]:
+    """Kept (11 MB in all), since every export of a process looks at the same ones, each several times: of a small
+    network's export, drawing them takes half."""
+    frame = golden_frame(seed)
+    frame.flags.writeable = False
+    return frame
+
+
+@lru_cache(maxsize=STEADINESS_TRIALS)
+def nudge(number: int) -> NDArray[np.int8]:
+    """A change of every pixel of a scene by -1, 0 or 1: int8 [FRAME_HEIGHT, FRAME_WIDTH, 3], by ``number``; for
+    reading only."""
+    change = np.empty((FRAME_HEIGHT, FRAME_WIDTH, 3), np.int8)
+    for row in range(FRAME_HEIGHT):
+        first = row * FRAME_WIDTH * 3
+        positions = np.arange(first, first + FRAME_WIDTH * 3, dtype=np.uint64) + np.uint64(number << 40)
+        change[row] = (splitmix64(positions) % np.uint64(3)).astype(np.int8).reshape(FRAME_WIDTH, 3) - 1
+    change.flags.writeable = False
+    return change
 
 
 def _with_steadiness(
-    detector: GoldenSource, golden: dict[str, Any], nudges: list[NDArray[np.int16]]
+    detector: GoldenSource, golden: dict[str, Any], nudges: list[NDArray[np.int8]]
 ) -> dict[str, Any]:
     """``golden`` with the share of its detections that a change of every pixel by at most one leaves as it is."""
-    scene = golden_frame(int(golden["seed"]))
+    scene = drawn(int(golden["seed"]))
     frame = scene.astype(np.int16)
     shares = []
     for nudge in nudges:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgedet.artifacts.card import ModelCard, Precision
 from edgedet.class_map import ClassMap
 from edgedet.errors import ArtifactError, SelftestError
-from edgedet.proof.golden import MAX_SIDE, nudge
+from edgedet.proof.golden import MAX_SIDE, drawn, nudge
 from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame
 
 STEP = 16
@@ -75,13 +75,13 @@ def record_map(segmenter: MapSource, seeds: Iterable[int] = SCENES) -> dict[str,
     ``steadiness`` is the share of the pixels that keep their class when the grain of the scene changes: what a grey
     level changes, another machine's arithmetic may change too.
     """
-    found = [(seed, _kept(segmenter.segment(golden_frame(seed)))) for seed in seeds]
+    found = [(seed, _kept(segmenter.segment(drawn(seed)))) for seed in seeds]
     for seed in MORE_SCENES:
         if any(_variety(labels) for _, labels in found):
             break
-        found.append((seed, _kept(segmenter.segment(golden_frame(seed)))))
+        found.append((seed, _kept(segmenter.segment(drawn(seed)))))
     seed, labels = max(found, key=lambda scene: _variety(scene[1]))
-    frame = golden_frame(seed).astype(np.int16)
+    frame = drawn(seed).astype(np.int16)
     shares = []
     for number in range(TRIALS):
         changed = np.clip(frame + nudge(number), 0, 255).astype(np.uint8)

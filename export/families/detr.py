@@ -64,7 +64,7 @@ def export(
     Raises:
         UsageError: an IoU threshold, or more detections than there are queries.
     """
-    output = choice_spec(options, head.queries, answers=head.queries * head.labels, conf=conf)
+    output = _head_spec(head, options, conf)
     count = output.max_detections
     if head.activation == "softmax":
         output = replace(output, label_mode="best")
@@ -77,6 +77,19 @@ def export(
     scores, query, label = rank(graph, answers, head, batch=spec.batch, count=count)
     add_choice(graph, boxes, scores, query, label, batch=spec.batch, count=count, conf=output.score_threshold)
     return Exported(graph.model(), spec, resize, output)
+
+
+def require_options(head: Head, options: GraphOptions) -> None:
+    """Check that the options have a meaning for such a network.
+
+    Raises:
+        UsageError: an IoU threshold, or more detections than there are queries.
+    """
+    _head_spec(head, options, SCORE_THRESHOLD)
+
+
+def _head_spec(head: Head, options: GraphOptions, conf: float) -> OutputSpec:
+    return choice_spec(options, head.queries, answers=head.queries * head.labels, conf=conf)
 
 
 def choice_spec(

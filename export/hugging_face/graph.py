@@ -130,9 +130,11 @@ def export(loaded: Loaded, options: GraphOptions) -> tuple[Exported, Reference]:
         ExportError: PyTorch could not export the network.
     """
     spec = replace(loaded.spec, batch=options.batch, dtype=options.input_dtype or loaded.spec.dtype)
-    network = _network(loaded, spec)
     everything = loaded.classes == tuple(range(loaded.columns))
     head = detr.Head(loaded.queries, loaded.columns, None if everything else loaded.classes)
+    # Before PyTorch's part, which takes seconds.
+    detr.require_options(head, options)
+    network = _network(loaded, spec)
 
     def build(asked: GraphOptions) -> Exported:
         return detr.export(network, head, spec, loaded.resize, asked)

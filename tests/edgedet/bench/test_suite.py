@@ -26,7 +26,6 @@ from edgedet.errors import SourceError, UsageError
 from tests.masked_detector import save_masked_graph
 from tests.rectangle_detector import save_rectangle_graph
 
-jsonschema = pytest.importorskip("jsonschema")
 onnx = pytest.importorskip("onnx")
 
 
@@ -86,6 +85,8 @@ def result(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
 
 def check(data: Any) -> None:
+    # It loads grammars for seconds: not in every process that only collects this file.
+    jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text())).validate(data)
 
 
@@ -155,6 +156,7 @@ def test_the_schema_and_the_code_name_the_same_version() -> None:
     ],
 )
 def test_the_schema_refuses_what_is_not_a_result(result: dict[str, Any], damage: Any) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
     data = json.loads(json.dumps(result))
     damage(data)
     with pytest.raises(jsonschema.ValidationError):

@@ -2,7 +2,8 @@
 
 ``python tests/edgedet/install/kill.py FOLDER N`` installs ``new.onnx`` over ``current/model.onnx`` in FOLDER and
 ends itself with SIGKILL just before the N-th time that it opens a file to write, renames, links or removes one
-there. It prints ``done`` where it is not that often. N of 0 kills at no event: for killing from outside.
+there. It prints ``done`` where it is not that often. N of 0 kills at no event: for killing from outside. Without N
+it reads numbers, a line each, and does each in a fork, whose exit code it prints: importing takes longest.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+ENDED = "ended"
 EVENTS = ("open", "os.rename", "os.link", "os.remove", "os.chmod", "shutil.copyfile")
 
 
@@ -67,6 +72,44 @@ def main(folder: Path, number: int) -> None:
     print("done", flush=True)
 
 
+def serve(folder: Path) -> None:
+    """Install, and be killed, in one fork after another."""
+    import edgedet.install.install  # noqa: F401  # once, for all of them
+
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                main(folder, int(line))
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        print(ENDED, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Callable[[int], tuple[int, str]]]:
+    """What kills at the event of a number, and gives the exit code and what was printed."""
+    command = [sys.executable, __file__, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None and stdout is not None
+
+        def kill_at(number: int) -> tuple[int, str]:
+            print(number, file=stdin, flush=True)
+            said = ""
+            for line in stdout:
+                if line.startswith(ENDED):
+                    return int(line.split()[1]), said
+                said += line
+            raise AssertionError(f"it ended by itself: {said}")
+
+        yield kill_at
+
+
 def require_right(folder: Path, old: bytes, keys: Path | None) -> str:
     """Whether the old or the new artifact is in place, whole, with its signature; another one is an error."""
     from edgedet.artifacts.signed_artifact import read_verified
@@ -102,6 +145,11 @@ def prepared(folder: Path) -> tuple[bytes, Path | None]:
 def killed_at_every_event(folder: Path) -> int:
     """Kill at each event in turn, until none is left; the number of events. Both outcomes must be met with, and the
     next installation must go through."""
+    with served(folder) as kill_at:
+        return _killed_at_every_event(folder, kill_at)
+
+
+def _killed_at_every_event(folder: Path, kill_at: Callable[[int], tuple[int, str]]) -> int:
     from edgedet.install import install as installing
     from edgedet.install.trial import Trial
 
@@ -111,14 +159,12 @@ def killed_at_every_event(folder: Path) -> int:
         for path in (folder / "current").iterdir():
             if path.name not in ("model.onnx", "model.onnx.sig"):
                 path.unlink()
-        done = subprocess.run(
-            [sys.executable, __file__, str(folder), str(number)], capture_output=True, text=True, check=False
-        )
+        code, said = kill_at(number)
         found.add(require_right(folder, old, keys))
-        if "done" in done.stdout:
+        if "done" in said:
             assert found == {"old", "new"}
             return number - 1
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert code == -signal.SIGKILL, said
         real, installing.try_artifact = installing.try_artifact, lambda path, seconds: Trial(True, "not tried")
         try:
             installing.install(folder / "new.onnx", folder / "current" / "model.onnx")
@@ -132,4 +178,7 @@ def killed_at_every_event(folder: Path) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    if len(sys.argv) > 2:
+        main(Path(sys.argv[1]), int(sys.argv[2]))
+    else:
+        serve(Path(sys.argv[1]))

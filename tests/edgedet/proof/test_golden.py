@@ -14,7 +14,7 @@ from edgedet import Detector
 from edgedet.artifacts.card import ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, SelftestError
-from edgedet.proof.golden import record, replay, require_golden
+from edgedet.proof.golden import drawn, nudge, record, replay, require_golden
 from edgedet.proof.golden_scene import golden_frame
 from tests.rectangle_detector import save_rectangle_graph
 
@@ -89,6 +89,18 @@ def test_precision_decides_what_may_differ(card: ModelCard) -> None:
     shifted = [value + 0.02 for value in SCORES]
     assert not replay(Scripted(card, BOXES, shifted)).passed
     assert replay(Scripted(replace(card, precision="fp16"), BOXES, shifted)).passed
+
+
+def test_scenes_and_changes_are_made_once_in_a_process_and_stay_as_they_are() -> None:
+    assert drawn(3) is drawn(3)
+    np.testing.assert_array_equal(drawn(3), golden_frame(3))
+    assert drawn(30) is not drawn(30), "seldom looked at"
+    assert nudge(1) is nudge(1)
+    digest = hashlib.sha256(nudge(1).astype(np.int16).tobytes()).hexdigest()
+    assert digest.startswith("e77db32c830f4380")
+    for kept in (drawn(3), nudge(1)):
+        with pytest.raises(ValueError, match="read-only"):
+            kept[0, 0, 0] = 1
 
 
 class Fickle(Scripted):

@@ -192,7 +192,10 @@ def test_half_precision_keeps_most(folders: dict[str, Path], graphs: dict[str, P
     assert len(parity.missing) <= len(expected) / 4
 
 
-def test_options_of_other_detectors_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_options_of_other_detectors_are_refused_before_pytorch_exports(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgedet.export.hugging_face.graph._network", lambda *given: pytest.fail("it takes long"))
     folder, output = folders["rt_detr"], tmp_path / "x.onnx"
     for options, words in (
         (ExportOptions(iou=0.5), "works without NMS"),
