@@ -1,6 +1,7 @@
 """Keypoint R-CNN against torchvision: are the keypoints the same on photographs, and what do they cost?
 
     python benchmarks/keypoints.py [--threads 2] [--rounds 2] [--photographs 128] [--only parity|time]
+        [--network mobilenet|resnet]
 
 Parity on photographs of coco128, the commonest sizes first, of both architectures: how many detections and
 keypoints, how many lie within half a pixel, and of the others how many are ties, where torchvision's own heatmap is
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--photographs", type=int, default=128)
     parser.add_argument("--only", choices=["parity", "time"])
+    parser.add_argument("--network", choices=["mobilenet", "resnet"], default="", help="of parity (both)")
     arguments = parser.parse_args()
     import torch
 
@@ -44,14 +46,15 @@ def main() -> int:
     )
     fine = []
     if arguments.only != "time":
-        fine.append(parity(arguments.photographs))
+        fine.append(parity(arguments.photographs, arguments.network))
     if arguments.only != "parity":
         fine.append(cost(arguments.threads, arguments.rounds))
     return 0 if all(fine) else 1
 
 
-def parity(count: int) -> bool:
-    """Print what agrees; whether nearly all keypoints do and the others are ties."""
+def parity(count: int, network: str = "") -> bool:
+    """Print what agrees, of architectures with ``network`` in their names; whether nearly all keypoints do and the
+    others are ties."""
     from benchmarks.mask_parity import COCO128, by_size, examples, photographs
     from edgedet.export.families.base import GraphOptions
     from tests.export.families.test_keypoint_head import (
@@ -65,8 +68,8 @@ def parity(count: int) -> bool:
 
     groups = by_size(photographs(COCO128, count))
     fine = bool(groups)
-    for arch in ARCHITECTURES:
-        model = keypoint_network(arch, 6, full=True, spread=0.5, examples=examples(), **PHOTOGRAPHS)
+    for arch in (each for each in ARCHITECTURES if network in each):
+        model = keypoint_network(arch, 6, full=True, spread=0.5, residual=0.2, examples=examples(), **PHOTOGRAPHS)
         total, seen = Compared(), 0
         for group in groups:
             height, width = group[0][1].shape[:2]

@@ -125,13 +125,13 @@ def checkpoint(path: Path, **settings: int) -> tuple[dict[str, Any], Any]:
 
 def measure(arch: str, model: Any, pictures: Sequence[tuple[str, np.ndarray]], *, others: bool) -> bool:
     """Print what agrees; whether the bar is met."""
+    from edgedet.export.built_graph import card_of
     from edgedet.export.families import faster_rcnn
     from edgedet.export.families.base import GraphOptions
     from edgedet.export.finished_graph import checked
     from edgedet.export.for_cpu.interleaved import read_interleaved
     from edgedet.export.for_cpu.winograd import add_winograd
     from edgedet.export.self_describing import embed, opened
-    from edgedet.export.sources import _card
     from tests.export.families.test_mask_head import torchvisions
 
     names = tuple(f"class {number}" for number in range(1, model.roi_heads.box_predictor.cls_score.out_features))
@@ -147,7 +147,7 @@ def measure(arch: str, model: Any, pictures: Sequence[tuple[str, np.ndarray]], *
         height, width = group[0][1].shape[:2]
         exported = faster_rcnn.export(model, GraphOptions(pooling="products"), frame_size=(width, height))
         graph = read_interleaved(add_winograd(checked(exported.model, nms="graph")))
-        with opened(embed(graph, _card(exported, "faster_rcnn", arch, names))) as detector:
+        with opened(embed(graph, card_of(exported, "faster_rcnn", arch, names))) as detector:
             for name, frame in group:
                 found = detector.detect(frame)
                 assert found.masks is not None
@@ -181,7 +181,12 @@ def main() -> int:
         from tests.export.families.test_mask_head import ARCHITECTURES, PHOTOGRAPHS
         from tests.export.mask_networks import mask_network
 
-        how = PHOTOGRAPHS | {"full": True, "spread": 0.5, "examples": () if arguments.scenes else examples()}
+        how = PHOTOGRAPHS | {
+            "full": True,
+            "spread": 0.5,
+            "residual": 0.2,
+            "examples": () if arguments.scenes else examples(),
+        }
         networks = [(arch, mask_network(arch, 6, **how)) for arch in ARCHITECTURES if arguments.only in arch]
     met = [measure(arch, model, pictures, others=arguments.others) for arch, model in networks]
     return 0 if all(met) else 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,16 @@ from edgedet.detections import Detections
 from edgedet.errors import UsageError
 from edgedet.lane import Lane, LaneWork, Proposer, Timing, asked_proposals, open_lanes
 from edgedet.opening import MAX_THREADS, open_artifact
-from edgedet.pictures.frames import Unreadable
-from edgedet.pictures.live.fault import Fault
-from edgedet.pictures.live.settings import LiveSettings
-from edgedet.pictures.sources import FrameSource, Source
 from edgedet.postprocess import Postprocessor, Thresholds, settle_thresholds
 from edgedet.runtimes.base import Runtime, SuppressesOnDevice
 from edgedet.settings import require_count
-from edgedet.streaming.pace import Limits
-from edgedet.streaming.stream import Stream, start_stream
+
+if TYPE_CHECKING:
+    from edgedet.pictures.frames import Unreadable
+    from edgedet.pictures.live.fault import Fault
+    from edgedet.pictures.live.settings import LiveSettings
+    from edgedet.pictures.sources import FrameSource, Source
+    from edgedet.streaming.stream import Stream
 
 
 class Detector:
@@ -271,6 +272,10 @@ class Detector:
         photos/00.png 1
         photos/01.png 1
         """
+        # Sources and streams are a fourth of what importing the detector would take.
+        from edgedet.streaming.pace import Limits
+        from edgedet.streaming.stream import start_stream
+
         return start_stream(
             source,
             LaneWork(self.lanes[0], self._proposer),

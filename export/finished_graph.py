@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import onnx
 
@@ -28,7 +30,6 @@ from .for_cpu.winograd import add_winograd
 from .ncnn.file import require_writable
 from .options import ExportOptions, Progress
 from .reference_parity import CONFIRMED_KEY, Confirmed, require_reference
-from .segmentation.reference import SegmentationReference
 from .self_describing import embed, opened, opened_segmenter
 from .sources import build_graph
 from .training.assumptions import assumption_note, require_stated
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from ..calibration.data import CalibrationFrames
     from ..calibration.judge import Judge
     from .families.base import FrameworkReference
+    from .segmentation.reference import SegmentationReference
 
 FLOAT = ("precision", "fp32")
 """The option that asks for nothing, and is not worth a line on the card."""
@@ -83,11 +85,10 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
     """
     options = replace(options, precision=options.precision or "fp32")
     reference = None if options.reference is None else open_reference(options.reference, options.reference_images)
-    progress("building the graph", 0, 0)
     frame_size = options.frame_size or parity.usual_frame(options)
     if frame_size is None and reference is not None:
         frame_size = reference.usual_size
-    built = build_graph(source, options, frame_size=frame_size)
+    built = build_graph(source, options, frame_size=frame_size, progress=progress)
     if options.strict and reference is None:
         require_stated(source, built.assumed, boxes=built.card.task == "detection")
     model = checked(built.model, nms=options.nms)
@@ -166,13 +167,15 @@ def _compared(
     """
     frames = parity.affordable(model, parity.parity_frames(options))
     precision = options.precision or "fp32"
-    if isinstance(reference, SegmentationReference):
-        agreement = map_parity.measure(model, card, reference, frames)
-        map_parity.require_agreement(agreement, reference, frames, source=source)
+    if card.task == "segmentation":
+        of_pixels = cast("SegmentationReference", reference)
+        agreement = map_parity.measure(model, card, of_pixels, frames)
+        map_parity.require_agreement(agreement, of_pixels, frames, source=source)
         return agreement, map_parity.note(agreement, precision=precision)
-    agreement = parity.measure(model, card, reference, frames)
+    of_boxes = cast("FrameworkReference", reference)
+    agreement = parity.measure(model, card, of_boxes, frames)
     if confirmed is None or not confirmed.thorough:
-        parity.require_agreement(agreement, reference, frames, source=source)
+        parity.require_agreement(agreement, of_boxes, frames, source=source)
     return agreement, parity.note(agreement, precision=precision)
 
 
@@ -203,8 +206,6 @@ def checked(model: onnx.ModelProto, *, nms: str) -> onnx.ModelProto:
 
 
 def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
-    from importlib.metadata import version
-
     asked = {
         name: value
         for name, value in vars(options).items()
@@ -214,9 +215,20 @@ def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
     return {
         "source": source.resolve().name,
         "source_sha256": _sha256(source),
-        "tools": {"edgedet": __version__} | {name: version(name) for name in tools},
+        "tools": {"edgedet": __version__} | _versions(tools),
         "options": {name: _plain(value) for name, value in asked.items()},
     }
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of those that are installed: an ONNX file needs no PyTorch."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,8 +15,10 @@ from edgedet.errors import ExportError
 from edgedet.proof.map_parity import REQUIRED, MapParityReport, compare_all
 
 from .parity import DISAGREES, disturbed
-from .segmentation.reference import SegmentationReference
 from .self_describing import embed, opened_segmenter
+
+if TYPE_CHECKING:
+    from .segmentation.reference import SegmentationReference
 
 
 def measure(

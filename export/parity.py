@@ -20,10 +20,10 @@ from edgedet.pictures.sources import is_dataset_name
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 
+from .built_graph import DEFAULT_FRAME
 from .families.base import FrameworkReference
 from .options import ExportOptions
 from .self_describing import embed, opened
-from .sources import DEFAULT_FRAME
 
 if TYPE_CHECKING:
     from torch import nn

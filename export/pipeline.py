@@ -154,7 +154,6 @@ def engine_source(
 
 
 def _finish(source: Path, output: Path, options: ExportOptions, progress: Progress) -> FinishedGraph:
-    progress("loading PyTorch", 0, 0)
     from .finished_graph import finish_graph
 
     return finish_graph(source, output, options, progress=progress)

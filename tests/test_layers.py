@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,9 @@ EXPORT_LAYERS = [
     "map_parity",
     "parity",
     "sources",
+    "checkpoint_source",
+    "foreign_source",
+    "built_graph",
     "ncnn",
     "self_describing",
     "torch_runtime",
@@ -127,8 +131,13 @@ def modules(root: Path) -> dict[str, Path]:
     return found
 
 
-def imports(source: str, package: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+@cache
+def imports(source: str, package: str) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
     """Module, names taken from it, and whether the import is relative; of every import of the package."""
+    return tuple(_imports(source, package))
+
+
+def _imports(source: str, package: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
     tree = ast.parse(source)
     unseen = {
         id(inner)

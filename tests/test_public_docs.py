@@ -229,12 +229,12 @@ def _is_class_of_edgedet(name: str, module_name: str) -> bool:
     """Whether ``name`` in a module is, or is imported for type checkers as, a class of this package."""
     module = importlib.import_module(module_name)
     found = getattr(module, name, None)
-    if found is not None:
-        return inspect.isclass(found) and found.__module__.startswith("edgedet")
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
-            return bool(node.level) or (node.module or "").startswith("edgedet")
-    return False
+    if found is None:
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
+                source = importlib.import_module("." * node.level + (node.module or ""), module.__package__)
+                found = getattr(source, name, None)
+    return inspect.isclass(found) and found.__module__.startswith("edgedet")
 
 
 def test_every_type_of_a_public_signature_is_public() -> None:

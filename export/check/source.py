@@ -20,6 +20,7 @@ from edgedet.evaluate.plain import without_nan
 from edgedet.files import atomic_path
 from edgedet.opening import artifact_kind
 
+from ..checkpoint_source import trained_as_told
 from ..checkpoints.checkpoint import is_ultralytics
 from ..checkpoints.file import read_content
 from ..checkpoints.trained import TrainedDetector
@@ -28,7 +29,7 @@ from ..foreign import read_graph
 from ..options import ExportOptions
 from ..segmentation.trained import load_segmenter
 from ..self_describing import embed, opened
-from ..sources import build_graph, trained_as_told
+from ..sources import build_graph
 from ..training.settings import NOTHING_STATED, SECTION, TrainingSettings, read_toml
 from .search import CLASS_NAMES, CLASS_ORDER, HOPELESS, CheckResult, Finding, check
 from .trials import USUAL_IMAGES, chosen_images

@@ -11,8 +11,6 @@ from typing import Any, Literal
 from edgedet.artifacts.class_lists import BACKGROUND, without_background
 from edgedet.errors import CheckpointError
 
-from .inert_objects import array_values
-
 KEYS = (
     "classes", "names", "class_names", "labels", "class_to_idx", "id2label", "idx_to_class", "idx2label",
     "label2id", "label_map", "categories", "CLASSES",
@@ -26,6 +24,8 @@ def stated_names(described: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     Raises:
         CheckpointError: ``classes`` are no names; two keys have the same names in different orders.
     """
+    from .inert_objects import array_values
+
     found: dict[str, tuple[str, ...]] = {}
     for key in KEYS:
         value = array_values(described.get(key))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
-from torch import nn
 
 from edgedet.artifacts.card import Family, InputSpec, OutputSpec, ResizeRule
 from edgedet.artifacts.skeleton import Skeleton
@@ -18,6 +17,9 @@ from edgedet.errors import UsageError
 
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Pooling = Literal["operator", "products", "plain"]
 LabelMode = Literal["best", "all"]

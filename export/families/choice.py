@@ -12,9 +12,8 @@ from edgedet.errors import UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from .base import GraphOptions, output_spec
-from .nms import add_choice, add_ranked
+from .nms import add_choice, add_class_nms, add_ranked
 from .reading import Reading
-from .ssd import add_class_nms
 from .yolo import add_candidates_or_nms
 
 

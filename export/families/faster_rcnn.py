@@ -27,6 +27,7 @@ from ..training.settings import NOTHING_STATED
 from . import boxes as box_ops
 from .base import Exported, GraphOptions, Pooling, TrainedFamily, output_spec
 from .final_pooling import FinalLevels, final_levels
+from .first_convolution import scale_first_convolution, swap_colours
 from .image_input import add_image_input, pixel_factor
 from .keypoint_head import add_keypoints, keypoint_count
 from .mask_head import add_masks
@@ -35,7 +36,7 @@ from .roi_choice import add_labelled_nms, add_likely_classes, add_nms, add_steps
 from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
 from .roi_products import ProductsHead, add_roi_products, columns_first, products_pay
 from .roi_samples import add_roi_samples
-from .torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_onnx
+from .torch_graph import anchor_rows, to_onnx
 
 
 class Network(nn.Module):

@@ -12,8 +12,8 @@ from edgedet.onnx_graph.builder import GraphBuilder
 
 from ..foreign import ForeignGraph
 from .base import GraphOptions
+from .first_convolution import scale_first_convolution, swap_colours
 from .image_input import add_image_input, pixel_factor
-from .torch_graph import scale_first_convolution, swap_colours
 
 Triple = tuple[float, float, float]
 """A number for each colour, in the order of training."""

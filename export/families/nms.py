@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgedet.artifacts.card import OutputSpec
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from .proposals import add_static_nms
@@ -60,6 +61,31 @@ def suppress(graph: GraphBuilder, boxes: str, scores: str, each: int, *, iou: fl
         graph.constant([iou]),
         graph.constant([conf]),
         name="nms/suppress",
+    )
+
+
+def add_class_nms(
+    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, classes: int
+) -> None:
+    """Of ``boxes`` [N, A, 4] and ``scores`` [N, A, C] the best ``output.candidates_per_class`` of every class
+    suppress each other, as SSD's do."""
+    assert output.candidates_per_class is not None
+    best = output.candidates_per_class
+    # Threshold first, in the layout softmax leaves: what is left to transpose and rank is nearly all zeros.
+    scores = keep_above(graph, scores, output.score_threshold, name="scores/threshold")
+    by_class = graph.op("Transpose", scores, name="scores/by_class", perm=[0, 2, 1])
+    top, index = graph.ops("TopK", by_class, graph.ints(best), name="scores/candidates", outputs=2, axis=-1)
+    index = graph.op("Reshape", index, graph.ints(batch, classes * best, 1), name="scores/candidate_index")
+    boxes = graph.op("GatherND", boxes, index, name="scores/candidate_boxes", batch_dims=1)
+    add_per_class_nms(
+        graph,
+        graph.op("Reshape", boxes, graph.ints(batch * classes, best, 4), name="nms/boxes_by_class"),
+        graph.op("Reshape", top, graph.ints(batch * classes, 1, best), name="nms/scores_by_class"),
+        batch=batch,
+        classes=classes,
+        candidates=best,
+        iou=output.iou_threshold,
+        max_detections=output.max_detections,
     )
 
 

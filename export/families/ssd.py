@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from torchvision.models.detection import ssd
 from torchvision.models.detection.image_list import ImageList
 
-from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
+from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.errors import UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from . import boxes as box_ops
 from .base import Exported, GraphOptions, TrainedFamily, output_spec
+from .first_convolution import scale_first_convolution, swap_colours
 from .image_input import add_image_input, pixel_factor
-from .nms import add_per_class_nms, keep_above
-from .torch_graph import anchor_rows, scale_first_convolution, swap_colours, to_onnx
+from .nms import add_class_nms
+from .torch_graph import anchor_rows, to_onnx
 
 
 class Network(nn.Module):
@@ -102,31 +103,6 @@ def export_network(model: ssd.SSD, *, batch: int) -> tuple[ModelProto, Tensor]:
         anchors: Tensor = model.anchor_generator(ImageList(example[:1], [(height, width)]), features)[0]
     network = to_onnx(Network(model), example, inputs=["images"], outputs=["deltas", "logits"])
     return swap_colours(network), anchors
-
-
-def add_class_nms(
-    graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, classes: int
-) -> None:
-    """Of ``boxes`` [N, A, 4] and ``scores`` [N, A, C] the best ``output.candidates_per_class`` of every class
-    suppress each other, as SSD's do."""
-    assert output.candidates_per_class is not None
-    best = output.candidates_per_class
-    # Threshold first, in the layout softmax leaves: what is left to transpose and rank is nearly all zeros.
-    scores = keep_above(graph, scores, output.score_threshold, name="scores/threshold")
-    by_class = graph.op("Transpose", scores, name="scores/by_class", perm=[0, 2, 1])
-    top, index = graph.ops("TopK", by_class, graph.ints(best), name="scores/candidates", outputs=2, axis=-1)
-    index = graph.op("Reshape", index, graph.ints(batch, classes * best, 1), name="scores/candidate_index")
-    boxes = graph.op("GatherND", boxes, index, name="scores/candidate_boxes", batch_dims=1)
-    add_per_class_nms(
-        graph,
-        graph.op("Reshape", boxes, graph.ints(batch * classes, best, 4), name="nms/boxes_by_class"),
-        graph.op("Reshape", top, graph.ints(batch * classes, 1, best), name="nms/scores_by_class"),
-        batch=batch,
-        classes=classes,
-        candidates=best,
-        iou=output.iou_threshold,
-        max_detections=output.max_detections,
-    )
 
 
 def _override(model: ssd.SSD, imgsz: tuple[int, int] | None, proposals: int | None) -> None:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.errors import UsageError
 
 from ..options import ExportOptions
 from ..training.assumptions import Assumption
 from .graph import export
 from .reference import SegmentationReference
+from .request import require_for_segmenters
 from .trained import TrainedSegmenter
-
-OF_DETECTORS = (
-    "family", "outputs", "proposals", "outside_proposals", "conf", "iou", "max_detections", "label_mode",
-    "reference", "reference_images", "input_dtype",
-)  # fmt: skip
-"""Options that have no meaning for a class of every pixel."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +25,6 @@ class SegmentationGraph:
     reference: SegmentationReference
     assumed: tuple[Assumption, ...]
     notes: tuple[str, ...]
-
-
-def require_for_segmenters(options: ExportOptions, path: Path) -> None:
-    """Check that nothing is asked for that only detectors have.
-
-    Raises:
-        UsageError: something is.
-    """
-    wrong = next((name for name in OF_DETECTORS if getattr(options, name) is not None), None)
-    if wrong is not None:
-        raise UsageError(
-            f"--{wrong.replace('_', '-')} is for detectors; {path} holds a segmenter, which gives a class for "
-            "every pixel: leave the option out"
-        )
-    if options.target == "ncnn":
-        raise UsageError(
-            f"{path} holds a segmenter, and files for ncnn are of detectors alone: write a graph (.onnx) or an "
-            "engine"
-        )
 
 
 def build(

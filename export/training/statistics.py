@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnx import NodeProto
-from torch import nn
 
 from edgedet.onnx_graph.network import Array, Network
 
 from ...calibration.batch_norm import Normalised, Statistics
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CLOSE = 1e-3
 """Of the largest weight: exporters fold in float32."""
@@ -59,6 +61,8 @@ class _Block:
 
 def _blocks(module: nn.Module) -> Iterator[_Block]:
     """Every normalisation with the convolution registered before it that has as many channels."""
+    from torch import nn
+
     before: nn.Conv2d | None = None
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

@@ -16,5 +16,5 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def sample_export(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
     """The sample SSDLite, exported as it is; the graph is for reading only."""
-    pytest.importorskip("edgedet.export.finished_graph", reason="needs edgedet[export]")
+    pytest.importorskip("edgedet.export.checkpoint_source", reason="needs edgedet[export]")
     return exported(tmp_path_factory, shared / "models/ssdlite320_mobilenet_v3_large_bccd.pt")

@@ -16,11 +16,13 @@ from onnx import numpy_helper
 from edgedet.detections import Detections
 from edgedet.errors import ExportError
 from edgedet.export import parity
+from edgedet.export.built_graph import BuiltGraph
+from edgedet.export.checkpoint_source import Reference
 from edgedet.export.families.architectures import build
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
 from edgedet.export.self_describing import embed, opened
-from edgedet.export.sources import BuiltGraph, Reference, build_graph
+from edgedet.export.sources import build_graph
 from edgedet.onnx_graph.network import Network
 from edgedet.proof.golden_scene import golden_frame
 from tests.export.narrow import narrow

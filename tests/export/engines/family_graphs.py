@@ -16,11 +16,11 @@ from edgedet.calibration.grid import Grid, weight_scales
 from edgedet.calibration.qdq import Writer
 from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.tensorrt import TensorRT
+from edgedet.export.built_graph import graph_options
 from edgedet.export.families import trained_family
 from edgedet.export.families.architectures import ARCHITECTURES, build
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions
-from edgedet.export.sources import graph_options
 from edgedet.onnx_graph.preparing import prepare
 from tests.export.narrow import narrow
 from tests.export.test_families import BEYOND_BOXES, SMALL

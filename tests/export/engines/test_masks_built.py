@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from edgedet.export.built_graph import graph_options
 from edgedet.export.families import faster_rcnn
 from edgedet.export.finished_graph import checked
-from edgedet.export.sources import graph_options
 from tests.export.engines.family_graphs import ENGINE
 from tests.export.engines.real_builder import real_builder
 from tests.export.engines.test_families_built import require_built

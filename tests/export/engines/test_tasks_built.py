@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edgedet.export.built_graph import graph_options
 from edgedet.export.families import yolo
 from edgedet.export.finished_graph import checked
 from edgedet.export.foreign import open_foreign
-from edgedet.export.sources import graph_options
 from tests.export.engines.family_graphs import ENGINE
 from tests.export.engines.real_builder import real_builder
 from tests.export.engines.test_families_built import require_built

@@ -14,11 +14,11 @@ import torch
 from edgedet import Detector
 from edgedet.artifacts.skeleton import COCO_PERSON
 from edgedet.detections import Detections
+from edgedet.export.built_graph import card_of
 from edgedet.export.families import faster_rcnn
 from edgedet.export.families.base import GraphOptions, Pooling
 from edgedet.export.finished_graph import checked
 from edgedet.export.self_describing import embed, opened
-from edgedet.export.sources import _card
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
@@ -51,7 +51,7 @@ def graph(arch: str, nms: Literal["graph", "runtime"] = "graph", pooling: Poolin
 
 def graph_of(model: Any, arch: str, options: GraphOptions, frame_size: tuple[int, int] = (320, 240)) -> Any:
     exported = faster_rcnn.export(model, options, frame_size=frame_size)
-    return checked(exported.model, nms=options.nms), _card(exported, "faster_rcnn", arch, NAMES)
+    return checked(exported.model, nms=options.nms), card_of(exported, "faster_rcnn", arch, NAMES)
 
 
 def detect(made: Any, frames: list[np.ndarray]) -> list[Detections]:

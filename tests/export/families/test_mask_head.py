@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from edgedet.detections import Detections
+from edgedet.export.built_graph import card_of
 from edgedet.export.families import faster_rcnn
 from edgedet.export.families.base import GraphOptions, Pooling
 from edgedet.export.finished_graph import checked
 from edgedet.export.self_describing import embed, opened
-from edgedet.export.sources import _card
 from edgedet.masks import Masks, _stretched
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.golden_scene import golden_frame
@@ -46,7 +46,7 @@ def graph(arch: str, nms: Literal["graph", "runtime"] = "graph", pooling: Poolin
 
 def graph_of(model: Any, arch: str, options: GraphOptions) -> Any:
     exported = faster_rcnn.export(model, options, frame_size=(320, 240))
-    return checked(exported.model, nms=options.nms), _card(exported, "faster_rcnn", arch, NAMES)
+    return checked(exported.model, nms=options.nms), card_of(exported, "faster_rcnn", arch, NAMES)
 
 
 def detect(made: Any, frames: list[np.ndarray]) -> list[Detections]:
