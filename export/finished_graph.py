@@ -23,6 +23,7 @@ from edgedet.reference.pictures import open_reference
 from ..runtimes.free_memory import release_unused, return_free_memory
 from . import map_parity, parity
 from .for_cpu.dfl import shorten_distributions
+from .for_cpu.focus import convolve_picture
 from .for_cpu.interleaved import read_interleaved
 from .for_cpu.level_heads import choose_by_level
 from .for_cpu.winograd import add_winograd
@@ -95,7 +96,7 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
         require_writable(model, built.card)
     if options.target == "cpu":
         model = choose_by_level(shorten_distributions(model))
-        model = read_interleaved(add_winograd(model)) if options.precision == "fp32" else model
+        model = read_interleaved(add_winograd(convolve_picture(model))) if options.precision == "fp32" else model
     card = replace(built.card, provenance=_provenance(source, options) | built.card.provenance)
     notes = list(built.notes)
     confirmed = None

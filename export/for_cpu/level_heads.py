@@ -114,8 +114,8 @@ def _head(network: Network, shapes: dict[str, tuple[int, ...]], parts: onnx.Node
     """What ``parts`` takes apart, where it is such a head and nothing else reads what lies between."""
     if parts.op_type != "Split" or len(parts.output) != 3:
         return None
-    _, one, classes = (shapes.get(output, (0,))[-1] for output in parts.output)
-    if [shapes.get(output, (0,))[-1] for output in parts.output[:2]] != [BOX, 1] or not one:
+    box, one, classes = (_numbers(shapes, output) for output in parts.output)
+    if (box, one) != (BOX, 1) or not classes:
         return None
     product = network.only_reader(parts.output[2])
     if product is None or product.op_type != "Mul" or set(product.input) != set(parts.output[1:]):
@@ -168,12 +168,17 @@ def _levels(
         # The last axis is what is joined, and stays what it is.
         if attributes(source).get("axis") not in (-1, len(shape) - 1) or shape[-1:] != shapes.get(name, ())[-1:]:
             continue
-        widths = [shapes.get(each, (0,))[-1] for each in source.input]
+        widths = [_numbers(shapes, each) for each in source.input]
         if sum(widths[:-1]) == BOX and widths[-1] == 1 + classes and all(shape):
             split = network.producer.get(source.input[-1])
             if split is not None and not _gives_last(network, split, source, len(shape) - 1):
                 split = None
             yield _Level(tuple(source.input[:-1]), source.input[-1], split, shape, name)
+
+
+def _numbers(shapes: dict[str, tuple[int, ...]], name: str) -> int:
+    """The size of a tensor's last axis; 0 where it is not known."""
+    return (shapes.get(name) or (0,))[-1]
 
 
 def _gives_last(network: Network, split: onnx.NodeProto, reader: onnx.NodeProto, axis: int) -> bool:
