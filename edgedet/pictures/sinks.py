@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.errors import MissingDependencyError, OutputError, UsageError
-from edgedet.files import atomic_path, require_writable_parent
+from edgedet.files import atomic_path, require_writable_parent, sync
 from edgedet.pictures.sources import Frame
 
 Picture = NDArray[np.uint8]
@@ -104,11 +105,17 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        failed: OutputError | None = None
         for video in self._videos.values():
-            if isinstance(error, self._good_ends):
-                self.written.append(video.finish())
-            else:
+            if not isinstance(error, self._good_ends):
                 video.discard()
+                continue
+            try:
+                self.written.append(video.finish())
+            except OutputError as why:  # the other cameras' videos may be whole
+                failed = failed or why
+        if failed is not None:
+            raise failed
 
 
 class _Video:
@@ -123,7 +130,8 @@ class _Video:
         code = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._partial), code, rate, self._size)
         if not self._writer.isOpened():
-            self.discard()
+            self._writer.release()
+            self._require_room()
             raise OutputError(
                 f"cannot write {path}: this OpenCV has no MP4 encoder; use a folder of images as source"
             )
@@ -136,6 +144,7 @@ class _Video:
         fitting: Any = picture if same else cv2.resize(picture, self._size)
         if moment is None:
             self._writer.write(fitting)
+            self._written += 1
             return
         if self._last is None:
             self._begin = moment
@@ -153,16 +162,68 @@ class _Video:
         self._written, self._last = due + 1, fitting
 
     def finish(self) -> Path:
-        self._writer.release()
+        """Put the video in its place.
+
+        Raises:
+            OutputError: it is not whole; nothing is left of it, and what had its name before stays.
+        """
         try:
+            self._writer.release()
+            sync(self._partial)
+            self._require_whole()
             self._partial.replace(self._path)
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
+        finally:
+            self._partial.unlink(missing_ok=True)
         return self._path
+
+    def _require_room(self) -> None:
+        """OpenCV does not say why it does not begin: a full disk is no missing encoder."""
+        try:
+            self._partial.write_bytes(bytes(65536))
+            sync(self._partial)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _require_whole(self) -> None:
+        """OpenCV's writer says nothing of a full disk; what it wrote does."""
+        found = _frames_in(self._partial, self._written)
+        if found >= self._written:
+            return
+        free = shutil.disk_usage(self._partial.parent).free
+        raise OutputError(
+            f"cannot write {self._path}: {found} of {self._written} frames can be read of what was written; the "
+            f"disk may be full ({free / 1e6:.1f} MB are free in {self._path.parent}), or files may have a limit; "
+            "make room or save to another folder"
+        )
 
     def discard(self) -> None:
         self._writer.release()
         self._partial.unlink(missing_ok=True)
+
+
+def _frames_in(path: Path, expected: int) -> int:
+    """Number of frames in a video, counted one by one where its own list has fewer than ``expected``; 0 for what is
+    no video."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            return 0
+        listed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if listed >= expected and capture.grab():
+            return listed
+        # Some systems' readers work the number out from the length, which is rounded.
+        capture.release()
+        capture = cv2.VideoCapture(str(path))
+        count = 0
+        while capture.grab():
+            count += 1
+        return count
+    finally:
+        capture.release()
 
 
 def video_name(name: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edgedet.errors import OutputError
 from edgedet.pictures.frames import Frame
 from edgedet.pictures.sinks import LONGEST_STILL, Folder
 
@@ -50,3 +54,48 @@ def test_each_camera_has_a_video(tmp_path: Path) -> None:
             folder.add(frame, picture(1 + index % 2))
     assert [path.name for path in folder.written] == ["camera-0.mp4", "camera-1.mp4"]
     assert set(saved(tmp_path / "camera-0.mp4")) == {1} and set(saved(tmp_path / "camera-1.mp4")) == {2}
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from edgedet.errors import OutputError
+from edgedet.pictures.frames import Frame
+from edgedet.pictures.sinks import Folder
+
+# As on a full disk, writing fails from here on, and the process goes on.
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+noise = np.random.default_rng(0).integers(0, 255, (4, 96, 128, 3), np.uint8)
+try:
+    with Folder(Path(sys.argv[1]), None) as folder:
+        for index in range(40):
+            # Of two cameras, one has few pictures: its video fits.
+            name = "small" if index == 0 else "big"
+            folder.add(Frame(noise[0], f"{name} #{index}", index, source=name), noise[index % 4])
+except OutputError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+@pytest.mark.parametrize("room", [0, 40_000])
+def test_a_video_that_the_disk_cuts_short_is_an_error_and_leaves_the_older_one(tmp_path: Path, room: int) -> None:
+    (tmp_path / "big.mp4").write_bytes(b"older")
+    environment = {**os.environ, "EDGEDET_SPINNING": "0"}
+    command = [sys.executable, "-c", FULL, str(tmp_path), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 3, done.stderr
+    said = "big.mp4: 0 of 39 frames can be read" if room else "small.mp4: File too large"
+    assert f"cannot write {tmp_path}/{said}" in done.stdout and "Traceback" not in done.stderr
+    assert (tmp_path / "big.mp4").read_bytes() == b"older"
+    assert {path.name for path in tmp_path.iterdir()} == ({"big.mp4", "small.mp4"} if room else {"big.mp4"})
+
+
+def test_a_video_whose_place_is_taken_by_a_folder_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "camera-0.mp4").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*camera-0\.mp4"), Folder(tmp_path, None) as folder:
+        folder.add(Frame(picture(1), "camera 0 #0", 0, source="camera 0"), picture(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["camera-0.mp4"]
