@@ -164,10 +164,10 @@ def open_source(
     if not text.strip():
         raise SourceError("the name of the source is empty; expected a file, a folder, a camera's number or a URL")
     if "://" in text:
-        return Video(text, text, unreadable=unreadable)
+        return Video(text, name_of(text), unreadable=unreadable)
     if is_pipeline(text):
         if has_backend(cv2.CAP_GSTREAMER):
-            return Video(text, text, cv2.CAP_GSTREAMER, unreadable=unreadable)
+            return Video(text, name_of(text), cv2.CAP_GSTREAMER, unreadable=unreadable)
         # A recording, through GStreamer's own binding: every frame, once.
         once = replace(live or LiveSettings(), keep="every", give_up_seconds=0)
         return open_live([text], once, fault=fault, unreadable=unreadable)
@@ -250,8 +250,8 @@ def _open_several(sources: Sequence[str | Path], unreadable: Callable[[Unreadabl
         text, path = str(source), Path(source)
         if text.isdigit() or "://" in text or is_pipeline(text) or path.suffix.lower() in VIDEO_SUFFIXES:
             raise SourceError(
-                f"{text} is no image; several sources at once can be images, folders of them and patterns, or "
-                "cameras and streams"
+                f"{name_of(text)} is no image; several sources at once can be images, folders of them and "
+                "patterns, or cameras and streams"
             )
         if path.is_dir():
             images.extend(_images_in(path))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import cv2
 from edgedet.errors import UsageError
 from edgedet.pictures.live.door import Door, Opener
 from edgedet.pictures.live.opencv_door import OpenCvDoor, has_backend
+from edgedet.pictures.live.passwords import without_passwords
 from edgedet.pictures.live.settings import LiveSettings
 
 CSI = re.compile(r"csi://(\d+)/?$")
@@ -70,17 +73,36 @@ def name_of(source: str | int | Path) -> str:
     text = str(source)
     if text.isdigit():
         return f"camera {text}"
-    text = re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:***@", text)
-    return re.sub(r"\b(user-pw|password|passphrase)=\S+", r"\1=***", text)
+    return without_passwords(text, pipeline=is_pipeline(text))
 
 
-def opener_of(source: str | int | Path, settings: LiveSettings) -> Opener:
+def names_of(sources: Sequence[str | int | Path]) -> list[str]:
+    """A name for each of several sources, in their order: of equal ones, all but the first have a number.
+
+    Whoever goes by names, alerts or saved videos, would otherwise take two cameras for one.
+
+    >>> names_of(["http://h/?pin=1&key=a", "http://h/?pin=1&key=b", 0])
+    ['http://h/?pin=1&key=***', 'http://h/?pin=1&key=*** (2)', 'camera 0']
+    """
+    names: list[str] = []
+    for name in map(name_of, sources):
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        names.append(name if name not in names else next(each for each in numbered if each not in names))
+    return names
+
+
+def opener_of(source: str | int | Path, settings: LiveSettings, name: str | None = None) -> Opener:
     """What opens a live source, by the libraries that are here.
+
+    Args:
+        source: its address.
+        settings: how it is read.
+        name: what messages call it; None goes by the address.
 
     Raises:
         UsageError: the library that the settings name cannot open such a source.
     """
-    name = name_of(source)
+    name = name_of(source) if name is None else name
     limits = {"open_seconds": settings.open_seconds, "stall_seconds": settings.stall_seconds}
     text = str(source)
     csi = CSI.match(text)

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from edgedet.errors import SourceEndedError
 from edgedet.pictures.frames import Frame, Unreadable
-from edgedet.pictures.live.address import name_of, opener_of
+from edgedet.pictures.live.address import names_of, opener_of
 from edgedet.pictures.live.door import Opener
 from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.feed import Feed
@@ -154,5 +154,6 @@ def open_live(
         MissingDependencyError: the library that it needs is not installed.
     """
     settings = settings or LiveSettings()
-    doors = [(name_of(source), opener_of(source, settings)) for source in sources]
+    names = names_of(sources)
+    doors = [(name, opener_of(source, settings, name)) for source, name in zip(sources, names, strict=True)]
     return LiveSource(doors, settings, fault=fault, unreadable=unreadable)
