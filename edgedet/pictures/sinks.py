@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.errors import MissingDependencyError, OutputError, UsageError
-from edgedet.files import atomic_path, require_writable_parent, sync
+from edgedet.files import atomic_path, is_file, require_writable_parent, sync
 from edgedet.pictures.sources import Frame
 
 Picture = NDArray[np.uint8]
@@ -48,7 +48,7 @@ class Folder:
     times at which they were captured, for sources that leave some out. Each of several sources becomes a video.
 
     Raises:
-        OutputError: the folder cannot be written, or holds the source's own pictures.
+        OutputError: the folder cannot be written, or a file of the source's own folder would be overwritten.
     """
 
     def __init__(
@@ -71,12 +71,13 @@ class Folder:
     def add(self, frame: Frame, picture: Picture) -> bool:
         """Write one picture; see :class:`Sink`."""
         source = Path(frame.name)
-        if source.is_file():
+        if is_file(source):
             self._write_picture(source, picture)
             return True
         video = self._videos.get(frame.source)
         if video is None:
             path = self._folder / self._free_name(video_name(frame.name))
+            _require_not_the_users(path, Path(re.sub(r" #\d+$", "", frame.name)))
             video = self._videos[frame.source] = _Video(path, picture, self._rate)
         video.add(picture, frame.captured if self._by_clock else None)
         return True
@@ -84,8 +85,7 @@ class Folder:
     def _write_picture(self, source: Path, picture: Picture) -> None:
         suffix = source.suffix.lower() if source.suffix.lower() in IMAGE_SUFFIXES else ".jpg"
         path = self._folder / self._free_name(source.stem + suffix)
-        if path.exists() and path.samefile(source):
-            raise OutputError(f"saving to {self._folder} would overwrite {source}; choose another folder")
+        _require_not_the_users(path, source)
         good, encoded = cv2.imencode(suffix, picture)
         if not good:
             raise OutputError(f"cannot encode {path} as {suffix}")
@@ -116,6 +116,23 @@ class Folder:
                 failed = failed or why
         if failed is not None:
             raise failed
+
+
+def _require_not_the_users(path: Path, source: Path) -> None:
+    """What lies beside a source is the user's, as the source itself is: of no run before can it be told there.
+
+    Raises:
+        OutputError: ``path`` is the source, or another file of its folder.
+    """
+    if not (path.exists() and is_file(source)):
+        return
+    if path.samefile(source):
+        raise OutputError(f"saving to {path.parent} would overwrite {source}; choose another folder")
+    if path.parent.samefile(source.parent):
+        raise OutputError(
+            f"saving to {path.parent} would overwrite {path}, which lies beside {source}; choose another folder, "
+            f"or move {path.name} away if a run before made it"
+        )
 
 
 class _Video:
@@ -236,7 +253,9 @@ def video_name(name: str) -> str:
     stem = source if "://" in source else Path(source).stem
     # Credentials of a camera's address do not belong into a file's name.
     stem = re.sub(r"//[^/@]*@", "//", stem)
-    return (re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "video") + ".mp4"
+    # A pipeline's text is longer than names of files can be.
+    short = re.sub(r"[^\w.-]+", "-", stem).strip("-.").encode()[:200].decode(errors="ignore")
+    return (short or "video") + ".mp4"
 
 
 class Window:

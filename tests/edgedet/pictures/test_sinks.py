@@ -99,3 +99,40 @@ def test_a_video_whose_place_is_taken_by_a_folder_leaves_nothing(tmp_path: Path)
     with pytest.raises(OutputError, match=r"cannot write .*camera-0\.mp4"), Folder(tmp_path, None) as folder:
         folder.add(Frame(picture(1), "camera 0 #0", 0, source="camera 0"), picture(1))
     assert [path.name for path in tmp_path.iterdir()] == ["camera-0.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("source", "number", "other"),
+    [("clip.avi", " #0", "clip.mp4"), ("clip.mp4", " #0", "clip.mp4"), ("a.JFIF", "", "a.jpg")],
+)
+def test_nothing_beside_a_source_is_overwritten(tmp_path: Path, source: str, number: str, other: str) -> None:
+    for name in {source, other}:
+        (tmp_path / name).write_bytes(name.encode())
+    frame = Frame(picture(1), f"{tmp_path / source}{number}", 0, source=str(tmp_path / source))
+    refused = pytest.raises(OutputError, match=rf"would overwrite .*{other}.*choose another folder")
+    with refused, Folder(tmp_path / "out" / "..", None) as folder:
+        folder.add(frame, picture(1))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == {
+        name: name.encode() for name in {source, other}
+    }
+    # What a run before left in another folder is replaced.
+    for _ in range(2):
+        with Folder(tmp_path / "out", None) as folder:
+            folder.add(frame, picture(1))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [other]
+
+
+def test_a_video_beside_its_source_is_written_where_nothing_has_its_name(tmp_path: Path) -> None:
+    (tmp_path / "clip.avi").write_bytes(b"source")
+    with Folder(tmp_path, None) as folder:
+        folder.add(Frame(picture(1), f"{tmp_path / 'clip.avi'} #0", 0, source="clip.avi"), picture(1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "clip.mp4"]
+
+
+def test_long_names_of_pipelines_become_short_names_of_files(tmp_path: Path) -> None:
+    pipelines = [f"videotestsrc name={'ä' * 300} ! {sink}" for sink in ("appsink", "fakesink ! appsink")]
+    with Folder(tmp_path, None) as folder:
+        for name in pipelines:
+            folder.add(Frame(picture(1), f"{name} #0", 0, source=name), picture(1))
+    assert len({path.name for path in folder.written}) == 2
+    assert all(len(path.name.encode()) < 210 and saved(path) == [1] for path in folder.written)
