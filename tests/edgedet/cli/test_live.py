@@ -29,7 +29,7 @@ def cameras(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts virtual cameras behind the numbers of real ones."""
 
     def put(**by_number: VirtualCamera) -> None:
-        monkeypatch.setattr(live_source, "opener_of", lambda source, settings: by_number[f"camera{source}"])
+        monkeypatch.setattr(live_source, "opener_of", lambda source, settings, name: by_number[f"camera{source}"])
 
     return put
 

@@ -46,7 +46,7 @@ def cameras(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts virtual cameras behind the numbers of real ones."""
 
     def put(**by_number: VirtualCamera) -> None:
-        monkeypatch.setattr(live_source, "opener_of", lambda source, settings: by_number[f"camera{source}"])
+        monkeypatch.setattr(live_source, "opener_of", lambda source, settings, name: by_number[f"camera{source}"])
 
     return put
 
@@ -161,7 +161,7 @@ def test_ctrl_c_ends_it_within_a_second(model: str, tmp_path: Path, hangs: list[
         "from edgedet.cli import command\n"
         "from edgedet.pictures.live import source\n"
         "from tests.virtual_camera import VirtualCamera\n"
-        "source.opener_of = lambda name, settings: VirtualCamera(rate=30)\n"
+        "source.opener_of = lambda source, settings, name: VirtualCamera(rate=30)\n"
         "command()\n"
     )
     process = subprocess.Popen(
