@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -98,6 +99,14 @@ def test_detections_are_shown_with_their_tracks(model: str, clip: str, capsys: A
     assert lines[-1]["reason"] == "stopped"
 
 
+def test_a_video_that_is_cut_off_loses_its_alert(model: str, clip: str, capsys: Any) -> None:
+    whole = Path(clip).read_bytes()
+    Path(clip).write_bytes(whole[: len(whole) * 2 // 3])
+    code, lines, said = watch(capsys, model, clip, "--hold", "60")
+    assert code == 1 and "ended" in said
+    assert [(line["event"], line.get("reason")) for line in lines] == [("begin", None), ("end", "lost")]
+
+
 def test_a_camera_that_breaks_ends_its_alert_and_begins_another(
     model: str, cameras: Callable[..., None], capsys: Any
 ) -> None:
@@ -145,6 +154,44 @@ def test_what_could_not_be_delivered_is_an_exit_code(model: str, clip: str, caps
     code, lines, said = watch(capsys, model, clip, "--exec", "false")
     assert code == 1 and len(lines) == 2
     assert said.splitlines()[-1].startswith("edgedet: error: 2 events were not delivered to program ")
+
+
+def test_a_full_file_ends_the_watch_and_programs_hear_of_the_end(
+    model: str, clip: str, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, lines, said = watch(capsys, model, clip, "--json", "/dev/full", "--exec", "tee -a told.jsonl")
+    assert code == 1 and said == (
+        "edgedet: error: cannot write the output: No space left on device; make room, or write to another place\n"
+    )
+    assert [(line["event"], line.get("reason")) for line in lines] == [("begin", None), ("end", "stopped")]
+    assert [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()] == lines
+
+
+@pytest.mark.parametrize("options", [[], ["--detections"]])
+def test_a_reader_that_leaves_ends_the_watch_and_all_others_hear_of_the_end(
+    model: str, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    """The reader of standard output; it takes the beginning with it."""
+
+    class Left(io.StringIO):
+        def write(self, text: str) -> int:
+            if '"begin"' in self.getvalue():
+                raise BrokenPipeError
+            return super().write(text)
+
+        def fileno(self) -> int:
+            return nowhere
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", out := Left())
+    code = main(["watch", model, clip, *options, "--json", "file.jsonl", "--exec", "tee -a told.jsonl"])
+    os.close(nowhere)
+    told = (tmp_path / "told.jsonl").read_text()
+    assert code == 141 and '"end"' not in out.getvalue()
+    assert [json.loads(line)["event"] for line in told.splitlines()] == ["begin", "end"]
+    assert (tmp_path / "file.jsonl").read_text() == told
 
 
 @pytest.mark.parametrize("hangs", [[], ["--exec", "sleep 600"], ["--webhook"]])
