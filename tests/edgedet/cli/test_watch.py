@@ -103,7 +103,7 @@ def test_a_video_that_is_cut_off_loses_its_alert(model: str, clip: str, capsys: 
     whole = Path(clip).read_bytes()
     Path(clip).write_bytes(whole[: len(whole) * 2 // 3])
     code, lines, said = watch(capsys, model, clip, "--hold", "60")
-    assert code == 1 and "ended" in said
+    assert code == 1 and "ends early" in said
     assert [(line["event"], line.get("reason")) for line in lines] == [("begin", None), ("end", "lost")]
 
 
