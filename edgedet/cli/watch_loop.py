@@ -44,6 +44,7 @@ class Outlets:
         self._file = file
         self._outlets = outlets
         self._read = True
+        self._misfits: list[tuple[str, str]] = []
 
     @staticmethod
     def of(arguments: argparse.Namespace, progress: Progress) -> Outlets:
@@ -131,6 +132,20 @@ class Outlets:
         self.line(json.dumps(values))
         self.progress.say(f"edgedet: {fault.kind}: {fault.reason}")
 
+    def misfit(self, source: str, reason: str) -> None:
+        """Frames of a source took a size that a rule is not meant for; told after the ends of its alerts."""
+        self._misfits.append((source, reason))
+
+    def tell_misfits(self) -> list[str]:
+        """Tell of them; their sources."""
+        told, self._misfits = self._misfits, []
+        for source, reason in told:
+            self.progress.say(
+                f"edgedet: misfit: {source} gives no alerts while its frames have this size: {reason}"
+            )
+            self.line(json.dumps({"event": "fault", "source": source, "kind": "misfit", "reason": reason}))
+        return [source for source, _ in told]
+
     def lost_frame(self, lost: Unreadable) -> None:
         """A frame of a video cannot be read, or a source ended early."""
         if lost.ends:
@@ -207,6 +222,9 @@ def watch(  # noqa: PLR0917
             for count, (frame, detections) in enumerate(stream, 1):
                 tracked, events = watcher.update(frame, detections)
                 send(events)
+                for misfit in outlets.tell_misfits():
+                    if service is not None:
+                        service.misfit(misfit)
                 if arguments.detections:
                     outlets.show(live_line(frame, tracked, sys.stdout.encoding))
                 status = f"{stream.stats.line}, {watcher.active} alerts"
@@ -227,6 +245,11 @@ def watch(  # noqa: PLR0917
         raise
     send(watcher.finish(reason))
     progress.close()
+    for name, frames in watcher.too_short().items():
+        progress.say(
+            f"edgedet: {name} could not alert: it gave {frames} frame{'s' * (frames != 1)}, and an alert needs "
+            f"{arguments.frames[0]} (--frames)"
+        )
     if sys.stderr.isatty():
         print(f"{stats.frames} frames, {stats.line}", file=sys.stderr)
     undelivered = outlets.close(DELIVERY_SECONDS)
