@@ -107,10 +107,14 @@ def run(arguments: argparse.Namespace) -> int:
         live = isinstance(source, LiveSource)
         if not live and (arguments.max_fps is not None or arguments.duty is not None):
             raise UsageError(f"--max-fps and --duty are for cameras and streams; {source.description} is none")
-        watcher = Watcher(rules, detector.names, clock="captured" if live else "time")
         if not live:
             refuse_service(arguments, source.description)
         service = stack.enter_context(start_service(arguments, detector)) if live else None
+        if live:
+            # Of several cameras, one that changes its size must not end the watch of the others.
+            watcher = Watcher(rules, detector.names, misfit=outlets.misfit)
+        else:
+            watcher = Watcher(rules, detector.names, clock="time")
         return watch(arguments, detector, source, watcher, outlets, service)
 
 

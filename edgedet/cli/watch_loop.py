@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -33,7 +34,8 @@ BREAKS = ("unreachable", "stalled", "disconnected", "ended")
 class Outlets:
     """Standard output, ``--json``, ``--exec``, ``--mqtt`` and ``--webhook``.
 
-    Leaving it waits for what is on its way: long where the sources have ended, shortly after Ctrl-C.
+    Leaving it waits for what is on its way: shortly after Ctrl-C, else long. What cannot be written any more, to
+    standard output or to the file, is not tried again: the error is raised once, when all others have been told.
     """
 
     def __init__(self, progress: Progress, file: TextIO | None, outlets: Sequence[Outlet]) -> None:
@@ -41,6 +43,8 @@ class Outlets:
         self.progress = progress
         self._file = file
         self._outlets = outlets
+        self._read = True
+        self._misfits: list[tuple[str, str]] = []
 
     @staticmethod
     def of(arguments: argparse.Namespace, progress: Progress) -> Outlets:
@@ -72,24 +76,75 @@ class Outlets:
             outlets.append(MqttTopic(arguments.mqtt, say))
         return Outlets(progress, file, outlets)
 
-    def send(self, event: AlertEvent) -> None:
-        """An alert begins or ends."""
-        self.line(event.to_json())
-        for outlet in self._outlets:
-            outlet.send(event)
+    def send(self, events: Sequence[AlertEvent]) -> None:
+        """Alerts begin or end.
+
+        Raises:
+            OSError: of standard output or the file; every event is on its way to all outlets by then.
+        """
+        for event in events:
+            for outlet in self._outlets:
+                outlet.send(event)
+        for event in events:
+            self.line(event.to_json())
 
     def line(self, text: str) -> None:
-        """A line for standard output and ``--json``."""
-        print(text, flush=True)
-        if self._file is not None:
+        """A line for standard output and ``--json``.
+
+        Raises:
+            OSError: either cannot be written; the other has the line.
+        """
+        try:
+            self._append(text)
+        finally:
+            self.show(text)
+
+    def show(self, text: str) -> None:
+        """A line for standard output alone.
+
+        Raises:
+            OSError: nobody reads it.
+        """
+        if not self._read:
+            return
+        try:
+            print(text, flush=True)
+        except OSError:
+            # The line stays in Python's buffer: the next one would fail too.
+            self._read = False
+            raise
+
+    def _append(self, text: str) -> None:
+        if self._file is None:
+            return
+        try:
             self._file.write(text + "\n")
             self._file.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+            raise
 
     def fault(self, fault: Fault) -> None:
         """A source broke, or sent damage."""
         values = {"event": "fault", "source": fault.source, "kind": fault.kind, "reason": fault.reason}
         self.line(json.dumps(values))
         self.progress.say(f"edgedet: {fault.kind}: {fault.reason}")
+
+    def misfit(self, source: str, reason: str) -> None:
+        """Frames of a source took a size that a rule is not meant for; told after the ends of its alerts."""
+        self._misfits.append((source, reason))
+
+    def tell_misfits(self) -> list[str]:
+        """Tell of them; their sources."""
+        told, self._misfits = self._misfits, []
+        for source, reason in told:
+            self.progress.say(
+                f"edgedet: misfit: {source} gives no alerts while its frames have this size: {reason}"
+            )
+            self.line(json.dumps({"event": "fault", "source": source, "kind": "misfit", "reason": reason}))
+        return [source for source, _ in told]
 
     def lost_frame(self, lost: Unreadable) -> None:
         """A frame of a video cannot be read, or a source ended early."""
@@ -118,7 +173,8 @@ class Outlets:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         count = max(len(self._outlets), 1)
-        for name, lost in self.close((DELIVERY_SECONDS if kind is None else CLOSING_SECONDS) / count).items():
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        for name, lost in self.close((CLOSING_SECONDS if interrupted else DELIVERY_SECONDS) / count).items():
             self.progress.say(f"edgedet: {name}: {lost} events were not delivered")
 
 
@@ -150,9 +206,9 @@ def watch(  # noqa: PLR0917
 
     def send(events: Sequence[AlertEvent]) -> None:
         for event in events:
-            outlets.send(event)
             if service is not None and event.event == "begin":
                 service.alert(event.rule, event.source)
+        outlets.send(events)
 
     reason: Any = "stopped"
     try:
@@ -166,8 +222,11 @@ def watch(  # noqa: PLR0917
             for count, (frame, detections) in enumerate(stream, 1):
                 tracked, events = watcher.update(frame, detections)
                 send(events)
+                for misfit in outlets.tell_misfits():
+                    if service is not None:
+                        service.misfit(misfit)
                 if arguments.detections:
-                    print(live_line(frame, tracked, sys.stdout.encoding), flush=True)
+                    outlets.show(live_line(frame, tracked, sys.stdout.encoding))
                 status = f"{stream.stats.line}, {watcher.active} alerts"
                 progress.line(status)
                 if service is not None:
@@ -176,12 +235,21 @@ def watch(  # noqa: PLR0917
                 if count == arguments.limit:
                     break
             else:
-                reason = "ended"
+                # What broke off may go on unseen.
+                reason = "lost" if outlets.ended else "ended"
             stats = stream.stats
-    finally:
-        # Also after Ctrl-C, so that nobody waits for the end of an alert.
-        send(watcher.finish(reason))
+    except BaseException:
+        # Also after Ctrl-C, so that nobody waits for the end of an alert. The first error is the one to tell.
+        with contextlib.suppress(OSError):
+            send(watcher.finish(reason))
+        raise
+    send(watcher.finish(reason))
     progress.close()
+    for name, frames in watcher.too_short().items():
+        progress.say(
+            f"edgedet: {name} could not alert: it gave {frames} frame{'s' * (frames != 1)}, and an alert needs "
+            f"{arguments.frames[0]} (--frames)"
+        )
     if sys.stderr.isatty():
         print(f"{stats.frames} frames, {stats.line}", file=sys.stderr)
     undelivered = outlets.close(DELIVERY_SECONDS)

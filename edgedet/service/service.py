@@ -142,6 +142,10 @@ class Service:
         if self._ready:
             self._notifier.alive(fault.reason)
 
+    def misfit(self, source: str) -> None:
+        """The frames of a source took a size that no alert is meant for."""
+        self.metrics.add("edgedet_faults_total", source=source, kind="misfit")
+
     def alert(self, rule: str, source: str) -> None:
         """An alert begins."""
         self.metrics.add("edgedet_alerts_total", rule=rule, source=source)

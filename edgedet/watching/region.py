@@ -21,7 +21,8 @@ class Region:
             frame's width and height; else pixels.
 
     Raises:
-        UsageError: fewer than three points, no area, numbers below 0 or not finite.
+        UsageError: fewer than three points, no area, numbers below 0 or not finite; or neither shares nor pixels:
+            some numbers above 1, and others that are not whole, or less than two pixels wide or high.
 
     >>> right_half = Region(((0.5, 0), (1, 0), (1, 1), (0.5, 1)))
     >>> right_half.contains(np.array([[50, 10, 60, 20], [0, 0, 20, 20]]), (100, 80)).tolist()
@@ -42,6 +43,19 @@ class Region:
         x, y = around.T
         if abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) < 1e-9:
             raise UsageError("the region has no area; expected corners in order around it")
+        if self.in_pixels:
+            broken = next((value for point in points for value in point if value != int(value)), None)
+            if broken is not None:
+                raise UsageError(
+                    f"the region has a corner at {broken:g} and one at {around.max():g}; expected shares of the "
+                    "frame, all from 0 to 1, or whole pixels"
+                )
+            if np.ptp(around, axis=0).min() < 2:
+                wide, high = np.ptp(around, axis=0)
+                raise UsageError(
+                    f"the region is {wide:g}x{high:g} pixels, too narrow for the centre of a box; expected shares "
+                    "of the frame, all from 0 to 1, or two pixels and more"
+                )
 
     @property
     def in_pixels(self) -> bool:
@@ -80,6 +94,24 @@ class Region:
             )
         return Region(tuple((point[0], point[1]) for point in points))
 
+    def misfit(self, frame_size: tuple[int, int]) -> str | None:
+        """Why it was meant for other frames.
+
+        Args:
+            frame_size: (height, width) in pixels.
+
+        Returns:
+            One sentence; None where it fits.
+        """
+        height, width = frame_size
+        x, y = np.array(self.points).max(0)
+        if not self.in_pixels or (x <= width and y <= height):
+            return None
+        return (
+            f"the region reaches to {x:g},{y:g}, and the frame has {width}x{height} pixels; give it for frames "
+            "of this size, or in shares of the frame (0 to 1)"
+        )
+
     def contains(
         self, boxes: NDArray[np.floating] | Sequence[Sequence[float]], frame_size: tuple[int, int]
     ) -> NDArray[np.bool_]:
@@ -95,14 +127,11 @@ class Region:
         Raises:
             UsageError: the region is in pixels, and reaches beyond such a frame: it was meant for another.
         """
+        misfit = self.misfit(frame_size)
+        if misfit is not None:
+            raise UsageError(misfit)
         height, width = frame_size
         corners = np.array(self.points)
-        if self.in_pixels and (corners > (width, height)).any():
-            x, y = corners.max(0)
-            raise UsageError(
-                f"the region reaches to {x:g},{y:g}, and the frame has {width}x{height} pixels; give it for frames "
-                "of this size, or in shares of the frame (0 to 1)"
-            )
         if not self.in_pixels:
             corners = corners * (width, height)
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)

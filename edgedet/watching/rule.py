@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Literal, get_args
@@ -62,9 +62,16 @@ class AlertRule:
     def __post_init__(self) -> None:
         if isinstance(self.classes, str):
             raise UsageError(f"classes is {self.classes!r}, expected names in a tuple, such as ({self.classes!r},)")
+        if not isinstance(self.classes, Iterable):
+            raise UsageError(f"classes is {self.classes!r}, expected names in a tuple, such as ('camera',)")
         object.__setattr__(self, "classes", tuple(self.classes))
+        for name in self.classes:
+            if not isinstance(name, str):
+                raise UsageError(f"a class is {name!r}, expected its name, such as 'camera'")
         if not self.classes:
             raise UsageError("a rule names no class; expected one at least")
+        if not isinstance(self.frames, Sequence) or isinstance(self.frames, str) or len(self.frames) != 2:
+            raise UsageError(f"frames is {self.frames!r}, expected (N, M), such as (3, 5): three of the last five")
         needed, looked = self.frames
         if not (_is_count(needed) and _is_count(looked) and 1 <= needed <= looked <= MAX_FRAMES):
             raise UsageError(
@@ -78,6 +85,9 @@ class AlertRule:
             value = getattr(self, name)
             if not _is_number(value) or not 0 <= value < math.inf:
                 raise UsageError(f"{name} is {value!r}, expected a number from 0 on")
+        if self.region is not None and not isinstance(self.region, Region):
+            hint = f"Region.parse({self.region!r})" if isinstance(self.region, str) else "Region.parse('0.5,0,1,1')"
+            raise UsageError(f"region is {self.region!r}, expected a Region, such as {hint}")
         if self.evidence not in get_args(Evidence):
             raise UsageError(f"evidence is {self.evidence!r}, expected {' or '.join(get_args(Evidence))}")
 
@@ -106,6 +116,23 @@ class AlertRule:
                 shown = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
                 hint = f"did you mean {' or '.join(near)}?" if near else f"it knows {shown}"
                 raise UsageError(f"the detector knows no class {name!r}; {hint}")
+
+    def misfit(self, frame_size: tuple[int, int]) -> str | None:
+        """Why no detection in such frames can count.
+
+        Args:
+            frame_size: (height, width) in pixels.
+
+        Returns:
+            One sentence; None where the rule fits.
+        """
+        height, width = frame_size
+        if self.min_size > max(height, width, 1):
+            return (
+                f"the minimum size is {self.min_size:g} pixels, and the frame has {width}x{height}: no box is as "
+                "large; give less, or a share of the frame's longer side below 1"
+            )
+        return None if self.region is None else self.region.misfit(frame_size)
 
     def matching(self, detections: Detections) -> NDArray[np.bool_]:
         """Which detections count for the alert to go on; those with ``conf`` count for its beginning.

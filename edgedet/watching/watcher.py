@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time as clock
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,6 +35,9 @@ class Watcher:
         names: the detector's class names; None checks no class.
         clock: what tells the time of frames: ``captured`` for cameras and streams, ``time`` (of the file) for
             videos; pictures without it go by ``captured``.
+        misfit: told, by source and in one sentence, once when the frames of a source take a size that a rule is not
+            meant for (its region in pixels or its least size is beyond them). The rule's alerts there end as lost,
+            and it gives none there until the size fits again. None: that is an error.
 
     Raises:
         UsageError: no rule, two of one name, or a class that the detector does not know.
@@ -51,7 +54,12 @@ class Watcher:
     """
 
     def __init__(
-        self, rules: Sequence[AlertRule], names: Sequence[str] | None = None, *, clock: Clock = "captured"
+        self,
+        rules: Sequence[AlertRule],
+        names: Sequence[str] | None = None,
+        *,
+        clock: Clock = "captured",
+        misfit: Callable[[str, str], None] | None = None,
     ) -> None:
         if not rules:
             raise UsageError("there is no rule to watch by; expected one at least")
@@ -63,6 +71,7 @@ class Watcher:
                 rule.require_classes(names)
         self.rules = tuple(rules)
         self._clock = clock
+        self._misfit = misfit
         self._numbers = itertools.count(1)
         self._alerts = itertools.count(1)
         self._sources: dict[str, _Source] = {}
@@ -83,18 +92,40 @@ class Watcher:
             The detections with ``data["track"]``, and the alerts that begin or end with it.
 
         Raises:
-            UsageError: the region of a rule is in pixels and reaches beyond the frame.
+            UsageError: a rule is not meant for frames of this size, and it is the first frame of its source, or
+                ``misfit`` is None.
         """
         source = self._sources.get(frame.source)
+        misfits = [rule.misfit(detections.frame_size) for rule in self.rules]
+        told = dict.fromkeys(reason for reason in misfits if reason is not None)
+        if told and (source is None or self._misfit is None):
+            raise UsageError(next(iter(told)))
         if source is None:
             source = self._sources[frame.source] = _Source(self.rules, self._numbers)
         time = frame.time if self._clock == "time" and frame.time is not None else frame.captured
         tracked = source.tracker.update(detections, time)
-        found = [(state, rule.matching(tracked)) for state, rule in zip(source.states, self.rules, strict=True)]
-        events = []
-        for state, counts in found:
-            events += state.update(frame, tracked[counts], time, self._alerts, self._clock)
+        source.frames += 1
+        events: list[AlertEvent] = []
+        for state, reason in zip(source.states, misfits, strict=True):
+            if reason is not None:
+                events += state.forget(frame.source, "lost")
+                continue
+            matching = tracked[state.rule.matching(tracked)]
+            events += state.update(frame, matching, time, self._alerts, self._clock)
+        for reason in told:
+            if reason not in source.misfits and self._misfit is not None:
+                self._misfit(frame.source, reason)
+        source.misfits = set(told)
         return tracked, events
+
+    def too_short(self) -> dict[str, int]:
+        """Sources that no rule could alert of.
+
+        Returns:
+            By name, the number of their frames, which is less than the N of every rule.
+        """
+        needed = min(rule.frames[0] for rule in self.rules)
+        return {name: source.frames for name, source in self._sources.items() if source.frames < needed}
 
     def lost(self, source: str, reason: EndReason = "lost") -> list[AlertEvent]:
         """A source broke off: what was seen there before counts no more.
@@ -132,6 +163,8 @@ class _Source:
         start, weakest = min(rule.conf for rule in rules), min(rule.lowest for rule in rules)
         self.tracker = Tracker(start=start, weakest=weakest, numbers=numbers)
         self.states = [_State(rule) for rule in rules]
+        self.frames = 0
+        self.misfits: set[str] = set()
 
 
 @dataclass

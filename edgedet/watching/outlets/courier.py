@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -86,7 +87,7 @@ class Courier:
             self._waiting.append(event)
             self._changed.notify_all()
         if full:
-            self._say(f"{self.name}: {self._max_waiting} events are waiting; the oldest is lost")
+            self._tell(f"{self._max_waiting} events are waiting; the oldest is lost")
 
     def close(self, seconds: float) -> int:
         """Wait at most so long for what is under way; the number of events that were lost or not delivered."""
@@ -102,6 +103,11 @@ class Courier:
         self._thread.join(0.1)
         return undelivered
 
+    def _tell(self, text: str) -> None:
+        # Where nobody can be told, the events still go.
+        with contextlib.suppress(OSError, ValueError):
+            self._say(f"{self.name}: {text}")
+
     def _carry(self) -> None:
         quiet = False
         while True:
@@ -115,10 +121,11 @@ class Courier:
             try:
                 self._carrier.deliver(event)
                 quiet = False
-            except Failed as failure:
-                retry = failure.retry
+            except Exception as error:
+                retry = error.retry if isinstance(error, Failed) else None
                 if not quiet and not self._closing:
-                    self._say(f"{self.name}: {failure}")
+                    unexpected = f"unexpected {type(error).__name__}: {error}; the event is lost"
+                    self._tell(str(error) if isinstance(error, Failed) else unexpected)
                 # What is tried again would say the same each time.
                 quiet = retry is not None
                 with self._changed:

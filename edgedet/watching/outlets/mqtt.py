@@ -53,6 +53,8 @@ def parse_address(text: str) -> Address:
         raise UsageError(f"the broker's address is not understood: {error}") from None
     # What a web address calls a fragment is a sign of a topic here.
     topic = unquote(parts.path[1:]) + text[text.index("#") :] if "#" in text else unquote(parts.path[1:])
+    if parts.scheme in ("mqtt", "mqtts") and "?" in text:
+        raise UsageError("a broker's address has nothing after '?'; a '?' of the topic itself is written %3F")
     if parts.scheme not in ("mqtt", "mqtts") or not host or not topic:
         shown = text.rpartition("@")[2]
         raise UsageError(f"{shown!r} is no topic of a broker; expected mqtt://HOST/TOPIC")

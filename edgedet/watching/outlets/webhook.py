@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from edgedet.errors import UsageError
 from edgedet.watching.alert import AlertEvent
@@ -43,6 +43,14 @@ class Webhook:
             raise UsageError(f"the address {url!r} is not understood: {error}") from None
         if parts.scheme not in ("http", "https") or not host:
             raise UsageError(f"{url!r} is no address of a web server; expected http://127.0.0.1:PORT/PATH")
+        # Python's own urlsplit drops tabs and line ends without a word.
+        unsent = next((sign for sign in url if sign <= " " or sign in "#\x7f"), None) or next(
+            (sign for sign in parts.path + parts.query if not sign.isascii()), None
+        )
+        if unsent is not None:
+            raise UsageError(
+                f"{unsent!r} cannot be sent in the address of a web server; percent-encode it: {quote(unsent)}"
+            )
         if parts.username is not None:
             raise UsageError("a web server's address with a user's name in it is not supported; leave it out")
         if reach != "anywhere" and not is_this_machine(host):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -98,6 +99,14 @@ def test_detections_are_shown_with_their_tracks(model: str, clip: str, capsys: A
     assert lines[-1]["reason"] == "stopped"
 
 
+def test_a_video_that_is_cut_off_loses_its_alert(model: str, clip: str, capsys: Any) -> None:
+    whole = Path(clip).read_bytes()
+    Path(clip).write_bytes(whole[: len(whole) * 2 // 3])
+    code, lines, said = watch(capsys, model, clip, "--hold", "60")
+    assert code == 1 and "ends early" in said
+    assert [(line["event"], line.get("reason")) for line in lines] == [("begin", None), ("end", "lost")]
+
+
 def test_a_camera_that_breaks_ends_its_alert_and_begins_another(
     model: str, cameras: Callable[..., None], capsys: Any
 ) -> None:
@@ -123,6 +132,36 @@ def test_two_cameras_have_alerts_of_their_own(model: str, cameras: Callable[...,
     assert code == 0 and begun == {("camera 0", "blue"), ("camera 1", "red")}
 
 
+def test_a_camera_that_comes_back_in_another_size_is_a_fault_of_its_own(
+    model: str, cameras: Callable[..., None], capsys: Any
+) -> None:
+    """It shows 128 x 128 pixels first, and 64 x 64 between its 30th frame and its 60th."""
+    small = VirtualCamera(rate=40, count=90, trouble={30: "resize", 60: "resize"}.get)
+    large = VirtualCamera(rate=40, count=100)
+    small.scale = large.scale = 2
+    cameras(camera0=small, camera1=large)
+    code, lines, said = watch(capsys, model, "0", "1", "--region", "0,0,128,128", "--frames", "2/3")
+    assert code == 0 and said.count("misfit: camera 0 gives no alerts while its frames have this size") == 1
+    told = [
+        (line["event"], line.get("kind", line.get("reason")))
+        for line in lines
+        if line["source"] == "camera 0" and line.get("kind") not in ("resized", "ended")
+    ]
+    assert told == [("begin", None), ("end", "lost"), ("fault", "misfit"), ("begin", None), ("end", "ended")]
+    assert [line.get("reason") for line in lines if line["source"] == "camera 1" and "alert" in line] == [
+        None,
+        "ended",
+    ]
+
+
+def test_a_picture_is_too_few_frames_for_an_alert(model: str, capsys: Any, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), frame_with_rectangle(64, 64, (10, 20, 26, 40)))
+    code, lines, said = watch(capsys, model, str(tmp_path / "one.png"))
+    assert (code, lines) == (0, []) and "could not alert: it gave 1 frame, and an alert needs 3 (--frames)" in said
+    code, lines, said = watch(capsys, model, str(tmp_path / "one.png"), "--frames", "1/1")
+    assert (code, len(lines), said) == (0, 2, "")
+
+
 def test_programs_and_brokers_are_told(
     model: str, clip: str, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +184,44 @@ def test_what_could_not_be_delivered_is_an_exit_code(model: str, clip: str, caps
     code, lines, said = watch(capsys, model, clip, "--exec", "false")
     assert code == 1 and len(lines) == 2
     assert said.splitlines()[-1].startswith("edgedet: error: 2 events were not delivered to program ")
+
+
+def test_a_full_file_ends_the_watch_and_programs_hear_of_the_end(
+    model: str, clip: str, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, lines, said = watch(capsys, model, clip, "--json", "/dev/full", "--exec", "tee -a told.jsonl")
+    assert code == 1 and said == (
+        "edgedet: error: cannot write the output: No space left on device; make room, or write to another place\n"
+    )
+    assert [(line["event"], line.get("reason")) for line in lines] == [("begin", None), ("end", "stopped")]
+    assert [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()] == lines
+
+
+@pytest.mark.parametrize("options", [[], ["--detections"]])
+def test_a_reader_that_leaves_ends_the_watch_and_all_others_hear_of_the_end(
+    model: str, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    """The reader of standard output; it takes the beginning with it."""
+
+    class Left(io.StringIO):
+        def write(self, text: str) -> int:
+            if '"begin"' in self.getvalue():
+                raise BrokenPipeError
+            return super().write(text)
+
+        def fileno(self) -> int:
+            return nowhere
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", out := Left())
+    code = main(["watch", model, clip, *options, "--json", "file.jsonl", "--exec", "tee -a told.jsonl"])
+    os.close(nowhere)
+    told = (tmp_path / "told.jsonl").read_text()
+    assert code == 141 and '"end"' not in out.getvalue()
+    assert [json.loads(line)["event"] for line in told.splitlines()] == ["begin", "end"]
+    assert (tmp_path / "file.jsonl").read_text() == told
 
 
 @pytest.mark.parametrize("hangs", [[], ["--exec", "sleep 600"], ["--webhook"]])
@@ -197,6 +274,8 @@ def test_ctrl_c_ends_it_within_a_second(model: str, tmp_path: Path, hangs: list[
         (["--frames", "5/3"], "'5/3' is not N/M"),
         (["--frames", "three"], "'three' is not N/M"),
         (["--region", "0,0,100,100"], "reaches to 100,100, and the frame has 64x64 pixels"),
+        (["--min-size", "65"], "the minimum size is 65 pixels, and the frame has 64x64: no box is as large"),
+        (["--region", "0.5,0,1.2,1"], "the region has a corner at 0.5 and one at 1.2; expected shares"),
         (["--region", "1,2,3"], "region '1,2,3' is not understood"),
         (["--min-size", "-1"], "expected pixels"),
         (["--hold", "x"], "expected seconds"),

@@ -220,11 +220,38 @@ class TestWebhook:
             ("localhost:80", "is no address of a web server"),
             ("http://localhost:port/", "not understood"),
             ("http://me:secret@localhost/", "not supported"),
+            (
+                "http://127.0.0.1:9/ä",
+                "'ä' cannot be sent in the address of a .*; percent-encode it: %C3%A4",
+            ),
+            ("http://127.0.0.1:9/?x=ä", "percent-encode it: %C3%A4"),
+            ("http://127.0.0.1:9/a b", "percent-encode it: %20"),
+            ("http://127.0.0.1:9/a\tb", "percent-encode it: %09"),
+            ("http://127.0.0.1:9/a#b", "percent-encode it: %23"),
         ],
     )
     def test_other_machines_and_what_is_no_address_are_refused(self, url: str, words: str) -> None:
         with pytest.raises(UsageError, match=words):
             Webhook(url)
+
+    def test_a_mistake_of_ours_costs_one_event_and_not_the_thread(self, server: Server) -> None:
+        class Mistaken(Webhook):
+            def deliver(self, event: AlertEvent) -> None:
+                if event.alert == 0:
+                    raise KeyError("a mistake")
+                super().deliver(event)
+
+        said: list[str] = []
+
+        def say(text: str) -> None:
+            said.append(text)
+            raise BrokenPipeError
+
+        courier = Courier(Mistaken(server.url), say)
+        courier.send(event(0))
+        courier.send(event(1))
+        assert courier.close(20) == 1 and [body["alert"] for _, _, body in server.bodies] == [1]
+        assert said == [f"{courier.name}: unexpected KeyError: 'a mistake'; the event is lost"]
 
     def test_other_machines_can_be_asked_for(self) -> None:
         assert Webhook("https://example.org/x", "anywhere").name == "web server https://example.org"
@@ -300,6 +327,8 @@ class TestMqtt:
             ("mqtt://localhost/a/#", r"topic 'a/#' cannot be published to"),
             ("mqtt://localhost/a/+/b", "cannot be published to"),
             ("mqtt://localhost:99999/a", "not understood"),
+            ("mqtt://localhost/home?x=1", "has nothing after '[?]'; a '[?]' of the topic itself is written %3F"),
+            ("mqtt://localhost/home?x=a@b", "has nothing after"),
         ],
     )
     def test_what_is_no_address_is_refused(self, url: str, words: str) -> None:
@@ -312,6 +341,7 @@ class TestMqtt:
         assert address.name == "mqtts://host:8883/a/b"
         monkeypatch.setenv("EDGEDET_MQTT_PASSWORD", "hidden")
         assert parse_address("mqtt://me@host/a").password == "hidden"
+        assert parse_address("mqtt://host/a%3Fb").topic == "a?b"
         with pytest.raises(UsageError) as refused, contextlib.suppress(OSError, socket.error):
             parse_address("mqtt://me:secret@host")
         assert "secret" not in str(refused.value)

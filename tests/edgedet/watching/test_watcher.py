@@ -24,6 +24,7 @@ class Play:
     def __init__(self, *rules: AlertRule) -> None:
         self.watcher = Watcher(rules, NAMES)
         self.index = 0
+        self.size = (480, 640)
         self.events: list[AlertEvent] = []
 
     def show(self, *rows: Row, times: int = 1, source: str = "camera 0") -> list[AlertEvent]:
@@ -42,7 +43,7 @@ class Play:
                 np.array([row[1] for row in rows], np.float32),
                 np.array([row[2] for row in rows], np.int32),
                 NAMES,
-                (480, 640),
+                self.size,
             )
             told += self.watcher.update(frame, detections)[1]
             self.index += 1
@@ -182,6 +183,41 @@ def test_a_region_for_other_frames_is_an_error() -> None:
         play.show()
 
 
+def test_a_size_that_no_rule_is_meant_for_silences_its_source_alone_until_it_fits() -> None:
+    told: list[tuple[str, str]] = []
+    play = Play(AlertRule(("camera",), frames=(1, 2), region=Region.parse("0,0,640,480")))
+    play.watcher = Watcher(
+        [*play.watcher.rules, AlertRule(("phone",), frames=(1, 2), min_size=400)],
+        NAMES,
+        misfit=lambda source, reason: told.append((source, reason)),
+    )
+    for source in ("a", "b"):
+        play.show(there(), there(label=1, box=(0, 0, 450, 50)), source=source)
+    play.size = (240, 320)
+    ends = play.show(there(), source="a", times=5)
+    assert [(end.event, end.reason, end.source, end.rule) for end in ends] == [
+        ("end", "lost", "a", "camera"),
+        ("end", "lost", "a", "phone"),
+    ]
+    assert [source for source, _ in told] == ["a", "a"]
+    assert "reaches to 640,480, and the frame has 320x240" in told[0][1] and "400 pixels" in told[1][1]
+    with pytest.raises(UsageError, match="reaches to"):
+        play.show(source="c")
+    play.size = (480, 640)
+    assert play.show(there(), source="b") == [] and play.watcher.active == 2
+    assert [one.event for one in play.show(there(), source="a")] == ["begin"]
+    play.size = (240, 320)
+    play.show(source="a")
+    assert len(told) == 4
+
+
+def test_sources_of_too_few_frames_are_known() -> None:
+    play = Play(AlertRule(("camera",), frames=(3, 5)), AlertRule(("phone",), frames=(2, 2)))
+    play.show(source="a")
+    play.show(source="b", times=2)
+    assert play.watcher.too_short() == {"a": 1}
+
+
 def test_sources_are_apart() -> None:
     play = Play(AlertRule(("camera",), frames=(2, 2)))
     assert play.show(there(), source="a") == play.show(there(), source="b") == []
@@ -245,6 +281,12 @@ def test_the_line_of_json_is_as_documented() -> None:
         ({"min_size": float("nan")}, "min_size is nan"),
         ({"evidence": "luck"}, "evidence is 'luck', expected track or class"),
         ({"classes": ()}, "names no class"),
+        ({"classes": None}, "classes is None, expected names in a tuple"),
+        ({"classes": (1,)}, "a class is 1, expected its name"),
+        ({"frames": 3}, r"frames is 3, expected \(N, M\), such as"),
+        ({"frames": (1, 2, 3)}, r"frames is \(1, 2, 3\), expected"),
+        ({"region": "0,0,1,1"}, r"expected a Region, such as Region.parse\('0,0,1,1'\)"),
+        ({"region": (0, 0, 1, 1)}, "expected a Region"),
         ({"classes": "camera"}, r"expected names in a tuple, such as \('camera',\)"),
     ],
 )
@@ -285,6 +327,9 @@ class TestRegion:
             ("-1,0,1,1", "a corner at -1"),
             ("0,0,nan,1", "is no rectangle"),
             ("0,0 inf,0 0,5", "a corner at inf"),
+            ("0.5,0,1.2,1", "a corner at 0.5 and one at 1.2; expected shares of the frame"),
+            ("0,0,33.5,100", "a corner at 33.5 and one at 100; expected .* whole pixels"),
+            ("0,0,2,1", "the region is 2x1 pixels, too narrow"),
         ],
     )
     def test_what_is_none_is_refused(self, text: str, words: str) -> None:
