@@ -31,6 +31,7 @@ import numpy as np
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_file import read_engine_header, read_plan, write_engine
 from edgedet.artifacts.seal import require_seal
+from edgedet.artifacts.signature_policy import requiring
 from edgedet.artifacts.signed_artifact import read_verified
 from edgedet.artifacts.signing_keys import make_keys, read_public_keys
 from edgedet.cli import main as command
@@ -171,7 +172,8 @@ class Install(Work):
         self.current.parent.mkdir()
 
     def do(self, turn: int) -> None:
-        installing.install(self.sources[turn], self.current, installing.InstallOptions(keep_previous=True))
+        with requiring(self.folder / "owner.pub"):
+            installing.install(self.sources[turn], self.current, installing.InstallOptions(keep_previous=True))
 
     def look(self) -> str:
         try:

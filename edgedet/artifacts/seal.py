@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edgedet.artifacts import onnx_fields as proto
 from edgedet.artifacts.card import METADATA_KEY
+from edgedet.artifacts.held import MEMORY
 from edgedet.artifacts.onnx_file import mapped_onnx
 from edgedet.artifacts.protobuf import Content, DamagedError, fields, record, records, text
 from edgedet.errors import DamagedArtifactError
@@ -81,7 +82,7 @@ def require_seal(path: str | Path, content: bytes | None = None) -> bool:
     path = Path(path)
     with mapped_onnx(path, content) as whole:
         parts = _parts(whole)
-        again = AGAIN.format(name=path.name)
+        again = "take it from where it came again" if path == MEMORY else AGAIN.format(name=path)
         if not parts.seals:
             if parts.claims:
                 raise DamagedArtifactError(

@@ -181,6 +181,13 @@ def statements_by(signatures: Sequence[Signature], keys: Sequence[Any], where: s
     """
     own = [one.statement for one in signatures if any(_fits(one, key) for key in keys)]
     if not own:
+        named = {key_name(key) for key in keys} & {one.key for one in signatures}
+        if named:
+            raise SignatureError(
+                f"the signature in {where} that says to be by the key {', '.join(sorted(named))} is wrong: it or "
+                "what it speaks of was changed, or another key made it; take the artifact and its signature from "
+                "its owner again"
+            )
         there = ", ".join(sorted({_plain(one.key) for one in signatures})) or "none"
         expected = ", ".join(map(key_name, keys))
         raise SignatureError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def verify(path: Path, kind: Kind, held: Held | None) -> Verified:
 
     Raises:
         ArtifactError: it is damaged.
+        SignatureError: its signatures are of another file.
     """
     from edgedet.artifacts.engine_library import PLAN_STARTS
     from edgedet.artifacts.wholeness import require_whole
@@ -58,7 +60,7 @@ def verify(path: Path, kind: Kind, held: Held | None) -> Verified:
     if held is not None:
         content = held.content if held.main.startswith(PLAN_STARTS) else held.main
     covered = require_whole(path, kind, content)
-    signature = "right: by a key that is required here" if held is not None else _unchecked(path)
+    signature = "right: by a key that is required here" if held is not None else _unchecked(path, content)
     return Verified(bool(covered), covered or NO_DIGEST, held is not None, signature)
 
 
@@ -79,19 +81,33 @@ def seal_anew(path: Path, kind: str, output: Path) -> None:
         temporary.write_bytes(content)
 
 
-def _unchecked(path: Path) -> str:
-    from edgedet.artifacts.signature import LARGEST, parse, signature_path
+def _unchecked(path: Path, content: bytes | None) -> str:
+    """What can be told of signatures without the key of whoever made them."""
+    from edgedet.artifacts.signature import LARGEST, TIME, parse, signature_path, statement_of
+    from edgedet.artifacts.signed_artifact import signatures_that_fit
     from edgedet.errors import SignatureError
     from edgedet.files import read_regular
 
     beside = signature_path(path)
-    content = None
+    stated = None
     with contextlib.suppress(OSError):
-        content = read_regular(beside, LARGEST)
-    if content is None:
+        stated = read_regular(beside, LARGEST)
+    if stated is None:
         return "none"
     try:
-        count = len(parse(content, str(beside)))
+        found = parse(stated, str(beside))
     except SignatureError as error:
         return str(error)
-    return f"{count} in {beside.name}, not checked: --require-signature PUBKEY says whose it must be"
+    fitting = signatures_that_fit(path, path.read_bytes() if content is None else content, found)
+    if not fitting:
+        raise SignatureError(
+            f"{beside} speaks of other bytes than those of {path}; take both from their owner again, or sign the "
+            "artifact (edgedet sign)"
+        )
+    now = datetime.now(timezone.utc)
+    ends = [statement_of(one.statement, str(beside)).expires for one in fitting]
+    past = [end for end in ends if end is not None and end < now]
+    expired = f", {len(past)} expired ({max(past).strftime(TIME)})" if past else ""
+    return (
+        f"{len(fitting)} in {beside.name}{expired}, not checked: --require-signature PUBKEY says whose it must be"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.held import hold
 from edgedet.artifacts.signature import LARGEST, Signature, parse, serialise, signature_path
-from edgedet.artifacts.signature_policy import required_keys
+from edgedet.artifacts.signature_policy import VARIABLE, required_keys
 from edgedet.artifacts.signed_artifact import signatures_that_fit, verify_bytes
 from edgedet.artifacts.wholeness import require_whole
 from edgedet.errors import ArtifactError, EdgedetError, InstallError, OutputError, SelftestError, SignatureError
@@ -84,11 +85,12 @@ class _New:
 
 @dataclass(frozen=True)
 class _Old:
-    """The artifact that is there, with its permissions and its signatures."""
+    """The artifact that is there, with its permissions, its owner and group (numbers), and its signatures."""
 
     content: bytes
     signatures: tuple[Signature, ...]
     mode: int
+    owner: tuple[int, int]
 
 
 def install(new: Path, current: Path, options: InstallOptions | None = None) -> Installed:
@@ -103,8 +105,8 @@ def install(new: Path, current: Path, options: InstallOptions | None = None) -> 
         options: None takes the defaults.
 
     Raises:
-        SignatureError: a signature is required, and is not there or not right; or ``current`` is signed and ``new``
-            is not.
+        SignatureError: a signature is required, and is not there or not right; or ``current`` is signed, and
+            ``new`` is not, or nothing says whose signature it must have.
         ArtifactError: ``new`` is damaged, of several files, or cannot run here.
         SelftestError: ``new`` does not give what it gave at export, or nothing shows that it does.
         InstallError: it finds other classes, or another installation is at work.
@@ -121,6 +123,8 @@ def install(new: Path, current: Path, options: InstallOptions | None = None) -> 
         staged = staged_path(current)
         try:
             _stage(staged, came, came.mode if old is None else old.mode)
+            if old is not None:
+                _hand_over(staged, old.owner, notes)
             trial = _tried(staged, new, current, options)
             previous = _keep(current, old) if options.keep_previous and old is not None else None
             place(staged, current, came.signatures)
@@ -203,9 +207,15 @@ def _old(current: Path, came: _New, options: InstallOptions, notes: list[str]) -
             f"{current} is signed, and what would take its place is not: sign it (edgedet sign), or remove "
             f"{beside.name} where signatures are no longer wanted"
         )
+    if beside.exists() and not came.signed:
+        # A device that asks for the owner's signature would open nothing at its next start.
+        raise SignatureError(
+            f"{current} is signed, and nothing says whose signature may take its place: --require-signature PUBKEY "
+            f"(or the variable {VARIABLE}); or remove {beside.name} where signatures are no longer wanted"
+        )
     try:
         content = read_regular(current, LARGEST_ARTIFACT)
-        mode = stat.S_IMODE(current.stat().st_mode)
+        status = current.stat()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -215,7 +225,7 @@ def _old(current: Path, came: _New, options: InstallOptions, notes: list[str]) -
         signatures = signatures_of(current, content)
     except (SignatureError, OSError) as error:
         notes.append(f"the signatures of what was there could not be read, and are gone: {error}")
-    old = _Old(content, signatures, mode)
+    old = _Old(content, signatures, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid))
     try:
         card = read_card(current, content)
     except EdgedetError as error:
@@ -233,6 +243,20 @@ def _stage(staged: Path, came: _New, mode: int) -> None:
     write_through(staged, came.content, mode)
     if came.signatures:
         write_through(signature_path(staged), serialise(came.signatures), 0o644)
+
+
+def _hand_over(staged: Path, owner: tuple[int, int], notes: list[str]) -> None:
+    """Give the new artifact to whom the old one belongs: a service may run as that user."""
+    status = staged.stat()
+    if (status.st_uid, status.st_gid) == owner or not hasattr(os, "chown"):
+        return
+    try:
+        os.chown(staged, *owner)
+    except OSError:
+        notes.append(
+            f"it belongs to user {status.st_uid} and group {status.st_gid}, what was there to {owner[0]} and "
+            f"{owner[1]}: see that whoever opens it can read it"
+        )
 
 
 def _tried(staged: Path, new: Path, current: Path, options: InstallOptions) -> Trial:

@@ -110,7 +110,7 @@ def test_another_tool_s_change_is_refused_and_can_be_sealed_anew(
     model.graph.node[0].name = "renamed"
     onnx.save(model, str(tmp_path / "changed.onnx"))
     assert main(["selftest", str(tmp_path / "changed.onnx")]) == 1
-    assert "edgedet inspect changed.onnx --seal NEW.onnx" in capsys.readouterr().out
+    assert f"edgedet inspect {tmp_path / 'changed.onnx'} --seal NEW.onnx" in capsys.readouterr().out
     assert main(["inspect", str(tmp_path / "changed.onnx"), "--seal", str(tmp_path / "new.onnx")]) == 0
     capsys.readouterr()
     assert main(["selftest", str(tmp_path / "new.onnx")]) == 0

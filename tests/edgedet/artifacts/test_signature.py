@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ REFUSALS: dict[str, tuple[Callable[[Path, Path, Path], Any], str]] = {
                 }
             )
         ),
-        r"no signature by the key that is required",
+        r"says to be by the key [0-9a-f]+ is wrong",
     ),
 }
 
@@ -588,3 +589,16 @@ class TestCommands:
         assert "1 in model.onnx.sig, not checked: --require-signature" in capsys.readouterr().out
         assert main(["inspect", str(graph), "--verify", "--require-signature", str(owner)]) == 0
         assert "signature   right" in capsys.readouterr().out
+
+    def test_inspect_tells_what_can_be_told_without_the_key(self, graph: Path, owner: Path, capsys: Any) -> None:
+        signed(graph, owner, "--expires", "2999-01-01")
+        one = parse(signature_path(graph).read_bytes(), "here")[0]
+        past = one.statement.replace(b"2999-01-01", b"2001-01-01")
+        signature_path(graph).write_bytes(serialise([replace(one, statement=past)]))
+        capsys.readouterr()
+        assert main(["inspect", str(graph), "--verify"]) == 0
+        assert "1 expired (2001-01-01" in capsys.readouterr().out
+        other = one.statement.replace(b'"sha256": "', b'"sha256": "0')
+        signature_path(graph).write_bytes(serialise([replace(one, statement=other)]))
+        assert main(["inspect", str(graph), "--verify"]) == 2
+        assert "speaks of other bytes than those of" in capsys.readouterr().err

@@ -46,6 +46,7 @@ def make_pair(folder: Path) -> tuple[Path, Path]:
 
 def main(folder: Path, number: int) -> None:
     """Install, and be killed."""
+    from edgedet.artifacts.signature_policy import requiring
     from edgedet.install import install as installing
     from edgedet.install.trial import Trial
 
@@ -66,9 +67,10 @@ def main(folder: Path, number: int) -> None:
     if number:
         sys.addaudithook(count)
     print("ready", flush=True)
-    installing.install(
-        folder / "new.onnx", folder / "current" / "model.onnx", installing.InstallOptions(keep_previous=True)
-    )
+    with requiring(public_key(folder)):
+        installing.install(
+            folder / "new.onnx", folder / "current" / "model.onnx", installing.InstallOptions(keep_previous=True)
+        )
     print("done", flush=True)
 
 
@@ -127,6 +129,12 @@ def require_right(folder: Path, old: bytes, keys: Path | None) -> str:
     return "old" if content == old else "new"
 
 
+def public_key(folder: Path) -> Path | None:
+    """Of whoever signed the pair, if anybody did."""
+    key = folder / "owner.pub"
+    return key if key.exists() else None
+
+
 def prepared(folder: Path) -> tuple[bytes, Path | None]:
     """A pair, signed where that can be done; the old artifact's bytes and the public key."""
     import importlib.util
@@ -139,7 +147,7 @@ def prepared(folder: Path) -> tuple[bytes, Path | None]:
     if not (folder / "owner.key").exists():
         edgedet(["keygen", str(folder / "owner")])
     edgedet(["sign", str(new), str(current), "--key", str(folder / "owner.key")])
-    return current.read_bytes(), folder / "owner.pub"
+    return current.read_bytes(), public_key(folder)
 
 
 def killed_at_every_event(folder: Path) -> int:
@@ -150,6 +158,7 @@ def killed_at_every_event(folder: Path) -> int:
 
 
 def _killed_at_every_event(folder: Path, kill_at: Callable[[int], tuple[int, str]]) -> int:
+    from edgedet.artifacts.signature_policy import requiring
     from edgedet.install import install as installing
     from edgedet.install.trial import Trial
 
@@ -167,7 +176,8 @@ def _killed_at_every_event(folder: Path, kill_at: Callable[[int], tuple[int, str
         assert code == -signal.SIGKILL, said
         real, installing.try_artifact = installing.try_artifact, lambda path, seconds: Trial(True, "not tried")
         try:
-            installing.install(folder / "new.onnx", folder / "current" / "model.onnx")
+            with requiring(keys):
+                installing.install(folder / "new.onnx", folder / "current" / "model.onnx")
         finally:
             installing.try_artifact = real
         assert (folder / "current" / "model.onnx").read_bytes() == (folder / "new.onnx").read_bytes()

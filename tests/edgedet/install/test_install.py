@@ -20,7 +20,7 @@ from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.engine_file import write_engine
 from edgedet.artifacts.seal import SEAL_KEY, sealed
 from edgedet.artifacts.signature import signature_path
-from edgedet.artifacts.signature_policy import VARIABLE
+from edgedet.artifacts.signature_policy import VARIABLE, requiring
 from edgedet.cli import main
 from edgedet.errors import InstallError, OutputError, SelftestError
 from edgedet.files import file_sha256
@@ -241,6 +241,37 @@ def test_modules_of_the_current_folder_are_not_run(
     assert install(new, current).trial.proved
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_it_belongs_to_whom_the_old_one_belonged(places: tuple[Path, Path]) -> None:
+    new, current = places
+    os.chown(current, 65534, 65533)
+    current.chmod(0o640)
+    assert not install(new, current).notes
+    status = current.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65534, 65533, 0o640)
+
+
+def test_whose_it_is_is_said_where_it_cannot_be_given_away(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, current = places
+    real = Path.stat
+
+    def stat(self: Path, **how: Any) -> Any:
+        status = real(self, **how)
+        if self != current:
+            return status
+        return os.stat_result((*status[:4], 12345, 54321, *status[6:]))
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(os, "chown", refuse)
+    (note,) = install(new, current).notes
+    assert "what was there to 12345 and 54321" in note
+
+
 class TestSigned:
     @pytest.fixture
     def owner(self, tmp_path: Path) -> Path:
@@ -306,9 +337,25 @@ class TestSigned:
 
         monkeypatch.setattr(Path, "replace", replace)
         old = current.read_bytes()
-        install(new, current, InstallOptions(keep_previous=True))
+        with requiring(owner):
+            install(new, current, InstallOptions(keep_previous=True))
         assert seen == sorted(seen, key=[old, new.read_bytes()].index)
         assert len(seen) >= 5 and {*seen} == {old, new.read_bytes()}
+
+    @pytest.mark.parametrize("by", ["owner", "stranger"])
+    def test_a_signed_one_is_replaced_where_it_is_said_whose_signature_it_takes(
+        self, places: tuple[Path, Path], owner: Path, capsys: Any, by: str
+    ) -> None:
+        """Signatures hold no key: without one, a stranger's cannot be told from the owner's."""
+        new, current = places
+        assert main(["keygen", str(owner.with_name("stranger"))]) == 0
+        self.sign(new, owner.with_name(f"{by}.pub"))
+        self.sign(current, owner)
+        assert main(["install", str(new), "--over", str(current)]) == 2
+        assert "nothing says whose signature may take its place" in capsys.readouterr().err
+        required = ["--require-signature", str(owner)]
+        assert main(["install", str(new), "--over", str(current), *required]) == (0 if by == "owner" else 2)
+        Detector(current, require_signature=owner).close()
 
     def test_an_unsigned_one_that_is_kept_has_no_signature(self, places: tuple[Path, Path], owner: Path) -> None:
         """Nor the one of what was kept before."""
