@@ -190,7 +190,8 @@ def test_a_full_file_ends_the_watch_and_programs_hear_of_the_end(
     model: str, clip: str, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, lines, said = watch(capsys, model, clip, "--json", "/dev/full", "--exec", "tee -a told.jsonl")
+    slow = "sh -c 'sleep 0.3; exec tee -a told.jsonl'"
+    code, lines, said = watch(capsys, model, clip, "--json", "/dev/full", "--exec", slow)
     assert code == 1 and said == (
         "edgedet: error: cannot write the output: No space left on device; make room, or write to another place\n"
     )
