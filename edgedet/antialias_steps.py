@@ -37,7 +37,7 @@ class WholeSteps:
             raise ValueError(f"{weights.source} pixels to {weights.target} with {weights.bits} bits")
         self._inner = _alike(weights, self._step)
         count = self._inner.stop - self._inner.start
-        if count < weights.target // 2:
+        if count < max(weights.target // 2, 1):
             raise ValueError(f"{count} of {weights.target} pixels have the same weights")
         self._first = int(weights.first[self._inner.start])
         self._shares = [float(share) for share in weights.rows[self._inner.start]]
@@ -101,11 +101,14 @@ class WholeSteps:
 
 
 def _alike(weights: Weights, step: int) -> slice:
-    """Output pixels around the middle one that have its weights, a step on each, and room for planes behind."""
+    """Output pixels around the middle one that have its weights, a step on each, and room for planes behind; none
+    where it has no room itself."""
     middle = weights.target // 2
     places = weights.first[middle] + step * (np.arange(weights.target) - middle)
     same = (weights.first == places) & (weights.rows == weights.rows[middle]).all(axis=1)
     same &= places + step * 3 <= weights.source
+    if not same[middle]:
+        return slice(middle, middle)
     different = np.flatnonzero(~same)
     before, behind = different[different < middle], different[different > middle]
     return slice(int(before[-1]) + 1 if len(before) else 0, int(behind[0]) if len(behind) else weights.target)

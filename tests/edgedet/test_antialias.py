@@ -41,6 +41,20 @@ def test_bytes_are_torchvisions(source: tuple[int, int], target: tuple[int, int]
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_the_smallest_of_whole_steps_are_torchvisions(step: int) -> None:
+    """Some have no pixel that is away from both ends."""
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchvision.transforms.v2.functional")
+    for width in range(1, 12):
+        frame = noise(2 * step, width * step)
+        planes = torch.from_numpy(frame).permute(2, 0, 1)
+        expected = functional.resize(planes, [2, width], antialias=True).permute(1, 2, 0).numpy()
+        found = np.zeros((2, width, 3), np.uint8)
+        AntialiasedResize(frame.shape[:2], (2, width))(frame, found)
+        np.testing.assert_array_equal(found, expected, err_msg=str(width))
+
+
 @pytest.mark.parametrize(("source", "target"), SIZES[:3])
 def test_floats_are_not_rounded(source: tuple[int, int], target: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
