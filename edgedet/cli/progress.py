@@ -61,7 +61,8 @@ class Progress:
     def say(self, text: str) -> None:
         """Write a line that stays, above the progress; on a terminal or not."""
         self.close()
-        print(" ".join(text.split()), file=self._stream)
+        # In one piece: Ctrl-C between a text and its line end would join the next line to it.
+        self._stream.write(" ".join(text.split()) + "\n")
 
     def close(self) -> None:
         """Wipe the line."""

@@ -108,7 +108,9 @@ class Outlets:
         if not self._read:
             return
         try:
-            print(text, flush=True)
+            # In one piece: Ctrl-C between an event and its line end would join the next event to it.
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
         except OSError:
             # The line stays in Python's buffer: the next one would fail too.
             self._read = False
