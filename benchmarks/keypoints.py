@@ -8,7 +8,8 @@ keypoints, how many lie within half a pixel, and of the others how many are ties
 as high at our place as at its own. Time of a 1080p frame with 100 detections of the MobileNetV3 one: whole
 ``detect`` against its networks alone and against torchvision's own inference, in turns within one run, as
 benchmarks/masks.py has it.
-Weights are of a seed; for parity they have seen some photographs, as benchmarks/mask_parity.py has it.
+Weights are of a seed; for parity they have seen some photographs, and ResNet50's residual branches are light, as
+benchmarks/mask_parity.py has it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
     python benchmarks/mask_parity.py --checkpoint build/cells/masks.pt [--folder FOLDER]
 
 Both architectures with weights of a seed that have seen the first eight photographs (``--scenes``: two rendered
-scenes in their place, on which photographs are magnified with all that is rounded in them); or a trained network
+scenes in their place, on which photographs are magnified with all that is rounded in them), ResNet50's residual
+branches as light as in trained ones (``residual`` of tests/export/mask_networks.py); or a trained network
 (benchmarks/int8_masks.py makes one). A graph for every size of photograph. For every object that both find: the IoU
 of our pixels with those torchvision pasted itself. torchvision cuts the corners of an enlarged box to whole pixels,
 so that a corner that another rounding moves past a whole number moves the whole mask by a pixel.

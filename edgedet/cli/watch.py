@@ -110,11 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not live:
             refuse_service(arguments, source.description)
         service = stack.enter_context(start_service(arguments, detector)) if live else None
-        if live:
-            # Of several cameras, one that changes its size must not end the watch of the others.
-            watcher = Watcher(rules, detector.names, misfit=outlets.misfit)
-        else:
-            watcher = Watcher(rules, detector.names, clock="time")
+        # Of several cameras, one that changes its size must not end the watch of the others.
+        misfit = outlets.misfit if live else None
+        watcher = Watcher(rules, detector.names, clock="captured" if live else "time", misfit=misfit)
         return watch(arguments, detector, source, watcher, outlets, service)
 
 

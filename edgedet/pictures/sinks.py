@@ -77,7 +77,7 @@ class Folder:
         video = self._videos.get(frame.source)
         if video is None:
             path = self._folder / self._free_name(video_name(frame.name))
-            _require_not_the_users(path, Path(re.sub(r" #\d+$", "", frame.name)))
+            _require_not_the_users(path, Path(_source_of(frame.name)))
             video = self._videos[frame.source] = _Video(path, picture, self._rate)
         video.add(picture, frame.captured if self._by_clock else None)
         return True
@@ -243,13 +243,18 @@ def _frames_in(path: Path, expected: int) -> int:
         capture.release()
 
 
+def _source_of(name: str) -> str:
+    """The source of a frame that is one of several: its name without the frame's number."""
+    return re.sub(r" #\d+$", "", name)
+
+
 def video_name(name: str) -> str:
     """A file name for the frames of a video, camera or stream.
 
     >>> video_name("clips/walk.avi #12"), video_name("camera 0 #3"), video_name("rtsp://host:8554/a?b #0")
     ('walk.mp4', 'camera-0.mp4', 'rtsp-host-8554-a-b.mp4')
     """
-    source = re.sub(r" #\d+$", "", name)
+    source = _source_of(name)
     stem = source if "://" in source else Path(source).stem
     # Credentials of a camera's address do not belong into a file's name.
     stem = re.sub(r"//[^/@]*@", "//", stem)

@@ -19,7 +19,7 @@ MIN_VISIBLE = 0.35
 MIN_SIDE = 10
 """Nor do devices whose seen part is narrower or lower than so many pixels."""
 TRIES = 20
-"""Places for the camera of a clip, until all four moments looked at have it in view."""
+"""Places for the camera of a clip, until four moments have it in view; the last one where none has."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 Such a head joins box, objectness and class scores of every level, and the levels, to [N, A, 85]; what follows takes
 that apart, multiplies 80 scores of each of 25,200 boxes, and asks for the largest and its class. On a CPU every one
 of these steps copies 8 MB. Here each level gives its boxes, the largest of its class scores times objectness, and
-its class. The largest product is the product of the largest, to the last bit, since rounding keeps the order.
+its class. The largest product is the product of the largest, to the last bit, since rounding keeps the order and
+neither is below 0: heads whose numbers are no sigmoid's stay as they are.
 """
 
 from __future__ import annotations
@@ -169,7 +170,8 @@ def _levels(
         if attributes(source).get("axis") not in (-1, len(shape) - 1) or shape[-1:] != shapes.get(name, ())[-1:]:
             continue
         widths = [_numbers(shapes, each) for each in source.input]
-        if sum(widths[:-1]) == BOX and widths[-1] == 1 + classes and all(shape):
+        right = sum(widths[:-1]) == BOX and widths[-1] == 1 + classes and all(shape)
+        if right and _is_sigmoid(network, source.input[-1]):
             split = network.producer.get(source.input[-1])
             if split is not None and not _gives_last(network, split, source, len(shape) - 1):
                 split = None
@@ -179,6 +181,14 @@ def _levels(
 def _numbers(shapes: dict[str, tuple[int, ...]], name: str) -> int:
     """The size of a tensor's last axis; 0 where it is not known."""
     return (shapes.get(name) or (0,))[-1]
+
+
+def _is_sigmoid(network: Network, name: str) -> bool:
+    """Whether a tensor is what a sigmoid gives, or a part of that."""
+    node = network.producer.get(name)
+    while node is not None and node.op_type in ("Split", "Slice"):
+        node = network.producer.get(node.input[0])
+    return node is not None and node.op_type == "Sigmoid"
 
 
 def _gives_last(network: Network, split: onnx.NodeProto, reader: onnx.NodeProto, axis: int) -> bool:

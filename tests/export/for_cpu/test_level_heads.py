@@ -17,10 +17,15 @@ BOXES = sum(3 * side * side for side in SIDES)
 
 
 def head(
-    *, split: bool = True, gives: str = "", axes: tuple[int, int] = (1, 1), select_last: int = 0
+    *,
+    split: bool = True,
+    gives: str = "",
+    axes: tuple[int, int] = (1, 1),
+    select_last: int = 0,
+    activation: str = "Sigmoid",
 ) -> onnx.ModelProto:
-    """Probabilities [N, 3, S, S, 5 + C] of each level to boxes, best scores and labels, as the exporters join them
-    and take them apart. ``gives``: a tensor between that is an output, too. ``axes``: of what is largest."""
+    """Logits [N, 3, S, S, 5 + C] of each level to boxes, best scores and labels, as the exporters join them and
+    take them apart. ``gives``: a tensor between that is an output, too. ``axes``: of what is largest."""
     numbers = 5 + CLASSES
     constants = [
         numpy_helper.from_array(np.array(value), name)
@@ -32,14 +37,17 @@ def head(
     constants.append(numpy_helper.from_array(np.float32(2.0), "two"))
     nodes = []
     for level in range(len(SIDES)):
-        x, xy, wh, box, likely = (f"{word}{level}" for word in ("x", "xy", "wh", "box", "likely"))
+        x, xy, wh, box, likely = (f"{word}{level}" for word in ("p", "xy", "wh", "box", "likely"))
+        nodes.append(helper.make_node(activation, [f"x{level}"], [x]))
         if split:
             nodes.append(helper.make_node("Split", [x, "head"], [xy, wh, likely], name=f"head{level}", axis=4))
             nodes.append(helper.make_node("Mul", [wh, "two"], [f"size{level}"]))
             nodes.append(helper.make_node("Concat", [xy, f"size{level}", likely], [box], axis=4))
         else:
-            nodes.append(helper.make_node("Split", [x, "rest"], [f"both{level}", f"other{level}"], axis=-1))
-            nodes.append(helper.make_node("Abs", [f"other{level}"], [likely]))
+            nodes.append(
+                helper.make_node("Split", [f"x{level}", "rest"], [f"both{level}", f"other{level}"], axis=-1)
+            )
+            nodes.append(helper.make_node(activation, [f"other{level}"], [likely]))
             nodes.append(helper.make_node("Concat", [f"both{level}", likely], [box], axis=-1))
         nodes.append(helper.make_node("Reshape", [box, f"shape{level}"], [f"flat{level}"]))
     flat = [f"flat{level}" for level in range(len(SIDES))]
@@ -102,7 +110,7 @@ def test_nothing_large_is_copied() -> None:
 @pytest.mark.parametrize(
     "settings",
     [{"gives": "product"}, {"gives": "joined"}, {"gives": "box0"}, {"axes": (2, 1)}, {"axes": (1, 2)},
-     {"select_last": 1}],
+     {"select_last": 1}, {"activation": "Tanh"}, {"activation": "Tanh", "split": False}],
     ids=str,
 )  # fmt: skip
 def test_other_heads_stay(settings: dict[str, Any]) -> None:
