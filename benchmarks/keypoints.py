@@ -70,7 +70,7 @@ def parity(count: int, network: str = "") -> bool:
     groups = by_size(photographs(COCO128, count))
     fine = bool(groups)
     for arch in (each for each in ARCHITECTURES if network in each):
-        model = keypoint_network(arch, 6, full=True, spread=0.5, residual=0.2, examples=examples(), **PHOTOGRAPHS)
+        model = keypoint_network(arch, 6, full=True, spread=0.5, examples=examples(), **PHOTOGRAPHS)
         total, seen = Compared(), 0
         for group in groups:
             height, width = group[0][1].shape[:2]

@@ -5,7 +5,7 @@
 
 Both architectures with weights of a seed that have seen the first eight photographs (``--scenes``: two rendered
 scenes in their place, on which photographs are magnified with all that is rounded in them), ResNet50's residual
-branches as light as in trained ones (``residual`` of tests/export/mask_networks.py); or a trained network
+branches as light as in trained ones (``RESIDUAL`` of tests/export/mask_networks.py); or a trained network
 (benchmarks/int8_masks.py makes one). A graph for every size of photograph. For every object that both find: the IoU
 of our pixels with those torchvision pasted itself. torchvision cuts the corners of an enlarged box to whole pixels,
 so that a corner that another rounding moves past a whole number moves the whole mask by a pixel.
@@ -185,7 +185,6 @@ def main() -> int:
         how = PHOTOGRAPHS | {
             "full": True,
             "spread": 0.5,
-            "residual": 0.2,
             "examples": () if arguments.scenes else examples(),
         }
         networks = [(arch, mask_network(arch, 6, **how)) for arch in ARCHITECTURES if arguments.only in arch]

@@ -29,6 +29,11 @@ SPREAD = 2.0
 BOX_SPREAD = 0.5
 """Of what the boxes' head says, in tenths of a side and fifths of a size: more, on a photograph that stretches it,
 and boxes are a hundredth of a pixel high, in which no rounding is small."""
+RESIDUAL = 0.2
+"""Scale of the last norm of every residual block of a ResNet. At its constructor's 1 sixteen blocks make of a
+float32's rounding 3e-4 to 6e-3 of a pixel, in torchvision's boxes against its own in double precision as in ours,
+and the CPU decides which proposals are the last; with 0.2 it is 3e-5 to 2e-4. Goyal et al. (arXiv:1706.02677) begin
+to train at 0."""
 
 
 @cache
@@ -51,7 +56,6 @@ def seeded(
     wide: bool = False,
     full: bool = False,
     spread: float = SPREAD,
-    residual: float = 1.0,
     examples: tuple[Path, ...] = (),
     **overrides: Any,
 ) -> Iterator[tuple[Any, list[Any]]]:
@@ -62,10 +66,6 @@ def seeded(
 
     ``spread``: of class logits on the example. Photographs stretch it: above some 0.5 many score 1.0 there, and
     which of those are the last that a frame may have is anybody's choice.
-
-    ``residual``: scale of the last norm of every residual block of a ResNet. At its constructor's 1 sixteen blocks
-    make of a float32's rounding 3e-4 of a pixel, in torchvision's boxes against its own in double precision as in
-    ours; Goyal et al. (arXiv:1706.02677) begin to train at 0. With 0.2 it is 3e-5.
 
     ``examples``: pictures of the kind that the network is to see; two rendered scenes when empty. On photographs,
     one that has seen such scenes makes 5e-4 of the 6e-5 by which torchvision's resizing is rounded, and boxes of a
@@ -80,7 +80,7 @@ def seeded(
     model = model if wide else narrow(model if full else thin(model))
     for part in model.modules():
         if isinstance(part, Bottleneck):
-            part.bn3.weight.data.fill_(residual)
+            part.bn3.weight.data.fill_(RESIDUAL)
     box_predictor = model.roi_heads.box_predictor
     hooks = [
         layer.register_forward_pre_hook(partial(_spread, spread=deviation))

@@ -24,15 +24,17 @@ from tests.export.keypoint_networks import keypoint_network
 
 ARCH = "keypointrcnn_mobilenet_v3_large_fpn"
 FRAME = golden_frame(4, 240, 320)
-SIZES = {"min_size": 160, "max_size": 224}
+SETTINGS = {"min_size": 160, "max_size": 224}
+FEW = {"box_detections_per_img": 8}
+"""Each passes eight convolutions of 512 channels."""
 
 
 @pytest.fixture(scope="module", name="checkpoint")
 def _checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a seed; nothing says of what the keypoints are."""
-    model = keypoint_network(ARCH, 2, wide=True, **SIZES)
+    model = keypoint_network(ARCH, 2, wide=True, **SETTINGS, **FEW)
     path = tmp_path_factory.mktemp("keypoints") / "persons.pt"
-    torch.save({"model": model.state_dict(), "detector": SIZES}, path)
+    torch.save({"model": model.state_dict(), "detector": SETTINGS}, path)
     return path
 
 
@@ -74,7 +76,7 @@ def test_settings_of_keypoints_are_refused_elsewhere() -> None:
 
 
 def test_a_module_saved_whole_is_exportable(tmp_path: Path) -> None:
-    model = keypoint_network(ARCH, 2, wide=True, **SIZES)
+    model = keypoint_network(ARCH, 2, wide=True, **SETTINGS, **FEW)
     assert require_exportable(model, tmp_path / "whole.pt") == "faster_rcnn"
     torch.save(model, tmp_path / "whole.pt")
     trained = load_trained(tmp_path / "whole.pt")

@@ -23,12 +23,14 @@ from tests.export.mask_networks import mask_network
 
 ARCH = "maskrcnn_mobilenet_v3_large_fpn"
 FRAME = golden_frame(4, 240, 320)
+SETTINGS = {"min_size": 160, "max_size": 224}
+FEW = {"box_detections_per_img": 12}
 
 
 @pytest.fixture(scope="module", name="checkpoint")
 def _checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a seed, with the tensors named as torchvision named them before 0.13."""
-    model = mask_network(ARCH, 4, wide=True, min_size=160, max_size=224)
+    model = mask_network(ARCH, 4, wide=True, **SETTINGS, **FEW)
     former = {
         name.replace("rpn.head.conv.0.0.", "rpn.head.conv."): tensor
         for name, tensor in model.state_dict().items()
@@ -39,8 +41,7 @@ def _checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tensor = model.state_dict()[f"roi_heads.mask_head.{number}.0.{part}"]
             former[f"roi_heads.mask_head.mask_fcn{number + 1}.{part}"] = tensor
     path = tmp_path_factory.mktemp("masks") / "cells.pt"
-    detector = {"min_size": 160, "max_size": 224}
-    torch.save({"model": former, "classes": ["a", "b", "c"], "detector": detector}, path)
+    torch.save({"model": former, "classes": ["a", "b", "c"], "detector": SETTINGS}, path)
     return path
 
 
@@ -54,7 +55,7 @@ def test_it_is_recognised_by_its_tensors() -> None:
 
 
 def test_a_module_saved_whole_is_exportable(tmp_path: Path) -> None:
-    model = mask_network(ARCH, 4, wide=True, min_size=160, max_size=224)
+    model = mask_network(ARCH, 4, wide=True, **SETTINGS, **FEW)
     assert require_exportable(model, tmp_path / "whole.pt") == "faster_rcnn"
     torch.save(model, tmp_path / "whole.pt")
     trained = load_trained(tmp_path / "whole.pt", classes=("a", "b", "c"))

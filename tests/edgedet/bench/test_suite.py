@@ -97,7 +97,10 @@ def test_the_result_follows_the_schema_and_survives_the_file(result: dict[str, A
     assert json.loads((tmp_path / "result.json").read_text()) == result
 
 
-def test_what_is_asked_for_is_in_the_result_and_in_the_summary(graph: Path, tmp_path: Path) -> None:
+def test_what_is_asked_for_is_in_the_result_and_in_the_summary(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgedet.bench.duty_cycle.PACED_SECONDS", 0.1)
     asked = replace(OPTIONS, cold_starts=0, batches=(), streams=(), duty_cycle=50.0, single_stream=graph)
     found = run_bench([graph], load_frames(None), asked, root=tmp_path)
     check(found.to_json())
