@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgedet.antialias_steps import WholeSteps
 from edgedet.antialias_weights import CHANNELS, Band, Weights, side_by_side, triangle
+from edgedet.two_threads import SHARED_BYTES, in_two_threads
 
 BLOCK, ROW_BLOCK = 8, 16
 """Output pixels of one matrix product, along a row and down a column: few enough that not many of its weights are
@@ -26,7 +28,7 @@ class AntialiasedResize:
 
     ``source``, ``target``: (height, width). Gives the bytes of torchvision's ``resize(antialias=True)`` of uint8
     images, and Pillow's within one level: columns first, and both passes rounded. Where the target is of floats,
-    neither is.
+    neither is. With ``threads`` above one, large frames are shared with a second one.
 
     >>> import numpy as np
     >>> result = np.zeros((1, 2, 3), np.uint8)
@@ -35,27 +37,46 @@ class AntialiasedResize:
     [57, 183]
     """
 
-    def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
+    def __init__(self, source: tuple[int, int], target: tuple[int, int], *, threads: int = 1) -> None:
         self.source, self.target = source, target
-        self._across = triangle(source[1], target[1])
-        self._chunk = min(CHUNK, source[0])
-        self._columns = _columns(self._across, self._chunk)
-        self._rows = triangle(source[0], target[0]).bands(ROW_BLOCK)
-        width, tall = target[1] * CHANNELS, self._rows[0][2].dtype
-        self._tall = np.empty((source[0], width), tall)
-        self._wide = np.empty((self._chunk, width), self._columns.dtype)
-        self._result = np.empty((min(ROW_BLOCK, target[0]), width), tall)
+        across, down = triangle(source[1], target[1]), triangle(source[0], target[0])
+        middle = target[0] // 2 if threads > 1 and math.prod(source) * CHANNELS >= SHARED_BYTES else 0
+        parts = [(0, middle), (middle, target[0])] if middle else [(0, target[0])]
+        self._parts = [_Part(across, down, *rows) for rows in parts]
 
     def __call__(self, pixels: Array, content: Array) -> None:
         """Resize ``pixels`` [H, W, 3] into ``content`` [h, w, 3], uint8 or float32."""
+        if len(self._parts) > 1:
+            in_two_threads(lambda number: self._parts[number](pixels, content))
+        else:
+            self._parts[0](pixels, content)
+
+
+class _Part:
+    """Rows of the result from ``start`` up to ``stop``, with buffers of their own."""
+
+    def __init__(self, across: Weights, down: Weights, start: int, stop: int) -> None:
+        self._across = across
+        self._rows = [down.band(row, min(row + ROW_BLOCK, stop)) for row in range(start, stop, ROW_BLOCK)]
+        self._first, self._last = self._rows[0][1].start, self._rows[-1][1].stop
+        count = self._last - self._first
+        self._chunk = min(CHUNK, count)
+        self._columns = _columns(self._across, self._chunk)
+        width, tall = across.target * CHANNELS, self._rows[0][2].dtype
+        self._tall = np.empty((count, width), tall)
+        self._wide = np.empty((self._chunk, width), self._columns.dtype)
+        self._result = np.empty((min(ROW_BLOCK, stop - start), width), tall)
+
+    def __call__(self, pixels: Array, content: Array) -> None:
+        """Sum ``pixels`` [H, W, 3], the whole frame, into these rows of ``content`` [h, w, 3]."""
         rounded = content.dtype == np.uint8
         if pixels.dtype != np.uint8 and isinstance(self._columns, WholeSteps):
             self._columns = _Products(self._across, self._chunk)
-            self._wide = self._wide.astype(self._columns.dtype)
-        rows = iter(self._rows)
-        band = next(rows, None)
-        for start in range(0, len(pixels), self._chunk):
-            tall = self._tall[start : start + self._chunk]
+            self._wide = np.empty(self._wide.shape, self._columns.dtype)
+        bands = iter(self._rows)
+        band = next(bands, None)
+        for start in range(self._first, self._last, self._chunk):
+            tall = self._tall[start - self._first :][: self._chunk]
             wide = tall if self._wide.dtype == tall.dtype else self._wide[: len(tall)]
             self._columns(pixels[start : start + len(tall)], wide, rounded=rounded)
             if wide is not tall:
@@ -63,12 +84,12 @@ class AntialiasedResize:
             # As soon as its rows are there, and in the cache.
             while band is not None and band[1].stop <= start + len(tall):
                 self._sum_rows(band, content, rounded=rounded)
-                band = next(rows, None)
+                band = next(bands, None)
 
     def _sum_rows(self, band: Band, content: Array, *, rounded: bool) -> None:
         outputs, inputs, weights = band
         result = self._result[: len(weights)]
-        np.matmul(weights, self._tall[inputs], out=result)
+        np.matmul(weights, self._tall[inputs.start - self._first : inputs.stop - self._first], out=result)
         if rounded:
             # Becoming bytes, the fraction is cut off.
             np.add(result, 0.5, out=result)

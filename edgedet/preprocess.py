@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -18,15 +18,13 @@ from edgedet.four_pixels import FourPixelResize
 from edgedet.geometry import ResizeGeometry, plan_resize
 from edgedet.pictures.frames import as_bgr
 from edgedet.torch_places import TorchResize
+from edgedet.two_threads import SHARED_BYTES, in_two_threads
 
 BAND_BYTES = 2_500_000
 """Size of the bands in which a shrinking frame is converted to float32 and resized. A band stays in the cache:
 0.7 ms in place of 1.5 for a whole 1080p frame, and 2.5 MB of memory in place of 25."""
 MAX_PHASES = 32
 """Largest number of distinct row phases that are resized phase by phase (:func:`_mix_rows`)."""
-SHARED_BYTES = 2_000_000
-"""Frames of at least this many bytes are resized on two threads: 1.25 ms in place of 1.4 at 1080p."""
-
 Array = NDArray[Any]
 
 Sides = tuple[int, int]
@@ -109,7 +107,9 @@ class Preprocessor:
             np.copyto(content, pixels)
             return
         kind: Callable[[Sides, Sides], AntialiasedResize | FourPixelResize] | None
-        kind = AntialiasedResize if self._resize.antialias else PREPARED.get(self._resize.coordinates)
+        kind = PREPARED.get(self._resize.coordinates)
+        if self._resize.antialias:
+            kind = partial(AntialiasedResize, threads=self._threads)
         if kind is not None:
             sizes = (pixels.shape[:2], (height, width))
             if self._prepared is None or (self._prepared.source, self._prepared.target) != sizes:
@@ -158,7 +158,7 @@ class Preprocessor:
                 cv2.resize(lines, (content.shape[1], len(lines)), dst=target)
 
         if len(shares) > 1:
-            _in_two_threads(resize)
+            in_two_threads(resize)
         else:
             resize(0)
 
@@ -202,34 +202,6 @@ class Preprocessor:
         if buffer is None or buffer.shape != shape or buffer.dtype != dtype:
             buffer = self._scratch[use] = np.zeros(shape, dtype)
         return buffer
-
-
-def _in_two_threads(work: Callable[[int], None]) -> None:
-    """``work(0)`` here and ``work(1)`` beside it; errors of either come out here.
-
-    The thread is a new one each time: that takes half of what it saves, but nothing is left to close or to fork.
-    """
-    errors: list[BaseException] = []
-
-    def beside() -> None:
-        try:
-            work(1)
-        except BaseException as error:  # raised below, in the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=beside, name="edgedet-resize", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # no more threads, or the interpreter is about to end
-        work(0)
-        work(1)
-        return
-    try:
-        work(0)
-    finally:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def _mix_rows(pixels: Array, lines: Array, place: float) -> None:

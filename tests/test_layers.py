@@ -66,6 +66,7 @@ LAYERS = [
     "antialias",
     "antialias_steps",
     "antialias_weights",
+    "two_threads",
     "box_overlap",
     "geometry",
     "pictures",

@@ -48,7 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument(
         "--min-frames", type=positive_integer, default=100, metavar="N", help="minimum number of frames (100)"
     )
-    rules.add_argument("--seconds", type=positive_number, default=10.0, metavar="S", help="minimum time (10)")
+    rules.add_argument(
+        "--seconds",
+        type=positive_number,
+        default=10.0,
+        metavar="S",
+        help="minimum time (10); warm-up (1 s) and each batch size and number of streams (3 s) take no longer",
+    )
     rules.add_argument(
         "--max-seconds",
         type=positive_number,
@@ -108,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = BenchOptions(
         rules=Rules(
             warmup_frames=max(2, arguments.warmup),
+            warmup_seconds=min(Rules.warmup_seconds, arguments.seconds),
             frames=arguments.min_frames,
             seconds=arguments.seconds,
             max_seconds=longest,
@@ -116,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         batches=arguments.batches,
         streams=arguments.streams,
+        load_seconds=min(BenchOptions.load_seconds, arguments.seconds),
         cold_starts=arguments.cold_starts,
         duty_cycle=arguments.duty_cycle,
         single_stream=arguments.single_stream,

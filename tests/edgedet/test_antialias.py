@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -67,13 +69,37 @@ def test_floats_are_not_rounded(source: tuple[int, int], target: tuple[int, int]
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
+@pytest.mark.parametrize(("source", "target"), [*SIZES, ((50, 40), (1, 9)), ((9, 9), (2, 2))])
+def test_a_second_thread_changes_nothing(
+    source: tuple[int, int], target: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(antialias, "SHARED_BYTES", 1)
+    alone, shared = AntialiasedResize(source, target), AntialiasedResize(source, target, threads=2)
+    used, run = set(), antialias._Part.__call__
+
+    def watched(part: antialias._Part, *frames: np.ndarray) -> None:
+        used.add(threading.get_ident())
+        run(part, *frames)
+
+    monkeypatch.setattr(antialias._Part, "__call__", watched)
+    for frame in (noise(*source), noise(*source).astype(np.float32)):
+        for dtype in (np.uint8, np.float32):
+            found, expected = np.zeros((*target, 3), dtype), np.ones((*target, 3), dtype)
+            alone(frame, expected)
+            used.clear()
+            shared(frame, found)
+            assert len(used) == min(target[0], 2)
+            # Bands of rows end elsewhere, and products of matrices are summed in another order.
+            np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4 if dtype == np.float32 else 0)
+
+
 def test_whole_steps_give_what_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
     for source, target in (((40, 400), (20, 100)), ((33, 330), (30, 66)), ((64, 192), (40, 96))):
         frame = noise(*source)
         for dtype in (np.uint8, np.float32):
             found, expected = np.zeros((*target, 3), dtype), np.zeros((*target, 3), dtype)
             quick = AntialiasedResize(source, target)
-            assert isinstance(quick._columns, WholeSteps)
+            assert isinstance(quick._parts[0]._columns, WholeSteps)
             quick(frame, found)
             with monkeypatch.context() as patch:
                 patch.setattr(antialias, "WholeSteps", refuse)

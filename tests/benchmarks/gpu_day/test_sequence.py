@@ -224,9 +224,10 @@ def in_a_process(folder: Path) -> subprocess.Popen[str]:
     started = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    end = time.monotonic() + 60
+    end, found = time.monotonic() + 60, folder / "step-2.json"
     while time.monotonic() < end:
-        if (folder / "step-2.json").exists():
+        # There before it is written.
+        if found.exists() and found.read_text().endswith("}"):
             return started
         time.sleep(0.05)
     pytest.fail("the second step never began")

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from edgedet.calibration import rules
 from edgedet.calibration.fitting import Fit, FittedLayer
@@ -19,6 +20,7 @@ from edgedet.calibration.tensorrt import TensorRT
 from edgedet.export.built_graph import graph_options
 from edgedet.export.families import trained_family
 from edgedet.export.families.architectures import ARCHITECTURES, build
+from edgedet.export.families.unfilled import Unfilled
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions
 from edgedet.onnx_graph.preparing import prepare
@@ -35,7 +37,11 @@ def graph(
 ) -> onnx.ModelProto:
     """The graph an engine of ``arch`` is built from, with random weights, thin, and with a narrow box head."""
     torch.manual_seed(0)
-    model = narrow(thin(build(arch, 4, **(SMALL | BEYOND_BOXES)[arch]).eval()))
+    with Unfilled():
+        model = narrow(thin(build(arch, 4, **(SMALL | BEYOND_BOXES)[arch]).eval()))
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            layer.reset_parameters()
     options = replace(graph_options(ENGINE), pooling=pooling, outside_proposals=outside_proposals)
     exported = trained_family(ARCHITECTURES[arch].family).export(model, options, (320, 240))
     return checked(exported.model, nms="runtime")
