@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from edgedet.artifacts.card import METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
-from edgedet.bench import suite
 from edgedet.bench.frames import load_frames
-from edgedet.bench.latency import Rules, Series
+from edgedet.bench.latency import Rules
 from edgedet.bench.measurement import BenchResult
-from edgedet.bench.reference import sorting
 from edgedet.bench.result import KIND, SCHEMA_PATH, VERSION, read_result, write_result
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.bench.text import describe_result
 from edgedet.cli import main
-from edgedet.errors import SourceError, UsageError
+from edgedet.errors import UsageError
 from tests.masked_detector import save_masked_graph
 from tests.rectangle_detector import save_rectangle_graph
 
@@ -181,63 +177,6 @@ def test_figures_that_could_not_be_had_say_why(result: dict[str, Any]) -> None:
     assert "throttled: unknown" in text
 
 
-class Bench:
-    """A clock, a power meter and its log in one: idle at 4 W, warm-up at 50 W, work at 10 W.
-
-    The log's clock runs 100 s ahead of the one that measuring goes by, as clocks may.
-    """
-
-    source, covers = "made up", "everything"
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.readings: list[tuple[float, dict[str, float]]] = []
-
-    def spend(self, seconds: float, watts: float) -> None:
-        self.readings += [(self.clock(), {"total": watts}), (self.clock() + seconds - 1e-6, {"total": watts})]
-        self.now += seconds
-
-    def clock(self) -> float:
-        return self.now + 100.0
-
-    def __enter__(self) -> Bench:
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        pass
-
-    def measure(self, detectors: list[Any], *rest: Any, **options: Any) -> tuple[list[Series], list[Any]]:
-        self.spend(0.3, 50.0)
-        self.spend(0.2, 10.0)
-        block = {"samples_ms": [50.0, 50.0, 50.0, 50.0]}
-        return [Series(blocks=[block], warmup={"seconds": 0.3}, seconds=0.2) for _ in detectors], []
-
-    def energies(self, monkeypatch: pytest.MonkeyPatch, count: int) -> list[dict[str, Any]]:
-        monkeypatch.setattr(suite, "find_meter", lambda root: (self, ""))
-        monkeypatch.setattr(suite, "measure_latency", self.measure)
-        monkeypatch.setattr(suite, "PowerLog", lambda meter: self)
-        clock = SimpleNamespace(perf_counter=lambda: self.now, sleep=lambda seconds: self.spend(seconds, 4.0))
-        monkeypatch.setattr(suite, "time", clock)
-        detectors: Any = [None] * count
-        _, _, energies = suite._latency(
-            detectors, load_frames(None), OPTIONS.rules, reference=sorting(), progress=None, root=Path("/")
-        )
-        return energies
-
-
-def test_energy_leaves_out_the_warm_up_and_names_the_idle_power(monkeypatch: pytest.MonkeyPatch) -> None:
-    (energy,) = Bench().energies(monkeypatch, 1)
-    assert energy["idle_watts"]["total"] == pytest.approx(4.0, abs=0.01)
-    assert energy["watts"]["total"] == pytest.approx(10.0, abs=0.01)
-    assert energy["joules_per_frame"] == pytest.approx(0.5, abs=1e-3)  # 10 W for 50 ms
-
-
-def test_artifacts_in_turns_share_no_energy_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    energies = Bench().energies(monkeypatch, 2)
-    assert len(energies) == 2
-    assert all("bench one alone" in energy["not_measured"] for energy in energies)
-
-
 def test_power_and_memory_are_told_in_readable_units(result: dict[str, Any]) -> None:
     data = json.loads(json.dumps(result))
     data["artifacts"][0]["memory"] |= {"peak_rss": 120 * 2**20, "device": 2**30}
@@ -267,35 +206,6 @@ def test_detections_and_rates_are_those_of_the_detector(result: dict[str, Any]) 
     assert [row["batch"] for row in artifact["throughput"]] == [1, 2]
     assert [row["streams"] for row in artifact["streams"]] == [1, 2]
     assert artifact["input"] == [32, 48]
-
-
-def test_frames_may_come_from_one_picture(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "one.png"), np.full((30, 40, 3), 7, np.uint8))
-    frames = load_frames(tmp_path / "one.png")
-    assert (frames.kind, len(frames.frames), frames.frames[0].shape) == ("source", 1, (30, 40, 3))
-
-
-def test_frames_are_spread_over_a_folder_and_their_decoding_is_timed(tmp_path: Path) -> None:
-    for index in range(10):
-        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((6, 8, 3), 20 * index, np.uint8))
-    frames = load_frames(tmp_path, count=4)
-    assert [int(frame[0, 0, 0]) for frame in frames.frames] == [0, 60, 120, 180]
-    assert len(frames.capture_ms) == 4
-    assert frames.describe()["sizes"] == [[8, 6]]
-
-
-def test_frames_come_from_the_pictures_of_a_labels_file(tmp_path: Path) -> None:
-    """As ``edgedet sweep --eval val.json`` asks for, where no ``--frames`` says otherwise."""
-    cv2.imwrite(str(tmp_path / "one.png"), np.full((30, 40, 3), 7, np.uint8))
-    images = [{"id": 1, "file_name": "one.png", "width": 40, "height": 30}]
-    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 3, 10, 10], "area": 100, "iscrowd": 0}
-    content = {"images": images, "annotations": [box], "categories": [{"id": 1, "name": "cat"}]}
-    (tmp_path / "labels.json").write_text(json.dumps(content))
-    frames = load_frames(tmp_path / "labels.json")
-    assert (frames.kind, len(frames.frames), frames.frames[0].shape) == ("dataset", 1, (30, 40, 3))
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(SourceError, match="cannot take frames from"):
-        load_frames(tmp_path / "broken.json")
 
 
 def test_graphs_on_the_cpu_are_measured_beside_the_reference_network(result: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from edgedet.export.families.base import GraphOptions
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.export.training.settings import TrainingSettings
-from tests.export.checkpoints.test_trained import RCNN, SSDLITE, equal, found, telling, usual
+from tests.export.checkpoints.telling_detectors import RCNN, SSDLITE, equal, found, telling, usual
 
 Plant = Callable[[Any], object]
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-import torchvision
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
-from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import MultiScaleRoIAlign
 
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 from edgedet.export.checkpoints.checkpoint import load_checkpoint
@@ -27,6 +21,7 @@ from edgedet.export.checkpoints.module_tree import part_of
 from edgedet.export.families.architectures import build
 from edgedet.export.sources import _is_onnx
 from edgedet.opening import read_card
+from tests.export.checkpoints.saved_file import saved
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"
 State = dict[str, torch.Tensor]
@@ -56,11 +51,6 @@ def prefixed(prefix: str, state: State) -> State:
 def holds(path: Path, state: State) -> bool:
     read = load_checkpoint(path).state_dict
     return set(read) == set(state) and all(torch.equal(read[name], state[name].float()) for name in state)
-
-
-def saved(path: Path, content: Any) -> Path:
-    torch.save(content, path)
-    return path
 
 
 WRAPPED: dict[str, Callable[[State, State], Any]] = {
@@ -309,104 +299,6 @@ def test_the_architecture_in_a_training_scripts_arguments(tmp_path: Path) -> Non
     assert load_checkpoint(saved(tmp_path / "a.pt", content)).arch == arch
 
 
-def tutorial(features: nn.Sequential, channels: int) -> FasterRCNN:
-    """As in torchvision's tutorial on fine-tuning object detectors."""
-    backbone: Any = features
-    backbone.out_channels = channels
-    return FasterRCNN(
-        backbone,
-        num_classes=3,
-        rpn_anchor_generator=AnchorGenerator(((32, 64, 128, 256, 512),), ((0.5, 1.0, 2.0),)),
-        box_roi_pool=MultiScaleRoIAlign(["0"], 7, 2),
-    ).eval()
-
-
-TUTORIALS = {
-    "fasterrcnn_mobilenet_v2_features": lambda: tutorial(
-        torchvision.models.mobilenet_v2(weights=None).features, 1280
-    ),
-    "fasterrcnn_vgg16_features": lambda: tutorial(torchvision.models.vgg16(weights=None).features, 512),
-    "fasterrcnn_vgg16_features_conv5": lambda: tutorial(torchvision.models.vgg16(weights=None).features[:-1], 512),
-}
-
-
-@pytest.mark.parametrize("arch", TUTORIALS)
-def test_a_classifiers_features_as_backbone(tmp_path: Path, arch: str) -> None:
-    torch.manual_seed(2)
-    trained = TUTORIALS[arch]()
-    path = saved(tmp_path / "a.pt", trained.state_dict())
-    if "vgg16" in arch:
-        with pytest.raises(CheckpointError, match=r"last pooling .*add --arch fasterrcnn_vgg16_features .*_conv5"):
-            load_checkpoint(path)
-    checkpoint = load_checkpoint(path, arch=arch if "vgg16" in arch else None)
-    assert (checkpoint.arch, checkpoint.num_classes) == (arch, 3)
-    built = build(arch, 3, checkpoint.state_dict)
-    sizes = [(network.transform.min_size, network.transform.max_size) for network in (trained, built)]
-    assert sizes == [((800,), 1333)] * 2
-    for network in (trained, built):
-        network.transform.min_size = (96,)
-    image = [torch.rand(3, 96, 128)]
-    with torch.inference_mode():
-        expected, found = trained(image)[0], built(image)[0]
-    assert len(expected["boxes"]) and all(torch.equal(expected[name], found[name]) for name in expected)
-
-
-def test_anchors_of_a_classifiers_features_can_be_others(tmp_path: Path) -> None:
-    torch.manual_seed(2)
-    anchors = AnchorGenerator(((64, 128, 256),), ((0.5, 1.0, 2.0),))
-    backbone: Any = torchvision.models.mobilenet_v2(weights=None).features
-    backbone.out_channels = 1280
-    trained = FasterRCNN(backbone, 3, rpn_anchor_generator=anchors, box_roi_pool=MultiScaleRoIAlign(["0"], 7, 2))
-    state = load_checkpoint(saved(tmp_path / "a.pt", trained.state_dict())).state_dict
-    with pytest.raises(CheckpointError, match="does not fit"):
-        build("fasterrcnn_mobilenet_v2_features", 3, state)
-    assert build("fasterrcnn_mobilenet_v2_features", 3, state, rpn_anchor_generator=anchors)
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        (
-            ["backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"],
-            "is a YOLOX model.*--family yolox",
-        ),
-        (["model.0.conv.weight", "model.24.m.0.weight"], "is a YOLO model of Ultralytics or of the YOLOv5"),
-        (["backbone.layer1.0.conv1.weight", "bbox_head.fcos_cls.weight"], "is an MMDetection model"),
-        (["backbone.bottom_up.stem.conv1.weight", "roi_heads.box_predictor.cls_score.weight"], "is a Detectron2"),
-        (["transformer.encoder.layers.0.a", "class_embed.weight"], "is a DETR-like model"),
-        (["conv1.weight", "layer1.0.conv1.weight", "fc.weight"], "is an image classifier"),
-        (["features.0.weight", "classifier.6.weight"], "is an image classifier"),
-        (["backbone.conv1.weight", "classifier.4.weight"], "is a segmentation model"),
-        (["some.thing", "other"], r"holds the tensors of no detector .*some\.thing"),
-    ],
-)
-def test_models_of_other_kinds_are_named(tmp_path: Path, names: list[str], words: str) -> None:
-    content = {"model": {name: torch.ones(2, 2) for name in names}}
-    with pytest.raises(CheckpointError, match=words):
-        load_checkpoint(saved(tmp_path / "a.pt", content))
-
-
 def test_code_without_tensors_needs_trust(tmp_path: Path) -> None:
     with pytest.raises(UntrustedCheckpointError, match=r"carries code \(fractions\.Fraction\).*--trust-checkpoint"):
         load_checkpoint(saved(tmp_path / "a.pt", {"model": Fraction(1, 3)}))
-
-
-def test_a_module_of_a_repository_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """YOLOv5 and YOLOv7 save whole modules, of classes in a package called ``models``."""
-    package, inside = ModuleType("models"), ModuleType("models.yolo")
-
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = nn.Sequential(nn.Conv2d(3, 4, 1))
-
-    Model.__module__, Model.__qualname__ = "models.yolo", "Model"
-    inside.Model = Model  # type: ignore[attr-defined]
-    with monkeypatch.context() as there:
-        there.setitem(sys.modules, "models", package)
-        there.setitem(sys.modules, "models.yolo", inside)
-        path = saved(tmp_path / "a.pt", {"epoch": 1, "model": Model(), "ema": None})
-    with pytest.raises(CheckpointError, match=r"a checkpoint of the YOLOv5 or YOLOv7 repository.*export\.py"):
-        load_checkpoint(path)
-    with pytest.raises(CheckpointError, match=r"package 'models'.*YOLOv5.*export\.py"):
-        load_checkpoint(path, trust="code")

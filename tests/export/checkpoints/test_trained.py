@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torchvision.models.detection import faster_rcnn
-from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from edgedet.errors import AssumptionError, CheckpointError
 from edgedet.export.checkpoints.trained import load_trained
@@ -21,120 +18,23 @@ from edgedet.export.families.architectures import build
 from edgedet.export.training.assumptions import require_stated
 from edgedet.export.training.settings import TrainingSettings
 from edgedet.export.training.torchvision import settings_of
-
-SSDLITE, RCNN = "ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"
-NAMES = ("a", "b", "c")
-
-State = dict[str, Tensor]
-
-
-def telling(arch: str) -> Any:
-    """A detector of random weights whose scores and boxes depend on the picture; a new one, and always the same."""
-    return copy.deepcopy(_made(arch))
-
-
-@functools.cache
-def _made(arch: str) -> Any:
-    torch.manual_seed(3)
-    model: Any = build(arch, len(NAMES) + 1)
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.momentum = None
-    with torch.no_grad():
-        # Statistics of real activations, or nothing of the picture would reach the heads.
-        features = model.backbone.train()(torch.randn(4, 3, 160, 160))
-        if hasattr(model, "head"):
-            model.head.train()(list(features.values()))
-        for name, tensor in model.named_parameters():
-            if "cls_score" in name or ("classification_head" in name and name.endswith("1.weight")):
-                tensor.normal_(0, 0.3)
-            if "bbox_pred" in name or ("regression_head" in name and name.endswith("1.weight")):
-                tensor.normal_(0, 0.3)
-    return model
-
-
-def found(model: Any) -> Mapping[str, Tensor]:
-    """What it finds in a fixed RGB picture."""
-    generator = torch.Generator().manual_seed(1)
-    coarse = torch.rand(1, 3, 12, 16, generator=generator)
-    picture = nn.functional.interpolate(coarse, (180, 240), mode="bilinear")[0]
-    with torch.inference_mode():
-        (result,) = model.eval()([picture])
-    return result  # type: ignore[no-any-return]
-
-
-@functools.cache
-def usual(arch: str) -> Mapping[str, Tensor]:
-    """What :func:`telling` finds in that picture as it is."""
-    return found(telling(arch))
-
-
-def other_anchors(model: Any, state: State) -> dict[str, Any]:
-    if hasattr(model, "rpn"):
-        sizes = ((24, 48, 96, 192, 384),) * 3
-        model.rpn.anchor_generator = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3)
-        return {"anchor_sizes": [list(sizes[0])], "anchor_ratios": [[0.5, 1, 2]]}
-    scales = [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9]
-    model.anchor_generator = DefaultBoxGenerator([[2, 3] for _ in range(6)], scales=scales, clip=False)
-    stated = {"default_box_ratios": [[2, 3]] * 6, "default_box_scales": scales}
-    return stated | {"default_box_steps": [], "default_box_clip": False}
-
-
-def other_size(model: Any, state: State) -> dict[str, Any]:
-    if hasattr(model, "rpn"):
-        model.transform.min_size, model.transform.max_size = (224,), 400
-        return {"min_size": 224, "max_size": 400}
-    model.transform.fixed_size = (288, 256)
-    return {"input_size": [256, 288]}
-
-
-def other_mean(model: Any, state: State) -> dict[str, Any]:
-    model.transform.image_mean, model.transform.image_std = [0.1, 0.2, 0.3], [0.25, 0.5, 1.0]
-    return {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.25, 0.5, 1]}
-
-
-def other_box_weights(model: Any, state: State) -> dict[str, Any]:
-    if hasattr(model, "rpn"):
-        model.roi_heads.box_coder.weights, model.rpn.box_coder.weights = (5.0, 5.0, 2.5, 2.5), (4.0, 4.0, 4.0, 4.0)
-        return {"box_weights": [5, 5, 2.5, 2.5], "rpn_box_weights": [4, 4, 4, 4]}
-    model.box_coder.weights = (5.0, 5.0, 2.5, 2.5)
-    return {"box_weights": [5, 5, 2.5, 2.5]}
-
-
-def bgr(model: Any, state: State) -> dict[str, Any]:
-    """Training saw BGR; the truth here is the same network for RGB."""
-    first = next(name for name, value in state.items() if value.ndim == 4)
-    state[first] = state[first].flip(1)
-    model.transform.image_mean.reverse()
-    model.transform.image_std.reverse()
-    return {"colour": "BGR"}
-
-
-def background_last(model: Any, state: State) -> dict[str, Any]:
-    """The rows of the class layer as Keras' lineage has them."""
-    for name, value in state.items():
-        if "cls_score" in name:
-            state[name] = value.roll(-1, 0)
-        elif "bbox_pred" in name and "roi_heads" in name:
-            state[name] = value.roll(-4, 0)
-        elif "classification_head" in name and ".1." in name and name.count(".") == 5:
-            state[name] = value.reshape(-1, 4, *value.shape[1:]).roll(-1, 1).reshape(value.shape)
-    return {"background": "last"}
-
-
-def other_pooling(model: Any, state: State) -> dict[str, Any]:
-    pool = model.roi_heads.box_roi_pool
-    pool.scales = pool.map_levels = None  # remembered from the picture before
-    pool.sampling_ratio, pool.canonical_scale, pool.featmap_names = 1, 112, ["pool"]
-    return {"pool_sampling_ratio": 1, "pool_canonical_scale": 112, "pool_levels": ["pool"]}
-
-
-def other_eps(model: Any, state: State) -> dict[str, Any]:
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eps = 0.3
-    return {"norm_eps": 0.3}
-
+from tests.export.checkpoints.telling_detectors import (
+    NAMES,
+    RCNN,
+    SSDLITE,
+    State,
+    background_last,
+    bgr,
+    equal,
+    found,
+    other_anchors,
+    other_box_weights,
+    other_mean,
+    other_pooling,
+    other_size,
+    telling,
+    usual,
+)
 
 Plant = Callable[[Any, State], dict[str, Any]]
 PLANTED: list[tuple[str, Plant, str]] = [
@@ -146,13 +46,6 @@ PLANTED: list[tuple[str, Plant, str]] = [
     (RCNN, other_anchors, "anchors"),
     (RCNN, other_pooling, "RoIAlign"),
 ]  # fmt: skip
-
-
-def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    return len(first["scores"]) == len(second["scores"]) and all(
-        torch.allclose(first[key].float(), second[key].float(), rtol=1e-3, atol=1e-3)
-        for key in ("boxes", "scores", "labels")
-    )
 
 
 @pytest.mark.parametrize(("arch", "plant", "word"), PLANTED, ids=lambda value: getattr(value, "__name__", value))
@@ -370,52 +263,3 @@ def test_torchvisions_published_weights_are_known_by_their_digest(
     trained = load_trained(tmp_path / "m.pth")
     assert trained.assumed == ()
     assert "torchvision's own weights COCO_V1" in trained.notes[0]
-
-
-def test_a_module_saved_whole_says_it_all_but_colour_and_names(tmp_path: Path) -> None:
-    model = telling(RCNN)
-    state = dict(model.state_dict())
-    for plant in (other_anchors, other_mean, other_box_weights, other_pooling):
-        plant(model, state)
-    torch.save(model, tmp_path / "m.pt")
-    trained = load_trained(tmp_path / "m.pt", trust="code")
-    assert equal(found(trained.module), found(model))
-    assert [assumption.what for assumption in trained.assumed] == ["colour", "class names"]
-    with pytest.raises(CheckpointError, match="holds a whole module, which has its own settings"):
-        load_trained(tmp_path / "m.pt", trust="code", given=TrainingSettings(image_mean=(0.5, 0.5, 0.5)))
-
-
-@pytest.mark.parametrize("arch", [SSDLITE, RCNN])
-def test_a_module_saved_whole_says_as_much_without_its_code(tmp_path: Path, arch: str) -> None:
-    model = telling(arch)
-    state = dict(model.state_dict())
-    for plant in (other_anchors, other_mean, other_box_weights, other_size):
-        plant(model, state)
-    torch.save(model, tmp_path / "m.pt")
-    trained = load_trained(tmp_path / "m.pt", arch=arch)
-    assert equal(found(trained.module), found(model))
-    assert [assumption.what for assumption in trained.assumed] == ["colour", "class names"]
-
-
-def test_parts_of_another_class_say_nothing_without_their_code(tmp_path: Path) -> None:
-    model: Any = telling(SSDLITE)
-    model.anchor_generator.__class__ = OwnBoxes
-    torch.save(model, tmp_path / "m.pt")
-    said = [assumption.what for assumption in load_trained(tmp_path / "m.pt").assumed]
-    assert said == ["default boxes", "colour", "class names"]
-
-
-class OwnBoxes(DefaultBoxGenerator):
-    """Somebody's own arithmetic under torchvision's name for its numbers."""
-
-
-class OwnTransform(nn.Module):
-    """Something else in the place of torchvision's own."""
-
-
-def test_a_module_with_parts_of_its_own_is_refused(tmp_path: Path) -> None:
-    model: Any = build(SSDLITE, 4)
-    model.anchor_generator = OwnTransform()
-    content = {"arch": SSDLITE, "model": model}
-    with pytest.raises(CheckpointError, match="its DefaultBoxGenerator is a OwnTransform, whose arithmetic"):
-        load_trained(tmp_path / "m.pt", content=content)

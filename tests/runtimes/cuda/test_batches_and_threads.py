@@ -21,8 +21,9 @@ from edgedet.proof.golden_scene import golden_frame
 from edgedet.runtimes.cuda import launcher as launcher_module
 from edgedet.runtimes.cuda.kernels import NmsKernels
 from edgedet.selftest import SELFTEST_GRAPH
-from tests.runtimes.cuda.host_build import HostLauncher, build
-from tests.runtimes.cuda.test_suppression import CELLS, FOREIGN_NAMES, OnGpu, foreign_detector
+from tests.runtimes.cuda.array_interface import OnGpu
+from tests.runtimes.cuda.host_build import HostLauncher
+from tests.runtimes.cuda.ultralytics_network import CELLS, FOREIGN_NAMES, foreign_detector
 from tests.runtimes.threads import in_threads
 from tests.tensorrt_api.behaviour import make_plan
 from tests.tensorrt_api.cuda_double import FakeCuda
@@ -31,11 +32,6 @@ from tests.tensorrt_api.installed import install
 
 BATCH = 3
 VERSION = "10.16.1.11"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> HostLauncher:
-    return build(tmp_path_factory)
 
 
 @pytest.fixture(params=[False, True], ids=["discrete", "jetson"])

@@ -13,7 +13,7 @@ from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.errors import SelftestError
 from edgedet.runtimes.cuda.check import MAX_CANDIDATES, check_nms, check_resize, random_case
 from edgedet.runtimes.cuda.device import Cuda
-from tests.runtimes.cuda.host_build import HostLauncher, build
+from tests.runtimes.cuda.host_build import HostLauncher
 
 
 class HostCuda(Cuda):
@@ -45,11 +45,6 @@ class Meddler:
             ctypes.memset(arguments[self._argument].value, 1, 4)
         if name == "resize_frame":
             ctypes.memset(arguments[self._argument].value, 1, 64 * 64)
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> HostLauncher:
-    return build(tmp_path_factory)
 
 
 OWN = OutputSpec("candidates", score_threshold=0.05, iou_threshold=0.5, max_detections=100)
