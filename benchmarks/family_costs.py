@@ -25,13 +25,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import transformer_parity
+import transformer_repositories
 import yolo_parity
 from family_row import Row
+from framework_case import Case, NotHereError
 from measured_rows import PAGE, line, put
+from stand_ins import stand_in_for_training
 from whole_against_bare import HEADER as OVERHEAD
 from whole_against_bare import overhead
-from yolo_frameworks import Case, NotHereError
 
 from edgedet import Detections, Detector
 from edgedet.errors import AccuracyBudgetError
@@ -50,14 +51,14 @@ def made(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequence
     """The framework's file with how it is exported, and the side of its input."""
     if name in yolo_parity.CASES:
         return yolo_parity.CASES[name](name, frameworks, folder, imgsz, frames), imgsz
-    subject = transformer_parity.SUBJECTS[name]
+    subject = transformer_repositories.SUBJECTS[name]
     if not (frameworks / subject.repository).is_dir() and subject.repository != "rfdetr":
         raise NotHereError(f"no checkout {subject.repository}")
-    transformer_parity.stand_in_for_training()
+    stand_in_for_training()
     with contextlib.redirect_stdout(sys.stderr):
-        built, path = transformer_parity.written(name, frameworks, frames, folder)
+        built, path = transformer_repositories.written(name, frameworks, frames, folder)
     options = ExportOptions(family=subject.family, conf=0.05)
-    return Case(path, "", transformer_parity.repository_inference(built, ()), options), subject.side
+    return Case(path, "", transformer_repositories.repository_inference(built, ()), options), subject.side
 
 
 def row(name: str, arguments: argparse.Namespace) -> tuple[tuple[str, ...], Row]:
@@ -121,7 +122,7 @@ def main() -> int:
     """Print the table, a row at a time; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frameworks", type=Path, default=Path("frameworks"))
-    parser.add_argument("--only", default=",".join((*yolo_parity.CASES, *transformer_parity.SUBJECTS)))
+    parser.add_argument("--only", default=",".join((*yolo_parity.CASES, *transformer_repositories.SUBJECTS)))
     parser.add_argument("--imgsz", type=int, default=640, help="of YOLOs; the others have their own")
     parser.add_argument("--int8", action="store_true", help="what INT8 keeps, in place of times")
     parser.add_argument("--page", type=Path, metavar="FILE", help=f"write rows into it, as {PAGE.name} has them")

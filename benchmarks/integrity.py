@@ -64,7 +64,7 @@ def _prepare(artifact: Path, folder: Path) -> None:
     from edgedet.opening import read_card
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tests.mutations.subjects import graph_with_card
+    from tests.mutations.changed_artifacts import graph_with_card
 
     content = artifact.read_bytes()
     (folder / "sealed.onnx").write_bytes(content)

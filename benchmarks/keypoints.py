@@ -90,8 +90,8 @@ def cost(threads: int, rounds: int) -> bool:
     """Print what a frame takes; whether that is little more than its networks take, by CPU time."""
     import torch
 
+    from benchmarks.contestants import as_image, bare, photograph
     from benchmarks.masks import DETECTIONS, graph_of, in_turns, networks
-    from benchmarks.overhead import as_image, bare, photograph
     from edgedet import Detector
     from edgedet.export.families.keypoint_head import KeypointLogits
     from edgedet.heatmaps import find_keypoints

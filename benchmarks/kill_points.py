@@ -146,7 +146,7 @@ def _graphs(folder: Path) -> tuple[Path, Path]:
     """Two sealed graphs of one detector that differ in their threshold, made long by a metadata entry."""
     from edgedet.artifacts.protobuf import record
     from edgedet.artifacts.seal import sealed
-    from tests.mutations.subjects import graph_with_card
+    from tests.mutations.changed_artifacts import graph_with_card
 
     made = []
     for turn, threshold in enumerate((0.6, 0.61)):

@@ -53,7 +53,7 @@ def main() -> int:
         return 0
     import torch
 
-    from benchmarks.overhead import as_image, bare, photograph
+    from benchmarks.contestants import as_image, bare, photograph
     from edgedet import Detector
     from tests.export.mask_networks import mask_network
 

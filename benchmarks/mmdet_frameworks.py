@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yolo_frameworks import CONF, Case, Maker, NotHereError, Part, checkout, detections, settle
+from framework_case import CONF, Case, Maker, NotHereError, checkout, detections
+from settled_network import Part, settle
 
 from edgedet import Detections
 from edgedet.export.options import ExportOptions

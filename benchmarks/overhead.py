@@ -11,7 +11,6 @@ until as many candidates as a busy street gives pass the threshold of 0.25; the 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import os
@@ -19,27 +18,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from busy_networks import CONF, NUM_CLASSES, exported, settle, stretch, ultralytics_model
+from contestants import BLOCK, FRAME_SIZE, UNCOUNTED, as_image, bare, eager, medians, photograph, stages
 
-FRAME_SIZE = (1920, 1080)
-NUM_CLASSES = 91
-CONF = 0.25
-CANDIDATES = 60
-BLOCK = 6
-UNCOUNTED = 2
-"""Runs in a row before it is the next one's turn; the first ones, with caches still full of the other's data, are
-left out."""
 REST = 0.15
 """Seconds between turns with Ultralytics: so long the threads of its session go on spinning for work."""
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED = Path(os.environ.get("EDGEDET_SHARED", REPOSITORY.parent / "shared"))
 
 
 @dataclass(frozen=True)
@@ -116,100 +105,6 @@ def forget_libraries() -> None:
             for library in (*folder.rglob("*.so*"), *folder.parent.glob("*.libs/*.so*")):
                 with library.open("rb") as file:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def medians(contestants: dict[str, Callable[[], object]], rounds: int, rest: float = 0.0) -> dict[str, float]:
-    """Milliseconds of each, taken in turns so that the machine's moods fall on all alike."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(rounds + 1):
-        names = list(contestants) if turn % 2 else list(contestants)[::-1]
-        for name in names:
-            time.sleep(rest)
-            for run in range(BLOCK):
-                begin = time.perf_counter()
-                contestants[name]()
-                if run >= UNCOUNTED and turn:
-                    times[name].append((time.perf_counter() - begin) * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def photograph() -> np.ndarray[Any, Any]:
-    """A real photograph enlarged to 1920x1080, a synthetic scene where there is none."""
-    import cv2
-
-    from edgedet.pictures.image_file import read_image
-    from edgedet.proof.golden_scene import golden_frame
-
-    for path in sorted((SHARED / "data/coco128/val2017").glob("*.jpg")):
-        image = read_image(path)
-        if image.shape[1] > image.shape[0]:
-            return cv2.resize(image, FRAME_SIZE, interpolation=cv2.INTER_CUBIC)
-    return golden_frame(1, FRAME_SIZE[1], FRAME_SIZE[0])
-
-
-def bare(model: Any, threads: int) -> Callable[[], object]:
-    """``session.run`` of a graph on random input of its size, and nothing else."""
-    from edgedet.onnx_runtime import onnxruntime, session_options
-
-    content = model if isinstance(model, str) else model.SerializeToString()
-    session = onnxruntime.InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
-    generator = np.random.default_rng(0)
-    feed = {
-        tensor.name: (generator.random(tensor.shape) * (255 if "uint8" in tensor.type else 1)).astype(
-            np.uint8 if "uint8" in tensor.type else np.float32
-        )
-        for tensor in session.get_inputs()
-    }
-    return lambda: session.run(None, feed)
-
-
-def settle(network: Any, image: Any) -> None:
-    """Let BatchNorm measure the activations a photograph [1, 3, H, W] and its mirror image give."""
-    import torch
-
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None
-    network.train()
-    with torch.no_grad():
-        network(torch.cat([image, image.flip(-1)]))
-    network.eval()
-
-
-def stretch(logits: Any, layers: list[Any]) -> None:
-    """Scale the class ``layers``, linear in ``logits`` [..., classes], until CANDIDATES scores pass CONF."""
-    import torch
-
-    logits = logits.reshape(-1, logits.shape[-1]).double()
-    low, high = 0.0, 1e9
-    for _ in range(200):
-        factor = (low * high) ** 0.5 if low else high / 2
-        passed = int((torch.softmax(logits * factor, -1)[:, 1:] > CONF).sum())
-        low, high = (factor, high) if passed < CANDIDATES else (low, factor)
-    for layer in layers:
-        layer.weight.data *= high
-        layer.bias.data *= high
-
-
-def as_image(frame: np.ndarray[Any, Any]) -> Any:
-    """The frame as torchvision takes it: RGB float [3, H, W] in 0..1."""
-    import torch
-
-    return torch.from_numpy(frame[:, :, ::-1].copy()).permute(2, 0, 1).float() / 255
-
-
-def exported(model: Any, arch: str, folder: Path, **options: Any) -> Path:
-    """Save the model as a checkpoint and export that."""
-    import torch
-
-    from edgedet.export.options import ExportOptions
-    from edgedet.export.pipeline import export_model
-
-    source = folder / f"{arch}.pth"
-    torch.save({"arch": arch, "num_classes": NUM_CLASSES, "state_dict": model.state_dict()}, source)
-    export_model(source, source.with_suffix(".onnx"), ExportOptions(conf=CONF, **options))
-    return source.with_suffix(".onnx")
 
 
 def ssdlite(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
@@ -353,69 +248,6 @@ def yolo(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
         1.0,
         "at least",
     )
-
-
-def ultralytics_model(folder: Path) -> tuple[Path, Callable[[Any], Any]]:
-    """A seeded YOLO11n exported to ONNX, and its predict call."""
-    os.environ.setdefault("YOLO_OFFLINE", "true")
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    import torch
-    from ultralytics import YOLO
-
-    torch.manual_seed(0)
-    with contextlib.redirect_stdout(sys.stderr):
-        model = YOLO("yolo11n.yaml")
-        spread_scores(model.model.eval())
-        # Ultralytics writes beside the model's own file, which a model made from YAML would not have.
-        model.ckpt_path = model.model.pt_path = str(folder / "yolo11n.pt")
-        path = Path(model.export(format="onnx", imgsz=640, opset=17, simplify=False, verbose=False)).resolve()
-        runner = YOLO(str(path), task="detect")
-    return path, lambda frame: runner.predict(frame, conf=CONF, verbose=False)
-
-
-def spread_scores(network: Any) -> None:
-    """Give the class layers' outputs a spread, and shift them until CANDIDATES anchors pass CONF."""
-    import torch
-
-    from edgedet.artifacts.card import InputSpec, ResizeRule
-    from edgedet.preprocess import Preprocessor
-
-    layers = [branch[-1] for branch in network.model[-1].cv3]
-    for layer in layers:
-        layer.bias.data.zero_()
-    spec = InputSpec(640, 640, dtype="float32", layout="NCHW", colour="RGB", normalise="host", scale=1 / 255)
-    preprocessor = Preprocessor(spec, ResizeRule("letterbox", place="center", rounding="round"))
-    preprocessor.prepare(photograph())
-    image = torch.from_numpy(preprocessor.tensor)
-    settle(network, image)
-    with torch.inference_mode():
-        logits = torch.logit(network(image)[0][0, 4:].double()).max(0).values
-    factor = float(3 / logits.std())
-    highest = float(logits.sort(descending=True).values[CANDIDATES]) * factor
-    for layer in layers:
-        layer.weight.data *= factor
-        layer.bias.data.fill_(float(np.log(CONF / (1 - CONF))) - highest)
-
-
-def eager(model: Any, frame: np.ndarray[Any, Any]) -> Callable[[], object]:
-    """torchvision's own inference, from the same frame."""
-    import torch
-
-    def run() -> object:
-        with torch.inference_mode():
-            return model([as_image(frame)])
-
-    return run
-
-
-def stages(detector: Any, frame: Any) -> str:
-    """Median milliseconds of the detector's stages."""
-    rows = []
-    for _ in range(20):
-        detector.detect(frame)
-        rows.append((detector.last_timing.pre, detector.last_timing.run, detector.last_timing.post))
-    pre, run, post = np.median(rows, axis=0)
-    return f"pre {pre:.2f} + run {run:.2f} + post {post:.2f} ms"
 
 
 IMPORT = """

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from yolo_frameworks import CONF, Case, Maker, NotHereError, checkout, detections
+from framework_case import CONF, Case, Maker, NotHereError, checkout, detections
 from yolo_repositories import without
 
 from edgedet import Detections
@@ -79,7 +79,7 @@ def _image(frame: np.ndarray, imgsz: int) -> np.ndarray:
 
 
 def _settle(model: Any, frames: Sequence[np.ndarray], imgsz: int) -> None:
-    """As :func:`yolo_frameworks.settle`, in Paddle."""
+    """As :func:`settled_network.settle`, in Paddle."""
     import paddle
 
     batch = paddle.to_tensor(np.concatenate([_image(frame, imgsz) for frame in frames]))

@@ -87,7 +87,7 @@ def graph_of(arch: str, folder: Path, frame_size: tuple[int, int] = CANVAS_FRAME
 
 def photographs(count: int) -> Iterator[Path]:
     """Of coco128, so many evenly spread; all where there are no more."""
-    from benchmarks.overhead import SHARED
+    from benchmarks.contestants import SHARED
 
     paths = sorted((SHARED / "data" / "coco128").glob("*2017/*.jpg"))
     return iter([paths[int(place)] for place in np.linspace(0, len(paths) - 1, min(count, len(paths)))])
@@ -144,8 +144,8 @@ def taken(folder: Path, threads: int, rounds: int) -> None:
     """Print what a 1080p frame takes."""
     import torch
 
+    from benchmarks.contestants import bare, photograph
     from benchmarks.masks import in_turns
-    from benchmarks.overhead import bare, photograph
     from edgedet import Segmenter
 
     frame = photograph()

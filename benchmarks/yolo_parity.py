@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 from family_row import Row, compared, header, read_without_names
+from framework_case import CONF, Case, NotHereError
 from measured_rows import PAGE, line, put
 from mmdet_frameworks import CASES as OPEN_MMLAB
 from paddle_frameworks import CASES as PADDLE
 from yolo_frameworks import CASES as FIRST
-from yolo_frameworks import CONF, Case, NotHereError
 from yolo_repositories import CASES as MORE
 
 from edgedet import Detector

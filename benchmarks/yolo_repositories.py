@@ -14,20 +14,9 @@ from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
-from yolo_frameworks import (
-    CONF,
-    Case,
-    Maker,
-    Part,
-    checkout,
-    detections,
-    efficient_nms,
-    one_image,
-    settle,
-    stretched,
-    tensor_of,
-    write_onnx,
-)
+from framework_case import CONF, Case, Maker, checkout, detections, one_image, stretched, tensor_of, write_onnx
+from settled_network import Part, settle
+from yolo_frameworks import efficient_nms
 
 from edgedet import Detections
 from edgedet.export.options import ExportOptions

@@ -26,19 +26,17 @@ if TYPE_CHECKING:
         Processor,
         RulesFollowed,
     )
+    from edgedet.bench.measured_latency import Block, Latency, Stages
     from edgedet.bench.measurement import (
         BatchRate,
         BenchResult,
-        Block,
         ColdStart,
         DetectionCounts,
         DutyCycle,
         Energy,
-        Latency,
         MeasuredArtifact,
         Memory,
         SingleStream,
-        Stages,
         StreamRate,
     )
     from edgedet.bench.result import read_result, write_result
@@ -90,7 +88,7 @@ __getattr__, __dir__ = lazy_names(
         "BatchRate": "edgedet.bench.measurement",
         "BenchOptions": "edgedet.bench.suite",
         "BenchResult": "edgedet.bench.measurement",
-        "Block": "edgedet.bench.measurement",
+        "Block": "edgedet.bench.measured_latency",
         "Clocks": "edgedet.bench.measured_conditions",
         "ColdStart": "edgedet.bench.measurement",
         "Comparison": "edgedet.bench.compare",
@@ -103,7 +101,7 @@ __getattr__, __dir__ = lazy_names(
         "GraphicsCard": "edgedet.bench.measured_conditions",
         "Interval": "edgedet.bench.statistics",
         "JetsonBoard": "edgedet.bench.measured_conditions",
-        "Latency": "edgedet.bench.measurement",
+        "Latency": "edgedet.bench.measured_latency",
         "MeasuredArtifact": "edgedet.bench.measurement",
         "MeasuredMachine": "edgedet.bench.measured_conditions",
         "Memory": "edgedet.bench.measurement",
@@ -113,7 +111,7 @@ __getattr__, __dir__ = lazy_names(
         "Rules": "edgedet.bench.latency",
         "RulesFollowed": "edgedet.bench.measured_conditions",
         "SingleStream": "edgedet.bench.measurement",
-        "Stages": "edgedet.bench.measurement",
+        "Stages": "edgedet.bench.measured_latency",
         "StreamRate": "edgedet.bench.measurement",
         "Timed": "edgedet.bench.compare",
         "compare_artifacts": "edgedet.bench.compare",

@@ -10,7 +10,8 @@ import numpy as np
 
 from edgedet.absent import explained
 from edgedet.bench.measured_conditions import MeasuredMachine
-from edgedet.bench.measurement import BenchResult, Block, Latency
+from edgedet.bench.measured_latency import Block, Latency
+from edgedet.bench.measurement import BenchResult
 from edgedet.bench.reference import SORTING
 from edgedet.bench.statistics import (
     CONFIDENCE,

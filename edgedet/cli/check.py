@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.cli.export import detector_settings, packages_named
+from edgedet.cli.detector_option import add_detector_option, detector_settings
+from edgedet.cli.missing_package import packages_named
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, positive_integer
 from edgedet.export.families import FOREIGN, FOREIGN_HELP
@@ -59,13 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=class_names,
         help="class names: a,b,c or a .txt file, without background",
     )
-    model.add_argument(
-        "--detector",
-        metavar="SETTING",
-        action="append",
-        default=[],
-        help="a TOML file, or NAME=VALUE, as for export; may be repeated",
-    )
+    add_detector_option(model, "a TOML file, or NAME=VALUE, as for export; may be repeated")
     model.add_argument(
         "--trust-checkpoint",
         action="store_true",

@@ -21,14 +21,16 @@ from pathlib import Path
 from edgedet.artifacts.class_lists import LISTS
 from edgedet.artifacts.engine_library import library_of_name
 from edgedet.artifacts.rtx_targets import GPUS, PORTABLE, parse_targets
+from edgedet.cli.detector_option import add_detector_option, detector_settings
+from edgedet.cli.export_report import report_lines
+from edgedet.cli.missing_package import packages_named
 from edgedet.cli.progress import Progress
 from edgedet.cli.ray_options import add_ray_options, observed_on_workers, require_ray_options
-from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, human_bytes, positive_integer
-from edgedet.errors import MissingDependencyError, UsageError
+from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, positive_integer
+from edgedet.errors import UsageError
 from edgedet.export.families import FOREIGN, FOREIGN_HELP
 from edgedet.export.options import EngineOptions, ExportOptions, ExportReport, default_output
 from edgedet.export.request import is_for_ncnn, require_int8
-from edgedet.export.training.settings import NOTHING_STATED, TrainingSettings, parse_settings
 
 EXAMPLES = """\
 examples:
@@ -113,12 +115,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the code in a pickled checkpoint; only for files from people you trust",
     )
-    model.add_argument(
-        "--detector",
-        metavar="SETTING",
-        action="append",
-        default=[],
-        help="training settings that the file does not hold: a TOML file, or NAME=VALUE such as "
+    add_detector_option(
+        model,
+        "training settings that the file does not hold: a TOML file, or NAME=VALUE such as "
         "'anchor_sizes=[[32, 64, 128]]' or background=last; may be repeated (docs/checkpoints.md). A NAME.toml "
         "beside NAME.pt with a [detector] table is read without this option",
     )
@@ -298,23 +297,6 @@ def _export(arguments: argparse.Namespace, options: ExportOptions, progress: Pro
 
 
 @contextmanager
-def packages_named(doing: str) -> Iterator[None]:
-    """Name the package that is missing, and how to get it.
-
-    Raises:
-        MissingDependencyError: one that the exporter imports is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "edgedet":
-            raise
-        raise MissingDependencyError(
-            f"{doing} needs the package {error.name}, which is not installed: pip install 'edgedet[export]'"
-        ) from error
-
-
-@contextmanager
 def build_words(progress: Progress) -> Iterator[None]:
     """What the builder of engines has to say before its long silence, on stderr: first of all, how much memory."""
 
@@ -349,18 +331,6 @@ def export_options(arguments: argparse.Namespace) -> ExportOptions:
     )
 
 
-def detector_settings(arguments: argparse.Namespace) -> TrainingSettings | None:
-    """What ``--detector`` states, later ones before earlier ones; None where it was not given.
-
-    Raises:
-        UsageError, CheckpointError: something that is no setting.
-    """
-    stated = NOTHING_STATED
-    for text in arguments.detector:
-        stated = parse_settings(text).over(stated)
-    return stated if arguments.detector else None
-
-
 def engine_options(arguments: argparse.Namespace) -> EngineOptions | None:
     """How to build an engine; None where nothing was said."""
     given = {name: getattr(arguments, name) for name in ENGINE_OPTIONS if getattr(arguments, name) is not None}
@@ -391,24 +361,3 @@ def check_typed(arguments: argparse.Namespace, options: ExportOptions) -> None:
             f"{output.name} is an engine of {library.title}, and --target {arguments.target} is for other graphs: "
             "drop one of them"
         )
-
-
-def report_lines(report: ExportReport) -> Iterator[str]:
-    """The report for people."""
-    card = report.card
-    batch = f", batch {card.input.batch}" if card.input.batch > 1 else ""
-    nms = "NMS in the graph" if card.output.format == "detections" else "NMS in the runtime"
-    nms = "no NMS" if card.provenance.get("nms") == "none" else nms
-    yield f"wrote {report.path} ({human_bytes(report.bytes)}, {report.seconds:.0f} s)"
-    yield (
-        f"  {card.architecture}, {card.precision}, {len(card.names)} classes, "
-        f"input {card.input.height}x{card.input.width} {card.input.dtype}{batch}"
-    )
-    parts = "layers" if is_for_ncnn(report.path) else "nodes"
-    # A segmenter has neither boxes nor a threshold.
-    finished = (
-        "" if card.output.format == "class_logits" else f", {nms}, scores from {card.output.score_threshold:g}"
-    )
-    yield f"  {report.nodes} {parts}{finished}"
-    for note in report.notes:
-        yield f"  {note}"

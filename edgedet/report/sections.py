@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.absent import NotMeasured
-from edgedet.bench.measurement import BenchResult, Stages
+from edgedet.bench.measured_latency import Stages
+from edgedet.bench.measurement import BenchResult
 from edgedet.evaluate.result import DrawnImage
 from edgedet.report.choose import Choice, pareto_front
 from edgedet.report.collect import Collection, Row

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import pytest
 
 from edgedet.cli import main
-from tests.export.wrong_files import WrongFile, every_wrong_file
+from tests.export.wrong_file import WrongFile
+from tests.export.wrong_files import every_wrong_file
 
 FILES: dict[str, WrongFile] = every_wrong_file()
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgedet.bench.compare import Comparison, compare_artifacts, differences, other_machine
-from edgedet.bench.measurement import BenchResult, Latency
+from edgedet.bench.measured_latency import Latency
+from edgedet.bench.measurement import BenchResult
 from tests.edgedet.report.results import bench
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from edgedet.absent import NotMeasured
-from edgedet.bench import measured_conditions, measurement
+from edgedet.bench import measured_conditions, measured_latency, measurement
 from edgedet.bench.json_record import Record
-from edgedet.bench.measurement import BenchResult, ColdStart, Latency, Memory
+from edgedet.bench.measured_latency import Latency
+from edgedet.bench.measurement import BenchResult, ColdStart, Memory
 from edgedet.bench.reference import SORTING
 from edgedet.bench.result import SCHEMA_PATH, read_result, write_result
 from edgedet.errors import UsageError
@@ -113,7 +114,7 @@ SECTIONS: list[tuple[type[Record], tuple[Any, ...]]] = [
     (measured_conditions.RulesFollowed, ("properties", "rules")),
     (measured_conditions.FramesUsed, ("properties", "frames")),
     (measurement.MeasuredArtifact, ("$defs", "artifact")),
-    (measurement.Stages, ("$defs", "artifact", "properties", "stages")),
+    (measured_latency.Stages, ("$defs", "artifact", "properties", "stages")),
     (measurement.DetectionCounts, ("$defs", "artifact", "properties", "detections")),
     (measurement.BatchRate, ("$defs", "artifact", "properties", "throughput", "anyOf", 1, "items")),
     (measurement.StreamRate, ("$defs", "artifact", "properties", "streams", "anyOf", 1, "items")),
@@ -122,8 +123,8 @@ SECTIONS: list[tuple[type[Record], tuple[Any, ...]]] = [
     (measurement.SingleStream, ("$defs", "artifact", "properties", "single_stream", "anyOf", 1)),
     (measurement.ColdStart, ("$defs", "cold")),
     (measurement.Memory, ("$defs", "memory")),
-    (measurement.Latency, ("$defs", "latency")),
-    (measurement.Block, ("$defs", "latency", "properties", "blocks", "items")),
+    (measured_latency.Latency, ("$defs", "latency")),
+    (measured_latency.Block, ("$defs", "latency", "properties", "blocks", "items")),
 ]
 OLDER = {"turn_seconds", "resume_frames"}
 """Required today; results of earlier versions have none."""
@@ -142,6 +143,6 @@ def test_the_dataclasses_and_the_schema_name_the_same_fields(record: type[Record
 
 
 def test_every_record_of_the_result_is_compared_with_the_schema() -> None:
-    defined = (vars(measured_conditions) | vars(measurement)).values()
+    defined = (vars(measured_conditions) | vars(measured_latency) | vars(measurement)).values()
     records = {each for each in defined if isinstance(each, type) and issubclass(each, Record)}
     assert records - {Record} == {record for record, _ in SECTIONS}

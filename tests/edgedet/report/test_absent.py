@@ -13,7 +13,7 @@ import pytest
 
 from edgedet.absent import NotMeasured, not_measured
 from edgedet.bench.latency import Series
-from edgedet.bench.measurement import Stages
+from edgedet.bench.measured_latency import Stages
 from edgedet.cli import main
 from edgedet.report.choose import Budget, choose
 from edgedet.report.collect import collect
