@@ -7,8 +7,9 @@
 detectors are made in the same way, each in a process of its own. Without ``--int8`` every file is timed in turns
 with ``detect`` on one thread, both in ONNX Runtime. With it the file is exported with ``--int8 --target tensorrt
 --effort quick``, calibrated on coco128's val2017 pictures: the guard keeps its budget (0.01; 0.03 of weights that a
-seed gave) or refuses. What it kept is then judged once more by the guard's own figure, :func:`edgedet.proof.agreement.found_again` (AP at IoU 0.5
-with the float graph's confident detections as truth), on 16 photographs that it was not calibrated on.
+seed gave) or refuses. What it kept is then judged once more by the guard's own figure,
+:func:`edgedet.proof.agreement.found_again` (AP at IoU 0.5 with the float graph's confident detections as truth), on
+16 photographs that it was not calibrated on.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ TIMES = ("detector", *OVERHEAD)
 INT8 = ("detector", "multiply-adds in INT8", "guard's agreement", "on 16 other photographs")
 AGREEMENT = 0.97
 TRAINED = ("yolox nano", "yolox nano .pth")
-"""Detectors with their authors' weights: the guard has its own budget. Weights of a seed keep boxes apart by less than
-trained ones, and may lose what ``AGREEMENT`` leaves."""
+"""Detectors with their authors' weights: the guard has its own budget. Weights of a seed keep boxes apart by less
+than trained ones, and may lose what ``AGREEMENT`` leaves."""
 SETTLED = 4
 """Photographs that a network's statistics come from, where only its time is measured."""
 
