@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 from edgedet import Detector  # noqa: E402
 from edgedet.bench.duty_cycle import measure_duty_cycle  # noqa: E402
-from edgedet.machine.hardware import available_cores, describe_cpu  # noqa: E402
+from edgedet.machine.cores import available_cores  # noqa: E402
+from edgedet.machine.hardware import describe_cpu  # noqa: E402
 from edgedet.opening import artifact_kind  # noqa: E402
 from edgedet.pictures.image_file import read_image  # noqa: E402
 from edgedet.proof.golden_scene import golden_frame  # noqa: E402

@@ -35,7 +35,8 @@ sys.path.insert(0, str(ROOT))
 
 from edgedet.export.options import ExportOptions  # noqa: E402
 from edgedet.export.pipeline import export_model  # noqa: E402
-from edgedet.machine.hardware import available_cores, describe_cpu  # noqa: E402
+from edgedet.machine.cores import available_cores  # noqa: E402
+from edgedet.machine.hardware import describe_cpu  # noqa: E402
 from edgedet.pictures.image_file import read_image  # noqa: E402
 
 SIZE, TILES, QUALITY = (1920, 1080), 3, 90

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper
 
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network, attributes
 from edgedet.onnx_graph.rewriting import insert
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding

@@ -14,7 +14,7 @@ import onnx
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.errors import CalibrationError
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 from edgedet.onnx_graph.preparing import prepare
 

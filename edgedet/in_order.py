@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 from edgedet.process_setting import ProcessSetting
 
 Item = TypeVar("Item")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgedet.artifacts.card import PROPOSAL_COUNT, InputSpec, ModelCard
 from edgedet.errors import ProposalsError, UsageError
 from edgedet.geometry import ResizeGeometry
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 from edgedet.pictures.frames import Frame, is_on_gpu
 from edgedet.preprocess import Preprocessor
 from edgedet.runtimes.base import MayTakeProposals, RunsInLanes, Runtime, TakesGpuFrames

@@ -15,13 +15,11 @@ from edgedet.artifacts.engine_file import library_of, read_engine_header
 from edgedet.artifacts.engine_library import PLAN_STARTS, TENSORRT, library_of_name
 from edgedet.artifacts.file_signs import START, is_safetensors, what_it_is
 from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, ultralytics_card, yolov5_card
-from edgedet.artifacts.foreign_outputs import Facts, recognise
 from edgedet.artifacts.held import MEMORY, Held, hold
 from edgedet.artifacts.ncnn_file import is_ncnn, read_ncnn_header
 from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.artifacts.seal import require_seal
 from edgedet.artifacts.signature_policy import required_keys
-from edgedet.artifacts.signed_artifact import read_verified, verify_bytes
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, SignatureError, TaskError, UsageError
 from edgedet.exporter import exporter_named
 from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
@@ -178,6 +176,8 @@ def held_artifact(
                 "a signature is required of an artifact in memory: pass the content of its .sig file "
                 "(signature=...)"
             )
+        from edgedet.artifacts.signed_artifact import verify_bytes
+
         return verify_bytes(content, signature, keys, MEMORY, graph=graph).held
     if not isinstance(path, str | os.PathLike) or path == "":
         raise UsageError(f"the artifact is {path!r}, expected the path of a file ({', '.join(suffixes())})")
@@ -189,6 +189,8 @@ def held_artifact(
         return None
     if path.is_dir():
         raise SignatureError(f"{path} is a folder, and a signature is required: it is for graphs and engines")
+    from edgedet.artifacts.signed_artifact import read_verified
+
     return read_verified(path, keys).held
 
 
@@ -345,6 +347,8 @@ def _graph_card(path: Path, content: bytes | None = None) -> ModelCard:
                 output_shape=model.outputs[0].shape,
             )
         )
+    from edgedet.artifacts.foreign_outputs import Facts, recognise  # what no artifact of edgedet's own needs
+
     outputs = {tensor.name: tensor.shape for tensor in model.outputs}
     found = recognise(Facts(outputs, {tensor.name: tensor.shape for tensor in model.inputs}))
     unknown = f"its outputs {_shapes(outputs)} are of no kind edgedet knows; start from the checkpoint"

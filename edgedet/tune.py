@@ -21,7 +21,7 @@ from edgedet.bench.statistics import MIN_SERIES, Interval, bootstrap_paired_rati
 from edgedet.detector import Detector
 from edgedet.errors import ArtifactError, EdgedetError
 from edgedet.files import file_sha256
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 from edgedet.opening import artifact_kind, read_card, runtime_of
 from edgedet.proof.golden import TOLERANCES, replay
 from edgedet.proof.made_proposals import propose_strewn

@@ -13,14 +13,12 @@ import platform
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edgedet import __version__
 from edgedet.errors import OutputError
 from edgedet.files import atomic_path, file_sha256, require_writable_parent, user_cache
-from edgedet.machine.hardware import describe_cpu
 
 VERSION = 1
 
@@ -143,6 +141,8 @@ def _kept(path: Path, content: bytes | None = None) -> Path | None:
 
 @lru_cache(maxsize=1)
 def _machine() -> dict[str, Any]:
+    from edgedet.machine.hardware import describe_cpu  # asked only where there was a race
+
     cpu = describe_cpu()
     return {
         "cpu": cpu.model,
@@ -155,6 +155,9 @@ def _machine() -> dict[str, Any]:
 
 def _version_of(module: str) -> str:
     """Of the distribution that brings the module; the GPU build of ONNX Runtime has another name."""
+    # Loads a mail parser and more, which takes a tenth of the time of importing all of edgedet.
+    from importlib import metadata
+
     for name in (module, f"{module}-gpu"):
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(name)

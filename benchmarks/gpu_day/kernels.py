@@ -13,7 +13,7 @@ import numpy as np
 from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.errors import SelftestError, UsageError
 from edgedet.geometry import ResizeGeometry, plan_resize
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Thresholds
 from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame

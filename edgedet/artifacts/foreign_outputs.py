@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edgedet.artifacts.feature_maps import STRIDES, cell_count
+
 Shape = Sequence[int | None]
 
-STRIDES = (8, 16, 32)
-"""Strides of most one-stage detectors' feature maps."""
 SSD_BOXES = (8732, 3000, 2568)
 """Default boxes of the SSDs that pytorch-ssd builds: on VGG-16, MobileNet, SqueezeNet."""
 MAX_ROWS = 1000
@@ -42,11 +42,6 @@ class Outputs:
             f"edgedet export {path} --family {family} --classes NAMES -o OUT.onnx" for family in self.families
         )
         return f"it looks like {self.what}; export it once: {commands}"
-
-
-def cell_count(height: int, width: int, strides: Sequence[int] = STRIDES) -> int:
-    """Cells of the feature maps of a ``height`` x ``width`` canvas."""
-    return sum((height // stride) * (width // stride) for stride in strides)
 
 
 @dataclass(frozen=True)

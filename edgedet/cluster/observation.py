@@ -15,7 +15,7 @@ from edgedet.calibration.executor import GraphRunner, frames_run_by, lanes_of
 from edgedet.cluster.session import Cluster
 from edgedet.cluster.workers import work_in_order
 from edgedet.errors import ClusterError
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array
 from edgedet.onnx_runtime import onnxruntime
 

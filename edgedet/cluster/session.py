@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.errors import ClusterError, MissingDependencyError
-from edgedet.machine.hardware import available_cores
+from edgedet.machine.cores import available_cores
 
 LOCAL = "local"
 STORE_BYTES = 512 * 2**20

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedet.machine.jetpack import recognise
+from edgedet.machine.cores import available_cores
 
 CPU_FEATURES = (
     "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8",
@@ -146,11 +146,6 @@ def describe_cpu(root: Path = Path("/")) -> Cpu:
     )
 
 
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _cpu_quota(root: Path) -> float | None:
     allowed = _read(root / "sys/fs/cgroup/cpu.max").split()
     if len(allowed) == 2 and allowed[0].isdigit() and allowed[1].isdigit() and int(allowed[1]):
@@ -189,6 +184,8 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _jetson(root: Path) -> Jetson | None:
+    from edgedet.machine.jetpack import recognise  # tables of every Jetson, which no other machine needs
+
     board = recognise(root)
     if board is None:
         return None
