@@ -1,7 +1,8 @@
 """The order of the house: a room imports only what lies below it, nothing imports in a circle, every arrow is seen.
 
 All imports count, those inside functions too: a late import makes a program start faster, it turns no arrow round.
-Imports for type checkers alone do not count.
+A name taken from a door (the ``__init__`` of a room or of the package) counts as an import of the module it comes
+from, and a module's name in a string as an import of that module. Imports for type checkers alone do not count.
 """
 
 from __future__ import annotations
@@ -9,13 +10,25 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAPPED = ("calibration", "export", "runtimes")
 """Rooms that lie beside the folder of the package."""
+
+CLONE = (*MAPPED, "benchmarks", "conftest", "docs", "examples", "release", "tests")
+"""What Python finds by these names in a clone, and nowhere else."""
+
+TABLES = {
+    ("edgedet.runtimes", "edgedet.export.torch_runtime"): "the table of runtimes; who opens a checkpoint loads it",
+    ("edgedet.exporter", "edgedet.export"): "named where it is not installed; never imported there",
+    ("edgedet.exporter", "edgedet.calibration"): "named where it is not installed; never imported there",
+}
+"""Module and the module above it that it may name in a string, and why: tables of what is loaded late, by name."""
 
 LAYERS = [
     "__main__",
@@ -132,43 +145,130 @@ def modules(root: Path) -> dict[str, Path]:
     return found
 
 
+class Import(NamedTuple):
+    """One import: the module, names taken from it by the names they get, and whether it goes by place."""
+
+    module: str
+    names: Mapping[str, str]
+    relative: bool = False
+
+
 @cache
-def imports(source: str, package: str) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
-    """Module, names taken from it, and whether the import is relative; of every import of the package."""
-    return tuple(_imports(source, package))
+def imports(source: str, name: str, package: str) -> tuple[Import, ...]:
+    """Every import of the package, or of another folder of the clone, in the module ``name`` of ``package``."""
+    places = {"__name__": name, "__package__": package}
+    found = (each for node in _seen(ast.parse(source)) for each in _imports(node, places))
+    return tuple(each for each in found if each.module.split(".")[0] in ("edgedet", *CLONE))
 
 
-def _imports(source: str, package: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
-    tree = ast.parse(source)
-    unseen = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in unseen:
-            continue
-        if isinstance(node, ast.Import):
-            yield from ((name.name, (), False) for name in node.names if name.name.split(".")[0] == "edgedet")
-        elif isinstance(node, ast.ImportFrom):
-            start = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
-            module = ".".join([*start, *([node.module] if node.module else [])])
-            if module.split(".")[0] == "edgedet":
-                yield module, tuple(name.name for name in node.names), node.level > 0
+@cache
+def strings(source: str) -> frozenset[str]:
+    """Strings of a module, up to a colon."""
+    constants = (node.value for node in _seen(ast.parse(source)) if isinstance(node, ast.Constant))
+    return frozenset(each.partition(":")[0] for each in constants if isinstance(each, str))
+
+
+@cache
+def lazy_homes(source: str) -> dict[str, str]:
+    """Names that a door loads late, and the modules they come from."""
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(value=ast.Call(func=ast.Name(id="lazy_names"), args=[_, homes])):
+                return dict(ast.literal_eval(homes))
+    return {}
+
+
+def _seen(tree: ast.AST) -> Iterator[ast.AST]:
+    """The tree without what stands below ``if TYPE_CHECKING:``; what stands below its ``else:`` runs."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=otherwise):
+                waiting += otherwise
+            case _:
+                waiting += ast.iter_child_nodes(node)
+
+
+def _imports(node: ast.AST, places: Mapping[str, str]) -> Iterator[Import]:
+    match node:
+        case ast.Import(names=names):
+            yield from (Import(each.name, {}) for each in names)
+        case ast.ImportFrom(module=module, names=names, level=level):
+            start = resolve_name("." * level, places["__package__"]) if level else ""
+            whole = ".".join(filter(None, (start.rstrip("."), module)))
+            yield Import(whole, {each.asname or each.name: each.name for each in names}, level > 0)
+        case ast.Attribute(value=ast.Name(id="edgedet"), attr=attribute):
+            yield Import("edgedet", {attribute: attribute})
+        case ast.Call(
+            func=ast.Name(id="import_module" | "__import__" as called)
+            | ast.Attribute(attr="import_module" | "__import__" as called),
+            args=[ast.Constant(value=str(asked)), *more],
+            keywords=keywords,
+        ):
+            options = {each.arg: each.value for each in keywords}
+            level, anchor = options.get("level"), places["__package__"]
+            if called == "__import__":
+                level = more[3] if len(more) > 3 else level
+                asked = "." * (level.value if isinstance(level, ast.Constant) else 0) + asked
+            else:
+                match more[0] if more else options.get("package"):
+                    case ast.Constant(value=str(said)):
+                        anchor = said
+                    case ast.Name(id="__name__" | "__package__" as said):
+                        anchor = places[said]
+            yield Import(resolve_name(asked, anchor), {}, asked.startswith("."))
+
+
+def imports_of(name: str, path: Path) -> tuple[Import, ...]:
+    """The imports of a module."""
+    return imports(path.read_text("utf-8"), name, name if path.name == "__init__.py" else name.rpartition(".")[0])
+
+
+def doors(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """For every package, the names its ``__init__`` has from elsewhere, with the modules they come from."""
+    found = {}
+    for door, path in files.items():
+        if path.name == "__init__.py":
+            found[door] = {}
+            for module, names, _ in imports_of(door, path):
+                for name, old in names.items():
+                    found[door][name] = f"{module}.{old}" if f"{module}.{old}" in files else module
+            found[door] |= lazy_homes(path.read_text("utf-8"))
+    return found
+
+
+def reached(taken: Import, files: Mapping[str, Path], by_door: Mapping[str, Mapping[str, str]]) -> set[str]:
+    """Modules that an import leads to. Who imports a door whole can take all its names."""
+    found = set()
+    names = by_door.get(taken.module, {}) if "*" in taken.names.values() else taken.names.values()
+    for name in names:
+        home = by_door.get(taken.module, {}).get(name)
+        inner = f"{taken.module}.{name}"
+        if home:
+            found |= {taken.module, home}
+        found |= {inner, *by_door.get(inner, {}).values()} if inner in files else set()
+    if not taken.names:
+        found |= set(by_door.get(taken.module, {}).values())
+    return found or {taken.module}
 
 
 def arrows(files: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Which modules every module imports."""
+    """Which modules of the package every module imports."""
+    by_door = doors(files)
     found: dict[str, set[str]] = {}
     for name, path in files.items():
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        targets = set()
-        for module, names, _ in imports(path.read_text("utf-8"), package):
-            inner = {f"{module}.{each}" for each in names} & set(files)
-            targets |= inner or {module}
-        found[name] = targets - {name, "edgedet"}
+        targets = (reached(taken, files, by_door) for taken in imports_of(name, path))
+        inside = {each for target in targets for each in target if each.split(".")[0] == "edgedet"}
+        found[name] = inside - {name, "edgedet"}
     return found
+
+
+def named(files: Mapping[str, Path]) -> dict[str, set[str]]:
+    """Which modules every module names in strings: in tables, and in commands that start one of them."""
+    known = files.keys() - {"edgedet"}
+    return {name: (strings(path.read_text("utf-8")) & known) - {name} for name, path in files.items()}
 
 
 def upward(found: Mapping[str, set[str]], layers: list[str], room: str = "edgedet") -> list[str]:
@@ -205,14 +305,34 @@ def circles(found: Mapping[str, set[str]]) -> list[str]:
 
 def mapped_absolute(files: Mapping[str, Path]) -> list[str]:
     """Imports inside the mapped rooms that reach a mapped room by the package's name, not by its place."""
-    faults = []
-    for name, path in files.items():
-        if name.split(".")[1:2] and name.split(".")[1] in MAPPED:
-            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-            for module, _, relative in imports(path.read_text("utf-8"), package):
-                if not relative and module.split(".")[1:2] and module.split(".")[1] in MAPPED:
-                    faults.append(f"{name} imports {module}")
-    return faults
+    by_door = doors(files)
+    return [
+        f"{name} imports {target}"
+        for name, path in files.items()
+        if name.split(".")[1:2] and name.split(".")[1] in MAPPED
+        for taken in imports_of(name, path)
+        if not taken.relative
+        for target in reached(taken, files, by_door)
+        if target.split(".")[1:2] and target.split(".")[1] in MAPPED
+    ]
+
+
+def clone_only(files: Mapping[str, Path]) -> list[str]:
+    """Imports of the clone's folders by names of their own, which no installed package has."""
+    return [
+        f"{name} imports {taken.module}, which is there in a clone alone"
+        for name, path in files.items()
+        for taken in imports_of(name, path)
+        if taken.module.split(".")[0] in CLONE
+    ]
+
+
+def named_upward(files: Mapping[str, Path]) -> list[str]:
+    """Modules above that are named in a string and stand in no table that may do so."""
+    found = {
+        name: {each for each in targets if (name, each) not in TABLES} for name, targets in named(files).items()
+    }
+    return upward(found, LAYERS) + upward(found, EXPORT_LAYERS, "edgedet.export")
 
 
 def test_nothing_imports_upwards() -> None:
@@ -221,12 +341,22 @@ def test_nothing_imports_upwards() -> None:
     assert not upward(found, EXPORT_LAYERS, "edgedet.export")
 
 
+def test_strings_name_no_module_above_but_in_the_tables() -> None:
+    files = modules(ROOT)
+    assert not named_upward(files)
+    assert not [(name, above) for name, above in TABLES if above not in named(files)[name]]
+
+
 def test_nothing_imports_in_a_circle() -> None:
     assert not circles(arrows(modules(ROOT)))
 
 
 def test_mapped_rooms_reach_each_other_by_place() -> None:
     assert not mapped_absolute(modules(ROOT))
+
+
+def test_nothing_needs_a_clone() -> None:
+    assert not clone_only(modules(ROOT))
 
 
 @pytest.mark.parametrize(
@@ -240,6 +370,36 @@ def test_mapped_rooms_reach_each_other_by_place() -> None:
         ("edgedet/datasets/dataset.py", "from edgedet.datasets.read import read_dataset", "circle"),
         ("export/options.py", "from edgedet.export import sources", "absolute"),
         ("calibration/grid.py", "from edgedet.runtimes.base import Runtime", "absolute"),
+        ("edgedet/errors.py", "from edgedet import Detector", "upward"),
+        ("edgedet/errors.py", "from edgedet import Detector as Other", "upward"),
+        ("edgedet/errors.py", "from . import Detector", "upward"),
+        ("edgedet/errors.py", "from edgedet import *", "upward"),
+        ("edgedet/errors.py", "import edgedet as whole", "upward"),
+        ("edgedet/errors.py", "import edgedet.doors\nedgedet.Detector", "upward"),
+        ("edgedet/errors.py", "from edgedet.watching import Tracker", "upward"),
+        ("edgedet/watching/tracker.py", "from edgedet.watching import Watcher", "circle"),
+        ("edgedet/datasets/dataset.py", "from edgedet.datasets import read_dataset", "circle"),
+        ("export/families/ssd.py", "from .. import export_model", "upward"),
+        ("export/families/ssd.py", "from edgedet.export import export_model", "upward"),
+        ("export/families/ssd.py", "from edgedet import export", "upward"),
+        ("export/options.py", "from edgedet import runtimes", "absolute"),
+        ("export/options.py", "from edgedet import Runtime", "absolute"),
+        ("edgedet/lane.py", "from runtimes.base import Runtime", "clone"),
+        ("export/options.py", "from runtimes.base import Runtime", "clone"),
+        ("calibration/grid.py", "import export.options", "clone"),
+        ("edgedet/lane.py", "from tests.tiny_detector import tiny", "clone"),
+        ("edgedet/lane.py", "import_module('benchmarks.peers')", "clone"),
+        ("edgedet/errors.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import edgedet.detector", "upward"),
+        ("edgedet/errors.py", "if TYPE_CHECKING:\n    pass\nelif late:\n    import edgedet.detector", "upward"),
+        ("edgedet/errors.py", "import_module('edgedet.detector')", "upward"),
+        ("edgedet/errors.py", "importlib.import_module('.detector', 'edgedet')", "upward"),
+        ("edgedet/errors.py", "importlib.import_module('.detector', package=__package__)", "upward"),
+        ("edgedet/errors.py", "__import__('edgedet.detector')", "upward"),
+        ("edgedet/errors.py", "__import__('detector', globals(), None, (), 1)", "upward"),
+        ("export/families/ssd.py", "import_module('..pipeline', __package__)", "upward"),
+        ("edgedet/errors.py", "TABLE = {'detector': 'edgedet.detector:Detector'}", "named"),
+        ("runtimes/base.py", "TABLE = ('edgedet.export.torch_runtime',)", "named"),
+        ("export/families/base.py", "COMMAND = ['-m', 'edgedet.export.engines.file_check']", "named"),
     ],
 )
 def test_a_planted_import_is_caught(path: str, planted: str, fault: str, tmp_path: Path) -> None:
@@ -254,5 +414,15 @@ def test_a_planted_import_is_caught(path: str, planted: str, fault: str, tmp_pat
         "upward": upward(found, LAYERS) + upward(found, EXPORT_LAYERS, "edgedet.export"),
         "circle": circles(found),
         "absolute": mapped_absolute(files),
+        "clone": clone_only(files),
+        "named": named_upward(files),
     }
     assert faults[fault]
+
+
+def test_an_import_for_type_checkers_alone_is_no_arrow(tmp_path: Path) -> None:
+    files = modules(ROOT)
+    changed = tmp_path / "errors.py"
+    planted = "if TYPE_CHECKING:\n    from edgedet import Detector\n    from edgedet.lane import Timing\n"
+    changed.write_text(f"{files['edgedet.errors'].read_text('utf-8')}\n{planted}", "utf-8")
+    assert arrows({**files, "edgedet.errors": changed}) == arrows(files)
