@@ -277,3 +277,17 @@ def test_an_import_for_type_checkers_alone_is_no_arrow(tmp_path: Path) -> None:
     planted = "if TYPE_CHECKING:\n    from edgedet import Detector\n    from edgedet.lane import Timing\n"
     changed.write_text(f"{files['edgedet.errors'].read_text('utf-8')}\n{planted}", "utf-8")
     assert arrows({**files, "edgedet.errors": changed}) == arrows(files)
+
+
+def test_a_name_that_a_door_imports_at_once_leads_to_its_module(tmp_path: Path) -> None:
+    texts = {
+        "__init__": "from edgedet.detector import Detector as Eager",
+        "errors": "from . import Eager",
+        "detector": "class Detector: ...",
+    }
+    files = {}
+    for name, text in texts.items():
+        path = tmp_path / f"{name}.py"
+        path.write_text(text, "utf-8")
+        files["edgedet" if name == "__init__" else f"edgedet.{name}"] = path
+    assert arrows(files)["edgedet.errors"] == {"edgedet.detector"}
