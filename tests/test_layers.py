@@ -1,21 +1,25 @@
 """The order of the house: a room imports only what lies below it, nothing imports in a circle, every arrow is seen.
 
 All imports count, those inside functions too: a late import makes a program start faster, it turns no arrow round.
-Imports for type checkers alone do not count.
+A name taken from a door (the ``__init__`` of a room or of the package) counts as an import of the module it comes
+from, and a module's name in a string as an import of that module. Imports for type checkers alone do not count.
 """
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-MAPPED = ("calibration", "export", "runtimes")
-"""Rooms that lie beside the folder of the package."""
+from tests.product_imports import CLONE, MAPPED, ROOT, arrows, doors, imports_of, modules, named, reached
+
+TABLES = {
+    ("edgedet.runtimes", "edgedet.export.torch_runtime"): "the table of runtimes; who opens a checkpoint loads it",
+    ("edgedet.exporter", "edgedet.export"): "named where it is not installed; never imported there",
+    ("edgedet.exporter", "edgedet.calibration"): "named where it is not installed; never imported there",
+}
+"""Module and the module above it that it may name in a string, and why: tables of what is loaded late, by name."""
 
 LAYERS = [
     "__main__",
@@ -118,59 +122,6 @@ EXPORT_LAYERS = [
 ]
 
 
-def modules(root: Path) -> dict[str, Path]:
-    """Dotted names and files of the product's modules."""
-    found = {}
-    for room in ("edgedet", *MAPPED):
-        for path in sorted((root / room).rglob("*.py")):
-            inside = path.relative_to(root).with_suffix("").parts
-            # The folder of the package holds links to the mapped rooms.
-            if room == "edgedet" and len(inside) > 1 and inside[1] in MAPPED:
-                continue
-            parts = inside if room == "edgedet" else ("edgedet", *inside)
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-@cache
-def imports(source: str, package: str) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
-    """Module, names taken from it, and whether the import is relative; of every import of the package."""
-    return tuple(_imports(source, package))
-
-
-def _imports(source: str, package: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
-    tree = ast.parse(source)
-    unseen = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in unseen:
-            continue
-        if isinstance(node, ast.Import):
-            yield from ((name.name, (), False) for name in node.names if name.name.split(".")[0] == "edgedet")
-        elif isinstance(node, ast.ImportFrom):
-            start = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
-            module = ".".join([*start, *([node.module] if node.module else [])])
-            if module.split(".")[0] == "edgedet":
-                yield module, tuple(name.name for name in node.names), node.level > 0
-
-
-def arrows(files: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Which modules every module imports."""
-    found: dict[str, set[str]] = {}
-    for name, path in files.items():
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        targets = set()
-        for module, names, _ in imports(path.read_text("utf-8"), package):
-            inner = {f"{module}.{each}" for each in names} & set(files)
-            targets |= inner or {module}
-        found[name] = targets - {name, "edgedet"}
-    return found
-
-
 def upward(found: Mapping[str, set[str]], layers: list[str], room: str = "edgedet") -> list[str]:
     """Imports that go up or lead to a room without a place in ``layers``."""
     rank = {name: place for place, name in enumerate(layers)}
@@ -205,14 +156,34 @@ def circles(found: Mapping[str, set[str]]) -> list[str]:
 
 def mapped_absolute(files: Mapping[str, Path]) -> list[str]:
     """Imports inside the mapped rooms that reach a mapped room by the package's name, not by its place."""
-    faults = []
-    for name, path in files.items():
-        if name.split(".")[1:2] and name.split(".")[1] in MAPPED:
-            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-            for module, _, relative in imports(path.read_text("utf-8"), package):
-                if not relative and module.split(".")[1:2] and module.split(".")[1] in MAPPED:
-                    faults.append(f"{name} imports {module}")
-    return faults
+    by_door = doors(files)
+    return [
+        f"{name} imports {target}"
+        for name, path in files.items()
+        if name.split(".")[1:2] and name.split(".")[1] in MAPPED
+        for taken in imports_of(name, path)
+        if not taken.relative
+        for target in reached(taken, files, by_door)
+        if target.split(".")[1:2] and target.split(".")[1] in MAPPED
+    ]
+
+
+def clone_only(files: Mapping[str, Path]) -> list[str]:
+    """Imports of the clone's folders by names of their own, which no installed package has."""
+    return [
+        f"{name} imports {taken.module}, which is there in a clone alone"
+        for name, path in files.items()
+        for taken in imports_of(name, path)
+        if taken.module.split(".")[0] in CLONE
+    ]
+
+
+def named_upward(files: Mapping[str, Path]) -> list[str]:
+    """Modules above that are named in a string and stand in no table that may do so."""
+    found = {
+        name: {each for each in targets if (name, each) not in TABLES} for name, targets in named(files).items()
+    }
+    return upward(found, LAYERS) + upward(found, EXPORT_LAYERS, "edgedet.export")
 
 
 def test_nothing_imports_upwards() -> None:
@@ -221,12 +192,22 @@ def test_nothing_imports_upwards() -> None:
     assert not upward(found, EXPORT_LAYERS, "edgedet.export")
 
 
+def test_strings_name_no_module_above_but_in_the_tables() -> None:
+    files = modules(ROOT)
+    assert not named_upward(files)
+    assert not [(name, above) for name, above in TABLES if above not in named(files)[name]]
+
+
 def test_nothing_imports_in_a_circle() -> None:
     assert not circles(arrows(modules(ROOT)))
 
 
 def test_mapped_rooms_reach_each_other_by_place() -> None:
     assert not mapped_absolute(modules(ROOT))
+
+
+def test_nothing_needs_a_clone() -> None:
+    assert not clone_only(modules(ROOT))
 
 
 @pytest.mark.parametrize(
@@ -240,6 +221,36 @@ def test_mapped_rooms_reach_each_other_by_place() -> None:
         ("edgedet/datasets/dataset.py", "from edgedet.datasets.read import read_dataset", "circle"),
         ("export/options.py", "from edgedet.export import sources", "absolute"),
         ("calibration/grid.py", "from edgedet.runtimes.base import Runtime", "absolute"),
+        ("edgedet/errors.py", "from edgedet import Detector", "upward"),
+        ("edgedet/errors.py", "from edgedet import Detector as Other", "upward"),
+        ("edgedet/errors.py", "from . import Detector", "upward"),
+        ("edgedet/errors.py", "from edgedet import *", "upward"),
+        ("edgedet/errors.py", "import edgedet as whole", "upward"),
+        ("edgedet/errors.py", "import edgedet.doors\nedgedet.Detector", "upward"),
+        ("edgedet/errors.py", "from edgedet.watching import Tracker", "upward"),
+        ("edgedet/watching/tracker.py", "from edgedet.watching import Watcher", "circle"),
+        ("edgedet/datasets/dataset.py", "from edgedet.datasets import read_dataset", "circle"),
+        ("export/families/ssd.py", "from .. import export_model", "upward"),
+        ("export/families/ssd.py", "from edgedet.export import export_model", "upward"),
+        ("export/families/ssd.py", "from edgedet import export", "upward"),
+        ("export/options.py", "from edgedet import runtimes", "absolute"),
+        ("export/options.py", "from edgedet import Runtime", "absolute"),
+        ("edgedet/lane.py", "from runtimes.base import Runtime", "clone"),
+        ("export/options.py", "from runtimes.base import Runtime", "clone"),
+        ("calibration/grid.py", "import export.options", "clone"),
+        ("edgedet/lane.py", "from tests.tiny_detector import tiny", "clone"),
+        ("edgedet/lane.py", "import_module('benchmarks.peers')", "clone"),
+        ("edgedet/errors.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import edgedet.detector", "upward"),
+        ("edgedet/errors.py", "if TYPE_CHECKING:\n    pass\nelif late:\n    import edgedet.detector", "upward"),
+        ("edgedet/errors.py", "import_module('edgedet.detector')", "upward"),
+        ("edgedet/errors.py", "importlib.import_module('.detector', 'edgedet')", "upward"),
+        ("edgedet/errors.py", "importlib.import_module('.detector', package=__package__)", "upward"),
+        ("edgedet/errors.py", "__import__('edgedet.detector')", "upward"),
+        ("edgedet/errors.py", "__import__('detector', globals(), None, (), 1)", "upward"),
+        ("export/families/ssd.py", "import_module('..pipeline', __package__)", "upward"),
+        ("edgedet/errors.py", "TABLE = {'detector': 'edgedet.detector:Detector'}", "named"),
+        ("runtimes/base.py", "TABLE = ('edgedet.export.torch_runtime',)", "named"),
+        ("export/families/base.py", "COMMAND = ['-m', 'edgedet.export.engines.file_check']", "named"),
     ],
 )
 def test_a_planted_import_is_caught(path: str, planted: str, fault: str, tmp_path: Path) -> None:
@@ -254,5 +265,29 @@ def test_a_planted_import_is_caught(path: str, planted: str, fault: str, tmp_pat
         "upward": upward(found, LAYERS) + upward(found, EXPORT_LAYERS, "edgedet.export"),
         "circle": circles(found),
         "absolute": mapped_absolute(files),
+        "clone": clone_only(files),
+        "named": named_upward(files),
     }
     assert faults[fault]
+
+
+def test_an_import_for_type_checkers_alone_is_no_arrow(tmp_path: Path) -> None:
+    files = modules(ROOT)
+    changed = tmp_path / "errors.py"
+    planted = "if TYPE_CHECKING:\n    from edgedet import Detector\n    from edgedet.lane import Timing\n"
+    changed.write_text(f"{files['edgedet.errors'].read_text('utf-8')}\n{planted}", "utf-8")
+    assert arrows({**files, "edgedet.errors": changed}) == arrows(files)
+
+
+def test_a_name_that_a_door_imports_at_once_leads_to_its_module(tmp_path: Path) -> None:
+    texts = {
+        "__init__": "from edgedet.detector import Detector as Eager",
+        "errors": "from . import Eager",
+        "detector": "class Detector: ...",
+    }
+    files = {}
+    for name, text in texts.items():
+        path = tmp_path / f"{name}.py"
+        path.write_text(text, "utf-8")
+        files["edgedet" if name == "__init__" else f"edgedet.{name}"] = path
+    assert arrows(files)["edgedet.errors"] == {"edgedet.detector"}
