@@ -1,7 +1,7 @@
 """Which pixels are whose: outlines of objects, and the class of every pixel.
 
-At the door are ``Masks`` and ``Region``, which :mod:`edgedet` promises, and the two that families make, ``BoxMasks``
-and ``CanvasMasks``. Each is loaded when it is first asked for: run lengths need no OpenCV.
+At the door are ``Masks`` and ``Region``, which :mod:`edgedet` promises, and the two that families make,
+``BoxMasks`` and ``CanvasMasks``. Each is loaded when it is first asked for: run lengths need no OpenCV.
 
 >>> from edgedet.masks import Region
 >>> Region._fields
