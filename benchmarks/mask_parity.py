@@ -70,7 +70,7 @@ class Agreement:
 
 def compare(theirs: Found, ours: Found, into: Agreement, show: Callable[[str], None]) -> None:
     """Add what two sides found in one frame."""
-    from edgedet.masks import _stretched
+    from edgedet.masks.box_masks import _stretched
     from edgedet.proof.parity import Tolerance, match_detections
 
     reference, candidate = theirs[0], ours[0]

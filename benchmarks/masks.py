@@ -108,8 +108,8 @@ def draw() -> None:
     import cv2
 
     from edgedet.artifacts.foreign_cards import CENTRED
-    from edgedet.canvas_masks import CanvasMasks, draw_prototypes
     from edgedet.geometry import plan_resize
+    from edgedet.masks.canvas_masks import CanvasMasks, draw_prototypes
 
     cv2.setNumThreads(1)
     generator = np.random.default_rng(0)

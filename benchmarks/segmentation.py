@@ -131,7 +131,7 @@ def torchvisions(network: Any, picture: Path, names: tuple[str, ...]) -> Any:
     from torchvision.transforms._presets import SemanticSegmentation
 
     from edgedet import ClassMap
-    from edgedet.class_map_reader import to_frame
+    from edgedet.masks.class_map_reader import to_frame
 
     image = Image.open(picture).convert("RGB")
     with torch.inference_mode():

@@ -16,8 +16,8 @@ from settled_network import Part, anchored, settle
 
 from edgedet import Detections
 from edgedet.artifacts.skeleton import Skeleton
-from edgedet.canvas_masks import CanvasMasks
 from edgedet.export.options import ExportOptions
+from edgedet.masks.canvas_masks import CanvasMasks
 
 
 def ultralytics(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequence[np.ndarray]) -> Case:

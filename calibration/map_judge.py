@@ -9,11 +9,11 @@ from itertools import chain
 import numpy as np
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.class_map import ClassMap
-from edgedet.class_map_reader import ClassMapReader
 from edgedet.datasets.map_dataset import MapDataset
 from edgedet.evaluate.maps import MapScores, read_picture
 from edgedet.geometry import ResizeGeometry
+from edgedet.masks.class_map import ClassMap
+from edgedet.masks.class_map_reader import ClassMapReader
 from edgedet.onnx_graph.network import Array
 from edgedet.proof.map_parity import Confusion
 

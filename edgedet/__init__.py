@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from edgedet.artifacts.card import InputSpec, KeypointSpec, ModelCard, OutputSpec, ResizeRule
     from edgedet.artifacts.skeleton import Skeleton
     from edgedet.cascade import Cascade
-    from edgedet.class_map import ClassMap
     from edgedet.detections import Detection, Detections
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
     from edgedet.lane import Timing
-    from edgedet.masks import Masks, Region
+    from edgedet.masks.base import Masks, Region
+    from edgedet.masks.class_map import ClassMap
     from edgedet.pictures.frames import Frame, Unreadable
     from edgedet.pictures.live.fault import Fault
     from edgedet.pictures.live.settings import LiveSettings
@@ -67,7 +67,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Cascade": "edgedet.cascade",
-        "ClassMap": "edgedet.class_map",
+        "ClassMap": "edgedet.masks.class_map",
         "Detection": "edgedet.detections",
         "Detections": "edgedet.detections",
         "Detector": "edgedet.detector",
@@ -78,10 +78,10 @@ __getattr__, __dir__ = lazy_names(
         "InputSpec": "edgedet.artifacts.card",
         "KeypointSpec": "edgedet.artifacts.card",
         "LiveSettings": "edgedet.pictures.live.settings",
-        "Masks": "edgedet.masks",
+        "Masks": "edgedet.masks.base",
         "ModelCard": "edgedet.artifacts.card",
         "OutputSpec": "edgedet.artifacts.card",
-        "Region": "edgedet.masks",
+        "Region": "edgedet.masks.base",
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
         "Segmenter": "edgedet.segmenter",

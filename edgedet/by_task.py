@@ -9,10 +9,10 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.class_map import ClassMap
 from edgedet.detector import Detector
 from edgedet.errors import SelftestError, TaskError
 from edgedet.lane import Timing
+from edgedet.masks.class_map import ClassMap
 from edgedet.proof.golden import GoldenReport, require_golden
 from edgedet.proof.golden_map import GoldenMapReport, require_golden_map
 from edgedet.segmenter import Segmenter

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.canvas_masks import CanvasMasks
 from edgedet.crops import crop_windows, join_crops
 from edgedet.detections import Detections
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
 from edgedet.lane import Timing
+from edgedet.masks.canvas_masks import CanvasMasks
 from edgedet.pictures.frames import Frame, Unreadable, as_bgr, is_on_gpu
 from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.settings import LiveSettings

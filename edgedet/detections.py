@@ -16,7 +16,7 @@ from edgedet.errors import MissingDependencyError
 if TYPE_CHECKING:
     import supervision
 
-    from edgedet.masks import Masks
+    from edgedet.masks.base import Masks
 
 TAKEN = {"image_id", "category_id", "bbox", "box", "score", "label", "name", "class_name"}
 """Names of what a row of :meth:`Detections.to_dict`, ``to_coco`` or ``to_supervision`` has anyway."""

@@ -18,7 +18,7 @@ from edgedet.nms import best_of_each_class, nms
 from edgedet.settings import require_count, require_fraction
 
 if TYPE_CHECKING:
-    from edgedet.masks import Masks
+    from edgedet.masks.base import Masks
 
 Array = NDArray[Any]
 
@@ -201,11 +201,11 @@ class Postprocessor:
         # Detectors without masks or keypoints do not load what draws them.
         masks: Masks | None = None
         if self._card.output.masks == "in_boxes":
-            from edgedet.masks import BoxMasks
+            from edgedet.masks.box_masks import BoxMasks
 
             masks = BoxMasks(data.pop(MASKS), found.boxes, frame_size)
         elif self._card.output.masks == "prototypes":
-            from edgedet.canvas_masks import CanvasMasks
+            from edgedet.masks.canvas_masks import CanvasMasks
 
             masks = CanvasMasks(tuple(data.pop(MASKS)), frame_size)
         keypoints = skeleton = None
@@ -231,7 +231,7 @@ class Postprocessor:
     def _drawn(self, found: Found, prototypes: Array, geometry: ResizeGeometry) -> Found:
         """The same with ``masks`` in place of coefficients, and without what has no pixel: Ultralytics' ``predict``
         leaves that out, too."""
-        from edgedet.canvas_masks import draw_prototypes
+        from edgedet.masks.canvas_masks import draw_prototypes
 
         data = dict(found.data)
         canvas = (self._card.input.height, self._card.input.width)

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.aligned import AlignedResize
-from edgedet.antialias import AntialiasedResize
 from edgedet.artifacts.card import InputSpec, ResizeRule
-from edgedet.four_pixels import FourPixelResize
 from edgedet.geometry import ResizeGeometry, plan_resize
 from edgedet.pictures.frames import as_bgr
-from edgedet.torch_places import TorchResize
-from edgedet.two_threads import SHARED_BYTES, in_two_threads
+from edgedet.resizing.aligned import AlignedResize
+from edgedet.resizing.antialias import AntialiasedResize
+from edgedet.resizing.four_pixels import FourPixelResize
+from edgedet.resizing.torch_places import TorchResize
+from edgedet.resizing.two_threads import SHARED_BYTES, in_two_threads
 
 BAND_BYTES = 2_500_000
 """Size of the bands in which a shrinking frame is converted to float32 and resized. A band stays in the cache:

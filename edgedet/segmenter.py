@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.held import MEMORY
-from edgedet.class_map import ClassMap
-from edgedet.class_map_reader import ClassMapReader
 from edgedet.errors import UsageError
 from edgedet.lane import Lane, LaneWork, Timing, open_lanes
+from edgedet.masks.class_map import ClassMap
+from edgedet.masks.class_map_reader import ClassMapReader
 from edgedet.opening import MAX_THREADS, open_artifact
 from edgedet.pictures.frames import Unreadable
 from edgedet.pictures.live.fault import Fault

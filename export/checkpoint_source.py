@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgedet.artifacts.card import PROPOSAL_COUNT, PROPOSALS, InputSpec, ModelCard, OutputSpec
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
-from edgedet.masks import BoxMasks
+from edgedet.masks.box_masks import BoxMasks
 from edgedet.proof.made_proposals import made_proposals
 
 from .built_graph import DEFAULT_FRAME, BuiltGraph, card_of, graph_options

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgedet.cascade import Cascade
-    from edgedet.class_map import ClassMap
     from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
     from edgedet.detector import Detector
-    from edgedet.masks import Region
+    from edgedet.masks.base import Region
+    from edgedet.masks.class_map import ClassMap
     from edgedet.segmenter import Segmenter
 
 
@@ -66,7 +66,7 @@ class Blurring:
 
     def __call__(self, image: NDArray[np.uint8], found: Detections | ClassMap) -> NDArray[np.uint8]:
         """``image`` (uint8 [H, W, 3] BGR), or a copy in which those regions are a few blocks each."""
-        from edgedet.class_map import ClassMap
+        from edgedet.masks.class_map import ClassMap
 
         hidden = [other.detect(image) for other in self._others]
         outlines: list[Region | None] = []

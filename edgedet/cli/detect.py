@@ -53,11 +53,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from edgedet.cascade import Cascade
-    from edgedet.class_map import ClassMap
     from edgedet.cli.proposals_file import ProposalsFile
     from edgedet.cluster.detector import ClusterDetector
     from edgedet.detections import Detections
     from edgedet.detector import Detector
+    from edgedet.masks.class_map import ClassMap
     from edgedet.pictures.frames import Frame
     from edgedet.pictures.sinks import Sink
     from edgedet.pictures.sources import FrameSource, Unreadable

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgedet.class_map import ClassMap
     from edgedet.cli.blurring import Blurring
     from edgedet.detections import Detections
+    from edgedet.masks.class_map import ClassMap
     from edgedet.pictures.frames import Frame, Unreadable
     from edgedet.pictures.live.fault import Fault
     from edgedet.pictures.sinks import Picture

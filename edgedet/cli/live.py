@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from edgedet.class_map import ClassMap
 from edgedet.cli.frame_lines import annotated, error_line, fault_line, live_line
 from edgedet.cli.progress import Progress
 from edgedet.cli.service_options import start_service
 from edgedet.errors import SourceEndedError
+from edgedet.masks.class_map import ClassMap
 
 if TYPE_CHECKING:
     from edgedet.cascade import Cascade

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator
 
 from edgedet.artifacts.card import ASSUMED_KEY
-from edgedet.class_map import ClassMap
 from edgedet.cli.progress import Progress
 from edgedet.errors import UsageError
+from edgedet.masks.class_map import ClassMap
 from edgedet.proof.map_parity import REQUIRED, MapParity, MapParityReport, compare_all
 from edgedet.segmenter import Segmenter
 

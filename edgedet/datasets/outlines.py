@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import MissingDependencyError
-from edgedet.run_lengths import coco_rle, decompressed
+from edgedet.masks.run_lengths import coco_rle, decompressed
 
 Ring = NDArray[np.float64]
 """Corners [M, 2], x and y in pixels, of which the last is joined to the first."""

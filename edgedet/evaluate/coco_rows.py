@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.detections import Detections
-from edgedet.masks import Masks
+from edgedet.masks.base import Masks
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 AREAS = ("all", "small", "medium", "large")

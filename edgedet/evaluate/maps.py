@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.class_lists import BACKGROUND
-from edgedet.class_map import ClassMap
 from edgedet.datasets.map_dataset import MapDataset, MapRecord
 from edgedet.datasets.map_labels import IGNORED, read_label_map
 from edgedet.errors import DatasetError, SourceError
 from edgedet.evaluate.frames import Progress, silent
+from edgedet.masks.class_map import ClassMap
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.map_parity import Confusion
 

@@ -14,7 +14,7 @@ from edgedet.pictures.frames import as_bgr
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
-    from edgedet.masks import Region
+    from edgedet.masks.base import Region
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 GOLDEN_ANGLE = 0.381966

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from edgedet.masks import Region
+    from edgedet.masks.base import Region
 
 CELLS = 5
 """Blocks along a region's longer side. A trained network still identifies people through finer mosaics and through

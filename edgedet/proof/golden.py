@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard, Precision
 from edgedet.errors import ArtifactError, SelftestError
+from edgedet.masks.run_lengths import decompressed, from_run_lengths
 from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame, splitmix64
 from edgedet.proof.made_proposals import made_proposals
 from edgedet.proof.parity import FrameParity, Tolerance, match_detections, summarise
-from edgedet.run_lengths import decompressed, from_run_lengths
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
-    from edgedet.masks import Masks
+    from edgedet.masks.base import Masks
 
 MAX_SIDE = 8192
 """Longest side of a golden frame; a card that says more is damaged."""
@@ -322,8 +322,8 @@ def _masks_on(
     golden: dict[str, Any], card: ModelCard, boxes: NDArray[np.float32], size: tuple[int, int]
 ) -> Masks | None:
     """The outlines of a golden input, of the kind that the detector gives; None where there are none."""
-    from edgedet.canvas_masks import CanvasMasks
-    from edgedet.masks import BoxMasks
+    from edgedet.masks.box_masks import BoxMasks
+    from edgedet.masks.canvas_masks import CanvasMasks
 
     if card.output.masks == "prototypes":
         frames = [_cells_on(each, MAX_SIDE) for each in golden.get("masks", ())]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard, Precision
-from edgedet.class_map import ClassMap
 from edgedet.errors import ArtifactError, SelftestError
+from edgedet.masks.class_map import ClassMap
 from edgedet.proof.golden import MAX_SIDE, drawn, nudge
 from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame
 

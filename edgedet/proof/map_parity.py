@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from edgedet.class_map import ClassMap
+    from edgedet.masks.class_map import ClassMap
 
 REQUIRED = 0.999
 """Share of pixels whose class must be the same in two float artifacts: the rest is rounding, where two classes

@@ -15,7 +15,7 @@ from edgedet.proof.keypoint_similarity import keypoint_similarities
 
 if TYPE_CHECKING:
     from edgedet.detections import Detections
-    from edgedet.masks import Masks, Region
+    from edgedet.masks.base import Masks, Region
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
-from edgedet.class_map_reader import LOGITS
 from edgedet.errors import CheckpointError
 from edgedet.geometry import shortest_side_size
+from edgedet.masks.class_map_reader import LOGITS
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from ..families.base import Exported

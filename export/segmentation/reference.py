@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.class_map import ClassMap
-from edgedet.class_map_reader import to_frame
 from edgedet.geometry import ResizeGeometry, plan_resize
-from edgedet.upsampled_argmax import label_type
+from edgedet.masks.class_map import ClassMap
+from edgedet.masks.class_map_reader import to_frame
+from edgedet.masks.upsampled_argmax import label_type
 
 from .graph import Preparation, scores_of
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from edgedet.artifacts.card import ASSUMED_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
-from edgedet.class_map_reader import LOGITS
 from edgedet.geometry import shortest_side_size
+from edgedet.masks.class_map_reader import LOGITS
 
 from ...runtimes.base import Array, TensorSpec
 from .reference import full_scores, normalised, resized

@@ -14,7 +14,7 @@ from edgedet.calibration.judge import AgreementJudge, MapJudge
 from edgedet.calibration.moved_boxes import cost_of_outlines
 from edgedet.datasets import read_dataset
 from edgedet.detections import Detections
-from edgedet.masks import BoxMasks
+from edgedet.masks.box_masks import BoxMasks
 from edgedet.onnx_graph.network import Array
 from tests.masked_detector import save_masked_graph
 from tests.rectangle_detector import frame_with_rectangle

@@ -10,7 +10,7 @@ import pytest
 from edgedet.artifacts.skeleton import Skeleton
 from edgedet.bench.single_stream import MIN_QUERIES, measure_single_stream
 from edgedet.detections import Detections
-from edgedet.masks import BoxMasks
+from edgedet.masks.box_masks import BoxMasks
 
 FRAMES = [np.full((90, 90, 3), index, np.uint8) for index in range(12)]
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from edgedet import Detections
-from edgedet.canvas_masks import CanvasMasks
 from edgedet.cli import main
 from edgedet.datasets import Dataset, ImageRecord, read_dataset
 from edgedet.datasets.convert import convert
@@ -20,6 +19,7 @@ from edgedet.datasets.outlines import one_ring, outline_fault, outline_pixels, p
 from edgedet.errors import DatasetError
 from edgedet.evaluate.coco import coco_metrics
 from edgedet.evaluate.coco_parts import why_no_outlines
+from edgedet.masks.canvas_masks import CanvasMasks
 
 mask = pytest.importorskip("pycocotools.mask")
 HEIGHT, WIDTH = 60, 80

@@ -20,7 +20,7 @@ from edgedet.errors import DatasetError, UsageError
 from edgedet.evaluate import evaluate
 from edgedet.evaluate.coco import evaluate_coco
 from edgedet.evaluate.coco_figures import STATS
-from edgedet.masks import BoxMasks
+from edgedet.masks.box_masks import BoxMasks
 from tests.masked_detector import save_masked_graph
 from tests.rectangle_detector import frame_with_rectangle
 

@@ -11,7 +11,7 @@ import pytest
 from edgedet import Detector
 from edgedet.cli import main
 from edgedet.detections import Detections
-from edgedet.masks import BoxMasks
+from edgedet.masks.box_masks import BoxMasks
 from edgedet.pictures.drawing import class_colour
 from edgedet.pictures.redaction import redact
 from tests.masked_detector import save_masked_graph

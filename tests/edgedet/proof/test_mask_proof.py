@@ -16,7 +16,7 @@ from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.cli import main
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, SelftestError
-from edgedet.masks import BoxMasks
+from edgedet.masks.box_masks import BoxMasks
 from edgedet.proof.golden import record, replay, require_golden
 from edgedet.proof.parity import Tolerance, mask_ious, match_detections, summarise
 from tests.masked_detector import save_masked_graph

@@ -17,7 +17,8 @@ from edgedet.export.families import faster_rcnn
 from edgedet.export.families.base import GraphOptions, Pooling
 from edgedet.export.finished_graph import checked
 from edgedet.export.self_describing import embed, opened
-from edgedet.masks import Masks, _stretched
+from edgedet.masks.base import Masks
+from edgedet.masks.box_masks import _stretched
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections

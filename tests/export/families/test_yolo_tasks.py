@@ -17,11 +17,11 @@ import pytest
 from edgedet import Detections, Detector
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.artifacts.skeleton import COCO_PERSON
-from edgedet.canvas_masks import CanvasMasks
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.export.families.yolo_tasks import task_of
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
+from edgedet.masks.canvas_masks import CanvasMasks
 from edgedet.proof.golden import require_golden
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections

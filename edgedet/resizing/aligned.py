@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.four_pixels import FourPixelResize
+from edgedet.resizing.four_pixels import FourPixelResize
 
 
 class AlignedResize(FourPixelResize):

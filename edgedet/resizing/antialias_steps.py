@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.antialias_weights import CHANNELS, FLOAT32_BITS, Weights, side_by_side
+from edgedet.resizing.antialias_weights import CHANNELS, FLOAT32_BITS, Weights, side_by_side
 
 MIDDLE = 128
 """What is taken from bytes whose weights have a bit more: float32 adds what lies between -128 and 127 times 2^17

@@ -9,8 +9,8 @@ import pytest
 
 from edgedet import ClassMap
 from edgedet.errors import UsageError
+from edgedet.masks.run_lengths import decompressed, from_run_lengths
 from edgedet.pictures.drawing import class_colour
-from edgedet.run_lengths import decompressed, from_run_lengths
 
 NAMES = ("background", "road", "car")
 

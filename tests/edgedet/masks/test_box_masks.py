@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgedet.detections import Detections
-from edgedet.masks import BoxMasks
+from edgedet.masks.box_masks import BoxMasks
 
 FRAME = (60, 80)
 BOXES = np.array(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.antialias_steps import WholeSteps
-from edgedet.antialias_weights import CHANNELS, Band, Weights, side_by_side, triangle
-from edgedet.two_threads import SHARED_BYTES, in_two_threads
+from edgedet.resizing.antialias_steps import WholeSteps
+from edgedet.resizing.antialias_weights import CHANNELS, Band, Weights, side_by_side, triangle
+from edgedet.resizing.two_threads import SHARED_BYTES, in_two_threads
 
 BLOCK, ROW_BLOCK = 8, 16
 """Output pixels of one matrix product, along a row and down a column: few enough that not many of its weights are

@@ -7,12 +7,12 @@ import threading
 import numpy as np
 import pytest
 
-from edgedet import antialias
-from edgedet.antialias import AntialiasedResize
-from edgedet.antialias_steps import WholeSteps
 from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame
+from edgedet.resizing import antialias
+from edgedet.resizing.antialias import AntialiasedResize
+from edgedet.resizing.antialias_steps import WholeSteps
 
 SIZES = [
     ((480, 640), (128, 128)),

@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from edgedet import upsampled_argmax as module
-from edgedet.class_map_reader import to_frame
 from edgedet.errors import ArtifactError
-from edgedet.upsampled_argmax import upsampled_argmax
+from edgedet.masks import upsampled_argmax as module
+from edgedet.masks.class_map_reader import to_frame
+from edgedet.masks.upsampled_argmax import upsampled_argmax
 
 torch = pytest.importorskip("torch", reason="needs edgedet[export]")
 

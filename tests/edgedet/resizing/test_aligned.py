@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgedet.aligned import AlignedResize
 from edgedet.artifacts.card import InputSpec, ResizeRule
-from edgedet.four_pixels import LARGEST_PLACE
 from edgedet.geometry import plan_resize
 from edgedet.preprocess import Preprocessor
+from edgedet.resizing.aligned import AlignedResize
+from edgedet.resizing.four_pixels import LARGEST_PLACE
 
 DARKNET = ResizeRule("letterbox", (127.5,) * 3, "center", "divide", coordinates="align_corners")
 

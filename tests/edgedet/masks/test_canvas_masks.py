@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgedet.artifacts.card import ResizeRule
-from edgedet.canvas_masks import CanvasMasks, draw_prototypes
 from edgedet.geometry import ResizeGeometry, plan_resize
+from edgedet.masks.canvas_masks import CanvasMasks, draw_prototypes
 
 CANVAS = (96, 128)
 LETTERBOX = ResizeRule("letterbox", place="center", rounding="round")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgedet.artifacts.card import InputSpec, ResizeRule
-from edgedet.four_pixels import LARGEST_PLACE
 from edgedet.preprocess import Preprocessor
-from edgedet.torch_places import TorchResize
+from edgedet.resizing.four_pixels import LARGEST_PLACE
+from edgedet.resizing.torch_places import TorchResize
 
 ROUNDINGS = 1e-4
 """Grey levels: three or four roundings of float32 at 255. OpenCV's places are 5e-3 away."""

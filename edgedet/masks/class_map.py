@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import UsageError
-from edgedet.masks import Region
-from edgedet.run_lengths import coco_rle
+from edgedet.masks.base import Region
+from edgedet.masks.run_lengths import coco_rle
 
 
 @dataclass(frozen=True, eq=False)

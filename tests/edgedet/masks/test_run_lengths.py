@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgedet.run_lengths import coco_rle, decompressed, from_run_lengths, run_lengths
+from edgedet.masks.run_lengths import coco_rle, decompressed, from_run_lengths, run_lengths
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.97, 1.0])

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.class_map import ClassMap
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import ResizeGeometry
-from edgedet.upsampled_argmax import upsampled_argmax
+from edgedet.masks.class_map import ClassMap
+from edgedet.masks.upsampled_argmax import upsampled_argmax
 
 LOGITS = "logits"
 """Name of the output."""

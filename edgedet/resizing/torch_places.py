@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.four_pixels import FourPixelResize, Taps
+from edgedet.resizing.four_pixels import FourPixelResize, Taps
 
 
 class TorchResize(FourPixelResize):

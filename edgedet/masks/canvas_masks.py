@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.geometry import ResizeGeometry
-from edgedet.masks import Index, Masks, Region
-from edgedet.torch_places import taps
+from edgedet.masks.base import Index, Masks, Region
+from edgedet.resizing.torch_places import taps
 
 Array = NDArray[Any]
 
