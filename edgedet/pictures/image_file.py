@@ -217,7 +217,7 @@ def _is_cut_tiff(content: bytes) -> bool:
 
 @contextmanager
 def _libraries_unheard() -> Iterator[None]:
-    """libjpeg and libpng write to the process's stderr by themselves. What others write in the meantime is passed on."""
+    """libjpeg and libpng write to the process's stderr. What others write in the meantime is passed on."""
     with _ONE_AT_A_TIME:
         try:
             kept = os.dup(2)
