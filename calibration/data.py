@@ -111,7 +111,8 @@ class CalibrationFrames(Sequence[Array]):
     def _check(self, source: str, seen: int, card: ModelCard) -> None:
         count = len(self._pictures)
         if count < MIN_IMAGES:
-            left_out = f"; {self.warnings[-1]}" if self.warnings and not count else ""
+            reasons = [said for said in self.warnings if said.endswith("left out")]
+            left_out = f"; {reasons[-1]}" if reasons else ""
             raise CalibrationError(
                 f"{source} has {count} usable calibration image{'s' * (count != 1)}: ranges taken from a "
                 f"single image clip every other one; give at least {FEW_IMAGES}, better 100 or more, like those "

@@ -6,10 +6,15 @@ video decoder or a camera's ISP. Needs an NVIDIA GPU and an engine: edgedet expo
 
 import sys
 
-import torch
+try:
+    import torch
+except ImportError:
+    sys.exit("gpu_frames.py needs PyTorch, which makes the frame: pip install torch")
 
 from edgedet import Detector
 
+if not torch.cuda.is_available():
+    sys.exit("gpu_frames.py needs an NVIDIA GPU, and PyTorch finds none (torch.cuda.is_available() is False)")
 frame = torch.randint(0, 256, (1080, 1920, 3), dtype=torch.uint8, device="cuda")  # BGR
 with Detector(sys.argv[1]) as detector:
     detector.warmup()

@@ -29,7 +29,9 @@ _JP2_SIZES = b"\xff\x4f\xff\x51"
 # Netpbm's binary kinds; comments may stand anywhere in the header (netpbm.sourceforge.net/doc/pgm.html).
 _NETPBM = re.compile(rb"P([56])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
 _WHOLE_RANGES = (255, 65535)
-_LIBJPEG_SAYS = (
+_LIBRARIES_SAY = (
+    b"libpng error:",
+    b"libpng warning:",
     b"Corrupt JPEG data",
     b"Premature end of JPEG",
     b"Invalid SOS parameters",
@@ -89,23 +91,36 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     return in_8_bits.astype(np.uint8, copy=False)
 
 
+def decoded_sides(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a file's picture, turned upright, whatever its values; None where it is not decoded."""
+    try:
+        with quiet():
+            image = _decoded(content)
+    except cv2.error:
+        return None
+    return None if image is None else (int(image.shape[1]), int(image.shape[0]))
+
+
 def _decoded(content: bytes) -> NDArray[Any] | None:
     if content.startswith(JPEG_START):
         return whole_jpeg(content, _by_opencv, _by_opencv_unheard)
     header = _NETPBM.match(content[:4096])
     if header is not None and int(header[4]) not in _WHOLE_RANGES:
         return _netpbm(content, header)
-    return _by_opencv(content, cv2.IMREAD_ANYDEPTH if _may_be_deep(content) else 0)
+    # Of the libraries of the other kinds only libpng writes to stderr. Whole files need not wait for one another.
+    is_cut_png = content.startswith(_PNG_START) and not _has_png_end(content)
+    decode = _by_opencv_unheard if is_cut_png else _by_opencv
+    return decode(content, cv2.IMREAD_ANYDEPTH if _may_be_deep(content) else 0)
 
 
 def _by_opencv(content: bytes, flags: int = 0) -> NDArray[Any] | None:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | flags)
 
 
-def _by_opencv_unheard(content: bytes) -> NDArray[Any] | None:
-    """The same without libjpeg's word on stderr, for content that was made damaged on purpose."""
-    with _libjpeg_unheard():
-        return _by_opencv(content)
+def _by_opencv_unheard(content: bytes, flags: int = 0) -> NDArray[Any] | None:
+    """The same without its libraries' word on stderr, for content that is known to be damaged."""
+    with _libraries_unheard():
+        return _by_opencv(content, flags)
 
 
 def _may_be_deep(content: bytes) -> bool:
@@ -201,8 +216,8 @@ def _is_cut_tiff(content: bytes) -> bool:
 
 
 @contextmanager
-def _libjpeg_unheard() -> Iterator[None]:
-    """libjpeg writes to the process's stderr by itself. What others write in the meantime is passed on."""
+def _libraries_unheard() -> Iterator[None]:
+    """libjpeg and libpng write to the process's stderr. What others write in the meantime is passed on."""
     with _ONE_AT_A_TIME:
         try:
             kept = os.dup(2)
@@ -217,7 +232,7 @@ def _libjpeg_unheard() -> Iterator[None]:
                 os.dup2(kept, 2)
                 os.close(kept)
                 aside.seek(0)
-                said = [line for line in aside if not line.startswith(_LIBJPEG_SAYS)]
+                said = [line for line in aside if not line.startswith(_LIBRARIES_SAY)]
                 if said:
                     os.write(2, b"".join(said))
 

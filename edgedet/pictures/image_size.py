@@ -110,10 +110,11 @@ def _orientation(tiff: bytes) -> int:
 
 
 def _decoded(path: Path) -> ImageSize | None:
-    import cv2
+    # OpenCV takes a while to load, and most files do not need it.
+    from edgedet.pictures.image_file import decoded_sides
 
     try:
-        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:
+        sides = decoded_sides(path.read_bytes())
+    except OSError:
         return None
-    return None if frame is None else ImageSize(int(frame.shape[1]), int(frame.shape[0]))
+    return None if sides is None else ImageSize(*sides)

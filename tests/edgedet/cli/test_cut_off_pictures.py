@@ -58,3 +58,19 @@ def test_refused_in_one_sentence(tmp_path: Path, way: str, suffix: str, capsys: 
     assert main(words) == status
     said = capsys.readouterr()
     assert f"the image {broken} is cut off (part of the picture is missing); copy it again" in said.err + said.out
+
+
+def test_a_cut_picture_beside_a_single_whole_one_is_named_by_calibration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="needs edgedet[export]")
+    for index in range(2):
+        picture = np.random.default_rng(index).integers(0, 255, (64, 80, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{index}.jpg"), picture)
+    broken = tmp_path / "1.jpg"
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size * 2 // 3])
+    words = ["export", str(SELFTEST_GRAPH), "--int8", "--calib", str(tmp_path), "-o", f"{tmp_path}/int8.onnx"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "1 usable calibration image:" in said
+    assert f"the image {broken} is cut off (part of the picture is missing); copy it again; left out" in said

@@ -38,6 +38,14 @@ def test_what_is_cut_off_is_refused_in_one_sentence(suffix: str, share: float) -
         decode_image(whole[: int(len(whole) * share)], "x")
 
 
+def test_a_cut_png_is_refused_without_a_word_of_libpng(capfd: pytest.CaptureFixture[str]) -> None:
+    # Libpng speaks where the second chunk of pixels breaks off; the first has 8 KiB.
+    whole = encoded(".png", np.random.default_rng(1).integers(0, 255, (64, 80, 3), np.uint8))
+    with pytest.raises(SourceError, match="cut off"):
+        decode_image(whole[: len(whole) * 2 // 3], "x")
+    assert capfd.readouterr().err == ""
+
+
 def test_a_png_with_a_damaged_middle_is_refused() -> None:
     whole = bytearray(encoded(".png", np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8)))
     whole[len(whole) // 2] ^= 0x55
@@ -195,8 +203,6 @@ def test_nothing_else_decodes_pictures() -> None:
         pytest.skip("needs git and a checkout")
     assert set(found.stdout.split()) <= {
         "edgedet/pictures/image_file.py",
-        # The size of a picture without a header that is understood: whether it is read is decided by read_image.
-        "edgedet/pictures/image_size.py",
         # Numbers, not colours.
         "edgedet/datasets/map_labels.py",
         # Its own pictures, read as a serial loop would.

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edgedet.errors import SourceError
+from edgedet.pictures.image_file import read_image
 from edgedet.pictures.image_size import read_image_size
 
 
@@ -69,6 +71,35 @@ def test_what_is_cut_off_still_has_a_size(tmp_path: Path, suffix: str) -> None:
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8))
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     assert read_image_size(path) == (53, 37, False)
+
+
+@pytest.mark.parametrize("suffix", [".tiff", ".ppm", ".jp2"])
+@pytest.mark.parametrize("share", [0.4, 0.95])
+def test_what_has_to_be_decoded_for_its_size_has_none_when_cut_off(
+    tmp_path: Path, suffix: str, share: float
+) -> None:
+    whole = cv2.imencode(suffix, np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8))[1].tobytes()
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    assert read_image_size(path) is None
+    with pytest.raises(SourceError, match="cut off"):
+        read_image(path)
+
+
+def test_a_cut_png_that_may_be_turned_has_no_size_and_libpng_no_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pictures = pytest.importorskip("PIL.Image", reason="needs Pillow")
+    exif = pictures.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    # Larger than a chunk of 64 KiB: libpng speaks where the second breaks off.
+    noise = np.random.default_rng(0).integers(0, 255, (200, 240, 3), np.uint8)
+    pictures.fromarray(noise).save(path, exif=exif)
+    assert read_image_size(path) == (200, 240, False)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert read_image_size(path) is None
+    assert capfd.readouterr().err == ""
 
 
 def test_real_photographs(shared: Path) -> None:
