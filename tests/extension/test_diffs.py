@@ -39,7 +39,7 @@ def product_files(diff: str) -> list[str]:
 
 
 def copied(target: Path) -> Path:
-    """The product, and what proofs need, in a folder of its own. The package's links to the other rooms stay links."""
+    """The product, and what proofs need, in a folder of its own; the package's links to the other rooms stay."""
     for name in (*PRODUCT, *BESIDE):
         source, place = ROOT / name, target / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -63,9 +63,9 @@ def apply(diff: Path, tree: Path) -> None:
         kept = f"tests/extension/diffs/{diff.name}"
         raise AssertionError(
             f"{kept} no longer fits the product ({said}). Make it anew in a clean clone: "
-            f"`git apply --reject {kept}` makes the change but for what it leaves in .rej files; put that in by hand "
-            f"and delete them; then `git add -N . && git diff -U1 > changed.diff && git reset --hard && "
-            f"mv changed.diff {kept}`"
+            f"`git apply --reject {kept}` makes the change but for what it leaves in .rej files; put that in by "
+            f"hand and delete them; then `git add -A && git diff --cached -U1 > /tmp/{diff.name}; "
+            f"git reset --hard; mv /tmp/{diff.name} {kept}`"
         )
 
 

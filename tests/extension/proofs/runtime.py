@@ -48,9 +48,9 @@ def commands_and_messages_know_it() -> None:
 
 
 def it_is_the_choice_where_the_others_are_missing() -> None:
-    with patch("edgedet.opening.find_spec", lambda name: object() if name == "numpy" else None):
-        with Detector(GRAPH) as detector:
-            assert detector.description == "nothing 1.0"
+    there = patch("edgedet.opening.find_spec", lambda name: object() if name == "numpy" else None)
+    with there, Detector(GRAPH) as detector:
+        assert detector.description == "nothing 1.0"
     with patch("edgedet.opening.find_spec", lambda name: None):
         assert "pip install onnxruntime" in refusal(RuntimeUnavailableError, GRAPH)
 
