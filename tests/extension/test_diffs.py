@@ -110,11 +110,13 @@ def test_a_graph_that_names_no_array_gives_none(tmp_path: Path) -> None:
 def test_every_diff_is_proved_and_on_the_page() -> None:
     """With the files that it touches."""
     assert {path.stem for path in (HERE / "diffs").iterdir()} == set(MOST)
-    linked, named = links(PAGE), set(spans(PAGE))
-    for name in MOST:
+    text, linked, named = PAGE.read_text("utf-8"), links(PAGE), set(spans(PAGE))
+    for name, most in MOST.items():
+        diff = diff_of(name).read_text("utf-8")
+        assert f"/{name}.diff) | {len(product_files(diff))} | {most} |" in text, f"the row of {name} says otherwise"
         assert f"../tests/extension/diffs/{name}.diff" in linked
-        assert {path for path in touched(diff_of(name).read_text("utf-8")) if path not in named} == set()
-        assert any(f"-k {name}" in span for span in named) or f"-k {name}" in PAGE.read_text("utf-8")
+        assert set(touched(diff)) <= named
+        assert f"python -m pytest tests/extension/test_diffs.py -k {name}" in named
 
 
 def test_the_tutorial_s_family_is_the_diff_s() -> None:
