@@ -15,7 +15,10 @@ from tests.docs.pages import ROOT, blocks, links, spans
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 HERE = Path(__file__).parent
-PRODUCT = ("edgedet", "export", "runtimes", "calibration", "pyproject.toml")
+MAPPED = ("export", "runtimes", "calibration")
+"""Rooms of the package that lie beside its folder."""
+
+PRODUCT = ("edgedet", *MAPPED, "pyproject.toml")
 BESIDE = ("tests/rectangle_detector.py", "tests/extension/proofs")
 """What proofs need besides the product."""
 
@@ -39,7 +42,7 @@ def product_files(diff: str) -> list[str]:
 
 
 def copied(target: Path) -> Path:
-    """The product, and what proofs need, in a folder of its own; the package's links to the other rooms stay."""
+    """The product, and what proofs need, in a folder of its own."""
     for name in (*PRODUCT, *BESIDE):
         source, place = ROOT / name, target / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +50,9 @@ def copied(target: Path) -> Path:
             shutil.copytree(source, place, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, place)
+    for room in MAPPED:
+        if not (target / "edgedet" / room).exists():  # a source archive has no links
+            (target / "edgedet" / room).symlink_to(Path("..", room))
     return target
 
 
@@ -72,10 +78,11 @@ def apply(diff: Path, tree: Path) -> None:
 def proved(name: str, tree: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a proof with a tree's product, in an empty folder."""
     folder.mkdir()
+    paths = os.pathsep.join(filter(None, (str(tree), os.environ.get("PYTHONPATH"))))
     return subprocess.run(
         [sys.executable, "-m", f"tests.extension.proofs.{name}"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(tree), "XDG_CACHE_HOME": str(folder / "cache")},
+        env=os.environ | {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True,
         text=True,
         check=False,
