@@ -13,11 +13,9 @@ import pytest
 
 from tests.docs.pages import ROOT, blocks, links, spans
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
+from tests.test_layers import EXPORT_LAYERS, LAYERS, MAPPED, arrows, circles, mapped_absolute, modules, upward
 
 HERE = Path(__file__).parent
-MAPPED = ("export", "runtimes", "calibration")
-"""Rooms of the package that lie beside its folder."""
-
 PRODUCT = ("edgedet", *MAPPED, "pyproject.toml")
 BESIDE = ("tests/rectangle_detector.py", "tests/extension/proofs")
 """What proofs need besides the product."""
@@ -34,7 +32,7 @@ def diff_of(name: str) -> Path:
 
 def touched(diff: str) -> list[str]:
     """Paths of the files that a diff changes, makes or takes away."""
-    return re.findall(r"^diff --git a/(\S+) b/\1$", diff, re.MULTILINE)
+    return re.findall(r"^diff --git a/\S+ b/(\S+)$", diff, re.MULTILINE)
 
 
 def product_files(diff: str) -> list[str]:
@@ -98,6 +96,17 @@ def test_an_extension(name: str, tmp_path: Path) -> None:
     apply(diff_of(name), tree)
     done = proved(name, tree, tmp_path / "work")
     assert done.returncode == 0, done.stderr
+
+
+def test_together_they_keep_the_order_of_the_layers(tmp_path: Path) -> None:
+    tree = copied(tmp_path)
+    for name in MOST:
+        apply(diff_of(name), tree)
+    files = modules(tree)
+    assert {"edgedet.runtimes.nothing", "edgedet.export.families.split"} <= set(files)
+    found = arrows(files)
+    assert upward(found, LAYERS) + upward(found, EXPORT_LAYERS, "edgedet.export") + circles(found) == []
+    assert mapped_absolute(files) == []
 
 
 def test_a_further_array_touches_no_product_file() -> None:
