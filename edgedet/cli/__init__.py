@@ -53,6 +53,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command name to its module and the one line the overview shows."""
 
+OPENING = ("bench", "detect", "doctor", "eval", "inspect", "install", "parity", "selftest", "tune", "watch")
+"""Commands that open artifacts, and so take ``--require-signature``. Others make them, and open nothing else."""
+
 TRACEBACK_VARIABLE = "EDGEDET_TRACEBACK"
 
 NOT_FOR_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
@@ -178,7 +181,8 @@ def dispatch(arguments: list[str]) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(subparser)
-        add_signature_option(subparser, name)
+        if name in OPENING:
+            add_signature_option(subparser)
     parsed = parser.parse_args(arguments)
     assert module is not None, "argparse accepted a command that is not in the table"
     with required_by(parsed):

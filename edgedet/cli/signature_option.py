@@ -6,20 +6,16 @@ import argparse
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-OPENING = ("bench", "detect", "doctor", "eval", "inspect", "install", "parity", "selftest", "tune", "watch")
-"""Commands that open artifacts. Others make them, and open nothing else."""
 
-
-def add_signature_option(parser: argparse.ArgumentParser, command: str) -> None:
-    """Add the option to a command that opens artifacts."""
-    if command in OPENING:
-        parser.add_argument(
-            "--require-signature",
-            metavar="PUBKEY",
-            type=Path,
-            help="open an artifact only where the owner of a key in PUBKEY signed it (edgedet sign); "
-            "EDGEDET_REQUIRE_SIGNATURE says so for a whole machine",
-        )
+def add_signature_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option."""
+    parser.add_argument(
+        "--require-signature",
+        metavar="PUBKEY",
+        type=Path,
+        help="open an artifact only where the owner of a key in PUBKEY signed it (edgedet sign); "
+        "EDGEDET_REQUIRE_SIGNATURE says so for a whole machine",
+    )
 
 
 def required_by(arguments: argparse.Namespace) -> AbstractContextManager[None]:

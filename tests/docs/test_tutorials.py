@@ -166,6 +166,7 @@ class Run:
             exec(code, self.names)
             return
         module = types.ModuleType("edgedet." + first[2:].removesuffix(".py").replace("/", "."))
+        module.__package__ = module.__name__.rpartition(".")[0]
         exec(code, module.__dict__)
         self.patch.setitem(sys.modules, module.__name__, module)
 

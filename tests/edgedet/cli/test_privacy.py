@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgedet.cli import COMMANDS, main
-from edgedet.cli.signature_option import OPENING
+from edgedet.cli import COMMANDS, OPENING, main
 from edgedet.detections import Detections
 from edgedet.selftest import SELFTEST_GRAPH
 from tests.edgedet.cli.watch_process import Watched, can_trace, watch
