@@ -27,8 +27,8 @@ from edgedet.pictures.sources import FrameSource, ReadsAhead
 from edgedet.tuned_choice import recall
 
 MAX_PICTURES_AT_ONCE = 32
-"""Maximum number of pictures in a piece, unless a batch is larger: what Ray does for one is then a small part of it,
-and what a dead worker loses, too."""
+"""Maximum number of pictures in a piece, unless a batch is larger: what Ray does for one is then a small part of
+it, and what a dead worker loses, too."""
 PIECES_EACH = 4
 """Minimum number of pieces of a worker, where there are pictures enough: the last are then not waited for long."""
 

@@ -31,7 +31,8 @@ LARGEST_BYTES = 20 * 2**20
 LARGEST_PIXELS = 2**23
 """Maximum size of a picture: a frame of 3840 x 2160. A small file may hold a very large one."""
 MAX_WAITING = 32
-"""Maximum number of waiting pictures; whoever sends one more is asked to come again (503). All of them decoded are 0.8 GB."""
+"""Maximum number of waiting pictures; whoever sends one more is asked to come again (503). Decoded, all of them are
+0.8 GB."""
 # OpenCV reads it when it is loaded, and sizes before it makes room for pixels.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(LARGEST_PIXELS)
 
