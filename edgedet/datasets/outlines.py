@@ -21,7 +21,7 @@ REACH = 1.0
 hours where corners are of another unit or picture."""
 
 MIN_AREA = 1e-6
-"""Area in square pixels that a polygon has to exceed: below it is a line but for rounding."""
+"""Area in square pixels that a polygon has to exceed: with less it is a line but for rounding."""
 
 
 def outline_fault(outline: Any, size: tuple[int, int]) -> str:

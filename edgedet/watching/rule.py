@@ -19,7 +19,7 @@ from edgedet.watching.region import Region
 MAX_FRAMES = 10_000
 """Largest number of frames to look back on."""
 KEEP_SHARE = 0.75
-"""Share of the score that begins an alert, with which it goes on."""
+"""Minimum score for an alert to go on, as a share of the score that begins one."""
 
 Evidence = Literal["track", "class"]
 

@@ -126,7 +126,7 @@ def _unshaped(network: Network, tensor: str) -> str:
 
 
 def origin(network: Network, tensor: str) -> str:
-    """Tensor in which the numbers of ``tensor`` were made; since, they were only moved, chosen and reduced.
+    """Tensor that the numbers of ``tensor`` were made in, since only moved, chosen and reduced to the largest.
 
     What is always the same part of another tensor is made where it is taken out.
     """
