@@ -154,7 +154,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _version_of(module: str) -> str:
-    """Version of the distribution that brings the module; the GPU build of ONNX Runtime has another name."""
+    """Of the distribution that brings the module; the GPU build of ONNX Runtime has another name."""
     for name in (module, f"{module}-gpu"):
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(name)
