@@ -43,7 +43,7 @@ from examples.scenes.scene import NAMES, Scene, render_visit  # noqa: E402
 SAMPLE = ROOT / "examples" / "sample" / "camera_phone_ssdlite320.pt"
 RATE = 10.0
 SECONDS = 12
-"""Of a clip with a camera, which is there from second 3 to second 8."""
+"""Length of a clip with a camera, which is there from second 3 to second 8."""
 COMES, GOES = 30, 80
 FIRST_WITH, FIRST_WITHOUT, FIRST_CHOOSING = 500_000, 600_000, 700_000
 """Seeds: none was trained on, and those the threshold is chosen by are none of those it is judged by."""

@@ -39,8 +39,8 @@ from edgedet.proof.parity import Tolerance, match_detections
 THRESHOLD, MARGIN = 0.05, 0.005
 """Score from which detections are compared; both are asked for those a margin below, for the border's sake."""
 SAME = Tolerance(min_score=THRESHOLD)
-MOST = 3000
-"""Detections a frame: Darknet has no limit."""
+MAX_DETECTIONS = 3000
+"""Maximum number of detections in a frame: Darknet has no limit."""
 
 
 def main() -> int:
@@ -84,7 +84,7 @@ HEADER = (
 
 
 def cells(named: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Of a row of ``docs/measured/families.md``, over all seeds."""
+    """Cells of a row of ``docs/measured/families.md``, over all seeds."""
     program, matched, extra = (sum(row[key] for row in rows) for key in ("program_found", "matched", "extra"))
     return (
         named.replace(":", " at "),
@@ -118,7 +118,11 @@ def compare(
     cells = isinstance(heads[0].kind, Detection)
     fork: Any = "alexeyab" if program.alexeyab else "pjreddie"
     options = ExportOptions(
-        weights=str(weights), darknet=fork, resize=arguments.resize, conf=THRESHOLD - MARGIN, max_detections=MOST
+        weights=str(weights),
+        darknet=fork,
+        resize=arguments.resize,
+        conf=THRESHOLD - MARGIN,
+        max_detections=MAX_DETECTIONS,
     )
     started = time.monotonic()
     report = export_model(cfg, folder / "model.onnx", options)

@@ -35,7 +35,7 @@ class Row:
 
 
 def header(*, nameless: bool) -> tuple[str, ...]:
-    """Of the table with those columns."""
+    """Header of the table with those columns."""
     return HEADER + (NAMELESS if nameless else ())
 
 

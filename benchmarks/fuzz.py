@@ -35,7 +35,7 @@ ModelCard = edgedet.artifacts.card.ModelCard
 PLAN = b"ptrt" + bytes(60)
 """Long enough for a plan; nothing here looks into it."""
 SECONDS, MEGABYTES = 10, 2048
-"""Of one file at most."""
+"""Maximum time and memory of one file."""
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def read_graph(content: bytes) -> None:
 
 
 def cards() -> list[bytes]:
-    """Of the self-test graph, and those of earlier versions that the tests keep."""
+    """Cards of the self-test graph, and those of earlier versions that the tests keep."""
     from edgedet.artifacts.onnx_file import read_onnx
     from edgedet.selftest import SELFTEST_GRAPH
 

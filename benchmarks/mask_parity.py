@@ -54,11 +54,11 @@ class Agreement:
     corners: list[float] = field(default_factory=list)
 
     def share(self) -> float:
-        """Of the pairs that reach the bar."""
+        """Share of the pairs that reach the bar."""
         return float(np.mean(np.array(self.ious) >= REQUIRED_IOU)) if self.ious else 0.0
 
     def text(self) -> str:
-        """In a line."""
+        """The comparison in a line."""
         good, corners = len(self.ious) - self.below, np.array(self.corners or [0.0])
         return (
             f"{good} of {len(self.ious)} objects ({self.share():.2%}) with an IoU of at least {REQUIRED_IOU}, "

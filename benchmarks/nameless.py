@@ -38,7 +38,7 @@ def strip(source: Path, target: Path) -> Path:
 
 
 def _rename(graph: onnx.GraphProto, known: dict[str, str]) -> None:
-    """In place, bodies of loops and branches too."""
+    """Rename in place, in the bodies of loops and branches too."""
 
     def new(name: str) -> str:
         return known.setdefault(name, f"t{len(known)}") if name else ""

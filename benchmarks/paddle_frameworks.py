@@ -23,7 +23,7 @@ TRAINING_ONLY = (
     "imgaug", "lap", "motmetrics", "numba", "pyclipper", "pycocotools", "sklearn", "terminaltables", "typeguard",
     "visualdl", "skimage", "openpyxl", "xlrd", "ppdet_ext_op", "paddleslim",
 )  # fmt: skip
-IOU, MOST = 0.7, 300
+IOU, MAX_DETECTIONS = 0.7, 300
 """Its ``MultiClassNMS``."""
 
 
@@ -69,7 +69,9 @@ def pp_yoloe(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequ
         rows = rows[rows[:, 0] >= 0]
         return detections(rows[:, 2:], rows[:, 1], rows[:, 0], frame)
 
-    options = ExportOptions(family="pp-yoloe", conf=CONF, **({} if kind else {"iou": IOU, "max_detections": MOST}))
+    options = ExportOptions(
+        family="pp-yoloe", conf=CONF, **({} if kind else {"iou": IOU, "max_detections": MAX_DETECTIONS})
+    )
     return Case(path, f"{version} on paddlepaddle {paddle.__version__}", find, options)
 
 

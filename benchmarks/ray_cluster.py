@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any
 
 from edgedet import Detector
-from edgedet.cluster.detector import MOST_AT_ONCE, ClusterDetector
+from edgedet.cluster.detector import MAX_PICTURES_AT_ONCE, ClusterDetector
 from edgedet.cluster.session import Cluster, open_cluster
 from edgedet.datasets import read_dataset
 from edgedet.datasets.dataset import Dataset, ImageRecord
@@ -37,7 +37,7 @@ from edgedet.machine.hardware import describe_cpu
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-WARM = 2 * 4 * MOST_AT_ONCE
+WARM = 2 * 4 * MAX_PICTURES_AT_ONCE
 """Answers that are not counted: until then, the workers have opened the artifact."""
 
 

@@ -86,7 +86,7 @@ def graph_of(arch: str, folder: Path, frame_size: tuple[int, int] = CANVAS_FRAME
 
 
 def photographs(count: int) -> Iterator[Path]:
-    """Of coco128, so many evenly spread; all where there are no more."""
+    """Photographs of coco128, so many evenly spread; all where there are no more."""
     from benchmarks.contestants import SHARED
 
     paths = sorted((SHARED / "data" / "coco128").glob("*2017/*.jpg"))

@@ -40,7 +40,7 @@ CLASSES = ("RBC", "WBC", "Platelets")
 PROPOSALS = (4, 50, 150, 300)
 """Boxes that reach the second stage of a frame; not to be taken for the boxes of one call of a head."""
 SIZES = ((320, 320), (240, 240))
-"""Of the shortest side for Faster R-CNN, of both for SSDLite; 320 is what the trained ones were trained at."""
+"""Pixels of the shortest side for Faster R-CNN, of both for SSDLite; the trained ones were trained at 320."""
 
 CELL_RULES = replace(SWEEP_RULES, frames=20, seconds=1.0, max_seconds=3.0)
 SLOW_RULES = replace(SWEEP_RULES, warmup_frames=2, warmup_seconds=0.1, frames=5, seconds=1.0, max_seconds=5.0)

@@ -55,7 +55,7 @@ def written(name: str, repositories: Path, photographs: Sequence[Any], folder: P
 
 
 def versions(subject: Subject, repositories: Path) -> str:
-    """Of the framework, in words."""
+    """Version of the framework, in words."""
     if subject.repository != "rfdetr":
         return at_commit(repositories / subject.repository, subject.repository)
     return f"rfdetr {importlib.metadata.version('rfdetr')}"
@@ -221,7 +221,7 @@ def rfdetr(subject: Subject, repository: Path) -> Built:
 
 
 UNUSED = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-"""Of COCO's ids 0 to 90."""
+"""Ids among COCO's 0 to 90 that no class has."""
 
 
 def nanodet(subject: Subject, repository: Path) -> Built:

@@ -35,7 +35,7 @@ class Overhead:
         return self.ratio <= ALLOWED
 
     def cells(self) -> tuple[str, ...]:
-        """Of a table's row."""
+        """Cells of a table's row."""
         return f"{self.whole:.1f} / {self.bare:.1f} ms: {self.ratio:.2f}", f"{self.busy:.2f}"
 
 

@@ -35,8 +35,8 @@ CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 MAX_ERROR_LEFT = 0.7
 """Share of the error of the outputs behind that balancing may leave: a third less, or it is not worth a product."""
 QUIETEST = 1 / 32
-"""Of the median channel's reach, what a channel is given at least: one that is silent on the calibration frames
-need not be so for ever."""
+"""Minimum reach that a channel is given, as a share of the median channel's: one that is silent on the calibration
+frames need not be so for ever."""
 
 
 @dataclass(frozen=True)

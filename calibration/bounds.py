@@ -14,7 +14,7 @@ from onnx import NodeProto, TensorProto
 from edgedet.onnx_graph.network import Array, Network, attributes
 
 UNKNOWN = float("inf")
-"""Of a tensor that nothing bounds."""
+"""Magnitude of a tensor that nothing bounds."""
 
 SATURATING = frozenset(["Sigmoid", "HardSigmoid", "Softmax", "Tanh", "Erf"])
 """Never above one."""
@@ -54,7 +54,7 @@ def magnitudes(network: Network, known: Mapping[str, float]) -> dict[str, float]
 
 
 def _of(network: Network, found: dict[str, float], node: NodeProto) -> float:
-    """Of everything that a node gives."""
+    """Largest magnitude of everything that a node gives."""
 
     def reach(index: int) -> float:
         if index >= len(node.input) or not node.input[index]:
@@ -191,13 +191,13 @@ def _largest(network: Network, name: str) -> float:
 
 
 def _weight_magnitude(network: Network, name: str) -> Array | None:
-    """Of a layer's weights, in float32 whether or not they come out of a pair; None where they are no constant."""
+    """Magnitudes of a layer's weights, in float32 also from a pair of Q/DQ; None where they are no constant."""
     if name in network.constants:
         return np.abs(network.constant(name).astype(np.float32, copy=False))
     restored = network.producer.get(name)
     if restored is None or restored.op_type != "DequantizeLinear" or restored.input[0] not in network.constants:
         return None
-    # Of whole numbers below 2**24, float32 makes the same.
+    # float32 holds whole numbers below 2**24 exactly.
     magnitude = network.constant(restored.input[0]).astype(np.float32)
     scale = network.constant(restored.input[1]).astype(np.float32)
     axis = attributes(restored).get("axis", 1)

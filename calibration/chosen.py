@@ -17,8 +17,8 @@ BEST_SHARE = 0.25
 """Share of the pictures, those with the largest response, that say how strongly layers answer to what is known."""
 ALIKE = 1.0
 """log2 of the factor that a layer's strength may differ by and be called alike."""
-MOST = 0.8
-"""Share of the layers that have to be alike."""
+MIN_ALIKE_SHARE = 0.8
+"""Minimum share of the layers that have to be alike."""
 FAR = 2.0
 """log2 of the factor from which a layer is far from what training saw."""
 SAME = 1e-4
@@ -85,7 +85,7 @@ def choose(
         middle = mean[best].mean(axis=0)
         spread = np.sqrt(np.maximum(square[best].mean(axis=0) - middle**2, 0))
         differ[:, column] = _strength(mean, square, middle, spread)
-    distance = np.quantile(np.abs(differ), MOST, axis=1) if len(layers) else np.zeros(len(answers))
+    distance = np.quantile(np.abs(differ), MIN_ALIKE_SHARE, axis=1) if len(layers) else np.zeros(len(answers))
     alike = distance <= ALIKE
     # Pictures that are alike, those first that are answered to; then the least different of the others.
     order = [

@@ -21,7 +21,7 @@ from .effort import spread
 from .pictures import Picture, Pictures, different, of_dataset
 
 MAX_IMAGES = 500
-"""Of larger sets, so many images evenly spaced are used: ranges settle long before."""
+"""Maximum number of images, evenly spaced in larger sets: ranges settle long before."""
 MIN_IMAGES = 2
 FEW_IMAGES = 16
 KEPT_BYTES = 512 * 2**20

@@ -35,7 +35,7 @@ class Unit:
 
     @property
     def multiply_adds(self) -> int:
-        """Of its layers, per forward pass."""
+        """Multiply-adds of its layers, per forward pass."""
         return sum(layer.multiply_adds for layer in self.layers)
 
 

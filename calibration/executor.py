@@ -33,7 +33,7 @@ LANE_BYTES = 64 * 2**20
 ALL_LANES_BYTES = 512 * 2**20
 """The same of all frames that are run at a time, where one takes more than ``LANE_BYTES``."""
 NUMPY_TYPES = frozenset([TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8])
-"""Of constants that can be large."""
+"""Types of constants that can be large."""
 FRUGAL_BYTES = 256 * 2**20
 """Bytes of a graph's largest inner tensors together, from which memory is given back before every frame."""
 REFERENCED = 2**16
@@ -222,7 +222,7 @@ def _lanes(needed: int, cores: int) -> int:
 
 
 def _bytes_at_once(model: onnx.ModelProto) -> int:
-    """Of the largest inner tensors of a graph with static shapes, an estimate of what a run holds."""
+    """Bytes of the largest inner tensors of a graph with static shapes: an estimate of what a run holds."""
     graph = inferred(model)
     made = {name for node in graph.node for name in node.output}
     sizes = [

@@ -41,11 +41,11 @@ SEARCH_EVALUATIONS = 5
 OPERATIONS_PER_SECOND = 6.4e10
 """Floating-point ones of one core in numpy's products and factorisations."""
 SECONDS_PER_COLUMN = 1.5e-5
-"""Of learned rounding, beside its products."""
+"""Time of learned rounding for a column, beside its products."""
 SECONDS_PER_LAYER = 6e-3
-"""Of any layer, however small."""
+"""Time of rounding any layer, however small."""
 FINISHING_SECONDS = 1.0
-"""Of checking, opening and writing the result, however small."""
+"""Time of checking, opening and writing the result, however small."""
 CANDIDATES = 7
 """Ranges that compete, and the exact product they are compared with."""
 WARM_RUNS = 3

@@ -268,7 +268,7 @@ def _overflowing(
     threads: int | None,
     progress: Progress,
 ) -> dict[str, str]:
-    """Of the nodes called ``asked``, those that fp16 might not hold, with the reason.
+    """Nodes among those called ``asked`` that fp16 might not hold, with the reason.
 
     What arithmetic alone bounds, as a pair of Q/DQ does, need not be looked at: in an INT8 graph little is left.
     """

@@ -98,7 +98,7 @@ class Reader:
             yield self.detections(outputs, slot)
 
     def detections(self, outputs: dict[str, Array], slot: int) -> Detections:
-        """Of one place of the batch."""
+        """Detections in one place of the batch."""
         return self._post(outputs, self._canvas, slot)
 
 

@@ -33,7 +33,7 @@ USUAL_SCATTER = 0.07
 
 @dataclass(frozen=True)
 class Moves:
-    """Of boxes that are found again.
+    """Moves of boxes that are found again.
 
     Attributes:
         lost: IoU that each lacks to where it was: float64 [n].

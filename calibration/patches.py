@@ -14,12 +14,12 @@ from .taps import Look, Taps
 
 ROWS = 2048
 """Output positions sampled per layer over all frames, about."""
-MIN_ROWS = 4
-"""Of every frame."""
+MIN_ROWS_PER_FRAME = 4
+"""Minimum number of positions sampled of a layer in every frame."""
 PRODUCT = 2**33
 """Multiply-adds, about, of the product of a layer's patches with its weights: of a large layer fewer are taken."""
-FEWEST_ROWS = 256
-"""Of the largest layer: a mean over so many positions is known to a sixteenth of its deviation."""
+MIN_ROWS_PER_LAYER = 256
+"""Minimum number of positions sampled of a layer: a mean over so many is known to a sixteenth of its deviation."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def rows_per_frame(frames: int, weights: int = 1) -> int:
     >>> rows_per_frame(16), rows_per_frame(16, weights=12544 * 1024), rows_per_frame(16, weights=25088 * 4096)
     (128, 41, 16)
     """
-    rows = min(ROWS, max(PRODUCT // max(weights, 1), FEWEST_ROWS))
-    return max(rows // max(frames, 1), MIN_ROWS)
+    rows = min(ROWS, max(PRODUCT // max(weights, 1), MIN_ROWS_PER_LAYER))
+    return max(rows // max(frames, 1), MIN_ROWS_PER_FRAME)
 
 
 def collect(

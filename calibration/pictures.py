@@ -18,11 +18,11 @@ from edgedet.pictures.image_size import read_image_size
 from edgedet.pictures.sources import is_dataset_name, open_source
 
 MAX_FRAMES = 500
-"""Of a video, so many at most are kept."""
+"""Maximum number of frames kept of a video."""
 KEPT_BYTES = 512 * 2**20
 """Frames of a video are kept decoded, up to here: they cannot be gone back to."""
 LIVE_FRAMES, LIVE_STEP = 100, 15
-"""Of a camera or stream that does not end, so many frames are taken, one of so many."""
+"""Frames taken of a camera or stream that does not end, and of how many one is taken."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _in_memory(frames: Iterable[Frame]) -> Iterator[Picture]:
 
 
 def _evenly(frames: Iterable[Frame]) -> tuple[list[Picture], int]:
-    """In one pass, without believing what a video says of its length."""
+    """Pictures evenly spaced in ``frames``, in one pass and without believing what a video says of its length."""
     taken: list[Picture] = []
     step = 1
     room = MAX_FRAMES

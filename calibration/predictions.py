@@ -59,7 +59,7 @@ class WeakReader(Reader):
         self._outputs = tuple(outputs)
 
     def detections(self, outputs: dict[str, Array], slot: int) -> Detections:
-        """Of one place of the batch."""
+        """Detections in one place of the batch."""
         scores = self._scores(outputs, slot)
         scores = scores[np.isfinite(scores)]
         least = float(np.partition(scores, -STRONGEST - 1)[-STRONGEST - 1]) if len(scores) > STRONGEST else 0.0

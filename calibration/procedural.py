@@ -63,7 +63,7 @@ class Look:
     contrast: float
 
     def colour(self, rng: np.random.Generator) -> Array:
-        """Of one of them."""
+        """Colour of one of them."""
         return colour(rng, rng.uniform(self.darkest, self.brightest), self.saturation)
 
 
@@ -179,7 +179,7 @@ SCENES: tuple[Scene, ...] = (
     _slide,
     _dark,
 )
-"""In turn, so that any run of numbers has all of them."""
+"""Kinds of scene, one for each number in turn, so that any run of numbers has all of them."""
 
 
 def _scatter(rng: np.random.Generator, canvas: Array, look: Look, *, count: int) -> None:

@@ -23,8 +23,8 @@ OWN_ERROR = 0.05
 nothing in the calibration frames is taken for one as exact."""
 WEAKEST = 0.1
 """Score from which answers of the float graph are judged, at the lowest."""
-FEWEST = 20
-"""Answers; with fewer nothing is judged."""
+MIN_ANSWERS = 20
+"""Minimum number of answers; with fewer nothing is judged."""
 USUAL_MOVE = 0.02
 """By which scores move in INT8 graphs that lose nothing, as a share of their spread."""
 
@@ -60,7 +60,7 @@ class ResponseJudge:
         self._reference = list(self._reader(reference, pictures))
         scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in self._reference)])
         # Half as strong as the strong ones, or what counts as confident everywhere.
-        strong = np.sort(scores)[::-1][: 2 * FEWEST]
+        strong = np.sort(scores)[::-1][: 2 * MIN_ANSWERS]
         self.least = float(np.clip(strong.mean() / 2 if len(strong) else 0.0, WEAKEST, CONFIDENT))
         self.answers = int((scores >= self.least).sum())
         """How many answers there are to give again."""
@@ -76,7 +76,7 @@ class ResponseJudge:
         return self._figure(list(self._reader(run, self._pictures)))
 
     def _figure(self, found: Sequence[Detections]) -> float | None:
-        if self.answers < FEWEST:
+        if self.answers < MIN_ANSWERS:
             return None
         given = (
             average_precision(self._reference, found, least=self.least, overlap=OVERLAP, unsure=0.0, weak=False)

@@ -26,7 +26,7 @@ from .things import GENES, Placed, changed, crossed, draw, random_things
 ROUNDS, PER_ROUND = 12, 24
 """Rounds of breeding, and the pictures of each."""
 THINGS = 6
-"""In one picture, at most."""
+"""Maximum number of things in one picture."""
 BEST, BEST_OF_CLASS = 32, 4
 """Parents: of all things, and of those that one class was answered to."""
 OVER, ANSWERS_COUNTED = 2, 3

@@ -15,9 +15,10 @@ from edgedet.proof.made_proposals import strewn_inputs
 from .executor import open_session
 
 WARM_UP, RUNS = 3, 15
-"""Of CPU time: runs that do not count, and runs that do."""
+"""Runs for CPU time: those that do not count, and those that do."""
 TURNS, UNCOUNTED, COUNTED = 8, 2, 5
-"""Of waiting time: turns, and the runs of each; the first ones find caches full of another's data."""
+"""Turns for waiting time, and the runs of each that do not count and that do: the first find another's data in the
+caches."""
 ENOUGH_SECONDS, MIN_TURNS = 15.0, 3
 """A race over so long ends once each has had so many counted turns: the noise is small beside runs of a second."""
 TURN_SECONDS = 1.0

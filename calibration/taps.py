@@ -46,7 +46,7 @@ class Look:
 
 @dataclass(frozen=True)
 class _Windows:
-    """Where the windows of one layer are taken: ``images`` of axis 0, and ``places`` positions in each of them."""
+    """Places of the windows of one layer: ``images`` of axis 0, and ``places`` positions in each of them."""
 
     layer: Layer
     shape: tuple[int, ...]

@@ -92,7 +92,7 @@ class TensorRT:
         threads: int | None,
         progress: Progress,
     ) -> dict[str, float]:
-        """Where every layer is to be INT8: depthwise ones lose most to one scale for all channels."""
+        """Balance channels if every layer is to be INT8: depthwise ones lose most to a scale for all channels."""
         if self._layers != "all":
             return {}
         progress("balancing channels", 0, 0)

@@ -112,7 +112,7 @@ class Cascade:
 
     @property
     def device(self) -> Literal["cpu", "gpu"]:
-        """Where the first network runs."""
+        """Device that the first network runs on."""
         return self.first.device
 
     @property

@@ -3,8 +3,8 @@
 torchvision enlarges every heatmap to its box by bicubic interpolation and takes the highest pixel: for one person
 who fills a 1080p frame, 17 pictures of two million pixels. Here only those squares between four cells are enlarged
 whose highest pixel can be the one. A value in between is a sum of 4 x 4 cells with weights that add up to 1, of
-which the negative ones add up to :data:`MOST_NEGATIVE` at most: so it lies no further above the highest of the
-sixteen than that share of what is between the highest and the lowest.
+which the negative ones add up to :data:`MAX_NEGATIVE_WEIGHT` at most: so it lies no further above the highest of
+the sixteen than that share of what is between the highest and the lowest.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ CUBIC = np.float32(-0.75)
 """Coefficient of PyTorch's bicubic interpolation."""
 TAPS = 4
 """Cells along either axis that a value in between is made of."""
-MOST_NEGATIVE = 0.4454
-"""In one dimension the weights' absolute values add up to 1.375 at most, half-way between two cells; in two to its
-square, 1.890625, of which (1.890625 - 1) / 2 are negative."""
+MAX_NEGATIVE_WEIGHT = 0.4454
+"""Maximum of what the negative weights add up to. In one dimension the absolute values add up to 1.375 at most,
+half-way between two cells; in two to its square, 1.890625, of which (1.890625 - 1) / 2 are negative."""
 SLACK = 1e-5
 """Share of the values by which float32 may miss a bound."""
 
@@ -80,7 +80,7 @@ def _doubled(maps: Floats, *, axis: int) -> Floats:
 
 
 def _axis(cells: int, pixels: int) -> _Axis:
-    """Where ``pixels`` lie among ``cells``; the square before the first cell is number 0."""
+    """Places of ``pixels`` among ``cells``; the square before the first cell is number 0."""
     numbers = np.arange(pixels, dtype=np.float32)
     scale = np.float32(cells) / np.float32(pixels)
     places = scale * (numbers + np.float32(0.5)) - np.float32(0.5)
@@ -110,13 +110,13 @@ def _weights(after: Floats) -> Floats:
 
 
 def _highest(maps: Floats, rows: _Axis, columns: _Axis) -> tuple[Floats, Floats]:
-    """Of every map [J, h, w] enlarged to rows and columns of pixels, the highest pixel (x and y, float32 [J, 2])
+    """Highest pixel of every map [J, h, w] enlarged to rows and columns of pixels (x and y, float32 [J, 2])
     and its value [J]; the first of equal ones."""
     count = len(maps)
     padded = np.pad(maps, ((0, 0), (2, 2), (2, 2)), mode="edge")
     windows = sliding_window_view(padded, (TAPS, TAPS), axis=(1, 2))
     highest, lowest = _sliding(padded, np.maximum), _sliding(padded, np.minimum)
-    bound = highest + np.float32(MOST_NEGATIVE) * (highest - lowest)
+    bound = highest + np.float32(MAX_NEGATIVE_WEIGHT) * (highest - lowest)
     bound += np.float32(SLACK) * (np.abs(highest) + np.abs(lowest))
     # What the pixel next to the highest cell has, the highest pixel has at least.
     best = maps.reshape(count, -1).argmax(axis=1)

@@ -55,7 +55,7 @@ class Reader(Protocol[Read_co]):
     """Makes a result of a network's outputs."""
 
     def __call__(self, outputs: dict[str, NDArray[Any]], place: ResizeGeometry, slot: int, /) -> Read_co:
-        """Of the frame that lies at ``place`` in batch place ``slot``; it keeps nothing of ``outputs``."""
+        """Result of the frame that lies at ``place`` in batch place ``slot``; it keeps nothing of ``outputs``."""
 
     def nothing(self, frame_size: tuple[int, int], /) -> Read_co:
         """The result of a frame (height, width) in which there is nowhere to look."""

@@ -62,7 +62,7 @@ def score_range(scores: Array) -> tuple[float, float] | None:
 
 
 def unit_of(boxes: Array, *, chosen: bool = False) -> Unit | None:
-    """In what ``boxes`` [R, 4] are measured, in whatever form; None where nothing decides.
+    """Unit of ``boxes`` [R, 4], in whatever form; None where nothing decides.
 
     ``chosen``: boxes the network chose, which in pixels are larger. Of those of all anchors, shares of the canvas
     cover it.

@@ -137,7 +137,7 @@ class Preprocessor:
             cv2.resize(floats, (width, len(target)), dst=target)
 
     def _resize_by_phases(self, pixels: Array, content: Array, steps: int) -> None:
-        """Shrink uint8 to float32: rows at the same place between two of the frame's are mixed together.
+        """Shrink uint8 to float32: all rows at the same place between two of the frame's at once.
 
         ``steps`` times over, ``len(pixels) // steps`` rows become ``len(content) // steps``, the phases.
         """

@@ -8,7 +8,7 @@ from typing import Any
 from edgedet.errors import UsageError
 
 LARGEST_MARGIN = 10.0
-"""Of the crops of a cascade: beyond it, whatever the first detector finds, the second looks at the whole frame."""
+"""Maximum margin of a cascade's crops: beyond it, the second detector looks at the whole frame at any rate."""
 
 
 def require_fraction(name: str, value: Any) -> None:

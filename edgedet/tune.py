@@ -30,8 +30,8 @@ from edgedet.runtimes import RUNTIMES
 from edgedet.tuned_choice import TunedChoice, conditions
 
 HEAT = Rules(warmup_frames=3, warmup_seconds=0.1, frames=5, seconds=0.5, max_seconds=2.0)
-FINALISTS = 2
-"""Entrants of the heat that run against the default."""
+MAX_FINALISTS = 2
+"""Maximum number of entrants of the heat that run against the default."""
 COMPARED_FRAMES = 16
 """Frames, at most, on which an entrant must find what the default finds."""
 
@@ -129,7 +129,7 @@ def race(
             continue
         heat.append(replace(entrant, milliseconds=float(min(series.medians))))
     ran = sorted((one for one in heat[1:] if not one.dropped), key=lambda one: one.milliseconds or 0.0)
-    finalists = [heat[0], *ran[:FINALISTS]]
+    finalists = [heat[0], *ran[:MAX_FINALISTS]]
     finals = _final(path, frames, finalists, seconds, tell)
     entrants = tuple(finals.get((one.runtime, one.threads), one) for one in heat)
     quicker = [one for one in entrants if one.ratio is not None and one.ratio.high < 1 - MIN_EFFECT]

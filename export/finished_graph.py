@@ -221,7 +221,7 @@ def _provenance(source: Path, options: ExportOptions) -> dict[str, Any]:
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of those that are installed: an ONNX file needs no PyTorch."""
+    """Versions of those that are installed: an ONNX file needs no PyTorch."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
@@ -347,7 +347,7 @@ def _calibration(
 
 
 def _calibration_of_maps(card: ModelCard, options: ExportOptions, outputs: list[str]) -> _Calibration:
-    """Of a segmenter: pictures that were given, and labels where there are some.
+    """Calibration of a segmenter: pictures that were given, and labels where there are some.
 
     Raises:
         CalibrationError: no pictures.

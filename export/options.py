@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from edgedet.artifacts.card import ModelCard, Precision
-from edgedet.artifacts.card_ranges import MOST_PROPOSALS
+from edgedet.artifacts.card_ranges import MAX_PROPOSALS
 from edgedet.artifacts.ncnn_file import SUFFIX as NCNN_SUFFIX
 from edgedet.artifacts.rtx_targets import require_targets
 from edgedet.errors import UsageError
@@ -145,7 +145,7 @@ class ExportOptions:
                 "frame: leave one of them out"
             )
         if self.outside_proposals is not None:
-            require_count("--outside-proposals", self.outside_proposals, most=MOST_PROPOSALS)
+            require_count("--outside-proposals", self.outside_proposals, most=MAX_PROPOSALS)
         for name in ("reference", "eval"):
             if self.outside_proposals is not None and getattr(self, name) is not None:
                 raise UsageError(
@@ -237,7 +237,7 @@ class ExportReport:
 
 
 def default_output(source: Path, options: ExportOptions) -> Path:
-    """Where an export goes when nothing is said: beside the source, named after it and its precision.
+    """Path of an export when nothing is said: beside the source, named after it and its precision.
 
     >>> default_output(Path("runs/best.pt"), ExportOptions(precision="int8")).as_posix()
     'runs/best-int8.onnx'

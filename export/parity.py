@@ -35,7 +35,7 @@ IMAGES = 8
 """Calibration or evaluation images that are compared too."""
 
 MULTIPLY_ADDS = 1e12
-"""Of all the frames that are compared: a heavy network is compared on fewer, or that would take minutes."""
+"""Maximum work of all frames compared: a heavy network is compared on fewer, or that would take minutes."""
 MIN_FRAMES = 4
 """Frames that the heaviest network is compared on, if there are so many."""
 

@@ -26,8 +26,8 @@ sys.path.insert(0, str(ROOT))
 from release.canonical import rewrite_sdist, rewrite_wheel
 from release.split import split
 
-MOST_BYTES = 1_000_000
-"""Of each wheel."""
+MAX_BYTES = 1_000_000
+"""Maximum size of each wheel."""
 
 
 class BuildError(Exception):
@@ -51,9 +51,9 @@ def main() -> int:
     (arguments.out / "SHA256SUMS").write_text("".join(f"{line}\n" for line in sums))
     for line, path in zip(sums, built, strict=True):
         print(f"{line}  {path.stat().st_size:,} bytes")
-    large = [path for path in built if path.suffix == ".whl" and path.stat().st_size >= MOST_BYTES]
+    large = [path for path in built if path.suffix == ".whl" and path.stat().st_size >= MAX_BYTES]
     for path in large:
-        print(f"dist: {path.name} has {path.stat().st_size:,} bytes, of {MOST_BYTES:,} at most", file=sys.stderr)
+        print(f"dist: {path.name} has {path.stat().st_size:,} bytes, of {MAX_BYTES:,} at most", file=sys.stderr)
     return int(bool(large))
 
 

@@ -7,7 +7,7 @@ import ctypes
 import gc
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of ``mallopt``, as malloc.h has them."""
+"""Parameters of ``mallopt``, as malloc.h has them."""
 MEGABYTE = 2**20
 
 

@@ -25,7 +25,7 @@ logger = logging.getLogger("edgedet.tensorrt")
 
 
 def kernel_cache_path(version: str, cuda: Cuda, plan: bytes) -> Path:
-    """Where the kernels of ``plan`` are kept for this GPU, its driver, and this version of the library."""
+    """Path of the kernels of ``plan`` for this GPU, its driver, and this version of the library."""
     try:
         driver = cuda.versions()["driver"]
     except CudaError:

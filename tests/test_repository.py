@@ -25,8 +25,9 @@ ROOMS = (
 TEXT = {".py", ".md", ".sh", ".toml", ".cu", ".h", ".cpp", ".css", ".js", ".Dockerfile", ".mk", ".json"}
 TEXT |= {".yml", ".yaml", ".cff", ".txt", ".in"}
 MARKER = re.compile(r"^(<{7}|>{7}|\|{7}) |^={7}$", re.MULTILINE)
-MOST_LINES = 400
-"""Of a module. A longer one is about more than one thing, and is parted by what it is about, not at some line."""
+MAX_LINES = 400
+"""Maximum length of a module. A longer one is about more than one thing, and is parted by what it is about, not at
+some line."""
 
 
 def test_no_merge_was_left_half_done() -> None:
@@ -49,4 +50,4 @@ def test_no_module_is_too_long() -> None:
     # A file that is deleted and not yet committed is still listed.
     lengths = {path: len(path.read_text("utf-8").splitlines()) for path in modules if path.is_file()}
     assert len(lengths) > 300
-    assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
+    assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > MAX_LINES} == {}

@@ -187,7 +187,7 @@ def _measure(steps: list[Step], inputs: Inputs, arguments: Any, *, out: Path, wo
 
 
 def _environment(work: Path) -> Mapping[str, str]:
-    """Of the steps: caches stay in the working folder, and a crash says where it was."""
+    """Environment of the steps: caches stay in the working folder, and a crash says where it was."""
     return {**os.environ, "XDG_CACHE_HOME": str(work / "cache"), "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
 
 

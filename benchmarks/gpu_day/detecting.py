@@ -81,7 +81,7 @@ class Network:
                 self._graph = self._cuda.end_capture(self._stream)
 
     def milliseconds(self) -> float:
-        """Of one run, the mean of BURST in a row."""
+        """Time of one run, the mean of BURST in a row."""
         self._cuda._call("cudaEventRecord", self._begin, self._stream)
         for _ in range(BURST):
             if self._graph is not None:

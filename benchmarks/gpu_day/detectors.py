@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKPOINT = REPOSITORY / "examples" / "sample" / "camera_phone_ssdlite320.pt"
 CALIBRATION_SCENES = 24
 COCO_PICTURES = 48
-"""Of 128: those of a second kind of detector, which need not fill the first piece."""
+"""Pictures out of 128: those of a second kind of detector, which need not fill the first piece."""
 
 Making = Callable[[Path], Path]
 """Gives a file, made in the folder that it is handed where it is not there yet."""
@@ -50,7 +50,7 @@ class Prepared:
 
 
 def shared_folder() -> Path:
-    """Where real models and pictures may be."""
+    """Folder in which real models and pictures may be."""
     return Path(os.environ.get("EDGEDET_SHARED") or REPOSITORY.parent / "shared")
 
 

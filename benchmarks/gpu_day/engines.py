@@ -21,7 +21,7 @@ BUILT, PROVED, LAYERS = "the engine is built", "golden input", "precisions of la
 
 
 def engine_path(work: Path, name: str, library: EngineLibrary) -> Path:
-    """Where the engine of a graph is, or would be."""
+    """Path at which the engine of a graph is, or would be."""
     return work / "engines" / f"{name}{library.suffixes[0]}"
 
 

@@ -108,7 +108,7 @@ def _is_result(content: Any) -> bool:
 
 
 def end_with_parent() -> None:
-    """In a step's process: die when the one that started it does (Linux), however that happens."""
+    """Die, in a step's process, when the one that started it does (Linux), however that happens."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 

@@ -187,7 +187,7 @@ def counts(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def exit_code(entries: Sequence[Mapping[str, Any]]) -> int:
-    """Of a run that came to its end. Also a step that passed may have parts that were not measured."""
+    """Exit code of a run that came to its end. Also a step that passed may have parts that were not measured."""
     found = counts(entries)
     if found["failed"]:
         return FAILED

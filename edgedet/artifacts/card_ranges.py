@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 16384
 """Maximum side of a canvas in pixels."""
-MOST_PROPOSALS = 1 << 16
+MAX_PROPOSALS = 1 << 16
 """Maximum number of proposals per image: a hundred times what any two-stage detector takes."""
 LARGEST_INPUT = 1 << 31
 """Maximum size of the input tensor in bytes."""
@@ -42,7 +42,7 @@ def _numbers(card: ModelCard) -> Iterator[tuple[str, object, bool, str]]:
     yield "input.scale", spec.scale, spec.scale > 0, "a number above 0"
     yield "input.std", spec.std, min(spec.std) > 0, "numbers above 0"
     given = spec.proposals
-    yield "input.proposals", given, given is None or 1 <= given <= MOST_PROPOSALS, f"1 to {MOST_PROPOSALS}"
+    yield "input.proposals", given, given is None or 1 <= given <= MAX_PROPOSALS, f"1 to {MAX_PROPOSALS}"
     yield "resize.pad", rule.pad, all(0 <= value <= 255 for value in rule.pad), "numbers from 0 to 255"
     for name, given in (("min_size", rule.min_size), ("max_size", rule.max_size)):
         needed = rule.rule == "shortest_side"

@@ -121,8 +121,8 @@ def _torchvision(facts: Facts) -> Outputs | None:
 
 
 def prototypes_of(outputs: Mapping[str, Shape], size: tuple[int | None, int | None]) -> str | None:
-    """Of a segment model's two outputs that which masks are drawn of: [N, M, h, w], a cell for every four pixels of
-    a canvas of ``size`` (height, width); None where that is not so."""
+    """Name of that one of a segment model's two outputs which masks are drawn of: [N, M, h, w], a cell for every
+    four pixels of a canvas of ``size`` (height, width); None where that is not so."""
     named = {len(shape): name for name, shape in outputs.items()}
     if len(outputs) != 2 or set(named) != {3, 4} or None in size:
         return None

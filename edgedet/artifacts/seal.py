@@ -37,7 +37,7 @@ AGAIN = (
 
 @dataclass(frozen=True)
 class _Parts:
-    """Where the seal and the card lie in a file, and what they say. ``seals``, ``cards``: first byte of the entry,
+    """Places of the seal and the card in a file, and what they say. ``seals``, ``cards``: first byte of the entry,
     the byte after it, its value."""
 
     seals: tuple[tuple[int, int, str], ...]

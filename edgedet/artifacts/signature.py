@@ -23,13 +23,13 @@ from edgedet.errors import SignatureError
 
 SUFFIX = ".sig"
 PREFIX = b"edgedet artifact statement 1\n"
-"""In front of a statement when it is signed: the same key may sign other things."""
+"""Bytes in front of a statement when it is signed: the same key may sign other things."""
 
 FILE_KEY = "edgedet_signatures"
 VERSION = 1
 LARGEST = 1 << 20
 """Maximum size in bytes of a file of signatures."""
-MOST = 64
+MAX_SIGNATURES = 64
 """Maximum number of signatures in it."""
 
 CLOCK = timedelta(days=1)
@@ -122,7 +122,7 @@ def sign(statement: Statement, private: Any) -> Signature:
 
 
 def signature_path(path: str | Path) -> Path:
-    """Where the signatures of an artifact lie.
+    """Path of the signatures of an artifact.
 
     >>> signature_path("models/camera.onnx").name
     'camera.onnx.sig'
@@ -158,8 +158,8 @@ def parse(content: bytes, where: str) -> tuple[Signature, ...]:
         if not isinstance(found, dict) or found.get(FILE_KEY) != VERSION:
             raise ValueError(f"expected an object with {FILE_KEY!r}: {VERSION}")
         entries = found["signatures"]
-        if not isinstance(entries, list) or len(entries) > MOST:
-            raise ValueError(f"expected a list of at most {MOST} signatures")
+        if not isinstance(entries, list) or len(entries) > MAX_SIGNATURES:
+            raise ValueError(f"expected a list of at most {MAX_SIGNATURES} signatures")
         return tuple(
             Signature(
                 base64.b64decode(entry["statement"], validate=True),

@@ -82,7 +82,7 @@ COCO_PERSON = Skeleton(
         (4, 6),
     ),
 )
-"""Of ``person_keypoints_val2017.json`` (https://cocodataset.org/#keypoints-2017), which counts from 1."""
+"""Skeleton of ``person_keypoints_val2017.json`` (https://cocodataset.org/#keypoints-2017), which counts from 1."""
 
 
 def seen_keypoints(keypoints: NDArray[np.float32], skeleton: Skeleton | None) -> NDArray[np.bool_]:

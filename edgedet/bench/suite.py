@@ -285,7 +285,7 @@ def _asked_for(
 
 
 def _require_judge(options: BenchOptions, detectors: Sequence[Measured]) -> None:
-    """Where a single stream is asked for, its float graph must be able to judge every artifact."""
+    """Check that the float graph of a single stream can judge every artifact, where one is asked for."""
     if options.single_stream is None:
         return
     for detector in detectors:

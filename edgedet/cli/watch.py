@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _open(arguments: argparse.Namespace) -> tuple[Detector, list[AlertRule]]:
     """The detector, with a threshold low enough for what keeps alerts alive, and the rules."""
     from edgedet.detector import Detector
-    from edgedet.watching.rule import KEPT
+    from edgedet.watching.rule import KEEP_SHARE
 
     def opened(conf: float | None) -> Detector:
         return Detector(arguments.artifact, runtime=arguments.runtime, threads=arguments.threads, conf=conf)
@@ -135,7 +135,7 @@ def _open(arguments: argparse.Namespace) -> tuple[Detector, list[AlertRule]]:
             conf = max(DEFAULT_CONF, floor)
         if keep is None:
             # What the artifact does not tell keeps nothing alive.
-            keep = min(max(conf * KEPT, floor), conf)
+            keep = min(max(conf * KEEP_SHARE, floor), conf)
         if keep < floor:
             # Asked for, so it is an error where the artifact has thrown it away.
             detector.close()

@@ -18,8 +18,8 @@ from edgedet.files import atomic_path
 from edgedet.sweep.runner import Request
 
 Files = dict[str, bytes]
-MOST_RETRIES = 3
-"""How often a cell is begun again whose node went away."""
+MAX_RETRIES = 3
+"""Maximum number of times that a cell is begun again whose node went away."""
 SECONDS_TO_UNWIND = 5
 PATHS = ("eval", "calib", "guard", "frames")
 """Settings of a job that name data, which every node must have at the same place."""
@@ -39,7 +39,7 @@ class CellsOnNodes:
     def __call__(self, requests: Sequence[Request]) -> Iterator[tuple[int, subprocess.CompletedProcess[str]]]:
         """Number of each request and how its process ended, as they end."""
         ray = self._ray
-        task = ray.remote(num_cpus=self._cores, max_retries=MOST_RETRIES)(cell_elsewhere)
+        task = ray.remote(num_cpus=self._cores, max_retries=MAX_RETRIES)(cell_elsewhere)
         sources: dict[str, Any] = {}
         waiting = {}
         for number, request in enumerate(requests):
@@ -130,7 +130,7 @@ def _with_full_paths(request: Request) -> Request:
 
 
 def _cores_of_a_node(cluster: Cluster) -> int:
-    """Of the smallest: a task that asks for so many has a node to itself, wherever all are alike.
+    """Cores of the smallest node: a task that asks for so many has a node to itself, wherever all are alike.
 
     Raises:
         UsageError: nodes of different sizes, on which latencies would not compare.

@@ -26,10 +26,11 @@ from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.sources import FrameSource, ReadsAhead
 from edgedet.tuned_choice import recall
 
-MOST_AT_ONCE = 32
-"""Pictures of a piece: what Ray does for one is then a small part of it, and what a dead worker loses, too."""
+MAX_PICTURES_AT_ONCE = 32
+"""Maximum number of pictures in a piece, unless a batch is larger: what Ray does for one is then a small part of
+it, and what a dead worker loses, too."""
 PIECES_EACH = 4
-"""Of a worker, at least where there are pictures enough: the last ones are then not waited for long."""
+"""Minimum number of pieces of a worker, where there are pictures enough: the last are then not waited for long."""
 
 
 class ClusterDetector:
@@ -169,7 +170,7 @@ class ClusterDetector:
         """Pictures of a piece: whole batches of the artifact's, enough of them, and pieces for everybody."""
         batch = max(self.card.input.batch, 1)
         share = pictures // (self._cluster.workers * PIECES_EACH)
-        return max(min(share, max(MOST_AT_ONCE, batch)) // batch, 1) * batch
+        return max(min(share, max(MAX_PICTURES_AT_ONCE, batch)) // batch, 1) * batch
 
 
 def _error(name: str, sentence: str, path: Path) -> SourceError | FrameError:

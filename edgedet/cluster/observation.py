@@ -83,7 +83,7 @@ class FramesOnWorkers:
 
 
 def _most_cores(ray: Any) -> int:
-    """Of one node."""
+    """Largest number of cores of one node."""
     return max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]) or 1
 
 

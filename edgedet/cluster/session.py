@@ -22,7 +22,7 @@ from edgedet.machine.cores import available_cores
 
 LOCAL = "local"
 STORE_BYTES = 512 * 2**20
-"""Of results that wait for their turn on this machine: some thousand pictures' are a hundredth of it."""
+"""Room for results that wait for their turn on this machine: some thousand pictures' are a hundredth of it."""
 AUTO = "auto"
 LONGEST_FOLDER = 20
 """Characters of the folder that temporary ones lie in: Ray adds 80 of its own to the paths of sockets."""
@@ -30,7 +30,7 @@ SECONDS_TO_ANSWER = 10
 HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """How a client of gRPC begins (RFC 9113, 3.4): the preface, and settings with nothing in them."""
 HTTP2_HEADER_BYTES, HTTP2_SETTINGS = 9, b"\x04"
-"""Of the frame that a server answers with: its header, and in the fourth byte of it its kind."""
+"""Header of the frame that a server answers with: its length, and the kind that its fourth byte names."""
 START_ONE = "start one (ray start --head), or give --ray local"
 SWITCHED_OFF = {
     # Ray reports to its makers unless told otherwise.
@@ -133,7 +133,7 @@ def require_address(address: str) -> None:
 
 
 def _short_folder() -> str | None:
-    """Where temporary folders lie; none of a long name, which leaves sockets no room (107 bytes, unix(7))."""
+    """Folder that temporary ones lie in; none of a long name, which leaves sockets no room (107 bytes, unix(7))."""
     usual = tempfile.gettempdir()
     return usual if len(usual) <= LONGEST_FOLDER or not Path("/tmp").is_dir() else "/tmp"
 

@@ -12,8 +12,8 @@ from typing import Any
 from edgedet.cluster.session import Cluster
 from edgedet.errors import ClusterError
 
-MOST_RETRIES = 20
-"""How often a piece is tried again. What ends every worker must not be tried for ever."""
+MAX_RETRIES = 20
+"""Maximum number of times that a piece is tried again. What ends every worker must not be tried for ever."""
 QUEUED = 2
 """Pieces that a worker has at a time: the one it works on, and the next, for which it then need not wait."""
 AHEAD = 4
@@ -41,7 +41,7 @@ def work_in_order(
         ClusterError: the workers end again and again, or ``work`` raised.
     """
     ray = cluster.ray
-    kind = ray.remote(num_cpus=cores, num_gpus=gpus, max_restarts=-1, max_task_retries=MOST_RETRIES)(Worker)
+    kind = ray.remote(num_cpus=cores, num_gpus=gpus, max_restarts=-1, max_task_retries=MAX_RETRIES)(Worker)
     workers = [kind.remote() for _ in range(min(count or cluster.workers, cluster.workers))]
     # Not told to them as they begin: Ray warns of workers whose beginning depends on its store.
     told = [ray.put(work)]
@@ -102,6 +102,6 @@ class Worker:
 
 
 def last_line(error: BaseException) -> str:
-    """Of Ray's report, which is the error's own."""
+    """Last line of Ray's report, which is the error's own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

@@ -122,7 +122,7 @@ def _parts(source: str) -> tuple[Path, str]:
 
 
 def _folders(root: Path, split: str) -> tuple[Path, Path] | None:
-    """Where pictures lie and where their labels."""
+    """Folders of the pictures and of their labels, which may be one; None where there are none."""
     pictures = next((root / name / split for name in PICTURES if (root / name / split).is_dir()), None)
     labels = next((root / name / split for name in LABELS if (root / name / split).is_dir()), None)
     if pictures is not None and labels is not None:

@@ -20,8 +20,8 @@ REACH = 1.0
 """Sides of the picture by which a corner may lie outside of it. What draws polygons walks along their edges, for
 hours where corners are of another unit or picture."""
 
-LEAST_AREA = 1e-6
-"""Square pixels of polygons that are lines but for rounding."""
+MIN_AREA = 1e-6
+"""Area in square pixels that a polygon has to exceed: with less it is a line but for rounding."""
 
 
 def outline_fault(outline: Any, size: tuple[int, int]) -> str:
@@ -63,7 +63,7 @@ def has_area(outline: Any) -> bool:
     (True, False, False)
     """
     if isinstance(outline, list):
-        return any(ring_area(part) > LEAST_AREA for part in outline)
+        return any(ring_area(part) > MIN_AREA for part in outline)
     counts = outline["counts"]
     lengths = decompressed(counts).tolist() if isinstance(counts, str) else counts
     return any(lengths[1::2])

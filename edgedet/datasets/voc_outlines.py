@@ -24,8 +24,8 @@ from edgedet.files import atomic_path
 FOLDER = "SegmentationObject"
 SAME_PLACE = 0.5
 """IoU of an object's box and the box around its pixels from which they are one object's."""
-MOST = IGNORED - 1
-"""Objects that the numbers of a PNG reach for."""
+MAX_OBJECTS = IGNORED - 1
+"""Maximum number of objects: the numbers of a PNG reach no further."""
 
 
 def with_outlines(
@@ -51,7 +51,7 @@ def with_outlines(
     outlined = []
     for row, number in zip(rows, numbers, strict=True):
         own = pixels == number
-        if number > MOST or not own.any():
+        if number > MAX_OBJECTS or not own.any():
             log.add(row.where, "object without pixels in its outlines", "outline dropped")
         elif _overlap(own, row) < SAME_PLACE:
             log.add(row.where, "outline elsewhere than the box", "outline dropped")
@@ -79,10 +79,10 @@ def write_outlines(record: ImageRecord, path: Path) -> int:
         MissingDependencyError: pycocotools is not installed.
         DatasetError: more objects than the numbers of a PNG reach for.
     """
-    if len(record) > MOST:
+    if len(record) > MAX_OBJECTS:
         raise DatasetError(
-            f"{record.path} has {len(record)} objects, and the outlines of Pascal VOC number {MOST} at most: "
-            "convert without --outlines, or to coco"
+            f"{record.path} has {len(record)} objects, and the outlines of Pascal VOC number {MAX_OBJECTS} at "
+            "most: convert without --outlines, or to coco"
         )
     numbers = np.zeros((record.height, record.width), np.uint8)
     outlines = list(enumerate(record.outlines or (), 1))

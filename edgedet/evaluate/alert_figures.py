@@ -23,8 +23,8 @@ BLANK = np.zeros((1, 1, 3), np.uint8)
 
 @dataclass(frozen=True)
 class ClipAlerts:
-    """Of one clip. ``false``: number of alerts that began while no object of their classes was there. ``delays``:
-    seconds from each visit's first frame to its alert, infinite without one."""
+    """Alerts of one clip. ``false``: number of those that began while no object of their classes was there.
+    ``delays``: seconds from each visit's first frame to its alert, infinite without one."""
 
     false: int
     delays: tuple[float, ...]

@@ -204,7 +204,7 @@ class Application:
         return None if marks is None else marks[row]
 
     def _record(self, image: int) -> tuple[ImageRecord | None, tuple[int, int]]:
-        """Of an image of the dataset its record, of any its height and width."""
+        """Record of an image of the dataset, None for a negative, and the height and width of either."""
         numbers = self._collector.numbers
         if image < len(numbers):
             record = self._dataset.images[numbers[image]]

@@ -35,7 +35,7 @@ from edgedet.evaluate.coco_rows import (
     BITS,
     IOU_THRESHOLDS,
     MAX_DETECTIONS,
-    MOST_WITH_KEYPOINTS,
+    MAX_KEYPOINT_DETECTIONS,
     OF_KEYPOINTS,
     ROW,
     Overlap,
@@ -64,7 +64,7 @@ class CocoEvaluator:
         self._coco, self._cocoeval = _pycocotools()
         self._of = of
         self._areas = OF_KEYPOINTS if of == "keypoints" else tuple(range(len(AREAS)))
-        self._most = MOST_WITH_KEYPOINTS if of == "keypoints" else MAX_DETECTIONS
+        self._most = MAX_KEYPOINT_DETECTIONS if of == "keypoints" else MAX_DETECTIONS
         self._names = names
         self._store = RowStore(ROW)
         self._objects = np.zeros((len(names), len(AREAS)), np.int64)

@@ -23,7 +23,7 @@ ROW = np.dtype(
 Overlap = Literal["boxes", "masks", "keypoints"]
 OF_KEYPOINTS = (0, 2, 3)
 """Sizes that keypoints are judged by, as indices into :data:`AREAS`: nobody labels those of small persons."""
-MOST_WITH_KEYPOINTS = (20,)
+MAX_KEYPOINT_DETECTIONS = (20,)
 BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
 
 

@@ -281,7 +281,7 @@ def _ranking(collector: Collector) -> Ranking:
 def _chosen_threshold(
     ranking: Ranking, threshold: float | None, false_alarm_rate: float | None, lowest_score: float
 ) -> tuple[float, str, float | None]:
-    """Where the working point lies, why, and what ``Evaluation.alarm_threshold`` is."""
+    """Threshold of the working point, the reason for it, and ``Evaluation.alarm_threshold``."""
     alarm = None
     if false_alarm_rate is not None:
         alarm = false_alarm_threshold(ranking.top_without, false_alarm_rate, lowest=lowest_score)

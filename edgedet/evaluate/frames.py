@@ -115,7 +115,7 @@ def run_over(
 def _results(
     detector: DetectorLike | Detect, dataset: Dataset
 ) -> Generator[Detections | Frame | DatasetError, None, None]:
-    """Of every picture, in order: its detections, or its pixels where they are still to be detected in."""
+    """Results of every picture, in order: its detections, or its pixels where they are still to be detected in."""
     if isinstance(detector, DetectsFiles):
         return _elsewhere(detector, dataset)
     lanes = getattr(detector, "lanes", ())

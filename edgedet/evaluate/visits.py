@@ -118,7 +118,7 @@ def delay_of(by_clip: Sequence[Sequence[float]]) -> Delay:
 
 
 def _place(count: int, percent: int) -> int:
-    """Of so many in order, the first with which that share is reached."""
+    """Place of the first, among so many in order, with which that share is reached."""
     return max(-(-percent * count // 100), 1) - 1
 
 

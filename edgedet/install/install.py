@@ -142,7 +142,7 @@ def install(new: Path, current: Path, options: InstallOptions | None = None) -> 
 
 
 def previous_path(current: Path) -> Path:
-    """Where the old artifact stays.
+    """Path at which the old artifact stays.
 
     >>> previous_path(Path("models/camera.onnx")).name
     'camera.previous.onnx'

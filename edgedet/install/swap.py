@@ -25,7 +25,7 @@ MARK = "installing"
 
 
 def staged_path(target: Path) -> Path:
-    """Where what is to become ``target`` lies until it does. The suffix is kept: the artifact is opened there."""
+    """Path of what is to become ``target``, until it does. The suffix is kept: the artifact is opened there."""
     return target.with_name(f".{target.stem}.{os.getpid()}.{MARK}{target.suffix}")
 
 

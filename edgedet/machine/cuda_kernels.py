@@ -84,7 +84,7 @@ def _entries(data: mmap.mmap) -> Iterator[tuple[int, int]]:
 
 
 def _section(data: mmap.mmap) -> tuple[int, int]:
-    """Where the section begins and ends in a 64-bit little-endian ELF file."""
+    """Start and end of the section in a 64-bit little-endian ELF file."""
     if data[:6] != b"\x7fELF\x02\x01":
         raise ValueError("not a 64-bit ELF file")
     (table,) = struct.unpack_from("<Q", data, 0x28)

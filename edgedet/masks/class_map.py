@@ -80,7 +80,7 @@ class ClassMap:
         return {self.names[label]: count for label, count in enumerate(self.counts().tolist()) if count}
 
     def mask(self, name: str | int) -> NDArray[np.bool_]:
-        """Where a class is.
+        """Pixels of a class.
 
         Args:
             name: of the class, or its label.

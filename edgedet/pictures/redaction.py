@@ -19,8 +19,9 @@ blurs (arXiv:1609.00408), hence so few."""
 MARGIN = 0.1
 """Boxes are widened by this share of their sides: they are rarely exact. Outlines by it of the shorter side."""
 
-LEAST_FILLED = 0.05
-"""Share of a box below which a mask is taken for a failure, and the whole box is made unrecognisable."""
+MIN_FILLED_SHARE = 0.05
+"""Minimum share of a box that a mask fills: with less it is taken for a failure, and the whole box is made
+unrecognisable."""
 
 
 def redact(
@@ -56,7 +57,7 @@ def _outline(
     """The pixels of ``place`` (left, top, right, bottom) that a mask hides, widened; None of one that is (almost)
     empty."""
     sides = box[2:] - box[:2]
-    if mask is None or mask.values.sum() < LEAST_FILLED * float(sides.prod()):
+    if mask is None or mask.values.sum() < MIN_FILLED_SHARE * float(sides.prod()):
         return None
     left, top, right, bottom = place
     within = np.zeros((bottom - top, right - left), np.uint8)

@@ -12,7 +12,7 @@ from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
 
 Likeness = Callable[[Detections, Detections], NDArray[np.float64]]
-"""Of every detection with every other of another graph in the same frame, [N, M] in [0, 1]."""
+"""Likeness of every detection to every one of another graph in the same frame, [N, M] in [0, 1]."""
 
 
 def boxes_alike(first: Detections, second: Detections) -> NDArray[np.float64]:

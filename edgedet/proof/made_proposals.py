@@ -16,8 +16,8 @@ WIDEST, NARROWEST = 2, 16
 """Sides of strewn proposals are the frame's over numbers between these."""
 LEVELS = range(32, 256, 32)
 """Brightness at which a frame is cut into regions."""
-LEAST_AREA = 64
-"""Of a region, in pixels of the frame at half its size."""
+MIN_AREA = 64
+"""Minimum area of a region, in pixels of the frame at half its size."""
 OF_REGIONS = 0.75
 """Share of made proposals that are taken from the frame."""
 
@@ -52,7 +52,7 @@ def _regions(frame: NDArray[Any]) -> NDArray[np.float32]:
         for mask in (half > level, half <= level):
             _, _, regions, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
             for x, y, across, down, area in regions[1:].tolist():
-                if area >= LEAST_AREA and across * down < half.size * 3 // 4:
+                if area >= MIN_AREA and across * down < half.size * 3 // 4:
                     found.setdefault((x, y, x + across, y + down), area * 1000 // (across * down))
     fullest = sorted(found, key=lambda box: (-found[box], box))
     return 2 * np.array(fullest, np.float32).reshape(-1, 4)

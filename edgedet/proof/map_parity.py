@@ -26,7 +26,7 @@ class MapParity:
 
     @property
     def share(self) -> float:
-        """Of pixels, in [0, 1]."""
+        """Share of equal pixels, in [0, 1]."""
         return self.equal / self.pixels
 
 
@@ -65,7 +65,7 @@ class Confusion:
             return np.asarray(shared / union)
 
     def mean_iou(self) -> float:
-        """Of the classes that are somewhere, on either side; NaN where there is not one pixel."""
+        """Mean IoU of the classes that are somewhere, on either side; NaN where there is not one pixel."""
         ious = self.ious()
         return float(np.nanmean(ious)) if not np.isnan(ious).all() else float("nan")
 

@@ -21,8 +21,8 @@ from edgedet.proof.parity import (
 )
 from edgedet.reference.pictures import Reference
 
-TELLING = 5
-"""Number of boxes of one picture that do not all differ by rounding."""
+MIN_TELLING_BOXES = 5
+"""Minimum number of boxes with which a picture without one match is told of: not all differ by rounding."""
 ROUNDING = 0.0005
 """Maximum median difference of scores of the same arithmetic, however they were written down."""
 ROUNDED_BOXES = 0.995
@@ -317,7 +317,7 @@ def _silent(pairs: Sequence[Pair]) -> list[str]:
         pair.name
         for pair in pairs
         if not len(pair.agreement.pairs)
-        and max(pair.agreement.reference_count, pair.agreement.candidate_count) >= TELLING
+        and max(pair.agreement.reference_count, pair.agreement.candidate_count) >= MIN_TELLING_BOXES
     ]
 
 

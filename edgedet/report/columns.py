@@ -80,7 +80,7 @@ _KEYS = {
     "delay_p50": "delay_p50_s",
     "delay_p90": "delay_p90_s",
 }
-"""Of the CSV, with the unit."""
+"""Keys of the CSV, with the unit."""
 
 
 def _alarms_by(row: Row) -> Figure:

@@ -39,7 +39,7 @@ class AlignedResize(FourPixelResize):
 
 
 def _places(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Of every output pixel the input pixel before it, and how far it is from that."""
+    """Input pixel before every output pixel, and the distance from it."""
     step = np.float32(source - 1) / np.float32(max(target - 1, 1))
     places = np.arange(target, dtype=np.float32) * step
     first = np.minimum(places.astype(np.intp), source - 1)

@@ -41,7 +41,7 @@ class Weights:
     bits: int
 
     def band(self, start: int, stop: int) -> Band:
-        """Of the output pixels from ``start`` up to ``stop``."""
+        """Band of the output pixels from ``start`` up to ``stop``."""
         low, high = int(self.first[start]), int(self.first[stop - 1] + self.counts[stop - 1])
         block = np.zeros((stop - start, high - low), np.float32 if self.bits <= FLOAT32_BITS else np.float64)
         for row in range(start, stop):
@@ -50,12 +50,12 @@ class Weights:
         return slice(start, stop), slice(low, high), block
 
     def bands(self, size: int) -> list[Band]:
-        """Of all, ``size`` at once."""
+        """Bands of all output pixels, ``size`` at once."""
         return [self.band(start, min(start + size, self.target)) for start in range(0, self.target, size)]
 
 
 def triangle(source: int, target: int) -> Weights:
-    """Of bilinear interpolation whose reach grows with the scale where it shrinks."""
+    """Weights of bilinear interpolation whose reach grows with the scale where it shrinks."""
     scale = source / target
     reach = max(scale, 1.0)
     centres = scale * (np.arange(target) + 0.5)

@@ -12,7 +12,7 @@ LARGEST_PLACE = 2**15 - 1
 """Side of a frame, in pixels, up to which OpenCV's tables reach."""
 
 BAND = 32
-"""Output rows that are mixed together: few enough that what is between stays in the cache."""
+"""Output rows interpolated at a time: few enough that what is between stays in the cache."""
 
 Array = NDArray[Any]
 Taps = tuple[tuple[Array, Array], tuple[Array, Array]]

@@ -26,7 +26,7 @@ class TorchResize(FourPixelResize):
 
 
 def taps(source: int, target: int) -> Taps:
-    """Where PyTorch looks along one axis of ``source`` pixels for ``target`` ones.
+    """Taps of PyTorch's resize along one axis of ``source`` pixels for ``target`` ones.
 
     ``area_pixel_compute_source_index`` of ATen/native/UpSample.h, rounded after each step.
     That is the kernel of more than one thread. With one, PyTorch takes another, whose multiplication and addition

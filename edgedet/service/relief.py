@@ -11,7 +11,8 @@ from edgedet.machine.state import read_state
 LOOK_SECONDS = 2.0
 LESS, MORE = 0.75, 1.1
 """Factors of the share of time that the detector runs: quickly down, slowly up."""
-LEAST = 0.02
+MIN_DUTY = 0.02
+"""Minimum share of time that the detector runs, however hot the machine or old the frames."""
 COOLER = 3.0
 """Degrees below the limit before it may run more again."""
 YOUNGER = 0.8
@@ -73,7 +74,7 @@ class Relief:
         young = self._max_age is None or middle < self._max_age * YOUNGER
         before = self.duty
         if hot or old:
-            self.duty = max(self.duty * LESS, min(LEAST, self._full))
+            self.duty = max(self.duty * LESS, min(MIN_DUTY, self._full))
         elif cool and young:
             self.duty = min(self.duty * MORE, self._full)
         return self.duty if self.duty != before else None

@@ -106,7 +106,7 @@ class Service:
 
     @property
     def port(self) -> int | None:
-        """Of the metrics."""
+        """Port of the metrics; None where nobody serves them."""
         return None if self._server is None else self._server.port
 
     def text(self) -> str:

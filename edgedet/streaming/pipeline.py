@@ -23,8 +23,8 @@ _MOMENT = 0.2
 """Seconds; waits are cut into pieces of this length, so that Ctrl-C is heard on every system."""
 
 
-WORTH = 4
-"""Times of preparing that a prepared frame may wait, before a newer one is prepared in its place."""
+MAX_WAIT_FACTOR = 4
+"""Maximum wait of a prepared frame, in times of preparing one: after it a newer one is prepared in its place."""
 MIN_WAIT = 0.01
 """Seconds that it may wait at any rate."""
 
@@ -51,7 +51,7 @@ class Taken(NamedTuple):
 
 
 class Taker(Protocol):
-    """Where frames come from. One thread calls it."""
+    """Source of frames. One thread calls it."""
 
     live: bool
 
@@ -298,7 +298,7 @@ class Pipeline:
     def _has_waited(self, item: _Item, now: float) -> bool:
         """Whether a prepared frame has waited so long, for a run or a caller slower than usual, that preparing a
         newer one is worth its time."""
-        return now - item.ready_at > max(WORTH * self.pace.prepare.seconds, MIN_WAIT)
+        return now - item.ready_at > max(MAX_WAIT_FACTOR * self.pace.prepare.seconds, MIN_WAIT)
 
     def _refused(self, frame: Frame, error: FrameError) -> _Item:
         try:

@@ -1,4 +1,4 @@
-"""Where boxes will be: a Kalman filter for each, of constant velocity, over seconds and not over frames."""
+"""Motion of boxes, foretold: a Kalman filter for each, of constant velocity, over seconds and not over frames."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from edgedet.watching.region import Region
 
 MAX_FRAMES = 10_000
 """Largest number of frames to look back on."""
-KEPT = 0.75
-"""What is left of the score that begins an alert, for it to go on."""
+KEEP_SHARE = 0.75
+"""Minimum score for an alert to go on, as a share of the score that begins one."""
 
 Evidence = Literal["track", "class"]
 
@@ -99,7 +99,7 @@ class AlertRule:
     @property
     def lowest(self) -> float:
         """Minimum score of a detection for an alert to go on."""
-        return self.conf * KEPT if self.keep_conf is None else self.keep_conf
+        return self.conf * KEEP_SHARE if self.keep_conf is None else self.keep_conf
 
     def require_classes(self, names: Sequence[str]) -> None:
         """Check that a detector knows the classes.

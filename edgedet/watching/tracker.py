@@ -28,7 +28,7 @@ NO_TRACK = -1
 MARGIN = 0.3
 """Share of its sides by which a box is widened on each side before it is held against another."""
 MIN_IOU = 0.2
-"""Of widened boxes, for detections that may begin a track."""
+"""Minimum IoU of widened boxes, for detections that may begin a track."""
 MIN_IOU_WEAK = 0.3
 """The same for weaker ones, which only go on with a track that was there a frame ago."""
 

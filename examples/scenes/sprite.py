@@ -34,7 +34,7 @@ class View:
         return cls(float(yaw), float(pitch), float(rng.normal(0, roll)))
 
     def shift(self, depth: float) -> tuple[float, float]:
-        """Where a point ``depth`` millimetres in front of the canvas appears on it, relative to its foot."""
+        """Place of a point ``depth`` millimetres in front of the canvas as seen on it, relative to its foot."""
         return depth * math.tan(self.yaw), depth * math.tan(self.pitch)
 
     def matrix(self) -> np.ndarray:

@@ -29,9 +29,10 @@ from starlette.routing import Route
 
 LARGEST_BYTES = 20 * 2**20
 LARGEST_PIXELS = 2**23
-"""Of a picture: a frame of 3840 x 2160. A small file may hold a very large one."""
-MOST_WAITING = 32
-"""Pictures; whoever sends one more is asked to come again (503). All of them decoded are 0.8 GB."""
+"""Maximum size of a picture: a frame of 3840 x 2160. A small file may hold a very large one."""
+MAX_WAITING = 32
+"""Maximum number of waiting pictures; whoever sends one more is asked to come again (503). Decoded, all of them are
+0.8 GB."""
 # OpenCV reads it when it is loaded, and sizes before it makes room for pixels.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(LARGEST_PIXELS)
 
@@ -61,7 +62,7 @@ class Desk:
     @contextmanager
     def place(self) -> Iterator[None]:
         """For a picture until it is answered, decoding included; raises asyncio.QueueFull where none is free."""
-        if self.inside == MOST_WAITING:
+        if self.inside == MAX_WAITING:
             raise asyncio.QueueFull
         self.inside += 1
         try:
@@ -142,7 +143,7 @@ async def detect(request: Request) -> JSONResponse:
     except EdgedetError as error:
         return _refusal(422, str(error))
     except asyncio.QueueFull:
-        refusal = _refusal(503, f"{MOST_WAITING} pictures are waiting; come again in a second")
+        refusal = _refusal(503, f"{MAX_WAITING} pictures are waiting; come again in a second")
         refusal.headers["Retry-After"] = "1"
         return refusal
     return JSONResponse(detections.to_dict())

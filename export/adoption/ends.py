@@ -1,4 +1,4 @@
-"""Where a foreign graph ends: at its outputs, or at inner tensors that its user names in their place."""
+"""Ends of a foreign graph: its outputs, or inner tensors that its user names in their place."""
 
 from __future__ import annotations
 

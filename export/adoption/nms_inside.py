@@ -225,7 +225,7 @@ def _cut_operator(model: onnx.ModelProto, nodes: list[onnx.NodeProto], path: Pat
 
 
 def _require_one_pass(network: Network, nodes: list[onnx.NodeProto], before: set[str], path: Path) -> None:
-    """Of several nodes, each has to do the same with a part of the boxes: ours does it once, with all."""
+    """Check that several nodes each do the same with a part of the boxes: ours does it once, with all."""
     for node in nodes:
         if before.intersection(node.output):
             raise ArtifactError(f"{path}: behind its {named(node)} there is another NMS; export it without NMS")

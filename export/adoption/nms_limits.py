@@ -14,8 +14,8 @@ from edgedet.onnx_graph.network import Network
 from .nms_paths import named, origin
 
 UNLIMITED = 1 << 30
-MOST = 1000
-"""Detections at most where every class had a limit of its own."""
+MAX_DETECTIONS = 1000
+"""Maximum number of detections where every class had a limit of its own."""
 
 
 class Limits:
@@ -45,7 +45,7 @@ class Limits:
         classes = shapes.get(node.input[1], (1, 1))[1]
         most = given(2)
         self.per_class = None if most is None or most >= UNLIMITED or most <= 0 else int(most)
-        counts = [] if self.per_class is None else [min(self.per_class * classes, MOST)]
+        counts = [] if self.per_class is None else [min(self.per_class * classes, MAX_DETECTIONS)]
         for other in network.graph.node:
             if other.op_type == "Slice" and other.input[0] in behind and len(other.input) > 2:
                 if _is_of_sizes(network, other.input[0]):

@@ -119,14 +119,14 @@ def require_scores_kept(network: Network, scores: Iterable[str], before: set[str
 
 
 def _unshaped(network: Network, tensor: str) -> str:
-    """Where the numbers of ``tensor`` were made: behind it they are others' too."""
+    """Tensor in which the numbers of ``tensor`` were made: behind it they are others' too."""
     while (node := network.producer.get(tensor)) is not None and node.op_type in RESHAPING:
         tensor = node.input[0]
     return tensor
 
 
 def origin(network: Network, tensor: str) -> str:
-    """Where the numbers of ``tensor`` were made, which were only moved, chosen and reduced to the largest since.
+    """Tensor that the numbers of ``tensor`` were made in, since only moved, chosen and reduced to the largest.
 
     What is always the same part of another tensor is made where it is taken out.
     """

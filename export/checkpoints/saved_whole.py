@@ -106,7 +106,7 @@ NO_OPERATION = {
     "torch.nn.modules.linear.Identity", "torch.nn.modules.dropout.Dropout", "torch.nn.modules.dropout.Dropout2d",
     "torchvision.ops.stochastic_depth.StochasticDepth",
 }  # fmt: skip
-"""In evaluation."""
+"""Modules that do nothing in evaluation."""
 
 NORM = "BatchNorm"
 SQUEEZE = "torchvision.ops.misc.SqueezeExcitation"

@@ -14,7 +14,7 @@ from edgedet.errors import CheckpointError
 LARGEST_FILE = 4_000_000
 """Bytes of a .cfg; the longest of Darknet's own has 40,000."""
 LARGEST_NUMBER = 2**24
-"""Of any size, count or place in a .cfg."""
+"""Maximum of any size, count or place in a .cfg."""
 
 NETWORK = ("net", "network")
 

@@ -1,4 +1,4 @@
-"""Where the two Darknets differ: pjreddie's, and AlexeyAB's, which most people have trained with since."""
+"""Differences of the two Darknets: pjreddie's, and AlexeyAB's, which most people have trained with since."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ EVERYWHERE = _names(
     "clip onlyforward dont_update burnin_update stopbackward train_only_bn learning_rate truth smooth "
     "stream wait_stream"
 )
-"""Of any layer: for training, or about when something is computed."""
+"""Options of any layer for training, or about when something is computed."""
 
 NEVER = {"dontload": 0.0, "dontloadscales": 0.0, "numload": 0.0, "dontsave": 0.0}
-"""Of any layer: what makes the weights' file another one."""
+"""Options of any layer, with the only value taken: with another the weights' file is another one."""
 
 NETWORK_TRAINING = _names(
     "batch subdivisions momentum learning_rate decay saturation exposure hue angle aspect policy steps scales step "

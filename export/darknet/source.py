@@ -28,7 +28,7 @@ from .records import HEADS, Detection, Layer, Route, Yolo
 from .weights import Arrays, Header, read_weights, smallest_variances
 
 SUFFIX = ".cfg"
-MOST_LAYERS = 10_000
+MAX_LAYERS = 10_000
 LARGEST_SIDE = 8192
 """Pixels of a network's input."""
 LARGEST_LAYER = 2**29
@@ -110,8 +110,8 @@ def open_darknet(
             weights that do not fit.
     """
     network, sections = read_cfg(cfg)
-    if len(sections) > MOST_LAYERS:
-        raise CheckpointError(f"{cfg} has {len(sections)} layers, expected {MOST_LAYERS} at most")
+    if len(sections) > MAX_LAYERS:
+        raise CheckpointError(f"{cfg} has {len(sections)} layers, expected {MAX_LAYERS} at most")
     height, width = _size(network, imgsz)
     known = find_fork(network, sections, fork)
     reader = Reader((3, height, width))
@@ -250,7 +250,7 @@ def _find_weights(cfg: Path, given: Path | None) -> Path:
 
 
 def _unsaid_epsilon(fork: Fork, layers: Sequence[Layer], arrays: Sequence[Arrays]) -> list[Assumption]:
-    """Where variances are so small that the forks, and pjreddie's own GPU code, give something else."""
+    """Assumption made where variances are so small that the forks, and pjreddie's own GPU code, differ."""
     if fork.name == "alexeyab":
         return []
     small = [layer.section.index for layer, least in smallest_variances(layers, arrays) if least < VARIANCE_MATTERS]

@@ -18,7 +18,7 @@ from .records import Connected, Layer
 Arrays = dict[str, NDArray[np.float32]]
 
 LARGEST_VERSION = 1000
-"""Of major and minor numbers that mean no more than they say: above, weights of connected layers are transposed."""
+"""Maximum of version numbers that mean no more than they say: above, weights of connected layers are transposed."""
 LARGEST_GRAPH = 2**31 - 2**24
 """Bytes of numbers that an ONNX file has room for."""
 
@@ -125,7 +125,7 @@ def _require_length(path: Path, layers: Sequence[Layer], size: int, header: int)
 
 
 def smallest_variances(layers: Sequence[Layer], arrays: Sequence[Arrays]) -> Iterator[tuple[Layer, float]]:
-    """Of every layer with batch normalisation, the smallest variance."""
+    """Smallest variance of every layer with batch normalisation."""
     for layer, found in zip(layers, arrays, strict=True):
         if "variance" in found:
             yield layer, float(found["variance"].min())

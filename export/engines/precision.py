@@ -31,7 +31,7 @@ TYPES: tuple[tuple[Precision, re.Pattern[str]], ...] = (
     ("fp16", re.compile(r"half|(?<![a-z])fp16|(?<![a-z])float16")),
     ("fp32", re.compile(r"(?<!b)float(?!16)|fp32")),
 )
-"""In TensorRT's words, the lowest first."""
+"""Types in TensorRT's words, the lowest first."""
 
 
 @dataclass(frozen=True)

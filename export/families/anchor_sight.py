@@ -1,4 +1,4 @@
-"""Where a network looks for each of its boxes, found by changing a picture strip by strip.
+"""Places at which a network looks for each of its boxes, found by changing a picture strip by strip.
 
 What is on a strip moves the numbers of the boxes that lie there, in any network that looks at one place at a time.
 So the picture says where the box of every row is, whatever the row's numbers mean: a number that follows these

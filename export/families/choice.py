@@ -19,7 +19,7 @@ from .yolo import add_candidates_or_nms
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Of the final choice, where the options leave them; ``per_class``: how many of each class enter NMS."""
+    """Limits of the final choice, where the options leave them; ``per_class``: how many of each class enter NMS."""
 
     conf: float = 0.25
     iou: float = 0.5

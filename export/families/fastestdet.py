@@ -22,7 +22,7 @@ from .network_input import add_network, picture_spec
 from .trial import finite, observe
 
 SCORE_THRESHOLD, IOU_THRESHOLD, MAX_DETECTIONS = 0.25, 0.45, 300
-"""Of ``handle_preds``, which has no limit of its own."""
+"""Limits of ``handle_preds``, which has no limit of its own."""
 SURE, LIKELY = 0.6, 0.4
 """Powers of objectness and of the class's probability in the score."""
 

@@ -1,4 +1,4 @@
-"""Where branches begin and end that run on the final detections only: masks and keypoints."""
+"""Start and end of branches that run on the final detections only: masks and keypoints."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from edgedet.onnx_graph.builder import GraphBuilder
 
 from .proposals import add_static_nms
 
-MOST_CANDIDATES = 2048
-"""Candidates that enter the NMS of fixed matrix steps: every step costs their square."""
+MAX_CANDIDATES = 2048
+"""Maximum number of candidates that enter the NMS of fixed matrix steps: every step costs their square."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def suppress(graph: GraphBuilder, boxes: str, scores: str, each: int, *, iou: fl
 def add_class_nms(
     graph: GraphBuilder, boxes: str, scores: str, output: OutputSpec, *, batch: int, classes: int
 ) -> None:
-    """Of ``boxes`` [N, A, 4] and ``scores`` [N, A, C] the best ``output.candidates_per_class`` of every class
-    suppress each other, as SSD's do."""
+    """NMS as SSD's: of ``boxes`` [N, A, 4] and ``scores`` [N, A, C] the best ``output.candidates_per_class`` of
+    every class suppress each other."""
     assert output.candidates_per_class is not None
     best = output.candidates_per_class
     # Threshold first, in the layout softmax leaves: what is left to transpose and rank is nearly all zeros.
@@ -222,10 +222,10 @@ def add_stepwise_nms(
     """Every class suppresses its own boxes in fixed matrix steps, without the operator that engines cannot run.
 
     ``boxes`` [N, S, 4] corners, ``scores`` [N, S], 0 where there is no candidate, int64 ``labels`` [N, S]; S is
-    ``rows``. As :func:`add_all_labels_nms` where at most :data:`MOST_CANDIDATES` boxes are candidates and no chain
+    ``rows``. As :func:`add_all_labels_nms` where at most :data:`MAX_CANDIDATES` boxes are candidates and no chain
     of suppressions is longer than :data:`~edgedet.export.families.proposals.NMS_STEPS`.
     """
-    size = min(rows, MOST_CANDIDATES)
+    size = min(rows, MAX_CANDIDATES)
     top, index = graph.ops("TopK", scores, graph.ints(size), name="nms/candidates", outputs=2, axis=-1)
     column = graph.op("Unsqueeze", index, graph.ints(-1), name="nms/candidate_column")
     best = graph.op("GatherND", boxes, column, name="nms/candidate_boxes", batch_dims=1)

@@ -119,7 +119,7 @@ class Reading:
         return tuple(value for value in (*values, *priors) if isinstance(value, Part))
 
     def text(self) -> str:
-        """In the words of ``--outputs``.
+        """The reading in the words of ``--outputs``.
 
         >>> text = "boxes=dets:xyxy@input, scores=labels:softmax+bg, image=rgb-127/128:stretch"
         >>> parse_reading(text).text() == text

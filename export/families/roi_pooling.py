@@ -89,7 +89,7 @@ def add_roi_align(
 def add_level_choice(
     graph: GraphBuilder, pooled: Sequence[str], levels: Sequence[PooledLevel], boxes: str, *, total: int
 ) -> str:
-    """Of every box of ``boxes`` [T, 4] what was pooled from its level: one of ``pooled``, each [T, C, h, w]."""
+    """Choose for each of ``boxes`` [T, 4] what was pooled from its level: one of ``pooled``, each [T, C, h, w]."""
     result = pooled[0]
     if len(levels) > 1:
         low, high = graph.ops("Split", boxes, name="roi/corners", outputs=2, axis=-1)

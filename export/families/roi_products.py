@@ -22,8 +22,9 @@ from .base import Pooling
 from .roi_pooling import PooledLevel
 
 MAX_WORK: dict[Pooling, int] = {"products": 1600, "plain": 512, "operator": 0}
-"""Of 7 x 7 bins the map's height times (width + 7), in proportion of others: beyond it the products' arithmetic
-outgrows what gathering costs on CPUs. What it does on GPUs has not been measured; there it is for small maps."""
+"""Maximum of the map's height times (width + 7) for 7 x 7 bins, in proportion for others: beyond it the products'
+arithmetic outgrows what gathering costs on CPUs. What it does on GPUs has not been measured; there it is for small
+maps."""
 
 MAX_LINES = 48 << 20
 """Bytes of what lies between the two products, beyond which proposals are pooled in parts."""

@@ -81,7 +81,7 @@ def _places(
     shape: tuple[int, int],
     per_bin: int,
 ) -> str:
-    """Where GridSample shall look: [N, P * rows, columns, 2] in its coordinates, from [N, P, 2] in cells (x, y)."""
+    """Places for GridSample: [N, P * rows, columns, 2] in its coordinates, from [N, P, 2] in cells (x, y)."""
     batch, count = shape
     rows, columns = (number * per_bin for number in bins)
     corners = graph.ops("Split", low, name=f"{name}/axes", outputs=2, axis=-1)

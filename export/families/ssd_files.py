@@ -30,9 +30,9 @@ from .trial import FOLLOWING, UNRELATED, observe
 Array = NDArray[Any]
 
 PYTORCH_SSD = Thresholds(conf=0.01, iou=0.45, detections=200, per_class=200)
-"""Of pytorch-ssd's predictor: every class's best 200 above 0.01."""
+"""Thresholds of pytorch-ssd's predictor: every class's best 200 above 0.01."""
 TENSORFLOW = Thresholds(conf=0.3, iou=0.6, detections=100)
-"""Of the Object Detection API's configurations, with the score its demo shows from."""
+"""Thresholds of the Object Detection API's configurations, with the score from which its demo shows boxes."""
 MOBILENET = Picture("RGB", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0), "stretch")
 VGG = Picture("RGB", (123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "stretch")
 STATED_BY = "image= of --outputs"

@@ -25,7 +25,7 @@ DRAWN = (
     "as Ultralytics' predict draws them (process_mask, without retina_masks): pixels of the canvas above 0 within "
     "the box, brought to the frame as scale_masks does, above 0.5; objects without a pixel are left out"
 )
-MOST_KEYPOINTS = 1000
+MAX_KEYPOINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def task_of(foreign: ForeignGraph, names: Sequence[str] = ()) -> Task:
 def _points(foreign: ForeignGraph, names: Sequence[str]) -> Points:
     shape = literal(foreign.metadata.get("kpt_shape"))
     fine = isinstance(shape, list | tuple) and len(shape) == 2 and all(isinstance(size, int) for size in shape)
-    if not fine or not 1 <= shape[0] <= MOST_KEYPOINTS or shape[1] not in (2, 3):
+    if not fine or not 1 <= shape[0] <= MAX_KEYPOINTS or shape[1] not in (2, 3):
         raise ArtifactError(
             f"{foreign.path} is an Ultralytics model for {POSE!r} whose metadata kpt_shape is {shape!r}, expected "
             "[keypoints, 2 or 3]; export it again with a current Ultralytics"

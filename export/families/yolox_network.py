@@ -24,7 +24,7 @@ STEM = "backbone.backbone.stem.conv.conv.weight"
 HEAD = "head.cls_preds.0.weight"
 DARKNET53 = "backbone.backbone.stem.0.conv.weight"
 EPSILON = 1e-3
-"""Of BatchNorm, in all of YOLOX's experiments."""
+"""Epsilon of BatchNorm in all of YOLOX's experiments."""
 SMALL_STEM = 24
 """Channels of the stem of YOLOX-Tiny; it and Nano (16) are trained at 416, the larger ones at 640."""
 SPP_SIZES = (5, 9, 13)

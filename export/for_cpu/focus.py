@@ -45,7 +45,7 @@ def convolve_picture(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _begins(network: Network, shapes: dict[str, tuple[int, ...]], name: str) -> tuple[str, tuple[int, int]] | None:
-    """Of every second pixel of every second row: what it is sliced from, and its first row and column."""
+    """Source of a slice of every second pixel of every second row, and its first row and column."""
     begins: dict[int, int] = {}
     while (node := network.producer.get(name)) is not None and node.op_type == "Slice":
         given = [network.constant(each).tolist() for each in node.input[1:] if each in network.constants]

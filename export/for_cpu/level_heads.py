@@ -157,7 +157,7 @@ def _head(network: Network, shapes: dict[str, tuple[int, ...]], parts: onnx.Node
 def _levels(
     network: Network, shapes: dict[str, tuple[int, ...]], joined: onnx.NodeProto, classes: int
 ) -> Iterator[_Level]:
-    """Of the levels that are ``joined``, those that are box numbers followed by objectness and classes."""
+    """Levels among those ``joined`` that are box numbers followed by objectness and classes."""
     for name in joined.input:
         reshape = network.producer.get(name)
         if reshape is None or reshape.op_type != "Reshape" or network.only_reader(name) is not joined:

@@ -34,8 +34,8 @@ MIN_TILES = 16
 """Over all maps, below which fetching the kernels of all products costs what is gained."""
 MIN_CHANNELS = 128
 MIN_CONVOLUTIONS = 2
-MOST_OF_THE_WORK = 0.5
-"""Of the plain sum's multiplications, above which the tiles that reach over a map's edge cost what is gained."""
+MAX_WORK_SHARE = 0.5
+"""Maximum share of the plain sum's multiplications: above it, tiles that reach over a map's edge cost the gain."""
 FILTERS = {each.places: each for each in (FOUR, FIVE)}
 """By the places of their tiles, as the kernels of a graph have them."""
 
@@ -151,7 +151,7 @@ def _pays(shape: tuple[int, ...]) -> bool:
         return False
     by = _best(height, width)
     enough = maps * by.tiles(height) * by.tiles(width) >= MIN_TILES
-    return enough and _products(by, height, width) <= MOST_OF_THE_WORK * 9 * height * width
+    return enough and _products(by, height, width) <= MAX_WORK_SHARE * 9 * height * width
 
 
 def _products(by: MinimalFilter, height: int, width: int) -> int:

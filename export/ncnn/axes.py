@@ -16,7 +16,6 @@ ORDERS = {
 """ncnn's ways to order axes, by their number: what becomes width, height, (depth,) channels."""
 AXES = {2: "hw", 3: "chw", 4: "cdhw"}
 """Axes of blobs in the order of the tensor's."""
-MOST = 2**31 - 1
 
 
 def transpose(to: Conversion, node: onnx.NodeProto) -> None:

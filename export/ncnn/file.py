@@ -27,9 +27,9 @@ from .conversion import INSTEAD
 from .graph import Written, write_graph
 
 BOXES, SCORES = "boxes", "scores"
-MOST = Tolerance().max_score_difference
-"""Of a score from the graph's: parity's limit."""
-LEAST = Tolerance().min_iou
+MAX_SCORE_DIFFERENCE = Tolerance().max_score_difference
+"""Maximum difference of a score from the graph's: parity's limit."""
+MIN_IOU = Tolerance().min_iou
 PIXELS = 0.01
 """Difference of corners, in pixels of the canvas, that is none, however small a box is."""
 
@@ -148,7 +148,7 @@ def compare(
             ious = _ious(before, after)
             ious[_differences(before, after).max(axis=1, initial=0) <= PIXELS] = 1.0
             worst = min(worst, float(ious.min(initial=1.0)))
-            others += int((ious < LEAST).sum())
+            others += int((ious < MIN_IOU).sum())
             for name in card.output.data:
                 size = max(float(np.abs(wanted[name]).max(initial=0)), 1e-9)
                 data = max(data, _worst(wanted[name], given[name]) / size)
@@ -171,11 +171,12 @@ def require_equal(agreement: dict[str, Any], output: Path) -> None:
         ExportError: it does.
     """
     scores, data = agreement["worst_score_difference"], agreement.get("worst_data_difference", 0.0)
-    if agreement["other_boxes"] or not scores <= MOST or not data <= MOST:
+    if agreement["other_boxes"] or not scores <= MAX_SCORE_DIFFERENCE or not data <= MAX_SCORE_DIFFERENCE:
         raise ExportError(
-            f"ncnn does not give the graph's numbers: scores differ by up to {scores:.2g} (expected {MOST:g}), "
-            f"{agreement['other_boxes']} boxes down to an IoU of {agreement['worst_iou']:.3f} (expected "
-            f"{LEAST:g}); {output.name} is not written. Please report this, and {INSTEAD}"
+            f"ncnn does not give the graph's numbers: scores differ by up to {scores:.2g} (expected "
+            f"{MAX_SCORE_DIFFERENCE:g}), {agreement['other_boxes']} boxes down to an IoU of "
+            f"{agreement['worst_iou']:.3f} (expected {MIN_IOU:g}); {output.name} is not written. "
+            f"Please report this, and {INSTEAD}"
         )
 
 
@@ -184,7 +185,7 @@ def _worst(expected: Array, found: Array) -> float:
 
 
 def _ious(first: Array, second: Array) -> Array:
-    """Of every box [x1, y1, x2, y2] with the one in its place; of equal boxes 1, and 0 where it is no number."""
+    """IoU of every box [x1, y1, x2, y2] with the one in its place; 1 of equal boxes, 0 where it is no number."""
     a, b = first.astype(np.float64), second.astype(np.float64)
     with np.errstate(all="ignore"):
         sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None)

@@ -20,7 +20,7 @@ FLOAT32 = b"\0\0\0\0"
 ARRAY = -23300
 """The key of a list is this less its number."""
 LARGEST = float(np.finfo(np.float32).max)
-"""In place of infinity, which the text cannot say."""
+"""Number written in place of infinity, which the text cannot say."""
 
 
 @dataclass

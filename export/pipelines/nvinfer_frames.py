@@ -79,7 +79,7 @@ def nvinfer_rule(card: ModelCard, frame: Frame | None = None) -> ResizeRule:
 
 
 def nvinfer_geometry(rule: ResizeRule, width: int, height: int, card: ModelCard) -> ResizeGeometry:
-    """Where nvinfer puts a frame of ``width`` x ``height``; boxes go back by the ratios of the sizes.
+    """Place that nvinfer gives a frame of ``width`` x ``height``; boxes go back by the ratios of the sizes.
 
     >>> from edgedet.opening import read_card
     >>> card = read_card("model.onnx")
@@ -100,7 +100,7 @@ def placing_lines(card: ModelCard, frame: Frame | None = None) -> list[str]:
 
 
 def _placed(card: ModelCard, frame: Frame | None) -> list[tuple[ResizeGeometry, ResizeGeometry]]:
-    """Where the card puts frames, and where nvinfer does."""
+    """Places that the card gives frames, each with the one that nvinfer gives it."""
     rule, spec = nvinfer_rule(card, frame), card.input
     return [
         (

@@ -109,7 +109,7 @@ ARCHITECTURES: dict[str, SegmentationArchitecture] = {
         "fcn", _lectures("resnet18"), LECTURES[0], (*LECTURES, "7.1.conv2.weight"), framework=False, multiple=32
     ),
 }
-"""In the order in which tensors are looked at: what has more layers comes before its smaller sister."""
+"""Architectures in the order of looking at tensors: what has more layers comes before its smaller sister."""
 MODULE = "fcn_module"
 """What ``--arch`` calls a network of the user's own that was saved whole."""
 

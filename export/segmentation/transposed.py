@@ -23,9 +23,9 @@ VGG16 = (64, 128, 256, 512, 512, 4096)
 PADDING = 100
 """Pixels around the picture, so that the last layers, which have no padding, cover it whatever its size."""
 CROPS: dict[str, int] = {"pool4": 5, "pool3": 9}
-"""Where the skips' maps are cut: by as much as the padding has grown them."""
+"""Cells by which the skips' maps are cut: by as much as the padding has grown them."""
 LAST_CROPS: dict[Stride, int] = {8: 31, 16: 27, 32: 19}
-"""Where the picture begins in what the last layer gives."""
+"""First row and column of the picture in what the last layer gives."""
 
 
 def bilinear_kernel(channels: int, size: int) -> Tensor:

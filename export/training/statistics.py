@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CLOSE = 1e-3
-"""Of the largest weight: exporters fold in float32."""
+"""Maximum difference of the same weights, as a share of the largest: exporters fold in float32."""
 PARTS = ("weight", "bias", "running_mean", "running_var")
 
 

@@ -97,7 +97,7 @@ class Cuda:
         self._call("cudaFreeHost", array.ctypes.data)
 
     def mapped_address(self, array: NDArray[Any]) -> int:
-        """Where the device sees an array of :meth:`pinned`."""
+        """Address at which the device sees an array of :meth:`pinned`."""
         return int(self._call("cudaHostGetDevicePointer", array.ctypes.data, 0))
 
     def stream(self) -> int:

@@ -42,7 +42,7 @@ class GpuArray:
 
 
 def take(value: Any, cuda: Cuda, stream: int) -> GpuArray:
-    """Where ``value`` lies. What ``stream`` does from now on comes after whatever its owner has queued to fill it.
+    """Place of ``value``. What ``stream`` does from now on comes after whatever its owner has queued to fill it.
 
     Raises:
         FrameError: on another device, of a type no frame has, or its owner refuses.

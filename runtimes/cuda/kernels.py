@@ -32,7 +32,7 @@ KERNELS = (
 
 
 class Placement(ctypes.Structure):
-    """Where the frame lies on the canvas (resize.cu)."""
+    """Place of the frame on the canvas (resize.cu)."""
 
     _fields_ = [(name, ctypes.c_int) for name in ("top", "left", "height", "width")]
 

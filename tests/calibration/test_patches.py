@@ -113,7 +113,7 @@ def test_any_leading_part_of_the_rows_comes_from_all_frames() -> None:
 
 def test_of_a_layer_of_many_weights_fewer_positions_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     network = graph("Conv", np.ones((6, 4, 3, 3)), SIZE)
-    monkeypatch.setattr(module, "FEWEST_ROWS", 12)
+    monkeypatch.setattr(module, "MIN_ROWS_PER_LAYER", 12)
     monkeypatch.setattr(module, "PRODUCT", 6 * 4 * 9 * 40)
     (taken,) = collect(network, frames(SIZE), network.layers())
     assert taken["layer"].rows.shape == (1, 40, 36)

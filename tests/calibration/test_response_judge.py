@@ -11,7 +11,7 @@ import pytest
 
 from edgedet.calibration.moved_boxes import cost_of_lost_overlap
 from edgedet.calibration.predictions import WeakReader
-from edgedet.calibration.response_judge import FEWEST, OWN_ERROR, USUAL_MOVE, ResponseJudge
+from edgedet.calibration.response_judge import MIN_ANSWERS, OWN_ERROR, USUAL_MOVE, ResponseJudge
 
 Answers = dict[str, np.ndarray]
 ROWS, PICTURES = 8, 6
@@ -93,5 +93,5 @@ def test_inventing_costs(tiny: ModuleType) -> None:
 def test_too_few_answers_judge_nothing_and_say_how_many(tiny: ModuleType) -> None:
     one = np.where(np.arange(ROWS) < 1, 0.25, 0.0)
     judging = judge(tiny, lambda frame: answers(one))
-    assert judging.answers == PICTURES < FEWEST and judging(lambda frame: answers(one)) is None
+    assert judging.answers == PICTURES < MIN_ANSWERS and judging(lambda frame: answers(one)) is None
     assert "only 6 things" in judging.nothing

@@ -30,7 +30,7 @@ from edgedet.artifacts.engine_match import Host
 from edgedet.artifacts.ncnn_file import CARD, PARAM, WEIGHTS
 from edgedet.artifacts.rtx_targets import GPUS, capability
 from edgedet.artifacts.seal import CLAIM, SEAL_KEY
-from edgedet.artifacts.signature import FILE_KEY, MOST, PREFIX, VERSION, Role
+from edgedet.artifacts.signature import FILE_KEY, MAX_SIGNATURES, PREFIX, VERSION, Role
 from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import ArtifactError
 from edgedet.opening import read_card
@@ -332,7 +332,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"its key is `{SEAL_KEY}`" in words and f"with the key `{CLAIM}`, `true`" in words
     assert f"The last key of a header that edgedet writes is `{HEADER_SEAL}`" in words
     assert f"the {len(PREFIX)} bytes `{PREFIX.decode().rstrip()}` and a line feed" in words
-    assert f"`{FILE_KEY}`, {VERSION}, and `signatures`, a list of at most {MOST} objects" in words
+    assert f"`{FILE_KEY}`, {VERSION}, and `signatures`, a list of at most {MAX_SIGNATURES} objects" in words
     assert all(f'`"{role}"`' in words for role in get_args(Role))
     assert f"n must be from 2 to {MAX_HEADER:,}" in words
     assert f"at least {SMALLEST_PLAN} bytes" in words

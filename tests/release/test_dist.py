@@ -85,7 +85,7 @@ def test_the_wheels_are_pure_python(built: tuple[Path, ...]) -> None:
 
 
 def test_each_wheel_is_within_its_limit(built: tuple[Path, ...]) -> None:
-    assert [path.name for path in built[1::2] if path.stat().st_size >= dist.MOST_BYTES] == []
+    assert [path.name for path in built[1::2] if path.stat().st_size >= dist.MAX_BYTES] == []
 
 
 def test_a_wheel_that_is_too_large_fails_the_build(
@@ -94,7 +94,7 @@ def test_a_wheel_that_is_too_large_fails_the_build(
     monkeypatch.setattr(dist, "build", lambda *arguments, **options: built)
     monkeypatch.setattr(sys, "argv", ["dist.py", "--out", str(tmp_path)])
     assert dist.main() == 0
-    monkeypatch.setattr(dist, "MOST_BYTES", built[3].stat().st_size)
+    monkeypatch.setattr(dist, "MAX_BYTES", built[3].stat().st_size)
     assert dist.main() == 1
     assert f"{built[3].name} has {built[3].stat().st_size:,} bytes" in capsys.readouterr().err
 

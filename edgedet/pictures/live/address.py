@@ -18,7 +18,7 @@ from edgedet.pictures.live.settings import LiveSettings
 
 CSI = re.compile(r"csi://(\d+)/?$")
 _ENDING = ("filesrc", "num-buffers")
-"""In a pipeline, signs of a recording."""
+"""Signs of a recording in a pipeline."""
 
 
 def csi_pipeline(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Where the frames of live sources arrive: one place per source, taken in turns."""
+"""Inbox of the frames of live sources: one place per source, taken in turns."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _SECRET = (
 """What names of such parameters end with: ``access_token``, ``userpwd``, ``user-pw``."""
 _PARAMETER = re.compile(rf"(?:{_SECRET})\d*=", re.IGNORECASE)
 _NEXT = re.compile(r"&|;(?=[\w.-]+=)")
-"""Where a parameter's value ends."""
+"""End of a parameter's value."""
 _NEXT_IN_A_PATH = re.compile(r"&|;(?=[\w.-]+=)|_(?=[A-Za-z]+=)")
 """The same of cameras that have parameters in the path: ``/user=admin_password=1234_channel=1_stream=0.sdp``."""
 _PORT = re.compile(r"\d{1,5}(?=[/?#]|$)")

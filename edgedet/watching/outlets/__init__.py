@@ -1,1 +1,1 @@
-"""Where alerts go besides standard output: a program, an MQTT broker, a web server of this machine."""
+"""Outlets of alerts besides standard output: a program, an MQTT broker, a web server of this machine."""

@@ -22,7 +22,7 @@ CONNECT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Address:
-    """Where a topic is."""
+    """Address of a topic."""
 
     host: str
     port: int
