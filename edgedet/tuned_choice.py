@@ -154,7 +154,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _version_of(module: str) -> str:
-    """Of the distribution that brings the module; the GPU build of ONNX Runtime has another name."""
+    """Version of the distribution that brings the module; the GPU build of ONNX Runtime has another name."""
     # Loads a mail parser and more, which takes a tenth of the time of importing all of edgedet.
     from importlib import metadata
 

@@ -79,7 +79,7 @@ def test_the_quickest_that_finds_the_same_boxes_wins(graph: Path, monkeypatch: p
     default, quick, wrong, absent = ("onnxruntime", None), ("onnxruntime", 1), ("openvino", 1), ("openvino", 2)
     result = raced(graph, monkeypatch, {default: 4e-3, quick: 2e-3, wrong: 1e-3, absent: -1}, shift={wrong: 9.0})
     assert (result.winner.runtime, result.winner.threads) == quick
-    assert 0.3 < result.choice.ratio < 0.8
+    assert 0.1 < result.choice.ratio < 0.8
     by_key = {(one.runtime, one.threads): one for one in result.entrants}
     assert by_key[wrong].dropped == "0.0% of its detections are the default's, expected 95%"
     assert by_key[absent].dropped == "does not open" and by_key[absent].milliseconds is None
