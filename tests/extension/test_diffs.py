@@ -20,7 +20,7 @@ PRODUCT = ("edgedet", *MAPPED, "pyproject.toml")
 BESIDE = ("tests/rectangle_detector.py", "tests/extension/proofs")
 """What proofs need besides the product."""
 
-MAX_PRODUCT_FILES = {"runtime": 2, "family": 4, "dataset_format": 2, "command": 2, "detection_array": 5}
+MAX_FILES = {"runtime": 2, "family": 4, "dataset_format": 2, "command": 2, "detection_array": 5}
 """Extension to the number of product files that it may touch."""
 
 PAGE = ROOT / "docs" / "extending.md"
@@ -87,12 +87,12 @@ def proved(name: str, tree: Path, folder: Path) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.parametrize("name", MAX_PRODUCT_FILES)
+@pytest.mark.parametrize("name", MAX_FILES)
 def test_an_extension(name: str, tmp_path: Path) -> None:
     """It touches few files, and works."""
     files = product_files(diff_of(name).read_text("utf-8"))
-    assert len(files) <= MAX_PRODUCT_FILES[name], (
-        f"{name} touches {len(files)} product files, {MAX_PRODUCT_FILES[name]} at most: {files}"
+    assert len(files) <= MAX_FILES[name], (
+        f"{name} touches {len(files)} product files, {MAX_FILES[name]} at most: {files}"
     )
     tree = copied(tmp_path / "tree")
     apply(diff_of(name), tree)
@@ -102,7 +102,7 @@ def test_an_extension(name: str, tmp_path: Path) -> None:
 
 def test_together_they_keep_the_order_of_the_layers(tmp_path: Path) -> None:
     tree = copied(tmp_path)
-    for name in MAX_PRODUCT_FILES:
+    for name in MAX_FILES:
         apply(diff_of(name), tree)
     files = modules(tree)
     assert {"edgedet.runtimes.nothing", "edgedet.export.families.split"} <= set(files)
@@ -127,9 +127,9 @@ def test_a_graph_that_names_no_array_gives_none(tmp_path: Path) -> None:
 
 def test_every_diff_is_proved_and_on_the_page() -> None:
     """With the files that it touches."""
-    assert {path.stem for path in (HERE / "diffs").iterdir()} == set(MAX_PRODUCT_FILES)
+    assert {path.stem for path in (HERE / "diffs").iterdir()} == set(MAX_FILES)
     text, linked, named = PAGE.read_text("utf-8"), links(PAGE), set(spans(PAGE))
-    for name, most in MAX_PRODUCT_FILES.items():
+    for name, most in MAX_FILES.items():
         diff = diff_of(name).read_text("utf-8")
         assert f"/{name}.diff) | {len(product_files(diff))} | {most} |" in text, f"the row of {name} says otherwise"
         assert f"../tests/extension/diffs/{name}.diff" in linked
