@@ -79,6 +79,7 @@ class CalibrationFrames(Sequence[Array]):
     def __init__(self, images: Dataset | Pictures, card: ModelCard) -> None:
         pictures = of_dataset(images) if isinstance(images, Dataset) else images
         self.warnings: list[str] = list(pictures.notes)
+        self._left_out: list[str] = []
         self._preprocess = Preprocessor(card.input, card.resize)
         self._batch = card.input.batch
         chosen = list(pictures.pictures)
@@ -96,11 +97,11 @@ class CalibrationFrames(Sequence[Array]):
     def _take(self, picture: Picture, frame: Array | SourceError) -> int | None:
         """Use a picture if it can be; gives a number that differs between different ones."""
         if isinstance(frame, SourceError):
-            self.warnings.append(f"{frame}; left out")
+            self._leave_out(f"{frame}; left out")
             return None
         height, width = frame.shape[:2]
         if min(width, height) < SMALLEST_SIDE:
-            self.warnings.append(f"{picture.name}: {width}x{height} pixels, too small to calibrate on; left out")
+            self._leave_out(f"{picture.name}: {width}x{height} pixels, too small to calibrate on; left out")
             return None
         if self._batch == 1:
             self._preprocess.prepare(frame, 0)
@@ -108,11 +109,15 @@ class CalibrationFrames(Sequence[Array]):
         self._pictures.append(replace(picture, width=width, height=height))
         return different(frame)
 
+    def _leave_out(self, reason: str) -> None:
+        self._left_out.append(reason)
+        self.warnings.append(reason)
+
     def _check(self, source: str, seen: int, card: ModelCard) -> None:
         count = len(self._pictures)
         if count < MIN_IMAGES:
-            reasons = [said for said in self.warnings if said.endswith("left out")]
-            left_out = f"; {reasons[-1]}" if reasons else ""
+            more = f" (and {len(self._left_out) - 1} more)" if len(self._left_out) > 1 else ""
+            left_out = f"; {self._left_out[0]}{more}" if self._left_out else ""
             raise CalibrationError(
                 f"{source} has {count} usable calibration image{'s' * (count != 1)}: ranges taken from a "
                 f"single image clip every other one; give at least {FEW_IMAGES}, better 100 or more, like those "

@@ -26,7 +26,7 @@ WEAKEST = 0.1
 MIN_ANSWERS = 20
 """Minimum number of answers; with fewer nothing is judged."""
 USUAL_MOVE = 0.02
-"""By which scores move in INT8 graphs that lose nothing, as a share of their spread."""
+"""Distance by which scores move in INT8 graphs that lose nothing, as a share of their spread."""
 
 
 class ResponseJudge:

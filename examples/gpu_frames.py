@@ -8,7 +8,7 @@ import sys
 
 try:
     import torch
-except ImportError:
+except ModuleNotFoundError:
     sys.exit("gpu_frames.py needs PyTorch, which makes the frame: pip install torch")
 
 from edgedet import Detector

@@ -37,9 +37,9 @@ MACHINE_DRIFT = 0.05
 """Maximum change of a fixed sort between two runs that are taken to be of one machine."""
 
 FOLLOWS = (0.6, 1.1)
-"""Lowest and highest power of the reference network's slowdown by which detectors slow down: 0.7 to 1.0 was
-measured of SSDLite, YOLOX and Faster R-CNN on a machine whose speed changed by up to 60 % (least squares, windows
-of 15 and 30 s); a tenth more either way is for detectors that were not."""
+"""Lowest and highest exponent: where the reference network slows down by a factor, detectors do by a power of it.
+0.7 to 1.0 was measured of SSDLite, YOLOX and Faster R-CNN on a machine whose speed changed by up to 60 % (least
+squares, windows of 15 and 30 s); a tenth more either way is for detectors that were not."""
 NETWORK_DRIFT = 0.25
 """Maximum change of the reference network; beyond it, the rest reflects the machine more than the artifact."""
 

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_number,
         default=10.0,
         metavar="S",
-        help="minimum time (10); warm-up (1 s) and each batch size and number of streams (3 s) take no longer",
+        help="minimum time (10); warm-up and each batch size and number of streams (3 s) take no longer",
     )
     rules.add_argument(
         "--max-seconds",
@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     from edgedet.bench.frames import load_frames
-    from edgedet.bench.latency import Rules
+    from edgedet.bench.latency import MAX_WARMUP, Rules
     from edgedet.bench.result import write_result
     from edgedet.bench.suite import BenchOptions, run_bench
     from edgedet.bench.text import describe_result
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = BenchOptions(
         rules=Rules(
             warmup_frames=max(2, arguments.warmup),
-            warmup_seconds=min(Rules.warmup_seconds, arguments.seconds),
+            warmup_seconds=min(Rules.warmup_seconds, arguments.seconds / MAX_WARMUP),
             frames=arguments.min_frames,
             seconds=arguments.seconds,
             max_seconds=longest,

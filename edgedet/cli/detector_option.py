@@ -1,4 +1,4 @@
-"""The option of commands on checkpoints that states what training set and the file does not hold."""
+"""The option of commands on checkpoints that states the settings of training which the file does not hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add_detector_option(group: argparse._ArgumentGroup, meaning: str) -> None:
 
     Args:
         group: of options.
-        meaning: help of the command.
+        meaning: help text of the option.
     """
     group.add_argument("--detector", metavar="SETTING", action="append", default=[], help=meaning)
 

@@ -184,7 +184,7 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _jetson(root: Path) -> Jetson | None:
-    from edgedet.machine.jetpack import recognise  # tables of every Jetson, which no other machine needs
+    from edgedet.machine.jetpack import recognise  # tables of every Jetson, not loaded with this module
 
     board = recognise(root)
     if board is None:

@@ -22,7 +22,8 @@ from edgedet.proof.parity import (
 from edgedet.reference.pictures import Reference
 
 MIN_TELLING_BOXES = 5
-"""Minimum number of boxes with which a picture without one match is told of: not all differ by rounding."""
+"""Minimum number of boxes of a picture of which none matches, for it to be named: so many do not all differ by
+rounding."""
 ROUNDING = 0.0005
 """Maximum median difference of scores of the same arithmetic, however they were written down."""
 ROUNDED_BOXES = 0.995

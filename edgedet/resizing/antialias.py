@@ -29,7 +29,8 @@ class AntialiasedResize:
 
     ``source``, ``target``: (height, width). Gives the bytes of torchvision's ``resize(antialias=True)`` of uint8
     images, and Pillow's within one level: columns first, and both passes rounded. Where the target is of floats,
-    neither is. With ``threads`` above one, large frames are shared with a second one.
+    neither is. With ``threads`` above one, large frames are shared with a second one: the same bytes, and floats
+    that differ in their last digits.
 
     >>> import numpy as np
     >>> result = np.zeros((1, 2, 3), np.uint8)

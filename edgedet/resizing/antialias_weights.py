@@ -22,7 +22,7 @@ Band = tuple[slice, slice, Array]
 
 @dataclass(frozen=True)
 class Weights:
-    """By which ``source`` pixels in a row become ``target`` pixels.
+    """Weights by which ``source`` pixels in a row become ``target`` pixels.
 
     Attributes:
         source: how many input pixels.

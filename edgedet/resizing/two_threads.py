@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 
 SHARED_BYTES = 2_000_000
-"""Frames of at least this many bytes are resized on two threads: 1.25 ms in place of 1.4 at 1080p."""
+"""Frames of at least this many bytes are resized on two threads: 1080p to 320x320 takes 1.25 ms in place of 1.4
+without antialiasing (an Intel Xeon), 4.2 in place of 6.4 with it (an AMD EPYC)."""
 
 
 def in_two_threads(work: Callable[[int], None]) -> None:

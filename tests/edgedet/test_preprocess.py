@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edgedet import preprocess
 from edgedet.artifacts.card import InputSpec, ResizeRule
 from edgedet.preprocess import Preprocessor
+from edgedet.resizing import antialias
 
 RNG = np.random.default_rng(0)
 FRAME = RNG.integers(0, 256, (90, 160, 3), np.uint8)
@@ -206,6 +207,27 @@ def test_a_second_thread_changes_nothing(
     assert len(workers) == 2
     np.testing.assert_array_equal(shared.tensor, alone.tensor)
     assert np.abs(shared.tensor[0] - whole).max() < 5e-3
+
+
+def test_a_second_thread_shares_antialiased_shrinking(
+    large_frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(antialias, "SHARED_BYTES", large_frame.nbytes)
+    workers, run = set(), antialias._Part.__call__
+
+    def watched(part: antialias._Part, *frames: np.ndarray) -> None:
+        workers.add(threading.get_ident())
+        run(part, *frames)
+
+    monkeypatch.setattr(antialias._Part, "__call__", watched)
+    alone, shared = (
+        Preprocessor(InputSpec(160, 284), ResizeRule("stretch", antialias=True), threads=count) for count in (1, 2)
+    )
+    alone.prepare(large_frame)
+    assert len(workers) == 1
+    shared.prepare(large_frame)
+    assert len(workers) == 2
+    np.testing.assert_array_equal(shared.tensor, alone.tensor)
 
 
 def test_errors_of_the_second_thread_reach_the_caller(

@@ -143,7 +143,7 @@ def test_nothing_is_sent_and_nothing_is_written_but_what_was_asked_for(
 
 @pytest.mark.parametrize("name", ["detect", "eval", "detect --save"])
 def test_python_itself_sees_the_same(house: Path, name: str) -> None:
-    """The watch of machines without strace, which is held to the same."""
+    """The watch of machines without strace: of commands that write nothing, and of one that does."""
     found = run(house, name, traced=False)
     allowed = re.compile(rf"{re.escape(str(house))}/({ASKED[name][1] or '(?!)'})")
     assert found.sockets == () and [file for file in found.files if not allowed.fullmatch(file)] == []

@@ -11,6 +11,7 @@ from edgedet import masks
 
 def test_the_names_are_those_of_the_package() -> None:
     assert masks.Masks is edgedet.Masks and masks.Region is edgedet.Region
+    assert masks.ClassMap is edgedet.ClassMap
     assert issubclass(masks.BoxMasks, masks.Masks) and issubclass(masks.CanvasMasks, masks.Masks)
     assert set(masks.__all__) <= set(dir(masks))
 

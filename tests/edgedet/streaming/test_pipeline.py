@@ -212,11 +212,12 @@ def test_closing_stops_everything() -> None:
 
 
 def test_closing_does_not_wait_for_a_stage_that_blocks() -> None:
-    free = threading.Event()
+    free, blocked = threading.Event(), threading.Event()
 
     class Blocking(Numbers):
         def take(self) -> Taken:
             if self.taken == 1:
+                blocked.set()
                 free.wait()
             return super().take()
 
@@ -224,6 +225,7 @@ def test_closing_does_not_wait_for_a_stage_that_blocks() -> None:
     pipeline = Pipeline(source, Work(), Limits())
     pipeline.start()
     pipeline.next()
+    assert blocked.wait(30)
     began = time.monotonic()
     pipeline.close()
     assert time.monotonic() - began < 1
