@@ -59,7 +59,7 @@ class _Part:
 
     def __init__(self, across: Weights, down: Weights, start: int, stop: int) -> None:
         self._across = across
-        self._rows = [down.band(row, min(row + ROW_BLOCK, stop)) for row in range(start, stop, ROW_BLOCK)]
+        self._rows = down.bands(ROW_BLOCK, start, stop)
         self._first, self._last = self._rows[0][1].start, self._rows[-1][1].stop
         count = self._last - self._first
         self._chunk = math.ceil(count / math.ceil(count / CHUNK))

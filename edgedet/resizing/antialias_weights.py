@@ -49,9 +49,10 @@ class Weights:
             block[row - start, place : place + count] = self.rows[row, :count]
         return slice(start, stop), slice(low, high), block
 
-    def bands(self, size: int) -> list[Band]:
-        """Bands of all output pixels, ``size`` at once."""
-        return [self.band(start, min(start + size, self.target)) for start in range(0, self.target, size)]
+    def bands(self, size: int, start: int = 0, stop: int | None = None) -> list[Band]:
+        """Bands of the output pixels from ``start`` up to ``stop`` (None: all), ``size`` at once."""
+        end = self.target if stop is None else stop
+        return [self.band(first, min(first + size, end)) for first in range(start, end, size)]
 
 
 def triangle(source: int, target: int) -> Weights:
