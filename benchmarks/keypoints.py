@@ -94,7 +94,7 @@ def cost(threads: int, rounds: int) -> bool:
     from benchmarks.masks import DETECTIONS, graph_of, in_turns, networks
     from edgedet import Detector
     from edgedet.export.families.keypoint_head import KeypointLogits
-    from edgedet.heatmaps import find_keypoints
+    from edgedet.outputs.keypoint_heatmaps import find_keypoints
     from tests.export.families.test_keypoint_head import MOBILENET
     from tests.export.keypoint_networks import keypoint_network
 

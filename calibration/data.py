@@ -13,8 +13,8 @@ import onnx
 from edgedet.artifacts.card import ModelCard
 from edgedet.datasets import Dataset
 from edgedet.errors import CalibrationError, SourceError
-from edgedet.in_order import in_order, threads_beside
 from edgedet.onnx_graph.network import Array
+from edgedet.prefetch import in_order, threads_beside
 from edgedet.preprocess import Preprocessor
 
 from .effort import spread

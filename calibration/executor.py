@@ -13,10 +13,10 @@ import onnx
 from onnx import TensorProto, numpy_helper
 from threadpoolctl import threadpool_limits
 
-from edgedet.in_order import in_order
 from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.inference import inferred, without_constants
 from edgedet.onnx_graph.network import Array
+from edgedet.prefetch import in_order
 from edgedet.proof.made_proposals import strewn_inputs
 
 from ..runtimes.free_memory import return_free_memory

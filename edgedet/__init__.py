@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path as _path
 from typing import TYPE_CHECKING
 
-from edgedet.doors import lazy_names
+from edgedet.lazy_names import lazy_names
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from edgedet.detections import Detection, Detections
     from edgedet.detector import Detector
     from edgedet.errors import EdgedetError
-    from edgedet.lane import Timing
+    from edgedet.inference_lane import Timing
     from edgedet.masks.base import Masks, Region
     from edgedet.masks.class_map import ClassMap
     from edgedet.pictures.frames import Frame, Unreadable
@@ -90,7 +90,7 @@ __getattr__, __dir__ = lazy_names(
         "StreamStats": "edgedet.streaming.meter",
         "TensorSpec": "edgedet.runtimes.base",
         "Thresholds": "edgedet.postprocess",
-        "Timing": "edgedet.lane",
+        "Timing": "edgedet.inference_lane",
         "Unreadable": "edgedet.pictures.frames",
         "open_source": "edgedet.pictures.sources",
     },

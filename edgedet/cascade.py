@@ -11,18 +11,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.argument_checks import require_count, require_margin
 from edgedet.crops import crop_windows, join_crops
 from edgedet.detections import Detections
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
-from edgedet.lane import Timing
+from edgedet.inference_lane import Timing
 from edgedet.masks.canvas_masks import CanvasMasks
 from edgedet.pictures.frames import Frame, Unreadable, as_bgr, is_on_gpu
 from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.sources import FrameSource, Source
 from edgedet.postprocess import Thresholds
-from edgedet.settings import require_count, require_margin
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.stream import Stream, start_stream
 

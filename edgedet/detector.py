@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.argument_checks import require_count
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.held import MEMORY
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
-from edgedet.lane import Lane, LaneWork, Proposer, Timing, asked_proposals, open_lanes
+from edgedet.inference_lane import Lane, LaneWork, Proposer, Timing, asked_proposals, open_lanes
 from edgedet.opening import MAX_THREADS, open_artifact
 from edgedet.postprocess import Postprocessor, Thresholds, settle_thresholds
 from edgedet.runtimes.base import Runtime, SuppressesOnDevice
-from edgedet.settings import require_count
 
 if TYPE_CHECKING:
     from edgedet.pictures.frames import Unreadable

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from edgedet.argument_checks import require_count
 from edgedet.artifacts.card import METADATA_KEY, ModelCard, Task
 from edgedet.artifacts.card_ranges import require_ranges
 from edgedet.artifacts.engine_file import library_of, read_engine_header
@@ -21,10 +22,9 @@ from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.artifacts.seal import require_seal
 from edgedet.artifacts.signature_policy import required_keys
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, SignatureError, TaskError, UsageError
-from edgedet.exporter import exporter_named
+from edgedet.export_wheel import exporter_named
 from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
 from edgedet.runtimes.base import Runtime
-from edgedet.settings import require_count
 from edgedet.tuned_choice import recall
 
 SMALLEST = 64

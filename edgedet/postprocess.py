@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.argument_checks import require_count, require_fraction
 from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
 from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
-from edgedet.foreign_faults import RANKED, TURNED, fault_of_anchors, fault_of_rows, most_are_turned
 from edgedet.geometry import ResizeGeometry
 from edgedet.nms import best_of_each_class, nms
-from edgedet.settings import require_count, require_fraction
+from edgedet.outputs.metadata_faults import RANKED, TURNED, fault_of_anchors, fault_of_rows, most_are_turned
 
 if TYPE_CHECKING:
     from edgedet.masks.base import Masks
@@ -350,7 +350,7 @@ def _of_heatmaps(logits: Array, boxes: Array, count: int) -> Array:
         )
     if not np.isfinite(logits).all():
         raise ArtifactError("the network gave heatmaps that hold NaN or infinity; export it again")
-    from edgedet.heatmaps import find_keypoints
+    from edgedet.outputs.keypoint_heatmaps import find_keypoints
 
     return find_keypoints(logits.astype(np.float32, copy=False), boxes)
 

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.argument_checks import require_count
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.held import MEMORY
 from edgedet.errors import UsageError
-from edgedet.lane import Lane, LaneWork, Timing, open_lanes
+from edgedet.inference_lane import Lane, LaneWork, Timing, open_lanes
 from edgedet.masks.class_map import ClassMap
 from edgedet.masks.class_map_reader import ClassMapReader
 from edgedet.opening import MAX_THREADS, open_artifact
@@ -22,7 +23,6 @@ from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.sources import FrameSource, Source
 from edgedet.runtimes.base import Runtime
-from edgedet.settings import require_count
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.stream import Stream, start_stream
 

@@ -15,12 +15,12 @@ import numpy as np
 from edgedet.artifacts.card import InputSpec, OutputSpec, ResizeRule
 from edgedet.artifacts.engine_library import LIBRARIES, TENSORRT, EngineLibrary
 from edgedet.artifacts.signature_policy import VARIABLE, is_required
-from edgedet.by_task import open_by_task, require_golden_of
 from edgedet.detector import Detector
 from edgedet.errors import EdgedetError, RuntimeUnavailableError
-from edgedet.exporter import exporter_named
+from edgedet.export_wheel import exporter_named
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections, summarise
+from edgedet.task_dispatch import open_by_task, require_golden_of
 
 SELFTEST_GRAPH = Path(__file__).with_name("selftest.onnx")
 """Two convolutions; its golden input was recorded by ONNX Runtime on x86 (``export/selftest_graph.py``)."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgedet.doors import lazy_names
-from edgedet.exporter import require_this_version
+from edgedet.export_wheel import require_this_version
+from edgedet.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .check.search import CheckResult, Finding, Trial

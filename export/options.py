@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from edgedet.argument_checks import require_count, require_fraction
 from edgedet.artifacts.card import ModelCard, Precision
 from edgedet.artifacts.card_ranges import MAX_PROPOSALS
 from edgedet.artifacts.ncnn_file import SUFFIX as NCNN_SUFFIX
 from edgedet.artifacts.rtx_targets import require_targets
 from edgedet.errors import UsageError
-from edgedet.settings import require_count, require_fraction
 
 from .training.settings import TrainingSettings
 

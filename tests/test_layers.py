@@ -16,8 +16,8 @@ from tests.product_imports import CLONE, MAPPED, ROOT, arrows, doors, imports_of
 
 TABLES = {
     ("edgedet.runtimes", "edgedet.export.torch_runtime"): "the table of runtimes; who opens a checkpoint loads it",
-    ("edgedet.exporter", "edgedet.export"): "named where it is not installed; never imported there",
-    ("edgedet.exporter", "edgedet.calibration"): "named where it is not installed; never imported there",
+    ("edgedet.export_wheel", "edgedet.export"): "named where it is not installed; never imported there",
+    ("edgedet.export_wheel", "edgedet.calibration"): "named where it is not installed; never imported there",
 }
 """Module and the module above it that it may name in a string, and why: tables of what is loaded late, by name."""
 
@@ -33,11 +33,11 @@ LAYERS = [
     "install",
     "bench",
     "cascade",
-    "by_task",
+    "task_dispatch",
     "segmenter",
     "detector",
     "streaming",
-    "lane",
+    "inference_lane",
     "outside_proposals",
     "opening",
     "environment",
@@ -49,15 +49,13 @@ LAYERS = [
     "proof",
     "postprocess",
     "preprocess",
-    "foreign_faults",
-    "plausible",
+    "outputs",
     "datasets",
     "service",
     "watching",
     "crops",
     "detections",
     "masks",
-    "heatmaps",
     "nms",
     "resizing",
     "box_overlap",
@@ -66,15 +64,14 @@ LAYERS = [
     "artifacts",
     "onnx_graph",
     "tuned_choice",
-    "exporter",
-    "in_order",
+    "export_wheel",
+    "prefetch",
     "machine",
     "files",
-    "settings",
-    "process_setting",
-    "absent",
+    "argument_checks",
+    "missing_figures",
     "errors",
-    "doors",
+    "lazy_names",
 ]
 """From top to bottom."""
 
@@ -215,7 +212,7 @@ def test_nothing_needs_a_clone() -> None:
         ("edgedet/errors.py", "from . import Detector", "upward"),
         ("edgedet/errors.py", "from edgedet import *", "upward"),
         ("edgedet/errors.py", "import edgedet as whole", "upward"),
-        ("edgedet/errors.py", "import edgedet.doors\nedgedet.Detector", "upward"),
+        ("edgedet/errors.py", "import edgedet.lazy_names\nedgedet.Detector", "upward"),
         ("edgedet/errors.py", "from edgedet.watching import Tracker", "upward"),
         ("edgedet/watching/tracker.py", "from edgedet.watching import Watcher", "circle"),
         ("edgedet/datasets/dataset.py", "from edgedet.datasets import read_dataset", "circle"),
@@ -224,11 +221,11 @@ def test_nothing_needs_a_clone() -> None:
         ("export/families/ssd.py", "from edgedet import export", "upward"),
         ("export/options.py", "from edgedet import runtimes", "absolute"),
         ("export/options.py", "from edgedet import Runtime", "absolute"),
-        ("edgedet/lane.py", "from runtimes.base import Runtime", "clone"),
+        ("edgedet/inference_lane.py", "from runtimes.base import Runtime", "clone"),
         ("export/options.py", "from runtimes.base import Runtime", "clone"),
         ("calibration/grid.py", "import export.options", "clone"),
-        ("edgedet/lane.py", "from tests.tiny_detector import tiny", "clone"),
-        ("edgedet/lane.py", "import_module('benchmarks.peers')", "clone"),
+        ("edgedet/inference_lane.py", "from tests.tiny_detector import tiny", "clone"),
+        ("edgedet/inference_lane.py", "import_module('benchmarks.peers')", "clone"),
         ("edgedet/errors.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import edgedet.detector", "upward"),
         ("edgedet/errors.py", "if TYPE_CHECKING:\n    pass\nelif late:\n    import edgedet.detector", "upward"),
         ("edgedet/errors.py", "import_module('edgedet.detector')", "upward"),
@@ -263,7 +260,7 @@ def test_a_planted_import_is_caught(path: str, planted: str, fault: str, tmp_pat
 def test_an_import_for_type_checkers_alone_is_no_arrow(tmp_path: Path) -> None:
     files = modules(ROOT)
     changed = tmp_path / "errors.py"
-    planted = "if TYPE_CHECKING:\n    from edgedet import Detector\n    from edgedet.lane import Timing\n"
+    planted = "if TYPE_CHECKING:\n    from edgedet import Detector\n    from edgedet.inference_lane import Timing\n"
     changed.write_text(f"{files['edgedet.errors'].read_text('utf-8')}\n{planted}", "utf-8")
     assert arrows({**files, "edgedet.errors": changed}) == arrows(files)
 

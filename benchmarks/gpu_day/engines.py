@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgedet.absent import reason_missing
 from edgedet.artifacts.engine_facts import summary
 from edgedet.artifacts.engine_library import TENSORRT, EngineLibrary
 from edgedet.export.options import EngineOptions, ExportReport
 from edgedet.export.pipeline import export_model
+from edgedet.missing_figures import reason_missing
 from edgedet.opening import read_card
 from edgedet.selftest import SELFTEST_GRAPH
 from gpu_day.inputs import Graph, Inputs

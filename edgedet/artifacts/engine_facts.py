@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edgedet.absent import reason_missing
 from edgedet.artifacts.rtx_targets import gpus_of, not_for
+from edgedet.missing_figures import reason_missing
 
 
 def summary(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgedet.doors import lazy_names
+from edgedet.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from edgedet.absent import NotMeasured
     from edgedet.bench.compare import Comparison, Timed, compare_artifacts, differences, other_machine
     from edgedet.bench.frames import FrameSet, load_frames
     from edgedet.bench.json_record import Record
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from edgedet.bench.result import read_result, write_result
     from edgedet.bench.statistics import Interval
     from edgedet.bench.suite import BenchOptions, run_bench
+    from edgedet.missing_figures import NotMeasured
 
 __all__ = [
     "BatchRate",
@@ -105,7 +105,7 @@ __getattr__, __dir__ = lazy_names(
         "MeasuredArtifact": "edgedet.bench.measurement",
         "MeasuredMachine": "edgedet.bench.measured_conditions",
         "Memory": "edgedet.bench.measurement",
-        "NotMeasured": "edgedet.absent",
+        "NotMeasured": "edgedet.missing_figures",
         "Processor": "edgedet.bench.measured_conditions",
         "Record": "edgedet.bench.json_record",
         "Rules": "edgedet.bench.latency",

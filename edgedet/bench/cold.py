@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from edgedet.absent import explained, not_measured
 from edgedet.bench.frames import Frame
 from edgedet.files import unnamed_file
+from edgedet.missing_figures import explained, not_measured
 
 NO_STATUS = "/proc/self/status is not there"
 STARTS = 3

@@ -8,7 +8,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from edgedet.absent import explained
 from edgedet.bench.measured_conditions import MeasuredMachine
 from edgedet.bench.measured_latency import Block, Latency
 from edgedet.bench.measurement import BenchResult
@@ -22,6 +21,7 @@ from edgedet.bench.statistics import (
     bootstrap_relative_ratio,
 )
 from edgedet.machine.state import QUIET_SHARE
+from edgedet.missing_figures import explained
 
 Verdict = Literal["slower", "faster", "no change", "undecided"]
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgedet.absent import not_measured
 from edgedet.bench.frames import Frame
+from edgedet.missing_figures import not_measured
 
 TURNS = 5
 PACED_SECONDS = 2.0

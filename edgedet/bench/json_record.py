@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from edgedet.absent import NotMeasured, reason_missing
+from edgedet.missing_figures import NotMeasured, reason_missing
 
 R = TypeVar("R", bound="Record")
 

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgedet.absent import not_measured
 from edgedet.bench.frames import Frame
 from edgedet.bench.reference import Reference, sorting
 from edgedet.bench.statistics import (
@@ -25,6 +24,7 @@ from edgedet.bench.statistics import (
     summarise,
 )
 from edgedet.machine.state import MachineState, others_share, read_state
+from edgedet.missing_figures import not_measured
 
 STAGES = ("pre", "run", "post")
 FRAME_STRIDE = 7

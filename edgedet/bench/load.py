@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from edgedet.absent import explained
 from edgedet.bench.frames import Frame
 from edgedet.bench.statistics import summarise
+from edgedet.missing_figures import explained
 
 
 class Batching(Protocol):

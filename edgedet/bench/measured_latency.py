@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from edgedet.absent import NotMeasured
 from edgedet.bench.json_record import Record
 from edgedet.bench.reference import SORTING
+from edgedet.missing_figures import NotMeasured
 
 
 @dataclass(frozen=True)

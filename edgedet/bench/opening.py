@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedet.by_task import TimedSegmenter, open_by_task
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
 from edgedet.segmenter import Segmenter
+from edgedet.task_dispatch import TimedSegmenter, open_by_task
 
 if TYPE_CHECKING:
     from edgedet.cascade import Cascade

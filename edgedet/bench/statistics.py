@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.absent import explained
+from edgedet.missing_figures import explained
 
 Floats = NDArray[np.float64]
 

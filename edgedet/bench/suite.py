@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from edgedet import __version__
-from edgedet.absent import not_measured
 from edgedet.bench.cold import measure_cold_start
 from edgedet.bench.duty_cycle import duty_cycle_seconds, measure_duty_cycle
 from edgedet.bench.frames import FrameSet
@@ -23,7 +22,6 @@ from edgedet.bench.opening import opened_to_measure
 from edgedet.bench.reference import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION
 from edgedet.bench.single_stream import measure_single_stream
-from edgedet.by_task import TimedSegmenter
 from edgedet.cascade import Cascade
 from edgedet.detector import Detector
 from edgedet.errors import UsageError
@@ -31,6 +29,8 @@ from edgedet.files import file_sha256
 from edgedet.machine.hardware import describe_machine
 from edgedet.machine.power import PowerLog, energy_summary, find_meter, mean_watts
 from edgedet.machine.state import MachineState, describe_clocks, summarise_states
+from edgedet.missing_figures import not_measured
+from edgedet.task_dispatch import TimedSegmenter
 
 Measured = Detector | Cascade | TimedSegmenter
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgedet.absent import NotMeasured
 from edgedet.artifacts.card import SEGMENTING
 from edgedet.bench.compare import Comparison
 from edgedet.bench.measurement import BatchRate, BenchResult, MeasuredArtifact, StreamRate
+from edgedet.missing_figures import NotMeasured
 
 
 def describe_result(result: BenchResult) -> Iterator[str]:

@@ -28,7 +28,7 @@ from typing import NoReturn, TextIO
 from edgedet import __version__
 from edgedet.cli.signature_option import add_signature_option, required_by
 from edgedet.errors import EdgedetError
-from edgedet.exporter import exporter_named
+from edgedet.export_wheel import exporter_named
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("edgedet.cli.export", "turn a checkpoint or a foreign ONNX file into a graph for the edge"),

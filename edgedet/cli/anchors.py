@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedet.absent import explained
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import canvas_size, class_names, positive_integer, whole_number
+from edgedet.missing_figures import explained
 
 if TYPE_CHECKING:
     from edgedet.datasets.anchors import AnchorGrid, Anchors

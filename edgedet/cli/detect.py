@@ -218,8 +218,8 @@ def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | Cluster
         _require_pictures_for_ray(arguments.source)
         return cluster_detector(arguments, stack)
     from edgedet.detector import Detector
-    from edgedet.in_order import lanes_here
     from edgedet.pictures.sources import is_read_ahead
+    from edgedet.prefetch import lanes_here
     from edgedet.runtimes.free_memory import keep_free_memory
 
     lanes = 1

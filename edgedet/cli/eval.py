@@ -153,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.evaluate.evaluation import evaluate
     from edgedet.evaluate.negatives import write_false_alarms
     from edgedet.evaluate.worst import save_false_alarms, save_worst
-    from edgedet.in_order import lanes_here
+    from edgedet.prefetch import lanes_here
     from edgedet.runtimes.free_memory import keep_free_memory
 
     keep_free_memory()

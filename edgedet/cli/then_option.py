@@ -14,8 +14,8 @@ MARGIN = 0.1
 
 def add_then_options(parser: argparse.ArgumentParser) -> None:
     """Add them to a command."""
+    from edgedet.argument_checks import LARGEST_MARGIN
     from edgedet.cli.values import fraction, margin, positive_integer
-    from edgedet.settings import LARGEST_MARGIN
 
     group = parser.add_argument_group("a second artifact on the crops of what the first finds")
     group.add_argument("--then", metavar="ARTIFACT", help="what looks into the crops; its objects are the result")

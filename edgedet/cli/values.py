@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from edgedet.argument_checks import LARGEST_MARGIN
 from edgedet.artifacts.class_lists import LISTS, class_list
-from edgedet.settings import LARGEST_MARGIN
 
 LARGEST_SIDE = 16384
 ENDLESS = 1e9

@@ -6,9 +6,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgedet.absent import explained
 from edgedet.evaluate.intervals import Rate
 from edgedet.evaluate.visits import Delay
+from edgedet.missing_figures import explained
 
 EACH_FRAME = "each frame by itself"
 NO_VISIT = "no object comes into view in the clips"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edgedet.datasets.dataset import Dataset, ImageRecord, Problem
 from edgedet.detections import Detections
 from edgedet.errors import DatasetError, FrameError, SourceError
-from edgedet.in_order import in_order, threads_beside
 from edgedet.pictures.image_file import read_image
+from edgedet.prefetch import in_order, threads_beside
 
 Frame = NDArray[np.uint8]
 Detect = Callable[[Frame], Detections]

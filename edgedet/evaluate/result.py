@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgedet.absent import reason_missing
 from edgedet.evaluate.application_result import EARLIER, ApplicationResult, Figure
+from edgedet.missing_figures import reason_missing
 
 KIND = "edgedet-eval"
 VERSION = 1

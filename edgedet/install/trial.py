@@ -59,7 +59,7 @@ def try_artifact(path: Path, *, seconds: float) -> Trial:
 
 def main(artifact: str) -> int:
     """Open, replay, print."""
-    from edgedet.by_task import open_by_task, require_golden_of
+    from edgedet.task_dispatch import open_by_task, require_golden_of
 
     try:
         with open_by_task(artifact) as detector:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from edgedet.absent import explained
+from edgedet.missing_figures import explained
 
 TOTALS: tuple[tuple[str, ...], ...] = (
     ("VDD_IN",),

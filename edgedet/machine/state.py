@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgedet.absent import explained
+from edgedet.missing_figures import explained
 
 GPU_DEVFREQ = ("gpu", "ga10b", "gv11b", "gp10b", "gm20b")
 """Parts of the names Jetsons give their GPU in /sys/class/devfreq (Orin: 17000000.gpu, Xavier: 17000000.gv11b)."""

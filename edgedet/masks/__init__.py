@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgedet.doors import lazy_names
+from edgedet.lazy_names import lazy_names
 
 __all__ = ["BoxMasks", "CanvasMasks", "ClassMap", "Masks", "Region"]
 

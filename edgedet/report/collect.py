@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edgedet.absent import NotMeasured
 from edgedet.bench.measurement import BenchResult, Energy, MeasuredArtifact
 from edgedet.bench.result import KIND as BENCH_KIND
 from edgedet.bench.result import read_result, result_from_json
@@ -17,6 +16,7 @@ from edgedet.evaluate.maps import KIND as MAPS_KIND
 from edgedet.evaluate.result import KIND as EVAL_KIND
 from edgedet.evaluate.result import EvaluationResult
 from edgedet.machine.state import QUIET_SHARE
+from edgedet.missing_figures import NotMeasured
 from edgedet.sweep.cell import KIND as CELL_KIND
 from edgedet.sweep.cell import VERSION as CELL_VERSION
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgedet.absent import NotMeasured
 from edgedet.bench.measurement import ColdStart, Memory
 from edgedet.evaluate.application_result import BY_IMAGE
+from edgedet.missing_figures import NotMeasured
 from edgedet.report.collect import Row
 from edgedet.report.limits import LIMITS
 

@@ -9,10 +9,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from edgedet.absent import NotMeasured
 from edgedet.bench.measured_latency import Stages
 from edgedet.bench.measurement import BenchResult
 from edgedet.evaluate.result import DrawnImage
+from edgedet.missing_figures import NotMeasured
 from edgedet.report.choose import Choice, pareto_front
 from edgedet.report.collect import Collection, Row
 from edgedet.report.columns import missing_figures, shown_columns

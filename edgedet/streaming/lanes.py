@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from edgedet.errors import FrameError
-from edgedet.in_order import in_order
-from edgedet.lane import Lane, Timing
+from edgedet.inference_lane import Lane, Timing
 from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.sources import ReadsAhead
+from edgedet.prefetch import in_order
 from edgedet.streaming.takers import TellUnreadable, refused
 
 Made = tuple[Any, Timing]

@@ -20,7 +20,7 @@ from edgedet.streaming.pipeline import Pipeline, Work
 from edgedet.streaming.takers import LiveTaker, RecordedTaker, TellFault, TellUnreadable, refused
 
 if TYPE_CHECKING:
-    from edgedet.lane import Lane
+    from edgedet.inference_lane import Lane
 
 Result = TypeVar("Result")
 

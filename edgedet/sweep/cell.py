@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgedet.absent import not_measured
 from edgedet.artifacts.card import ModelCard
 from edgedet.bench.frames import load_frames
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.errors import EdgedetError
-from edgedet.exporter import exporter_named
+from edgedet.export_wheel import exporter_named
 from edgedet.files import atomic_path
+from edgedet.missing_figures import not_measured
 from edgedet.sweep.grid import Job, Setting, job_from_json, setting_from_json
 
 KIND = "edgedet-cell"

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgedet.absent import not_measured
 from edgedet.artifacts.card import Precision
 from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX, EngineLibrary
 from edgedet.artifacts.engine_match import Host
@@ -24,6 +23,7 @@ from edgedet.artifacts.onnx_layers import parse_layers
 from edgedet.artifacts.rtx_targets import CURRENT, target_facts
 from edgedet.errors import ExportError, UsageError
 from edgedet.files import atomic_path, user_cache
+from edgedet.missing_figures import not_measured
 
 from ...runtimes.cuda.device import Cuda
 from ...runtimes.free_memory import release_unused

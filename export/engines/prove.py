@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from edgedet.absent import not_measured
 from edgedet.artifacts.card import ModelCard
 from edgedet.artifacts.engine_facts import summary
 from edgedet.artifacts.engine_file import Container, write_engine
@@ -18,6 +17,7 @@ from edgedet.artifacts.onnx_layers import parse_layers
 from edgedet.artifacts.rtx_targets import CURRENT, gpus_of, is_for, target_facts
 from edgedet.errors import ArtifactError, EdgedetError, RuntimeUnavailableError, UsageError
 from edgedet.files import require_writable_parent
+from edgedet.missing_figures import not_measured
 from edgedet.opening import read_card
 
 from ...runtimes.cuda.device import Cuda, driver_is_there
@@ -169,7 +169,7 @@ def _gpu_for(options: EngineOptions, output: Path) -> tuple[Cuda | None, str]:
 
 def _prove(engine: Path) -> str:
     """Run the golden input through the engine; the sentence for the report."""
-    from edgedet.by_task import open_by_task, require_golden_of
+    from edgedet.task_dispatch import open_by_task, require_golden_of
 
     with open_by_task(engine) as opened:
         if opened.card.golden is None:

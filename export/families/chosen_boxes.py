@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from edgedet.artifacts.foreign_cards import HEADS, RTDETR_HEAD
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.network import Network
-from edgedet.plausible import ALL, MIN_ROWS, BoxForm, are_corners, ordered_share, score_range, unit_of
+from edgedet.outputs.plausible_values import (
+    ALL,
+    MIN_ROWS,
+    BoxForm,
+    are_corners,
+    ordered_share,
+    score_range,
+    unit_of,
+)
 
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption

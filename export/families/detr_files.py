@@ -19,7 +19,7 @@ from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.onnx_graph.cleaning import simplify, static_shapes
 from edgedet.onnx_graph.network import Network, attributes
-from edgedet.plausible import ALL, MIN_ROWS, ordered_share, score_range, sums_to_one, unit_of
+from edgedet.outputs.plausible_values import ALL, MIN_ROWS, ordered_share, score_range, sums_to_one, unit_of
 
 from ..adoption.second_inputs import FLOATS
 from ..foreign import ForeignGraph

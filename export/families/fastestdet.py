@@ -11,7 +11,7 @@ import numpy as np
 from edgedet.artifacts.card import ResizeRule
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import GraphBuilder
-from edgedet.plausible import SUM_SLACK, score_range
+from edgedet.outputs.plausible_values import SUM_SLACK, score_range
 
 from ..foreign import ForeignGraph, only_output
 from ..training.assumptions import Assumption

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.foreign_outputs import MAX_ROWS
 from edgedet.onnx_graph.builder import GraphBuilder
-from edgedet.plausible import BoxForm, Unit
+from edgedet.outputs.plausible_values import BoxForm, Unit
 
 from .further_numbers import Further
 from .nms import Chosen, add_ranked

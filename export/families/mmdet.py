@@ -15,7 +15,7 @@ import onnx
 from edgedet.artifacts.card import ResizeRule
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import GraphBuilder
-from edgedet.plausible import score_range
+from edgedet.outputs.plausible_values import score_range
 
 from ..adoption.nms_inside import HEAD, end_at_joined
 from ..foreign import ForeignGraph, only_output

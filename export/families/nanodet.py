@@ -19,7 +19,7 @@ from edgedet.artifacts.card import ResizeRule
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.onnx_graph.network import Network, attributes
-from edgedet.plausible import SCORE_SLACK
+from edgedet.outputs.plausible_values import SCORE_SLACK
 
 from ..foreign import ForeignGraph, only_output
 from ..training.assumptions import Assumption

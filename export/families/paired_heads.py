@@ -18,7 +18,7 @@ from edgedet.artifacts.foreign_cards import CENTRED
 from edgedet.errors import ArtifactError, CheckpointError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.onnx_graph.cleaning import simplify
-from edgedet.plausible import score_range
+from edgedet.outputs.plausible_values import score_range
 
 from ..adoption.nms_inside import HEAD, end_at_joined
 from ..foreign import ForeignGraph

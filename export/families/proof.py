@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgedet.errors import ArtifactError
 from edgedet.onnx_runtime import onnxruntime, session_options
-from edgedet.plausible import score_range
+from edgedet.outputs.plausible_values import score_range
 
 from ..foreign import ForeignGraph
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import ArtifactError
-from edgedet.plausible import follows, score_range, shown_form, sums_to_one, unit_of
+from edgedet.outputs.plausible_values import follows, score_range, shown_form, sums_to_one, unit_of
 
 from ..adoption.nms_inside import HEAD
 from ..foreign import ForeignGraph

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgedet.artifacts.foreign_outputs import MAX_ROWS
 from edgedet.errors import ArtifactError
 from edgedet.onnx_runtime import onnxruntime, session_options
-from edgedet.plausible import MIN_ROWS, BoxForm, anchor_places, shown_form
+from edgedet.outputs.plausible_values import MIN_ROWS, BoxForm, anchor_places, shown_form
 
 from ..foreign import ForeignGraph
 from .anchor_sight import Rows, Sight, as_logits, look

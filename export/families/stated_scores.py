@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import ArtifactError
-from edgedet.plausible import score_range, sums_to_one
+from edgedet.outputs.plausible_values import score_range, sums_to_one
 
 from ..foreign import ForeignGraph
 from .chosen_boxes import counts_from_zero

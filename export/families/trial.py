@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgedet.errors import ArtifactError
 from edgedet.onnx_runtime import onnxruntime, session_options
-from edgedet.plausible import (
+from edgedet.outputs.plausible_values import (
     BoxForm,
     anchor_places,
     follows,

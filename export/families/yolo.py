@@ -15,7 +15,7 @@ from edgedet.artifacts.foreign_cards import (
 )
 from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from edgedet.onnx_graph.builder import GraphBuilder
-from edgedet.plausible import anchor_places
+from edgedet.outputs.plausible_values import anchor_places
 
 from ..foreign import ForeignGraph, keep_outputs, literal
 from ..training.assumptions import Assumption

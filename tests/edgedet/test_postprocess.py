@@ -13,7 +13,7 @@ from edgedet.detections import Detections
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.geometry import plan_resize
 from edgedet.nms import best_of_each_class
-from edgedet.plausible import anchor_places
+from edgedet.outputs.plausible_values import anchor_places
 from edgedet.postprocess import Found, Postprocessor, settle_thresholds
 
 RULE = ResizeRule("letterbox", place="center", rounding="round")

@@ -13,9 +13,9 @@ import pytest
 
 from edgedet import Detector, Segmenter
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
-from edgedet.by_task import TimedSegmenter, open_by_task, require_golden_of
 from edgedet.errors import ArtifactError, SelftestError, TaskError, UsageError
 from edgedet.proof.golden_map import record_map, replay_map
+from edgedet.task_dispatch import TimedSegmenter, open_by_task, require_golden_of
 from tests.colour_segmenter import NAMES, card, colour_segmenter, save_segmenter
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 

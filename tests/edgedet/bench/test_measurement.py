@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from edgedet.absent import NotMeasured
 from edgedet.bench import measured_conditions, measured_latency, measurement
 from edgedet.bench.json_record import Record
 from edgedet.bench.measured_latency import Latency
@@ -17,6 +16,7 @@ from edgedet.bench.measurement import BenchResult, ColdStart, Memory
 from edgedet.bench.reference import SORTING
 from edgedet.bench.result import SCHEMA_PATH, read_result, write_result
 from edgedet.errors import UsageError
+from edgedet.missing_figures import NotMeasured
 
 WRITTEN = Path(__file__).with_name("result.json")
 """Written by ``edgedet bench`` before results were dataclasses; blocks and samples cut short."""

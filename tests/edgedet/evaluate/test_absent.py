@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedet.absent import explained
 from edgedet.cli.eval import report_lines
 from edgedet.datasets import Dataset
 from edgedet.evaluate.curve_picture import save_curves
 from edgedet.evaluate.evaluation import Evaluation, evaluate
 from edgedet.evaluate.working_point import Ranking, best_f1_threshold, false_alarm_threshold, threshold_table
+from edgedet.missing_figures import explained
 from tests.edgedet.evaluate.conftest import make_record
 
 pytest.importorskip("pycocotools", reason="needs pycocotools")

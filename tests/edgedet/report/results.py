@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgedet.absent import not_measured
 from edgedet.bench.latency import Series
+from edgedet.missing_figures import not_measured
 from edgedet.sweep.cell import failure, write_cell
 from edgedet.sweep.grid import Job, Setting
 

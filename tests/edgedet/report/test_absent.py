@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from edgedet.absent import NotMeasured, not_measured
 from edgedet.bench.latency import Series
 from edgedet.bench.measured_latency import Stages
 from edgedet.cli import main
+from edgedet.missing_figures import NotMeasured, not_measured
 from edgedet.report.choose import Budget, choose
 from edgedet.report.collect import collect
 from edgedet.report.plot import pareto_svg

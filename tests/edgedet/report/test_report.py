@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from edgedet.absent import not_measured
 from edgedet.bench.measurement import BenchResult, MeasuredArtifact
 from edgedet.bench.result import write_result
 from edgedet.cli import main
 from edgedet.evaluate.result import EvaluationResult
+from edgedet.missing_figures import not_measured
 from edgedet.report.choose import Budget, choose, pareto_front
 from edgedet.report.collect import Row, collect
 from edgedet.report.plot import pareto_svg

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgedet.errors import UsageError
-from edgedet.lane import Timing
+from edgedet.inference_lane import Timing
 from edgedet.pictures.frames import Frame
 from edgedet.pictures.live.fault import Fault
 from edgedet.service.metrics import Metrics

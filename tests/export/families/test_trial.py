@@ -18,7 +18,7 @@ from edgedet.export.engines.prove import is_ready_for_engine
 from edgedet.export.families.trial import is_decoded
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
-from edgedet.plausible import anchor_places
+from edgedet.outputs.plausible_values import anchor_places
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 from tests.export.foreign_heads import METADATA, SIDE, ULTRALYTICS, Head, save_head

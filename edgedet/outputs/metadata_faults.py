@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.plausible import (
+from edgedet.outputs.plausible_values import (
     MIN_ROWS,
     anchor_places,
     are_corners,

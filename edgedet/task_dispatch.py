@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgedet.artifacts.card import ModelCard
 from edgedet.detector import Detector
 from edgedet.errors import SelftestError, TaskError
-from edgedet.lane import Timing
+from edgedet.inference_lane import Timing
 from edgedet.masks.class_map import ClassMap
 from edgedet.proof.golden import GoldenReport, require_golden
 from edgedet.proof.golden_map import GoldenMapReport, require_golden_map

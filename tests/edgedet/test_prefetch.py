@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgedet.in_order import in_order
+from edgedet.prefetch import in_order
 
 
 def ours() -> list[threading.Thread]:
@@ -118,7 +118,7 @@ def test_no_threads_or_no_room_are_refused_at_once(works: list[type], room: int)
 
 
 UNFINISHED = """
-from edgedet.in_order import in_order
+from edgedet.prefetch import in_order
 import time
 results = in_order(iter(int, 1), [lambda item: time.sleep(0.01)] * 2)
 next(results)

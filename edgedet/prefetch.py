@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from edgedet.machine.cores import available_cores
-from edgedet.process_setting import ProcessSetting
+from edgedet.machine.process_setting import ProcessSetting
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgedet.process_setting import ProcessSetting
+from edgedet.machine.process_setting import ProcessSetting
 
 
 def test_who_overlaps_puts_back_what_the_first_one_found() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgedet.plausible import (
+from edgedet.outputs.plausible_values import (
     MIN_ROWS,
     are_corners,
     follows,

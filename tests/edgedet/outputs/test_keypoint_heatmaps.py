@@ -15,7 +15,7 @@ from edgedet import Detector
 from edgedet.artifacts.card import KeypointSpec, ModelCard
 from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton
 from edgedet.errors import ArtifactError
-from edgedet.heatmaps import find_keypoints
+from edgedet.outputs.keypoint_heatmaps import find_keypoints
 from tests.keypoint_detector import CORNERS, save_keypoint_graph, set_card
 from tests.rectangle_detector import frame_with_rectangle
 

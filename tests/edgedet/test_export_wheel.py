@@ -10,7 +10,7 @@ import pytest
 
 from edgedet import __version__
 from edgedet.errors import MissingDependencyError, MissingExporterError, RuntimeUnavailableError
-from edgedet.exporter import ROOMS, exporter_named, require_this_version
+from edgedet.export_wheel import ROOMS, exporter_named, require_this_version
 
 HIDING = f"""
 import sys
