@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 EXPORTER = "edgedet-export"
-FOLDERS = ("calibration", "export")
-"""What lies in it: ``edgedet.calibration`` and ``edgedet.export``."""
+ROOMS = {"calibration": "calibration", "export": "export", "onnx_graph": "edgedet/onnx_graph"}
+"""What lies in it, ``edgedet.calibration`` and so on, and the folder of each in a clone."""
 
 EXTRAS = ("export", "tensorrt", "tensorrt-rtx")
 """Extras that bring it: of checkpoints, and of engines, which are built on the device itself."""
@@ -25,7 +25,7 @@ INT8 and FP16. It is installed by `pip install 'edgedet[export]'`, or by `pip in
 engines are built on the device, always in the version of edgedet itself, and is of no use alone.
 """
 
-_ROOM_LINE = re.compile(rf'^ *"edgedet\.(?:{"|".join(FOLDERS)})\b.*\n', re.MULTILINE)
+_ROOM_LINE = re.compile(rf'^ *"edgedet\.(?:{"|".join(ROOMS)})\b.*\n', re.MULTILINE)
 
 
 def version_of(project: str) -> str:
@@ -86,7 +86,7 @@ def split(source: Path, target: Path) -> None:
     The other half keeps all files: its archive has the tests and the documentation, which are of both.
     """
     project = (source / "pyproject.toml").read_text("utf-8")
-    for folder in FOLDERS:
+    for folder in ROOMS.values():
         _copy(source / folder, target / folder)
     _write(target / "LICENSE", (source / "LICENSE").read_text("utf-8"))
     _write(target / "README.md", README)

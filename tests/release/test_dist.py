@@ -107,8 +107,8 @@ def modules_of(wheel: Path) -> set[str]:
 def test_the_two_wheels_share_no_file_and_lack_none(built: tuple[Path, ...], files: list[Path]) -> None:
     device, exporter = (modules_of(wheel) for wheel in built[1::2])
     assert not device & exporter
-    assert {name.split("/")[1] for name in exporter} == set(split.FOLDERS)
-    rooms = {"edgedet", "runtimes", *split.FOLDERS}
+    assert {name.split("/")[1] for name in exporter} == set(split.ROOMS)
+    rooms = {"edgedet", "runtimes", *split.ROOMS}
     ours = {
         name.as_posix() if name.parts[0] == "edgedet" else f"edgedet/{name.as_posix()}"
         for name in files
