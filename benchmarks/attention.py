@@ -19,12 +19,12 @@ import onnx
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from edgedet.calibration.attention import attention, gelus, is_product, normalisations
+from edgedet.calibration.decoder_boundary import feature_layers
 from edgedet.calibration.fitting import best_by_tensor
 from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.observe import observe
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.calibration.qdq import Writer
-from edgedet.calibration.regions import feature_layers
 from edgedet.onnx_graph.network import Network
 from tests.export.hugging_face_models import KINDS
 from tests.export.hugging_face_subjects import Subject, likeness, make_subject

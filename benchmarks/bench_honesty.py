@@ -33,7 +33,7 @@ from edgedet.bench.compare import MIN_EFFECT_APART, compare_artifacts
 from edgedet.bench.frames import Frame, load_frames
 from edgedet.bench.latency import FRAME_STRIDE, Rules, measure_latency
 from edgedet.bench.measured_latency import Latency
-from edgedet.bench.reference import Reference, reference_for
+from edgedet.bench.reference_workload import Reference, reference_for
 from edgedet.bench.statistics import bootstrap_paired_ratio
 from edgedet.files import atomic_path
 

@@ -29,9 +29,9 @@ import onnx
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.calibration.data import CalibrationFrames
+from edgedet.calibration.decoder_boundary import feature_layers
 from edgedet.calibration.judge import MapJudge
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
-from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.stopwatch import cpu_times, wall_times
 from edgedet.cli.progress import Progress
 from edgedet.datasets import read_dataset

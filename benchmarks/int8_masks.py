@@ -175,7 +175,7 @@ def measure(arguments: argparse.Namespace) -> int:
     import onnx
 
     from edgedet.calibration.data import CalibrationFrames
-    from edgedet.calibration.made import made_judge, make_frames
+    from edgedet.calibration.made_frames import made_judge, make_frames
     from edgedet.calibration.pipeline import QuantiseOptions, quantise
     from edgedet.datasets import read_dataset
     from edgedet.export.for_cpu.interleaved import read_planes

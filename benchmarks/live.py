@@ -35,7 +35,7 @@ sys.path[:0] = [str(ROOT)]
 
 from edgedet import Detector, Fault, Frame, LiveSettings  # noqa: E402
 from edgedet.pictures.image_file import read_image  # noqa: E402
-from edgedet.pictures.live.door import Shot  # noqa: E402
+from edgedet.pictures.live.capture import Shot  # noqa: E402
 from edgedet.pictures.live.source import LiveSource  # noqa: E402
 from edgedet.watching import AlertRule, Watcher  # noqa: E402
 from tests.rectangle_detector import save_rectangle_graph  # noqa: E402
@@ -49,7 +49,7 @@ NAMES = {"stall": "stalled", "disconnect": "disconnected", "resize": "resized", 
 
 
 class PhotoCamera:
-    """A door that gives photographs at a rate, on time however late it is asked."""
+    """A capture that gives photographs at a rate, on time however late it is asked."""
 
     count = None
 
@@ -260,9 +260,9 @@ def soak(arguments: argparse.Namespace) -> bool:
     first = f"{second / 2**20:.2f} MiB in the second tenth"
     print(f"resident memory {first}, {last / 2**20:.2f} in the last: {last / second:.4f}")
     print(f"alerts {dict(sorted(alerts.items()))}, {watcher.active} active")
-    print(f"threads left {threads}, doors left open {camera.open_doors}")
+    print(f"threads left {threads}, captures left open {camera.open_captures}")
     counted = dict(stats.faults) == happened == dict(told)
-    clean = not threads and not camera.open_doors
+    clean = not threads and not camera.open_captures
     return verdict("soak", not wrong and counted and clean and last / second <= 1 + MAX_GROWTH)
 
 

@@ -15,7 +15,7 @@ from framework_case import CONF, Case, Maker, NotHereError, checkout, detections
 from settled_network import Part, anchored, settle
 
 from edgedet import Detections
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.export.options import ExportOptions
 from edgedet.masks.canvas_masks import CanvasMasks
 

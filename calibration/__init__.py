@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .data import CalibrationFrames
     from .fp16 import HalfGraph, to_half
     from .judge import AgreementJudge, Judge, MapJudge
-    from .made import MadeFrames, make_frames
+    from .made_frames import MadeFrames, make_frames
     from .made_judge import MadeJudge
     from .observe import Progress
     from .pictures import Picture, Pictures, pictures_of
@@ -45,7 +45,7 @@ __getattr__, __dir__ = lazy_names(
         "CalibrationFrames": "edgedet.calibration.data",
         "HalfGraph": "edgedet.calibration.fp16",
         "Judge": "edgedet.calibration.judge",
-        "MadeFrames": "edgedet.calibration.made",
+        "MadeFrames": "edgedet.calibration.made_frames",
         "MadeJudge": "edgedet.calibration.made_judge",
         "MapJudge": "edgedet.calibration.judge",
         "Picture": "edgedet.calibration.pictures",
@@ -53,7 +53,7 @@ __getattr__, __dir__ = lazy_names(
         "Progress": "edgedet.calibration.observe",
         "QuantiseOptions": "edgedet.calibration.pipeline",
         "QuantisedGraph": "edgedet.calibration.pipeline",
-        "make_frames": "edgedet.calibration.made",
+        "make_frames": "edgedet.calibration.made_frames",
         "pictures_of": "edgedet.calibration.pictures",
         "quantise": "edgedet.calibration.pipeline",
         "to_half": "edgedet.calibration.fp16",

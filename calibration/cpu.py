@@ -16,13 +16,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .attention import float_core
+from .decoder_boundary import decoding
 from .dialect import Build, Trial, Unit
 from .executor import Fusion
 from .fitting import Fit
 from .grid import Grid, GridKind, grid_for
 from .observe import Progress
 from .qdq import Writer
-from .regions import decoding
 from .speed import fastest, fastest_roughly
 from .stopwatch import wall_times
 

@@ -20,9 +20,9 @@ from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding
+from .activation_samples import Patches, sampled, surveys, weight_matrix
 from .executor import in_lanes, one_blas_thread
 from .grid import GridKind, grid_for, weight_scales
-from .patches import Patches, sampled, surveys, weight_matrix
 
 HOMOGENEOUS = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 UNEVEN = 4.0

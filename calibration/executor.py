@@ -19,7 +19,7 @@ from edgedet.onnx_graph.network import Array
 from edgedet.prefetch import in_order
 from edgedet.proof.made_proposals import strewn_inputs
 
-from ..runtimes.free_memory import return_free_memory
+from ..runtimes.heap_trimming import return_free_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -15,10 +15,10 @@ from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding
+from .activation_samples import Patches, from_matrix, sampled, surveys, weight_matrix
 from .executor import in_lanes, one_blas_thread
 from .grid import Grid, GridKind, grid_for, weight_scales
 from .observe import Observation, Progress, observe, silent
-from .patches import Patches, from_matrix, sampled, surveys, weight_matrix
 from .ranges import Function, candidates, squared_error
 
 SEARCH_ROWS = 1024

@@ -29,9 +29,9 @@ from edgedet.onnx_graph.preparing import prepare
 from edgedet.onnx_graph.rewriting import insert
 
 from .attention import attention, normalisations
-from .bounds import magnitudes
+from .decoder_boundary import decoding
+from .interval_arithmetic import magnitudes
 from .observe import Progress, observe, silent
-from .regions import decoding
 
 LARGEST = 65504.0 / 4
 """Observed magnitude above which a tensor is not trusted to fp16: unseen frames may be four times stronger."""

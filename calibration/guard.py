@@ -16,7 +16,7 @@ from functools import partial
 
 from .dialect import Unit
 from .effort import EFFORTS, Effort
-from .ledger import Ledger
+from .measurement_cache import Ledger
 from .observe import Progress, silent
 
 AIM = 0.5

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.artifacts.skeleton import COCO_PERSON
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON
 from edgedet.detections import Detections
 from edgedet.geometry import ResizeGeometry
 from edgedet.onnx_graph.network import Array
@@ -18,7 +18,7 @@ from edgedet.proof.agreement import CONFIDENT, found_again
 
 from .executor import in_lanes
 from .labelled import LabelledPictures
-from .ledger import digest_of, digest_of_each
+from .measurement_cache import digest_of, digest_of_each
 from .moved_boxes import cost_of_keypoints, cost_of_moves, cost_of_outlines, moves
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class MapJudge:
         self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
         self._of: Literal["boxes", "masks", "keypoints"] = "boxes"
         if card.output.masks is not None:
-            from edgedet.evaluate.coco_parts import why_no_outlines
+            from edgedet.evaluate.coco_requirements import why_no_outlines
 
             # Masks lie in their boxes, so what costs boxes costs masks, too.
             self._of = "boxes" if why_no_outlines(dataset) else "masks"

@@ -13,7 +13,7 @@ from edgedet.onnx_graph.network import Array
 from edgedet.proof.agreement import CONFIDENT, average_precisions
 
 from .judge import Reader, Run
-from .ledger import digest_of_each
+from .measurement_cache import digest_of_each
 from .moved_boxes import cost_of_drift, moves
 
 ENOUGH = 32

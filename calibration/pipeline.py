@@ -18,21 +18,21 @@ from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 from edgedet.onnx_graph.preparing import prepare
 
-from .budget import Found, OverBudget, search
 from .cpu import Cpu
 from .data import CalibrationFrames, Sample, check_frames
+from .decoder_boundary import feature_layers, prediction_layers
 from .dialect import Dialect, LayerChoice, Unit
+from .duration_estimate import forecast
 from .effort import EFFORTS, Effort, EffortName
 from .equalise import equalise
 from .executor import GraphRunner
-from .forecast import forecast
+from .frame_suitability import Sight, look, slightly_open
 from .judge import Judge
-from .judgement import absent, doubts
+from .judge_validity import absent, doubts
 from .observe import Progress, silent
-from .quantisation import Quantisation
+from .precision_search import Found, OverBudget, search
+from .quantisation_run import Quantisation
 from .reasons import NO_FASTER, UNJUDGED, no_faster
-from .regions import feature_layers, prediction_layers
-from .sight import Sight, look, slightly_open
 from .tensorrt import TensorRT
 
 
@@ -111,7 +111,7 @@ def quantise(
             float graph on calibration frames, or on pictures made from them where it is sure of next to nothing.
         options: the dialect, the budget, and what to keep on disk.
         progress: called with (what, done, of); ``of`` is 0 where the end is not known. One that is a
-            :class:`edgedet.calibration.forecast.TimedProgress` is told the time left, too.
+            :class:`edgedet.calibration.duration_estimate.TimedProgress` is told the time left, too.
         runs_after: how often the caller runs the result afterwards, for the time left.
 
     Returns:
@@ -268,7 +268,7 @@ def _even_out(task: _Task, choice: _Choice) -> _Evened:
 
 
 def _fit(task: _Task, evened: _Evened) -> Quantisation:
-    """Step 3: ranges, weights and biases of every unit. (Step 4 is :func:`edgedet.calibration.budget.search`.)"""
+    """Step 3: ranges, weights and biases of every unit. Step 4 is :func:`.precision_search.search`."""
     return Quantisation(
         evened.choice.network,
         evened.choice.layers,

@@ -6,7 +6,7 @@ are combinations of those. Random pictures with the statistics of natural ones t
 power-law sizes that fall on each other (Lee, Mumford and Huang, "Occlusion models for natural images", IJCV 2001).
 Calibrating without data on made pictures goes back to ZeroQ (Cai et al., arXiv:2001.00281), which finds them by
 gradients through the network; here they are drawn, and those the network answers to are chosen
-(:mod:`edgedet.calibration.made`).
+(:mod:`edgedet.calibration.made_frames`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from .dialect import Unit
 from .guard import Guard
-from .quantisation import Quantisation
+from .quantisation_run import Quantisation
 
 NO_FASTER = "no faster in INT8 on this machine (measured)"
 UNJUDGED = "predicts boxes or scores, and the calibration images show nothing to judge its INT8 by"

@@ -13,7 +13,7 @@ from edgedet.onnx_graph.network import Array
 from edgedet.proof.agreement import CONFIDENT, average_precision
 
 from .judge import Run
-from .ledger import digest_of_each
+from .measurement_cache import digest_of_each
 from .moved_boxes import OVERLAP, cost_of_lost_overlap, moves
 from .predictions import WeakReader
 

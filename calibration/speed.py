@@ -13,7 +13,7 @@ from edgedet.onnx_graph.network import Array, Network
 
 from .dialect import Build, Dialect, Unit
 from .fitting import rough_fit
-from .ledger import Ledger, digest_of
+from .measurement_cache import Ledger, digest_of
 from .observe import Progress, silent
 from .qdq import Writer
 from .stopwatch import cpu_times, wall_times

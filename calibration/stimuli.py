@@ -19,9 +19,9 @@ from edgedet.box_overlap import pairwise_iou
 from edgedet.detections import Detections
 from edgedet.onnx_graph.network import Array
 
-from .canvas import Canvas
+from .drawn_objects import GENES, Placed, changed, crossed, draw, random_things
+from .input_pictures import Canvas
 from .observe import Progress, silent
-from .things import GENES, Placed, changed, crossed, draw, random_things
 
 ROUNDS, PER_ROUND = 12, 24
 """Rounds of breeding, and the pictures of each."""

@@ -3,7 +3,7 @@
 Rules (NVIDIA TensorRT developer guide, "Explicit quantization: Q/DQ placement recommendations"): symmetric int8,
 zero point 0; one scale per activation tensor; weights per output channel (axis 0; ConvTranspose and MatMul 1);
 biases stay float; the other operand of an Add that an INT8 convolution feeds is quantised, the convolution's own
-output is not; graph outputs are never quantised. :mod:`edgedet.calibration.rules` states and checks each rule.
+output is not; graph outputs are never quantised. :mod:`edgedet.calibration.tensorrt_rules` checks each rule.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from onnx import ModelProto
 
 from edgedet.onnx_graph.network import Array, Layer, Network
 
-from . import rules
-from .balance import balance
+from . import tensorrt_rules
+from .channel_balancing import balance
+from .decoder_boundary import prediction_layers
 from .dialect import Build, LayerChoice, Trial, Unit
 from .executor import Fusion
 from .fitting import Fit
 from .grid import GridKind
 from .observe import Progress
 from .qdq import Writer
-from .regions import prediction_layers
 
 TOO_SMALL = 5e-4
 """Share of the network's multiply-adds below which a layer (squeeze-excite, most often) gains nothing."""
@@ -127,7 +127,7 @@ class TensorRT:
 
     def try_out(self, before: ModelProto, finished: ModelProto, frame: Array, *, threads: int | None) -> Trial:
         """Check every rule of TensorRT's; how fast it is only the target can tell."""
-        rules.check(finished)
+        tensorrt_rules.check(finished)
         return Trial()
 
 

@@ -41,7 +41,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from edgedet.artifacts.card import InputSpec, KeypointSpec, ModelCard, OutputSpec, ResizeRule
-    from edgedet.artifacts.skeleton import Skeleton
+    from edgedet.artifacts.keypoint_skeleton import Skeleton
     from edgedet.cascade import Cascade
     from edgedet.detections import Detection, Detections
     from edgedet.detector import Detector
@@ -85,7 +85,7 @@ __getattr__, __dir__ = lazy_names(
         "ResizeRule": "edgedet.artifacts.card",
         "Runtime": "edgedet.runtimes.base",
         "Segmenter": "edgedet.segmenter",
-        "Skeleton": "edgedet.artifacts.skeleton",
+        "Skeleton": "edgedet.artifacts.keypoint_skeleton",
         "Stream": "edgedet.streaming.stream",
         "StreamStats": "edgedet.streaming.meter",
         "TensorSpec": "edgedet.runtimes.base",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.skeleton import Skeleton, seen_keypoints
+from edgedet.artifacts.keypoint_skeleton import Skeleton, seen_keypoints
 from edgedet.errors import MissingDependencyError
 
 if TYPE_CHECKING:

@@ -115,8 +115,8 @@ def _engine(library: EngineLibrary) -> str:
 
 def _kernels() -> str:
     """Our kernels on this GPU against the CPU's own code."""
-    from edgedet.runtimes.cuda.check import check_nms, check_resize
     from edgedet.runtimes.cuda.device import Cuda
+    from edgedet.runtimes.cuda.kernel_check import check_nms, check_resize
     from edgedet.runtimes.cuda.launcher import prepared_launcher
 
     cuda = Cuda()

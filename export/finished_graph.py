@@ -20,7 +20,7 @@ from edgedet.proof.golden import record
 from edgedet.proof.golden_map import record_map
 from edgedet.reference.pictures import open_reference
 
-from ..runtimes.free_memory import release_unused, return_free_memory
+from ..runtimes.heap_trimming import release_unused, return_free_memory
 from . import map_parity, parity
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.focus import convolve_picture
@@ -33,11 +33,11 @@ from .reference_parity import CONFIRMED_KEY, Confirmed, require_reference
 from .self_describing import embed, opened, opened_segmenter
 from .sources import build_graph
 from .training.assumptions import assumption_note, require_stated
+from .training.batch_norm_statistics import statistics_of
 from .training.settings import TrainingSettings
-from .training.statistics import statistics_of
 
 if TYPE_CHECKING:
-    from ..calibration.batch_norm import Statistics
+    from ..calibration.batch_norm_statistics import Statistics
     from ..calibration.data import CalibrationFrames
     from ..calibration.judge import Judge
     from .families.base import FrameworkReference
@@ -336,7 +336,7 @@ def _calibration(
     frames = _given_frames(card, options)
     if frames is not None:
         return _Calibration(frames, judge, {"pictures": "given"})
-    from ..calibration.made import made_judge, make_frames
+    from ..calibration.made_frames import made_judge, make_frames
 
     made = make_frames(model, card, statistics, progress=progress)
     notes = [MADE_NOTE if judge is None else MADE_JUDGED_NOTE, *made.warnings]
@@ -355,7 +355,7 @@ def _calibration_of_maps(card: ModelCard, options: ExportOptions, outputs: list[
     """
     from edgedet.datasets.map_dataset import read_map_dataset
 
-    from ..calibration.map_judge import MeanIouJudge
+    from ..calibration.segmenter_judge import MeanIouJudge
 
     frames = _given_frames(card, options)
     if frames is None:

@@ -14,7 +14,7 @@ from .families import foreign_family, yolo
 from .families.base import ForeignFamily
 from .families.proof import require_places
 from .families.recognition import recognised_family
-from .families.stated import stated_family
+from .families.stated_outputs import stated_family
 from .foreign import ForeignGraph
 from .options import ExportOptions
 from .request import require_label_mode

@@ -91,7 +91,7 @@ def export_model(
     if library is None:
         report = _write_graph(_finish(source, output, options, progress), output, progress)
         return replace(report, seconds=time.monotonic() - started)
-    from .engines.prove import build_engine_file
+    from .engines.engine_export import build_engine_file
 
     graph = engine_source(source, output, options, progress=progress)
     report = build_engine_file(
@@ -145,7 +145,7 @@ def engine_source(
     Raises:
         EdgedetError: as :func:`export_model`.
     """
-    from .engines.prove import is_ready_for_engine
+    from .engines.engine_export import is_ready_for_engine
 
     library = library_of_name(output) or TENSORRT
     if is_ready_for_engine(source, options.precision, library):

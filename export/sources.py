@@ -19,7 +19,7 @@ from edgedet.errors import ArtifactError, CheckpointError, UsageError
 from .built_graph import COCO, BuiltGraph, card_of, graph_options, invented_names
 from .checkpoints.class_names import renamed_note, require_same_order
 from .darknet import source as darknet
-from .families.stated import stated_tensors
+from .families.stated_outputs import stated_tensors
 from .for_cpu.interleaved import read_planes
 from .for_cpu.winograd import remove_winograd
 from .foreign import ForeignGraph, open_foreign, read_graph

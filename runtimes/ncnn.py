@@ -19,7 +19,7 @@ from edgedet.artifacts.ncnn_file import layer_kinds, read_ncnn
 from edgedet.errors import ArtifactError, UsageError
 
 from .base import Array, TensorSpec, input_shape
-from .free_memory import return_free_memory
+from .heap_trimming import return_free_memory
 from .ncnn_library import ncnn
 
 COLOURS = 3

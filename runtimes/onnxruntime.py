@@ -13,7 +13,7 @@ from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
 from edgedet.onnx_runtime import onnxruntime, session_options
 
 from .base import Array, TensorSpec, require_input, require_outputs, threads_in_words
-from .free_memory import return_free_memory
+from .heap_trimming import return_free_memory
 
 DTYPES = {
     "tensor(float)": np.float32,

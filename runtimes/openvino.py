@@ -18,7 +18,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, UsageError
 
 from .base import Array, TensorSpec, require_input, require_outputs, threads_in_words
-from .free_memory import return_free_memory
+from .heap_trimming import return_free_memory
 from .openvino_library import openvino
 from .openvino_topk import order_ties
 

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.artifacts.card import METADATA_KEY, KeypointSpec, ModelCard
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from tests.rectangle_detector import save_rectangle_graph
 
 CORNERS = Skeleton(("first", "last"), ((0, 1),))

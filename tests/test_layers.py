@@ -40,7 +40,7 @@ LAYERS = [
     "inference_lane",
     "outside_proposals",
     "opening",
-    "environment",
+    "installed_packages",
     "calibration",
     "runtimes",
     "reference",
@@ -77,7 +77,7 @@ LAYERS = [
 
 EXPORT_LAYERS = [
     "selftest_graph",
-    "reference_graph",
+    "workload_graph",
     "check",
     "pipelines",
     "pipeline",

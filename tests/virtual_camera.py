@@ -1,7 +1,7 @@
 """A camera made of numbers: frames that say which they are, at a rate, and every way of breaking, counted.
 
-It is what stands behind a door (:class:`edgedet.pictures.live.door.Door`), and outlives the doors: opened again, it
-goes on.
+It stands behind captures (:class:`edgedet.pictures.live.capture.Capture`) and outlives them: opened
+again, it goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import SourceError
-from edgedet.pictures.live.door import Damaged, Finished, Gone, Shot
+from edgedet.pictures.live.capture import Damaged, Finished, Gone, Shot
 
 SIDE = 64
 BOX = 16
@@ -62,25 +62,25 @@ class VirtualCamera:
         self.scale = 1
         self.happened: Counter[str] = Counter()
         self.openings = 0
-        self.open_doors = 0
+        self.open_captures = 0
         self.refusing = False
         self.lock = threading.Lock()
         self.freed = threading.Event()
         self.began = time.monotonic()
 
-    def __call__(self) -> VirtualDoor:
+    def __call__(self) -> VirtualCapture:
         """Open it."""
         if self.refusing:
             raise SourceError("the virtual camera is unplugged")
         self.openings += 1
-        return VirtualDoor(self)
+        return VirtualCapture(self)
 
     def release(self) -> None:
         """Let stalled reads come back."""
         self.freed.set()
 
 
-class VirtualDoor:
+class VirtualCapture:
     """One opening of a camera."""
 
     count: int | None = None
@@ -90,7 +90,7 @@ class VirtualDoor:
         self._camera = camera
         self._due = 0.0
         with camera.lock:
-            camera.open_doors += 1
+            camera.open_captures += 1
 
     def read(self) -> Shot:
         camera = self._camera
@@ -126,7 +126,7 @@ class VirtualDoor:
 
     def close(self) -> None:
         with self._camera.lock:
-            self._camera.open_doors -= 1
+            self._camera.open_captures -= 1
 
 
 def number_in(image: NDArray[np.uint8]) -> int:

@@ -18,7 +18,9 @@ from edgedet.postprocess import ULTRALYTICS_CLASS_STEP, Postprocessor, Threshold
 from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.runtimes.base import Array, TensorSpec
-from edgedet.runtimes.cuda.check import (
+from edgedet.runtimes.cuda.device import Cuda
+from edgedet.runtimes.cuda.gpu_frames import GpuFrames
+from edgedet.runtimes.cuda.kernel_check import (
     RESIZE_RULES,
     RESIZE_SIZES,
     RESIZE_SPECS,
@@ -27,8 +29,6 @@ from edgedet.runtimes.cuda.check import (
     check_some_nms,
     upload,
 )
-from edgedet.runtimes.cuda.device import Cuda
-from edgedet.runtimes.cuda.gpu_frames import GpuFrames
 from edgedet.runtimes.cuda.kernels import FrameKernel, NmsKernels
 from edgedet.runtimes.cuda.launcher import GpuLauncher, prepared_launcher
 from edgedet.runtimes.cuda.suppression import Suppression

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from edgedet.artifacts.engine_library import EngineLibrary
-from edgedet.environment import describe_environment
+from edgedet.installed_packages import describe_environment
 from edgedet.machine.hardware import describe_machine
 from gpu_day.library import load, require_gpu
 from gpu_day.outcome import Report

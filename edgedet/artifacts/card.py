@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgedet.artifacts.card_ranges import require_ranges
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.errors import ArtifactError
 
 CARD_VERSION = 1
@@ -128,7 +128,7 @@ class KeypointSpec:
             the host doubles them, enlarges them to the box and takes the highest place, whose logit is the score.
         skeleton: names of the J keypoints, and which are joined.
 
-    >>> from edgedet.artifacts.skeleton import Skeleton
+    >>> from edgedet.artifacts.keypoint_skeleton import Skeleton
     >>> KeypointSpec("points", Skeleton(("head", "tail"))).form
     'points'
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgedet.artifacts.feature_maps import STRIDES, cell_count
+from edgedet.artifacts.grid_cells import STRIDES, cell_count
 
 Shape = Sequence[int | None]
 

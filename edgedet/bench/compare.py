@@ -11,7 +11,7 @@ import numpy as np
 from edgedet.bench.measured_conditions import MeasuredMachine
 from edgedet.bench.measured_latency import Block, Latency
 from edgedet.bench.measurement import BenchResult
-from edgedet.bench.reference import SORTING
+from edgedet.bench.reference_workload import SORTING
 from edgedet.bench.statistics import (
     CONFIDENCE,
     MIN_SERIES,

@@ -25,7 +25,7 @@ def main(artifact: str, options: str) -> int:
         moments[stage] = time.clock_gettime(time.CLOCK_MONOTONIC)
         memory[stage] = resident()
 
-    from edgedet.bench.opening import opened_to_measure
+    from edgedet.bench.opened_artifacts import opened_to_measure
     from edgedet.errors import EdgedetError
 
     mark("imported")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgedet.bench.frames import Frame
-from edgedet.bench.reference import Reference, sorting
+from edgedet.bench.reference_workload import Reference, sorting
 from edgedet.bench.statistics import (
     MIN_SERIES,
     bootstrap_centre,

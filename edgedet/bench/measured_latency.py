@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edgedet.bench.json_record import Record
-from edgedet.bench.reference import SORTING
+from edgedet.bench.reference_workload import SORTING
 from edgedet.missing_figures import NotMeasured
 
 

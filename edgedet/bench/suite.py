@@ -16,12 +16,12 @@ from edgedet.bench.cold import measure_cold_start
 from edgedet.bench.duty_cycle import duty_cycle_seconds, measure_duty_cycle
 from edgedet.bench.frames import FrameSet
 from edgedet.bench.latency import Rules, Series, measure_latency
-from edgedet.bench.load import measure_batches, measure_streams
 from edgedet.bench.measurement import BenchResult
-from edgedet.bench.opening import opened_to_measure
-from edgedet.bench.reference import Reference, reference_for
+from edgedet.bench.opened_artifacts import opened_to_measure
+from edgedet.bench.reference_workload import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION
 from edgedet.bench.single_stream import measure_single_stream
+from edgedet.bench.throughput import measure_batches, measure_streams
 from edgedet.cascade import Cascade
 from edgedet.detector import Detector
 from edgedet.errors import UsageError

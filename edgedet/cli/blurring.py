@@ -96,7 +96,7 @@ def blurring(
         UsageError: a class that the detector does not know.
         EdgedetError: another detector cannot be opened.
     """
-    from edgedet.cli.own_proposals import require_own_proposals
+    from edgedet.cli.proposals_refusal import require_own_proposals
     from edgedet.detector import Detector
 
     others = [

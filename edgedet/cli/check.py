@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.cli.detector_option import add_detector_option, detector_settings
 from edgedet.cli.missing_package import packages_named
 from edgedet.cli.progress import Progress
+from edgedet.cli.training_options import add_detector_option, detector_settings
 from edgedet.cli.values import class_names, positive_integer
 from edgedet.export.families import FOREIGN, FOREIGN_HELP
 from edgedet.files import require_writable_parent

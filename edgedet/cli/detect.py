@@ -220,7 +220,7 @@ def _open(arguments: argparse.Namespace, stack: ExitStack) -> Detector | Cluster
     from edgedet.detector import Detector
     from edgedet.pictures.sources import is_read_ahead
     from edgedet.prefetch import lanes_here
-    from edgedet.runtimes.free_memory import keep_free_memory
+    from edgedet.runtimes.heap_trimming import keep_free_memory
 
     lanes = 1
     if arguments.proposals is None and arguments.then is None and is_read_ahead(arguments.source):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from edgedet.cli.doctor_jetson import jetson_advice, jetson_facts, jetson_lines
 from edgedet.cli.values import human_bytes
-from edgedet.environment import Environment, describe_environment
 from edgedet.errors import EdgedetError
+from edgedet.installed_packages import Environment, describe_environment
 from edgedet.machine.hardware import Machine, describe_machine
 from edgedet.machine.jetpack import recognise
 

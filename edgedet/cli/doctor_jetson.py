@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edgedet.environment import Environment
+from edgedet.installed_packages import Environment
 from edgedet.machine.jetpack import OLDEST_TENSORRT, TABLE, Board, Compared, compared
 
 

@@ -145,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable_parent(arguments.save / "picture.jpg")
     from dataclasses import replace
 
-    from edgedet.cli.own_proposals import require_own_proposals
+    from edgedet.cli.proposals_refusal import require_own_proposals
     from edgedet.datasets import read_dataset
     from edgedet.detector import Detector
     from edgedet.evaluate.class_match import shared_classes
@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.evaluate.negatives import write_false_alarms
     from edgedet.evaluate.worst import save_false_alarms, save_worst
     from edgedet.prefetch import lanes_here
-    from edgedet.runtimes.free_memory import keep_free_memory
+    from edgedet.runtimes.heap_trimming import keep_free_memory
 
     keep_free_memory()
     strictness: Strictness = "stop" if arguments.strict else "drop"

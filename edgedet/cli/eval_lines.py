@@ -97,7 +97,7 @@ def _class_table(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _point_lines(evaluation: Evaluation) -> Iterator[str]:
-    from edgedet.evaluate.absent import OF_POINT
+    from edgedet.evaluate.absence_reasons import OF_POINT
 
     at = evaluation.at
     yield f"boxes scoring at least {at.threshold:g} ({evaluation.chosen_by}):"

@@ -21,11 +21,11 @@ from pathlib import Path
 from edgedet.artifacts.class_lists import LISTS
 from edgedet.artifacts.engine_library import library_of_name
 from edgedet.artifacts.rtx_targets import GPUS, PORTABLE, parse_targets
-from edgedet.cli.detector_option import add_detector_option, detector_settings
 from edgedet.cli.export_report import report_lines
 from edgedet.cli.missing_package import packages_named
 from edgedet.cli.progress import Progress
 from edgedet.cli.ray_options import add_ray_options, observed_on_workers, require_ray_options
+from edgedet.cli.training_options import add_detector_option, detector_settings
 from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, positive_integer
 from edgedet.errors import UsageError
 from edgedet.export.families import FOREIGN, FOREIGN_HELP

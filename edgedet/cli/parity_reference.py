@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgedet.artifacts.card import ASSUMED_KEY
-from edgedet.cli.own_proposals import require_own_proposals
 from edgedet.cli.parity_report import as_dict, report_lines, settle
 from edgedet.cli.progress import Progress
+from edgedet.cli.proposals_refusal import require_own_proposals
 from edgedet.proof.parity import ELSEWHERE, ELSEWHERE_REQUIRED, Tolerance
 from edgedet.reference import Comparison, Request, compare, open_reference
 

@@ -14,8 +14,8 @@ from edgedet.errors import UsageError
 if TYPE_CHECKING:
     import onnx
 
+    from edgedet.cluster.calibration_pass import FramesOnWorkers
     from edgedet.cluster.detector import ClusterDetector
-    from edgedet.cluster.observation import FramesOnWorkers
     from edgedet.onnx_graph.network import Array
 
 
@@ -81,7 +81,7 @@ def observed_on_workers(arguments: argparse.Namespace) -> Iterator[None]:
 
         @cache
         def workers() -> FramesOnWorkers:
-            from edgedet.cluster.observation import FramesOnWorkers
+            from edgedet.cluster.calibration_pass import FramesOnWorkers
 
             return FramesOnWorkers(stack.enter_context(open_cluster(arguments.ray, workers=arguments.workers)))
 

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edgedet.report.choose import Budget, choose
     from edgedet.report.collect import collect
     from edgedet.report.page import html_page
-    from edgedet.report.picture import write_png
+    from edgedet.report.plot_png import write_png
     from edgedet.report.tables import csv_text, markdown_text
 
     output = Path(arguments.output)

@@ -35,7 +35,7 @@ from edgedet.datasets.rows import (
     usable_keypoints,
 )
 from edgedet.datasets.text import read_text
-from edgedet.datasets.unread import format_of
+from edgedet.datasets.unsupported_formats import format_of
 from edgedet.errors import DatasetError
 from edgedet.files import atomic_path
 

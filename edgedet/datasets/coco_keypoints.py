@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 
 
 def skeleton_of(categories: Sequence[Any]) -> tuple[Skeleton | None, str]:

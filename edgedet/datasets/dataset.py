@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.errors import DatasetError
 
 PLACES_SHOWN = 3

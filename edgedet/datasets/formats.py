@@ -37,7 +37,7 @@ FORMATS = (
     Listed("voc", "edgedet.datasets.voc", "Pascal VOC XML", writes=True),
     Listed("labelme", "edgedet.datasets.labelme", "labelme JSON"),
     Listed("openimages", "edgedet.datasets.open_images", "an Open Images box CSV", writes=True),
-    Listed("annotation", "edgedet.datasets.annotation", "annotation.txt", writes=True),
+    Listed("annotation", "edgedet.datasets.annotation_txt", "annotation.txt", writes=True),
     Listed("csv", "edgedet.datasets.box_csv", "a TensorFlow box CSV"),
 )
 """All formats; of several with the same sign, the first is taken."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.datasets.dataset import PLACES_SHOWN, ImageRecord
 from edgedet.datasets.rows import ProblemLog
 

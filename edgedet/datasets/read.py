@@ -13,7 +13,7 @@ from edgedet.datasets.folder import read_folder
 from edgedet.datasets.format import Find, Format, Sign
 from edgedet.datasets.layout import Content, Request
 from edgedet.datasets.rows import ProblemLog, Strictness
-from edgedet.datasets.unread import find_unread, format_of
+from edgedet.datasets.unsupported_formats import find_unread, format_of
 from edgedet.errors import DatasetError
 from edgedet.files import is_there
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgedet.artifacts.skeleton import named_skeleton
+from edgedet.artifacts.keypoint_skeleton import named_skeleton
 from edgedet.datasets.box_form import BoxForm
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.folder import find_pictures

@@ -8,16 +8,16 @@ from edgedet.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from edgedet.evaluate.application_figures import ClipFigures, ImageRates
+    from edgedet.evaluate.class_and_image_results import ClassPrecision, ImageErrors
     from edgedet.evaluate.coco import evaluate_coco, evaluate_keypoints
     from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics, KeypointMetrics
     from edgedet.evaluate.curve_picture import save_curves
+    from edgedet.evaluate.detection_delay import Delay
     from edgedet.evaluate.evaluation import Evaluation, evaluate
     from edgedet.evaluate.frames import DetectorLike, Progress
     from edgedet.evaluate.intervals import Rate
     from edgedet.evaluate.maps import MapEvaluation, SegmenterLike, evaluate_maps
     from edgedet.evaluate.negatives import FalseAlarm, NegativeGroup, write_false_alarms
-    from edgedet.evaluate.summaries import ClassPrecision, ImageErrors
-    from edgedet.evaluate.visits import Delay
     from edgedet.evaluate.working_point import WorkingPoint
     from edgedet.evaluate.worst import save_false_alarms, save_worst
 
@@ -53,14 +53,14 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "ClassMetrics": "edgedet.evaluate.coco_figures",
-        "ClassPrecision": "edgedet.evaluate.summaries",
+        "ClassPrecision": "edgedet.evaluate.class_and_image_results",
         "ClipFigures": "edgedet.evaluate.application_figures",
         "CocoMetrics": "edgedet.evaluate.coco_figures",
-        "Delay": "edgedet.evaluate.visits",
+        "Delay": "edgedet.evaluate.detection_delay",
         "DetectorLike": "edgedet.evaluate.frames",
         "Evaluation": "edgedet.evaluate.evaluation",
         "FalseAlarm": "edgedet.evaluate.negatives",
-        "ImageErrors": "edgedet.evaluate.summaries",
+        "ImageErrors": "edgedet.evaluate.class_and_image_results",
         "ImageRates": "edgedet.evaluate.application_figures",
         "KeypointMetrics": "edgedet.evaluate.coco_figures",
         "MapEvaluation": "edgedet.evaluate.maps",

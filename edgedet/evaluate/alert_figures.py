@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgedet.datasets.dataset import ImageRecord
 from edgedet.detections import Detections
+from edgedet.evaluate.detection_delay import runs
 from edgedet.evaluate.matching import counted_objects
-from edgedet.evaluate.visits import runs
 from edgedet.pictures.frames import Frame
 from edgedet.watching.rule import AlertRule
 from edgedet.watching.watcher import Watcher

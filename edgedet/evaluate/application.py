@@ -17,12 +17,12 @@ from edgedet.detections import Detections
 from edgedet.evaluate.alert_figures import clip_alerts, describe, rule_at
 from edgedet.evaluate.application_figures import EACH_FRAME, ClipFigures, ImageRates
 from edgedet.evaluate.collector import Collector
+from edgedet.evaluate.detection_delay import delay_of, delays_of_objects, runs
 from edgedet.evaluate.footage import Footage
 from edgedet.evaluate.intervals import rate, share
 from edgedet.evaluate.matching import State
 from edgedet.evaluate.negatives import FalseAlarm, NegativeGroup, group_names
 from edgedet.evaluate.row_store import RowStore
-from edgedet.evaluate.visits import delay_of, delays_of_objects, runs
 from edgedet.watching.rule import AlertRule
 
 

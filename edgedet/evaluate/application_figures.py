@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgedet.evaluate.detection_delay import Delay
 from edgedet.evaluate.intervals import Rate
-from edgedet.evaluate.visits import Delay
 from edgedet.missing_figures import explained
 
 EACH_FRAME = "each frame by itself"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgedet.datasets.dataset import Dataset
+from edgedet.evaluate.average_precision import ranked_average_precision
+from edgedet.evaluate.class_and_image_results import ClassPrecision, ImageErrors
 from edgedet.evaluate.collector import Collector
 from edgedet.evaluate.matching import State
-from edgedet.evaluate.ranked import ranked_average_precision
-from edgedet.evaluate.summaries import ClassPrecision, ImageErrors
 from edgedet.evaluate.voc import voc_average_precision
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.evaluate.plain import without_nan
+from edgedet.evaluate.json_values import without_nan
 
 STATS = (
     "map",

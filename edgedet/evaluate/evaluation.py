@@ -15,9 +15,10 @@ from edgedet.errors import DatasetError
 from edgedet.evaluate.application import Application
 from edgedet.evaluate.application_figures import ClipFigures, ImageRates
 from edgedet.evaluate.by_class_and_image import class_precision, image_errors
+from edgedet.evaluate.class_and_image_results import ClassPrecision, ImageErrors
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
 from edgedet.evaluate.coco_figures import CocoMetrics, KeypointMetrics
-from edgedet.evaluate.coco_parts import why_no_keypoints, why_no_outlines
+from edgedet.evaluate.coco_requirements import why_no_keypoints, why_no_outlines
 from edgedet.evaluate.collector import Collector
 from edgedet.evaluate.confusion import called_otherwise, confusion_table
 from edgedet.evaluate.evaluation_json import evaluation_dict
@@ -25,7 +26,6 @@ from edgedet.evaluate.footage import find_footage, require_judged
 from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
 from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.negatives import FalseAlarm, NegativeGroup
-from edgedet.evaluate.summaries import ClassPrecision, ImageErrors
 from edgedet.evaluate.working_point import (
     Ranking,
     WorkingPoint,

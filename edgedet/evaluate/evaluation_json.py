@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedet.evaluate.absent import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
+from edgedet.evaluate.absence_reasons import NO_COUNTED_OBJECT, NO_OBJECT, OF_CLASS, OF_COCO, OF_POINT
 from edgedet.evaluate.application_figures import rate_dict
-from edgedet.evaluate.plain import without_nan
+from edgedet.evaluate.json_values import without_nan
 from edgedet.evaluate.result import KIND, VERSION
 from edgedet.evaluate.working_point import WorkingPoint
 from edgedet.missing_figures import explained

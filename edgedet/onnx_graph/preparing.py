@@ -7,8 +7,8 @@ from typing import Literal
 import onnx
 
 from edgedet.errors import ArtifactError
+from edgedet.onnx_graph.batch_norm_folding import fold_batch_norm
 from edgedet.onnx_graph.cleaning import constants_to_initializers, remove_identities, unlist_constants
-from edgedet.onnx_graph.folding import fold_batch_norm
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.opset import UnraisableError, opset_of, raise_opset
 

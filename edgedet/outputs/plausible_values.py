@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.feature_maps import STRIDES, cell_count
+from edgedet.artifacts.grid_cells import STRIDES, cell_count
 
 Array = NDArray[Any]
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.skeleton import Skeleton, seen_keypoints
+from edgedet.artifacts.keypoint_skeleton import Skeleton, seen_keypoints
 from edgedet.pictures.frames import as_bgr
 
 if TYPE_CHECKING:

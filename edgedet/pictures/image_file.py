@@ -20,8 +20,8 @@ from edgedet.errors import SourceError
 from edgedet.files import unnamed_file
 from edgedet.machine.process_setting import ProcessSetting
 from edgedet.pictures.frames import spread_over_16_bits, to_8_bits_hint
-from edgedet.pictures.jpeg import START as JPEG_START
-from edgedet.pictures.jpeg import whole_jpeg
+from edgedet.pictures.jpeg_truncation import START as JPEG_START
+from edgedet.pictures.jpeg_truncation import whole_jpeg
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*")

@@ -19,7 +19,7 @@ from edgedet.pictures.frames import Frame, Unreadable, tell
 from edgedet.pictures.image_file import read_image
 from edgedet.pictures.live.address import is_live, is_pipeline, may_be_recorded, name_of
 from edgedet.pictures.live.fault import Fault
-from edgedet.pictures.live.opencv_door import has_backend
+from edgedet.pictures.live.opencv_capture import has_backend
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.live.source import open_live
 from edgedet.pictures.video import Video

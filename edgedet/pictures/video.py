@@ -12,8 +12,8 @@ import cv2
 from edgedet.errors import SourceError
 from edgedet.pictures.frames import Frame, Unreadable, tell
 from edgedet.pictures.image_file import quiet
-from edgedet.pictures.live.opencv_door import has_backend
-from edgedet.pictures.video_file import VideoFile, is_broken_matroska, look_into
+from edgedet.pictures.live.opencv_capture import has_backend
+from edgedet.pictures.video_container import VideoFile, is_broken_matroska, look_into
 
 _STAMPING = ("FFMPEG", "V4L2", "MSMF")
 """Backends whose CAP_PROP_POS_MSEC is the time stamp of the frame that was read; others count by the rate."""

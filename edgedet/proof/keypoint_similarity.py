@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.artifacts.skeleton import seen_keypoints
+from edgedet.artifacts.keypoint_skeleton import seen_keypoints
 from edgedet.detections import Detections
 
 SIGMA = 0.05

@@ -16,8 +16,8 @@ from edgedet.errors import ReferenceBoxesError
 from edgedet.files import file_sha256, is_file
 from edgedet.pictures.image_size import read_image_size
 from edgedet.reference.boxes_file import BoxesFile, Listed
-from edgedet.reference.dataset import PictureSet, open_picture_set
-from edgedet.reference.rows import read_boxes_file
+from edgedet.reference.file_reader import read_boxes_file
+from edgedet.reference.picture_set import PictureSet, open_picture_set
 
 OVERRUN = 0.05
 """Share of a side, and 2 pixels, by which boxes may leave their picture: not every framework clips them."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.resizing.antialias_steps import WholeSteps
+from edgedet.resizing.antialias_integer_ratio import WholeSteps
 from edgedet.resizing.antialias_weights import CHANNELS, Band, Weights, side_by_side, triangle
 from edgedet.resizing.two_threads import SHARED_BYTES, in_two_threads
 

@@ -17,9 +17,9 @@ from edgedet.pictures.frames import Frame
 from edgedet.pictures.live.fault import Fault
 from edgedet.service.metrics import Metrics
 from edgedet.service.metrics_server import MetricsServer
+from edgedet.service.opentelemetry_exporter import start_telemetry
 from edgedet.service.relief import Relief
 from edgedet.service.systemd import Notifier
-from edgedet.service.telemetry import start_telemetry
 
 FAMILIES = (
     ("edgedet_frames_total", "counter", "Frames whose result was delivered."),

@@ -12,7 +12,7 @@ from edgedet.inference_lane import Lane, Timing
 from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.sources import ReadsAhead
 from edgedet.prefetch import in_order
-from edgedet.streaming.takers import TellUnreadable, refused
+from edgedet.streaming.frame_readers import TellUnreadable, refused
 
 Made = tuple[Any, Timing]
 

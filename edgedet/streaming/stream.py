@@ -13,11 +13,11 @@ from edgedet.pictures.frames import Frame
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.live.source import LiveSource
 from edgedet.pictures.sources import CallersFrames, FrameSource, ReadsAhead, Source, open_source
+from edgedet.streaming.frame_readers import LiveTaker, RecordedTaker, TellFault, TellUnreadable, refused
 from edgedet.streaming.lanes import LaneRun
 from edgedet.streaming.meter import Meter, StreamStats
 from edgedet.streaming.pace import Limits
 from edgedet.streaming.pipeline import Pipeline, Work
-from edgedet.streaming.takers import LiveTaker, RecordedTaker, TellFault, TellUnreadable, refused
 
 if TYPE_CHECKING:
     from edgedet.inference_lane import Lane

@@ -16,7 +16,7 @@ from edgedet.detector import Detector
 from edgedet.errors import OutputError, UsageError
 from edgedet.evaluate.class_match import shared_classes
 from edgedet.evaluate.frames import Progress, require_labels, silent
-from edgedet.evaluate.plain import without_nan
+from edgedet.evaluate.json_values import without_nan
 from edgedet.files import atomic_path
 from edgedet.opening import artifact_kind
 

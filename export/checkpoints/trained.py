@@ -16,7 +16,7 @@ from torchvision.models.detection import faster_rcnn, keypoint_rcnn, mask_rcnn, 
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.errors import CheckpointError
 from edgedet.files import file_sha256
 

@@ -26,7 +26,7 @@ from edgedet.files import atomic_path, user_cache
 from edgedet.missing_figures import not_measured
 
 from ...runtimes.cuda.device import Cuda
-from ...runtimes.free_memory import release_unused
+from ...runtimes.heap_trimming import release_unused
 from ...runtimes.tensorrt_library import import_tensorrt, library_of_module, make_builder, make_runtime
 from ...runtimes.tensorrt_log import CapturedLog, errors_of
 from ..options import BUILD_DEFAULTS, Compatibility, EngineOptions, Progress, silent

@@ -25,8 +25,8 @@ from ..training.torchvision import (
     require_settings_of,
     set_constants,
 )
-from .former_names import present_names
-from .unfilled import Unfilled
+from .legacy_tensor_names import present_names
+from .uninitialised_weights import Unfilled
 
 State = Mapping[str, Tensor]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgedet.artifacts.card import Family, InputSpec, OutputSpec, ResizeRule
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
 

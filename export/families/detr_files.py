@@ -25,8 +25,8 @@ from ..adoption.second_inputs import FLOATS
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
-from .chosen_boxes import PASSED_ON, counts_from_zero
 from .detr import Head, choice_spec, export
+from .end_to_end_trial import PASSED_ON, counts_from_zero
 from .network_input import Triple, add_network, picture_spec
 from .nms import add_ranked
 from .trial import finite, observe

@@ -18,7 +18,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNN
 from torchvision.ops import MultiScaleRoIAlign
 
 from edgedet.artifacts.card import InputSpec, KeypointSpec, ResizeRule
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.geometry import shortest_side_size
 from edgedet.onnx_graph.builder import GraphBuilder
 
@@ -26,15 +26,15 @@ from ..training.keypoints import skeleton_of
 from ..training.settings import NOTHING_STATED
 from . import boxes as box_ops
 from .base import Exported, GraphOptions, Pooling, TrainedFamily, output_spec
-from .final_pooling import FinalLevels, final_levels
 from .first_convolution import scale_first_convolution, swap_colours
 from .image_input import add_image_input, pixel_factor
 from .keypoint_head import add_keypoints, keypoint_count
 from .mask_head import add_masks
+from .post_nms_branches import FinalLevels, final_levels
 from .proposals import Level, ProposalRule, add_outside_proposals, add_proposals, proposal_count
+from .roi_align_matmul import ProductsHead, add_roi_products, columns_first, products_pay
 from .roi_choice import add_labelled_nms, add_likely_classes, add_nms, add_steps, possible_classes
 from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
-from .roi_products import ProductsHead, add_roi_products, columns_first, products_pay
 from .roi_samples import add_roi_samples
 from .torch_graph import anchor_rows, to_onnx
 
@@ -91,7 +91,7 @@ class Parts:
     mask or keypoint branch pools from (None without one). ``box_head`` takes as many proposals per image as
     ``proposals`` says. ``content`` and ``padded`` are (height, width) without and with the padding. ``grids``:
     (height, width) of every level. ``by``: how ``box_head`` wants them pooled: by ONNX's operator, by products
-    (:mod:`edgedet.export.families.roi_products`), which are of one level, or by samples
+    (:mod:`edgedet.export.families.roi_align_matmul`), which are of one level, or by samples
     (:mod:`edgedet.export.families.roi_samples`).
     """
 

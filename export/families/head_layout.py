@@ -13,8 +13,8 @@ from edgedet.artifacts.foreign_outputs import MAX_ROWS
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.outputs.plausible_values import BoxForm, Unit
 
-from .further_numbers import Further
 from .nms import Chosen, add_ranked
+from .per_anchor_outputs import Further
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torchvision.models.detection.mask_rcnn import MaskRCNN
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from .base import Pooling
-from .final_pooling import FinalLevels, add_final_pooling, output_of_found
 from .nms import Chosen
+from .post_nms_branches import FinalLevels, add_final_pooling, output_of_found
 from .torch_graph import to_onnx
 
 

@@ -15,7 +15,7 @@ from ..foreign import ForeignGraph
 from .boxes import decode_boxes
 from .default_boxes import SETS, VARIANCES
 from .head_layout import Layout, add_corners
-from .reading import Part, Reading
+from .output_reading import Part, Reading
 
 FORMS: dict[str, Any] = {"xyxy": "corners", "yxyx": "corners", "cxcywh": "centre", "xywh": "top_left"}
 

@@ -17,10 +17,10 @@ from edgedet.onnx_graph.builder import GraphBuilder
 from ..foreign import ForeignGraph, keep_outputs
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, GraphOptions
-from .choice import Candidates, Thresholds, add_choice_of
+from .candidate_selection import Candidates, Thresholds, add_choice_of
 from .network_input import add_network, picture_spec
+from .output_reading import Part, Picture, Reading
 from .output_rows import RowReader
-from .reading import Part, Picture, Reading
 from .trial import observe
 
 UNSAID_PICTURE = Picture()

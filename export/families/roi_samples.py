@@ -2,9 +2,9 @@
 
 The operator becomes a plugin in TensorRT-RTX that asks CUDA for the device while it is parsed, so nothing with it
 can be built where there is no GPU. Its samples are what GridSample takes, once for every level. Matrix products
-(:mod:`edgedet.export.families.roi_products`) give the same for small maps; beyond those their arithmetic, a weight
-for every cell of a line, outgrows four values per sample: 7000 x 272 times 272 x 51200 for the finest level of a
-ResNet-50 FPN at 800 pixels.
+(:mod:`edgedet.export.families.roi_align_matmul`) give the same for small maps; beyond those their arithmetic, a
+weight for every cell of a line, outgrows four values per sample: 7000 x 272 times 272 x 51200 for the finest level
+of a ResNet-50 FPN at 800 pixels.
 """
 
 from __future__ import annotations

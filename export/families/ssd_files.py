@@ -20,11 +20,11 @@ from ..adoption.nms_inside import HEAD
 from ..foreign import ForeignGraph
 from ..training.assumptions import Assumption
 from .base import ForeignExport, ForeignFamily, GraphOptions
-from .choice import Thresholds
+from .candidate_selection import Thresholds
 from .default_boxes import SETS, set_of
+from .output_reading import Activation, Background, BoxWords, Part, Picture, Reading, Unit
 from .proof import proved
 from .read_outputs import export_reading
-from .reading import Activation, Background, BoxWords, Part, Picture, Reading, Unit
 from .trial import FOLLOWING, UNRELATED, observe
 
 Array = NDArray[Any]

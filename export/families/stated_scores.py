@@ -11,10 +11,10 @@ from edgedet.errors import ArtifactError
 from edgedet.outputs.plausible_values import score_range, sums_to_one
 
 from ..foreign import ForeignGraph
-from .chosen_boxes import counts_from_zero
+from .end_to_end_trial import counts_from_zero
 from .evidence import Evidence
+from .output_reading import Part, Reading
 from .read_outputs import numbers_of
-from .reading import Part, Reading
 from .trial import observe
 
 Array = NDArray[Any]

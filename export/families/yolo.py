@@ -20,7 +20,7 @@ from edgedet.outputs.plausible_values import anchor_places
 from ..foreign import ForeignGraph, keep_outputs, literal
 from ..training.assumptions import Assumption
 from .base import Exported, ForeignExport, ForeignFamily, GraphOptions
-from .chosen_boxes import judged_chosen
+from .end_to_end_trial import judged_chosen
 from .head_layout import Layout, add_chosen, decode_head, layouts_of
 from .network_input import add_network, picture_spec
 from .nms import Chosen, add_all_labels_nms, add_best_label_nms, keep_best

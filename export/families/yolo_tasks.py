@@ -11,15 +11,15 @@ import numpy as np
 from edgedet.artifacts.card import KeypointSpec, OutputSpec
 from edgedet.artifacts.foreign_cards import POSE, SEGMENT, is_ultralytics, is_yolov5
 from edgedet.artifacts.foreign_outputs import prototypes_of
-from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton, named_skeleton
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON, Skeleton, named_skeleton
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import GraphBuilder
 from edgedet.postprocess import COEFFICIENTS, KEYPOINTS, PROTOTYPES
 
 from ..foreign import ForeignGraph, literal
 from ..training.assumptions import Assumption
-from .further_numbers import Further, add_output, add_rows
 from .nms import Chosen
+from .per_anchor_outputs import Further, add_output, add_rows
 
 DRAWN = (
     "as Ultralytics' predict draws them (process_mask, without retina_masks): pixels of the canvas above 0 within "

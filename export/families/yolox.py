@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgedet.artifacts.card import ResizeRule
-from edgedet.artifacts.feature_maps import STRIDES, cell_count
+from edgedet.artifacts.grid_cells import STRIDES, cell_count
 from edgedet.errors import ArtifactError, CheckpointError
 from edgedet.onnx_graph.builder import GraphBuilder
 

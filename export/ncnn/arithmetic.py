@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import onnx
 
-from .conversion import Blob, Conversion
-from .layers import LARGEST, Setting
+from .conversion_state import Blob, Conversion
+from .param_bin import LARGEST, Setting
 
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "Max": 4, "Min": 5, "Pow": 6}
 TURNED_ROUND = {"Sub": 7, "Div": 8, "Pow": 9}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx
 
-from .conversion import Blob, Conversion
-from .layers import Setting
+from .conversion_state import Blob, Conversion
+from .param_bin import Setting
 
 ORDERS = {
     2: "wh hw",

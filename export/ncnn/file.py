@@ -23,7 +23,7 @@ from edgedet.proof.parity import Tolerance
 
 from ..options import ExportReport, Progress, silent
 from ..self_describing import embed
-from .conversion import INSTEAD
+from .conversion_state import INSTEAD
 from .graph import Written, write_graph
 
 BOXES, SCORES = "boxes", "scores"

@@ -13,8 +13,8 @@ from edgedet.errors import ExportError
 from edgedet.onnx_graph.network import Network
 
 from . import arithmetic, axes, windows
-from .conversion import INSTEAD, Blob, Conversion
-from .layers import Layer, written
+from .conversion_state import INSTEAD, Blob, Conversion
+from .param_bin import Layer, written
 from .patterns import living, with_patterns
 
 Converter = Callable[[Conversion, onnx.NodeProto], None]

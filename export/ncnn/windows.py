@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .conversion import Conversion
-from .layers import Setting
+from .conversion_state import Conversion
+from .param_bin import Setting
 
 
 def convolution(to: Conversion, node: onnx.NodeProto) -> None:

@@ -18,8 +18,8 @@ from edgedet.errors import ArtifactError, UsageError
 from edgedet.opening import artifact_kind, read_card
 
 from ..engines.build import content_of
+from ..engines.engine_export import build_engine_file
 from ..engines.operators import require_parsable
-from ..engines.prove import build_engine_file
 from ..for_cpu.interleaved import read_planes
 from ..for_cpu.winograd import remove_winograd
 from ..options import BUILD_DEFAULTS, EngineOptions, ExportOptions, ExportReport, Progress, silent

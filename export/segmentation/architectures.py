@@ -13,7 +13,7 @@ from torchvision.models import segmentation
 from edgedet.errors import CheckpointError
 
 from ..families.architectures import load_state
-from ..families.unfilled import Unfilled
+from ..families.uninitialised_weights import Unfilled
 from .transposed import Stride, VggFcn, resnet_fcn, vgg_widths
 
 State = Mapping[str, Tensor]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton, named_skeleton
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON, Skeleton, named_skeleton
 from edgedet.errors import CheckpointError
 
 from .assumptions import Assumption

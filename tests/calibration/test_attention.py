@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from edgedet.calibration.attention import attention, float_core, gelus, normalisations
-from edgedet.calibration.regions import feature_layers
+from edgedet.calibration.decoder_boundary import feature_layers
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
 from tests import attention_graphs as graphs

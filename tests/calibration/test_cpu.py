@@ -14,10 +14,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration.cpu import Cpu
+from edgedet.calibration.decoder_boundary import feature_layers
 from edgedet.calibration.fitting import fit, rough_fit
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.calibration.qdq import Writer
-from edgedet.calibration.regions import feature_layers
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
 from tests import attention_graphs

@@ -12,7 +12,7 @@ import pytest
 
 from edgedet.calibration.data import Sample
 from edgedet.calibration.effort import EFFORTS, MIN_FRAMES, EffortName, spread
-from edgedet.calibration.ledger import digest_of, digest_of_each
+from edgedet.calibration.measurement_cache import digest_of, digest_of_each
 
 
 def test_every_point_looks_at_no_less_than_the_one_before() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgedet.calibration.activation_samples import Patches, collect, weight_matrix
 from edgedet.calibration.fitting import (
     SEARCH_CHANNELS,
     Fit,
@@ -20,7 +21,6 @@ from edgedet.calibration.fitting import (
 )
 from edgedet.calibration.grid import Grid, grid_for
 from edgedet.calibration.observe import observe
-from edgedet.calibration.patches import Patches, collect, weight_matrix
 from edgedet.calibration.ranges import squared_error
 from edgedet.onnx_graph.network import Layer, Network
 from edgedet.onnx_graph.preparing import prepare

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.calibration import rules
+from edgedet.calibration import tensorrt_rules
 from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.observe import Observation, observe
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
@@ -63,7 +63,7 @@ def test_a_quantised_graph_keeps_its_pairs_and_gets_a_half_remainder(tiny: Modul
     options = QuantiseOptions(max_drop=1.0)
     quantised = quantise(model, tiny.card(), frames, options=options).model
     half = to_half(quantised, frames)
-    assert rules.violations(half.model) == []
+    assert tensorrt_rules.violations(half.model) == []
     kinds = Counter(node.op_type for node in half.model.graph.node)
     assert kinds["QuantizeLinear"] == Counter(node.op_type for node in quantised.graph.node)["QuantizeLinear"]
     scale = next(c for c in half.model.graph.initializer if c.name == "stem_silu_out_scale_fp16")
@@ -82,7 +82,7 @@ def test_a_scale_too_small_for_fp16_keeps_its_whole_layer_in_fp32(tiny: ModuleTy
     )
     half = to_half(quantised)
     assert {"head", "head/weight/dequantize", "residual_silu_out/dequantize"} <= set(half.report["kept_fp32"])
-    assert rules.violations(half.model) == []
+    assert tensorrt_rules.violations(half.model) == []
 
 
 def test_a_product_with_quantised_weights_is_a_layer_and_what_is_before_it_no_decoding() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgedet.calibration.dialect import Unit
 from edgedet.calibration.effort import EFFORTS, EffortName
 from edgedet.calibration.guard import Guard, within
-from edgedet.calibration.ledger import Ledger
+from edgedet.calibration.measurement_cache import Ledger
 
 Names = frozenset[str]
 

@@ -11,9 +11,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from edgedet.calibration import rules
+from edgedet.calibration import tensorrt_rules
 from edgedet.calibration.judge import Reader, Run
-from edgedet.calibration.ledger import Ledger, digest_of
+from edgedet.calibration.measurement_cache import Ledger, digest_of
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
 from edgedet.errors import AccuracyBudgetError, ArtifactError, CalibrationError
 from edgedet.proof.agreement import agreement
@@ -54,7 +54,7 @@ def test_a_sound_network_stays_in_int8_and_keeps_tensorrts_rules(tiny: ModuleTyp
     assert done.report["macs_int8"] > 0.8
     assert done.report["kept_float"] == {"spread": "depthwise: bound by memory, INT8 saves no time over FP16"}
     assert done.report["before"] - done.report["after"] <= 0.2
-    assert rules.violations(done.model) == []
+    assert tensorrt_rules.violations(done.model) == []
     assert [value.name for value in done.model.graph.input] == ["images"]
 
 

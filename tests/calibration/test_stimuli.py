@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from edgedet.artifacts.card import InputSpec
-from edgedet.calibration.canvas import Canvas
+from edgedet.calibration.drawn_objects import GENES, Placed, changed, draw, random_things
 from edgedet.calibration.executor import GraphRunner
+from edgedet.calibration.input_pictures import Canvas
 from edgedet.calibration.predictions import WeakReader
 from edgedet.calibration.stimuli import ANSWERS_COUNTED, OVER, stimuli
-from edgedet.calibration.things import GENES, Placed, changed, draw, random_things
 from edgedet.detections import Detections
 
 

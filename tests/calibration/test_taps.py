@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import taps as module
-from edgedet.calibration.patches import collect
+from edgedet.calibration.activation_samples import collect
 from edgedet.calibration.taps import Look, Taps
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare

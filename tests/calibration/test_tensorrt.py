@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.calibration import rules
+from edgedet.calibration import tensorrt_rules
 from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.fitting import Fit, fit
 from edgedet.calibration.qdq import Writer
@@ -68,6 +68,6 @@ def test_any_units_can_be_int8_without_the_others(
     for some in combinations(units, count):
         model = dialect.place(residual_block, fitted, some, Writer(residual_block.copy())).model
         onnx.checker.check_model(model, full_check=True)
-        assert rules.violations(model) == []
+        assert tensorrt_rules.violations(model) == []
         found = GraphRunner(model, fusion="separate")(frames[0])["last_out"]
         assert np.abs(found - exact).mean() < 0.05 * np.abs(exact).mean()

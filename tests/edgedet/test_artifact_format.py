@@ -27,11 +27,11 @@ from edgedet.artifacts.card import (
 from edgedet.artifacts.engine_file import HEADER_SEAL, MAX_HEADER, SMALLEST_PLAN, sidecars, write_engine
 from edgedet.artifacts.engine_library import TENSORRT, TENSORRT_RTX
 from edgedet.artifacts.engine_match import Host
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.artifacts.ncnn_file import CARD, PARAM, WEIGHTS
 from edgedet.artifacts.rtx_targets import GPUS, capability
 from edgedet.artifacts.seal import CLAIM, SEAL_KEY
 from edgedet.artifacts.signature import FILE_KEY, MAX_SIGNATURES, PREFIX, VERSION, Role
-from edgedet.artifacts.skeleton import Skeleton
 from edgedet.errors import ArtifactError
 from edgedet.opening import read_card
 from edgedet.preprocess import Preprocessor

@@ -16,7 +16,7 @@ import pytest
 
 from edgedet import Cascade, Detector
 from edgedet.artifacts.card import KeypointSpec, ModelCard
-from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON, Skeleton
 from edgedet.cli import main
 from edgedet.crops import crop_windows, join_crops
 from edgedet.detections import Detections

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgedet.calibration import made
+from edgedet.calibration import made_frames
 from edgedet.calibration.pictures import pictures_of
 from edgedet.cli import main
 from edgedet.detector import Detector
@@ -25,8 +25,8 @@ from tests.once import exported
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(made, "POOL", 48)
-    monkeypatch.setattr(made, "SMALLEST_POOL", 48)
+    monkeypatch.setattr(made_frames, "POOL", 48)
+    monkeypatch.setattr(made_frames, "SMALLEST_POOL", 48)
 
 
 def graph(folder: Path, tiny: ModuleType, *, stem: float = 1.0) -> Path:
@@ -98,7 +98,7 @@ def test_a_real_detector_keeps_its_accuracy(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """SSDLite of blood cells, with fewer pictures than usual; its training's statistics are found and agree."""
-    monkeypatch.setattr(made, "POOL", 96)
+    monkeypatch.setattr(made_frames, "POOL", 96)
     out = tmp_path / "int8.onnx"
     source = shared / "models" / "ssdlite320_mobilenet_v3_large_bccd.pt"
     assert main(["export", str(source), "--int8", "--target", "tensorrt", "-o", str(out), "--json"]) == 0

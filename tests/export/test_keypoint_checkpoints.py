@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgedet import Detector
-from edgedet.artifacts.skeleton import COCO_PERSON
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON
 from edgedet.errors import CheckpointError, UsageError
 from edgedet.export.checkpoints.trained import load_trained, require_exportable
 from edgedet.export.families.architectures import build

@@ -17,7 +17,7 @@ import torch
 
 from edgedet import Detector
 from edgedet.calibration.attention import attention
-from edgedet.calibration.regions import decoding, feature_layers
+from edgedet.calibration.decoder_boundary import decoding, feature_layers
 from edgedet.errors import UsageError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edgedet.artifacts.card import OutputSpec, ResizeRule
-from edgedet.runtimes.cuda.check import (
+from edgedet.runtimes.cuda.device import Cuda
+from edgedet.runtimes.cuda.kernel_check import (
     RESIZE_RULES,
     RESIZE_SIZES,
     RESIZE_SPECS,
@@ -14,7 +15,6 @@ from edgedet.runtimes.cuda.check import (
     check_resize,
     check_some_nms,
 )
-from edgedet.runtimes.cuda.device import Cuda
 from edgedet.runtimes.cuda.launcher import GpuLauncher
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from edgedet.environment import describe_environment
 from edgedet.errors import RuntimeUnavailableError
-from edgedet.machine.cuda_kernels import CUBIN
+from edgedet.installed_packages import describe_environment
+from edgedet.machine.cuda_architectures import CUBIN
 from edgedet.machine.jetpack import recognise
 from edgedet.runtimes import onnxruntime_cuda
 from edgedet.runtimes.onnxruntime import open as open_graph

@@ -1,4 +1,4 @@
-"""Addresses of live sources: which they are, how they are called, and through which door they are opened."""
+"""Addresses of live sources: which they are, how they are called, and through which capture they are opened."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 
 from edgedet.errors import UsageError
-from edgedet.pictures.live.door import Door, Opener
-from edgedet.pictures.live.opencv_door import OpenCvDoor, has_backend
+from edgedet.pictures.live.capture import Capture, Opener
+from edgedet.pictures.live.opencv_capture import OpenCvCapture, has_backend
 from edgedet.pictures.live.passwords import without_passwords
 from edgedet.pictures.live.settings import LiveSettings
 
@@ -110,18 +110,18 @@ def opener_of(source: str | int | Path, settings: LiveSettings, name: str | None
         text = csi_pipeline(int(csi[1]))
     if text.isdigit():
         _refuse(settings, name, "pyav", "gstreamer")
-        return partial(OpenCvDoor, int(text), name, cv2.CAP_ANY, **limits)
+        return partial(OpenCvCapture, int(text), name, cv2.CAP_ANY, **limits)
     if is_pipeline(text):
         _refuse(settings, name, "pyav")
         if settings.through == "opencv" or (settings.through == "auto" and has_backend(cv2.CAP_GSTREAMER)):
-            return partial(OpenCvDoor, text, name, cv2.CAP_GSTREAMER, **limits)
+            return partial(OpenCvCapture, text, name, cv2.CAP_GSTREAMER, **limits)
         return _through_gstreamer(text, name, settings)
     if text.startswith("/dev/"):
         _refuse(settings, name, "pyav", "gstreamer")
-        return partial(OpenCvDoor, text, name, cv2.CAP_ANY, **limits)
+        return partial(OpenCvCapture, text, name, cv2.CAP_ANY, **limits)
     _refuse(settings, name, "gstreamer")
     if settings.through == "opencv" or (settings.through == "auto" and has_backend(cv2.CAP_FFMPEG)):
-        return partial(OpenCvDoor, text, name, cv2.CAP_FFMPEG, **limits)
+        return partial(OpenCvCapture, text, name, cv2.CAP_FFMPEG, **limits)
     return _through_pyav(text, name, settings)
 
 
@@ -131,19 +131,19 @@ def _refuse(settings: LiveSettings, name: str, *unable: str) -> None:
 
 
 def _through_pyav(url: str, name: str, settings: LiveSettings) -> Opener:
-    def open_door() -> Door:
-        from edgedet.pictures.live.pyav_door import PyAvDoor
+    def open_capture() -> Capture:
+        from edgedet.pictures.live.pyav_capture import PyAvCapture
 
-        return PyAvDoor(url, name, open_seconds=settings.open_seconds, stall_seconds=settings.stall_seconds)
+        return PyAvCapture(url, name, open_seconds=settings.open_seconds, stall_seconds=settings.stall_seconds)
 
-    return open_door
+    return open_capture
 
 
 def _through_gstreamer(pipeline: str, name: str, settings: LiveSettings) -> Opener:
-    def open_door() -> Door:
-        from edgedet.pictures.live.gstreamer_door import GStreamerDoor
+    def open_capture() -> Capture:
+        from edgedet.pictures.live.gstreamer_capture import GStreamerCapture
 
-        return GStreamerDoor(
+        return GStreamerCapture(
             pipeline,
             name,
             open_seconds=settings.open_seconds,
@@ -151,4 +151,4 @@ def _through_gstreamer(pipeline: str, name: str, settings: LiveSettings) -> Open
             drops=settings.keep == "newest",
         )
 
-    return open_door
+    return open_capture

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from edgedet.errors import SourceEndedError, SourceError
 from edgedet.pictures.frames import Frame
-from edgedet.pictures.live.door import Damaged, Door, Finished, Gone, Opener, Shot
+from edgedet.pictures.live.capture import Capture, Damaged, Finished, Gone, Opener, Shot
 from edgedet.pictures.live.fault import Fault, FaultKind
 from edgedet.pictures.live.inbox import Inbox
 from edgedet.pictures.live.settings import LiveSettings
@@ -197,9 +197,9 @@ class Feed:
         self._report("damaged", f"frame {self._index} of {self.name} {reason}", None)
         self._index += 1
 
-    def tell_opened(self, reader: _Reader, door: Door) -> None:
+    def tell_opened(self, reader: _Reader, capture: Capture) -> None:
         """The source is open."""
-        self.rate, self.count = door.rate, door.count
+        self.rate, self.count = capture.rate, capture.count
         with self._changed:
             reader.opened, reader.progress = True, time.monotonic()
             self._changed.notify_all()
@@ -229,7 +229,7 @@ class Feed:
         count = "1 frame" if self._index == 1 else f"{self._index} frames"
         return Outcome("disconnected", f"{self.name} {gone.verb} after {count}; {gone.hint}")
 
-    def open(self) -> Door:
+    def open(self) -> Capture:
         """Open the source."""
         return self._opener()
 
@@ -251,13 +251,13 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         """See :class:`threading.Thread`."""
         feed = self._feed
-        door: Door | None = None
+        capture: Capture | None = None
         outcome = Outcome(None)
         try:
-            door = feed.open()
+            capture = feed.open()
             if not self.abandoned:
-                feed.tell_opened(self, door)
-                outcome = self._read(door)
+                feed.tell_opened(self, capture)
+                outcome = self._read(capture)
         except SourceError as error:
             outcome = Outcome("unreachable", str(error), error)
         except Gone as gone:
@@ -268,14 +268,14 @@ class _Reader(threading.Thread):
             outcome = Outcome(None, "", error)
         finally:
             feed.tell_outcome(self, outcome)
-            if door is not None:
-                door.close()
+            if capture is not None:
+                capture.close()
 
-    def _read(self, door: Door) -> Outcome:
+    def _read(self, capture: Capture) -> Outcome:
         feed, damaged = self._feed, 0
         while not self.abandoned:
             try:
-                shot = door.read()
+                shot = capture.read()
             except Damaged as error:
                 damaged += 1
                 if not self.abandoned:

@@ -11,7 +11,7 @@ from types import TracebackType
 from edgedet.errors import SourceEndedError
 from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.live.address import names_of, opener_of
-from edgedet.pictures.live.door import Opener
+from edgedet.pictures.live.capture import Opener
 from edgedet.pictures.live.fault import Fault
 from edgedet.pictures.live.feed import Feed
 from edgedet.pictures.live.inbox import Inbox
@@ -25,7 +25,7 @@ class LiveSource:
     """Cameras and streams, read in threads of their own; see :class:`edgedet.pictures.sources.FrameSource`.
 
     Args:
-        doors: name and opener of every source.
+        captures: name and opener of every source.
         settings: how they are read.
         fault: told of every fault, in the thread that iterates.
         unreadable: told when all have ended; without it, that raises.
@@ -39,19 +39,19 @@ class LiveSource:
 
     def __init__(
         self,
-        doors: Sequence[tuple[str, Opener]],
+        captures: Sequence[tuple[str, Opener]],
         settings: LiveSettings | None = None,
         *,
         fault: Callable[[Fault], None] | None = None,
         unreadable: Callable[[Unreadable], None] | None = None,
     ) -> None:
         settings = settings or LiveSettings()
-        self.description = ", ".join(name for name, _ in doors)
+        self.description = ", ".join(name for name, _ in captures)
         self._fault = fault
         self._unreadable = unreadable
-        self._inbox = Inbox(len(doors))
+        self._inbox = Inbox(len(captures))
         self._feeds = [
-            Feed(name, opener, settings, self._inbox, number) for number, (name, opener) in enumerate(doors)
+            Feed(name, opener, settings, self._inbox, number) for number, (name, opener) in enumerate(captures)
         ]
         for feed in self._feeds:
             feed.start()
@@ -155,5 +155,5 @@ def open_live(
     """
     settings = settings or LiveSettings()
     names = names_of(sources)
-    doors = [(name, opener_of(source, settings, name)) for source, name in zip(sources, names, strict=True)]
-    return LiveSource(doors, settings, fault=fault, unreadable=unreadable)
+    captures = [(name, opener_of(source, settings, name)) for source, name in zip(sources, names, strict=True)]
+    return LiveSource(captures, settings, fault=fault, unreadable=unreadable)

@@ -14,11 +14,11 @@ import pytest
 
 from edgedet.bench.compare import MIN_BLOCKS
 from edgedet.bench.latency import Rules, Series, measure_latency
-from edgedet.bench.load import measure_streams
 from edgedet.bench.measurement import BenchResult
 from edgedet.bench.result import read_result
 from edgedet.bench.statistics import MIN_SERIES, settled_interval, summarise
 from edgedet.bench.text import describe_comparison, describe_result
+from edgedet.bench.throughput import measure_streams
 from edgedet.cli import main
 from edgedet.errors import UsageError
 from edgedet.machine.power import PowerLog, energy_summary, mean_watts

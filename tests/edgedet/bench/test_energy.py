@@ -11,7 +11,7 @@ import pytest
 from edgedet.bench import suite
 from edgedet.bench.frames import load_frames
 from edgedet.bench.latency import Rules, Series
-from edgedet.bench.reference import sorting
+from edgedet.bench.reference_workload import sorting
 
 RULES = Rules(warmup_frames=2, warmup_seconds=0.01, frames=5, seconds=0.05, max_seconds=0.2, block_seconds=0.01)
 

@@ -12,9 +12,9 @@ import pytest
 
 from edgedet.bench import latency
 from edgedet.bench.latency import Rules, measure_latency, warm_up
-from edgedet.bench.load import measure_batches, measure_streams
-from edgedet.bench.reference import Reference
+from edgedet.bench.reference_workload import Reference
 from edgedet.bench.statistics import bootstrap_centre
+from edgedet.bench.throughput import measure_batches, measure_streams
 
 FRAMES = [np.full((4, 4, 3), value, np.uint8) for value in range(10)]
 

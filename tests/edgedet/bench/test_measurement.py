@@ -13,7 +13,7 @@ from edgedet.bench import measured_conditions, measured_latency, measurement
 from edgedet.bench.json_record import Record
 from edgedet.bench.measured_latency import Latency
 from edgedet.bench.measurement import BenchResult, ColdStart, Memory
-from edgedet.bench.reference import SORTING
+from edgedet.bench.reference_workload import SORTING
 from edgedet.bench.result import SCHEMA_PATH, read_result, write_result
 from edgedet.errors import UsageError
 from edgedet.missing_figures import NotMeasured

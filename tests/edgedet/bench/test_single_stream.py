@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.bench.single_stream import MIN_QUERIES, measure_single_stream
 from edgedet.detections import Detections
 from edgedet.masks.box_masks import BoxMasks

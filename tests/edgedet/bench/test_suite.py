@@ -209,7 +209,7 @@ def test_detections_and_rates_are_those_of_the_detector(result: dict[str, Any]) 
 
 
 def test_graphs_on_the_cpu_are_measured_beside_the_reference_network(result: dict[str, Any]) -> None:
-    from edgedet.bench.reference import network
+    from edgedet.bench.reference_workload import network
 
     for artifact in result["artifacts"]:
         assert artifact["latency"]["reference"] == network(result["rules"]["threads"]).name

@@ -13,7 +13,7 @@ import pytest
 from edgedet.artifacts.engine_file import write_engine
 from edgedet.artifacts.rtx_targets import target_facts
 from edgedet.cli import doctor, main
-from edgedet.environment import PACKAGES, Environment, Installed, describe_environment
+from edgedet.installed_packages import PACKAGES, Environment, Installed, describe_environment
 from edgedet.machine.hardware import Gpu, describe_machine
 from tests.rectangle_detector import save_rectangle_graph
 from tests.tensorrt_api.cuda_double import FakeCuda

@@ -10,7 +10,7 @@ import pytest
 
 from edgedet.cli import doctor, main
 from edgedet.cli.doctor_jetson import jetson_advice, jetson_lines
-from edgedet.environment import Environment, Installed, describe_environment
+from edgedet.installed_packages import Environment, Installed, describe_environment
 from edgedet.machine.jetpack import Board, recognise
 from tests.edgedet.machine.jetson_files import AGX_ORIN, PACKAGES, RELEASES, THOR, write
 

@@ -17,8 +17,8 @@ import pytest
 
 from edgedet import Detector
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
+from edgedet.cluster.calibration_pass import observing_on
 from edgedet.cluster.detector import ClusterDetector
-from edgedet.cluster.observation import observing_on
 from edgedet.cluster.session import Cluster, open_cluster
 from edgedet.cluster.workers import AHEAD, QUEUED, work_in_order
 from edgedet.datasets import read_dataset

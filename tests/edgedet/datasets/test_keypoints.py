@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON, Skeleton
 from edgedet.datasets import read_dataset
 from edgedet.datasets.convert import convert
 from edgedet.errors import DatasetError

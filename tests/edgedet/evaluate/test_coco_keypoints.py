@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edgedet.artifacts.card import KeypointSpec
-from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON, Skeleton
 from edgedet.calibration.judge import MapJudge
 from edgedet.cli import main
 from edgedet.datasets import read_dataset

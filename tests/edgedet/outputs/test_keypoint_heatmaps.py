@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet import Detector
 from edgedet.artifacts.card import KeypointSpec, ModelCard
-from edgedet.artifacts.skeleton import COCO_PERSON, Skeleton
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON, Skeleton
 from edgedet.errors import ArtifactError
 from edgedet.outputs.keypoint_heatmaps import find_keypoints
 from tests.keypoint_detector import CORNERS, save_keypoint_graph, set_card

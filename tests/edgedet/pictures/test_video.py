@@ -17,7 +17,7 @@ from edgedet.errors import FrameError, SourceEndedError, SourceError
 from edgedet.pictures.live.settings import LiveSettings
 from edgedet.pictures.sources import Frame, Unreadable, open_source
 from edgedet.pictures.video import _Clock
-from edgedet.pictures.video_file import VideoFile, is_broken_matroska, look_into
+from edgedet.pictures.video_container import VideoFile, is_broken_matroska, look_into
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 FRAMES = 12

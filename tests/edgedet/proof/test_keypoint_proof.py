@@ -14,7 +14,7 @@ import pytest
 
 from edgedet import Detector
 from edgedet.artifacts.card import KeypointSpec, ModelCard
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.calibration.judge import AgreementJudge
 from edgedet.calibration.moved_boxes import cost_of_keypoints
 from edgedet.cli import main

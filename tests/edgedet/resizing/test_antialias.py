@@ -12,7 +12,7 @@ from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.resizing import antialias
 from edgedet.resizing.antialias import AntialiasedResize
-from edgedet.resizing.antialias_steps import WholeSteps
+from edgedet.resizing.antialias_integer_ratio import WholeSteps
 
 SIZES = [
     ((480, 640), (128, 128)),

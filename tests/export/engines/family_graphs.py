@@ -10,17 +10,17 @@ import onnx
 import torch
 from torch import nn
 
-from edgedet.calibration import rules
+from edgedet.calibration import tensorrt_rules
+from edgedet.calibration.decoder_boundary import feature_layers
 from edgedet.calibration.fitting import Fit, FittedLayer
 from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.grid import Grid, weight_scales
 from edgedet.calibration.qdq import Writer
-from edgedet.calibration.regions import feature_layers
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.export.built_graph import graph_options
 from edgedet.export.families import trained_family
 from edgedet.export.families.architectures import ARCHITECTURES, build
-from edgedet.export.families.unfilled import Unfilled
+from edgedet.export.families.uninitialised_weights import Unfilled
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions
 from edgedet.onnx_graph.preparing import prepare
@@ -62,6 +62,6 @@ def quantised(model: onnx.ModelProto, *, every: int = 1) -> onnx.ModelProto:
         integers = np.clip(weight * 100, -127, 127).astype(np.int8)
         fit.layers[layer.name] = FittedLayer(integers, scales, np.zeros(len(scales), np.float32), 0.0, "nearest")
     placed = dialect.place(network, fit, units, Writer(network.copy())).model
-    rules.check(placed)
+    tensorrt_rules.check(placed)
     assert sum(node.op_type == "QuantizeLinear" for node in placed.graph.node) > len(units) // 3
     return to_half(placed).model

@@ -23,13 +23,13 @@ from edgedet.artifacts.engine_library import TENSORRT_RTX
 from edgedet.artifacts.engine_match import Host
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, ExportError, RuntimeUnavailableError, UsageError
-from edgedet.export.engines import prove
+from edgedet.export.engines import engine_export
 from edgedet.export.engines.ahead import configure
 from edgedet.export.engines.build import build_plan
 from edgedet.export.options import EngineOptions
 from edgedet.export.pipeline import export_model
 from edgedet.opening import read_card
-from tests.export.engines.test_prove import save_candidates_graph
+from tests.export.engines.test_engine_export import save_candidates_graph
 from tests.rectangle_detector import save_rectangle_graph
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
@@ -50,7 +50,7 @@ def real() -> Any:
 
 @pytest.fixture(autouse=True)
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prove, "driver_is_there", lambda: False)
+    monkeypatch.setattr(engine_export, "driver_is_there", lambda: False)
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_a_finished_graph_that_does_not_build_is_refused_before_the_builder(  # 
     path = rewritten(graph, change)
     with pytest.raises(ExportError):
         build_plan(path, "fp32", HOST, library=TENSORRT_RTX, unopened="no GPU")
-    monkeypatch.setattr(prove, "build_plan", lambda *given, **named: pytest.fail("the builder was asked"))
+    monkeypatch.setattr(engine_export, "build_plan", lambda *given, **named: pytest.fail("the builder was asked"))
     with pytest.raises(ArtifactError, match=f"cannot become a TensorRT-RTX engine: .*{said}"):
         export_model(path, tmp_path / "x.rtx")
 
@@ -319,7 +319,7 @@ def test_nms_inside_is_refused_without_the_exporter(
 @pytest.fixture
 def with_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(prove, "driver_is_there", lambda: True)
+    monkeypatch.setattr(engine_export, "driver_is_there", lambda: True)
 
     def make(capability: tuple[int, int], machine: Machine | None = None) -> Any:
         return install(monkeypatch, RTX_VERSIONS[0], FakeCuda(capability), machine)

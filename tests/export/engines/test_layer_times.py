@@ -17,7 +17,7 @@ from edgedet.export.engines.precision import EnginePrecision, read_precision
 from edgedet.export.options import EngineOptions
 from edgedet.opening import read_card
 from edgedet.runtimes.cuda.device import Cuda
-from tests.export.engines.test_prove import save_candidates_graph
+from tests.export.engines.test_engine_export import save_candidates_graph
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.double import VERSIONS

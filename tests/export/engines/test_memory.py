@@ -32,7 +32,7 @@ from edgedet.export.engines.memory import (
 from edgedet.export.options import EngineOptions
 from edgedet.opening import read_card
 from edgedet.runtimes.cuda.device import Cuda
-from tests.export.engines.test_prove import save_candidates_graph
+from tests.export.engines.test_engine_export import save_candidates_graph
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.cuda_double import FakeCuda
 from tests.tensorrt_api.installed import install

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edgedet import Detector
-from edgedet.artifacts.skeleton import COCO_PERSON
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON
 from edgedet.detections import Detections
 from edgedet.export.built_graph import card_of
 from edgedet.export.families import faster_rcnn

@@ -9,7 +9,7 @@ import pytest
 
 from edgedet.errors import ArtifactError
 from edgedet.export.families.base import GraphOptions
-from edgedet.export.families.stated import stated_family
+from edgedet.export.families.stated_outputs import stated_family
 from edgedet.export.foreign import open_foreign
 from tests.export.foreign_heads import Head, save_head
 

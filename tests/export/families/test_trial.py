@@ -13,8 +13,8 @@ import pytest
 
 from edgedet import Detections, Detector
 from edgedet.errors import ArtifactError, AssumptionError, EdgedetError, UsageError
+from edgedet.export.engines.engine_export import is_ready_for_engine
 from edgedet.export.engines.operators import check_operators
-from edgedet.export.engines.prove import is_ready_for_engine
 from edgedet.export.families.trial import is_decoded
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model

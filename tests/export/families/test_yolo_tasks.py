@@ -16,7 +16,7 @@ import pytest
 
 from edgedet import Detections, Detector
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
-from edgedet.artifacts.skeleton import COCO_PERSON
+from edgedet.artifacts.keypoint_skeleton import COCO_PERSON
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.export.families.yolo_tasks import task_of
 from edgedet.export.options import ExportOptions

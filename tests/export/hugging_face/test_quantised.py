@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("transformers", minversion="5")
 
-from edgedet.calibration import rules
+from edgedet.calibration import tensorrt_rules
 from edgedet.calibration.attention import attention
+from edgedet.calibration.decoder_boundary import decoding, feature_layers
 from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
-from edgedet.calibration.regions import decoding, feature_layers
 from edgedet.onnx_graph.network import Network
 from tests.export.hugging_face_subjects import Subject, likeness, make_subject
 
@@ -24,7 +24,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_projections_are_int8_and_no_core_norm_or_place_is(subject: Subject) -> None:
     options = QuantiseOptions(max_drop=1.0, effort="quick", layers="all")
     quantised = quantise(subject.model, subject.card, subject.calibration, options=options)
-    assert rules.violations(quantised.model) == []
+    assert tensorrt_rules.violations(quantised.model) == []
     before, after = subject.network, Network(quantised.model)
     layers = {layer.name for layer in feature_layers(before)}
     dequantised = {name for node in after.graph.node if node.op_type == "DequantizeLinear" for name in node.output}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgedet import Detector
 from edgedet.artifacts.card import KeypointSpec, ModelCard, OutputSpec, ResizeRule
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, EdgedetError, UsageError
 from edgedet.export.options import ExportOptions
@@ -29,7 +29,7 @@ from edgedet.export.self_describing import embed
 from edgedet.opening import read_card
 from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame
-from tests.export.engines.test_prove import save_candidates_graph
+from tests.export.engines.test_engine_export import save_candidates_graph
 from tests.export.one_stage import save_one_stage
 from tests.export.pipelines.parser_runner import Objects, build_parser, run_parser
 from tests.tensorrt_api.cuda_double import FakeCuda

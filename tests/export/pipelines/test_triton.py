@@ -19,7 +19,7 @@ import pytest
 from edgedet import Detector
 from edgedet.artifacts.card import InputSpec, KeypointSpec, ModelCard
 from edgedet.artifacts.engine_file import write_engine
-from edgedet.artifacts.skeleton import Skeleton
+from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.export.options import ExportOptions

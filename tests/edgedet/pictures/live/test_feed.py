@@ -74,7 +74,7 @@ def test_a_read_that_never_comes_back_is_left_behind() -> None:
     frames, told, _ = run(camera, LiveSettings("every", 1, 0.2, 0.02))
     assert [number_in(frame.image) for frame in frames] == [0, 1, 2, 4, 5]
     assert [one.kind for one in told] == ["stalled"]
-    assert time.monotonic() - began < 3 and camera.open_doors == 1
+    assert time.monotonic() - began < 3 and camera.open_captures == 1
     camera.release()
 
 
@@ -165,18 +165,18 @@ def test_an_opening_that_takes_for_ever_is_not_waited_for() -> None:
     free.set()
 
 
-def test_a_door_that_is_wrong_is_told_as_it_is() -> None:
+def test_a_capture_that_is_wrong_is_told_as_it_is() -> None:
     class Wrong(VirtualCamera):
         def trouble_(self, number: int) -> str | None:
             if number == 3:
-                raise ZeroDivisionError("in the door")
+                raise ZeroDivisionError("in the capture")
             return None
 
     camera = Wrong()
     camera.trouble = camera.trouble_
     with (
         LiveSource([("camera", camera)], LiveSettings(keep="every")) as source,
-        pytest.raises(ZeroDivisionError, match="in the door"),
+        pytest.raises(ZeroDivisionError, match="in the capture"),
     ):
         list(source)
 

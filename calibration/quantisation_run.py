@@ -1,0 +1,140 @@
+"""One quantisation in progress: the fitted graph, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edgedet.onnx_graph.network import Array, Layer, Network
+
+from .data import Sample
+from .dialect import Dialect, Unit
+from .effort import Effort
+from .executor import GraphRunner
+from .fit_serialisation import pack, unpack
+from .fitting import fit
+from .frame_suitability import Sight
+from .judge import ComparingJudge
+from .judge_validity import require_judgement
+from .measurement_cache import Ledger, digest_of, digest_of_each
+from .observe import Progress
+from .qdq import Writer
+
+
+class Quantisation:
+    """A network fitted to calibration frames in one dialect.
+
+    ``sight``: what it is fitted to and judged on. ``candidates``: units that can be INT8.
+    ``reference``: the judge's figure of the float graph, None where it has nothing to judge by.
+    ``ledger``: what was measured for exactly this graph, these frames, this judge and this dialect.
+
+    Raises:
+        CalibrationError: the judge would let an INT8 graph pass that finds nothing (:func:`require_judgement`).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        layers: Sequence[Layer],
+        dialect: Dialect,
+        frames: Sequence[Array],
+        sight: Sight,
+        *,
+        candidates: Sequence[Unit],
+        effort: Effort,
+        cache: Path | None,
+        threads: int | None,
+        max_drop: float,
+        progress: Progress,
+    ) -> None:
+        self.network = network
+        self.layers = layers
+        self.dialect = dialect
+        self._threads = threads
+        self._sight = sight
+        self.judge = judge = sight.judge
+        self.frames = Sample(sight.frames, effort.frames)
+        self.frames_digest = digest_of_each(frames)
+        self.ledger = Ledger(
+            cache,
+            digest_of(
+                *network.parts(),
+                self.frames_digest,
+                judge.digest,
+                sight.margin,
+                dialect.name,
+                dialect.weight_bits,
+                [unit.name for unit in candidates],
+                effort,
+            ),
+        )
+        self.candidates = list(candidates)
+        self.reference: float | None = self.ledger.figure("reference", partial(self._float_figure, progress))
+        if self.candidates:
+            # Before ranges and weights are fitted.
+            require_judgement(judge, self.reference, max_drop)
+        chosen = [layer for unit in self.candidates for layer in unit.layers]
+        fitted = self.ledger.arrays(
+            lambda: pack(
+                fit(
+                    network,
+                    self.frames,
+                    chosen,
+                    tensors=dialect.tensors(network, self.candidates),
+                    kind=dialect.kind,
+                    weight_bits=dialect.weight_bits,
+                    margin=sight.margin,
+                    threads=threads,
+                    progress=progress,
+                )
+            )
+        )
+        self.fit = unpack(fitted)
+        self._units = {unit.name: unit for unit in self.candidates}
+
+    def _float_figure(self, progress: Progress) -> float | None:
+        if isinstance(self.judge, ComparingJudge):
+            return self.judge.unchanged
+        progress("float accuracy", 0, 0)
+        return self.judge(self._float_graph())
+
+    def _float_graph(self) -> GraphRunner:
+        return GraphRunner(self._sight.opening(self.network.model), threads=self._threads)
+
+    @cached_property
+    def _expected(self) -> list[Any]:
+        """What the float graph finds on the probe frames."""
+        return list(self._sight.reader(self._float_graph(), self._sight.probes))
+
+    def build(self, units: Collection[Unit]) -> onnx.ModelProto:
+        """The graph with ``units`` in INT8, as it will be shipped."""
+        return self.dialect.place(self.network, self.fit, units, Writer(self.network.copy())).model
+
+    def runner_with(self, on: Collection[str]) -> GraphRunner:
+        """The graph with the named units in INT8, run in the arithmetic of its target."""
+        model = self.build([unit for unit in self.candidates if unit.name in on])
+        return GraphRunner(self._sight.opening(model), fusion=self.dialect.fusion, threads=self._threads)
+
+    def figure_with(self, on: Collection[str]) -> float | None:
+        """The judge's figure with the named units in INT8."""
+        return self.judge(self.runner_with(on)) if on else self.reference
+
+    def loss_of(self, name: str) -> float | None:
+        """Agreement with the float graph lost on the probe frames by one unit alone; None where none is there."""
+        kept = self._sight.likeness(
+            self._expected, list(self._sight.reader(self.runner_with({name}), self._sight.probes))
+        )
+        return None if kept is None else 1 - kept
+
+    def disturbance_of(self, name: str) -> float:
+        """How much INT8 disturbs a unit's own outputs, as a share of their power."""
+        return sum(self.fit.layers[layer.name].error for layer in self._units[name].layers)
+
+    def share(self, units: Collection[Unit]) -> float:
+        """Share of the multiply-adds of all layers that ``units`` perform."""
+        total = sum(layer.multiply_adds for layer in self.layers)
+        return sum(unit.multiply_adds for unit in units) / max(total, 1)
