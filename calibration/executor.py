@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from contextvars import ContextVar
 from typing import Literal, TypeVar
 
-import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 from threadpoolctl import threadpool_limits
@@ -226,7 +226,7 @@ def _bytes_at_once(model: onnx.ModelProto) -> int:
     graph = inferred(model)
     made = {name for node in graph.node for name in node.output}
     sizes = [
-        4 * int(np.prod([d.dim_value for d in value.type.tensor_type.shape.dim], dtype=np.int64))
+        4 * math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.output)
         if value.name in made
     ]
