@@ -34,6 +34,7 @@ from .reasons import NO_FASTER, UNJUDGED, no_faster
 from .regions import feature_layers, prediction_layers
 from .sight import Sight, look, slightly_open
 from .tensorrt import TensorRT
+from .watched import Met
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class QuantisedGraph:
         model: the Q/DQ graph.
         report: JSON-ready, for ``card.measured["int8"]``.
         warnings: sentences for the user (too few images, nothing gained on this machine).
+        met: how large tensors became while the graph was judged, for :func:`edgedet.calibration.to_half`; None
+            where nobody looked.
 
     >>> from edgedet import Detector
     >>> from edgedet.calibration import pictures_of
@@ -88,6 +91,7 @@ class QuantisedGraph:
     model: onnx.ModelProto
     report: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    met: Met | None = None
 
 
 def quantise(
@@ -187,7 +191,10 @@ def quantise(
     if shipped.units:
         warnings += [*([sight.warning] if sight.warning is not None else ()), *doubts(work.judge, work.reference)]
     return QuantisedGraph(
-        shipped.model, report | {"seconds": round(time.monotonic() - started, 1)}, tuple(warnings)
+        shipped.model,
+        report | {"seconds": round(time.monotonic() - started, 1)},
+        tuple(warnings),
+        work.met_with(shipped.units),
     )
 
 

@@ -42,6 +42,7 @@ class TensorRT:
     weight_bits = 8
     fusion: Fusion = "separate"
     min_share = 0.5
+    rest_in_half = True
 
     def __init__(self, layers: LayerChoice = "dense") -> None:
         self._layers = layers

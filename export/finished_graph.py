@@ -47,7 +47,8 @@ FLOAT = ("precision", "fp32")
 """The option that asks for nothing, and is not worth a line on the card."""
 
 HALF_FRAMES = 16
-"""Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16."""
+"""Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16, where
+that was not done while it was judged."""
 
 RUNS_AFTER = 44
 """Runs that such a graph still takes until it is written, those and the golden input's, as far as their time grows
@@ -297,7 +298,8 @@ def _reduce_precision(
     from ..calibration.fp16 import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
-    half = to_half(quantised.model, Sample(calibration.frames, HALF_FRAMES), progress=progress)
+    frames_of_half = Sample(calibration.frames, HALF_FRAMES)
+    half = to_half(quantised.model, frames_of_half, met=quantised.met, progress=progress)
     precision = "int8" if report["layers_int8"] else "fp16"
     card = replace(card, precision=precision, measured=card.measured | {"fp16": half.report})
     note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"
