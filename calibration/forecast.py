@@ -15,6 +15,7 @@ from edgedet.onnx_graph.network import Array, Layer, Network
 from .dialect import Dialect
 from .effort import Effort
 from .executor import GraphRunner
+from .first_pass import FirstPass
 from .fitting import SEARCH_CHANNELS, SEARCH_ROWS
 from .judge import ComparingJudge, Judge
 from .observe import Progress
@@ -142,6 +143,7 @@ def forecast(
     threads: int | None,
     max_drop: float,
     runs_after: int,
+    first: FirstPass | None = None,
 ) -> Progress:
     """``progress`` with the time left, where it wants to know.
 
@@ -157,12 +159,16 @@ def forecast(
         threads: of a run; None takes every core.
         max_drop: what may be lost; of all, nothing is searched for.
         runs_after: runs in INT8 that the caller needs afterwards.
+        first: the one pass for judge and ranges, where there is one; its own pace is believed then.
     """
     if not isinstance(progress, TimedProgress):
         return progress
-    runner = float_graph()
-    opening = runner.opening
-    run = min(_seconds(runner, frames[0]) for _ in range(WARM_RUNS)) / runner.lanes
+    if first is not None:
+        opening, run = 0.0, first.pace() / TAPPED
+    else:
+        runner = float_graph()
+        opening = runner.opening
+        run = min(_seconds(runner, frames[0]) for _ in range(WARM_RUNS)) / runner.lanes
     cores = threads or available_cores()
     judged = len(judge) if isinstance(judge, Sized) else min(len(frames), effort.judged)
     simulated = SIMULATED if dialect.fusion == "separate" else 1.0
@@ -173,12 +179,16 @@ def forecast(
     float_accuracy = Step(
         "float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run * READ
     )
-    steps = [
+    ranges = Step("ranges", opening + some * run * TAPPED)
+    apart = [
         *([float_accuracy] if judge is None else []),
         *([Step("speed", race)] if dialect.fusion == "fused" else []),
         Step("equalisation", opening + min(len(frames), effort.evened) * run * TAPPED),
         *([float_accuracy] if judge is not None else []),
-        Step("ranges", opening + some * run * TAPPED),
+        ranges,
+    ]
+    steps = [
+        *([ranges] if first is not None else apart),
         Step("weights", sum(_fitting(network, layer) for layer in layers) / cores),
         Step("accuracy", evaluation, SEARCH_EVALUATIONS),
         Step(

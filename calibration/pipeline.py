@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,10 +25,12 @@ from .dialect import Dialect, LayerChoice, Unit
 from .effort import EFFORTS, Effort, EffortName
 from .equalise import equalise
 from .executor import GraphRunner
+from .first_pass import FirstPass, first_pass
 from .forecast import forecast
 from .judge import Judge
 from .judgement import absent, doubts
 from .observe import Progress, silent
+from .patches import Survey
 from .quantisation import Quantisation
 from .reasons import NO_FASTER, UNJUDGED, no_faster
 from .regions import feature_layers, prediction_layers
@@ -143,9 +145,16 @@ def quantise(
     layers = network.layers()
     effort = EFFORTS[options.effort].affordable(sum(layer.multiply_adds for layer in layers))
 
+    offer = _offered(dialect, network)
+
+    def opening(graph: onnx.ModelProto) -> onnx.ModelProto:
+        return slightly_open(graph, card)
+
+    first = _first_pass(offer, dialect, frames, effort, opening, options) if judge is None else None
+
     @cache
     def float_graph() -> GraphRunner:
-        return GraphRunner(slightly_open(model, card), threads=options.threads)
+        return GraphRunner(opening(model), threads=options.threads)
 
     progress = forecast(
         progress,
@@ -159,13 +168,16 @@ def quantise(
         threads=options.threads,
         max_drop=options.max_drop,
         runs_after=runs_after,
+        first=first,
     )
+    if first is not None:
+        first.progress = progress
     sight = look(
         model,
         card,
         frames,
         judge,
-        float_graph=float_graph,
+        float_graph=float_graph if first is None else lambda: first,
         effort=effort,
         max_drop=options.max_drop,
         threads=options.threads,
@@ -173,8 +185,8 @@ def quantise(
     )
     float_graph.cache_clear()  # with its copy of the weights
     task = _Task(dialect, frames, sight, options, effort, progress)
-    choice = _choose(task, network)
-    evened = _even_out(task, choice)
+    choice = _choose(task, offer)
+    evened = _even_out(task, choice, None if first is None or sight.blind else first.survey())
     work = _fit(task, evened)
     found = search(
         work,
@@ -220,22 +232,52 @@ class _Choice:
     kept_float: dict[str, str]
 
 
-def _choose(task: _Task, network: Network) -> _Choice:
-    """Step 1: the units that can gain something."""
-    network = task.dialect.adapt(network)
+@dataclass(frozen=True)
+class _Offer:
+    """What a dialect would make INT8 of a float graph: its ``layers``, ``units``, and why layers are in none."""
+
+    network: Network
+    layers: list[Layer]
+    units: list[Unit]
+    reasons: dict[str, str]
+
+
+def _offered(dialect: Dialect, network: Network) -> _Offer:
+    network = dialect.adapt(network)
     layers = feature_layers(network)
     if not layers:
         raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
-    units, reasons = _judged(task, network, *task.dialect.units(network, layers))
+    return _Offer(network, layers, *dialect.units(network, layers))
+
+
+def _first_pass(
+    offer: _Offer,
+    dialect: Dialect,
+    frames: Sequence[Array],
+    effort: Effort,
+    opening: Callable[[onnx.ModelProto], onnx.ModelProto],
+    options: QuantiseOptions,
+) -> FirstPass | None:
+    """One pass for the judge and for ranges; None where it is not known yet of what, or two take less time."""
+    if not dialect.settled:
+        return None
+    layers = [layer for unit in offer.units for layer in unit.layers]
+    tensors = [*(layer.input for layer in layers), *dialect.tensors(offer.network, offer.units)]
+    return first_pass(offer.network, tensors, layers, frames, effort, opening=opening, threads=options.threads)
+
+
+def _choose(task: _Task, offer: _Offer) -> _Choice:
+    """Step 1: the units that can gain something."""
+    units, reasons = _judged(task, offer.network, offer.units, offer.reasons)
     paying = task.dialect.paying(
-        network,
+        offer.network,
         units,
         task.frames[0],
         cache=task.options.cache,
         threads=task.options.threads,
         progress=task.progress,
     )
-    return _Choice(network, layers, paying, reasons | no_faster(units, paying))
+    return _Choice(offer.network, offer.layers, paying, reasons | no_faster(units, paying))
 
 
 def _judged(
@@ -252,26 +294,30 @@ def _judged(
 
 @dataclass(frozen=True)
 class _Evened:
-    """The choice in a graph whose channels were evened out, and the error that remains, by layer."""
+    """The choice in a graph whose channels were evened out, the error that remains, by layer, and its survey."""
 
     choice: _Choice
     equalised: dict[str, float]
     balanced: dict[str, float]
+    survey: Survey | None
 
 
-def _even_out(task: _Task, choice: _Choice) -> _Evened:
+def _even_out(task: _Task, choice: _Choice, survey: Survey | None) -> _Evened:
     """Step 2: channels that would spoil the scale of the others are made smaller, in place."""
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
     frames = Sample(task.sight.frames, task.effort.evened)
-    equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
+    equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, survey=survey, threads=threads)
+    if survey is not None and equalised:
+        moved = [layer for layer in layers if layer.name in equalised]
+        survey = survey.again(network, Sample(task.sight.frames, task.effort.frames), moved, threads=threads)
     balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:
         # Balanced layers read other tensors.
         layers = feature_layers(network)
         choice = _Choice(network, layers, *_judged(task, network, *task.dialect.units(network, layers)))
-    return _Evened(choice, equalised, balanced)
+    return _Evened(choice, equalised, balanced, None if balanced else survey)
 
 
 def _fit(task: _Task, evened: _Evened) -> Quantisation:
@@ -287,6 +333,7 @@ def _fit(task: _Task, evened: _Evened) -> Quantisation:
         cache=task.options.cache,
         threads=task.options.threads,
         max_drop=task.options.max_drop,
+        survey=evened.survey,
         progress=task.progress,
     )
 

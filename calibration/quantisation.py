@@ -22,6 +22,7 @@ from .judge import ComparingJudge
 from .judgement import require_judgement
 from .ledger import Ledger, digest_of, digest_of_each
 from .observe import Progress
+from .patches import Survey
 from .qdq import Writer
 from .regions import decoding
 from .sight import Sight
@@ -32,6 +33,7 @@ class Quantisation:
     """A network fitted to calibration frames in one dialect.
 
     ``sight``: what it is fitted to and judged on. ``candidates``: units that can be INT8.
+    ``survey``: of the network on these frames, where there is one; it is used up.
     ``reference``: the judge's figure of the float graph, None where it has nothing to judge by.
     ``ledger``: what was measured for exactly this graph, these frames, this judge and this dialect.
 
@@ -52,6 +54,7 @@ class Quantisation:
         cache: Path | None,
         threads: int | None,
         max_drop: float,
+        survey: Survey | None,
         progress: Progress,
     ) -> None:
         self.network = network
@@ -91,6 +94,7 @@ class Quantisation:
                     kind=dialect.kind,
                     weight_bits=dialect.weight_bits,
                     margin=sight.margin,
+                    survey=survey,
                     threads=threads,
                     progress=progress,
                 )

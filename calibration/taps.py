@@ -8,7 +8,7 @@ nothing larger ever leaves it: what is held does not grow with the tensors, and 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +36,14 @@ class Look:
         lows, highs: per channel (:func:`channel_axis`), by tensor: float32 [C].
         values: some of the values, by tensor: float32 [n].
         rows: what a layer's weights are multiplied with, at some positions, by layer: float32 [groups, n, K].
+        outputs: the graph's own, by name, where they were asked for.
     """
 
     lows: dict[str, Array]
     highs: dict[str, Array]
     values: dict[str, Array]
     rows: dict[str, Array]
+    outputs: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Taps:
             frame, about.
         values: whether values are wanted, too.
         frame: one input of the graph, run where shape inference does not know every shape.
+        opening: makes of the graph the one whose own outputs are wanted, too; None where they are not.
         threads: of a run; None takes every core.
         seed: of the positions.
     """
@@ -78,10 +81,12 @@ class Taps:
         *,
         values: bool = True,
         frame: Array | None = None,
+        opening: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None,
         threads: int | None = None,
         seed: int = 0,
     ) -> None:
         self._input = network.inputs[0]
+        self._opening = opening
         self._tensors = list(dict.fromkeys(tensors))
         self._values = values
         self._seed = seed
@@ -124,6 +129,7 @@ class Taps:
                     window.layer.name: _rows(window, found[f"{window.layer.name}/windows"], mask)
                     for window, mask in zip(self._windows, masks, strict=True)
                 },
+                {name: found[name] for name in self._network.outputs} if self._opening is not None else {},
             )
             del found
             yield look
@@ -207,10 +213,11 @@ class Taps:
         graph.input.extend(self._inputs)
         if self._values and self._tensors:
             graph.input.append(helper.make_tensor_value_info(OFFSET, TensorProto.INT64, []))
-        del graph.output[:]
+        if self._opening is None:
+            del graph.output[:]
         graph.output.extend(helper.make_empty_tensor_value_info(name) for name in self._outputs)
         remove_dead(graph)
-        return model
+        return model if self._opening is None else self._opening(model)
 
 
 def reduction(

@@ -46,6 +46,7 @@ class TensorRT:
 
     def __init__(self, layers: LayerChoice = "dense") -> None:
         self._layers = layers
+        self.settled = layers != "all"
 
     def adapt(self, network: Network) -> Network:
         """Nothing to rewrite."""

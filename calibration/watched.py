@@ -74,11 +74,15 @@ def _with_ends(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProt
     place_behind(
         watched.graph,
         {
-            name: [helper.make_node(kind, [name], [_end(name, kind)], _end(name, kind), keepdims=0) for kind in ENDS]
+            name: [
+                helper.make_node(kind, [name], [_end(name, kind)], _end(name, kind), keepdims=0) for kind in ENDS
+            ]
             for name in tensors
         },
     )
     watched.graph.output.extend(
-        helper.make_tensor_value_info(_end(name, kind), onnx.TensorProto.FLOAT, []) for name in tensors for kind in ENDS
+        helper.make_tensor_value_info(_end(name, kind), onnx.TensorProto.FLOAT, [])
+        for name in tensors
+        for kind in ENDS
     )
     return watched
