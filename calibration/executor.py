@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Literal, TypeVar
 
 import onnx
 from onnx import TensorProto, numpy_helper
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from edgedet.in_order import in_order
 from edgedet.machine.cores import available_cores
@@ -209,7 +210,14 @@ def one_blas_thread() -> AbstractContextManager[object]:
     Layers are fitted side by side instead. OpenBLAS's own threads wait for each other at every step of a
     factorisation, which on a machine that has other work takes hundreds of times as long.
     """
-    return threadpool_limits(limits=1, user_api="blas")
+    limits: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
+    return limits
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Looked for once: that takes as long as fitting a small layer, and numpy's is there from the start."""
+    return ThreadpoolController()
 
 
 def lanes_of(model: onnx.ModelProto, cores: int) -> int:

@@ -20,7 +20,7 @@ from edgedet.proof.golden import record
 from edgedet.proof.golden_map import record_map
 from edgedet.reference.pictures import open_reference
 
-from ..runtimes.free_memory import release_unused, return_free_memory
+from ..runtimes.free_memory import keep_free_memory, release_unused, return_free_memory
 from . import map_parity, parity
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.focus import convolve_picture
@@ -135,6 +135,8 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
         # The framework's network and the graph as it came from it have served; ranges need the room.
         del built
         release_unused()
+        # Layer after layer and frame after frame, a reduction takes arrays of the same few sizes.
+        keep_free_memory()
         model, card, more = _reduce_precision(
             model, card, output, options, statistics=statistics, progress=progress
         )
