@@ -59,7 +59,6 @@ class FirstPass:
         self._ranged, self._judged = set(ranged), set(judged)
         self._numbers = sorted(self._ranged | self._judged)
         self._gathering = Gathering(tensors, layers, len(self._ranged))
-        self._done = 0
         self._ahead: deque[Look] = deque()
         taps = Taps(network, tensors, layers, frame=frames[0], opening=opening, threads=threads)
         self._looks: Iterator[Look] = taps.look(frames[number] for number in self._numbers)
@@ -83,14 +82,15 @@ class FirstPass:
         """What was seen on the frames that set ranges, once: nothing of it is held here any longer."""
         for number in self._left:
             self._next(number)
+        # Whoever runs frames comes to an end, and closes the graph, when it is asked for one too many.
+        next(self._looks, None)
         return self._gathering.survey()
 
     def _next(self, number: int) -> tuple[int, dict[str, Array]]:
         look = self._ahead.popleft() if self._ahead else next(self._looks)
         if number in self._ranged:
             self._gathering.add(look)
-            self._done += 1
-            self.progress("ranges", self._done, len(self._ranged))
+            self.progress("ranges", self._gathering.frames, len(self._ranged))
         return number, look.outputs
 
 

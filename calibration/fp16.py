@@ -297,7 +297,7 @@ def _overflowing(
     threads: int | None,
     progress: Progress,
 ) -> tuple[dict[str, str], bool]:
-    """Nodes among those called ``asked`` that fp16 might not hold, with the reason; whether frames were run for it."""
+    """Nodes among those called ``asked`` that fp16 might not hold, with the reason; whether frames were run."""
     reached = dict(met.magnitudes)
     tensors = unproven(network, types, asked, frames)
     unmet = [name for name in tensors if name not in reached]

@@ -128,13 +128,10 @@ def surveys(
         wanted = {layer: per_frame[layer] for layer in chunk}
         taps = Taps(network, tensors, wanted, frame=frames[0], threads=threads, seed=seed)
         gathering = Gathering(tensors, chunk, len(frames), seed=seed)
-        done = 0
         for look in taps.look(frames):
             gathering.add(look)
-            # Before the next frame is run; enumerate would hold it.
-            del look
-            done += 1
-            progress("ranges", done, len(frames))
+            del look  # before the next frame is run
+            progress("ranges", gathering.frames, len(frames))
         del taps  # before anything is made of the patches
         yield gathering.survey()
         tensors = []
@@ -155,12 +152,16 @@ class Gathering:
         layers: to take patches of.
         frames: how many there will be.
         seed: of the order of the patches.
+
+    Attributes:
+        frames: how many there were.
     """
 
     def __init__(self, tensors: Iterable[str], layers: Iterable[Layer], frames: int, *, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self._collectors = {name: Collector() for name in dict.fromkeys(tensors)}
         self._rows = {layer.name: _Shuffled(frames, rng) for layer in layers}
+        self.frames = 0
 
     def add(self, look: Look) -> None:
         """Take what the next frame shows."""
@@ -168,6 +169,7 @@ class Gathering:
             collector.add(look.lows[name], look.highs[name], look.values[name])
         for name, shuffled in self._rows.items():
             shuffled.add(look.rows[name])
+        self.frames += 1
 
     def survey(self) -> Survey:
         """What was seen, which is not held here any longer."""

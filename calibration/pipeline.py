@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import onnx
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.errors import CalibrationError
 from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 from edgedet.onnx_graph.preparing import prepare
@@ -25,11 +24,11 @@ from .dialect import Dialect, LayerChoice, Unit
 from .effort import EFFORTS, Effort, EffortName
 from .equalise import equalise
 from .executor import GraphRunner
-from .first_pass import FirstPass, first_pass
 from .forecast import forecast
 from .judge import Judge
 from .judgement import absent, doubts
 from .observe import Progress, silent
+from .offer import Offer, offered, pass_over
 from .patches import Survey
 from .quantisation import Quantisation
 from .reasons import NO_FASTER, UNJUDGED, no_faster
@@ -145,12 +144,11 @@ def quantise(
     layers = network.layers()
     effort = EFFORTS[options.effort].affordable(sum(layer.multiply_adds for layer in layers))
 
-    offer = _offered(dialect, network)
-
-    def opening(graph: onnx.ModelProto) -> onnx.ModelProto:
-        return slightly_open(graph, card)
-
-    first = _first_pass(offer, dialect, frames, effort, opening, options) if judge is None else None
+    offer = offered(dialect, network)
+    opening = partial(slightly_open, card=card)
+    first = None
+    if judge is None:
+        first = pass_over(frames, offer, dialect, effort, opening=opening, threads=options.threads)
 
     @cache
     def float_graph() -> GraphRunner:
@@ -232,41 +230,7 @@ class _Choice:
     kept_float: dict[str, str]
 
 
-@dataclass(frozen=True)
-class _Offer:
-    """What a dialect would make INT8 of a float graph: its ``layers``, ``units``, and why layers are in none."""
-
-    network: Network
-    layers: list[Layer]
-    units: list[Unit]
-    reasons: dict[str, str]
-
-
-def _offered(dialect: Dialect, network: Network) -> _Offer:
-    network = dialect.adapt(network)
-    layers = feature_layers(network)
-    if not layers:
-        raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
-    return _Offer(network, layers, *dialect.units(network, layers))
-
-
-def _first_pass(
-    offer: _Offer,
-    dialect: Dialect,
-    frames: Sequence[Array],
-    effort: Effort,
-    opening: Callable[[onnx.ModelProto], onnx.ModelProto],
-    options: QuantiseOptions,
-) -> FirstPass | None:
-    """One pass for the judge and for ranges; None where it is not known yet of what, or two take less time."""
-    if not dialect.settled:
-        return None
-    layers = [layer for unit in offer.units for layer in unit.layers]
-    tensors = [*(layer.input for layer in layers), *dialect.tensors(offer.network, offer.units)]
-    return first_pass(offer.network, tensors, layers, frames, effort, opening=opening, threads=options.threads)
-
-
-def _choose(task: _Task, offer: _Offer) -> _Choice:
+def _choose(task: _Task, offer: Offer) -> _Choice:
     """Step 1: the units that can gain something."""
     units, reasons = _judged(task, offer.network, offer.units, offer.reasons)
     paying = task.dialect.paying(

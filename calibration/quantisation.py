@@ -120,7 +120,7 @@ class Quantisation:
         return list(self._sight.reader(self._float_graph(), self._sight.probes))
 
     def build(self, units: Collection[Unit]) -> onnx.ModelProto:
-        """The graph with ``units`` in INT8, as it will be shipped. The last one is kept: it is not to be changed."""
+        """The graph with ``units`` in INT8, as it will be shipped; not to be changed: the last one is kept."""
         names = frozenset(unit.name for unit in units)
         if self._built is None or self._built[0] != names:
             built = self.dialect.place(self.network, self.fit, units, Writer(self.network.copy())).model

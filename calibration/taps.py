@@ -25,7 +25,7 @@ from .executor import GraphRunner, run_frames
 VALUES_PER_FRAME = 8192
 """Values taken of a tensor per frame, evenly spaced, beginning somewhere else in every frame."""
 TURNED = 20
-"""Values of a tensor that are transposed in the time of picking one: positions are then picked with all channels."""
+"""Values that are transposed in the time of picking one; positions are then picked with all their channels."""
 OFFSET = "taps/offset"
 """Input of the graph with taps: where the evenly spaced values of a frame begin, int64."""
 
