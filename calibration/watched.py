@@ -57,7 +57,9 @@ class WatchedRunner(GraphRunner):
     @property
     def met(self) -> Met:
         """What was seen so far."""
-        largest = np.max(np.array(self._reached).reshape(-1, len(self._tensors)), axis=0, initial=0.0)
+        largest = np.max(
+            np.array(self._reached).reshape(len(self._reached), len(self._tensors)), axis=0, initial=0.0
+        )
         # As an Observation has it.
         largest[~np.isfinite(largest)] = 0.0
         return Met(len(self._reached), dict(zip(self._tensors, largest.tolist(), strict=True)))
