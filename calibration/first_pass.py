@@ -20,7 +20,7 @@ from .patches import Gathering, Survey, in_one_pass
 from .taps import Look, Taps
 
 PACED = 5
-"""Frames from which the pace is taken: with several lanes, a first one alone says little."""
+"""Frames from which the pace is taken."""
 
 
 class FirstPass:
@@ -64,12 +64,14 @@ class FirstPass:
         self._looks: Iterator[Look] = taps.look(frames[number] for number in self._numbers)
         self._left = iter(self._numbers)
 
-    def pace(self) -> float:
-        """Seconds that a frame takes, opening the graph included: of the first few."""
+    def pace(self) -> tuple[float, float]:
+        """Seconds until the first frame is there, and from one to the next, of the first few."""
         begun = time.monotonic()
-        while len(self._ahead) < min(PACED, len(self._numbers)):
+        times: list[float] = []
+        while len(times) < min(PACED, len(self._numbers)):
             self._ahead.append(next(self._looks))
-        return (time.monotonic() - begun) / len(self._ahead)
+            times.append(time.monotonic())
+        return times[0] - begun, (times[-1] - times[0]) / max(len(times) - 1, 1)
 
     def __call__(self, frame: Array) -> dict[str, Array]:
         """Outputs of the next judged frame, by name."""

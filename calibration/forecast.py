@@ -30,7 +30,7 @@ RACED_AT_FIRST, RACED_LATER = 100, 60
 """Float runs that it takes to find out which layers INT8 makes faster: in all, and for every stretch of them."""
 READ = 1.15
 """Times a float run that it takes with the picture read and its detections decoded."""
-TAPPED = 1.9
+TAPPED = 1.5
 """Times a float run that a run with taps takes, what is made of it included."""
 SEARCH_ODDS = 0.15
 """How often everything in INT8 costs too much, so that a search follows: nobody knows before."""
@@ -164,7 +164,8 @@ def forecast(
     if not isinstance(progress, TimedProgress):
         return progress
     if first is not None:
-        opening, run = 0.0, first.pace() / TAPPED
+        opening, tapped = first.pace()
+        run = tapped / TAPPED
     else:
         runner = float_graph()
         opening = runner.opening
