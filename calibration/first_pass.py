@@ -19,7 +19,7 @@ from .observe import Progress, silent
 from .patches import Gathering, Survey, in_one_pass
 from .taps import Look, Taps
 
-PACED = 5
+PACED = 3
 """Frames from which the pace is taken."""
 
 
@@ -57,39 +57,40 @@ class FirstPass:
     ) -> None:
         self.progress: Progress = silent
         self._ranged, self._judged = set(ranged), set(judged)
-        self._numbers = sorted(self._ranged | self._judged)
+        numbers = sorted(self._ranged | self._judged)
         self._gathering = Gathering(tensors, layers, len(self._ranged))
-        self._ahead: deque[Look] = deque()
+        self._ahead: deque[tuple[int, dict[str, Array]]] = deque()
         taps = Taps(network, tensors, layers, frame=frames[0], opening=opening, threads=threads)
-        self._looks: Iterator[Look] = taps.look(frames[number] for number in self._numbers)
-        self._left = iter(self._numbers)
+        self._looks: Iterator[Look] = taps.look(frames[number] for number in numbers)
+        self._left = deque(numbers)
 
     def pace(self) -> tuple[float, float]:
         """Seconds until the first frame is there, and from one to the next, of the first few."""
         begun = time.monotonic()
         times: list[float] = []
-        while len(times) < min(PACED, len(self._numbers)):
-            self._ahead.append(next(self._looks))
+        while len(times) < PACED and self._left:
+            self._ahead.append(self._taken())
             times.append(time.monotonic())
         return times[0] - begun, (times[-1] - times[0]) / max(len(times) - 1, 1)
 
     def __call__(self, frame: Array) -> dict[str, Array]:
         """Outputs of the next judged frame, by name."""
         while True:
-            number, outputs = self._next(next(self._left))
+            number, outputs = self._ahead.popleft() if self._ahead else self._taken()
             if number in self._judged:
                 return outputs
 
     def survey(self) -> Survey:
         """What was seen on the frames that set ranges, once: nothing of it is held here any longer."""
-        for number in self._left:
-            self._next(number)
+        while self._left:
+            self._taken()
         # Whoever runs frames comes to an end, and closes the graph, when it is asked for one too many.
         next(self._looks, None)
         return self._gathering.survey()
 
-    def _next(self, number: int) -> tuple[int, dict[str, Array]]:
-        look = self._ahead.popleft() if self._ahead else next(self._looks)
+    def _taken(self) -> tuple[int, dict[str, Array]]:
+        """The next frame: its number, and the outputs."""
+        number, look = self._left.popleft(), next(self._looks)
         if number in self._ranged:
             self._gathering.add(look)
             self.progress("ranges", self._gathering.frames, len(self._ranged))
