@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +85,17 @@ class Survey:
     seen: dict[str, Observation]
     patches: dict[str, Patches]
 
+    def again(
+        self, network: Network, frames: Sequence[Array], layers: Sequence[Layer], *, threads: int | None = None
+    ) -> Survey:
+        """The same of a graph of which only what ``layers`` read has changed."""
+        seen, patches = dict(self.seen), dict(self.patches)
+        tensors = list(dict.fromkeys(layer.input for layer in layers))
+        for one in surveys(network, frames, tensors, layers, threads=threads):
+            seen |= one.seen
+            patches |= one.patches
+        return Survey(seen, patches)
+
 
 def surveys(
     network: Network,
@@ -116,29 +127,55 @@ def surveys(
             continue
         wanted = {layer: per_frame[layer] for layer in chunk}
         taps = Taps(network, tensors, wanted, frame=frames[0], threads=threads, seed=seed)
-        collectors = {name: Collector() for name in dict.fromkeys(tensors)}
-        rng = np.random.default_rng(seed)
-        rows = {layer.name: _Shuffled(len(frames), rng) for layer in chunk}
-        for number, _ in enumerate(_gather(taps.look(frames), collectors, rows)):
-            progress("ranges", number + 1, len(frames))
+        gathering = Gathering(tensors, chunk, len(frames), seed=seed)
+        for look in taps.look(frames):
+            gathering.add(look)
+            del look  # before the next frame is run
+            progress("ranges", gathering.frames, len(frames))
         del taps  # before anything is made of the patches
-        patches = {name: Patches(one.whole) for name, one in rows.items()}
-        rows.clear()
-        yield Survey({name: one.observation() for name, one in collectors.items()}, patches)
+        yield gathering.survey()
         tensors = []
 
 
-def _gather(
-    looks: Iterator[Look], collectors: Mapping[str, Collector], rows: Mapping[str, _Shuffled]
-) -> Iterator[None]:
-    """Take what frame after frame shows; comes back after each."""
-    for look in looks:
-        for name, collector in collectors.items():
+def in_one_pass(network: Network, frames: int, layers: Sequence[Layer]) -> dict[Layer, int] | None:
+    """Positions of every layer per frame, of so many; None where patches of them all are too much to be held."""
+    per_frame = {layer: rows_per_frame(frames, _weights(network, layer)) for layer in layers}
+    chunks = list(_bounded(network, {layer: rows * frames for layer, rows in per_frame.items()}))
+    return {layer: per_frame[layer] for layer in chunks[0]} if len(chunks) == 1 else None
+
+
+class Gathering:
+    """Makes a :class:`Survey` of what frame after frame shows.
+
+    Args:
+        tensors: to observe.
+        layers: to take patches of.
+        frames: how many there will be.
+        seed: of the order of the patches.
+
+    Attributes:
+        frames: how many there were.
+    """
+
+    def __init__(self, tensors: Iterable[str], layers: Iterable[Layer], frames: int, *, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self._collectors = {name: Collector() for name in dict.fromkeys(tensors)}
+        self._rows = {layer.name: _Shuffled(frames, rng) for layer in layers}
+        self.frames = 0
+
+    def add(self, look: Look) -> None:
+        """Take what the next frame shows."""
+        for name, collector in self._collectors.items():
             collector.add(look.lows[name], look.highs[name], look.values[name])
-        for name, shuffled in rows.items():
+        for name, shuffled in self._rows.items():
             shuffled.add(look.rows[name])
-        del look  # before the next frame is run
-        yield
+        self.frames += 1
+
+    def survey(self) -> Survey:
+        """What was seen, which is not held here any longer."""
+        patches = {name: Patches(one.whole) for name, one in self._rows.items()}
+        self._rows.clear()
+        return Survey({name: one.observation() for name, one in self._collectors.items()}, patches)
 
 
 class _Shuffled:

@@ -47,6 +47,8 @@ class Cpu:
     (2 x 255 x 64 < 2^15): one graph gives the same boxes on every CPU, wherever it was made."""
     fusion: Fusion = "fused"
     min_share = 0.0
+    settled = False
+    rest_in_half = False
 
     def adapt(self, network: Network) -> Network:
         """HardSwish in two parts, the product of which has an integer kernel."""

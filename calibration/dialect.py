@@ -67,6 +67,10 @@ class Dialect(Protocol):
     """How ONNX Runtime has to run a finished graph to compute what the target computes."""
     min_share: float
     """Share of the multiply-adds that a graph must have in INT8 to be what was asked for."""
+    settled: bool
+    """Whether :meth:`units` is the last word on what is quantised: no race here, no balancing."""
+    rest_in_half: bool
+    """Whether what is left of the float graph will run in fp16, which does not hold every value."""
 
     def adapt(self, network: Network) -> Network:
         """Rewrite operators the runtime would only run in float; the result computes the same."""

@@ -16,6 +16,7 @@ from .activation_samples import rows_per_frame
 from .dialect import Dialect
 from .effort import Effort
 from .executor import GraphRunner
+from .first_pass import FirstPass
 from .fitting import SEARCH_CHANNELS, SEARCH_ROWS
 from .judge import ComparingJudge, Judge
 from .observe import Progress
@@ -29,7 +30,7 @@ RACED_AT_FIRST, RACED_LATER = 100, 60
 """Float runs that it takes to find out which layers INT8 makes faster: in all, and for every stretch of them."""
 READ = 1.15
 """Times a float run that it takes with the picture read and its detections decoded."""
-TAPPED = 1.9
+TAPPED = 1.5
 """Times a float run that a run with taps takes, what is made of it included."""
 SEARCH_ODDS = 0.15
 """How often everything in INT8 costs too much, so that a search follows: nobody knows before."""
@@ -142,6 +143,7 @@ def forecast(
     threads: int | None,
     max_drop: float,
     runs_after: int,
+    first: FirstPass | None = None,
 ) -> Progress:
     """``progress`` with the time left, where it wants to know.
 
@@ -157,12 +159,17 @@ def forecast(
         threads: of a run; None takes every core.
         max_drop: what may be lost; of all, nothing is searched for.
         runs_after: runs in INT8 that the caller needs afterwards.
+        first: the one pass for judge and ranges, where there is one; its own pace is believed then.
     """
     if not isinstance(progress, TimedProgress):
         return progress
-    runner = float_graph()
-    opening = runner.opening
-    run = min(_seconds(runner, frames[0]) for _ in range(WARM_RUNS)) / runner.lanes
+    if first is not None:
+        opening, tapped = first.pace()
+        run = tapped / TAPPED
+    else:
+        runner = float_graph()
+        opening = runner.opening
+        run = min(_seconds(runner, frames[0]) for _ in range(WARM_RUNS)) / runner.lanes
     cores = threads or available_cores()
     judged = len(judge) if isinstance(judge, Sized) else min(len(frames), effort.judged)
     simulated = SIMULATED if dialect.fusion == "separate" else 1.0
@@ -173,12 +180,16 @@ def forecast(
     float_accuracy = Step(
         "float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run * READ
     )
-    steps = [
+    ranges = Step("ranges", opening + some * run * TAPPED)
+    apart = [
         *([float_accuracy] if judge is None else []),
         *([Step("speed", race)] if dialect.fusion == "fused" else []),
         Step("equalisation", opening + min(len(frames), effort.evened) * run * TAPPED),
         *([float_accuracy] if judge is not None else []),
-        Step("ranges", opening + some * run * TAPPED),
+        ranges,
+    ]
+    steps = [
+        *([ranges] if first is not None else apart),
         Step("weights", sum(_fitting(network, layer) for layer in layers) / cores),
         Step("accuracy", evaluation, SEARCH_EVALUATIONS),
         Step(

@@ -20,7 +20,7 @@ from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding
-from .activation_samples import Patches, sampled, surveys, weight_matrix
+from .activation_samples import Patches, Survey, sampled, surveys, weight_matrix
 from .executor import in_lanes, one_blas_thread
 from .grid import GridKind, grid_for, weight_scales
 
@@ -72,10 +72,12 @@ def equalise(
     frames: Sequence[Array],
     *,
     kind: GridKind,
+    survey: Survey | None = None,
     threads: int | None = None,
 ) -> dict[str, float]:
     """Equalise ``network`` in place before the layers named in ``quantised``, wherever measuring says it helps.
 
+    ``survey``: of all these layers and what they read, where there is one; else one is made of ``frames``.
     Returns the layers it was done for, by name: the factor that remains of the error variance of their outputs.
     """
     wanted = set(quantised)
@@ -86,9 +88,10 @@ def equalise(
     done = {}
     tensors = list(dict.fromkeys(pair.second.input for pair in chosen))
     plans: list[tuple[Pair, Array]] = []
-    for survey in surveys(network, frames, tensors, [pair.second for pair in chosen], threads=threads):
-        sizes |= {name: seen.channel_high for name, seen in survey.seen.items()}
-        patches = survey.patches
+    made = surveys(network, frames, tensors, [pair.second for pair in chosen], threads=threads)
+    for one in made if survey is None else [survey]:
+        sizes |= {name: seen.channel_high for name, seen in one.seen.items()}
+        patches = one.patches
 
         def planned(
             pair: Pair, patches: dict[str, Patches] = patches, sizes: dict[str, Array] = sizes

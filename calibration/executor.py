@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Literal, TypeVar
 
-import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.inference import inferred, without_constants
@@ -209,7 +210,14 @@ def one_blas_thread() -> AbstractContextManager[object]:
     Layers are fitted side by side instead. OpenBLAS's own threads wait for each other at every step of a
     factorisation, which on a machine that has other work takes hundreds of times as long.
     """
-    return threadpool_limits(limits=1, user_api="blas")
+    limits: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
+    return limits
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Looked for once: that takes as long as fitting a small layer, and numpy's is there from the start."""
+    return ThreadpoolController()
 
 
 def lanes_of(model: onnx.ModelProto, cores: int) -> int:
@@ -226,7 +234,7 @@ def _bytes_at_once(model: onnx.ModelProto) -> int:
     graph = inferred(model)
     made = {name for node in graph.node for name in node.output}
     sizes = [
-        4 * int(np.prod([d.dim_value for d in value.type.tensor_type.shape.dim], dtype=np.int64))
+        4 * math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.output)
         if value.name in made
     ]

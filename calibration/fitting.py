@@ -15,7 +15,7 @@ from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import rounding
-from .activation_samples import Patches, from_matrix, sampled, surveys, weight_matrix
+from .activation_samples import Patches, Survey, from_matrix, sampled, surveys, weight_matrix
 from .executor import in_lanes, one_blas_thread
 from .grid import Grid, GridKind, grid_for, weight_scales
 from .observe import Observation, Progress, observe, silent
@@ -71,6 +71,7 @@ def fit(
     kind: GridKind,
     weight_bits: int = 8,
     margin: float = 1.0,
+    survey: Survey | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Fit:
@@ -84,6 +85,7 @@ def fit(
         kind: of the grids.
         weight_bits: of the weights.
         margin: of every range (:attr:`edgedet.calibration.observe.Observation.margin`).
+        survey: of all of them, where there is one, which is used up; the frames are not run then.
         threads: of a run; None takes every core.
         progress: called with (what, done, of).
     """
@@ -96,6 +98,7 @@ def fit(
             kind=kind,
             weight_bits=weight_bits,
             margin=margin,
+            survey=survey,
             threads=threads,
             progress=progress,
         )
@@ -122,6 +125,7 @@ def _fit_sampled(
     kind: GridKind,
     weight_bits: int,
     margin: float,
+    survey: Survey | None,
     threads: int | None,
     progress: Progress,
 ) -> Fit:
@@ -132,12 +136,13 @@ def _fit_sampled(
     for layer in layers:
         readers.setdefault(layer.input, []).append(layer)
     wanted = list(dict.fromkeys([*readers, *tensors]))
-    for survey in surveys(network, frames, wanted, layers, threads=threads, progress=progress):
-        result.seen.update({name: replace(one, margin=margin) for name, one in survey.seen.items()})
+    made = surveys(network, frames, wanted, layers, threads=threads, progress=progress)
+    for some in made if survey is None else [survey]:
+        result.seen.update({name: replace(one, margin=margin) for name, one in some.seen.items()})
         # Taken one by one: what is fitted is dropped before the next.
         groups = [
-            {layer: survey.patches.pop(layer.name) for layer in readers[tensor] if layer.name in survey.patches}
-            for tensor in dict.fromkeys(by_name[name].input for name in survey.patches)
+            {layer: some.patches.pop(layer.name) for layer in readers[tensor] if layer.name in some.patches}
+            for tensor in dict.fromkeys(by_name[name].input for name in some.patches)
         ]
 
         def fit_group(patches: dict[Layer, Patches]) -> tuple[str, Grid, dict[str, FittedLayer]]:

@@ -16,7 +16,7 @@ GridSample stays in fp32 with its points: nothing says whether TensorRT takes fe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from .attention import attention, normalisations
 from .decoder_boundary import decoding
 from .interval_arithmetic import magnitudes
 from .observe import Progress, observe, silent
+from .watched import Met
 
 LARGEST = 65504.0 / 4
 """Observed magnitude above which a tensor is not trusted to fp16: unseen frames may be four times stronger."""
@@ -127,6 +128,7 @@ def to_half(
     model: onnx.ModelProto,
     frames: Iterable[Array] | None = None,
     *,
+    met: Met | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> HalfGraph:
@@ -136,6 +138,8 @@ def to_half(
         model: the graph; it is not changed.
         frames: prepared inputs, each of the graph's input shape and dtype, as :class:`CalibrationFrames` gives
             them; gone through more than once. None lets constants and kinds of operators alone decide.
+        met: how large tensors of this very graph have become elsewhere, believed where that were as many frames:
+            these need not be run then.
         threads: of a run; None takes every core.
         progress: called with (what, done, of).
 
@@ -162,7 +166,10 @@ def to_half(
         frames = frames if isinstance(frames, list | tuple) or hasattr(frames, "__len__") else list(frames)
         count = len(frames)  # type: ignore[arg-type]
         asked = able - box - set(reasons)
-        reasons |= _overflowing(network, frames, types, asked, threads=threads, progress=progress)
+        known = met if met is not None and met.frames >= count else Met(count, {})
+        overflowing, looked = _overflowing(network, frames, types, asked, known, threads=threads, progress=progress)
+        reasons |= overflowing
+        count = count if looked else known.frames
     reasons = _whole_layers(network, reasons)
     half = [
         node.name
@@ -259,40 +266,52 @@ def _whole_layers(network: Network, reasons: dict[str, str]) -> dict[str, str]:
     return found
 
 
+def unproven(
+    network: Network, types: Mapping[str, int], nodes: Collection[str], frames: Iterable[Array]
+) -> list[str]:
+    """Float tensors around the nodes so called that arithmetic alone does not keep small enough for fp16.
+
+    What it does, as with a pair of Q/DQ behind it, need not be looked at: in an INT8 graph little is left.
+    """
+    pixels = {network.inputs[0]: max((float(np.abs(frame).max(initial=0)) for frame in frames), default=0.0)}
+    bounds = magnitudes(network, pixels)
+    made = {name for node in network.graph.node for name in node.output if types.get(name) == TensorProto.FLOAT}
+    return list(
+        dict.fromkeys(
+            name
+            for node in network.graph.node
+            if node.name in nodes
+            for name in (*node.input, *node.output)
+            if name in made and not bounds[name] <= LARGEST
+        )
+    )
+
+
 def _overflowing(
     network: Network,
     frames: Iterable[Array],
     types: dict[str, int],
     asked: Collection[str],
+    met: Met,
     *,
     threads: int | None,
     progress: Progress,
-) -> dict[str, str]:
-    """Nodes among those called ``asked`` that fp16 might not hold, with the reason.
-
-    What arithmetic alone bounds, as a pair of Q/DQ does, need not be looked at: in an INT8 graph little is left.
-    """
-    pixels = {network.inputs[0]: max((float(np.abs(frame).max(initial=0)) for frame in frames), default=0.0)}
-    bounds = magnitudes(network, pixels)
-    nodes = [node for node in network.graph.node if node.name in asked]
-    made = {name for node in network.graph.node for name in node.output if types.get(name) == TensorProto.FLOAT}
-    tensors = [
-        name
-        for node in nodes
-        for name in (*node.input, *node.output)
-        if name in made and not bounds[name] <= LARGEST
-    ]
-    if not tensors:
-        return {}
-    seen = observe(
-        network, frames, list(dict.fromkeys(tensors)), histograms=False, threads=threads, progress=progress
-    )
+) -> tuple[dict[str, str], bool]:
+    """Nodes among those called ``asked`` that fp16 might not hold, with the reason; whether frames were run."""
+    reached = dict(met.magnitudes)
+    tensors = unproven(network, types, asked, frames)
+    unmet = [name for name in tensors if name not in reached]
+    if unmet:
+        seen = observe(network, frames, unmet, histograms=False, threads=threads, progress=progress)
+        reached |= {name: one.magnitude for name, one in seen.items()}
     reasons = {}
-    for node in nodes:
-        largest = max((seen[name].magnitude for name in (*node.input, *node.output) if name in seen), default=0.0)
+    for node in network.graph.node:
+        if node.name not in asked:
+            continue
+        largest = max((reached[name] for name in (*node.input, *node.output) if name in tensors), default=0.0)
         if not largest <= LARGEST:
             reasons[node.name] = f"values reached {largest:.3g} on the calibration frames, too near fp16's 65504"
-    return reasons
+    return reasons, bool(unmet)
 
 
 def _convert(network: Network, half: set[str], types: dict[str, int]) -> int:

@@ -23,7 +23,7 @@ from edgedet.proof.agreement import MIN_SCORE, agreement
 from .data import Sample
 from .effort import Effort
 from .executor import GraphRunner
-from .judge import AgreementJudge, Judge, Reader
+from .judge import AgreementJudge, Judge, Reader, Run
 from .judge_validity import FEW_CONFIDENT
 from .observe import Progress
 from .predictions import WeakReader, lowered, opened
@@ -116,7 +116,7 @@ def look(
     frames: Sequence[Array],
     judge: Judge | None,
     *,
-    float_graph: Callable[[], GraphRunner],
+    float_graph: Callable[[], Run],
     effort: Effort,
     max_drop: float,
     threads: int | None,
@@ -129,7 +129,8 @@ def look(
         card: its model card.
         frames: prepared inputs.
         judge: the caller's, which is believed; None asks for agreement with the float graph.
-        float_graph: opens the float graph, :func:`slightly_open`, or has it open; asked where it is needed.
+        float_graph: opens the float graph, :func:`slightly_open`, or has it open; asked where it is needed, and
+            then called for the frames that are judged, in order.
         effort: how much is looked at.
         max_drop: what may be lost; who allows 1 asks for INT8 unjudged, and no pictures are made for it.
         threads: of a run; None takes every core.

@@ -72,8 +72,12 @@ class Collector:
             self._widen(reach)
         if self._limit:
             # Values lie between -limit and limit, which are the ends of the bins.
-            index = ((values.astype(np.float32) + self._limit) * (FINE / 2 / self._limit)).astype(np.int64)
-            self._counts += np.bincount(np.clip(index, 0, FINE - 1), minlength=FINE)
+            scaled = np.add(values, self._limit, dtype=np.float32)
+            scaled *= FINE / 2 / self._limit
+            index = scaled.astype(np.int64)
+            np.maximum(index, 0, out=index)
+            np.minimum(index, FINE - 1, out=index)
+            self._counts += np.bincount(index, minlength=FINE)
         else:
             self._counts[FINE // 2] += values.size
 

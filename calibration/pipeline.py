@@ -6,18 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import onnx
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.errors import CalibrationError
 from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 from edgedet.onnx_graph.preparing import prepare
 
+from .activation_samples import Survey
 from .cpu import Cpu
 from .data import CalibrationFrames, Sample, check_frames
 from .decoder_boundary import feature_layers, prediction_layers
@@ -30,10 +30,12 @@ from .frame_suitability import Sight, look, slightly_open
 from .judge import Judge
 from .judge_validity import absent, doubts
 from .observe import Progress, silent
+from .offer import Offer, offered, pass_over
 from .precision_search import Found, OverBudget, search
 from .quantisation_run import Quantisation
 from .reasons import NO_FASTER, UNJUDGED, no_faster
 from .tensorrt import TensorRT
+from .watched import Met
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class QuantisedGraph:
         model: the Q/DQ graph.
         report: JSON-ready, for ``card.measured["int8"]``.
         warnings: sentences for the user (too few images, nothing gained on this machine).
+        met: how large tensors became while the graph was judged, for :func:`edgedet.calibration.to_half`; None
+            where nobody looked.
 
     >>> from edgedet import Detector
     >>> from edgedet.calibration import pictures_of
@@ -88,6 +92,7 @@ class QuantisedGraph:
     model: onnx.ModelProto
     report: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    met: Met | None = None
 
 
 def quantise(
@@ -139,9 +144,15 @@ def quantise(
     layers = network.layers()
     effort = EFFORTS[options.effort].affordable(sum(layer.multiply_adds for layer in layers))
 
+    offer = offered(dialect, network)
+    opening = partial(slightly_open, card=card)
+    first = None
+    if judge is None:
+        first = pass_over(frames, offer, dialect, effort, opening=opening, threads=options.threads)
+
     @cache
     def float_graph() -> GraphRunner:
-        return GraphRunner(slightly_open(model, card), threads=options.threads)
+        return GraphRunner(opening(model), threads=options.threads)
 
     progress = forecast(
         progress,
@@ -155,13 +166,16 @@ def quantise(
         threads=options.threads,
         max_drop=options.max_drop,
         runs_after=runs_after,
+        first=first,
     )
+    if first is not None:
+        first.progress = progress
     sight = look(
         model,
         card,
         frames,
         judge,
-        float_graph=float_graph,
+        float_graph=float_graph if first is None else lambda: first,
         effort=effort,
         max_drop=options.max_drop,
         threads=options.threads,
@@ -169,8 +183,8 @@ def quantise(
     )
     float_graph.cache_clear()  # with its copy of the weights
     task = _Task(dialect, frames, sight, options, effort, progress)
-    choice = _choose(task, network)
-    evened = _even_out(task, choice)
+    choice = _choose(task, offer)
+    evened = _even_out(task, choice, None if first is None or sight.blind else first.survey())
     work = _fit(task, evened)
     found = search(
         work,
@@ -187,7 +201,10 @@ def quantise(
     if shipped.units:
         warnings += [*([sight.warning] if sight.warning is not None else ()), *doubts(work.judge, work.reference)]
     return QuantisedGraph(
-        shipped.model, report | {"seconds": round(time.monotonic() - started, 1)}, tuple(warnings)
+        shipped.model,
+        report | {"seconds": round(time.monotonic() - started, 1)},
+        tuple(warnings),
+        work.met_with(shipped.units),
     )
 
 
@@ -213,22 +230,18 @@ class _Choice:
     kept_float: dict[str, str]
 
 
-def _choose(task: _Task, network: Network) -> _Choice:
+def _choose(task: _Task, offer: Offer) -> _Choice:
     """Step 1: the units that can gain something."""
-    network = task.dialect.adapt(network)
-    layers = feature_layers(network)
-    if not layers:
-        raise CalibrationError("the graph has no convolution or matrix product with constant weights to quantise")
-    units, reasons = _judged(task, network, *task.dialect.units(network, layers))
+    units, reasons = _judged(task, offer.network, offer.units, offer.reasons)
     paying = task.dialect.paying(
-        network,
+        offer.network,
         units,
         task.frames[0],
         cache=task.options.cache,
         threads=task.options.threads,
         progress=task.progress,
     )
-    return _Choice(network, layers, paying, reasons | no_faster(units, paying))
+    return _Choice(offer.network, offer.layers, paying, reasons | no_faster(units, paying))
 
 
 def _judged(
@@ -245,26 +258,30 @@ def _judged(
 
 @dataclass(frozen=True)
 class _Evened:
-    """The choice in a graph whose channels were evened out, and the error that remains, by layer."""
+    """The choice in a graph whose channels were evened out, the error that remains, by layer, and its survey."""
 
     choice: _Choice
     equalised: dict[str, float]
     balanced: dict[str, float]
+    survey: Survey | None
 
 
-def _even_out(task: _Task, choice: _Choice) -> _Evened:
+def _even_out(task: _Task, choice: _Choice, survey: Survey | None) -> _Evened:
     """Step 2: channels that would spoil the scale of the others are made smaller, in place."""
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
     network, layers, threads = choice.network, choice.layers, task.options.threads
     frames = Sample(task.sight.frames, task.effort.evened)
-    equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, threads=threads)
+    equalised = equalise(network, layers, names, frames, kind=task.dialect.kind, survey=survey, threads=threads)
+    if survey is not None and equalised:
+        moved = [layer for layer in layers if layer.name in equalised]
+        survey = survey.again(network, Sample(task.sight.frames, task.effort.frames), moved, threads=threads)
     balanced = task.dialect.balance(network, layers, frames, threads=threads, progress=task.progress)
     if balanced:
         # Balanced layers read other tensors.
         layers = feature_layers(network)
         choice = _Choice(network, layers, *_judged(task, network, *task.dialect.units(network, layers)))
-    return _Evened(choice, equalised, balanced)
+    return _Evened(choice, equalised, balanced, None if balanced else survey)
 
 
 def _fit(task: _Task, evened: _Evened) -> Quantisation:
@@ -280,6 +297,7 @@ def _fit(task: _Task, evened: _Evened) -> Quantisation:
         cache=task.options.cache,
         threads=task.options.threads,
         max_drop=task.options.max_drop,
+        survey=evened.survey,
         progress=task.progress,
     )
 

@@ -11,24 +11,29 @@ import onnx
 
 from edgedet.onnx_graph.network import Array, Layer, Network
 
+from .activation_samples import Survey
 from .data import Sample
+from .decoder_boundary import decoding
 from .dialect import Dialect, Unit
 from .effort import Effort
 from .executor import GraphRunner
 from .fit_serialisation import pack, unpack
 from .fitting import fit
+from .fp16 import HALF_OPERATORS, unproven
 from .frame_suitability import Sight
 from .judge import ComparingJudge
 from .judge_validity import require_judgement
 from .measurement_cache import Ledger, digest_of, digest_of_each
 from .observe import Progress
 from .qdq import Writer
+from .watched import Met, WatchedRunner
 
 
 class Quantisation:
     """A network fitted to calibration frames in one dialect.
 
     ``sight``: what it is fitted to and judged on. ``candidates``: units that can be INT8.
+    ``survey``: of the network on these frames, where there is one; it is used up.
     ``reference``: the judge's figure of the float graph, None where it has nothing to judge by.
     ``ledger``: what was measured for exactly this graph, these frames, this judge and this dialect.
 
@@ -49,6 +54,7 @@ class Quantisation:
         cache: Path | None,
         threads: int | None,
         max_drop: float,
+        survey: Survey | None,
         progress: Progress,
     ) -> None:
         self.network = network
@@ -88,6 +94,7 @@ class Quantisation:
                     kind=dialect.kind,
                     weight_bits=dialect.weight_bits,
                     margin=sight.margin,
+                    survey=survey,
                     threads=threads,
                     progress=progress,
                 )
@@ -95,6 +102,8 @@ class Quantisation:
         )
         self.fit = unpack(fitted)
         self._units = {unit.name: unit for unit in self.candidates}
+        self._built: tuple[frozenset[str], onnx.ModelProto] | None = None
+        self._met: Met | None = None
 
     def _float_figure(self, progress: Progress) -> float | None:
         if isinstance(self.judge, ComparingJudge):
@@ -111,8 +120,12 @@ class Quantisation:
         return list(self._sight.reader(self._float_graph(), self._sight.probes))
 
     def build(self, units: Collection[Unit]) -> onnx.ModelProto:
-        """The graph with ``units`` in INT8, as it will be shipped."""
-        return self.dialect.place(self.network, self.fit, units, Writer(self.network.copy())).model
+        """The graph with ``units`` in INT8, as it will be shipped; not to be changed: the last one is kept."""
+        names = frozenset(unit.name for unit in units)
+        if self._built is None or self._built[0] != names:
+            built = self.dialect.place(self.network, self.fit, units, Writer(self.network.copy())).model
+            self._built = names, built
+        return self._built[1]
 
     def runner_with(self, on: Collection[str]) -> GraphRunner:
         """The graph with the named units in INT8, run in the arithmetic of its target."""
@@ -121,7 +134,28 @@ class Quantisation:
 
     def figure_with(self, on: Collection[str]) -> float | None:
         """The judge's figure with the named units in INT8."""
-        return self.judge(self.runner_with(on)) if on else self.reference
+        if not on:
+            return self.reference
+        if len(on) < len(self.candidates) or not self.dialect.rest_in_half or self._sight.blind:
+            return self.judge(self.runner_with(on))
+        # Most often this is the graph that is shipped, and what fp16 may not hold of it can be seen on the way.
+        model = self.build(self.candidates)
+        runner = WatchedRunner(
+            self._sight.opening(model), self._unproven(model), fusion=self.dialect.fusion, threads=self._threads
+        )
+        figure = self.judge(runner)
+        self._met = runner.met
+        return figure
+
+    def met_with(self, units: Collection[Unit]) -> Met | None:
+        """How large tensors became that fp16 may not hold, while the graph was judged; None where nobody looked."""
+        return self._met if len(units) == len(self.candidates) else None
+
+    def _unproven(self, model: onnx.ModelProto) -> list[str]:
+        box = decoding(self.network)
+        nodes = {node.name for node in model.graph.node if node.op_type in HALF_OPERATORS and node.name not in box}
+        # Tensors have the names and types that they have in the float graph.
+        return unproven(Network(model), self.network.element_types(), nodes, self.frames)
 
     def loss_of(self, name: str) -> float | None:
         """Agreement with the float graph lost on the probe frames by one unit alone; None where none is there."""

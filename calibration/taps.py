@@ -8,7 +8,7 @@ nothing larger ever leaves it: what is held does not grow with the tensors, and 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from .executor import GraphRunner, run_frames
 
 VALUES_PER_FRAME = 8192
 """Values taken of a tensor per frame, evenly spaced, beginning somewhere else in every frame."""
+TURNED = 20
+"""Values that are transposed in the time of picking one; positions are then picked with all their channels."""
 OFFSET = "taps/offset"
 """Input of the graph with taps: where the evenly spaced values of a frame begin, int64."""
 
@@ -36,24 +38,40 @@ class Look:
         lows, highs: per channel (:func:`channel_axis`), by tensor: float32 [C].
         values: some of the values, by tensor: float32 [n].
         rows: what a layer's weights are multiplied with, at some positions, by layer: float32 [groups, n, K].
+        outputs: the graph's own, by name, where they were asked for.
     """
 
     lows: dict[str, Array]
     highs: dict[str, Array]
     values: dict[str, Array]
     rows: dict[str, Array]
+    outputs: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """How a window slides along one axis of an image: ``steps`` places, ``taps`` [kernel] from a ``begin`` on."""
+
+    size: int
+    steps: int
+    stride: int
+    begin: int
+    taps: Array
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """Places of the windows of one layer: ``images`` of axis 0, and ``places`` positions in each of them."""
+    """Places of the windows of one layer: ``images`` of axis 0, and ``places`` positions in each of them.
+
+    ``axes``: height and width of a convolution's. ``turned``: whether channels come last.
+    """
 
     layer: Layer
     shape: tuple[int, ...]
     images: int
     places: int
-    node: NodeProto
-    kernel: tuple[int, ...] = ()
+    axes: tuple[_Axis, ...] = ()
+    turned: bool = False
 
 
 class Taps:
@@ -66,6 +84,7 @@ class Taps:
             frame, about.
         values: whether values are wanted, too.
         frame: one input of the graph, run where shape inference does not know every shape.
+        opening: makes of the graph the one whose own outputs are wanted, too; None where they are not.
         threads: of a run; None takes every core.
         seed: of the positions.
     """
@@ -78,10 +97,12 @@ class Taps:
         *,
         values: bool = True,
         frame: Array | None = None,
+        opening: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None,
         threads: int | None = None,
         seed: int = 0,
     ) -> None:
         self._input = network.inputs[0]
+        self._opening = opening
         self._tensors = list(dict.fromkeys(tensors))
         self._values = values
         self._seed = seed
@@ -124,6 +145,7 @@ class Taps:
                     window.layer.name: _rows(window, found[f"{window.layer.name}/windows"], mask)
                     for window, mask in zip(self._windows, masks, strict=True)
                 },
+                {name: found[name] for name in self._network.outputs} if self._opening is not None else {},
             )
             del found
             yield look
@@ -160,13 +182,15 @@ class Taps:
             self._add("Identity", [flat], f"{tensor}/values")
         else:
             places = self._constant(
-                f"{tensor}/places", np.arange(VALUES_PER_FRAME, dtype=np.int64) * size // VALUES_PER_FRAME
+                f"{tensor}/places", np.arange(VALUES_PER_FRAME, dtype=np.int64)[None] * size // VALUES_PER_FRAME
             )
-            shifted = self._add("Add", [places, OFFSET], f"{tensor}/shifted")
-            inside = self._add(
-                "Mod", [shifted, self._constant(f"{tensor}/size", np.array(size, np.int64))], f"{tensor}/inside"
-            )
-            self._add("Gather", [flat, inside], f"{tensor}/values", axis=1)
+            # Places from the end are negative: so they need not be brought inside one by one.
+            whole = self._constant(f"{tensor}/size", np.array(size, np.int64))
+            begin = self._add("Mod", [OFFSET, whole], f"{tensor}/begin")
+            back = self._add("Sub", [begin, whole], f"{tensor}/back")
+            shifted = self._add("Add", [places, back], f"{tensor}/shifted")
+            # Gather copies value by value as if each were a row, which takes six times as long.
+            self._add("GatherElements", [flat, shifted], f"{tensor}/values", axis=1)
         self._outputs.append(f"{tensor}/values")
 
     def _tap_layer(self, layer: Layer, shape: tuple[int, ...], rows: int) -> _Windows:
@@ -177,11 +201,13 @@ class Taps:
             wide = self._constant(f"{name}/shape", np.array([-1, shape[-1]]))
             matrix = self._add("Reshape", [layer.input, wide], f"{name}/matrix")
             self._add("Gather", [matrix, places], name, axis=0)
-            windows = _Windows(layer, shape, 1, rows, node)
+            windows = _Windows(layer, shape, 1, rows)
         else:
             kernel = tuple(self._network.constants[layer.weight].dims[2:])
             images = min(shape[0], max(round(rows**0.5), 1)) if shape[0] > 1 else 1
-            windows = _Windows(layer, shape, images, max(rows // images, 1), node, kernel)
+            count = max(rows // images, 1)
+            turned = shape[2] * shape[3] <= TURNED * count * int(np.prod(kernel))
+            windows = _Windows(layer, shape, images, count, _axes(node, kernel, shape[2:]), turned)
             source = layer.input
             if shape[0] > 1:
                 chosen = f"{layer.name}/images"
@@ -189,7 +215,9 @@ class Taps:
                 source = self._add("Gather", [source, chosen], f"{name}/chosen", axis=0)
             wide = self._constant(f"{name}/shape", np.array([images, shape[1], shape[2] * shape[3]]))
             flat = self._add("Reshape", [source, wide], f"{name}/flat")
-            self._add("Gather", [flat, places], name, axis=2)
+            if windows.turned:
+                flat = self._add("Transpose", [flat], f"{name}/turned", perm=[0, 2, 1])
+            self._add("Gather", [flat, places], name, axis=1 if windows.turned else 2)
         self._inputs.append(helper.make_tensor_value_info(places, TensorProto.INT64, [None]))
         self._outputs.append(name)
         return windows
@@ -207,10 +235,11 @@ class Taps:
         graph.input.extend(self._inputs)
         if self._values and self._tensors:
             graph.input.append(helper.make_tensor_value_info(OFFSET, TensorProto.INT64, []))
-        del graph.output[:]
+        if self._opening is None:
+            del graph.output[:]
         graph.output.extend(helper.make_empty_tensor_value_info(name) for name in self._outputs)
         remove_dead(graph)
-        return model
+        return model if self._opening is None else self._opening(model)
 
 
 def reduction(
@@ -259,20 +288,29 @@ def _choose(window: _Windows, rng: np.random.Generator, feed: dict[str, Array]) 
         return np.ones((window.places, 1), bool)
     if shape[0] > 1:
         feed[f"{layer.name}/images"] = rng.integers(0, shape[0], window.images)
-    kernel = window.kernel
-    stride, dilation, pads = convolution_geometry(window.node, kernel, shape[2:])
     at = []
     inside = []
-    for axis in range(2):
-        extent = dilation[axis] * (kernel[axis] - 1) + 1
-        steps = (shape[2 + axis] + pads[axis] + pads[axis + 2] - extent) // stride[axis] + 1
-        begin = rng.integers(0, max(steps, 1), window.places) * stride[axis] - pads[axis]
-        where = begin[:, None] + np.arange(kernel[axis]) * dilation[axis]
-        inside.append((where >= 0) & (where < shape[2 + axis]))
-        at.append(np.clip(where, 0, shape[2 + axis] - 1))
+    for axis in window.axes:
+        begin = rng.integers(0, axis.steps, window.places) * axis.stride + axis.begin
+        where = begin[:, None] + axis.taps
+        inside.append((where >= 0) & (where < axis.size))
+        np.maximum(where, 0, out=where)
+        np.minimum(where, axis.size - 1, out=where)
+        at.append(where)
     feed[key] = (at[0][:, :, None] * shape[3] + at[1][:, None, :]).reshape(-1)
     mask: Array = (inside[0][:, :, None] & inside[1][:, None, :]).reshape(window.places, -1)
     return mask
+
+
+def _axes(node: NodeProto, kernel: Sequence[int], size: Sequence[int]) -> tuple[_Axis, ...]:
+    stride, dilation, pads = convolution_geometry(node, kernel, size)
+    axes = []
+    for axis in range(2):
+        extent = dilation[axis] * (kernel[axis] - 1) + 1
+        steps = (size[axis] + pads[axis] + pads[axis + 2] - extent) // stride[axis] + 1
+        taps = np.arange(kernel[axis]) * dilation[axis]
+        axes.append(_Axis(size[axis], max(steps, 1), stride[axis], -pads[axis], taps))
+    return tuple(axes)
 
 
 def _rows(window: _Windows, taken: Array, mask: Array) -> Array:
@@ -281,10 +319,14 @@ def _rows(window: _Windows, taken: Array, mask: Array) -> Array:
     if layer.op_type != "Conv":
         return taken[None]
     channels, taps = window.shape[1], mask.shape[1]
-    # [images, C, places, taps], with zeros where the window looks into the padding
-    padded = np.where(mask, taken.reshape(window.images, channels, window.places, taps), np.float32(0))
-    count = window.images * window.places
-    groups = padded.transpose(0, 2, 1, 3).reshape(count, layer.group, -1)
+    # [images, places, C, taps], with zeros where the window looks into the padding
+    if window.turned:
+        by_place = taken.reshape(window.images, window.places, taps, channels).transpose(0, 1, 3, 2)
+    else:
+        by_place = taken.reshape(window.images, channels, window.places, taps).transpose(0, 2, 1, 3)
+    if not mask.all():
+        by_place = np.where(mask[:, None], by_place, np.float32(0))
+    groups = by_place.reshape(window.images * window.places, layer.group, -1)
     return np.ascontiguousarray(groups.transpose(1, 0, 2))
 
 

@@ -42,9 +42,11 @@ class TensorRT:
     weight_bits = 8
     fusion: Fusion = "separate"
     min_share = 0.5
+    rest_in_half = True
 
     def __init__(self, layers: LayerChoice = "dense") -> None:
         self._layers = layers
+        self.settled = layers != "all"
 
     def adapt(self, network: Network) -> Network:
         """Nothing to rewrite."""

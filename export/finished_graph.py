@@ -20,7 +20,7 @@ from edgedet.proof.golden import record
 from edgedet.proof.golden_map import record_map
 from edgedet.reference.pictures import open_reference
 
-from ..runtimes.heap_trimming import release_unused, return_free_memory
+from ..runtimes.heap_trimming import keep_free_memory, release_unused, return_free_memory
 from . import map_parity, parity
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.focus import convolve_picture
@@ -47,7 +47,8 @@ FLOAT = ("precision", "fp32")
 """The option that asks for nothing, and is not worth a line on the card."""
 
 HALF_FRAMES = 16
-"""Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16."""
+"""Calibration frames on which what is left of an INT8 graph is looked through for values too large for fp16, where
+that was not done while it was judged."""
 
 RUNS_AFTER = 44
 """Runs that such a graph still takes until it is written, those and the golden input's, as far as their time grows
@@ -134,6 +135,8 @@ def finish_graph(source: Path, output: Path, options: ExportOptions, *, progress
         # The framework's network and the graph as it came from it have served; ranges need the room.
         del built
         release_unused()
+        # Layer after layer and frame after frame, a reduction takes arrays of the same few sizes.
+        keep_free_memory()
         model, card, more = _reduce_precision(
             model, card, output, options, statistics=statistics, progress=progress
         )
@@ -297,7 +300,8 @@ def _reduce_precision(
     from ..calibration.fp16 import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
-    half = to_half(quantised.model, Sample(calibration.frames, HALF_FRAMES), progress=progress)
+    frames_of_half = Sample(calibration.frames, HALF_FRAMES)
+    half = to_half(quantised.model, frames_of_half, met=quantised.met, progress=progress)
     precision = "int8" if report["layers_int8"] else "fp16"
     card = replace(card, precision=precision, measured=card.measured | {"fp16": half.report})
     note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import onnx
 
 LARGEST_READ = 4096
@@ -24,7 +25,7 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = light.graph
     listed = {value.name for value in graph.input}
     for tensor in model.graph.initializer:
-        if np.prod(tensor.dims, dtype=np.float64) <= LARGEST_READ:
+        if math.prod(tensor.dims) <= LARGEST_READ:
             graph.initializer.append(tensor)
         elif tensor.name not in listed:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,7 @@ class Network:
 
     def refresh(self) -> None:
         """Rebuild the indexes after nodes were added, removed or rewired."""
+        self._inferred: onnx.GraphProto | None = None
         self.nodes: dict[str, onnx.NodeProto] = {node.name: node for node in self.graph.node}
         self.producer: dict[str, onnx.NodeProto] = {}
         self.consumers: dict[str, list[onnx.NodeProto]] = {}
@@ -97,6 +99,7 @@ class Network:
 
     def set_constant(self, name: str, value: Array) -> None:
         """Replace or add a constant."""
+        self._inferred = None
         # ascontiguousarray would turn a scalar into a vector, and a scalar scale into a per-channel one.
         tensor = numpy_helper.from_array(np.asarray(value, order="C"), name)
         if name in self.constants:
@@ -107,7 +110,7 @@ class Network:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Static shapes of every tensor that inference can give one; zeros where a dimension is unknown."""
-        graph = inferred(self.model)
+        graph = self._with_shapes()
         found = {c.name: tuple(c.dims) for c in graph.initializer}
         for value in (*graph.input, *graph.value_info, *graph.output):
             found[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
@@ -115,11 +118,17 @@ class Network:
 
     def element_types(self) -> dict[str, int]:
         """ONNX element type of every tensor that inference can give one."""
-        graph = inferred(self.model)
+        graph = self._with_shapes()
         found = {c.name: c.data_type for c in graph.initializer}
         for value in (*graph.input, *graph.value_info, *graph.output):
             found[value.name] = value.type.tensor_type.elem_type
         return found
+
+    def _with_shapes(self) -> onnx.GraphProto:
+        """What inference says of the graph as it is, asked once."""
+        if self._inferred is None:
+            self._inferred = inferred(self.model)
+        return self._inferred
 
     def layers(self) -> list[Layer]:
         """Every weighted layer with constant float weights, in the order of execution."""
@@ -142,10 +151,8 @@ class Network:
         group = int(settings.get("group", 1))
         axis = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}.get(node.op_type, 0 if settings.get("transB", 0) else 1)
         out = shapes.get(node.output[0], ())
-        positions = int(
-            np.prod(shapes.get(node.input[0], ()) if node.op_type == "ConvTranspose" else out, dtype=np.int64)
-        )
-        size = int(np.prod(weight.dims, dtype=np.int64))
+        positions = math.prod(shapes.get(node.input[0], ()) if node.op_type == "ConvTranspose" else out)
+        size = math.prod(weight.dims)
         per_channel = weight.dims[0] if node.op_type == "ConvTranspose" else weight.dims[axis]
         return Layer(
             name=node.name,

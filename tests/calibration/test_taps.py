@@ -170,3 +170,44 @@ def test_nothing_of_a_frame_is_held_while_the_next_one_is_run(
     monkeypatch.setattr(module, "Look", Watched)
     layers = network.layers()
     assert list(collect(network, tiny.frames(3), layers, threads=1))
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_windows_are_the_same_whether_channels_are_turned_last_or_not(
+    group: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(8, 8 // group, 3, 2)).astype(np.float32)
+    settings = {"group": group, "pads": [1, 0, 1, 1], "strides": [2, 1], "dilations": [1, 2]}
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], "layer", **settings)],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 8, 9, 7])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    network = Network(
+        onnx.shape_inference.infer_shapes(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        )
+    )
+    frames = [rng.normal(size=(3, 8, 9, 7)).astype(np.float32) for _ in range(2)]
+    taken = []
+    for turned in (0, 10**6):
+        monkeypatch.setattr(module, "TURNED", turned)
+        taps = Taps(network, [], dict.fromkeys(network.layers(), 30))
+        assert [window.turned for window in taps._windows] == [turned > 0]
+        taken.append([look.rows["layer"] for look in taps.look(frames)])
+    for rows, others in zip(*taken, strict=True):
+        assert rows.shape == (group, 30, 8 // group * 6)
+        np.testing.assert_array_equal(rows, others)
+
+
+def test_the_graphs_own_outputs_come_where_they_are_asked_for(network: Network, tiny: ModuleType) -> None:
+    (frame,) = tiny.frames(1)
+    (look,) = Taps(network, ["stem_out"]).look([frame])
+    assert look.outputs == {}
+    (look,) = Taps(network, ["stem_out"], opening=lambda graph: graph).look([frame])
+    (scores,) = inner(network, frame, "scores")
+    assert set(look.outputs) == {"boxes", "scores"}
+    np.testing.assert_allclose(look.outputs["scores"], scores, rtol=1e-5, atol=1e-6)
