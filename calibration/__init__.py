@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .observe import Progress
     from .pictures import Picture, Pictures, pictures_of
     from .pipeline import QuantisedGraph, QuantiseOptions, quantise
+    from .watched_magnitudes import Magnitudes
 
 __all__ = [
     "AgreementJudge",
@@ -26,6 +27,7 @@ __all__ = [
     "Judge",
     "MadeFrames",
     "MadeJudge",
+    "Magnitudes",
     "MapJudge",
     "Picture",
     "Pictures",
@@ -47,6 +49,7 @@ __getattr__, __dir__ = lazy_names(
         "Judge": "edgedet.calibration.judge",
         "MadeFrames": "edgedet.calibration.made_frames",
         "MadeJudge": "edgedet.calibration.made_judge",
+        "Magnitudes": "edgedet.calibration.watched_magnitudes",
         "MapJudge": "edgedet.calibration.judge",
         "Picture": "edgedet.calibration.pictures",
         "Pictures": "edgedet.calibration.pictures",

@@ -32,7 +32,7 @@ from .attention import attention, normalisations
 from .decoder_boundary import decoding
 from .interval_arithmetic import magnitudes
 from .observe import Progress, observe, silent
-from .watched import Met
+from .watched_magnitudes import Magnitudes
 
 LARGEST = 65504.0 / 4
 """Observed magnitude above which a tensor is not trusted to fp16: unseen frames may be four times stronger."""
@@ -128,7 +128,7 @@ def to_half(
     model: onnx.ModelProto,
     frames: Iterable[Array] | None = None,
     *,
-    met: Met | None = None,
+    magnitudes: Magnitudes | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> HalfGraph:
@@ -138,8 +138,8 @@ def to_half(
         model: the graph; it is not changed.
         frames: prepared inputs, each of the graph's input shape and dtype, as :class:`CalibrationFrames` gives
             them; gone through more than once. None lets constants and kinds of operators alone decide.
-        met: how large tensors of this very graph have become elsewhere, believed where that were as many frames:
-            these need not be run then.
+        magnitudes: how large tensors of this very graph have become elsewhere, believed where that were as many
+            frames: these need not be run then.
         threads: of a run; None takes every core.
         progress: called with (what, done, of).
 
@@ -166,7 +166,7 @@ def to_half(
         frames = frames if isinstance(frames, list | tuple) or hasattr(frames, "__len__") else list(frames)
         count = len(frames)  # type: ignore[arg-type]
         asked = able - box - set(reasons)
-        known = met if met is not None and met.frames >= count else Met(count, {})
+        known = Magnitudes(count, {}) if magnitudes is None or magnitudes.frames < count else magnitudes
         overflowing, looked = _overflowing(network, frames, types, asked, known, threads=threads, progress=progress)
         reasons |= overflowing
         count = count if looked else known.frames
@@ -292,13 +292,13 @@ def _overflowing(
     frames: Iterable[Array],
     types: dict[str, int],
     asked: Collection[str],
-    met: Met,
+    known: Magnitudes,
     *,
     threads: int | None,
     progress: Progress,
 ) -> tuple[dict[str, str], bool]:
     """Nodes among those called ``asked`` that fp16 might not hold, with the reason; whether frames were run."""
-    reached = dict(met.magnitudes)
+    reached = dict(known.largest)
     tensors = unproven(network, types, asked, frames)
     unmet = [name for name in tensors if name not in reached]
     if unmet:

@@ -30,12 +30,12 @@ from .frame_suitability import Sight, look, slightly_open
 from .judge import Judge
 from .judge_validity import absent, doubts
 from .observe import Progress, silent
-from .offer import Offer, offered, pass_over
 from .precision_search import Found, OverBudget, search
+from .quantisable_units import Offer, offered, pass_over
 from .quantisation_run import Quantisation
 from .reasons import NO_FASTER, UNJUDGED, no_faster
 from .tensorrt import TensorRT
-from .watched import Met
+from .watched_magnitudes import Magnitudes
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class QuantisedGraph:
         model: the Q/DQ graph.
         report: JSON-ready, for ``card.measured["int8"]``.
         warnings: sentences for the user (too few images, nothing gained on this machine).
-        met: how large tensors became while the graph was judged, for :func:`edgedet.calibration.to_half`; None
-            where nobody looked.
+        magnitudes: how large tensors became while the graph was judged, for :func:`edgedet.calibration.to_half`;
+            None where nobody looked.
 
     >>> from edgedet import Detector
     >>> from edgedet.calibration import pictures_of
@@ -92,7 +92,7 @@ class QuantisedGraph:
     model: onnx.ModelProto
     report: dict[str, Any]
     warnings: tuple[str, ...] = ()
-    met: Met | None = None
+    magnitudes: Magnitudes | None = None
 
 
 def quantise(
@@ -204,7 +204,7 @@ def quantise(
         shipped.model,
         report | {"seconds": round(time.monotonic() - started, 1)},
         tuple(warnings),
-        work.met_with(shipped.units),
+        work.magnitudes_with(shipped.units),
     )
 
 

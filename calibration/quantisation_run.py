@@ -26,7 +26,7 @@ from .judge_validity import require_judgement
 from .measurement_cache import Ledger, digest_of, digest_of_each
 from .observe import Progress
 from .qdq import Writer
-from .watched import Met, WatchedRunner
+from .watched_magnitudes import Magnitudes, WatchedRunner
 
 
 class Quantisation:
@@ -103,7 +103,7 @@ class Quantisation:
         self.fit = unpack(fitted)
         self._units = {unit.name: unit for unit in self.candidates}
         self._built: tuple[frozenset[str], onnx.ModelProto] | None = None
-        self._met: Met | None = None
+        self._magnitudes: Magnitudes | None = None
 
     def _float_figure(self, progress: Progress) -> float | None:
         if isinstance(self.judge, ComparingJudge):
@@ -144,12 +144,12 @@ class Quantisation:
             self._sight.opening(model), self._unproven(model), fusion=self.dialect.fusion, threads=self._threads
         )
         figure = self.judge(runner)
-        self._met = runner.met
+        self._magnitudes = runner.magnitudes
         return figure
 
-    def met_with(self, units: Collection[Unit]) -> Met | None:
+    def magnitudes_with(self, units: Collection[Unit]) -> Magnitudes | None:
         """How large tensors became that fp16 may not hold, while the graph was judged; None where nobody looked."""
-        return self._met if len(units) == len(self.candidates) else None
+        return self._magnitudes if len(units) == len(self.candidates) else None
 
     def _unproven(self, model: onnx.ModelProto) -> list[str]:
         box = decoding(self.network)

@@ -301,7 +301,7 @@ def _reduce_precision(
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
     frames_of_half = Sample(calibration.frames, HALF_FRAMES)
-    half = to_half(quantised.model, frames_of_half, met=quantised.met, progress=progress)
+    half = to_half(quantised.model, frames_of_half, magnitudes=quantised.magnitudes, progress=progress)
     precision = "int8" if report["layers_int8"] else "fp16"
     card = replace(card, precision=precision, measured=card.measured | {"fp16": half.report})
     note = f"what is not int8: {half.report['nodes_fp16']} nodes in fp16, {half.report['nodes_fp32']} in fp32"

@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgedet.calibration import patches as patches_module
-from edgedet.calibration import pipeline
+from edgedet.calibration import activation_samples, pipeline
 from edgedet.calibration.activation_samples import Survey, surveys
 from edgedet.calibration.effort import EFFORTS
 from edgedet.calibration.executor import GraphRunner, frames_run_by, run_here
@@ -52,7 +51,7 @@ def same(one: Survey, other: Survey) -> bool:
 
 
 def apart(network: Network, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Survey:
-    monkeypatch.setattr(patches_module, "rows_per_frame", lambda frames, weights: 16)
+    monkeypatch.setattr(activation_samples, "rows_per_frame", lambda frames, weights: 16)
     layers = [layer for layer in network.layers() if layer.input in TENSORS]
     (survey,) = surveys(network, frames, TENSORS, layers, threads=1)
     return survey
@@ -123,7 +122,7 @@ def test_two_passes_are_less_work_where_few_judged_frames_set_ranges(network: Ne
 def test_patches_that_are_too_much_at_a_time_are_not_held(
     network: Network, tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patches_module, "PATCH_BYTES", 1024)
+    monkeypatch.setattr(activation_samples, "PATCH_BYTES", 1024)
     assert planned(network, tiny.frames(4)) is None
 
 

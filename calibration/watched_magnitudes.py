@@ -18,16 +18,19 @@ ENDS = ("ReduceMin", "ReduceMax")
 
 
 @dataclass(frozen=True)
-class Met:
+class Magnitudes:
     """What some runs of a graph came to.
 
     Attributes:
         frames: number of runs.
-        magnitudes: largest absolute value over all of them, by tensor; 0 where some were no numbers.
+        largest: largest absolute value over all of them, by tensor; 0 where some were no numbers.
+
+    >>> Magnitudes(frames=24, largest={"backbone/relu": 61.5}).largest["backbone/relu"]
+    61.5
     """
 
     frames: int
-    magnitudes: dict[str, float]
+    largest: dict[str, float]
 
 
 class WatchedRunner(GraphRunner):
@@ -55,14 +58,14 @@ class WatchedRunner(GraphRunner):
         return found
 
     @property
-    def met(self) -> Met:
+    def magnitudes(self) -> Magnitudes:
         """What was seen so far."""
         largest = np.max(
             np.array(self._reached).reshape(len(self._reached), len(self._tensors)), axis=0, initial=0.0
         )
         # As an Observation has it.
         largest[~np.isfinite(largest)] = 0.0
-        return Met(len(self._reached), dict(zip(self._tensors, largest.tolist(), strict=True)))
+        return Magnitudes(len(self._reached), dict(zip(self._tensors, largest.tolist(), strict=True)))
 
 
 def _end(tensor: str, kind: str) -> str:

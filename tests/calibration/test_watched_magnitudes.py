@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from edgedet.calibration.executor import GraphRunner, in_lanes
 from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
-from edgedet.calibration.watched import Met, WatchedRunner
+from edgedet.calibration.watched_magnitudes import Magnitudes, WatchedRunner
 
 
 def inner(model: onnx.ModelProto, name: str, frame: np.ndarray) -> np.ndarray:
@@ -31,10 +31,10 @@ def test_the_largest_values_of_all_frames_are_kept_and_the_outputs_are_the_graph
         assert set(found) == {"boxes", "scores"}
         np.testing.assert_allclose(found["scores"], plain(frame)["scores"], rtol=1e-5, atol=1e-6)
     assert model.SerializeToString() == before
-    assert runner.met.frames == 4
+    assert runner.magnitudes.frames == 4
     for name in ("stem_out", "spread_relu_out"):
         expected = max(float(np.abs(inner(model, name, frame)).max()) for frame in frames)
-        assert runner.met.magnitudes[name] == pytest.approx(expected, rel=1e-5)
+        assert runner.magnitudes.largest[name] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_large_negative_value_is_large() -> None:
@@ -45,16 +45,16 @@ def test_a_large_negative_value_is_large() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     runner = WatchedRunner(model, ["y"], fusion="separate", threads=1)
     runner(np.array([7, -2], np.float32))
-    assert runner.met == Met(1, {"y": 7.0})
+    assert runner.magnitudes == Magnitudes(1, {"y": 7.0})
     runner(np.array([np.inf, 1], np.float32))
-    assert runner.met == Met(2, {"y": 0.0}), "as an observation has what is no number"
+    assert runner.magnitudes == Magnitudes(2, {"y": 0.0}), "as an observation has what is no number"
 
 
 def test_nothing_run_and_nothing_watched_is_nothing_met(tiny: ModuleType) -> None:
     runner = WatchedRunner(tiny.tiny_detector(), [], fusion="separate", threads=1)
-    assert runner.met == Met(0, {})
+    assert runner.magnitudes == Magnitudes(0, {})
     runner(tiny.frames(1)[0])
-    assert runner.met == Met(1, {})
+    assert runner.magnitudes == Magnitudes(1, {})
 
 
 def unbounded(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, **options: object):  # type: ignore[no-untyped-def]
@@ -73,37 +73,38 @@ def test_what_was_met_while_a_graph_was_judged_spares_a_pass(
     tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = unbounded(tiny, monkeypatch)
-    assert done.met is not None and done.met.frames == 8 and len(done.met.magnitudes) > 10
+    assert done.magnitudes is not None and done.magnitudes.frames == 8 and len(done.magnitudes.largest) > 10
     expected = to_half(done.model, tiny.frames(6))
     monkeypatch.setattr(
         "edgedet.calibration.fp16.observe", lambda *given, **options: pytest.fail("frames were run")
     )
-    half = to_half(done.model, tiny.frames(6), met=done.met)
+    half = to_half(done.model, tiny.frames(6), magnitudes=done.magnitudes)
     assert half.model.SerializeToString(deterministic=True) == expected.model.SerializeToString(deterministic=True)
     assert half.report == expected.report | {"frames": 8}
 
 
 def test_fewer_frames_than_are_given_are_not_believed(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     done = unbounded(tiny, monkeypatch)
-    assert done.met is not None
-    huge = dict.fromkeys(done.met.magnitudes, 60000.0)
+    assert done.magnitudes is not None
+    huge = dict.fromkeys(done.magnitudes.largest, 60000.0)
     assert (
-        to_half(done.model, tiny.frames(6), met=Met(5, huge)).report == to_half(done.model, tiny.frames(6)).report
+        to_half(done.model, tiny.frames(6), magnitudes=Magnitudes(5, huge)).report
+        == to_half(done.model, tiny.frames(6)).report
     )
-    kept = to_half(done.model, tiny.frames(6), met=Met(6, huge)).report["kept_fp32"]
+    kept = to_half(done.model, tiny.frames(6), magnitudes=Magnitudes(6, huge)).report["kept_fp32"]
     assert any("values reached 6e+04" in reason for reason in kept.values())
 
 
 def test_a_tensor_that_nobody_met_is_looked_at(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     done = unbounded(tiny, monkeypatch)
-    assert done.met is not None
-    fewer = dict(list(done.met.magnitudes.items())[::2])
-    half = to_half(done.model, tiny.frames(6), met=Met(8, fewer)).report
+    assert done.magnitudes is not None
+    fewer = dict(list(done.magnitudes.largest.items())[::2])
+    half = to_half(done.model, tiny.frames(6), magnitudes=Magnitudes(8, fewer)).report
     assert half == to_half(done.model, tiny.frames(6)).report and half["frames"] == 6
 
 
 def test_nothing_is_watched_where_no_rest_will_be_half(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert unbounded(tiny, monkeypatch, target="cpu").met is None
+    assert unbounded(tiny, monkeypatch, target="cpu").magnitudes is None
 
 
 def test_what_a_graph_met_is_believed_of_that_graph_alone(tiny: ModuleType) -> None:
@@ -114,7 +115,7 @@ def test_what_a_graph_met_is_believed_of_that_graph_alone(tiny: ModuleType) -> N
         model, tiny.card(), frames, judge=_GivesBack(), options=QuantiseOptions(max_drop=0.2, threads=1)
     )
     assert done.report["layers_int8"] > 0 and done.report["kept_float"].keys() > {"spread"}
-    assert done.met is None
+    assert done.magnitudes is None
 
 
 class _GivesBack:
