@@ -3,8 +3,8 @@
     make arm64                                                     (Linux, root, debootstrap, qemu-user-static)
     python -m benchmarks.arm64 FOLDER [--shared ../shared] [--pictures 24] [--only NAME…]
 
-`benchmarks/arm64/root.sh FOLDER` makes the root. Detectors are exported here; the self-test, ONNX Runtime and
-OpenVINO then run in the root, in qemu, on real photographs. Every box of the fp32 graphs must be there with IoU
+`benchmarks/arm64/root.sh FOLDER` makes the root. Detectors are exported here; the self-test, ONNX Runtime,
+OpenVINO and ncnn then run in the root, in qemu, on real photographs. Every box of the fp32 graphs must be there with IoU
 0.99 and score 0.001, and the INT8 graph's mAP on BCCD within 0.005 of what it is here. Writes
 docs/measured/arm64.md. Ends with 1 where a bar is missed. Nothing here tells of speed: qemu translates instructions
 one by one.
@@ -37,19 +37,24 @@ from edgedet.proof.parity import Tolerance, match_detections, summarise
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "measured" / "arm64.md"
-RUNTIMES = ("onnxruntime", "openvino")
+RUNTIMES = ("onnxruntime", "openvino", "ncnn")
+GRAPH_RUNTIMES = RUNTIMES[:2]
 MAX_MAP_DIFFERENCE = 0.005
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A detector and its pictures. ``all_pictures``: mAP is compared, which takes the whole set."""
+    """A detector and its pictures. ``all_pictures``: mAP is compared, which takes the whole set.
+
+    ``runtimes``: those that open it; a two-stage detector and INT8 are nothing for ncnn.
+    """
 
     name: str
     source: str
     dataset: str
     options: ExportOptions
     all_pictures: bool = False
+    runtimes: tuple[str, ...] = RUNTIMES
 
 
 def subjects(shared: Path) -> list[Subject]:
@@ -61,8 +66,10 @@ def subjects(shared: Path) -> list[Subject]:
     return [
         Subject("ssdlite", ssdlite, bccd, ExportOptions(conf=0.001)),
         Subject("yolox", "models/yolox_nano.onnx", coco, ExportOptions(family="yolox", conf=0.001)),
-        Subject("fasterrcnn", frcnn, bccd, ExportOptions(proposals=150, frame_size=(640, 480))),
-        Subject("ssdlite int8", ssdlite, bccd, int8, all_pictures=True),
+        Subject(
+            "fasterrcnn", frcnn, bccd, ExportOptions(proposals=150, frame_size=(640, 480)), runtimes=GRAPH_RUNTIMES
+        ),
+        Subject("ssdlite int8", ssdlite, bccd, int8, all_pictures=True, runtimes=GRAPH_RUNTIMES),
     ]
 
 
@@ -99,12 +106,13 @@ def main() -> int:
     print(f"self-test on arm64: {'passed' if met else 'FAILED'}", flush=True)
     chosen = [one for one in subjects(arguments.shared) if not arguments.only or one.name in arguments.only]
     for subject in chosen:
-        graph = arguments.folder / f"{subject.name.replace(' ', '_')}.onnx"
-        if not graph.exists():
-            export_model(arguments.shared / subject.source, graph, subject.options)
         dataset = read_dataset(str(arguments.shared / subject.dataset))
         images = dataset.images if subject.all_pictures else dataset.images[: arguments.pictures]
-        for runtime in RUNTIMES:
+        for runtime in subject.runtimes:
+            suffix = "ncnn" if runtime == "ncnn" else "onnx"
+            graph = arguments.folder / f"{subject.name.replace(' ', '_')}.{suffix}"
+            if not graph.exists():
+                export_model(arguments.shared / subject.source, graph, subject.options)
             here, there = both(root, graph, runtime, [image.path for image in images])
             row, good = compare(subject, dataset, runtime, here, there)
             met &= good
@@ -131,7 +139,8 @@ def both(root: Path, graph: Path, runtime: str, pictures: Sequence[Path]) -> tup
     for number, picture in enumerate(pictures):
         copies.append(f"/work/{number:04}{picture.suffix}")
         shutil.copy(picture, root / copies[-1].lstrip("/"))
-    for file, name in ((graph, "model.onnx"), (script, "boxes.py")):
+    model = f"model{graph.suffix}"
+    for file, name in ((graph, model), (script, "boxes.py")):
         shutil.copy(file, work / name)
     begin = time.perf_counter()
     local = [str(root / copy.lstrip("/")) for copy in copies]
@@ -139,7 +148,7 @@ def both(root: Path, graph: Path, runtime: str, pictures: Sequence[Path]) -> tup
     subprocess.run(here, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     middle = time.perf_counter()
     done = in_root(
-        root, ["/opt/edgedet/bin/python", "/work/boxes.py", "/work/model.onnx", runtime, "/work/there.npz", *copies]
+        root, ["/opt/edgedet/bin/python", "/work/boxes.py", f"/work/{model}", runtime, "/work/there.npz", *copies]
     )
     if done.returncode:
         raise SystemExit(f"{runtime} on arm64 ended with {done.returncode}: {done.stderr[-600:]}")
@@ -187,8 +196,8 @@ def write_page(page: Path, rows: Sequence[Sequence[str]], selftest: str, there: 
     page.write_text(
         f"""# On arm64
 
-`make arm64` makes a Debian root of arm64, installs this source tree there with `pip install .` and `[openvino]`,
-and holds what it finds on real photographs against what the same graphs find on this machine
+`make arm64` makes a Debian root of arm64, installs this source tree there with `pip install .`, `[openvino]` and
+`[ncnn]`, and holds what it finds on real photographs against what the same graphs find on this machine
 ({describe_cpu().model}, {platform.machine()}). Photographs are the first ones of BCCD's test split and of coco128's
 val2017.
 

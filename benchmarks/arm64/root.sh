@@ -57,7 +57,7 @@ version=$(in_root python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 mkdir -p "$root/opt/wheels" "$root/opt/src"
 "$python" -m pip download --quiet --dest "$root/opt/wheels" --only-binary=:all: --python-version "$version" \
   --implementation cp $(for glibc in 17 27 28 31 34 35 36; do echo "--platform manylinux_2_${glibc}_aarch64"; done) \
-  --platform manylinux2014_aarch64 'setuptools>=77' 'numpy>=1.26' 'opencv-python-headless>=4.8' 'onnxruntime>=1.20' 'openvino>=2025.1'
+  --platform manylinux2014_aarch64 'setuptools>=77' 'numpy>=1.26' 'opencv-python-headless>=4.8' 'onnxruntime>=1.20' 'openvino>=2025.1' 'ncnn>=1.0.20250503'
 rm -rf "$root/opt/src" && mkdir "$root/opt/src"
 git -C "$here" ls-files -z | (cd "$here" && xargs -0 tar -c --no-recursion) | tar -x -C "$root/opt/src"
 [ -x "$root/opt/edgedet/bin/python" ] || in_root python3 -m venv /opt/edgedet
@@ -65,4 +65,4 @@ pip="/opt/edgedet/bin/python -m pip install --quiet --no-index --find-links /opt
 in_root $pip 'setuptools>=77'
 in_root $pip --no-build-isolation --force-reinstall --no-deps /opt/src
 in_root $pip --no-build-isolation "/opt/src"
-in_root $pip --no-build-isolation "/opt/src[openvino]"
+in_root $pip --no-build-isolation "/opt/src[openvino,ncnn]"
