@@ -4,8 +4,8 @@
     python -m benchmarks.arm64 FOLDER [--shared ../shared] [--pictures 24] [--only NAME…]
 
 `benchmarks/arm64/root.sh FOLDER` makes the root. Detectors are exported here; the self-test, ONNX Runtime,
-OpenVINO and ncnn then run in the root, in qemu, on real photographs. Every box of the fp32 graphs must be there with IoU
-0.99 and score 0.001, and the INT8 graph's mAP on BCCD within 0.005 of what it is here. Writes
+OpenVINO and ncnn then run in the root, in qemu, on real photographs. Every box of the fp32 graphs must be there with
+IoU 0.99 and score 0.001, and the INT8 graph's mAP on BCCD within 0.005 of what it is here. Writes
 docs/measured/arm64.md. Ends with 1 where a bar is missed. Nothing here tells of speed: qemu translates instructions
 one by one.
 """
@@ -63,12 +63,11 @@ def subjects(shared: Path) -> list[Subject]:
     ssdlite = "models/ssdlite320_mobilenet_v3_large_bccd.pt"
     int8 = ExportOptions(precision="int8", conf=0.001, calib=str(shared / "data/bccd:train"))
     frcnn = "models/fasterrcnn_mobilenet_v3_large_320_fpn_bccd.pt"
+    two_stage = ExportOptions(proposals=150, frame_size=(640, 480))
     return [
         Subject("ssdlite", ssdlite, bccd, ExportOptions(conf=0.001)),
         Subject("yolox", "models/yolox_nano.onnx", coco, ExportOptions(family="yolox", conf=0.001)),
-        Subject(
-            "fasterrcnn", frcnn, bccd, ExportOptions(proposals=150, frame_size=(640, 480)), runtimes=GRAPH_RUNTIMES
-        ),
+        Subject("fasterrcnn", frcnn, bccd, two_stage, runtimes=GRAPH_RUNTIMES),
         Subject("ssdlite int8", ssdlite, bccd, int8, all_pictures=True, runtimes=GRAPH_RUNTIMES),
     ]
 
@@ -101,7 +100,7 @@ def main() -> int:
         )
         return 2
     selftest = in_root(root, ["/opt/edgedet/bin/edgedet", "selftest"])
-    rows = []
+    rows, versions = [], []
     met = selftest.returncode == 0
     print(f"self-test on arm64: {'passed' if met else 'FAILED'}", flush=True)
     chosen = [one for one in subjects(arguments.shared) if not arguments.only or one.name in arguments.only]
@@ -117,8 +116,9 @@ def main() -> int:
             row, good = compare(subject, dataset, runtime, here, there)
             met &= good
             rows.append(row)
+            versions.append(there.versions)
             print(" | ".join(row), flush=True)
-    write_page(arguments.page, rows, selftest.stdout, there)
+    write_page(arguments.page, rows, selftest.stdout, versions)
     return 0 if met else 1
 
 
@@ -188,7 +188,7 @@ def compare(
     return (subject.name, runtime, pictures, alike, worst, figure, verdict, f"{there.seconds:.0f} s"), good
 
 
-def write_page(page: Path, rows: Sequence[Sequence[str]], selftest: str, there: Found) -> None:
+def write_page(page: Path, rows: Sequence[Sequence[str]], selftest: str, versions: Sequence[str]) -> None:
     """docs/measured/arm64.md."""
     passed = next((line for line in selftest.splitlines() if "onnxruntime: " in line), "nothing").lstrip("+ ")
     titles = ("graph", "runtime", "pictures", "boxes alike", "worst IoU, score", "bar", "", "in qemu")
@@ -208,7 +208,7 @@ is the dialect for CPUs, whose integer kernels round elsewhere on another proces
 
 Self-test: {passed}
 
-Versions: {there.versions}; qemu-aarch64 {_qemu()}.
+Versions: {"; ".join(dict.fromkeys(versions))}; qemu-aarch64 {_qemu()}.
 
 **What this does not tell.** Nothing of speed: qemu translates instructions one by one, and its times say how
 patient one has to be. Nothing of processors it does not imitate (its files tell of four Cortex-A76, the cores of a
