@@ -4,8 +4,8 @@
     python -m benchmarks.arm64 FOLDER [--shared ../shared] [--pictures 24] [--only NAME…]
 
 `benchmarks/arm64/root.sh FOLDER` makes the root. Detectors are exported here; the self-test, ONNX Runtime,
-OpenVINO and ncnn then run in the root, in qemu, on real photographs. Every box of the fp32 graphs must be there with
-IoU 0.99 and score 0.001, and the INT8 graph's mAP on BCCD within 0.005 of what it is here. Writes
+OpenVINO and ncnn then run in the root, in qemu, on real photographs. Every box of the fp32 graphs must be there
+with IoU 0.99 and score 0.001, and the INT8 graph's mAP on BCCD within 0.005 of what it is here. Writes
 docs/measured/arm64.md. Ends with 1 where a bar is missed. Nothing here tells of speed: qemu translates instructions
 one by one.
 """
