@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -24,10 +24,12 @@ class Met:
     Attributes:
         frames: number of runs.
         magnitudes: largest absolute value over all of them, by tensor; 0 where some were no numbers.
+        bounds: what no run can exceed, by tensor, as arithmetic has it; empty where nobody asked.
     """
 
     frames: int
     magnitudes: dict[str, float]
+    bounds: dict[str, float] = field(default_factory=dict)
 
 
 class WatchedRunner(GraphRunner):
