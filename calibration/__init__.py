@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .observe import Progress
     from .pictures import Picture, Pictures, pictures_of
     from .pipeline import QuantisedGraph, QuantiseOptions, quantise
+    from .watched import Met
 
 __all__ = [
     "AgreementJudge",
@@ -27,6 +28,7 @@ __all__ = [
     "MadeFrames",
     "MadeJudge",
     "MapJudge",
+    "Met",
     "Picture",
     "Pictures",
     "Progress",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = lazy_names(
         "MadeFrames": "edgedet.calibration.made",
         "MadeJudge": "edgedet.calibration.made_judge",
         "MapJudge": "edgedet.calibration.judge",
+        "Met": "edgedet.calibration.watched",
         "Picture": "edgedet.calibration.pictures",
         "Pictures": "edgedet.calibration.pictures",
         "Progress": "edgedet.calibration.observe",

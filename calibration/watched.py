@@ -19,12 +19,16 @@ ENDS = ("ReduceMin", "ReduceMax")
 
 @dataclass(frozen=True)
 class Met:
-    """What some runs of a graph came to.
+    """How large tensors became while a graph was run, for who wants to know whether fp16 holds them.
 
     Attributes:
         frames: number of runs.
         magnitudes: largest absolute value over all of them, by tensor; 0 where some were no numbers.
         bounds: what no run can exceed, by tensor, as arithmetic has it; empty where nobody asked.
+
+    >>> met = Met(24, {"stem_out": 21.5})
+    >>> met.frames, met.magnitudes["stem_out"]
+    (24, 21.5)
     """
 
     frames: int
