@@ -101,6 +101,9 @@ class Quantisation:
                 )
             )
         )
+        if survey is not None:
+            # Which whoever resumes has not used.
+            survey.patches.clear()
         self.fit = unpack(fitted)
         self._units = {unit.name: unit for unit in self.candidates}
         self._built: tuple[frozenset[str], onnx.ModelProto] | None = None
