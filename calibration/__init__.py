@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .observe import Progress
     from .pictures import Picture, Pictures, pictures_of
     from .pipeline import QuantisedGraph, QuantiseOptions, quantise
-    from .watched_magnitudes import Magnitudes
+    from .watched import Met
 
 __all__ = [
     "AgreementJudge",
@@ -29,6 +29,7 @@ __all__ = [
     "MadeJudge",
     "Magnitudes",
     "MapJudge",
+    "Met",
     "Picture",
     "Pictures",
     "Progress",
@@ -51,6 +52,7 @@ __getattr__, __dir__ = lazy_names(
         "MadeJudge": "edgedet.calibration.made_judge",
         "Magnitudes": "edgedet.calibration.watched_magnitudes",
         "MapJudge": "edgedet.calibration.judge",
+        "Met": "edgedet.calibration.watched",
         "Picture": "edgedet.calibration.pictures",
         "Pictures": "edgedet.calibration.pictures",
         "Progress": "edgedet.calibration.observe",

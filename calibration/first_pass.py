@@ -88,6 +88,11 @@ class FirstPass:
         next(self._looks, None)
         return self._gathering.survey()
 
+    def close(self) -> None:
+        """End it where nobody wants the survey: the graph is let go."""
+        self._left.clear()
+        self._looks = iter(())
+
     def _taken(self) -> tuple[int, dict[str, Array]]:
         """The next frame: its number, and the outputs."""
         number, look = self._left.popleft(), next(self._looks)

@@ -266,15 +266,19 @@ def _whole_layers(network: Network, reasons: dict[str, str]) -> dict[str, str]:
     return found
 
 
+def bounds_of(network: Network, frames: Iterable[Array]) -> dict[str, float]:
+    """What no tensor exceeds on such frames, as arithmetic has it: an INT8 graph's pairs bound most of them."""
+    pixels = {network.inputs[0]: max((float(np.abs(frame).max(initial=0)) for frame in frames), default=0.0)}
+    return magnitudes(network, pixels)
+
+
 def unproven(
-    network: Network, types: Mapping[str, int], nodes: Collection[str], frames: Iterable[Array]
+    network: Network, types: Mapping[str, int], nodes: Collection[str], bounds: Mapping[str, float]
 ) -> list[str]:
     """Float tensors around the nodes so called that arithmetic alone does not keep small enough for fp16.
 
-    What it does, as with a pair of Q/DQ behind it, need not be looked at: in an INT8 graph little is left.
+    What it does need not be looked at.
     """
-    pixels = {network.inputs[0]: max((float(np.abs(frame).max(initial=0)) for frame in frames), default=0.0)}
-    bounds = magnitudes(network, pixels)
     made = {name for node in network.graph.node for name in node.output if types.get(name) == TensorProto.FLOAT}
     return list(
         dict.fromkeys(
@@ -298,8 +302,9 @@ def _overflowing(
     progress: Progress,
 ) -> tuple[dict[str, str], bool]:
     """Nodes among those called ``asked`` that fp16 might not hold, with the reason; whether frames were run."""
-    reached = dict(known.largest)
-    tensors = unproven(network, types, asked, frames)
+    reached = dict(met.magnitudes)
+    known = met.bounds if all(name in met.bounds for name in network.producer) else bounds_of(network, frames)
+    tensors = unproven(network, types, asked, known)
     unmet = [name for name in tensors if name not in reached]
     if unmet:
         seen = observe(network, frames, unmet, histograms=False, threads=threads, progress=progress)

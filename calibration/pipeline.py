@@ -184,7 +184,12 @@ def quantise(
     float_graph.cache_clear()  # with its copy of the weights
     task = _Task(dialect, frames, sight, options, effort, progress)
     choice = _choose(task, offer)
-    evened = _even_out(task, choice, None if first is None or sight.blind else first.survey())
+    survey = None
+    if first is not None and sight.blind:
+        first.close()
+    elif first is not None:
+        survey = first.survey()
+    evened = _even_out(task, choice, survey)
     work = _fit(task, evened)
     found = search(
         work,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ from .effort import Effort
 from .executor import GraphRunner
 from .fit_serialisation import pack, unpack
 from .fitting import fit
-from .fp16 import HALF_OPERATORS, unproven
-from .frame_suitability import Sight
+from .fp16 import HALF_OPERATORS, bounds_of, unproven
 from .judge import ComparingJudge
 from .judge_validity import require_judgement
 from .measurement_cache import Ledger, digest_of, digest_of_each
@@ -100,6 +100,9 @@ class Quantisation:
                 )
             )
         )
+        if survey is not None:
+            # Which whoever resumes has not used.
+            survey.patches.clear()
         self.fit = unpack(fitted)
         self._units = {unit.name: unit for unit in self.candidates}
         self._built: tuple[frozenset[str], onnx.ModelProto] | None = None
@@ -140,22 +143,29 @@ class Quantisation:
             return self.judge(self.runner_with(on))
         # Most often this is the graph that is shipped, and what fp16 may not hold of it can be seen on the way.
         model = self.build(self.candidates)
+        network = Network(model)
+        bounds = bounds_of(network, self.frames)
         runner = WatchedRunner(
-            self._sight.opening(model), self._unproven(model), fusion=self.dialect.fusion, threads=self._threads
+            self._sight.opening(model),
+            self._unproven(network, bounds),
+            fusion=self.dialect.fusion,
+            threads=self._threads,
         )
         figure = self.judge(runner)
-        self._magnitudes = runner.magnitudes
+        self._met = replace(runner.met, bounds=bounds)
         return figure
 
     def magnitudes_with(self, units: Collection[Unit]) -> Magnitudes | None:
         """How large tensors became that fp16 may not hold, while the graph was judged; None where nobody looked."""
         return self._magnitudes if len(units) == len(self.candidates) else None
 
-    def _unproven(self, model: onnx.ModelProto) -> list[str]:
+    def _unproven(self, network: Network, bounds: Mapping[str, float]) -> list[str]:
         box = decoding(self.network)
-        nodes = {node.name for node in model.graph.node if node.op_type in HALF_OPERATORS and node.name not in box}
+        nodes = {
+            node.name for node in network.graph.node if node.op_type in HALF_OPERATORS and node.name not in box
+        }
         # Tensors have the names and types that they have in the float graph.
-        return unproven(Network(model), self.network.element_types(), nodes, self.frames)
+        return unproven(network, self.network.element_types(), nodes, bounds)
 
     def loss_of(self, name: str) -> float | None:
         """Agreement with the float graph lost on the probe frames by one unit alone; None where none is there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -18,19 +18,22 @@ ENDS = ("ReduceMin", "ReduceMax")
 
 
 @dataclass(frozen=True)
-class Magnitudes:
-    """What some runs of a graph came to.
+class Met:
+    """How large tensors became while a graph was run, for who wants to know whether fp16 holds them.
 
     Attributes:
         frames: number of runs.
-        largest: largest absolute value over all of them, by tensor; 0 where some were no numbers.
+        magnitudes: largest absolute value over all of them, by tensor; 0 where some were no numbers.
+        bounds: what no run can exceed, by tensor, as arithmetic has it; empty where nobody asked.
 
-    >>> Magnitudes(frames=24, largest={"backbone/relu": 61.5}).largest["backbone/relu"]
-    61.5
+    >>> met = Met(24, {"stem_out": 21.5})
+    >>> met.frames, met.magnitudes["stem_out"]
+    (24, 21.5)
     """
 
     frames: int
-    largest: dict[str, float]
+    magnitudes: dict[str, float]
+    bounds: dict[str, float] = field(default_factory=dict)
 
 
 class WatchedRunner(GraphRunner):

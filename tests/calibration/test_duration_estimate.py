@@ -11,6 +11,7 @@ from edgedet.calibration import duration_estimate as module
 from edgedet.calibration.duration_estimate import SIMULATED, Forecast, Step, forecast
 from edgedet.calibration.effort import EFFORTS
 from edgedet.calibration.executor import GraphRunner
+from edgedet.calibration.forecast import SIMULATED, TAPPED, Forecast, Step, forecast
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
@@ -194,3 +195,16 @@ def test_who_does_not_ask_gets_his_own_progress_back(network: Network, tiny: Mod
         runs_after=0,
     )
     assert wrapped is progress
+
+
+def test_one_pass_for_judge_and_ranges_is_predicted_from_its_own_pace(network: Network, tiny: ModuleType) -> None:
+    def predicted(between: float) -> float:
+        listener = Listener()
+        given: Any = {"judge": None, "effort": EFFORTS["normal"], "dialect": TensorRT(), "threads": 1}
+        given["float_graph"] = lambda: pytest.fail("nothing is run for the forecast alone")
+        given["first"] = SimpleNamespace(pace=lambda: (0.0, between))
+        forecast(listener, network, network.layers(), tiny.frames(4), **given, max_drop=1.0, runs_after=0)
+        return listener.expected[0]
+
+    # Four frames with taps, once, and four in INT8.
+    assert predicted(15.0) - predicted(0.0) == pytest.approx(4 * 15 + 4 * SIMULATED * 15 / TAPPED)

@@ -98,6 +98,28 @@ def test_who_asks_for_more_frames_than_are_judged_is_told(network: Network, tiny
         one(frames[1])
 
 
+def test_a_graph_whose_survey_nobody_wants_is_let_go(network: Network, tiny: ModuleType) -> None:
+    ended = []
+
+    def run(*given: Any) -> Iterator[dict[str, np.ndarray]]:
+        try:
+            yield from run_here(*given)
+        finally:
+            ended.append(True)
+
+    frames = tiny.frames(2)
+    with frames_run_by(run):
+        one = made(network, frames, [0, 1], [0, 1])
+        for frame in frames:
+            one(frame)
+        assert not ended
+        one.close()
+        assert ended
+        other = made(network, frames, [0, 1], [0, 1])
+        other.survey()
+        assert len(ended) == 2
+
+
 def test_of_few_frames_the_pace_is_that_of_all(network: Network, tiny: ModuleType) -> None:
     frames = tiny.frames(1)
     assert len(frames) < PACED
