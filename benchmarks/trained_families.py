@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
 import os
 import shutil
 import sys
@@ -36,6 +37,7 @@ from edgedet.export.pipeline import export_model
 
 HEADER = (
     "trained detector",
+    "steps",
     "multiply-adds in INT8",
     "guard's agreement",
     "mAP50 fp32",
@@ -49,13 +51,12 @@ SIDE, SEED = 160, 0
 SCENES = {"train": 1600, "val": 64, "test": 256}
 """Pictures: those of ``val`` calibrate, those of ``test`` judge."""
 TRAINING: dict[str, Any] = {
-    "epochs": 4,
     "batch": 8,
     "optimizer": "AdamW",
     "lr0": 0.002,
     "cos_lr": True,
     "warmup_epochs": 0.3,
-    # Eight hundred steps have no time for pictures that are harder than those to come.
+    # Some hundred steps have no time for pictures that are harder than those to come.
     **dict.fromkeys(("mosaic", "scale", "hsv_h", "hsv_s", "hsv_v", "erasing"), 0.0),
 }
 LOWEST = 0.001
@@ -64,9 +65,9 @@ BUDGET = 0.01
 """mAP that INT8 may cost on the pictures that judge."""
 
 
-def trained(name: str, data: Path, kept: Path, threads: int) -> Path:
+def trained(name: str, data: Path, arguments: argparse.Namespace) -> Path:
     """The checkpoint that Ultralytics' training leaves, made where it is not there yet."""
-    path = kept / f"{name}.pt"
+    path: Path = arguments.trained / f"{name}.pt"
     if path.exists():
         return path
     os.environ.update({"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"})
@@ -74,23 +75,32 @@ def trained(name: str, data: Path, kept: Path, threads: int) -> Path:
     import ultralytics
 
     torch.manual_seed(SEED)
-    kept.mkdir(parents=True, exist_ok=True)
+    arguments.trained.mkdir(parents=True, exist_ok=True)
     # Its progress goes to stdout, which belongs to the table.
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as project:
         model = ultralytics.YOLO(f"{name}.yaml")
-        # It trains on all cores but one.
-        model.add_callback("on_train_start", lambda trainer: torch.set_num_threads(threads))
+        # It sets a number of its own as it begins.
+        model.add_callback("on_train_start", lambda trainer: torch.set_num_threads(arguments.threads))
         model.train(
-            data=str(data), imgsz=SIDE, seed=SEED, project=project, name=name,
+            data=str(data), imgsz=SIDE, seed=SEED, project=project, name=name, epochs=arguments.epochs,
             device="cpu", workers=0, cache="ram", amp=False, plots=False, val=False, verbose=False, **TRAINING,
         )  # fmt: skip
         shutil.copyfile(model.trainer.last, path)
     return path
 
 
+def steps(checkpoint: Path) -> int:
+    """How many steps of training a checkpoint has behind it, by what it says itself."""
+    import torch
+
+    settings = torch.load(checkpoint, map_location="cpu", weights_only=False)["train_args"]
+    return int(settings["epochs"]) * math.ceil(SCENES["train"] / int(settings["batch"]))
+
+
 def row(name: str, data: Path, arguments: argparse.Namespace) -> Row:
     """A line of the table."""
-    checkpoint = trained(name, data, arguments.trained, arguments.threads)
+    checkpoint = trained(name, data, arguments)
+    taken = str(steps(checkpoint))
     options = ExportOptions(conf=LOWEST, trust="code")
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -99,11 +109,11 @@ def row(name: str, data: Path, arguments: argparse.Namespace) -> Row:
             try:
                 report = guarded(checkpoint, folder, dataclasses.replace(options, calib=f"{data}:val"))
             except AccuracyBudgetError as error:
-                return Row((name, f"refused: {error}", "", f"{floats.ap50:.4f}", f"{floats.map:.4f}", ""), False)
+                return Row((name, taken, f"refused: {error}", "", f"{floats.ap50:.4f}", f"{floats.map:.4f}", ""), False)
         said, integers = report.card.measured["int8"], judged(report.path, data)
     print(f"{name}: {said}", *report.notes, sep="\n", file=sys.stderr)
     figures = (said["after"], floats.ap50, floats.map, integers.map)
-    cells = (name, f"{said['macs_int8']:.1%}", *(f"{figure:.4f}" for figure in figures))
+    cells = (name, taken, f"{said['macs_int8']:.1%}", *(f"{figure:.4f}" for figure in figures))
     return Row(cells, floats.map - integers.map <= BUDGET)
 
 
@@ -118,7 +128,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(FAMILIES))
     parser.add_argument("--trained", type=Path, default=Path("build/trained"), help="where checkpoints stay")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of training")
+    parser.add_argument("--epochs", type=int, default=4, help="of training (4)")
+    parser.add_argument("--threads", type=int, default=1, help="of training; on busy cores one is fastest (1)")
     parser.add_argument("--page", type=Path, metavar="FILE", help=f"write rows into it, as {PAGE.name} has them")
     arguments = parser.parse_args()
     missed = 0
