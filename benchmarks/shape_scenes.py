@@ -49,7 +49,7 @@ def write_scenes(folder: Path, counts: Mapping[str, int], *, side: int, seed: in
 
 
 def scene(rng: np.random.Generator, side: int) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """BGR uint8 [side, side, 3], and label and box of each shape: centre, width and height as shares of the side."""
+    """BGR uint8 [side, side, 3], and each shape's label and box: centre, width, height, as shares of the side."""
     ground = _ground(rng, side)
     placed: list[tuple[float, float, float]] = []
     boxes = []

@@ -109,11 +109,12 @@ def row(name: str, data: Path, arguments: argparse.Namespace) -> Row:
             try:
                 report = guarded(checkpoint, folder, dataclasses.replace(options, calib=f"{data}:val"))
             except AccuracyBudgetError as error:
-                return Row((name, taken, f"refused: {error}", "", f"{floats.ap50:.4f}", f"{floats.map:.4f}", ""), False)
+                figures = (f"{floats.ap50:.4f}", f"{floats.map:.4f}")
+                return Row((name, taken, f"refused: {error}", "", *figures, ""), False)
         said, integers = report.card.measured["int8"], judged(report.path, data)
     print(f"{name}: {said}", *report.notes, sep="\n", file=sys.stderr)
-    figures = (said["after"], floats.ap50, floats.map, integers.map)
-    cells = (name, taken, f"{said['macs_int8']:.1%}", *(f"{figure:.4f}" for figure in figures))
+    agreed = (said["after"], floats.ap50, floats.map, integers.map)
+    cells = (name, taken, f"{said['macs_int8']:.1%}", *(f"{figure:.4f}" for figure in agreed))
     return Row(cells, floats.map - integers.map <= BUDGET)
 
 
