@@ -37,7 +37,7 @@ from whole_against_bare import overhead
 
 from edgedet import Detections, Detector
 from edgedet.errors import AccuracyBudgetError
-from edgedet.export.options import ExportOptions
+from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
 from edgedet.proof.agreement import found_again
 
@@ -93,18 +93,23 @@ def _bare(path: Path) -> bool:
     return all(node.domain in ("", "ai.onnx") for node in graph.node)
 
 
+def guarded(source: Path, folder: Path, options: ExportOptions) -> ExportReport:
+    """The INT8 graph that the guard lets pass.
+
+    Raises:
+        AccuracyBudgetError: none.
+    """
+    options = dataclasses.replace(options, precision="int8", target="tensorrt", effort="quick")
+    return export_model(source, folder / "int8.onnx", options)
+
+
 def int8(name: str, case: Case, floats: Path, folder: Path, frames: Sequence[np.ndarray]) -> Row:
     """The guarded INT8 graph beside the float one."""
-    options = dataclasses.replace(
-        case.options,
-        precision="int8",
-        calib=str(yolo_parity.SHARED / "data/coco128/val2017"),
-        target="tensorrt",
-        effort="quick",
-        **({} if name in TRAINED else {"max_drop": SEED_BUDGET}),
-    )
+    options = dataclasses.replace(case.options, calib=str(yolo_parity.SHARED / "data/coco128/val2017"))
+    if name not in TRAINED:
+        options = dataclasses.replace(options, max_drop=SEED_BUDGET)
     try:
-        report = export_model(case.path, folder / "int8.onnx", options)
+        report = guarded(case.path, folder, options)
     except AccuracyBudgetError as error:
         return Row((name, f"refused: {error}", *[""] * (len(INT8) - 2)), False)
     said = report.card.measured["int8"]

@@ -48,8 +48,9 @@ def to_foreign(path: Path, *, imgsz: tuple[int, int] | None, batch: int) -> tupl
             "(AGPL-3.0), or export it to ONNX elsewhere and give edgedet that file"
         ) from error
     with tempfile.TemporaryDirectory() as folder:
-        # The exporter writes beside its source: give it a copy.
-        copy = Path(folder) / path.name
+        # The exporter writes beside its source: give it a copy. Of some names it makes others: yolov5n.pt is
+        # yolov5nu.pt to it, which it would download, and an apostrophe is left out.
+        copy = Path(folder) / f"checkpoint{path.suffix}"
         shutil.copyfile(path, copy)
         # Its progress goes to stdout, which belongs to our own output.
         with contextlib.redirect_stdout(sys.stderr):

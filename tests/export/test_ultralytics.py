@@ -115,6 +115,15 @@ def test_a_checkpoint_is_exported_at_the_size_it_was_trained_at(checkpoint: Path
     np.testing.assert_allclose(np.sort(found.scores)[-9:], np.sort(expected.scores)[-9:], rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["yolov5n.pt", "yolov3-tiny.pt", "cam's.pt"])
+def test_a_checkpoint_is_itself_under_any_name(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    """Ultralytics takes ``yolov5n.pt`` for ``yolov5nu.pt``, which it downloads, and leaves apostrophes out."""
+    named = tmp_path / name
+    named.write_bytes(checkpoint.read_bytes())
+    report = export_model(named, tmp_path / "out.onnx", ExportOptions(trust="code"))
+    assert report.card.names[:2] == ("thing 0", "thing 1")
+
+
 def test_another_size_says_so(checkpoint: Path, tmp_path: Path) -> None:
     asked = ExportOptions(trust="code", imgsz=(96, 128))
     report = export_model(checkpoint, tmp_path / "out.onnx", asked)
