@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .observe import Progress
     from .pictures import Picture, Pictures, pictures_of
     from .pipeline import QuantisedGraph, QuantiseOptions, quantise
-    from .watched import Met
 
 __all__ = [
     "AgreementJudge",
@@ -29,7 +28,6 @@ __all__ = [
     "MadeJudge",
     "Magnitudes",
     "MapJudge",
-    "Met",
     "Picture",
     "Pictures",
     "Progress",
@@ -52,7 +50,6 @@ __getattr__, __dir__ = lazy_names(
         "MadeJudge": "edgedet.calibration.made_judge",
         "Magnitudes": "edgedet.calibration.watched_magnitudes",
         "MapJudge": "edgedet.calibration.judge",
-        "Met": "edgedet.calibration.watched",
         "Picture": "edgedet.calibration.pictures",
         "Pictures": "edgedet.calibration.pictures",
         "Progress": "edgedet.calibration.observe",

@@ -302,9 +302,9 @@ def _overflowing(
     progress: Progress,
 ) -> tuple[dict[str, str], bool]:
     """Nodes among those called ``asked`` that fp16 might not hold, with the reason; whether frames were run."""
-    reached = dict(met.magnitudes)
-    known = met.bounds if all(name in met.bounds for name in network.producer) else bounds_of(network, frames)
-    tensors = unproven(network, types, asked, known)
+    reached = dict(known.largest)
+    covered = all(name in known.bounds for name in network.producer)
+    tensors = unproven(network, types, asked, known.bounds if covered else bounds_of(network, frames))
     unmet = [name for name in tensors if name not in reached]
     if unmet:
         seen = observe(network, frames, unmet, histograms=False, threads=threads, progress=progress)

@@ -21,6 +21,7 @@ from .executor import GraphRunner
 from .fit_serialisation import pack, unpack
 from .fitting import fit
 from .fp16 import HALF_OPERATORS, bounds_of, unproven
+from .frame_suitability import Sight
 from .judge import ComparingJudge
 from .judge_validity import require_judgement
 from .measurement_cache import Ledger, digest_of, digest_of_each
@@ -152,7 +153,7 @@ class Quantisation:
             threads=self._threads,
         )
         figure = self.judge(runner)
-        self._met = replace(runner.met, bounds=bounds)
+        self._magnitudes = replace(runner.magnitudes, bounds=bounds)
         return figure
 
     def magnitudes_with(self, units: Collection[Unit]) -> Magnitudes | None:

@@ -18,21 +18,21 @@ ENDS = ("ReduceMin", "ReduceMax")
 
 
 @dataclass(frozen=True)
-class Met:
+class Magnitudes:
     """How large tensors became while a graph was run, for who wants to know whether fp16 holds them.
 
     Attributes:
         frames: number of runs.
-        magnitudes: largest absolute value over all of them, by tensor; 0 where some were no numbers.
+        largest: largest absolute value over all of them, by tensor; 0 where some were no numbers.
         bounds: what no run can exceed, by tensor, as arithmetic has it; empty where nobody asked.
 
-    >>> met = Met(24, {"stem_out": 21.5})
-    >>> met.frames, met.magnitudes["stem_out"]
+    >>> seen = Magnitudes(24, {"stem_out": 21.5})
+    >>> seen.frames, seen.largest["stem_out"]
     (24, 21.5)
     """
 
     frames: int
-    magnitudes: dict[str, float]
+    largest: dict[str, float]
     bounds: dict[str, float] = field(default_factory=dict)
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from edgedet.calibration import duration_estimate as module
-from edgedet.calibration.duration_estimate import SIMULATED, Forecast, Step, forecast
+from edgedet.calibration.duration_estimate import SIMULATED, TAPPED, Forecast, Step, forecast
 from edgedet.calibration.effort import EFFORTS
 from edgedet.calibration.executor import GraphRunner
-from edgedet.calibration.forecast import SIMULATED, TAPPED, Forecast, Step, forecast
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
