@@ -48,7 +48,7 @@ from edgedet.export.for_cpu.winograd import remove_winograd
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.export.self_describing import embed
-from edgedet.onnx_graph.network import Network
+from edgedet.onnx_graph.network import Layer, Network
 
 SHARED = Path(os.environ.get("EDGEDET_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 IMAGES = 64
@@ -104,7 +104,6 @@ SUBJECTS = (
     Subject("yolo11n", "", ExportOptions(nms="runtime"), f"{COCO}/instances_train2017.json"),
 )
 
-
 Way = Callable[[Path], tuple[dict[str, Any], Sequence[str]]]
 """Writes a graph; gives the report on its card, and warnings."""
 
@@ -139,11 +138,10 @@ def main() -> None:
 def maps(subject: Subject, work: Path) -> list[dict[str, Any]]:
     """mAP of the graphs of an earlier run, through the ONNX Runtime of this interpreter."""
     rows = []
-    for row in json.loads((work / f"{subject.name}.json").read_text()):
-        if subject.test:
-            kept = {key: row[key] for key in ("detector", "graph", "path", "macs_int8")}
-            rows.append(kept | {"map": accuracy(Path(row["path"]), subject.test)})
-            print(json.dumps(rows[-1]), flush=True)
+    for row in json.loads((work / f"{subject.name}.json").read_text()) if subject.test else ():
+        kept = {key: row[key] for key in ("detector", "graph", "path", "macs_int8")}
+        rows.append(kept | {"map": accuracy(Path(row["path"]), str(subject.test))})
+        print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
@@ -157,11 +155,12 @@ def measure(subject: Subject, arguments: argparse.Namespace) -> list[dict[str, A
     # Those who quantise the float graph get it without what only makes float arithmetic faster on a CPU.
     model = read_planes(remove_winograd(onnx.load(float_path)))
     material = Material(model, card, CalibrationFrames(first(subject.calibration, IMAGES), card))
+    layers = feature_layers(Network(model))
     rows: list[dict[str, Any]] = []
 
     def add(name: str, path: Path, **more: Any) -> None:
         row: dict[str, Any] = {"detector": subject.name, "graph": name, "path": str(path)}
-        row["macs_int8"] = integer_share(onnx.load(path))
+        row["macs_int8"] = integer_share(onnx.load(path), layers)
         if subject.test:
             row["map"] = accuracy(path, subject.test)
         if name != "fp32":
@@ -205,14 +204,13 @@ def own_ways(subject: Subject, work: Path, material: Material, kept: QuantiseOpt
         with Detector(path) as detector:
             return detector.card.measured["int8"], ()
 
+    tensorrt, cpu = replace(kept, target="tensorrt"), replace(kept, target="cpu")
+    every_layer = partial(with_pictures, options=replace(tensorrt, layers="all"))
     ways: dict[str, tuple[str, Way]] = {
-        "tensorrt": ("edgedet, TensorRT dialect", partial(with_pictures, options=replace(kept, target="tensorrt"))),
-        "tensorrt-all": (
-            "edgedet, TensorRT dialect, all layers",
-            partial(with_pictures, options=replace(kept, target="tensorrt", layers="all")),
-        ),
+        "tensorrt": ("edgedet, TensorRT dialect", partial(with_pictures, options=tensorrt)),
+        "tensorrt-all": ("edgedet, TensorRT dialect, all layers", every_layer),
         "no-pictures": ("edgedet, TensorRT dialect, no pictures", without),
-        "cpu": ("edgedet, CPU dialect", partial(with_pictures, options=replace(kept, target="cpu"))),
+        "cpu": ("edgedet, CPU dialect", partial(with_pictures, options=cpu)),
     }
     # Random weights find nothing in any picture, and only their speed is asked for.
     return {way: made for way, made in ways.items() if subject.test or way != "no-pictures"}
@@ -280,21 +278,22 @@ def accuracy(path: Path, test: str) -> float:
         return float(evaluate_coco(detector, dataset(test)).map)
 
 
-def integer_share(model: onnx.ModelProto) -> float:
-    """Share of convolution and matrix-product multiply-adds whose input *and* weights come out of INT8."""
+def integer_share(model: onnx.ModelProto, layers: Sequence[Layer]) -> float:
+    """Share of the float graph's multiply-adds whose input *and* weights come out of INT8.
+
+    Every tool keeps the names of convolutions and matrix products; one that is gone is not in INT8.
+    """
     network = Network(model)
-    plain = Network(without_pairs(model))
-    layers = feature_layers(plain)
-    total = sum(layer.multiply_adds for layer in layers)
+    operands = {layer.name: network.nodes[layer.name].input[:2] for layer in layers if layer.name in network.nodes}
     integer = 0
     for layer in layers:
-        node = network.nodes[layer.name]
-        if all(comes_from_integers(network, name) for name in node.input[:2]):
+        if layer.name in operands and all(comes_from_integers(network, name) for name in operands[layer.name]):
             integer += layer.multiply_adds
-    return integer / max(total, 1)
+    return integer / max(sum(layer.multiply_adds for layer in layers), 1)
 
 
 MOVING = {
+    "Cast",
     "Concat",
     "MaxPool",
     "Resize",
@@ -320,37 +319,6 @@ def comes_from_integers(network: Network, tensor: str) -> bool:
     return node.op_type == "DequantizeLinear"
 
 
-def without_pairs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with Q/DQ pairs taken out again and weights in float, so that its layers can be counted."""
-    duplicate = onnx.ModelProto()
-    duplicate.CopyFrom(model)
-    network = Network(duplicate)
-    renamed: dict[str, str] = {}
-    kept = []
-    for node in duplicate.graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in network.constants:
-            network.set_constant(node.output[0], network.constant(node.input[0]).astype(np.float32))
-        elif node.op_type == "QuantizeLinear":
-            source = renamed.get(node.input[0], node.input[0])
-            if source in network.constants:
-                network.set_constant(node.output[0], network.constant(source).astype(np.float32))
-            renamed[node.output[0]] = source
-        elif node.op_type == "DequantizeLinear":
-            renamed[node.output[0]] = renamed.get(node.input[0], node.input[0])
-        else:
-            for index, name in enumerate(node.input):
-                node.input[index] = renamed.get(name, name)
-            kept.append(node)
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
-    del duplicate.graph.node[:]
-    duplicate.graph.node.extend(nodes)
-    for output in duplicate.graph.output:
-        if output.name in renamed:
-            duplicate.graph.node.append(onnx.helper.make_node("Identity", [renamed[output.name]], [output.name]))
-    del duplicate.graph.value_info[:]
-    return duplicate
-
-
 def run_rivals(
     python: str, float_path: Path, material: Material, work: Path, *, head: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
@@ -362,11 +330,10 @@ def run_rivals(
     scratch.mkdir(parents=True, exist_ok=True)
     np.save(work / "frames.npy", np.stack([material.frames[i] for i in range(len(material.frames))]))
     program = Path(__file__).with_name("int8_rivals.py").resolve()
-    # In a folder of their own: some of them leave files where they stand.
     command = [python, str(program), str(float_path.resolve()), str(work.resolve()), *head]
-    # The tools themselves fill pages; what became of each is in this file.
-    tools = work / "tools.json"
+    tools = work / "tools.json"  # what became of each: the tools themselves fill pages
     tools.unlink(missing_ok=True)
+    # In a folder of their own: some of them leave files where they stand.
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stderr[-2000:])
