@@ -16,6 +16,7 @@ from edgedet.geometry import ResizeGeometry, plan_resize
 from edgedet.pictures.frames import as_bgr
 from edgedet.resizing.aligned import AlignedResize
 from edgedet.resizing.antialias import AntialiasedResize
+from edgedet.resizing.byte_resize import OWN_CODE, ByteResize
 from edgedet.resizing.four_pixels import FourPixelResize
 from edgedet.resizing.torch_places import TorchResize
 from edgedet.resizing.two_threads import SHARED_BYTES, in_two_threads
@@ -68,7 +69,7 @@ class Preprocessor:
         self._unrounded = spec.dtype == "float32" and spec.normalise == "graph"
         self._offset, self._divisor = normalisation(spec)
         self._scratch: dict[str, Array] = {}
-        self._prepared: AntialiasedResize | FourPixelResize | None = None
+        self._prepared: AntialiasedResize | FourPixelResize | ByteResize | None = None
         self._threads = threads
 
     def prepare(self, frame: Array, slot: int = 0) -> ResizeGeometry:
@@ -107,9 +108,11 @@ class Preprocessor:
         if pixels.shape == content.shape:
             np.copyto(content, pixels)
             return
-        kind: Callable[[Sides, Sides], AntialiasedResize | FourPixelResize] | None
+        kind: Callable[[Sides, Sides], AntialiasedResize | FourPixelResize | ByteResize] | None
         antialiased = partial(AntialiasedResize, threads=self._threads)
         kind = antialiased if self._resize.antialias else PREPARED.get(self._resize.coordinates)
+        if kind is None and OWN_CODE and pixels.dtype == content.dtype == np.uint8:
+            kind = ByteResize
         if kind is not None:
             sizes = (pixels.shape[:2], (height, width))
             if self._prepared is None or (self._prepared.source, self._prepared.target) != sizes:
