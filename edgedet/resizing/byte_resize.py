@@ -1,7 +1,7 @@
 """Bilinear resizing from bytes to bytes, with the same bytes on every processor.
 
 For arm64, OpenCV brings code of its own, for pictures of up to four channels at some scales. It rounds otherwise:
-where 640 x 480 become 416 x 312 in three channels, a quarter of the bytes differ, by up to 2, and a detector's scores
+where 640 x 480 become 416 x 312 in three channels, a quarter of the bytes differ, by up to 2, and scores of boxes
 by more than 0.001 (opencv-python-headless 5.0.0.93 for aarch64). Detectors are trained where OpenCV's general code
 runs, and so does whoever gives it five channels.
 """
