@@ -24,7 +24,7 @@ from .rounding import LARGEST_HESSIAN, TOGETHER
 from .speed import SEGMENTS
 from .stopwatch import ENOUGH_SECONDS
 
-SIMULATED = 2.0
+SIMULATED = 1.5
 """Times a float run that one in INT8 takes, with every pair executed where it stands."""
 RACED_AT_FIRST, RACED_LATER = 100, 60
 """Float runs that it takes to find out which layers INT8 makes faster: in all, and for every stretch of them."""
@@ -32,20 +32,22 @@ READ = 1.15
 """Times a float run that it takes with the picture read and its detections decoded."""
 TAPPED = 1.5
 """Times a float run that a run with taps takes, what is made of it included."""
-SEARCH_ODDS = 0.15
+SEARCH_ODDS = 0.1
 """How often everything in INT8 costs too much, so that a search follows: nobody knows before."""
 SILU_SEARCH_ODDS = 0.6
 """The same of networks whose activations are SiLU: of a symmetric grid these use little more than half. Both are
 guesses after three detectors, of which the one with SiLU needed a search."""
-SEARCH_EVALUATIONS = 5
+SEARCH_EVALUATIONS = 4
 """Full ones that a search takes, most often."""
 OPERATIONS_PER_SECOND = 6.4e10
 """Floating-point ones of one core in numpy's products and factorisations."""
 SECONDS_PER_COLUMN = 1.5e-5
 """Time of learned rounding for a column, beside its products."""
-SECONDS_PER_LAYER = 6e-3
+SECONDS_PER_LAYER = 3e-3
 """Time of rounding any layer, however small."""
-FINISHING_SECONDS = 1.0
+PARTIAL = 0.25
+"""Share of the time of opening a graph that it takes to open what lies behind one of its layers."""
+FINISHING_SECONDS = 0.4
 """Time of checking, opening and writing the result, however small."""
 CANDIDATES = 7
 """Ranges that compete, and the exact product they are compared with."""
@@ -176,6 +178,7 @@ def forecast(
     evaluation = opening + judged * run * simulated
     some = min(len(frames), effort.frames)
     race = min(ENOUGH_SECONDS, RACED_AT_FIRST * run) + SEGMENTS * min(ENOUGH_SECONDS, RACED_LATER * run)
+    alone = opening * PARTIAL + min(len(frames), effort.probes) * run * simulated
     odds = 0.0 if max_drop >= 1 else SILU_SEARCH_ODDS if _has_silu(network) else SEARCH_ODDS
     float_accuracy = Step(
         "float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run * READ
@@ -192,11 +195,7 @@ def forecast(
         *([ranges] if first is not None else apart),
         Step("weights", sum(_fitting(network, layer) for layer in layers) / cores),
         Step("accuracy", evaluation, SEARCH_EVALUATIONS),
-        Step(
-            "sensitivity",
-            min(len(layers), effort.checks) * (opening + min(len(frames), effort.probes) * run * simulated),
-            odds=odds,
-        ),
+        Step("sensitivity", min(len(layers), effort.checks) * alone, odds=odds),
         Step("accuracy", SEARCH_EVALUATIONS * evaluation, SEARCH_EVALUATIONS, odds=odds),
         Step("finishing", FINISHING_SECONDS + opening + runs_after * run * simulated),
     ]
