@@ -206,6 +206,10 @@ val2017.
 Boxes are alike where the label is equal, the IoU at least 0.99 and the score within 0.001, from score 0.05 on. INT8
 is the dialect for CPUs, whose integer kernels round elsewhere on another processor: there mAP counts.
 
+YOLOX-Nano's frames are resized as bytes. OpenCV's own code for arm64 gives other bytes at some scales
+(`findings/opencv-arm64-resize.sh`), by which 124 of 247 boxes moved further than that; `edgedet/resizing/byte_resize.py`
+has x86-64's.
+
 Self-test: {passed}
 
 Versions: {"; ".join(dict.fromkeys(versions))}; qemu-aarch64 {_qemu()}.

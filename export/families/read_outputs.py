@@ -1,4 +1,4 @@
-"""A foreign network and a :class:`~.reading.Reading` of its outputs, to a graph of the contract."""
+"""A foreign network and a :class:`~.output_reading.Reading` of its outputs, to a graph of the contract."""
 
 from __future__ import annotations
 

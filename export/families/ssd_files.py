@@ -2,7 +2,7 @@
 TensorFlow's Object Detection API and TFLite.
 
 Their outputs differ in names, in what comes first of x and y, and in where the background stands, which a trial run
-shows or nothing does; the reading that follows is any other's (:mod:`.reading`).
+shows or nothing does; the reading that follows is any other's (:mod:`.output_reading`).
 """
 
 from __future__ import annotations
