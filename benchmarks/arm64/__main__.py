@@ -207,8 +207,8 @@ Boxes are alike where the label is equal, the IoU at least 0.99 and the score wi
 is the dialect for CPUs, whose integer kernels round elsewhere on another processor: there mAP counts.
 
 YOLOX-Nano's frames are resized as bytes. OpenCV's own code for arm64 gives other bytes at some scales
-(`findings/opencv-arm64-resize.sh`), by which 124 of 247 boxes moved further than that; `edgedet/resizing/byte_resize.py`
-has x86-64's.
+(`findings/opencv-arm64-resize.sh`), by which 124 of 247 boxes moved further than that;
+`edgedet/resizing/byte_resize.py` has x86-64's.
 
 Self-test: {passed}
 
