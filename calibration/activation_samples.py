@@ -88,8 +88,9 @@ class Survey:
     def again(
         self, network: Network, frames: Sequence[Array], layers: Sequence[Layer], *, threads: int | None = None
     ) -> Survey:
-        """The same of a graph of which only what ``layers`` read has changed."""
+        """The same of a graph of which only what ``layers`` read has changed; patches are held here no longer."""
         seen, patches = dict(self.seen), dict(self.patches)
+        self.patches.clear()
         tensors = list(dict.fromkeys(layer.input for layer in layers))
         for one in surveys(network, frames, tensors, layers, threads=threads):
             seen |= one.seen

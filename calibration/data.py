@@ -225,3 +225,7 @@ def check_frames(model: onnx.ModelProto, frames: Sequence[Array]) -> None:
             f"calibration frames are {first.dtype} {list(first.shape)}, the graph takes {dtype} {list(shape)}; "
             "prepare them with the model card's own pre-processing"
         )
+
+
+TAKEN_BY_THREADS = (list, tuple, CalibrationFrames)
+"""Sequences of frames that several threads may take from at a time."""

@@ -91,6 +91,8 @@ class FirstPass:
     def close(self) -> None:
         """End it where nobody wants the survey: the graph is let go."""
         self._left.clear()
+        self._ahead.clear()
+        self._gathering = Gathering((), (), 0)
         self._looks = iter(())
 
     def _taken(self) -> tuple[int, dict[str, Array]]:

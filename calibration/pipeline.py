@@ -19,7 +19,7 @@ from edgedet.onnx_graph.preparing import prepare
 
 from .activation_samples import Survey
 from .cpu import Cpu
-from .data import CalibrationFrames, Sample, check_frames
+from .data import TAKEN_BY_THREADS, CalibrationFrames, Sample, check_frames
 from .decoder_boundary import feature_layers, prediction_layers
 from .dialect import Dialect, LayerChoice, Unit
 from .duration_estimate import forecast
@@ -147,7 +147,8 @@ def quantise(
     offer = offered(dialect, network)
     opening = partial(slightly_open, card=card)
     first = None
-    if judge is None:
+    # Judge and lanes then take frames at the same time, which a sequence of the caller's may not be made for.
+    if judge is None and isinstance(frames, TAKEN_BY_THREADS):
         first = pass_over(frames, offer, dialect, effort, opening=opening, threads=options.threads)
 
     @cache

@@ -57,7 +57,7 @@ class WatchedRunner(GraphRunner):
         found = super().with_inputs(inputs)
         ends = [[float(found.pop(_end(name, kind))) for kind in ENDS] for name in self._tensors]
         # Appending is one step, whichever lane does it.
-        self._reached.append([max(-low, high) if np.isfinite([low, high]).all() else np.inf for low, high in ends])
+        self._reached.append([_magnitude(low, high) for low, high in ends])
         return found
 
     @property
@@ -69,6 +69,13 @@ class WatchedRunner(GraphRunner):
         # As an Observation has it.
         largest[~np.isfinite(largest)] = 0.0
         return Magnitudes(len(self._reached), dict(zip(self._tensors, largest.tolist(), strict=True)))
+
+
+def _magnitude(low: float, high: float) -> float:
+    """Largest absolute value between these ends; infinite where some are no numbers, 0 of an empty tensor."""
+    if low > high:
+        return 0.0
+    return max(-low, high) if np.isfinite([low, high]).all() else np.inf
 
 
 def _end(tensor: str, kind: str) -> str:

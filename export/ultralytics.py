@@ -49,8 +49,9 @@ def to_foreign(path: Path, *, imgsz: tuple[int, int] | None, batch: int) -> tupl
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         # The exporter writes beside its source: give it a copy. Of some names it makes others: yolov5n.pt is
-        # yolov5nu.pt to it, which it would download, and an apostrophe is left out.
-        copy = Path(folder) / f"checkpoint{path.suffix}"
+        # yolov5nu.pt to it, which it would download, and an apostrophe is left out. A name
+        # with -world chooses the class that knows such a network's class names.
+        copy = Path(folder) / f"checkpoint{'-world' if '-world' in path.stem else ''}{path.suffix}"
         shutil.copyfile(path, copy)
         # Its progress goes to stdout, which belongs to our own output.
         with contextlib.redirect_stdout(sys.stderr):

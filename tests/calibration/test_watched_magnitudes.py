@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgedet.calibration import watched_magnitudes
 from edgedet.calibration.executor import GraphRunner, in_lanes
 from edgedet.calibration.fp16 import to_half
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
@@ -129,3 +130,8 @@ class _GivesBack:
     def __call__(self, run: object) -> float:
         self._asked += 1
         return 0.0 if self._asked == 2 else 1.0
+
+
+def test_a_tensor_without_values_hides_nothing() -> None:
+    assert watched_magnitudes._magnitude(np.inf, -np.inf) == 0.0
+    assert watched_magnitudes._magnitude(-3.0, 2.0) == 3.0 and watched_magnitudes._magnitude(0.0, np.inf) == np.inf
