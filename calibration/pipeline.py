@@ -14,7 +14,7 @@ import onnx
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.machine.cores import available_cores
-from edgedet.onnx_graph.network import Array, Layer, Network
+from edgedet.onnx_graph.network import Array, Network
 from edgedet.onnx_graph.preparing import prepare
 
 from .activation_samples import Survey
@@ -194,7 +194,7 @@ def quantise(
     work = _fit(task, evened)
     found = search(
         work,
-        evened.choice.kept_float,
+        evened.choice.reasons,
         max_drop=options.max_drop,
         over_budget=options.over_budget,
         effort=effort,
@@ -226,17 +226,7 @@ class _Task:
     progress: Progress
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """What may become INT8: a float graph, its ``layers``, the ``units`` to try, and why the others are not."""
-
-    network: Network
-    layers: list[Layer]
-    units: list[Unit]
-    kept_float: dict[str, str]
-
-
-def _choose(task: _Task, offer: Offer) -> _Choice:
+def _choose(task: _Task, offer: Offer) -> Offer:
     """Step 1: the units that can gain something."""
     units, reasons = _judged(task, offer.network, offer.units, offer.reasons)
     paying = task.dialect.paying(
@@ -247,7 +237,7 @@ def _choose(task: _Task, offer: Offer) -> _Choice:
         threads=task.options.threads,
         progress=task.progress,
     )
-    return _Choice(offer.network, offer.layers, paying, reasons | no_faster(units, paying))
+    return replace(offer, units=paying, reasons=reasons | no_faster(units, paying))
 
 
 def _judged(
@@ -266,13 +256,13 @@ def _judged(
 class _Evened:
     """The choice in a graph whose channels were evened out, the error that remains, by layer, and its survey."""
 
-    choice: _Choice
+    choice: Offer
     equalised: dict[str, float]
     balanced: dict[str, float]
     survey: Survey | None
 
 
-def _even_out(task: _Task, choice: _Choice, survey: Survey | None) -> _Evened:
+def _even_out(task: _Task, choice: Offer, survey: Survey | None) -> _Evened:
     """Step 2: channels that would spoil the scale of the others are made smaller, in place."""
     task.progress("equalisation", 0, 0)
     names = [layer.name for unit in choice.units for layer in unit.layers]
@@ -286,7 +276,7 @@ def _even_out(task: _Task, choice: _Choice, survey: Survey | None) -> _Evened:
     if balanced:
         # Balanced layers read other tensors.
         layers = feature_layers(network)
-        choice = _Choice(network, layers, *_judged(task, network, *task.dialect.units(network, layers)))
+        choice = Offer(network, layers, *_judged(task, network, *task.dialect.units(network, layers)))
     return _Evened(choice, equalised, balanced, None if balanced else survey)
 
 

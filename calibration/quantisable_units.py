@@ -18,7 +18,7 @@ from .first_pass import FirstPass, first_pass
 
 @dataclass(frozen=True)
 class Offer:
-    """A float graph, its ``layers``, the ``units`` worth quantising, and why layers are in none."""
+    """What may become INT8: a float graph, its ``layers``, the ``units`` to try, and why layers are in none."""
 
     network: Network
     layers: list[Layer]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -192,3 +192,33 @@ def test_what_equalising_has_changed_is_looked_at_again(tiny: ModuleType, monkey
     monkeypatch.setattr(Survey, "again", watched)
     done = quantise(model, tiny.card(), tiny.frames(8), options=options)
     assert again == [["narrow"]] and done.report["equalised"].keys() == {"narrow"}
+
+
+class OneBuffer(Sequence[np.ndarray]):
+    """Frames made when they are asked for, in one buffer: not for two threads at a time."""
+
+    def __init__(self, frames: list[np.ndarray]) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._frames[index]
+
+
+@pytest.mark.parametrize(("kind", "together"), [(list, True), (tuple, True), (OneBuffer, False)])
+def test_a_sequence_of_the_callers_own_is_not_taken_by_judge_and_lanes_together(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, kind: Any, together: bool
+) -> None:
+    passes: list[FirstPass | None] = []
+    pass_over = pipeline.pass_over
+
+    def counted(*arguments: Any, **options: Any) -> FirstPass | None:
+        passes.append(pass_over(*arguments, **options))
+        return passes[-1]
+
+    monkeypatch.setattr(pipeline, "pass_over", counted)
+    options = QuantiseOptions(max_drop=1.0, threads=1)
+    quantise(tiny.tiny_detector(), tiny.card(), kind(tiny.frames(16)), options=options)
+    assert [one is not None for one in passes] == ([True] if together else [])
