@@ -35,7 +35,7 @@ from edgedet.datasets import read_dataset  # noqa: E402
 from edgedet.evaluate import evaluate  # noqa: E402
 from edgedet.evaluate.working_point import false_alarm_threshold  # noqa: E402
 from edgedet.pictures.live.backend import Finished, Shot  # noqa: E402
-from edgedet.pictures.live.source import LiveSource  # noqa: E402
+from edgedet.pictures.live.live_source import LiveSource  # noqa: E402
 from edgedet.watching import AlertEvent, AlertRule, Watcher  # noqa: E402
 from examples.render import write_dataset  # noqa: E402
 from examples.scenes.scene import NAMES, Scene, render_visit  # noqa: E402

@@ -50,7 +50,7 @@ def photograph() -> np.ndarray[Any, Any]:
 
 def bare(model: Any, threads: int) -> Callable[[], object]:
     """``session.run`` of a graph on random input of its size, and nothing else."""
-    from edgedet.onnx_runtime import onnxruntime, session_options
+    from edgedet.onnxruntime_import import onnxruntime, session_options
 
     content = model if isinstance(model, str) else model.SerializeToString()
     session = onnxruntime.InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])

@@ -32,7 +32,7 @@ from benchmarks.darknet_weights import random_arrays, read_layers, scale_heads, 
 from benchmarks.measured_rows import at_commit, put
 from edgedet import Detections, Detector
 from edgedet.export import ExportOptions, export_model
-from edgedet.export.darknet.records import HEADS, Detection
+from edgedet.export.darknet.layer_records import HEADS, Detection
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.parity import Tolerance, match_detections
 

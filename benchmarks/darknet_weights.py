@@ -12,10 +12,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgedet.export.darknet.cfg import read_cfg
+from edgedet.export.darknet.cfg_layers import Reader
 from edgedet.export.darknet.fork import find_fork
-from edgedet.export.darknet.layers import Reader
-from edgedet.export.darknet.network import NetworkWriter, begins_with_convolution
-from edgedet.export.darknet.records import HEADS, Detection, Layer, Region, Shortcut, Yolo
+from edgedet.export.darknet.layer_records import HEADS, Detection, Layer, Region, Shortcut, Yolo
+from edgedet.export.darknet.onnx_nodes import NetworkWriter, begins_with_convolution
 from edgedet.export.darknet.weights import Arrays
 from edgedet.onnx_graph.builder import GraphBuilder
 

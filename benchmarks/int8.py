@@ -34,20 +34,20 @@ import numpy as np
 import onnx
 
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
-from edgedet.calibration.data import CalibrationFrames
+from edgedet.calibration.calibration_frames import CalibrationFrames
 from edgedet.calibration.decoder_boundary import feature_layers
+from edgedet.calibration.graph_race import cpu_times, wall_times
 from edgedet.calibration.judge import MapJudge
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
-from edgedet.calibration.stopwatch import cpu_times, wall_times
 from edgedet.cli.progress import Progress
 from edgedet.datasets import read_dataset
 from edgedet.detector import Detector
 from edgedet.evaluate.coco import evaluate_coco
+from edgedet.export.embedded_card import embed
 from edgedet.export.for_cpu.interleaved import read_planes
 from edgedet.export.for_cpu.winograd import remove_winograd
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.export.self_describing import embed
 from edgedet.onnx_graph.network import Layer, Network
 
 SHARED = Path(os.environ.get("EDGEDET_SHARED") or Path(__file__).resolve().parents[2] / "shared")

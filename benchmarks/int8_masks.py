@@ -70,7 +70,7 @@ def train_on_cells(arguments: argparse.Namespace) -> int:
 
     from edgedet.datasets import read_dataset
     from edgedet.export.checkpoints.checkpoint import load_checkpoint
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
     from examples.train import write_checkpoint
     from examples.training.pictures import Pictures
     from examples.training.start import start_from
@@ -174,13 +174,13 @@ def measure(arguments: argparse.Namespace) -> int:
     """Quantise, evaluate, print a row for each way."""
     import onnx
 
-    from edgedet.calibration.data import CalibrationFrames
+    from edgedet.calibration.calibration_frames import CalibrationFrames
     from edgedet.calibration.made_frames import made_judge, make_frames
     from edgedet.calibration.pipeline import QuantiseOptions, quantise
     from edgedet.datasets import read_dataset
+    from edgedet.export.embedded_card import embed
     from edgedet.export.for_cpu.interleaved import read_planes
     from edgedet.export.for_cpu.winograd import remove_winograd
-    from edgedet.export.self_describing import embed
     from edgedet.machine.hardware import describe_cpu
     from edgedet.opening import read_card
 

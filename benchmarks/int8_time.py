@@ -163,7 +163,7 @@ def untrained(arch: str, work: Path) -> Path:
     """A detector of that architecture with seeded random weights, as a checkpoint."""
     import torch
 
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
 
     path = (work / f"{arch}.pt").resolve()
     if not path.exists():

@@ -36,7 +36,7 @@ sys.path[:0] = [str(ROOT)]
 from edgedet import Detector, Fault, Frame, LiveSettings  # noqa: E402
 from edgedet.pictures.image_file import read_image  # noqa: E402
 from edgedet.pictures.live.capture import Shot  # noqa: E402
-from edgedet.pictures.live.source import LiveSource  # noqa: E402
+from edgedet.pictures.live.live_source import LiveSource  # noqa: E402
 from edgedet.watching import AlertRule, Watcher  # noqa: E402
 from tests.rectangle_detector import save_rectangle_graph  # noqa: E402
 from tests.virtual_camera import VirtualCamera, box_of, number_in  # noqa: E402

@@ -116,7 +116,7 @@ def checkpoint(path: Path, **settings: int) -> tuple[dict[str, Any], Any]:
     """A checkpoint of examples/train.py, which says its sizes, and its model with other ``settings``."""
     import torch
 
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
     from edgedet.export.training.settings import SECTION
 
     saved = torch.load(path, weights_only=True)
@@ -127,12 +127,12 @@ def checkpoint(path: Path, **settings: int) -> tuple[dict[str, Any], Any]:
 def measure(arch: str, model: Any, pictures: Sequence[tuple[str, np.ndarray]], *, others: bool) -> bool:
     """Print what agrees; whether the bar is met."""
     from edgedet.export.built_graph import card_of
+    from edgedet.export.embedded_card import embed, opened
     from edgedet.export.families import faster_rcnn
     from edgedet.export.families.base import GraphOptions
     from edgedet.export.finished_graph import checked
     from edgedet.export.for_cpu.interleaved import read_interleaved
     from edgedet.export.for_cpu.winograd import add_winograd
-    from edgedet.export.self_describing import embed, opened
     from tests.export.families.test_mask_head import torchvisions
 
     names = tuple(f"class {number}" for number in range(1, model.roi_heads.box_predictor.cls_score.out_features))

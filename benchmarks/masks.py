@@ -186,12 +186,12 @@ def graph_of(
 ) -> bytes:
     """The graph for a CPU, with its card; ``classes`` with the background, numbered without ``names``."""
     from edgedet.artifacts.card import ModelCard
+    from edgedet.export.embedded_card import embed, graph_bytes
     from edgedet.export.families import faster_rcnn as family
     from edgedet.export.families.base import GraphOptions
     from edgedet.export.finished_graph import checked
     from edgedet.export.for_cpu.interleaved import read_interleaved
     from edgedet.export.for_cpu.winograd import add_winograd
-    from edgedet.export.self_describing import embed, graph_bytes
 
     exported = family.export(model, GraphOptions(pooling="products"), frame_size=frame_size)
     names = names or tuple(f"class {number}" for number in range(1, classes))

@@ -21,7 +21,7 @@ from settled_network import Part, settle
 
 from edgedet import Detections
 from edgedet.export.options import ExportOptions
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnxruntime_import import onnxruntime
 
 
 def rtmdet(name: str, frameworks: Path, folder: Path, imgsz: int, frames: Sequence[np.ndarray]) -> Case:

@@ -114,7 +114,7 @@ def ssdlite(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
 
     from edgedet import Detector
     from edgedet.export.families import ssd
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
 
     torch.manual_seed(0)
     torch.set_num_threads(threads)
@@ -149,8 +149,8 @@ def faster_rcnn(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
 
     from edgedet import Detector
     from edgedet.export.families import faster_rcnn as family
-    from edgedet.export.families.architectures import build
     from edgedet.export.families.roi_pooling import add_roi_align
+    from edgedet.export.families.torchvision_architectures import build
     from edgedet.geometry import shortest_side_size
     from edgedet.onnx_graph.builder import GraphBuilder
 
@@ -291,7 +291,7 @@ def child(code: str, *arguments: str) -> list[str]:
 
 def process(folder: Path, threads: int, rounds: int) -> Iterator[Ratio]:
     """Import time, and peak memory of a detecting process against one that only runs the network."""
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
 
     runs = [child(IMPORT) for _ in range(7)]
     if loaded := runs[0][1:]:

@@ -31,8 +31,8 @@ from edgedet.cluster.detector import MAX_PICTURES_AT_ONCE, ClusterDetector
 from edgedet.cluster.session import Cluster, open_cluster
 from edgedet.datasets import read_dataset
 from edgedet.datasets.dataset import Dataset, ImageRecord
+from edgedet.evaluate.detection_pass import run_over
 from edgedet.evaluate.evaluation import evaluate
-from edgedet.evaluate.frames import run_over
 from edgedet.machine.hardware import describe_cpu
 
 TICKS = os.sysconf("SC_CLK_TCK")

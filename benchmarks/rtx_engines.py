@@ -159,7 +159,7 @@ def untrained(arch: str, *options: str, **settings: Any) -> Callable[[Path, Path
     def make(shared: Path, folder: Path) -> Subject:
         import torch
 
-        from edgedet.export.families.architectures import build as build_module
+        from edgedet.export.families.torchvision_architectures import build as build_module
 
         torch.manual_seed(0)
         module: Any = build_module(arch, 4, **settings)

@@ -63,6 +63,7 @@ def main() -> int:
 def graph_of(arch: str, folder: Path, frame_size: tuple[int, int] = CANVAS_FRAME) -> tuple[Path, Any, Any]:
     """The graph for a CPU, its network, and the framework's reference; without an export's proofs."""
     from edgedet.artifacts.card import ModelCard
+    from edgedet.export.embedded_card import embed, graph_bytes
     from edgedet.export.finished_graph import checked
     from edgedet.export.for_cpu.interleaved import read_interleaved
     from edgedet.export.for_cpu.winograd import add_winograd
@@ -70,7 +71,6 @@ def graph_of(arch: str, folder: Path, frame_size: tuple[int, int] = CANVAS_FRAME
     from edgedet.export.segmentation.graph import Preparation, export
     from edgedet.export.segmentation.reference import SegmentationReference
     from edgedet.export.segmentation.trained import IMAGENET, PRESET_SIZE
-    from edgedet.export.self_describing import embed, graph_bytes
     from tests.export.segmentation_networks import segmentation_network
 
     network = segmentation_network(arch, CLASSES)

@@ -103,7 +103,7 @@ def random_checkpoint(arch: str, folder: Path) -> Path:
     """A detector of that architecture with seeded random weights, as a checkpoint."""
     import torch
 
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
     from edgedet.files import atomic_path
 
     path = folder / f"{arch}.pt"

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgedet import Detector
 from edgedet.artifacts.card import InputSpec
-from edgedet.onnx_runtime import onnxruntime, session_options
+from edgedet.onnxruntime_import import onnxruntime, session_options
 
 FRAME = (1920, 1080)
 ALLOWED = 1.10

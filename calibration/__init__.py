@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edgedet.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from .data import CalibrationFrames
+    from .calibration_frames import CalibrationFrames
     from .fp16 import HalfGraph, to_half
     from .judge import AgreementJudge, Judge, MapJudge
     from .made_frames import MadeFrames, make_frames
@@ -43,7 +43,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AgreementJudge": "edgedet.calibration.judge",
-        "CalibrationFrames": "edgedet.calibration.data",
+        "CalibrationFrames": "edgedet.calibration.calibration_frames",
         "HalfGraph": "edgedet.calibration.fp16",
         "Judge": "edgedet.calibration.judge",
         "MadeFrames": "edgedet.calibration.made_frames",

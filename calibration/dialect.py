@@ -108,7 +108,7 @@ class Dialect(Protocol):
         threads: int | None,
         progress: Progress,
     ) -> dict[str, float]:
-        """Balance channels in place (:mod:`edgedet.calibration.channel_balancing`) where the dialect can use it.
+        """Balance channels in place (:mod:`edgedet.calibration.smooth_quant`) where the dialect can use it.
 
         Returns:
             The factor that remains of the error variance, by layer; empty where nothing was changed.

@@ -15,8 +15,8 @@ from onnx import TensorProto, numpy_helper
 from threadpoolctl import ThreadpoolController
 
 from edgedet.machine.cores import available_cores
-from edgedet.onnx_graph.inference import inferred, without_constants
 from edgedet.onnx_graph.network import Array
+from edgedet.onnx_graph.shape_inference import inferred, without_constants
 from edgedet.prefetch import in_order
 from edgedet.proof.made_proposals import strewn_inputs
 
@@ -61,7 +61,7 @@ def open_session(  # type: ignore[no-untyped-def]
     ``blocked``: convolutions have tensors, and a copy of their weights, laid out as they like them.
     Weights above protobuf's 2 GB limit are refused by protobuf itself.
     """
-    from edgedet.onnx_runtime import onnxruntime, session_options
+    from edgedet.onnxruntime_import import onnxruntime, session_options
 
     options = session_options(threads or available_cores())
     options.enable_cpu_mem_arena = options.enable_mem_pattern = not frugal

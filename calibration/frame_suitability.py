@@ -20,16 +20,16 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.onnx_graph.network import Array
 from edgedet.proof.agreement import MIN_SCORE, agreement
 
-from .data import Sample
+from .calibration_frames import Sample
 from .effort import Effort
 from .executor import GraphRunner
 from .judge import AgreementJudge, Judge, Reader, Run
 from .judge_validity import FEW_CONFIDENT
 from .observe import Progress
-from .predictions import WeakReader, lowered, opened
 from .response_judge import ResponseJudge
 from .segmenter_judge import MapAgreementJudge, MapReader, map_likeness
 from .stimuli import ROUNDS, stimuli
+from .weak_boxes import WeakReader, lowered, opened
 
 JUDGED_FROM = MIN_SCORE
 """Score threshold of graphs while they are compared with the float one. What INT8 costs is a matter of the network,

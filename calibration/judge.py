@@ -17,7 +17,7 @@ from edgedet.postprocess import Postprocessor, settle_thresholds
 from edgedet.proof.agreement import CONFIDENT, found_again
 
 from .executor import in_lanes
-from .labelled import LabelledPictures
+from .labelled_frames import LabelledPictures
 from .measurement_cache import digest_of, digest_of_each
 from .moved_boxes import cost_of_keypoints, cost_of_moves, cost_of_outlines, moves
 
@@ -251,7 +251,7 @@ class MapJudge:
             DatasetError: the dataset has no box, or a picture that cannot be decoded.
         """
         from edgedet.evaluate.coco import coco_metrics, keypoint_metrics
-        from edgedet.evaluate.frames import require_labels
+        from edgedet.evaluate.detection_pass import require_labels
 
         require_labels(self._dataset)
         found = (self._post(outputs, place, 0) for outputs, place in self._pictures.through(run))
@@ -262,6 +262,6 @@ class MapJudge:
         return None if math.isnan(figure) else figure
 
     def _frame(self, number: int) -> Any:
-        from edgedet.evaluate.frames import read_record
+        from edgedet.evaluate.detection_pass import read_record
 
         return read_record(self._dataset.images[number], self._dataset)

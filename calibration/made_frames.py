@@ -17,16 +17,16 @@ from edgedet.onnx_graph.preparing import prepare
 from edgedet.preprocess import Preprocessor
 from edgedet.proof.agreement import CONFIDENT
 
-from .batch_norm_statistics import Statistics
-from .data import CalibrationFrames
+from .calibration_frames import CalibrationFrames
 from .decoder_boundary import feature_layers
 from .executor import GraphRunner, in_lanes
-from .layer_responses import Answer, Questions
+from .float_responses import Answer, Questions
 from .made_judge import MadeJudge
 from .observe import Progress, silent
 from .picture_selection import FAR, Chosen, choose, require_alive
 from .pictures import Pictures
 from .procedural import MadePicture, made_picture
+from .training_statistics import Statistics
 
 POOL = 256
 """Pictures drawn, at most."""

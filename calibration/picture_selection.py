@@ -10,8 +10,8 @@ import numpy as np
 from edgedet.errors import CalibrationError
 from edgedet.onnx_graph.network import Array, Layer
 
-from .batch_norm_statistics import Statistics
-from .layer_responses import Answer
+from .float_responses import Answer
+from .training_statistics import Statistics
 
 BEST_SHARE = 0.25
 """Share of the pictures, those with the largest response, that say how strongly layers answer to what is known."""
@@ -62,7 +62,7 @@ def choose(
 
     Args:
         answers: to every picture.
-        layers, channels: as :class:`edgedet.calibration.layer_responses.Questions` has them.
+        layers, channels: as :class:`edgedet.calibration.float_responses.Questions` has them.
         statistics: what training saw, where it is known.
         calibrate, judge: how many are wanted for either.
     """

@@ -18,13 +18,13 @@ from edgedet.onnx_graph.network import Array, Network
 from edgedet.onnx_graph.preparing import prepare
 
 from .activation_samples import Survey
+from .calibration_frames import TAKEN_BY_THREADS, CalibrationFrames, Sample, check_frames
 from .cpu import Cpu
-from .data import TAKEN_BY_THREADS, CalibrationFrames, Sample, check_frames
+from .cross_layer_equalisation import equalise
 from .decoder_boundary import feature_layers, prediction_layers
 from .dialect import Dialect, LayerChoice, Unit
 from .duration_estimate import forecast
 from .effort import EFFORTS, Effort, EffortName
-from .equalise import equalise
 from .executor import GraphRunner
 from .frame_suitability import Sight, look, slightly_open
 from .judge import Judge
@@ -111,7 +111,8 @@ def quantise(
         model: a float graph with static shapes and one image input; it is not changed.
         card: its model card, which says how outputs are read.
         frames: prepared inputs, each of the graph's input shape and dtype, as
-            :class:`edgedet.calibration.data.CalibrationFrames` gives them. Gone through several times.
+            :class:`edgedet.calibration.calibration_frames.CalibrationFrames` gives them. Gone through several
+            times.
         judge: measures accuracy (:class:`edgedet.calibration.judge.MapJudge`); None measures agreement with the
             float graph on calibration frames, or on pictures made from them where it is sure of next to nothing.
         options: the dialect, the budget, and what to keep on disk.

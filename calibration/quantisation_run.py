@@ -13,7 +13,7 @@ import onnx
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .activation_samples import Survey
-from .data import Sample
+from .calibration_frames import Sample
 from .decoder_boundary import decoding
 from .dialect import Dialect, Unit
 from .effort import Effort

@@ -15,7 +15,7 @@ from edgedet.proof.agreement import CONFIDENT, average_precision
 from .judge import Run
 from .measurement_cache import digest_of_each
 from .moved_boxes import OVERLAP, cost_of_lost_overlap, moves
-from .predictions import WeakReader
+from .weak_boxes import WeakReader
 
 OWN_ERROR = 0.05
 """IoU that the boxes of eight one-class detectors lack to labelled ones anyway: with it
@@ -39,7 +39,7 @@ class ResponseJudge:
         card: of the network.
         pictures: prepared inputs.
         outputs: names of the graph's, in order.
-        reference: the float graph, opened (:func:`edgedet.calibration.predictions.opened`); graphs that are judged
+        reference: the float graph, opened (:func:`edgedet.calibration.weak_boxes.opened`); graphs that are judged
             have to be, too.
         blindness: what the calibration frames show, for :attr:`nothing`.
     """

@@ -19,7 +19,7 @@ from edgedet.proof.map_parity import Confusion
 
 from .executor import in_lanes
 from .judge import Run
-from .labelled import LabelledPictures
+from .labelled_frames import LabelledPictures
 from .measurement_cache import digest_of, digest_of_each
 
 SURE = 0.5

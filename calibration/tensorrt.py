@@ -16,7 +16,6 @@ from onnx import ModelProto
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from . import tensorrt_rules
-from .channel_balancing import balance
 from .decoder_boundary import prediction_layers
 from .dialect import Build, LayerChoice, Trial, Unit
 from .executor import Fusion
@@ -24,6 +23,7 @@ from .fitting import Fit
 from .grid import GridKind
 from .observe import Progress
 from .qdq import Writer
+from .smooth_quant import balance
 
 TOO_SMALL = 5e-4
 """Share of the network's multiply-adds below which a layer (squeeze-excite, most often) gains nothing."""

@@ -154,7 +154,7 @@ def describe_environment() -> Environment:
     )
 
 
-IMPORTED_BY = {"onnxruntime": "edgedet.onnx_runtime"}
+IMPORTED_BY = {"onnxruntime": "edgedet.onnxruntime_import"}
 """Packages that report to their makers unless they are imported with care, and the modules that do so."""
 
 
@@ -200,7 +200,7 @@ def _reason(found: Installed) -> str:
 def _onnxruntime(found: Installed) -> Runtime:
     if found.state != "ok":
         return _plain("onnxruntime", found)
-    from edgedet.onnx_runtime import onnxruntime
+    from edgedet.onnxruntime_import import onnxruntime
     from edgedet.runtimes import onnxruntime_cuda
 
     # Listed does not mean working: the CUDA provider of a GPU build is listed on machines without a GPU too.

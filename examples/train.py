@@ -36,7 +36,7 @@ from edgedet.datasets import read_dataset
 from edgedet.datasets.dataset import Dataset
 from edgedet.errors import CheckpointError
 from edgedet.export.checkpoints.checkpoint import load_checkpoint
-from edgedet.export.families.architectures import ARCHITECTURES, build
+from edgedet.export.families.torchvision_architectures import ARCHITECTURES, build
 from edgedet.export.training.settings import SECTION
 from edgedet.export.training.torchvision import settings_of
 from examples.training.negatives import learn_from_empty

@@ -26,7 +26,7 @@ from .families import trained_family, yolox_network
 from .families.base import TrainedFamily
 from .foreign_source import from_foreign
 from .options import ExportOptions
-from .request import require_label_mode
+from .request_checks import require_label_mode
 from .segmentation import source as segmentation
 from .segmentation.trained import load_segmenter
 from .training.settings import NOTHING_STATED

@@ -22,6 +22,7 @@ from edgedet.reference.pictures import open_reference
 
 from ..runtimes.heap_trimming import keep_free_memory, release_unused, return_free_memory
 from . import map_parity, parity
+from .embedded_card import embed, opened, opened_segmenter
 from .for_cpu.dfl import shorten_distributions
 from .for_cpu.focus import convolve_picture
 from .for_cpu.interleaved import read_interleaved
@@ -30,16 +31,15 @@ from .for_cpu.winograd import add_winograd
 from .ncnn.file import require_writable
 from .options import ExportOptions, Progress
 from .reference_parity import CONFIRMED_KEY, Confirmed, require_reference
-from .self_describing import embed, opened, opened_segmenter
 from .sources import build_graph
 from .training.assumptions import assumption_note, require_stated
 from .training.batch_norm_statistics import statistics_of
 from .training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from ..calibration.batch_norm_statistics import Statistics
-    from ..calibration.data import CalibrationFrames
+    from ..calibration.calibration_frames import CalibrationFrames
     from ..calibration.judge import Judge
+    from ..calibration.training_statistics import Statistics
     from .families.base import FrameworkReference
     from .segmentation.reference import SegmentationReference
 
@@ -296,7 +296,7 @@ def _reduce_precision(
     notes = [*calibration.notes, *quantised.warnings]
     if options.target == "cpu":
         return quantised.model, card, notes
-    from ..calibration.data import Sample
+    from ..calibration.calibration_frames import Sample
     from ..calibration.fp16 import to_half
 
     # A strongly typed engine runs in fp32 what its graph leaves in fp32: slower than fp16 throughout.
@@ -375,7 +375,7 @@ def _given_frames(card: ModelCard, options: ExportOptions) -> CalibrationFrames 
     """The pictures of ``--calib``; None where there are none."""
     if options.calib is None:
         return None
-    from ..calibration.data import CalibrationFrames
+    from ..calibration.calibration_frames import CalibrationFrames
     from ..calibration.pictures import pictures_of
 
     return CalibrationFrames(pictures_of(options.calib), card)

@@ -20,10 +20,10 @@ from edgedet.onnx_graph.opset import MAIN, opset_of, to_opset
 
 from .adoption.ends import end_at
 from .adoption.full_precision import to_full_precision
+from .adoption.graph_inputs import fix_inputs
 from .adoption.nms_inside import InnerNms, cut_nms, nms_nodes
 from .adoption.pixels_inside import InnerPixels, take_out_pixels
 from .adoption.second_inputs import fold_sizes
-from .adoption.sizes import fix_inputs
 from .adoption.weights_beside import LARGEST, require_weights_beside
 
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",

@@ -17,7 +17,7 @@ from .families.recognition import recognised_family
 from .families.stated_outputs import stated_family
 from .foreign import ForeignGraph
 from .options import ExportOptions
-from .request import require_label_mode
+from .request_checks import require_label_mode
 
 
 def from_foreign(foreign: ForeignGraph, source: Path, options: ExportOptions) -> BuiltGraph:

@@ -14,8 +14,8 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ExportError
 from edgedet.proof.map_parity import REQUIRED, MapParityReport, compare_all
 
+from .embedded_card import embed, opened_segmenter
 from .parity import DISAGREES, disturbed
-from .self_describing import embed, opened_segmenter
 
 if TYPE_CHECKING:
     from .segmentation.reference import SegmentationReference

@@ -34,7 +34,8 @@ class ExportOptions:
     """How to export; None leaves a setting as the training framework has it.
 
     Attributes:
-        arch: architecture of a bare state_dict (``edgedet.export.families.architectures.ARCHITECTURES``).
+        arch: architecture of a bare state_dict, one of
+            ``edgedet.export.families.torchvision_architectures.ARCHITECTURES``.
         family: of a foreign ONNX file that does not say; a name of :data:`edgedet.export.families.FOREIGN`.
         outputs: of a foreign ONNX file, stated by hand: which of them are boxes and scores, and in what form
             (docs/checkpoints.md has the grammar).

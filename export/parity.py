@@ -22,9 +22,9 @@ from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame
 from edgedet.proof.parity import ParityReport, Tolerance, match_detections, summarise
 
 from .built_graph import DEFAULT_FRAME
+from .embedded_card import embed, opened
 from .families.base import FrameworkReference
 from .options import ExportOptions
-from .self_describing import embed, opened
 
 if TYPE_CHECKING:
     from torch import nn

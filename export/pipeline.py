@@ -25,7 +25,7 @@ from .options import (
     default_output,
     silent,
 )
-from .request import check_request, container_of, is_for_ncnn, require_unchanged
+from .request_checks import check_request, container_of, is_for_ncnn, require_unchanged
 from .training.assumptions import assumption_note, assumptions_on, require_stated
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def graph_source(
     Raises:
         EdgedetError: as :func:`export_model`.
     """
-    from .self_describing import graph_bytes
+    from .embedded_card import graph_bytes
 
     graph = _finish(source, output, options, progress)
     return EngineSource(graph_bytes(graph.model), graph.card, len(graph.model.graph.node), graph.notes)
@@ -160,7 +160,7 @@ def _finish(source: Path, output: Path, options: ExportOptions, progress: Progre
 
 
 def _write_graph(graph: FinishedGraph, output: Path, progress: Progress) -> ExportReport:
-    from .self_describing import graph_bytes
+    from .embedded_card import graph_bytes
 
     progress("writing", 0, 0)
     with atomic_path(output) as temporary:
@@ -196,7 +196,7 @@ def _read_finished(source: Path, options: ExportOptions, library: EngineLibrary)
     if options.strict:
         require_stated(source, assumed, boxes=card.task == "detection")
     if find_spec("onnx") is not None:
-        from .engines.file_check import require_parsable_file
+        from .engines.operator_check_process import require_parsable_file
 
         require_parsable_file(source, _versions(library))
     nodes = len(read_layers(source).nodes)

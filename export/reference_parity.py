@@ -18,8 +18,8 @@ from edgedet.reference.compare import Comparison, Request, compare
 from edgedet.reference.diagnosis import Finding, diagnose, summary
 from edgedet.reference.pictures import Reference
 
+from .embedded_card import embed, opened
 from .options import Progress, silent
-from .self_describing import embed, opened
 from .training.assumptions import Assumption
 
 CONFIRMED_KEY = "assumed_confirmed_by"

@@ -17,7 +17,7 @@ from edgedet.artifacts.card import InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.detector import Detector
 from edgedet.proof.golden import record
 
-from .self_describing import embed, graph_bytes
+from .embedded_card import embed, graph_bytes
 
 SIZE, CELL = 64, 8
 NAMES = ("dark", "bright", "edge")

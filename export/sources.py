@@ -25,8 +25,8 @@ from .for_cpu.winograd import remove_winograd
 from .foreign import ForeignGraph, open_foreign, read_graph
 from .foreign_source import from_foreign
 from .options import ExportOptions, Progress, silent
-from .request import require_label_mode, require_unchanged
-from .segmentation.request import require_for_segmenters
+from .request_checks import require_label_mode, require_unchanged
+from .segmentation.request_checks import require_for_segmenters
 from .training.assumptions import assumptions_on
 
 LOADING, BUILDING = "loading PyTorch", "building the graph"

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgedet.artifacts.card import ModelCard
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, UsageError
-from edgedet.onnx_runtime import onnxruntime, session_options
+from edgedet.onnxruntime_import import onnxruntime, session_options
 
 from .base import Array, TensorSpec, require_input, require_outputs, threads_in_words
 from .heap_trimming import return_free_memory

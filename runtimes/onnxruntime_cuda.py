@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgedet.machine.cuda_architectures import kernels_of
 from edgedet.machine.jetpack import recognise
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnxruntime_import import onnxruntime
 
 LIBRARY = "libonnxruntime_providers_cuda.so"
 INSTEAD = "build an engine on the board (edgedet export MODEL.onnx -o MODEL.trt), or leave out the device"

@@ -13,7 +13,7 @@ from edgedet.artifacts.engine_library import EngineLibrary
 from edgedet.detections import Detections
 from edgedet.errors import MissingDependencyError, SelftestError
 from edgedet.evaluate.coco import coco_metrics
-from edgedet.evaluate.frames import run_over
+from edgedet.evaluate.detection_pass import run_over
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.parity import ON_AN_ENGINE, match_detections, summarise
 from edgedet.runtimes.tensorrt import TensorRTRuntime

@@ -134,7 +134,7 @@ def _transformer(folder: Path) -> Path:
 def _faster_rcnn(folder: Path) -> Path:
     import torch
 
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
 
     torch.manual_seed(0)
     arch = "fasterrcnn_mobilenet_v3_large_320_fpn"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from edgedet.report.document import html_document
+from edgedet.report.html_document import html_document
 
 WORDS = {
     "passed": "passed", "failed": "FAILED", "not_measured": "not measured", "running": "running",

@@ -17,7 +17,7 @@ from edgedet.datasets import Dataset, read_dataset
 from edgedet.datasets.convert import convert
 from edgedet.errors import EdgedetError, OutputError
 from edgedet.evaluate.coco import coco_metrics
-from edgedet.evaluate.frames import run_over
+from edgedet.evaluate.detection_pass import run_over
 from edgedet.export.pipeline import export_model
 from gpu_day.detectors import Pictures, Prepared, detectors, shared_folder
 from gpu_day.inputs import NAME, SCENES, Graph, Inputs, write_inputs

@@ -47,7 +47,7 @@ def _torchvision(inputs: Inputs, graph: Graph, work: Path) -> Callable[[Array], 
     import torch
 
     from edgedet.export.checkpoints.checkpoint import load_checkpoint
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
 
     if not torch.cuda.is_available():
         raise NotHereError(f"PyTorch {torch.__version__} cannot use this GPU")

@@ -13,7 +13,7 @@ from edgedet.lazy_names import lazy_names
 if TYPE_CHECKING:
     from edgedet.bench.compare import Comparison, Timed, compare_artifacts, differences, other_machine
     from edgedet.bench.frames import FrameSet, load_frames
-    from edgedet.bench.json_record import Record
+    from edgedet.bench.json_dataclass import Record
     from edgedet.bench.latency import Rules
     from edgedet.bench.measured_conditions import (
         Clocks,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         RulesFollowed,
     )
     from edgedet.bench.measured_latency import Block, Latency, Stages
-    from edgedet.bench.measurement import (
+    from edgedet.bench.measured_parts import (
         BatchRate,
         BenchResult,
         ColdStart,
@@ -85,34 +85,34 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "BatchRate": "edgedet.bench.measurement",
+        "BatchRate": "edgedet.bench.measured_parts",
         "BenchOptions": "edgedet.bench.suite",
-        "BenchResult": "edgedet.bench.measurement",
+        "BenchResult": "edgedet.bench.measured_parts",
         "Block": "edgedet.bench.measured_latency",
         "Clocks": "edgedet.bench.measured_conditions",
-        "ColdStart": "edgedet.bench.measurement",
+        "ColdStart": "edgedet.bench.measured_parts",
         "Comparison": "edgedet.bench.compare",
-        "DetectionCounts": "edgedet.bench.measurement",
+        "DetectionCounts": "edgedet.bench.measured_parts",
         "During": "edgedet.bench.measured_conditions",
-        "DutyCycle": "edgedet.bench.measurement",
-        "Energy": "edgedet.bench.measurement",
+        "DutyCycle": "edgedet.bench.measured_parts",
+        "Energy": "edgedet.bench.measured_parts",
         "FrameSet": "edgedet.bench.frames",
         "FramesUsed": "edgedet.bench.measured_conditions",
         "GraphicsCard": "edgedet.bench.measured_conditions",
         "Interval": "edgedet.bench.statistics",
         "JetsonBoard": "edgedet.bench.measured_conditions",
         "Latency": "edgedet.bench.measured_latency",
-        "MeasuredArtifact": "edgedet.bench.measurement",
+        "MeasuredArtifact": "edgedet.bench.measured_parts",
         "MeasuredMachine": "edgedet.bench.measured_conditions",
-        "Memory": "edgedet.bench.measurement",
+        "Memory": "edgedet.bench.measured_parts",
         "NotMeasured": "edgedet.missing_figures",
         "Processor": "edgedet.bench.measured_conditions",
-        "Record": "edgedet.bench.json_record",
+        "Record": "edgedet.bench.json_dataclass",
         "Rules": "edgedet.bench.latency",
         "RulesFollowed": "edgedet.bench.measured_conditions",
-        "SingleStream": "edgedet.bench.measurement",
+        "SingleStream": "edgedet.bench.measured_parts",
         "Stages": "edgedet.bench.measured_latency",
-        "StreamRate": "edgedet.bench.measurement",
+        "StreamRate": "edgedet.bench.measured_parts",
         "Timed": "edgedet.bench.compare",
         "compare_artifacts": "edgedet.bench.compare",
         "differences": "edgedet.bench.compare",

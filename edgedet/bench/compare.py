@@ -10,7 +10,7 @@ import numpy as np
 
 from edgedet.bench.measured_conditions import MeasuredMachine
 from edgedet.bench.measured_latency import Block, Latency
-from edgedet.bench.measurement import BenchResult
+from edgedet.bench.measured_parts import BenchResult
 from edgedet.bench.reference_workload import SORTING
 from edgedet.bench.statistics import (
     CONFIDENCE,

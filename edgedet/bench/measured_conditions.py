@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from edgedet.bench.json_record import Record
+from edgedet.bench.json_dataclass import Record
 
 ABSENT = frozenset({"absent"})
 """Results of earlier versions do not say why single figures are null."""

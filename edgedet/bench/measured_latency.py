@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from edgedet.bench.json_record import Record
+from edgedet.bench.json_dataclass import Record
 from edgedet.bench.reference_workload import SORTING
 from edgedet.missing_figures import NotMeasured
 

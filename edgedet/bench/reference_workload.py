@@ -49,7 +49,7 @@ def network(threads: int | None) -> Reference:
     Busy neighbours on the host, slower memory, slower traffic between cores: over eight minutes on a restless
     machine, detectors' times per 15 s spread by 10 to 15 %, and divided by this network's time by 2 to 4 %.
     """
-    from edgedet.onnx_runtime import onnxruntime
+    from edgedet.onnxruntime_import import onnxruntime
 
     content = GRAPH.read_bytes()
     # Set here and not where detectors get theirs: a change of those is to be seen, not divided out.

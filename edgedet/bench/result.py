@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from edgedet.bench.measurement import BenchResult
+from edgedet.bench.measured_parts import BenchResult
 from edgedet.errors import UsageError
 from edgedet.files import atomic_path
 

@@ -16,7 +16,7 @@ from edgedet.bench.cold import measure_cold_start
 from edgedet.bench.duty_cycle import duty_cycle_seconds, measure_duty_cycle
 from edgedet.bench.frames import FrameSet
 from edgedet.bench.latency import Rules, Series, measure_latency
-from edgedet.bench.measurement import BenchResult
+from edgedet.bench.measured_parts import BenchResult
 from edgedet.bench.opened_artifacts import opened_to_measure
 from edgedet.bench.reference_workload import Reference, reference_for
 from edgedet.bench.result import KIND, VERSION

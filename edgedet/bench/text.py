@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgedet.artifacts.card import SEGMENTING
 from edgedet.bench.compare import Comparison
-from edgedet.bench.measurement import BatchRate, BenchResult, MeasuredArtifact, StreamRate
+from edgedet.bench.measured_parts import BatchRate, BenchResult, MeasuredArtifact, StreamRate
 from edgedet.missing_figures import NotMeasured
 
 

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge, report, and return 1 where something is wrong."""
     from edgedet.artifacts.engine_library import ENGINE_SUFFIXES
     from edgedet.export.options import ExportOptions
-    from edgedet.export.request import check_source as require_source
+    from edgedet.export.request_checks import check_source as require_source
 
     if arguments.source.suffix.lower() in ENGINE_SUFFIXES:
         artifact_kind(arguments.source)

@@ -17,7 +17,7 @@ from edgedet.cli.values import fraction
 
 if TYPE_CHECKING:
     from edgedet.bench.compare import Comparison
-    from edgedet.bench.measurement import BenchResult, MeasuredArtifact
+    from edgedet.bench.measured_parts import BenchResult, MeasuredArtifact
 
 EXAMPLES = """\
 examples:

@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--proposals and --then are for different ways of looking twice: leave one of them out")
     if arguments.ray is not None and (arguments.then is not None or arguments.proposals is not None):
         raise UsageError("--ray looks once at every picture: leave --then and --proposals out, or --ray")
-    from edgedet.pictures.live.source import LiveSource
+    from edgedet.pictures.live.live_source import LiveSource
     from edgedet.pictures.sources import open_source
 
     with ExitStack() as stack:
@@ -349,7 +349,7 @@ def _proposals(path: Path | None, detector: Detector | ClusterDetector | Segment
 
 
 def _sinks(arguments: argparse.Namespace, source: FrameSource) -> list[Sink]:
-    from edgedet.pictures.live.source import LiveSource
+    from edgedet.pictures.live.live_source import LiveSource
     from edgedet.pictures.sinks import Folder, Window
 
     sinks: list[Sink] = []

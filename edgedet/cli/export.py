@@ -30,7 +30,7 @@ from edgedet.cli.values import camera_size, canvas_size, class_names, fraction, 
 from edgedet.errors import UsageError
 from edgedet.export.families import FOREIGN, FOREIGN_HELP
 from edgedet.export.options import EngineOptions, ExportOptions, ExportReport, default_output
-from edgedet.export.request import is_for_ncnn, require_int8
+from edgedet.export.request_checks import is_for_ncnn, require_int8
 
 EXAMPLES = """\
 examples:

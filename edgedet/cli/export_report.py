@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgedet.cli.values import human_bytes
 from edgedet.export.options import ExportReport
-from edgedet.export.request import is_for_ncnn
+from edgedet.export.request_checks import is_for_ncnn
 
 
 def report_lines(report: ExportReport) -> Iterator[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgedet.detector import Detector
     from edgedet.pictures.frames import Unreadable
     from edgedet.pictures.live.fault import Fault
-    from edgedet.pictures.live.source import LiveSource
+    from edgedet.pictures.live.live_source import LiveSource
     from edgedet.pictures.sinks import Sink
     from edgedet.segmenter import Segmenter
     from edgedet.streaming.stream import Stream

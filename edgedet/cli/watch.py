@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Watch until the sources end."""
     from edgedet.cli.watch_loop import Outlets, watch
-    from edgedet.pictures.live.source import LiveSource
+    from edgedet.pictures.live.live_source import LiveSource
     from edgedet.pictures.sources import open_source
     from edgedet.watching.watcher import Watcher
 

@@ -17,7 +17,7 @@ from edgedet.cluster.workers import work_in_order
 from edgedet.errors import ClusterError
 from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnxruntime_import import onnxruntime
 
 Answer = dict[str, Array] | str
 """Outputs by name, or a sentence that says why there are none."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note, pattern_of
-from edgedet.datasets.locate import Located, locate_pictures
+from edgedet.datasets.relocated_paths import Located, locate_pictures
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.errors import DatasetError

@@ -28,7 +28,7 @@ from edgedet.datasets.layout import (
     pattern_of,
     split_folders,
 )
-from edgedet.datasets.locate import Located, locate_pictures
+from edgedet.datasets.relocated_paths import Located, locate_pictures
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.errors import DatasetError

@@ -25,7 +25,7 @@ from edgedet.datasets.coco_keypoints import skeleton_of, written_keypoints, writ
 from edgedet.datasets.dataset import Dataset, ImageRecord
 from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import Content, Layout, Request, elsewhere_note, joined, numbering_note
-from edgedet.datasets.locate import Located, locate_pictures
+from edgedet.datasets.relocated_paths import Located, locate_pictures
 from edgedet.datasets.rows import (
     ProblemLog,
     Row,

@@ -27,7 +27,7 @@ from edgedet.datasets.layout import (
     split_of_folder,
     whole_of,
 )
-from edgedet.datasets.locate import PictureIndex, find_tail
+from edgedet.datasets.relocated_paths import PictureIndex, find_tail
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size, to_number
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.errors import DatasetError

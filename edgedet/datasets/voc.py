@@ -36,7 +36,7 @@ from edgedet.datasets.layout import (
     split_of_folder,
     whole_of,
 )
-from edgedet.datasets.locate import Listings, PictureIndex, path_parts
+from edgedet.datasets.relocated_paths import Listings, PictureIndex, path_parts
 from edgedet.datasets.rows import ProblemLog, Row, build_record, picture_size
 from edgedet.datasets.text import read_names_beside, read_text
 from edgedet.datasets.voc_annotation import Annotation, Listed, class_names, has_annotations, parse

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedet.datasets.locate import PictureIndex, path_parts
+from edgedet.datasets.relocated_paths import PictureIndex, path_parts
 from edgedet.datasets.rows import ProblemLog, to_number
 
 _CHALLENGE = re.compile(r"\s*The VOC\d{4} Database\s*")

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.datasets.dataset import PLACES_SHOWN
-from edgedet.datasets.locate import Listings
 from edgedet.datasets.outlines import ring_area
+from edgedet.datasets.relocated_paths import Listings
 from edgedet.datasets.rows import ProblemLog, Row, to_number, usable_keypoints
 from edgedet.datasets.text import NAMES_FILES, read_text
 from edgedet.errors import DatasetError

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from edgedet.artifacts.file_signs import IMAGE_SUFFIXES
 from edgedet.datasets.folder import find_pictures
-from edgedet.datasets.locate import Place, find_tail, is_absolute, path_parts
+from edgedet.datasets.relocated_paths import Place, find_tail, is_absolute, path_parts
 from edgedet.datasets.text import read_text, require_distinct
 from edgedet.errors import DatasetError, MissingDependencyError
 from edgedet.files import is_file, is_folder, is_there

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from edgedet.evaluate.coco_figures import ClassMetrics, CocoMetrics, KeypointMetrics
     from edgedet.evaluate.curve_picture import save_curves
     from edgedet.evaluate.detection_delay import Delay
+    from edgedet.evaluate.detection_pass import DetectorLike, Progress
     from edgedet.evaluate.evaluation import Evaluation, evaluate
-    from edgedet.evaluate.frames import DetectorLike, Progress
     from edgedet.evaluate.intervals import Rate
     from edgedet.evaluate.maps import MapEvaluation, SegmenterLike, evaluate_maps
     from edgedet.evaluate.negatives import FalseAlarm, NegativeGroup, write_false_alarms
@@ -57,7 +57,7 @@ __getattr__, __dir__ = lazy_names(
         "ClipFigures": "edgedet.evaluate.application_figures",
         "CocoMetrics": "edgedet.evaluate.coco_figures",
         "Delay": "edgedet.evaluate.detection_delay",
-        "DetectorLike": "edgedet.evaluate.frames",
+        "DetectorLike": "edgedet.evaluate.detection_pass",
         "Evaluation": "edgedet.evaluate.evaluation",
         "FalseAlarm": "edgedet.evaluate.negatives",
         "ImageErrors": "edgedet.evaluate.class_and_image_results",
@@ -65,7 +65,7 @@ __getattr__, __dir__ = lazy_names(
         "KeypointMetrics": "edgedet.evaluate.coco_figures",
         "MapEvaluation": "edgedet.evaluate.maps",
         "NegativeGroup": "edgedet.evaluate.negatives",
-        "Progress": "edgedet.evaluate.frames",
+        "Progress": "edgedet.evaluate.detection_pass",
         "Rate": "edgedet.evaluate.intervals",
         "SegmenterLike": "edgedet.evaluate.maps",
         "WorkingPoint": "edgedet.evaluate.working_point",

@@ -43,8 +43,8 @@ from edgedet.evaluate.coco_rows import (
     truth_rows,
     unmatched_rows,
 )
-from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
-from edgedet.evaluate.frames import silent as no_progress
+from edgedet.evaluate.detection_pass import Detect, DetectorLike, Progress, require_labels, run_over
+from edgedet.evaluate.detection_pass import silent as no_progress
 from edgedet.evaluate.row_store import RowStore
 
 CHUNK_IMAGES = 16

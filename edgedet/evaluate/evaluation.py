@@ -21,10 +21,10 @@ from edgedet.evaluate.coco_figures import CocoMetrics, KeypointMetrics
 from edgedet.evaluate.coco_requirements import why_no_keypoints, why_no_outlines
 from edgedet.evaluate.collector import Collector
 from edgedet.evaluate.confusion import called_otherwise, confusion_table
+from edgedet.evaluate.detection_pass import Detect, DetectorLike, Progress, require_labels, run_over
+from edgedet.evaluate.detection_pass import silent as no_progress
 from edgedet.evaluate.evaluation_json import evaluation_dict
 from edgedet.evaluate.footage import find_footage, require_judged
-from edgedet.evaluate.frames import Detect, DetectorLike, Progress, require_labels, run_over
-from edgedet.evaluate.frames import silent as no_progress
 from edgedet.evaluate.negatives import FalseAlarm, NegativeGroup
 from edgedet.evaluate.working_point import (
     Ranking,

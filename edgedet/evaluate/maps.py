@@ -13,7 +13,7 @@ from edgedet.artifacts.class_lists import BACKGROUND
 from edgedet.datasets.map_dataset import MapDataset, MapRecord
 from edgedet.datasets.map_labels import IGNORED, read_label_map
 from edgedet.errors import DatasetError, SourceError
-from edgedet.evaluate.frames import Progress, silent
+from edgedet.evaluate.detection_pass import Progress, silent
 from edgedet.masks.class_map import ClassMap
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.map_parity import Confusion

@@ -13,8 +13,8 @@ from edgedet.datasets.dataset import Dataset
 from edgedet.detections import Detections
 from edgedet.errors import OutputError
 from edgedet.evaluate.class_match import relabel
+from edgedet.evaluate.detection_pass import Detect, DetectorLike, detect_function
 from edgedet.evaluate.evaluation import Evaluation
-from edgedet.evaluate.frames import Detect, DetectorLike, detect_function
 from edgedet.evaluate.matching import State, counted_objects, match_image
 from edgedet.files import atomic_path
 from edgedet.pictures.image_file import read_image

@@ -9,8 +9,8 @@ import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from edgedet.onnx_graph.inference import inferred
 from edgedet.onnx_graph.network import Network
+from edgedet.onnx_graph.shape_inference import inferred
 
 UNFOLDED = ("QuantizeLinear", "DequantizeLinear")
 SHAPE_READERS = ("Shape", "Size")

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from .inference import inferred, without_constants
+from .shape_inference import inferred, without_constants
 
 Array = NDArray[Any]
 

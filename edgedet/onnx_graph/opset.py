@@ -19,8 +19,8 @@ from onnx import defs, helper, numpy_helper
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import IR_VERSION, OPSET
 from edgedet.onnx_graph.cleaning import keep_constants, simplify, static_shapes
-from edgedet.onnx_graph.inference import without_weights
 from edgedet.onnx_graph.opset_changes import REWRITTEN, Context, UnlowerableError, same_use
+from edgedet.onnx_graph.shape_inference import without_weights
 
 MAIN = ("", "ai.onnx")
 NESTED_BODIES = 8

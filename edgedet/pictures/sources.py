@@ -19,9 +19,9 @@ from edgedet.pictures.frames import Frame, Unreadable, tell
 from edgedet.pictures.image_file import read_image
 from edgedet.pictures.live.address import is_live, is_pipeline, may_be_recorded, name_of
 from edgedet.pictures.live.fault import Fault
+from edgedet.pictures.live.live_source import open_live
 from edgedet.pictures.live.opencv_capture import has_backend
 from edgedet.pictures.live.settings import LiveSettings
-from edgedet.pictures.live.source import open_live
 from edgedet.pictures.video import Video
 
 __all__ = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edgedet.bench.measurement import BenchResult, Energy, MeasuredArtifact
+from edgedet.bench.measured_parts import BenchResult, Energy, MeasuredArtifact
 from edgedet.bench.result import KIND as BENCH_KIND
 from edgedet.bench.result import read_result, result_from_json
 from edgedet.errors import UsageError

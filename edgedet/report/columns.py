@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgedet.bench.measurement import ColdStart, Memory
+from edgedet.bench.measured_parts import ColdStart, Memory
 from edgedet.evaluate.application_result import BY_IMAGE
 from edgedet.missing_figures import NotMeasured
 from edgedet.report.collect import Row

@@ -12,9 +12,9 @@ from edgedet import __version__
 from edgedet.report import sections
 from edgedet.report.choose import Choice
 from edgedet.report.collect import Collection, Row
-from edgedet.report.document import html_document
+from edgedet.report.html_document import html_document
+from edgedet.report.int8_section import sensitivity
 from edgedet.report.plot import NARROW, pareto_svg
-from edgedet.report.sensitivity import sensitivity
 
 
 def html_page(collection: Collection, choice: Choice, *, title: str, command: Sequence[str]) -> str:

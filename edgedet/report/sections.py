@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet.bench.measured_latency import Stages
-from edgedet.bench.measurement import BenchResult
+from edgedet.bench.measured_parts import BenchResult
 from edgedet.evaluate.result import DrawnImage
 from edgedet.missing_figures import NotMeasured
 from edgedet.report.choose import Choice, pareto_front

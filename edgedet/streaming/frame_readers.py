@@ -8,7 +8,7 @@ from functools import partial
 from edgedet.errors import FrameError, SourceEndedError
 from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.live.fault import Fault
-from edgedet.pictures.live.source import LiveSource
+from edgedet.pictures.live.live_source import LiveSource
 from edgedet.pictures.sources import FrameSource, ReadsAhead
 from edgedet.streaming.pipeline import Taken
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgedet.errors import FrameError
 from edgedet.pictures.frames import Frame
+from edgedet.pictures.live.live_source import LiveSource
 from edgedet.pictures.live.settings import LiveSettings
-from edgedet.pictures.live.source import LiveSource
 from edgedet.pictures.sources import CallersFrames, FrameSource, ReadsAhead, Source, open_source
 from edgedet.streaming.frame_readers import LiveTaker, RecordedTaker, TellFault, TellUnreadable, refused
 from edgedet.streaming.lanes import LaneRun

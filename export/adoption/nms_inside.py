@@ -19,8 +19,8 @@ from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.cleaning import remove_dead, simplify, static_shapes
 from edgedet.onnx_graph.network import Network, attributes
 
-from .nms_limits import Limits, candidates_before, plain
 from .nms_paths import distance_apart, is_product, named, require_scores_kept
+from .nms_thresholds import Limits, candidates_before, plain
 
 INDICES = "EfficientNMS_ONNX_TRT"
 EFFICIENT = ("EfficientNMS_TRT", INDICES)

@@ -13,7 +13,7 @@ from onnx import TensorProto
 from edgedet.onnx_graph.cleaning import remove_dead
 from edgedet.onnx_graph.network import Network, attributes
 
-from .sizes import NAME, ImageInput
+from .graph_inputs import NAME, ImageInput
 
 Array = NDArray[Any]
 

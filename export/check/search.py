@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from edgedet.datasets.dataset import Dataset
-from edgedet.evaluate.frames import Progress, silent
+from edgedet.evaluate.detection_pass import Progress, silent
 from edgedet.evaluate.paired import CONFIDENCE, ahead, clearly_better, loses_a_class, mean_average_precision
 
 from ..training.settings import NOTHING_STATED, TrainingSettings
-from .alternatives import Alternative, Family, alternatives
+from .settings_in_use import Alternative, Family, alternatives
 from .trials import Measured, Trials
-from .variants import Variants
+from .variant_runs import Variants
 
 MAX_ROUNDS = 6
 HOPELESS = 0.05

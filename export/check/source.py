@@ -15,7 +15,7 @@ from edgedet.datasets.dataset import Dataset
 from edgedet.detector import Detector
 from edgedet.errors import OutputError, UsageError
 from edgedet.evaluate.class_match import shared_classes
-from edgedet.evaluate.frames import Progress, require_labels, silent
+from edgedet.evaluate.detection_pass import Progress, require_labels, silent
 from edgedet.evaluate.json_values import without_nan
 from edgedet.files import atomic_path
 from edgedet.opening import artifact_kind
@@ -24,16 +24,16 @@ from ..checkpoint_source import trained_as_told
 from ..checkpoints.checkpoint import is_ultralytics
 from ..checkpoints.file import read_content
 from ..checkpoints.trained import TrainedDetector
+from ..embedded_card import embed, opened
 from ..finished_graph import checked
 from ..foreign import read_graph
 from ..options import ExportOptions
 from ..segmentation.trained import load_segmenter
-from ..self_describing import embed, opened
 from ..sources import build_graph
 from ..training.settings import NOTHING_STATED, SECTION, TrainingSettings, read_toml
 from .search import CLASS_NAMES, CLASS_ORDER, HOPELESS, CheckResult, Finding, check
 from .trials import USUAL_IMAGES, chosen_images
-from .variants import FixedVariant, Frames, variants_of
+from .variant_runs import FixedVariant, Frames, variants_of
 
 KIND = "edgedet-check"
 AS_STATED = ExportOptions()

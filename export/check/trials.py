@@ -14,11 +14,11 @@ from edgedet.detections import Detections
 from edgedet.errors import CheckpointError, DatasetError
 from edgedet.evaluate.class_match import match_classes, relabel
 from edgedet.evaluate.confusion import Relabelling, confusion_table, mistaken, relabelling
-from edgedet.evaluate.frames import Progress, require_labels
+from edgedet.evaluate.detection_pass import Progress, require_labels
 from edgedet.evaluate.paired import CLEARLY, Matched, match, may_win, mean_average_precision
 
 from ..training.settings import TrainingSettings
-from .variants import Variants
+from .variant_runs import Variants
 
 USUAL_IMAGES = 64
 MIN_IMAGES = 8

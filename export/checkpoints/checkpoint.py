@@ -17,7 +17,7 @@ from torchvision.models.detection.ssd import SSD
 from edgedet.artifacts.class_lists import without_background
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 
-from ..families.architectures import ARCHITECTURES
+from ..families.torchvision_architectures import ARCHITECTURES
 from ..families.trained_tensors import class_count, guess_architecture, module_class_count
 from .class_names import (
     background_place,

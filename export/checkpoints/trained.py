@@ -20,8 +20,8 @@ from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.errors import CheckpointError
 from edgedet.files import file_sha256
 
-from ..families.architectures import ARCHITECTURES, build
 from ..families.keypoint_head import keypoint_count
+from ..families.torchvision_architectures import ARCHITECTURES, build
 from ..training.arguments import arguments_of_checkpoint
 from ..training.assumptions import Assumption
 from ..training.keypoints import skeleton_of

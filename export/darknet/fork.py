@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..training.assumptions import Assumption
 from .cfg import Section
+from .layer_records import Detection, Layer, Region, Yolo
 from .options import SYNONYMS, alexeyab_sign
-from .records import Detection, Layer, Region, Yolo
 
 ForkName = Literal["pjreddie", "alexeyab"]
 ResizeName = Literal["letterbox", "stretch"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from ..families.head_layout import centred_corners
-from .records import Detection, Layer, Region, Yolo
+from .layer_records import Detection, Layer, Region, Yolo
 
 
 @dataclass(frozen=True)

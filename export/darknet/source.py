@@ -18,13 +18,13 @@ from ..families.image_input import add_image_input
 from ..families.yolo import add_candidates_or_nms
 from ..training.assumptions import Assumption
 from .cfg import Section, read_cfg
+from .cfg_layers import Reader
 from .fork import Fork, ForkName, ResizeName, find_fork, require_shares, resizing
 from .heads import Canvas, HeadWriter
-from .layers import Reader
+from .layer_records import HEADS, Detection, Layer, Route, Yolo
 from .names import find_names
-from .network import NetworkWriter, begins_with_convolution
+from .onnx_nodes import NetworkWriter, begins_with_convolution
 from .options import NETWORK_TRAINING
-from .records import HEADS, Detection, Layer, Route, Yolo
 from .weights import Arrays, Header, read_weights, smallest_variances
 
 SUFFIX = ".cfg"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgedet.artifacts.file_signs import START, what_it_is
 from edgedet.errors import CheckpointError
 
-from .records import Connected, Layer
+from .layer_records import Connected, Layer
 
 Arrays = dict[str, NDArray[np.float32]]
 

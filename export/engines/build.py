@@ -31,6 +31,7 @@ from ...runtimes.tensorrt_library import import_tensorrt, library_of_module, mak
 from ...runtimes.tensorrt_log import CapturedLog, errors_of
 from ..options import BUILD_DEFAULTS, Compatibility, EngineOptions, Progress, silent
 from .ahead import configure
+from .inspected_precision import EnginePrecision, read_precision, require_precision
 from .layer_times import measure_layers
 from .memory import (
     MIB,
@@ -42,7 +43,6 @@ from .memory import (
     predict_ahead,
     shortage,
 )
-from .precision import EnginePrecision, read_precision, require_precision
 from .watch import make_monitor, run_cancellable
 
 MAX_UNKNOWN = 20

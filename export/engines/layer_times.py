@@ -18,7 +18,7 @@ from edgedet.errors import EdgedetError, ExportError
 
 from ...runtimes.cuda.device import Cuda
 from ...runtimes.tensorrt_log import CapturedLog, errors_of
-from .precision import EnginePrecision
+from .inspected_precision import EnginePrecision
 
 WARMUP = 5
 MAX_RUNS = 50

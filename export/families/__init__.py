@@ -24,14 +24,14 @@ FOREIGN = {
     "yolo-nas": "paired_heads:YOLO_NAS",
     "damo-yolo": "paired_heads:DAMO_YOLO",
     "pp-yoloe": "paired_heads:PP_YOLOE",
-    "rtdetr": "detr_files:RTDETR",
-    "rfdetr": "detr_files:RFDETR",
+    "rtdetr": "detr_foreign:RTDETR",
+    "rfdetr": "detr_foreign:RFDETR",
     "nanodet": "nanodet:NANODET",
     "nanodet-plus": "nanodet:NANODET_PLUS",
     "fastestdet": "fastestdet:FASTESTDET",
     "rtmdet": "mmdet:RTMDET",
     "mmdet": "mmdet:MMDET",
-    "ssd": "ssd_files:SSD_FILES",
+    "ssd": "ssd_foreign:SSD_FILES",
 }
 """What ``--family`` takes, to module and record."""
 

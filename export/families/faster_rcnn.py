@@ -31,9 +31,9 @@ from .image_input import add_image_input, pixel_factor
 from .keypoint_head import add_keypoints, keypoint_count
 from .mask_head import add_masks
 from .post_nms_branches import FinalLevels, final_levels
-from .proposals import Level, ProposalRule, add_outside_proposals, add_proposals, proposal_count
+from .region_proposals import Level, ProposalRule, add_outside_proposals, add_proposals, proposal_count
 from .roi_align_matmul import ProductsHead, add_roi_products, columns_first, products_pay
-from .roi_choice import add_labelled_nms, add_likely_classes, add_nms, add_steps, possible_classes
+from .roi_detections import add_labelled_nms, add_likely_classes, add_nms, add_steps, possible_classes
 from .roi_pooling import PooledLevel, add_roi_align, pooled_levels
 from .roi_samples import add_roi_samples
 from .torch_graph import anchor_rows, to_onnx

@@ -9,7 +9,7 @@ import numpy as np
 from edgedet.artifacts.card import OutputSpec
 from edgedet.onnx_graph.builder import GraphBuilder
 
-from .proposals import add_static_nms
+from .region_proposals import add_static_nms
 
 MAX_CANDIDATES = 2048
 """Maximum number of candidates that enter the NMS of fixed matrix steps: every step costs their square."""
@@ -223,7 +223,7 @@ def add_stepwise_nms(
 
     ``boxes`` [N, S, 4] corners, ``scores`` [N, S], 0 where there is no candidate, int64 ``labels`` [N, S]; S is
     ``rows``. As :func:`add_all_labels_nms` where at most :data:`MAX_CANDIDATES` boxes are candidates and no chain
-    of suppressions is longer than :data:`~edgedet.export.families.proposals.NMS_STEPS`.
+    of suppressions is longer than :data:`~edgedet.export.families.region_proposals.NMS_STEPS`.
     """
     size = min(rows, MAX_CANDIDATES)
     top, index = graph.ops("TopK", scores, graph.ints(size), name="nms/candidates", outputs=2, axis=-1)

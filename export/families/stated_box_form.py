@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgedet.artifacts.foreign_outputs import MAX_ROWS
 from edgedet.errors import ArtifactError
-from edgedet.onnx_runtime import onnxruntime, session_options
+from edgedet.onnxruntime_import import onnxruntime, session_options
 from edgedet.outputs.plausible_values import MIN_ROWS, BoxForm, anchor_places, shown_form
 
 from ..foreign import ForeignGraph
@@ -17,11 +17,11 @@ from .anchor_locations import Rows, Sight, as_logits, look
 from .base import GraphOptions
 from .default_boxes import SETS, set_of
 from .end_to_end_trial import clearly_corners, clearly_inside
-from .evidence import Evidence
 from .output_reading import Reading
 from .output_rows import FORMS
-from .read_outputs import add_rows
+from .reading_to_graph import add_rows
 from .trial import picture_frames
+from .trial_evidence import Evidence
 
 Array = NDArray[Any]
 

@@ -9,12 +9,12 @@ from edgedet.errors import ArtifactError
 
 from ..foreign import ForeignGraph
 from .base import ForeignExport, ForeignFamily, GraphOptions
-from .evidence import Evidence
 from .output_reading import Reading, parse_reading
 from .proof import Proof, proved
-from .read_outputs import export_reading
+from .reading_to_graph import export_reading
 from .stated_box_form import require_form
 from .stated_scores import require_scores
+from .trial_evidence import Evidence
 
 FAMILY = {"all": "ssd", "best": "yolo", "done": "detr"}
 """For the card, by who suppresses what."""

@@ -9,7 +9,7 @@ from torchvision.models.detection import ssd
 
 from edgedet.errors import CheckpointError
 
-from .architectures import ARCHITECTURES, KEYPOINT_LAYER, State
+from .torchvision_architectures import ARCHITECTURES, KEYPOINT_LAYER, State
 
 
 def class_count(arch: str, state: State) -> int:

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgedet.errors import ArtifactError
-from edgedet.onnx_runtime import onnxruntime, session_options
+from edgedet.onnxruntime_import import onnxruntime, session_options
 from edgedet.outputs.plausible_values import (
     BoxForm,
     anchor_places,

@@ -21,8 +21,8 @@ from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden import require_golden
 from edgedet.proof.parity import Tolerance
 
+from ..embedded_card import embed
 from ..options import ExportReport, Progress, silent
-from ..self_describing import embed
 from .conversion_state import INSTEAD
 from .graph import Written, write_graph
 

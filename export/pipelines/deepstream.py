@@ -13,7 +13,7 @@ from edgedet.artifacts.engine_file import description
 from edgedet.errors import UsageError
 from edgedet.postprocess import ULTRALYTICS_CLASS_STEP
 
-from ..self_describing import graph_bytes
+from ..embedded_card import graph_bytes
 from .nvinfer_frames import USUAL_FRAMES, Frame, differences, nvinfer_geometry, nvinfer_rule, placing_lines
 from .templates import filled, verbatim
 

@@ -17,6 +17,7 @@ from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.opening import artifact_kind, read_card
 
+from ..embedded_card import embed
 from ..engines.build import content_of
 from ..engines.engine_export import build_engine_file
 from ..engines.operators import require_parsable
@@ -24,8 +25,7 @@ from ..for_cpu.interleaved import read_planes
 from ..for_cpu.winograd import remove_winograd
 from ..options import BUILD_DEFAULTS, EngineOptions, ExportOptions, ExportReport, Progress, silent
 from ..pipeline import AS_TRAINED, EngineSource, engine_source, graph_source
-from ..request import check_request
-from ..self_describing import embed
+from ..request_checks import check_request
 from . import deepstream, triton
 from .folder import atomic_folder
 from .nvinfer_frames import differences, measured_difference

@@ -16,7 +16,7 @@ from edgedet.geometry import ResizeGeometry, plan_resize
 from edgedet.proof.golden_scene import FRAME_HEIGHT, FRAME_WIDTH, golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
 
-from ..self_describing import embed, opened
+from ..embedded_card import embed, opened
 
 BLACK = (0.0, 0.0, 0.0)
 Frame = tuple[int, int]

@@ -12,8 +12,8 @@ from torchvision.models import segmentation
 
 from edgedet.errors import CheckpointError
 
-from ..families.architectures import load_state
-from ..families.uninitialised_weights import Unfilled
+from ..families.skip_init import Unfilled
+from ..families.torchvision_architectures import load_state
 from .transposed import Stride, VggFcn, resnet_fcn, vgg_widths
 
 State = Mapping[str, Tensor]

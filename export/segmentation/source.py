@@ -12,7 +12,7 @@ from ..options import ExportOptions
 from ..training.assumptions import Assumption
 from .graph import export
 from .reference import SegmentationReference
-from .request import require_for_segmenters
+from .request_checks import require_for_segmenters
 from .trained import TrainedSegmenter
 
 

@@ -20,7 +20,7 @@ from ..checkpoints.file import read_content
 from ..checkpoints.inert_objects import Inert
 from ..checkpoints.saved_whole import require_alike
 from ..checkpoints.state_dict import Weights, entries_of, find_weights
-from ..families.architectures import ARCHITECTURES as DETECTORS
+from ..families.torchvision_architectures import ARCHITECTURES as DETECTORS
 from ..training.assumptions import Assumption
 from ..training.settings import (
     NOTHING_STATED,

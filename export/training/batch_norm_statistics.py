@@ -12,7 +12,7 @@ from onnx import NodeProto
 
 from edgedet.onnx_graph.network import Array, Network
 
-from ...calibration.batch_norm_statistics import Normalised, Statistics
+from ...calibration.training_statistics import Normalised, Statistics
 
 if TYPE_CHECKING:
     from torch import nn

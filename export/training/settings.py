@@ -28,7 +28,7 @@ class TrainingSettings:
     """Settings a detector was trained with; None where nothing says.
 
     Attributes:
-        arch: architecture, a key of :data:`edgedet.export.families.architectures.ARCHITECTURES`.
+        arch: architecture, a key of :data:`edgedet.export.families.torchvision_architectures.ARCHITECTURES`.
         classes: names without the background, in the order of the class layer.
         background: whether the background is the class layer's first row or its last.
         colour: channel order of the images that training saw.

@@ -14,7 +14,7 @@ from benchmarks.nameless import readings, strip
 from edgedet import Detections, Detector
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnxruntime_import import onnxruntime
 from tests.export.foreign_heads import ULTRALYTICS, Head, save_head
 from tests.export.same_detections import CONF
 

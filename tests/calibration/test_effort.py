@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edgedet.calibration.data import Sample
+from edgedet.calibration.calibration_frames import Sample
 from edgedet.calibration.effort import EFFORTS, MIN_FRAMES, EffortName, spread
 from edgedet.calibration.measurement_cache import digest_of, digest_of_each
 

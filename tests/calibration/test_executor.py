@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 from threadpoolctl import threadpool_info
 
-from edgedet import onnx_runtime
+from edgedet import onnxruntime_import
 from edgedet.calibration import executor as module
 from edgedet.calibration.executor import Fusion, GraphRunner, in_lanes, one_blas_thread, open_session
 
@@ -117,9 +117,9 @@ def test_the_largest_tensors_decide_how_many_frames_are_run_at_a_time(
 def test_only_in_fused_graphs_integers_are_multiplied(
     fusion: Fusion, product: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = onnx_runtime.session_options(1)
+    options = onnxruntime_import.session_options(1)
     options.optimized_model_filepath = str(tmp_path / "run.onnx")
-    monkeypatch.setattr(onnx_runtime, "session_options", lambda threads: options)
+    monkeypatch.setattr(onnxruntime_import, "session_options", lambda threads: options)
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["x/integers"]),
         helper.make_node("DequantizeLinear", ["x/integers", "scale", "zero"], ["x/near"]),
@@ -193,9 +193,9 @@ def test_memory_is_given_back_before_every_frame_of_a_graph_of_large_tensors(
 def test_large_tensors_that_are_looked_at_stay_as_they_are_laid_out(
     large: bool, as_written: bool, tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = onnx_runtime.session_options(1)
+    options = onnxruntime_import.session_options(1)
     options.optimized_model_filepath = str(tmp_path / "run.onnx")
-    monkeypatch.setattr(onnx_runtime, "session_options", lambda threads: options)
+    monkeypatch.setattr(onnxruntime_import, "session_options", lambda threads: options)
     if large:
         monkeypatch.setattr(module, "FRUGAL_BYTES", 1024)
     GraphRunner(tiny.tiny_detector(), threads=1, as_written=as_written)

@@ -10,13 +10,13 @@ import pytest
 from onnx import numpy_helper
 
 from edgedet.calibration import made_frames
-from edgedet.calibration.batch_norm_statistics import Normalised
 from edgedet.calibration.executor import GraphRunner
-from edgedet.calibration.layer_responses import Answer, Questions
+from edgedet.calibration.float_responses import Answer, Questions
 from edgedet.calibration.made_frames import made_judge, make_frames
 from edgedet.calibration.made_judge import MadeJudge
 from edgedet.calibration.picture_selection import choose, require_alive
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
+from edgedet.calibration.training_statistics import Normalised
 from edgedet.errors import CalibrationError
 from edgedet.onnx_graph.network import Layer
 from edgedet.onnx_graph.preparing import prepare

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgedet.calibration import pictures
-from edgedet.calibration.data import CalibrationFrames
+from edgedet.calibration.calibration_frames import CalibrationFrames
 from edgedet.calibration.pictures import Picture, Pictures, pictures_of
 from edgedet.cli import main
 from edgedet.errors import CalibrationError, DatasetError, SourceError

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgedet.calibration.moved_boxes import cost_of_lost_overlap
-from edgedet.calibration.predictions import WeakReader
 from edgedet.calibration.response_judge import MIN_ANSWERS, OWN_ERROR, USUAL_MOVE, ResponseJudge
+from edgedet.calibration.weak_boxes import WeakReader
 
 Answers = dict[str, np.ndarray]
 ROWS, PICTURES = 8, 6

@@ -13,8 +13,8 @@ from edgedet.artifacts.card import InputSpec
 from edgedet.calibration.drawn_objects import GENES, Placed, changed, draw, random_things
 from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.input_pictures import Canvas
-from edgedet.calibration.predictions import WeakReader
 from edgedet.calibration.stimuli import ANSWERS_COUNTED, OVER, stimuli
+from edgedet.calibration.weak_boxes import WeakReader
 from edgedet.detections import Detections
 
 

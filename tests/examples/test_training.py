@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edgedet.datasets import read_dataset
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from examples.render import write_dataset
 from examples.training.negatives import MIN_NEGATIVES, learn_from_empty
 from examples.training.pictures import Picture, Pictures, mirrored, read, shrunk, vary, zoomed
@@ -151,7 +151,7 @@ def test_weights_are_taken_by_name_and_shape_also_from_ssdlites_backbone() -> No
 
 
 def test_ssdlites_backbone_fits_a_mask_rcnns() -> None:
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
 
     with torch.device("meta"):  # names and shapes alone
         names = build("ssdlite320_mobilenet_v3_large", 3).state_dict()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torchvision.models.resnet import Bottleneck
 
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.golden_scene import golden_frame
 from tests.export.narrow import narrow

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from edgedet import Detections
 from edgedet.artifacts.card import ASSUMED_KEY, ModelCard
 from edgedet.errors import ArtifactError, EdgedetError
+from edgedet.export.embedded_card import embed
 from edgedet.export.options import ExportOptions
-from edgedet.export.self_describing import embed
 from edgedet.export.sources import build_graph
 from edgedet.proof.parity import Tolerance, match_detections
 

@@ -15,8 +15,8 @@ import torch
 
 from edgedet.detections import Detections
 from edgedet.export.families import faster_rcnn, ssd
-from edgedet.export.families.architectures import ARCHITECTURES, build
 from edgedet.export.families.base import Exported, GraphOptions
+from edgedet.export.families.torchvision_architectures import ARCHITECTURES, build
 from edgedet.export.finished_graph import checked
 from edgedet.geometry import plan_resize
 from edgedet.proof.golden_scene import golden_frame

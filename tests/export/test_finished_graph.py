@@ -14,9 +14,9 @@ import pytest
 from edgedet.calibration.cpu import Cpu
 from edgedet.export import finished_graph
 from edgedet.export.built_graph import BuiltGraph
+from edgedet.export.embedded_card import embed
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.export.self_describing import embed
 
 
 def test_a_graph_that_int8_left_as_it_was_is_called_by_the_precision_it_has(

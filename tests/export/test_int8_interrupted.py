@@ -15,9 +15,9 @@ import onnx
 import pytest
 
 from edgedet.artifacts.seal import SEAL_KEY
-from edgedet.calibration.data import MAX_IMAGES, CalibrationFrames
+from edgedet.calibration.calibration_frames import MAX_IMAGES, CalibrationFrames
 from edgedet.calibration.pictures import pictures_of
-from edgedet.export.self_describing import METADATA_KEY, embed
+from edgedet.export.embedded_card import METADATA_KEY, embed
 from edgedet.opening import read_card
 
 LITTLE_ROOM = "ulimit -f 4;"

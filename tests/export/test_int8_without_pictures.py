@@ -16,9 +16,9 @@ from edgedet.calibration import made_frames
 from edgedet.calibration.pictures import pictures_of
 from edgedet.cli import main
 from edgedet.detector import Detector
+from edgedet.export.embedded_card import embed
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.export.self_describing import embed
 from edgedet.opening import read_card
 from tests.once import exported
 

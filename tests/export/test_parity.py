@@ -20,10 +20,10 @@ from edgedet.errors import ExportError
 from edgedet.export import parity
 from edgedet.export.built_graph import BuiltGraph
 from edgedet.export.checkpoint_source import Reference
-from edgedet.export.families.architectures import build
+from edgedet.export.embedded_card import embed, opened
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
-from edgedet.export.self_describing import embed, opened
 from edgedet.export.sources import build_graph
 from edgedet.onnx_graph.network import Network
 from edgedet.proof.golden_scene import golden_frame

@@ -21,7 +21,7 @@ from edgedet.errors import (
     UntrustedCheckpointError,
     UsageError,
 )
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.export.for_cpu import winograd
 from edgedet.export.options import ExportOptions, default_output
 from edgedet.export.pipeline import export_model

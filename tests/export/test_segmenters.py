@@ -19,6 +19,7 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.cli import main
 from edgedet.errors import AssumptionError, CheckpointError, UntrustedCheckpointError, UsageError
 from edgedet.export import export_model
+from edgedet.export.embedded_card import embed, opened_segmenter
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.segmentation.architectures import ARCHITECTURES, guess_architecture
@@ -26,7 +27,6 @@ from edgedet.export.segmentation.graph import Preparation, export
 from edgedet.export.segmentation.reference import SegmentationReference
 from edgedet.export.segmentation.trained import IMAGENET
 from edgedet.export.segmentation.transposed import bilinear_kernel, start_bilinear
-from edgedet.export.self_describing import embed, opened_segmenter
 from edgedet.export.training.settings import TrainingSettings
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.map_parity import compare_maps

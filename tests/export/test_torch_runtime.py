@@ -26,7 +26,7 @@ def frames(shared: Path, count: int) -> list[Any]:
 @pytest.mark.parametrize("name", BCCD)
 def test_a_checkpoint_gives_what_torchvision_gives(shared: Path, name: str) -> None:
     from edgedet.export.checkpoints.checkpoint import load_checkpoint
-    from edgedet.export.families.architectures import build
+    from edgedet.export.families.torchvision_architectures import build
 
     checkpoint = load_checkpoint(shared / "models" / name)
     model = build(checkpoint.arch, checkpoint.num_classes, checkpoint.state_dict)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from tests.export.wrong_checkpoints import archives, contents, cut_checkpoints, options
 from tests.export.wrong_file import SSDLITE, WrongFile, of_bytes
 from tests.export.wrong_graphs import graphs, yolo_files

@@ -56,7 +56,7 @@ def test_the_tiny_engine_gives_onnx_runtimes_detections(
 def test_a_quantised_graph_becomes_an_int8_engine(tensorrt: Any, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="needs onnx, to quantise the graph")
     from edgedet.calibration.pipeline import QuantiseOptions, quantise
-    from edgedet.export.self_describing import embed
+    from edgedet.export.embedded_card import embed
     from edgedet.export.selftest_graph import selftest_graph
     from edgedet.proof.golden import record
 

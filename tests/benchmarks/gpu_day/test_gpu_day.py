@@ -174,7 +174,7 @@ def test_accuracy_is_held_against_what_the_graph_gave(pretended: Run) -> None:
 
 
 def test_latency_is_a_result_of_edgedet_bench(pretended: Run) -> None:
-    from edgedet.bench.measurement import BenchResult
+    from edgedet.bench.measured_parts import BenchResult
 
     result = BenchResult.from_json(pretended.steps["latency sample"]["figures"]["bench"])
     assert {artifact.name for artifact in result.artifacts} == {"sample-fp16"}

@@ -14,7 +14,7 @@ import pytest
 
 from edgedet.bench.compare import MIN_BLOCKS
 from edgedet.bench.latency import Rules, Series, measure_latency
-from edgedet.bench.measurement import BenchResult
+from edgedet.bench.measured_parts import BenchResult
 from edgedet.bench.result import read_result
 from edgedet.bench.statistics import MIN_SERIES, settled_interval, summarise
 from edgedet.bench.text import describe_comparison, describe_result

@@ -11,7 +11,7 @@ import pytest
 
 from edgedet.bench.compare import Comparison, compare_artifacts, differences, other_machine
 from edgedet.bench.measured_latency import Latency
-from edgedet.bench.measurement import BenchResult
+from edgedet.bench.measured_parts import BenchResult
 from tests.edgedet.report.results import bench
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgedet.bench.reference_workload import GRAPH, Reference, network, reference_for, sorting
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnxruntime_import import onnxruntime
 
 CPU = "onnxruntime 1.31.0 CPUExecutionProvider, default threads"
 

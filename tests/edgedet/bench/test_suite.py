@@ -13,7 +13,7 @@ import pytest
 from edgedet.artifacts.card import METADATA_KEY, InputSpec, ModelCard, OutputSpec, ResizeRule
 from edgedet.bench.frames import load_frames
 from edgedet.bench.latency import Rules
-from edgedet.bench.measurement import BenchResult
+from edgedet.bench.measured_parts import BenchResult
 from edgedet.bench.result import KIND, SCHEMA_PATH, VERSION, read_result, write_result
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.bench.text import describe_result

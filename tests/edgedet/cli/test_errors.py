@@ -17,7 +17,7 @@ import torch
 
 from edgedet import cli, errors
 from edgedet.cli import main
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"

@@ -13,7 +13,7 @@ import cv2
 import pytest
 
 from edgedet.cli import main
-from edgedet.pictures.live import source as live_source
+from edgedet.pictures.live import live_source
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 from tests.virtual_camera import VirtualCamera, box_of
 

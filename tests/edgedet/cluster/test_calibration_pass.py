@@ -16,7 +16,7 @@ from edgedet.calibration.executor import frames_run_by
 from edgedet.calibration.observe import observe
 from edgedet.cluster.calibration_pass import FrameWork, RunOrder
 from edgedet.onnx_graph.network import Array, Network
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnxruntime_import import onnxruntime
 from tests import tiny_detector as tiny
 
 

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.builder import OPSET
-from edgedet.onnx_graph.inference import LARGEST_READ
 from edgedet.onnx_graph.opset import UnraisableError, opset_of, raise_opset, to_opset
+from edgedet.onnx_graph.shape_inference import LARGEST_READ
 
 PLANES = np.random.default_rng(0).normal(0, 1, (1, 6, 9, 10)).astype(np.float32)
 

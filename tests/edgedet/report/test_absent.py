@@ -17,9 +17,9 @@ from edgedet.cli import main
 from edgedet.missing_figures import NotMeasured, not_measured
 from edgedet.report.choose import Budget, choose
 from edgedet.report.collect import collect
+from edgedet.report.int8_section import sensitivity
 from edgedet.report.plot import pareto_svg
 from edgedet.report.sections import precision_drops, stage_bars
-from edgedet.report.sensitivity import sensitivity
 from edgedet.report.tables import markdown_text
 from edgedet.sweep.grid import Setting
 from tests.edgedet.report.results import bench, load, write_done

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edgedet.bench.measurement import BenchResult
+from edgedet.bench.measured_parts import BenchResult
 from edgedet.bench.result import write_result
 from edgedet.cli import main
 from edgedet.evaluate.application_result import BY_HOUR, FIGURES, ApplicationResult

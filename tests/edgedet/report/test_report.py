@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedet.bench.measurement import BenchResult, MeasuredArtifact
+from edgedet.bench.measured_parts import BenchResult, MeasuredArtifact
 from edgedet.bench.result import write_result
 from edgedet.cli import main
 from edgedet.evaluate.result import EvaluationResult

@@ -16,7 +16,7 @@ import pytest
 from edgedet import Detector, Fault, LiveSettings
 from edgedet.errors import SourceError, UsageError
 from edgedet.pictures.frames import Frame
-from edgedet.pictures.live.source import LiveSource
+from edgedet.pictures.live.live_source import LiveSource
 from edgedet.streaming.meter import Meter
 from tests.rectangle_detector import frame_with_rectangle, save_rectangle_graph
 from tests.virtual_camera import VirtualCamera, box_of, number_in

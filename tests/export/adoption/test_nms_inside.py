@@ -14,7 +14,7 @@ from edgedet import Detections, Detector
 from edgedet.errors import ArtifactError, UsageError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnxruntime_import import onnxruntime
 from tests.export.adoption.graphs import CENTRES, CORNERS, Written, best_class_nms, frame, plugin
 from tests.export.foreign_heads import SIDE, ULTRALYTICS, Head, save_head
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 
 SSDLITE, RCNN = "ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"
 NAMES = ("a", "b", "c")

@@ -13,7 +13,7 @@ import torch
 
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 from edgedet.export.checkpoints.checkpoint import load_checkpoint
-from edgedet.export.families.architectures import ARCHITECTURES, build
+from edgedet.export.families.torchvision_architectures import ARCHITECTURES, build
 from edgedet.export.families.trained_tensors import class_count, guess_architecture
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"

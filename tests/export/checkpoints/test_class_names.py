@@ -12,7 +12,7 @@ import torch
 from edgedet.errors import CheckpointError
 from edgedet.export.checkpoints.class_names import moved_class, renamed_note, require_same_order, stated_names
 from edgedet.export.checkpoints.trained import load_trained
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.export.hugging_face import graph
 from edgedet.export.training.settings import TrainingSettings
 

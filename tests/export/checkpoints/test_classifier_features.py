@@ -15,7 +15,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from edgedet.errors import CheckpointError
 from edgedet.export.checkpoints.checkpoint import load_checkpoint
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from tests.export.checkpoints.saved_file import saved
 
 

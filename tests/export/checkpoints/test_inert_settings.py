@@ -12,7 +12,7 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
 from edgedet.errors import CheckpointError
 from edgedet.export.checkpoints.trained import load_trained
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.export.training.settings import TrainingSettings
 from tests.export.checkpoints.telling_detectors import (
     RCNN,

@@ -18,8 +18,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 from edgedet.export.checkpoints.trained import load_trained
 from edgedet.export.families import faster_rcnn
-from edgedet.export.families.architectures import build
 from edgedet.export.families.base import GraphOptions
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.export.training.settings import TrainingSettings

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 from edgedet.export.checkpoints.checkpoint import load_checkpoint
 from edgedet.export.checkpoints.module_tree import part_of
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.export.sources import _is_onnx
 from edgedet.opening import read_card
 from tests.export.checkpoints.saved_file import saved

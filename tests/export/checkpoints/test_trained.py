@@ -14,7 +14,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from edgedet.errors import AssumptionError, CheckpointError
 from edgedet.export.checkpoints.trained import load_trained
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.export.training.assumptions import require_stated
 from edgedet.export.training.settings import TrainingSettings
 from edgedet.export.training.torchvision import settings_of

@@ -8,9 +8,9 @@ import pytest
 
 from edgedet.errors import CheckpointError
 from edgedet.export.darknet.cfg import read_cfg
-from edgedet.export.darknet.layers import Reader
+from edgedet.export.darknet.cfg_layers import Reader
+from edgedet.export.darknet.layer_records import Layer
 from edgedet.export.darknet.options import ONLY, TRAINING, USED
-from edgedet.export.darknet.records import Layer
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"
 CONV = "[convolutional]\nfilters=4\nsize=3\npad=1\nactivation=leaky\n"

@@ -19,8 +19,8 @@ from edgedet.calibration.qdq import Writer
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.export.built_graph import graph_options
 from edgedet.export.families import trained_family
-from edgedet.export.families.architectures import ARCHITECTURES, build
-from edgedet.export.families.uninitialised_weights import Unfilled
+from edgedet.export.families.skip_init import Unfilled
+from edgedet.export.families.torchvision_architectures import ARCHITECTURES, build
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions
 from edgedet.onnx_graph.preparing import prepare

@@ -193,9 +193,9 @@ def test_weak_typing_is_refused(real: Any, graph: Path, tmp_path: Path) -> None:
 def test_without_the_library_the_extra_is_named(
     graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgedet.export import request
+    from edgedet.export import request_checks
 
-    monkeypatch.setattr(request, "find_spec", lambda name: None)
+    monkeypatch.setattr(request_checks, "find_spec", lambda name: None)
     with pytest.raises(RuntimeUnavailableError, match=r"pip install 'edgedet\[tensorrt-rtx\]'"):
         export_model(graph, tmp_path / "x.rtx")
 
@@ -301,9 +301,9 @@ def test_nms_inside_is_refused_without_the_exporter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "edgedet.export.finished_graph", None)
-    from edgedet.export import request
+    from edgedet.export import request_checks
 
-    monkeypatch.setattr(request, "find_spec", lambda name: object())
+    monkeypatch.setattr(request_checks, "find_spec", lambda name: object())
     card = save_rectangle_graph(tmp_path / "nms.onnx")
     model = onnx.load(tmp_path / "nms.onnx")
     helper.set_model_props(model, {METADATA_KEY: replace(card, provenance={"tools": {"edgedet": "0"}}).to_json()})

@@ -12,8 +12,8 @@ from edgedet.artifacts.engine_facts import summary
 from edgedet.artifacts.engine_match import Host
 from edgedet.cli import main
 from edgedet.export.engines.build import build_plan
+from edgedet.export.engines.inspected_precision import EnginePrecision, read_precision
 from edgedet.export.engines.layer_times import LayerTimes
-from edgedet.export.engines.precision import EnginePrecision, read_precision
 from edgedet.export.options import EngineOptions
 from edgedet.opening import read_card
 from edgedet.runtimes.cuda.device import Cuda

@@ -18,7 +18,7 @@ from edgedet.errors import ArtifactError
 from edgedet.export.engines.operator_limits import DATA_DEPENDENT, LIMITS
 from edgedet.export.engines.operators import check_operators, require_parsable
 from edgedet.export.engines.parser_versions import TENSORRT, TENSORRT_RTX, VERSIONS
-from edgedet.export.families.architectures import ARCHITECTURES
+from edgedet.export.families.torchvision_architectures import ARCHITECTURES
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions
 from edgedet.export.sources import build_graph

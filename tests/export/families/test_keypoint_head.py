@@ -15,10 +15,10 @@ from edgedet import Detector
 from edgedet.artifacts.keypoint_skeleton import COCO_PERSON
 from edgedet.detections import Detections
 from edgedet.export.built_graph import card_of
+from edgedet.export.embedded_card import embed, opened
 from edgedet.export.families import faster_rcnn
 from edgedet.export.families.base import GraphOptions, Pooling
 from edgedet.export.finished_graph import checked
-from edgedet.export.self_describing import embed, opened
 from edgedet.pictures.image_file import read_image
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections
@@ -169,7 +169,7 @@ def test_an_engines_graph_gives_the_same_without_the_operator() -> None:
 
 def test_openvino_gives_the_same(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    from edgedet.export.self_describing import graph_bytes
+    from edgedet.export.embedded_card import graph_bytes
 
     path = tmp_path / "pose.onnx"
     path.write_bytes(graph_bytes(embed(*graph(MOBILENET))))

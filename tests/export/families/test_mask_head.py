@@ -13,10 +13,10 @@ import torch
 
 from edgedet.detections import Detections
 from edgedet.export.built_graph import card_of
+from edgedet.export.embedded_card import embed, opened
 from edgedet.export.families import faster_rcnn
 from edgedet.export.families.base import GraphOptions, Pooling
 from edgedet.export.finished_graph import checked
-from edgedet.export.self_describing import embed, opened
 from edgedet.masks.base import Masks
 from edgedet.masks.box_masks import _stretched
 from edgedet.pictures.image_file import read_image

@@ -13,9 +13,9 @@ from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import clip_boxes_to_image
 
 from edgedet.export.families import faster_rcnn
-from edgedet.export.families.architectures import ARCHITECTURES
 from edgedet.export.families.base import GraphOptions, Pooling
 from edgedet.export.families.faster_rcnn import feature_levels
+from edgedet.export.families.torchvision_architectures import ARCHITECTURES
 from edgedet.export.finished_graph import checked
 from edgedet.proof.made_proposals import strewn_proposals
 from tests.export.test_families import CLASSES, FRAME, SMALL, as_image, detector

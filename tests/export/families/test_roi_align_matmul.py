@@ -14,7 +14,6 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops import MultiScaleRoIAlign
 
 from edgedet.export.families import faster_rcnn, roi_align_matmul
-from edgedet.export.families.architectures import build
 from edgedet.export.families.roi_align_matmul import (
     ProductsHead,
     add_roi_maps,
@@ -23,6 +22,7 @@ from edgedet.export.families.roi_align_matmul import (
     products_pay,
 )
 from edgedet.export.families.roi_pooling import PooledLevel
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.onnx_graph.builder import GraphBuilder
 
 SIZE, RATIO, STRIDE, CHANNELS = 7, 2, 32, 5

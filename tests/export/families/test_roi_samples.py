@@ -11,9 +11,9 @@ import torch
 from torchvision.ops import MultiScaleRoIAlign
 
 from edgedet.export.families import faster_rcnn
-from edgedet.export.families.architectures import build
 from edgedet.export.families.roi_pooling import PooledLevel, pooled_levels
 from edgedet.export.families.roi_samples import add_roi_samples
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.onnx_graph.builder import GraphBuilder
 from tests.export.narrow import narrow
 from tests.export.thin import thin

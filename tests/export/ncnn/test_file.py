@@ -15,12 +15,12 @@ from edgedet import Detector
 from edgedet.artifacts.ncnn_file import read_ncnn, write_ncnn
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, ExportError, OutputError, RuntimeUnavailableError, UsageError
+from edgedet.export.embedded_card import embed
 from edgedet.export.finished_graph import FinishedGraph, checked, finish_graph
 from edgedet.export.ncnn import file
 from edgedet.export.ncnn.graph import Written
 from edgedet.export.options import EngineOptions, ExportOptions, silent
 from edgedet.export.pipeline import export_model
-from edgedet.export.self_describing import embed
 from edgedet.export.sources import build_graph
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import match_detections
@@ -149,7 +149,7 @@ def test_what_cannot_be_is_refused_before_anything_is_done(
     refused(tmp_path / "made.ncnn", out, "is for ncnn, which is the end of the line", ArtifactError)
     assert main(["export", str(source), "-o", str(out), "--target", "tensorrt"]) == 2
     refused(graph, out, "has its NMS in the graph, and for ncnn it has to be outside", UsageError)
-    monkeypatch.setattr("edgedet.export.request.find_spec", lambda name: None)
+    monkeypatch.setattr("edgedet.export.request_checks.find_spec", lambda name: None)
     refused(source, out, r"needs the package 'ncnn', .*pip install 'edgedet\[ncnn\]'", RuntimeUnavailableError)
 
 

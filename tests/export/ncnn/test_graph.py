@@ -25,7 +25,7 @@ def picture(seed: int = 0) -> np.ndarray:
 
 
 def onnx_runtime(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
-    from edgedet.onnx_runtime import onnxruntime
+    from edgedet.onnxruntime_import import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(["boxes"], {"images": images})[0])

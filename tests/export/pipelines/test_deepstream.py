@@ -22,10 +22,10 @@ from edgedet.artifacts.card import KeypointSpec, ModelCard, OutputSpec, ResizeRu
 from edgedet.artifacts.keypoint_skeleton import Skeleton
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, EdgedetError, UsageError
+from edgedet.export.embedded_card import embed
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipelines.deepstream import config_text
 from edgedet.export.pipelines.export import export_pipeline
-from edgedet.export.self_describing import embed
 from edgedet.opening import read_card
 from edgedet.preprocess import Preprocessor
 from edgedet.proof.golden_scene import golden_frame

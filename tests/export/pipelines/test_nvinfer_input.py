@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.artifacts.card import InputSpec, ModelCard
 from edgedet.errors import ArtifactError
+from edgedet.export.embedded_card import embed, opened
 from edgedet.export.pipelines.nvinfer_input import with_planar_input
-from edgedet.export.self_describing import embed, opened
 from edgedet.preprocess import Preprocessor
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edgedet.export.checkpoints.trained import load_trained
-from edgedet.export.families.architectures import build
+from edgedet.export.families.torchvision_architectures import build
 from edgedet.export.training.arguments import arguments_of_checkpoint
 from edgedet.export.training.assumptions import assumption_note
 from edgedet.export.training.settings import TrainingSettings

@@ -19,8 +19,8 @@ from edgedet.errors import MissingDependencyError, SourceError, UsageError
 from edgedet.pictures.live import address, opencv_capture
 from edgedet.pictures.live.address import name_of, opener_of
 from edgedet.pictures.live.capture import Damaged, Gone
+from edgedet.pictures.live.live_source import LiveSource
 from edgedet.pictures.live.opencv_capture import OpenCvCapture
-from edgedet.pictures.live.source import LiveSource
 from tests.rectangle_detector import frame_with_rectangle
 
 PIPELINE = "videotestsrc is-live=true pattern=white ! video/x-raw,width=45,height=32,framerate=30/1 ! appsink"

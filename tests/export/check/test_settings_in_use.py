@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from edgedet.export.check.alternatives import alternatives
-from edgedet.export.families.architectures import ARCHITECTURES, build
+from edgedet.export.check.settings_in_use import alternatives
+from edgedet.export.families.torchvision_architectures import ARCHITECTURES, build
 from edgedet.export.training.settings import TrainingSettings
 from edgedet.export.training.torchvision import constructor_arguments, settings_of
 

@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet.calibration import tensorrt_rules
-from edgedet.calibration.channel_balancing import balance
 from edgedet.calibration.observe import observe
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
+from edgedet.calibration.smooth_quant import balance
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
 

@@ -11,7 +11,7 @@ from edgedet.geometry import ResizeGeometry
 from edgedet.onnx_graph.network import Array
 from edgedet.preprocess import Preprocessor
 
-from .data import KEPT_BYTES
+from .calibration_frames import KEPT_BYTES
 from .executor import in_lanes
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgedet.errors import SourceError
-from edgedet.pictures.live.source import open_live
+from edgedet.pictures.live.live_source import open_live
 
 ADDRESSES = [f"http://h/{user}?password={user}&channel=1" for user in ("x", "x", "y")]
 NAMES = [

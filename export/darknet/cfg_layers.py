@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 
 from .cfg import Section
-from .options import EVERYWHERE, NEVER, ONLY, SYNONYMS, TRAINING, USED
-from .records import (
+from .layer_records import (
     ACTIVATIONS,
     HEADS,
     IMAGE,
@@ -29,6 +28,7 @@ from .records import (
     Upsample,
     Yolo,
 )
+from .options import EVERYWHERE, NEVER, ONLY, SYNONYMS, TRAINING, USED
 
 
 class Reader:

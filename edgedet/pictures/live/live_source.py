@@ -13,8 +13,8 @@ from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.live.address import names_of, opener_of
 from edgedet.pictures.live.capture import Opener
 from edgedet.pictures.live.fault import Fault
-from edgedet.pictures.live.feed import Feed
 from edgedet.pictures.live.inbox import Inbox
+from edgedet.pictures.live.reopening_reader import Feed
 from edgedet.pictures.live.settings import LiveSettings
 
 CLOSING_SECONDS = 0.5

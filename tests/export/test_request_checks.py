@@ -13,7 +13,7 @@ from edgedet.cli import main
 from edgedet.errors import UsageError
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
-from edgedet.export.request import require_label_mode
+from edgedet.export.request_checks import require_label_mode
 from tests.rectangle_detector import save_rectangle_graph
 
 REFUSED = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgedet.onnx_graph.builder import GraphBuilder
 
 from .fork import Fork
-from .records import (
+from .layer_records import (
     HEADS,
     IMAGE,
     Activation,

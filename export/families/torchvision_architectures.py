@@ -26,7 +26,7 @@ from ..training.torchvision import (
     set_constants,
 )
 from .legacy_tensor_names import present_names
-from .uninitialised_weights import Unfilled
+from .skip_init import Unfilled
 
 State = Mapping[str, Tensor]
 

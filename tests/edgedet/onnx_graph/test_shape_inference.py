@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.onnx_graph import inference
-from edgedet.onnx_graph.inference import inferred
+from edgedet.onnx_graph import shape_inference
+from edgedet.onnx_graph.shape_inference import inferred
 
 
 def test_shapes_and_types_are_those_that_onnx_infers(tiny: ModuleType) -> None:
@@ -20,7 +20,7 @@ def test_shapes_and_types_are_those_that_onnx_infers(tiny: ModuleType) -> None:
 
 
 def test_long_constants_are_inputs_and_short_ones_can_be_read() -> None:
-    long = np.ones((inference.LARGEST_READ + 1,), np.float32)
+    long = np.ones((shape_inference.LARGEST_READ + 1,), np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("Mul", ["long", "x"], ["product"]),

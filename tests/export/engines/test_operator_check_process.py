@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgedet.errors import ArtifactError, ExportError
-from edgedet.export.engines.file_check import require_parsable_file
+from edgedet.export.engines.operator_check_process import require_parsable_file
 from edgedet.export.engines.operators import require_parsable
 from edgedet.export.engines.parser_versions import TENSORRT, TENSORRT_RTX
 
@@ -40,7 +40,7 @@ def test_a_graph_that_passes_passes_and_onnx_is_not_loaded(tmp_path: Path, tiny:
     onnx.save(tiny.tiny_detector(), path)
     lines = (
         "import sys; from pathlib import Path",
-        "from edgedet.export.engines.file_check import require_parsable_file",
+        "from edgedet.export.engines.operator_check_process import require_parsable_file",
         f"require_parsable_file(Path({str(path)!r}), ('10.3', 'rtx-1.7'))",
         "assert not {'onnx', 'torch'} & set(sys.modules)",
     )

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from edgedet.bench import measured_conditions, measured_latency, measurement
-from edgedet.bench.json_record import Record
+from edgedet.bench import measured_conditions, measured_latency, measured_parts
+from edgedet.bench.json_dataclass import Record
 from edgedet.bench.measured_latency import Latency
-from edgedet.bench.measurement import BenchResult, ColdStart, Memory
+from edgedet.bench.measured_parts import BenchResult, ColdStart, Memory
 from edgedet.bench.reference_workload import SORTING
 from edgedet.bench.result import SCHEMA_PATH, read_result, write_result
 from edgedet.errors import UsageError
@@ -104,7 +104,7 @@ def test_null_in_place_of_a_part_is_refused() -> None:
 
 
 SECTIONS: list[tuple[type[Record], tuple[Any, ...]]] = [
-    (measurement.BenchResult, ()),
+    (measured_parts.BenchResult, ()),
     (measured_conditions.MeasuredMachine, ("properties", "machine")),
     (measured_conditions.Processor, ("properties", "machine", "properties", "cpu")),
     (measured_conditions.GraphicsCard, ("properties", "machine", "properties", "gpus", "items")),
@@ -113,16 +113,16 @@ SECTIONS: list[tuple[type[Record], tuple[Any, ...]]] = [
     (measured_conditions.During, ("properties", "during")),
     (measured_conditions.RulesFollowed, ("properties", "rules")),
     (measured_conditions.FramesUsed, ("properties", "frames")),
-    (measurement.MeasuredArtifact, ("$defs", "artifact")),
+    (measured_parts.MeasuredArtifact, ("$defs", "artifact")),
     (measured_latency.Stages, ("$defs", "artifact", "properties", "stages")),
-    (measurement.DetectionCounts, ("$defs", "artifact", "properties", "detections")),
-    (measurement.BatchRate, ("$defs", "artifact", "properties", "throughput", "anyOf", 1, "items")),
-    (measurement.StreamRate, ("$defs", "artifact", "properties", "streams", "anyOf", 1, "items")),
-    (measurement.Energy, ("$defs", "artifact", "properties", "energy", "anyOf", 1)),
-    (measurement.DutyCycle, ("$defs", "artifact", "properties", "duty_cycle", "anyOf", 1)),
-    (measurement.SingleStream, ("$defs", "artifact", "properties", "single_stream", "anyOf", 1)),
-    (measurement.ColdStart, ("$defs", "cold")),
-    (measurement.Memory, ("$defs", "memory")),
+    (measured_parts.DetectionCounts, ("$defs", "artifact", "properties", "detections")),
+    (measured_parts.BatchRate, ("$defs", "artifact", "properties", "throughput", "anyOf", 1, "items")),
+    (measured_parts.StreamRate, ("$defs", "artifact", "properties", "streams", "anyOf", 1, "items")),
+    (measured_parts.Energy, ("$defs", "artifact", "properties", "energy", "anyOf", 1)),
+    (measured_parts.DutyCycle, ("$defs", "artifact", "properties", "duty_cycle", "anyOf", 1)),
+    (measured_parts.SingleStream, ("$defs", "artifact", "properties", "single_stream", "anyOf", 1)),
+    (measured_parts.ColdStart, ("$defs", "cold")),
+    (measured_parts.Memory, ("$defs", "memory")),
     (measured_latency.Latency, ("$defs", "latency")),
     (measured_latency.Block, ("$defs", "latency", "properties", "blocks", "items")),
 ]
@@ -143,6 +143,6 @@ def test_the_dataclasses_and_the_schema_name_the_same_fields(record: type[Record
 
 
 def test_every_record_of_the_result_is_compared_with_the_schema() -> None:
-    defined = (vars(measured_conditions) | vars(measured_latency) | vars(measurement)).values()
+    defined = (vars(measured_conditions) | vars(measured_latency) | vars(measured_parts)).values()
     records = {each for each in defined if isinstance(each, type) and issubclass(each, Record)}
     assert records - {Record} == {record for record, _ in SECTIONS}

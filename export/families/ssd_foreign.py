@@ -24,7 +24,7 @@ from .candidate_selection import Thresholds
 from .default_boxes import SETS, set_of
 from .output_reading import Activation, Background, BoxWords, Part, Picture, Reading, Unit
 from .proof import proved
-from .read_outputs import export_reading
+from .reading_to_graph import export_reading
 from .trial import FOLLOWING, UNRELATED, observe
 
 Array = NDArray[Any]

@@ -47,7 +47,7 @@ def files_left_by(importing: str, home: Path, **environment: str) -> list[str]:
 
 
 def test_nothing_is_kept_for_anybody(tmp_path: Path) -> None:
-    assert files_left_by("from edgedet.onnx_runtime import onnxruntime", tmp_path / "home") == []
+    assert files_left_by("from edgedet.onnxruntime_import import onnxruntime", tmp_path / "home") == []
 
 
 def test_the_check_would_see_it(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_only_one_place_imports_it() -> None:
             for line in path.read_text().splitlines()
         )
     }
-    assert importers == {"edgedet/onnx_runtime.py"}
+    assert importers == {"edgedet/onnxruntime_import.py"}
 
 
 @pytest.mark.parametrize(("value", "off"), [("0", True), ("1", False), (None, False)])
@@ -74,7 +74,7 @@ def test_spinning_can_be_switched_off(value: str | None, off: bool, monkeypatch:
     monkeypatch.delenv("EDGEDET_SPINNING", raising=False)
     if value is not None:
         monkeypatch.setenv("EDGEDET_SPINNING", value)
-    from edgedet.onnx_runtime import session_options
+    from edgedet.onnxruntime_import import session_options
 
     options = session_options(2)
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"

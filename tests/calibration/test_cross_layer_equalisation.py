@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedet.calibration.equalise import equalise, pairs
+from edgedet.calibration.cross_layer_equalisation import equalise, pairs
 from edgedet.calibration.observe import observe
 from edgedet.onnx_graph.preparing import prepare
 

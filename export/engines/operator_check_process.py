@@ -27,7 +27,7 @@ def require_parsable_file(source: Path, versions: Sequence[str]) -> None:
         ArtifactError: naming the nodes and what to do about them.
         ExportError: the check itself did not end well.
     """
-    command = [sys.executable, "-m", "edgedet.export.engines.file_check", str(source), *versions]
+    command = [sys.executable, "-m", "edgedet.export.engines.operator_check_process", str(source), *versions]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == REFUSED:
         raise ArtifactError(done.stdout.strip())

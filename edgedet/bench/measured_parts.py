@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from edgedet.bench.json_record import Record
+from edgedet.bench.json_dataclass import Record
 from edgedet.bench.measured_conditions import ABSENT, During, FramesUsed, MeasuredMachine, RulesFollowed
 from edgedet.bench.measured_latency import Latency, Stages
 from edgedet.missing_figures import NotMeasured

@@ -13,9 +13,9 @@ import pytest
 from edgedet.errors import MissingDependencyError, SourceEndedError, SourceError
 from edgedet.pictures.frames import Frame, Unreadable
 from edgedet.pictures.live.fault import Fault
-from edgedet.pictures.live.feed import MAX_BLOCKED, MAX_DAMAGED
+from edgedet.pictures.live.live_source import LiveSource
+from edgedet.pictures.live.reopening_reader import MAX_BLOCKED, MAX_DAMAGED
 from edgedet.pictures.live.settings import LiveSettings
-from edgedet.pictures.live.source import LiveSource
 from tests.virtual_camera import VirtualCamera, number_in
 
 QUICK = LiveSettings(open_seconds=1, stall_seconds=0.2, longest_wait=0.02)

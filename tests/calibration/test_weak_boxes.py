@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from edgedet.calibration.executor import GraphRunner
 from edgedet.calibration.judge import Reader
-from edgedet.calibration.predictions import LOWEST, STRONGEST, WeakReader, opened
+from edgedet.calibration.weak_boxes import LOWEST, STRONGEST, WeakReader, opened
 
 
 def suppressing(threshold: float) -> onnx.ModelProto:

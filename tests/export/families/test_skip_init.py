@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgedet.export.families.architectures import ARCHITECTURES, build
-from edgedet.export.families.uninitialised_weights import Unfilled
+from edgedet.export.families.skip_init import Unfilled
+from edgedet.export.families.torchvision_architectures import ARCHITECTURES, build
 
 
 def test_nothing_is_drawn_inside_and_everything_is_outside() -> None:

@@ -1,12 +1,12 @@
 """Channel balancing: one symmetric scale for a tensor that needs a range of its own in every channel.
 
 Where nothing can be moved into the layer before, since the function in between is not homogeneous
-(:mod:`edgedet.calibration.equalise`), the change is written out: the activation is multiplied by a constant per
-channel in front of its Q/DQ pair and the inverse goes into the weights behind it. The idea is SmoothQuant's (Xiao
-et al., arXiv:2211.10438). Before a depthwise convolution, which mixes no channels and whose weights have a scale
-each, the activation's one scale then serves as if there were one per channel. Before a 1x1 convolution without
-padding the middle of each channel's range can be subtracted as well, which the bias makes up for: SiLU and
-HardSwish leave half of a symmetric grid unused, and this gives it back.
+(:mod:`edgedet.calibration.cross_layer_equalisation`), the change is written out: the activation is multiplied by a
+constant per channel in front of its Q/DQ pair and the inverse goes into the weights behind it. The idea is
+SmoothQuant's (Xiao et al., arXiv:2211.10438). Before a depthwise convolution, which mixes no channels and whose
+weights have a scale each, the activation's one scale then serves as if there were one per channel. Before a 1x1
+convolution without padding the middle of each channel's range can be subtracted as well, which the bias makes up
+for: SiLU and HardSwish leave half of a symmetric grid unused, and this gives it back.
 
 What is computed stays the same. It costs a product per activation, which runtimes fuse with the function before it;
 so it is done only where everything is to be INT8, and only where measuring says that it helps.

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("edgedet.export.pipeline", reason="needs edgedet[export]")
 
 from edgedet.errors import OutputError
-from edgedet.export.self_describing import opened_segmenter
+from edgedet.export.embedded_card import opened_segmenter
 from tests.colour_segmenter import card, colour_segmenter
 
 

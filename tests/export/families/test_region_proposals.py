@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.ops import MultiScaleRoIAlign, nms
 
-from edgedet.export.families.proposals import NMS_STEPS, add_static_nms
+from edgedet.export.families.region_proposals import NMS_STEPS, add_static_nms
 from edgedet.export.families.roi_pooling import add_roi_align, pooled_levels
 from edgedet.onnx_graph.builder import GraphBuilder
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import onnx
 
 from edgedet.onnx_graph.network import Array
-from edgedet.onnx_runtime import onnxruntime
+from edgedet.onnxruntime_import import onnxruntime
 from edgedet.proof.made_proposals import strewn_inputs
 
 from .executor import open_session
