@@ -261,15 +261,24 @@ def mixed(matrix: Array) -> Array:
     return result
 
 
-def _shift(error: Array, patches: Patches) -> Array:
+def _shift(matrix: Array, patches: Patches, used: Array, rounded: Array) -> Array:
     """Mean error of every output [groups, channels], in which positions count by the power of their inputs.
 
     Most positions are background, whose inputs are weak. The plain mean makes up for what rounding does there, and
     moves everything that is found elsewhere: boxes of a network of LeakyReLUs by 2 % of IoU.
+
+    Args:
+        matrix: float weights [groups, channels, K], which see ``patches``.
+        patches: float inputs of n positions.
+        used: the weights as they lie on their grid.
+        rounded: inputs [groups, n, K] as they lie on theirs.
     """
-    power = np.square(patches.rows).sum(axis=2, dtype=np.float64) + NOTHING
-    mean: Array = np.einsum("gn,gnc->gc", power / power.sum(axis=1, keepdims=True), error)
-    return mean
+    power = np.einsum("gnk,gnk->gn", patches.rows, patches.rows) + np.float64(NOTHING)
+    parts = (power / power.sum(axis=1, keepdims=True)).astype(np.float32)[:, None, :]
+    # A mean of outputs is the output of the mean input.
+    float_input, integer_input = np.matmul(parts, patches.rows), np.matmul(parts, rounded)
+    mean: Array = np.einsum("gk,gck->gc", float_input[:, 0], matrix)
+    return mean - np.einsum("gk,gck->gc", integer_input[:, 0], used)
 
 
 def _power(values: Array) -> float:
@@ -285,15 +294,13 @@ def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits
     scales = weight_scales(weight, layer.channel_axis, bits)
     matrix = weight_matrix(layer, weight)
     per_group = scales.reshape(len(matrix), -1)
-    exact = patches.outputs(matrix)
     rounded = grid.round(patches.rows)
     # Learned on one half of the positions, judged on the other: kept only where it pays on unseen inputs.
     half = rounded.shape[1] // 2
+    exact, unseen = Patches(patches.rows[:, half:]).outputs(matrix), Patches(rounded[:, half:])
 
-    def error_of(integers: Array, rows: slice) -> Array:
-        return exact[:, rows] - Patches(rounded[:, rows]).outputs(
-            integers.astype(np.float32) * per_group[:, :, None]
-        )
+    def float_of(integers: Array) -> Array:
+        return integers.astype(np.float32) * per_group[:, :, None]
 
     options = {"nearest": np.stack([rounding.nearest(m, s, bits) for m, s in zip(matrix, per_group, strict=True)])}
     if matrix.shape[2] <= rounding.LARGEST_HESSIAN and not layer.depthwise:
@@ -303,14 +310,12 @@ def fit_layer(network: Network, layer: Layer, patches: Patches, grid: Grid, bits
                 for m, s, rows in zip(matrix, per_group, rounded, strict=True)
             ]
         )
-    unseen = {name: error_of(integers, slice(half, None)) for name, integers in options.items()}
-    losses = {name: _power(error) for name, error in unseen.items()}
+    losses = {name: _power(exact - unseen.outputs(float_of(integers))) for name, integers in options.items()}
     name = min(losses, key=losses.__getitem__)
-    error = np.concatenate([error_of(options[name], slice(half)), unseen[name]], axis=1)
     return FittedLayer(
         weight=from_matrix(layer, options[name], weight.shape),
         scales=scales,
-        bias_shift=_shift(error, patches).reshape(-1).astype(np.float32),
+        bias_shift=_shift(matrix, patches, float_of(options[name]), rounded).reshape(-1).astype(np.float32),
         # A layer whose weights are all zero answers as it did.
         error=(losses[name] - NOTHING) / _power(exact),
         rounding=name,

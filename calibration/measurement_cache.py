@@ -13,7 +13,7 @@ import numpy as np
 
 from edgedet.files import atomic_path
 
-VERSION = 8
+VERSION = 9
 """Raised whenever the meaning of a stored figure changes; older ledgers are then ignored."""
 SEAL_BYTES = hashlib.sha256().digest_size
 

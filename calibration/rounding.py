@@ -53,8 +53,10 @@ def learned(matrix: Array, scales: Array, inputs: Array, bits: int = 8, block: i
     # Single precision moves the matrix by less than a hundredth of what is added to its diagonal.
     hessian[np.diag_indices(columns)] += np.float32(DAMPING * max(float(energy.mean()), 1e-12))
     factor = inverse_factor(hessian)
-    # A column of the weights is a row here, so that it lies in one piece.
-    work = matrix.T[order].astype(np.float32)
+    # An error is handed on in these shares of itself.
+    shares = factor / np.diagonal(factor)[:, None]
+    # A column of the weights is a row here, so that it lies in one piece; in steps of its channels' grids.
+    work = (matrix / scales[:, None]).T[order].astype(np.float32)
     result = np.empty_like(work)
     for start in range(0, columns, block):
         stop = min(start + block, columns)
@@ -62,15 +64,12 @@ def learned(matrix: Array, scales: Array, inputs: Array, bits: int = 8, block: i
         for column in range(start, stop):
             # Plain ufuncs into arrays that are there: of narrow layers, calls are most of what this loop costs.
             integers, error = result[column], errors[column - start]
-            np.divide(work[column], scales, out=integers)
-            np.rint(integers, out=integers)
+            np.rint(work[column], out=integers)
             np.maximum(integers, -limit, out=integers)
             np.minimum(integers, limit, out=integers)
-            np.multiply(integers, scales, out=error)
-            np.subtract(work[column], error, out=error)
-            error /= factor[column, column]
-            work[column + 1 : stop] -= factor[column, column + 1 : stop, None] * error
-        work[stop:] -= factor[start:stop, stop:].T @ errors
+            np.subtract(work[column], integers, out=error)
+            work[column + 1 : stop] -= shares[column, column + 1 : stop, None] * error
+        work[stop:] -= shares[start:stop, stop:].T @ errors
     restored = np.empty(matrix.shape, np.int8)
     restored[:, order] = result.T
     return restored
