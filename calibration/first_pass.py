@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import onnx
 
+from edgedet.machine.cores import available_cores
 from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .activation_samples import Gathering, Survey, in_one_pass
@@ -20,7 +21,7 @@ from .observe import Progress, silent
 from .taps import Look, Taps
 
 PACED = 3
-"""Frames from which the pace is taken."""
+"""Minimum number of frames from which the pace is taken."""
 
 
 class FirstPass:
@@ -58,6 +59,8 @@ class FirstPass:
         self.progress: Progress = silent
         self._ranged, self._judged = set(ranged), set(judged)
         numbers = sorted(self._ranged | self._judged)
+        # Frames run side by side come all at once: the next one tells how long they took.
+        self._paced = max(PACED, (threads or available_cores()) + 1)
         self._gathering = Gathering(tensors, layers, len(self._ranged))
         self._ahead: deque[tuple[int, dict[str, Array]]] = deque()
         taps = Taps(network, tensors, layers, frame=frames[0], opening=opening, threads=threads)
@@ -68,7 +71,7 @@ class FirstPass:
         """Seconds until the first frame is there, and from one to the next, of the first few."""
         begun = time.monotonic()
         times: list[float] = []
-        while len(times) < PACED and self._left:
+        while len(times) < self._paced and self._left:
             self._ahead.append(self._taken())
             times.append(time.monotonic())
         return times[0] - begun, (times[-1] - times[0]) / max(len(times) - 1, 1)

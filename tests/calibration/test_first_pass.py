@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -32,9 +33,13 @@ def opened(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def made(network: Network, frames: list[np.ndarray], ranged: list[int], judged: list[int]) -> FirstPass:
+def made(
+    network: Network, frames: list[np.ndarray], ranged: list[int], judged: list[int], *, threads: int = 1
+) -> FirstPass:
     layers = dict.fromkeys((layer for layer in network.layers() if layer.input in TENSORS), 16)
-    return FirstPass(network, TENSORS, layers, frames, ranged=ranged, judged=judged, opening=opened, threads=1)
+    return FirstPass(
+        network, TENSORS, layers, frames, ranged=ranged, judged=judged, opening=opened, threads=threads
+    )
 
 
 def same(one: Survey, other: Survey) -> bool:
@@ -126,6 +131,19 @@ def test_of_few_frames_the_pace_is_that_of_all(network: Network, tiny: ModuleTyp
     one = made(network, frames, [0], [0])
     first, between = one.pace()
     assert first > 0 and between == 0 and set(one(frames[0])) == {"boxes", "scores"}
+
+
+def test_frames_that_come_four_at_a_time_have_the_pace_of_four(network: Network, tiny: ModuleType) -> None:
+    def run(model: onnx.ModelProto, inputs: Iterable[Mapping[str, Any]], threads: int | None) -> Iterator[Any]:
+        for number, found in enumerate(run_here(model, inputs, 1)):
+            if number % 4 == 0:
+                time.sleep(0.2)
+            yield found
+
+    frames = tiny.frames(9)
+    with frames_run_by(run):
+        first, between = made(network, frames, list(range(9)), list(range(9)), threads=4).pace()
+    assert first >= 0.2 and between >= 0.2 / 4
 
 
 def planned(network: Network, pictures: list[np.ndarray], **changes: int) -> FirstPass | None:
