@@ -183,7 +183,8 @@ def forecast(
     float_accuracy = Step(
         "float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run * READ
     )
-    ranges = Step("ranges", opening + some * run * TAPPED)
+    # The one pass has its graph open by now.
+    ranges = Step("ranges", (opening if first is None else 0.0) + some * run * TAPPED)
     apart = [
         *([float_accuracy] if judge is None else []),
         *([Step("speed", race)] if dialect.fusion == "fused" else []),
@@ -225,7 +226,8 @@ def _fitting(network: Network, layer: Layer) -> float:
     columns = int(np.prod(dims, dtype=np.int64)) // max(channels, 1)
     rows = rows_per_frame(1, columns * channels)
     tried = CANDIDATES * 2 * min(rows, SEARCH_ROWS) * columns * min(channels, SEARCH_CHANNELS)
-    fitted = 3 * 2 * rows * columns * channels
+    # The float product of half of the rows, and that of two roundings.
+    fitted = 3 * rows * columns * channels
     if columns > LARGEST_HESSIAN or layer.depthwise:
         return (tried + fitted) / OPERATIONS_PER_SECOND + SECONDS_PER_LAYER
     together = min(columns, TOGETHER)

@@ -59,8 +59,8 @@ class FirstPass:
         self.progress: Progress = silent
         self._ranged, self._judged = set(ranged), set(judged)
         numbers = sorted(self._ranged | self._judged)
-        # Frames run side by side come all at once: the next one tells how long they took.
-        self._paced = max(PACED, (threads or available_cores()) + 1)
+        # Frames run side by side come all at once, the first of them late: two rounds behind these tell the pace.
+        self._paced = max(PACED, 2 * (threads or available_cores()) + 1)
         self._gathering = Gathering(tensors, layers, len(self._ranged))
         self._ahead: deque[tuple[int, dict[str, Array]]] = deque()
         taps = Taps(network, tensors, layers, frame=frames[0], opening=opening, threads=threads)

@@ -159,7 +159,7 @@ def quantise(
     progress = forecast(
         progress,
         network,
-        layers,
+        [layer for unit in offer.units for layer in unit.layers],
         frames,
         float_graph=float_graph,
         judge=judge,
