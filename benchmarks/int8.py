@@ -170,7 +170,13 @@ def measure(subject: Subject, arguments: argparse.Namespace) -> list[dict[str, A
         (work / f"{subject.name}.json").write_text(json.dumps(rows, indent=1))
 
     add("fp32", float_path)
-    kept = QuantiseOptions(cache=work / "measured", over_budget="keep_best", threads=arguments.threads)
+    kept = QuantiseOptions(
+        cache=work / "measured",
+        over_budget="keep_best",
+        threads=arguments.threads,
+        # Of random weights nothing is judged.
+        **({} if subject.test else {"max_drop": 1.0}),
+    )
     for way, (name, make) in own_ways(subject, work, material, kept).items():
         path = work / f"{subject.name}-{way}.onnx"
         begin = time.process_time()
