@@ -16,6 +16,8 @@ from tests.product_imports import CLONE, MAPPED, ROOT, arrows, doors, imports_of
 
 TABLES = {
     ("edgedet.runtimes", "edgedet.export.torch_runtime"): "the table of runtimes; who opens a checkpoint loads it",
+    ("edgedet.export_wheel", "edgedet.export"): "named where it is not installed; never imported there",
+    ("edgedet.export_wheel", "edgedet.calibration"): "named where it is not installed; never imported there",
 }
 """Module and the module above it that it may name in a string, and why: tables of what is loaded late, by name."""
 
@@ -62,7 +64,7 @@ LAYERS = [
     "artifacts",
     "onnx_graph",
     "tuned_choice",
-    "release_wheels",
+    "export_wheel",
     "prefetch",
     "machine",
     "files",

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgedet.lazy_names import lazy_names
-from edgedet.release_wheels import REPORT, require_this_version
 
 if TYPE_CHECKING:
     from edgedet.datasets.dataset import ClipFrame, Dataset, ImageRecord, Problem
     from edgedet.datasets.map_dataset import MapDataset, MapRecord, read_map_dataset
     from edgedet.datasets.read import read_dataset
-
-__version__ = "0.1.0"
-require_this_version(REPORT, __version__)
 
 __all__ = [
     "ClipFrame",

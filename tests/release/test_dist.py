@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from edgedet import release_wheels
 from release import compare, dist, split, try_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +33,7 @@ def files() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def built(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
-    """Source archive and wheel, the exporter's, and those of what measures, compressed by zlib."""
+    """Source archive and wheel, and the exporter's, compressed by zlib."""
     return dist.build(files, ROOT, tmp_path_factory.mktemp("dist"), epoch=EPOCH, smallest=False)
 
 
@@ -49,7 +48,7 @@ def test_twice_built_elsewhere_is_the_same(
         again = dist.build(files, tmp_path / "elsewhere", tmp_path / "out", epoch=EPOCH, smallest=False)
     finally:
         os.umask(mask)
-    assert [compare.difference(*pair) for pair in zip(built, again, strict=True)] == [None] * 6
+    assert [compare.difference(*pair) for pair in zip(built, again, strict=True)] == [None] * 4
 
 
 def test_a_difference_is_named(built: tuple[Path, ...], tmp_path: Path) -> None:
@@ -105,42 +104,29 @@ def modules_of(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if ".dist-info/" not in name}
 
 
-def test_the_wheels_share_no_file_and_lack_none(built: tuple[Path, ...], files: list[Path]) -> None:
-    device, *parts = (modules_of(wheel) for wheel in built[1::2])
-    everything = device.union(*parts)
-    assert len(everything) == len(device) + sum(map(len, parts))
-    for found, part in zip(parts, split.PARTS, strict=True):
-        assert {name.split("/")[1] for name in found} == set(part.rooms)
-    rooms = {"edgedet", "runtimes", *(folder for part in split.PARTS for folder in part.rooms.values())}
+def test_the_two_wheels_share_no_file_and_lack_none(built: tuple[Path, ...], files: list[Path]) -> None:
+    device, exporter = (modules_of(wheel) for wheel in built[1::2])
+    assert not device & exporter
+    assert {name.split("/")[1] for name in exporter} == set(split.ROOMS)
+    rooms = {"edgedet", "runtimes", *split.ROOMS}
     ours = {
         name.as_posix() if name.parts[0] == "edgedet" else f"edgedet/{name.as_posix()}"
         for name in files
         if name.parts[0] in rooms and name.suffix != ".md" and not (ROOT / name).is_symlink()
     }
-    assert {name for name in everything if not name.endswith(".md")} == ours
+    assert {name for name in device | exporter if not name.endswith(".md")} == ours
 
 
-def test_a_part_comes_with_what_needs_it_in_the_same_version(built: tuple[Path, ...]) -> None:
+def test_the_exporter_comes_with_what_needs_it_in_the_same_version(built: tuple[Path, ...]) -> None:
     import edgedet
-    import edgedet.datasets
     import edgedet.export
 
-    version = edgedet.__version__
-    asked = [line for line in metadata_of(built[1]).get_all("Requires-Dist") if line.startswith("edgedet-")]
+    asked = [line for line in metadata_of(built[1]).get_all("Requires-Dist") if line.startswith(split.EXPORTER)]
     assert sorted(asked) == sorted(
-        f'{part.name}=={version}; extra == "{extra}"' for part in split.PARTS for extra in part.extras
+        f'edgedet-export=={edgedet.__version__}; extra == "{extra}"' for extra in split.EXTRAS
     )
-    exporter, report = (metadata_of(wheel) for wheel in built[3::2])
-    assert exporter["Version"] == edgedet.export.__version__ == version
-    assert exporter.get_all("Requires-Dist") == [f"edgedet=={version}", f"edgedet-report=={version}"]
-    assert report["Version"] == edgedet.datasets.__version__ == version
-    assert report.get_all("Requires-Dist") == [f"edgedet=={version}"]
-
-
-def test_edgedet_names_the_rooms_that_the_other_wheels_have() -> None:
-    assert {wheel.name: set(wheel.rooms) for wheel in release_wheels.WHEELS} == {
-        part.name: set(part.rooms) for part in split.PARTS
-    }
+    assert metadata_of(built[3])["Version"] == edgedet.export.__version__ == edgedet.__version__
+    assert metadata_of(built[3]).get_all("Requires-Dist") == [f"edgedet=={edgedet.__version__}"]
 
 
 def test_zopfli_packs_the_same_content_smaller(built: tuple[Path, ...], tmp_path: Path) -> None:
@@ -236,7 +222,7 @@ def environment(folder: Path, wheels: Sequence[Path], extra: str) -> Path:
     )  # fmt: skip
     (site,) = folder.glob("lib/python*/site-packages")
     asked = metadata_of(wheels[0]).get_all("Requires-Dist")
-    for found in closure([line for line in asked if not line.startswith("edgedet-")], extra):
+    for found in closure([line for line in asked if not line.startswith(split.EXPORTER)], extra):
         for top in {Path(str(file)).parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
             if not (site / top).exists():
                 (site / top).symlink_to(Path(str(found.locate_file(top))))
@@ -245,7 +231,7 @@ def environment(folder: Path, wheels: Sequence[Path], extra: str) -> Path:
 
 @pytest.fixture(scope="module")
 def wheels(built: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Edgedet's, the exporter's, and that of what measures."""
+    """Edgedet's and the exporter's."""
     pytest.importorskip("pip", reason="needs pip")
     pytest.importorskip("packaging", reason="needs packaging")
     return built[1::2]
@@ -259,14 +245,8 @@ def device(wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def exporting(wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with all wheels."""
+    """The interpreter of an environment with both wheels."""
     return environment(tmp_path_factory.mktemp("export"), wheels, "export")
-
-
-@pytest.fixture(scope="module")
-def measuring(wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with edgedet's wheel, and that of what measures."""
-    return environment(tmp_path_factory.mktemp("report"), (wheels[0], wheels[2]), "report")
 
 
 @contextmanager
@@ -297,17 +277,6 @@ def test_a_device_says_how_to_get_the_exporter(device: Path, tmp_path: Path, com
     words = command.format(sample=try_wheel.SAMPLE).split()
     with pytest.raises(try_wheel.Wrong, match=r"ended with 2:\nedgedet: error: this needs edgedet's exporter"):
         try_wheel.edgedet(device, tmp_path, *words)
-
-
-@pytest.mark.parametrize("command", ["eval model.onnx data", "report bench.json"], ids=lambda c: c.split()[0])
-def test_a_device_says_how_to_get_what_measures(device: Path, tmp_path: Path, command: str) -> None:
-    with pytest.raises(try_wheel.Wrong, match=r"ended with 2:\nedgedet: error: this needs what reads datasets"):
-        try_wheel.edgedet(device, tmp_path, *command.split())
-
-
-def test_accuracy_is_measured_with_the_wheel_and_its_extra(measuring: Path, tmp_path: Path) -> None:
-    lines = list(try_wheel.try_report(measuring, tmp_path))
-    assert [line.partition(":")[0] for line in lines] == ["eval", "report"]
 
 
 def test_export_works_with_the_wheel_and_its_extra(exporting: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Without a wheel that a command needs, edgedet says what to install; one of another version is refused."""
+"""Without its exporting half, edgedet says what to install; beside one of another version it works no further."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import pytest
 
 from edgedet import __version__
 from edgedet.errors import MissingDependencyError, MissingExporterError, RuntimeUnavailableError
-from edgedet.release_wheels import EXPORT, REPORT, WHEELS, missing_wheel_named, require_this_version
-from tests.rectangle_detector import save_rectangle_graph
+from edgedet.export_wheel import ROOMS, exporter_named, require_this_version
 
-ROOMS = [f"edgedet.{room}" for wheel in WHEELS for room in wheel.rooms]
 HIDING = f"""
 import sys
 
@@ -42,37 +40,6 @@ def test_a_command_says_what_to_install(words: list[str]) -> None:
     assert f"pip install 'edgedet[export]', or edgedet-export=={__version__} alone" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["anchors", "data"],
-        ["bench", "{graph}", "--frames", "data"],
-        ["convert", "--to", "coco", "data", "out"],
-        ["detect", "{graph}", "photo.jpg", "--ray", "local"],
-        ["eval", "{graph}", "data"],
-        ["parity", "{graph}", "--reference", "boxes.json", "--frames", "data"],
-        ["report", "bench.json"],
-        ["sweep", "{graph}", "-o", "out", "--eval", "data"],
-    ],
-    ids=lambda words: words[0],
-)
-def test_a_command_that_measures_says_what_to_install(words: list[str], tmp_path: Path) -> None:
-    graph = save_rectangle_graph(tmp_path / "model.onnx")
-    (tmp_path / "photo.jpg").write_bytes(b"")
-    (tmp_path / "data").mkdir()
-    words = [word.format(graph=graph) for word in words]
-    done = on_a_device(
-        "import os; os.chdir(sys.argv[1]); from edgedet.cli import main; sys.exit(main(sys.argv[2:]))",
-        str(tmp_path),
-        *words,
-    )
-    assert done.stderr.endswith(
-        "error: this needs what reads datasets, measures accuracy and writes reports, which is not installed: "
-        "pip install 'edgedet[report]'\n"
-    ), done.stderr
-    assert done.returncode == MissingDependencyError.exit_code == 2
-
-
 def test_a_checkpoint_says_so_too(tmp_path: Path) -> None:
     pytest.importorskip("torchvision", reason="needs torchvision")
     (tmp_path / "model.pt").write_bytes(b"PK\x03\x04")
@@ -86,17 +53,13 @@ def test_it_is_a_missing_dependency_and_a_missing_runtime() -> None:
 
 
 def test_another_missing_module_is_left_alone() -> None:
-    with pytest.raises(ModuleNotFoundError, match="numpyy"), missing_wheel_named():
+    with pytest.raises(ModuleNotFoundError, match="numpyy"), exporter_named():
         raise ModuleNotFoundError("No module named 'numpyy'", name="numpyy")
 
 
-def test_all_wheels_are_of_one_version() -> None:
-    import edgedet.datasets
+def test_both_halves_are_of_one_version() -> None:
     import edgedet.export
 
-    require_this_version(EXPORT, edgedet.export.__version__)
-    require_this_version(REPORT, edgedet.datasets.__version__)
+    require_this_version(edgedet.export.__version__)
     with pytest.raises(MissingExporterError, match=rf"edgedet-export is 9\.9 and edgedet is {__version__}"):
-        require_this_version(EXPORT, "9.9")
-    with pytest.raises(MissingDependencyError, match=rf"edgedet-report is 9\.9 and edgedet is {__version__}"):
-        require_this_version(REPORT, "9.9")
+        require_this_version("9.9")
