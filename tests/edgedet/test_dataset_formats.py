@@ -12,9 +12,9 @@ import pytest
 
 from edgedet.cli import convert as convert_command
 from edgedet.cli import main
+from edgedet.dataset_formats import FORMATS, Listed
 from edgedet.datasets import Dataset, formats, open_images, read_dataset
 from edgedet.datasets.format import Format, Sign, Writer
-from edgedet.datasets.formats import FORMATS, Listed
 from edgedet.datasets.layout import Content, Layout, Request
 from edgedet.datasets.rows import Row, build_record, picture_size
 from edgedet.errors import DatasetError
@@ -97,7 +97,7 @@ def test_help_offers_what_can_be_written(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_the_list_of_formats_loads_no_reader() -> None:
     script = (
-        "import sys; from edgedet.datasets.formats import expected; expected()\n"
+        "import sys; from edgedet.dataset_formats import expected; expected()\n"
         "loaded = {'numpy', 'edgedet.datasets.coco', 'edgedet.datasets.read'} & set(sys.modules)\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)"
     )
