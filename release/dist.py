@@ -1,6 +1,6 @@
 """Build source archives and wheels, the same bytes every time: python release/dist.py [--out dist]
 
-What git tracks is copied and split in three (``split.py``), setuptools makes the source archive of each part and the
+What git tracks is copied and split in three (``split.py``), setuptools makes the source archive of each and the
 wheel of the archive, and all are written again by ``canonical.py``. Their time is SOURCE_DATE_EPOCH, or that of
 the last commit. ``make dist`` runs this with the versions of ``dist-requirements.txt``, which are part of what the
 bytes depend on.

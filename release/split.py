@@ -1,8 +1,8 @@
 """One tree, released as three: ``edgedet``, which a device needs, and two others, which it does not.
 
 A clone is one distribution, and so is what pip builds from one. For a release, ``dist.py`` builds a source tree of
-each, whose ``pyproject.toml`` is made of the clone's: with the rooms of one of ``PARTS``, or with those of none. All
-wheels install into the one package ``edgedet`` and share no file. Why: docs/decisions/012.
+each, whose ``pyproject.toml`` is made of the clone's: with the rooms of one of ``PARTS``, or with those of none.
+All wheels install into the one package ``edgedet`` and share no file. Why: docs/decisions/012.
 """
 
 from __future__ import annotations

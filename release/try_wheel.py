@@ -1,9 +1,9 @@
 """Install a wheel into fresh environments and use it: python release/try_wheel.py dist/edgedet-*.whl [--export]
 
 The first environment gets the wheel alone, as a device does, and must detect, measure and test itself; with
---export a second one gets ``[export]`` and must export the sample detector and agree with PyTorch. The other wheels
-of edgedet come from the same folder, other packages from PyPI; the commands run outside the checkout, which only lends
-them the files they are tried on.
+--export a second one gets ``[export]`` and must export the sample detector and agree with PyTorch. Edgedet's
+other wheels come from the same folder, other packages from PyPI; the commands run outside the checkout, which only
+lends them the files they are tried on.
 """
 
 from __future__ import annotations

@@ -10,10 +10,11 @@ from types import ModuleType
 
 import pytest
 
+from edgedet import dataset_formats
 from edgedet.cli import convert as convert_command
 from edgedet.cli import main
 from edgedet.dataset_formats import FORMATS, Listed
-from edgedet.datasets import Dataset, formats, open_images, read_dataset
+from edgedet.datasets import Dataset, open_images, read_dataset
 from edgedet.datasets.format import Format, Sign, Writer
 from edgedet.datasets.layout import Content, Layout, Request
 from edgedet.datasets.rows import Row, build_record, picture_size
@@ -56,7 +57,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(sys.modules, "nothing_format", module)
     row = Listed("nothing", "nothing_format", "a boxes.nothing", writes=True)
-    monkeypatch.setattr(formats, "FORMATS", (*FORMATS, row))
+    monkeypatch.setattr(dataset_formats, "FORMATS", (*FORMATS, row))
 
 
 @pytest.mark.usefixtures("nothing")
