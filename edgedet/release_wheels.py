@@ -49,7 +49,8 @@ def require_installed(module: str) -> None:
     package, _, room = module.partition(".")
     for wheel in WHEELS.values():
         if package == "edgedet" and room in wheel.rooms:
-            raise wheel.error(wheel.words, name=module)
+            # Without the module's name: with it, Python drops this at `from edgedet import evaluate`.
+            raise wheel.error(wheel.words)
 
 
 def require_this_version(name: str, version: str) -> None:
