@@ -117,7 +117,11 @@ class MissingDependencyError(EdgedetError):
     """A command needs an optional package that is not installed."""
 
 
-class MissingExporterError(MissingDependencyError, RuntimeUnavailableError):
+class MissingWheelError(MissingDependencyError, ModuleNotFoundError):
+    """A part of edgedet that a release has in a wheel of its own is not installed, or is of another version."""
+
+
+class MissingExporterError(MissingWheelError, RuntimeUnavailableError):
     """What builds and reads checkpoints and engines is not installed, or is of another version than the rest."""
 
 

@@ -22,7 +22,6 @@ from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.artifacts.seal import require_seal
 from edgedet.artifacts.signature_policy import required_keys
 from edgedet.errors import ArtifactError, RuntimeUnavailableError, SignatureError, TaskError, UsageError
-from edgedet.export_wheel import exporter_named
 from edgedet.runtimes import RUNTIMES, Kind, RuntimeInfo, spellings, suffixes
 from edgedet.runtimes.base import Runtime
 from edgedet.tuned_choice import recall
@@ -136,8 +135,7 @@ def _open(  # noqa: PLR0917
         options["content"] = content
     if lanes > 1 and info.lanes:
         options["lanes"] = lanes
-    with exporter_named():
-        module = import_module(info.module)
+    module = import_module(info.module)
     opened = cast(Runtime, module.open(path, **options))
     if tuned is not None:
         opened.description += f" ({tuned.words})"
@@ -312,8 +310,7 @@ def _read_card(path: Path, kind: Kind, content: bytes | None = None) -> ModelCar
         return ModelCard.from_json(json.dumps(read_ncnn_header(path, content)))
     info = runtime_of(kind, path=path)
     _require_installed(info, path)
-    with exporter_named():
-        module = import_module(info.module)
+    module = import_module(info.module)
     return cast(ModelCard, module.read_card(path))
 
 

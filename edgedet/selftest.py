@@ -17,7 +17,6 @@ from edgedet.artifacts.engine_library import LIBRARIES, TENSORRT, EngineLibrary
 from edgedet.artifacts.signature_policy import VARIABLE, is_required
 from edgedet.detector import Detector
 from edgedet.errors import EdgedetError, RuntimeUnavailableError
-from edgedet.export_wheel import exporter_named
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.parity import Tolerance, match_detections, summarise
 from edgedet.task_dispatch import open_by_task, require_golden_of
@@ -83,9 +82,9 @@ def _engine(library: EngineLibrary) -> str:
     from edgedet.runtimes.tensorrt_library import import_tensorrt
 
     import_tensorrt(library)  # says why there is none
-    with exporter_named():
-        from edgedet.export.options import EngineOptions
-        from edgedet.export.pipeline import export_model
+    from edgedet.export.options import EngineOptions
+    from edgedet.export.pipeline import export_model
+
     if is_required():
         raise RuntimeUnavailableError(
             f"an engine that was built just now is signed by nobody, and this machine opens signed ones "

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgedet.export_wheel import require_this_version
 from edgedet.lazy_names import lazy_names
+from edgedet.release_wheels import require_this_version
 
 if TYPE_CHECKING:
     from .check.search import CheckResult, Finding, Trial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .training.settings import TrainingSettings
 
 __version__ = "0.1.0"
-require_this_version(__version__)
+require_this_version("edgedet-export", __version__)
 
 __all__ = [
     "CheckReport",

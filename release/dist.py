@@ -1,6 +1,6 @@
 """Build source archives and wheels, the same bytes every time: python release/dist.py [--out dist]
 
-What git tracks is copied and split in two (``split.py``), setuptools makes the source archive of each half and the
+What git tracks is copied and split in three (``split.py``), setuptools makes the source archive of each and the
 wheel of the archive, and all are written again by ``canonical.py``. Their time is SOURCE_DATE_EPOCH, or that of
 the last commit. ``make dist`` runs this with the versions of ``dist-requirements.txt``, which are part of what the
 bytes depend on.
@@ -35,9 +35,9 @@ class BuildError(Exception):
 
 
 def main() -> int:
-    """Build into ``--out``; 1 where the wheel is too large, 2 where nothing can be built."""
+    """Build into ``--out``; 1 where a wheel is too large, 2 where nothing can be built."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the two files (dist)")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the files (dist)")
     parser.add_argument("--quick", action="store_true", help="compress by zlib: some 3 %% larger, no zopfli needed")
     arguments = parser.parse_args()
     try:
@@ -81,18 +81,19 @@ def build_time() -> int:
 
 
 def build(names: Sequence[Path], root: Path, out: Path, *, epoch: int, smallest: bool) -> tuple[Path, ...]:
-    """Build the files ``names`` below ``root`` into ``out``; source archive and wheel of edgedet, and the
-    exporter's two."""
+    """Build the files ``names`` below ``root`` into ``out``; source archive and wheel of edgedet, then those of
+    each of :data:`release.split.PARTS`."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="edgedet-dist-") as place:
         work = Path(place)
         for name in names:
             (work / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, work / "source" / name, follow_symlinks=False)
-        split(work / "source", work / "exporter")
-        return *_both(work / "source", work / "device", out, epoch=epoch, smallest=smallest), *_both(
-            work / "exporter", work / "export", out, epoch=epoch, smallest=smallest
-        )
+        trees = split(work / "source", work / "parts")
+        made = work / "made"
+        made.mkdir()
+        pairs = [_both(tree, made / tree.name, out, epoch=epoch, smallest=smallest) for tree in trees]
+        return tuple(path for pair in pairs for path in pair)
 
 
 def _both(source: Path, work: Path, out: Path, *, epoch: int, smallest: bool) -> tuple[Path, Path]:

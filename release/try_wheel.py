@@ -1,9 +1,9 @@
 """Install a wheel into fresh environments and use it: python release/try_wheel.py dist/edgedet-*.whl [--export]
 
 The first environment gets the wheel alone, as a device does, and must detect, measure and test itself; with
---export a second one gets ``[export]`` and must export the sample detector and agree with PyTorch. The exporter's
-wheel comes from the same folder, other packages from PyPI; the commands run outside the checkout, which only lends
-them the files they are tried on.
+--export a second one gets ``[export]`` and must export the sample detector and agree with PyTorch. Edgedet's
+other wheels come from the same folder, other packages from PyPI; the commands run outside the checkout, which only
+lends them the files they are tried on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ GRAPH = CARDS / "0.1.0-f532f52" / "yolo.onnx"
 
 SAMPLE = ROOT / "examples" / "sample" / "camera_phone_ssdlite320.pt"
 PHOTO = ROOT / "docs" / "images" / "sample.jpg"
-NOT_ON_DEVICES = ("edgedet.export", "torch", "torchvision", "onnx", "matplotlib", "pycocotools")
+ROOMS = ("calibration", "export", "datasets", "evaluate")
+"""Of edgedet's other wheels, some that a device does without."""
+
+NOT_ON_DEVICES = ("torch", "torchvision", "onnx", "matplotlib", "pycocotools")
 
 
 class Wrong(Exception):
@@ -61,7 +64,7 @@ def make_environment(folder: Path, requirement: str) -> Path:
     # Without a pip of its own: a bill of materials made of it lists what the wheel brings, and nothing else.
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    # The exporter's wheel lies beside this one until both are on PyPI.
+    # The other wheels of edgedet lie beside this one until all are on PyPI.
     beside = Path(requirement.partition("[")[0]).parent
     subprocess.run([*pip, "install", "--quiet", "--find-links", str(beside), requirement], check=True)
     subprocess.run([*pip, "check"], check=True, stdout=subprocess.DEVNULL)
@@ -76,6 +79,9 @@ def try_device(python: Path, files: Path) -> Iterator[str]:
     look = f"from importlib.util import find_spec; print(*filter(find_spec, {NOT_ON_DEVICES}))"
     if brought := run(python, files, "-c", look).split():
         raise Wrong(f"the wheel alone brought {', '.join(brought)}, which no device needs")
+    there = f"from pathlib import Path; print(*(r for r in {ROOMS} if Path({str(where.parent)!r}, r).exists()))"
+    if brought := run(python, files, "-c", there).split():
+        raise Wrong(f"the wheel alone brought edgedet's {', '.join(brought)}, which are other wheels'")
     version = run(python, files, "-m", "edgedet", "--version").strip()
     yield f"installed: {version}, nothing of {', '.join(NOT_ON_DEVICES)}"
 

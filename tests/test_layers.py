@@ -16,8 +16,13 @@ from tests.product_imports import CLONE, MAPPED, ROOT, arrows, doors, imports_of
 
 TABLES = {
     ("edgedet.runtimes", "edgedet.export.torch_runtime"): "the table of runtimes; who opens a checkpoint loads it",
-    ("edgedet.export_wheel", "edgedet.export"): "named where it is not installed; never imported there",
-    ("edgedet.export_wheel", "edgedet.calibration"): "named where it is not installed; never imported there",
+    ("edgedet.dataset_formats", "edgedet.datasets.coco"): "the table of formats; who reads one loads it",
+    ("edgedet.dataset_formats", "edgedet.datasets.yolo"): "the table of formats; who reads one loads it",
+    ("edgedet.dataset_formats", "edgedet.datasets.voc"): "the table of formats; who reads one loads it",
+    ("edgedet.dataset_formats", "edgedet.datasets.labelme"): "the table of formats; who reads one loads it",
+    ("edgedet.dataset_formats", "edgedet.datasets.open_images"): "the table of formats; who reads one loads it",
+    ("edgedet.dataset_formats", "edgedet.datasets.annotation_txt"): "the table of formats; who reads one loads it",
+    ("edgedet.dataset_formats", "edgedet.datasets.box_csv"): "the table of formats; who reads one loads it",
 }
 """Module and the module above it that it may name in a string, and why: tables of what is loaded late, by name."""
 
@@ -64,12 +69,14 @@ LAYERS = [
     "artifacts",
     "onnx_graph",
     "tuned_choice",
-    "export_wheel",
     "prefetch",
     "machine",
     "files",
     "argument_checks",
+    "dataset_formats",
+    "budget_limits",
     "missing_figures",
+    "release_wheels",
     "errors",
     "lazy_names",
 ]

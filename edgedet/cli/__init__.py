@@ -28,7 +28,6 @@ from typing import NoReturn, TextIO
 from edgedet import __version__
 from edgedet.cli.signature_option import add_signature_option, required_by
 from edgedet.errors import EdgedetError
-from edgedet.export_wheel import exporter_named
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("edgedet.cli.export", "turn a checkpoint or a foreign ONNX file into a graph for the edge"),
@@ -112,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        with _termination_unwinds(), exporter_named():
+        with _termination_unwinds():
             code = dispatch(arguments)
         # A closed pipe shows only when the buffer is written: do it where it is handled.
         sys.stdout.flush()

@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from textwrap import fill
 
+from edgedet import dataset_formats
 from edgedet.cli.progress import Progress
 from edgedet.cli.values import class_names, share, whole_number
-from edgedet.datasets import formats
 from edgedet.errors import UsageError
 
 EXAMPLES = f"""\
@@ -24,7 +24,7 @@ examples:
   edgedet convert annotation.txt coco/ --to coco --split 0.8 --seed 0
   edgedet convert train-annotations-bbox.csv cats/ --to yolo --classes Cat --exclude group,depiction
 
-{fill(f"datasets: {formats.looks()}", 110)}
+{fill(f"datasets: {dataset_formats.looks()}", 110)}
 """
 
 MARKS = ("occluded", "truncated", "group", "depiction", "inside")
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``edgedet convert``."""
     parser.add_argument("source", metavar="SRC", help="dataset, PATH[:SPLIT]; PATH:all for every split")
     parser.add_argument("folder", metavar="DST", type=Path, help="folder to make")
-    parser.add_argument("--to", choices=formats.writable(), required=True, help="format to write")
+    parser.add_argument("--to", choices=dataset_formats.writable(), required=True, help="format to write")
     parser.add_argument(
         "--images", metavar="DIR", type=Path, help="folder of the pictures, if not at a usual place"
     )

@@ -22,12 +22,12 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgedet import dataset_formats
 from edgedet.cli.eval_lines import report_lines
 from edgedet.cli.progress import Progress
 from edgedet.cli.ray_options import add_ray_options, cluster_detector, require_ray_options
 from edgedet.cli.rule_options import add_end_options, add_rule_options, alert_rules, frames, given_options
 from edgedet.cli.values import class_names, fraction, positive_integer, positive_number
-from edgedet.datasets import formats
 from edgedet.errors import EdgedetError, UnreadableFramesError, UsageError
 from edgedet.files import atomic_path, file_sha256, require_new_folder, require_writable_parent
 from edgedet.runtimes import spellings
@@ -48,7 +48,7 @@ examples:
   edgedet eval model.onnx clips/labels.json --fps 10 --alert 3/5 --class camera       by hour of video
   edgedet eval model.onnx /shared/week/labels.json --ray 10.0.0.5:6379
 
-{fill(f"datasets: {formats.looks()}; PATH:SPLIT names a split", 110)}
+{fill(f"datasets: {dataset_formats.looks()}; PATH:SPLIT names a split", 110)}
 """
 
 DEFAULT_WORST = 10

@@ -8,8 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from edgedet.budget_limits import LIMITS
 from edgedet.cli.values import fraction, number_from_zero, positive_number
-from edgedet.report.limits import LIMITS
 
 EXAMPLES = """\
 examples:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgedet.lazy_names import lazy_names
+from edgedet.release_wheels import require_this_version
 
 if TYPE_CHECKING:
     from edgedet.datasets.dataset import ClipFrame, Dataset, ImageRecord, Problem
     from edgedet.datasets.map_dataset import MapDataset, MapRecord, read_map_dataset
     from edgedet.datasets.read import read_dataset
+
+__version__ = "0.1.0"
+# Here for the whole wheel: evaluations, references, sweeps and reports read datasets.
+require_this_version("edgedet-report", __version__)
 
 __all__ = [
     "ClipFrame",

@@ -17,9 +17,9 @@ from typing import Literal
 
 import numpy as np
 
+from edgedet.dataset_formats import load_format, writable
 from edgedet.datasets.dataset import Dataset
 from edgedet.datasets.format import Writer
-from edgedet.datasets.formats import load_format, writable
 from edgedet.errors import DatasetError, OutputError
 from edgedet.files import require_new_folder
 

@@ -132,7 +132,7 @@ class Dataset:
     Attributes:
         names: class names, by label.
         images: pictures in the order of the annotation files.
-        format: a name of :data:`edgedet.datasets.formats.FORMATS`, or ``folder``.
+        format: a name of :data:`edgedet.dataset_formats.FORMATS`, or ``folder``.
         source: what was read, as it was named.
         problems: faults of the annotations, and what was done about them.
         notes: what was left out, taken from elsewhere or not read, as text.

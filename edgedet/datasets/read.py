@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from edgedet.datasets import formats
+from edgedet import dataset_formats
 from edgedet.datasets.box_form import BoxForm, complaint, hints
 from edgedet.datasets.dataset import PLACES_SHOWN, Dataset
 from edgedet.datasets.folder import read_folder
@@ -93,7 +93,7 @@ def read_dataset(
             raise DatasetError(f"{source} is a plain folder of pictures: there are no classes to choose from")
         dataset = dataset.select_classes(classes)
     if not dataset.images:
-        raise DatasetError(f"nothing usable in it; {dataset.describe()}. Expected {formats.expected()}")
+        raise DatasetError(f"nothing usable in it; {dataset.describe()}. Expected {dataset_formats.expected()}")
     return dataset
 
 
@@ -113,7 +113,7 @@ def split_argument(source: str) -> tuple[Path, str | None]:
 
 def _ways() -> list[_Way]:
     """Every sign of every format, the surest first."""
-    loaded = [(listed.name, listed.load()) for listed in formats.FORMATS]
+    loaded = [(listed.name, listed.load()) for listed in dataset_formats.FORMATS]
     ways = [_Way(sign, name, one, find) for name, one in loaded for sign, find in one.signs]
     return sorted(ways, key=lambda way: way.sign)
 
@@ -147,7 +147,8 @@ def _read(path: Path, split: str | None, needs: Needs, request: Request) -> tupl
     unread = find_unread(path)
     if unread.formats and needs == "labels":
         raise DatasetError(
-            f"{path} holds labels that are not read: {', '.join(unread.formats)}; expected {formats.expected()}"
+            f"{path} holds labels that are not read: {', '.join(unread.formats)}; "
+            f"expected {dataset_formats.expected()}"
         )
     if split is not None:
         raise DatasetError(f"{path} is a plain folder of pictures and has no split {split!r}; drop ':{split}'")
@@ -208,7 +209,7 @@ def _not_a_dataset(path: Path) -> str:
     if name in ("labelme JSON", "Pascal VOC XML"):
         return f"{path} holds the labels of one picture ({name}); name the folder it is in"
     seen = f" but {name}" if name else ""
-    return f"{path} is not a dataset{seen}; expected {formats.expected()}"
+    return f"{path} is not a dataset{seen}; expected {dataset_formats.expected()}"
 
 
 def _choose(path: Path, wanted: str | None, there: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from edgedet.budget_limits import Limit
 from edgedet.evaluate.application_result import BY_HOUR
 from edgedet.report.collect import Row
-from edgedet.report.limits import Limit
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgedet.bench.measured_parts import ColdStart, Memory
+from edgedet.budget_limits import LIMITS
 from edgedet.evaluate.application_result import BY_IMAGE
 from edgedet.missing_figures import NotMeasured
 from edgedet.report.collect import Row
-from edgedet.report.limits import LIMITS
 
 Figure = str | float | int | None
 

@@ -15,7 +15,6 @@ from edgedet.artifacts.card import ModelCard
 from edgedet.bench.frames import load_frames
 from edgedet.bench.suite import BenchOptions, run_bench
 from edgedet.errors import EdgedetError
-from edgedet.export_wheel import exporter_named
 from edgedet.files import atomic_path
 from edgedet.missing_figures import not_measured
 from edgedet.sweep.grid import Job, Setting, job_from_json, setting_from_json
@@ -41,9 +40,8 @@ def run_cell(setting: Setting, job: Job, key: str, folder: Path) -> dict[str, An
 
 
 def _export(setting: Setting, job: Job, artifact: Path) -> dict[str, Any]:
-    with exporter_named():
-        from edgedet.export.options import ExportOptions
-        from edgedet.export.pipeline import export_model
+    from edgedet.export.options import ExportOptions
+    from edgedet.export.pipeline import export_model
 
     report = export_model(
         setting.source,

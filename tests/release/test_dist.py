@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from edgedet.release_wheels import WHEELS
 from release import compare, dist, split, try_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def files() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def built(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
-    """Source archive and wheel, and the exporter's, compressed by zlib."""
+    """Source archive and wheel of edgedet, then of each part, compressed by zlib."""
     return dist.build(files, ROOT, tmp_path_factory.mktemp("dist"), epoch=EPOCH, smallest=False)
 
 
@@ -48,7 +49,7 @@ def test_twice_built_elsewhere_is_the_same(
         again = dist.build(files, tmp_path / "elsewhere", tmp_path / "out", epoch=EPOCH, smallest=False)
     finally:
         os.umask(mask)
-    assert [compare.difference(*pair) for pair in zip(built, again, strict=True)] == [None] * 4
+    assert [compare.difference(*pair) for pair in zip(built, again, strict=True)] == [None] * 6
 
 
 def test_a_difference_is_named(built: tuple[Path, ...], tmp_path: Path) -> None:
@@ -104,29 +105,42 @@ def modules_of(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if ".dist-info/" not in name}
 
 
-def test_the_two_wheels_share_no_file_and_lack_none(built: tuple[Path, ...], files: list[Path]) -> None:
-    device, exporter = (modules_of(wheel) for wheel in built[1::2])
-    assert not device & exporter
-    assert {name.split("/")[1] for name in exporter} == set(split.ROOMS)
-    rooms = {"edgedet", "runtimes", *split.ROOMS}
+def test_the_wheels_share_no_file_and_lack_none(built: tuple[Path, ...], files: list[Path]) -> None:
+    device, *parts = (modules_of(wheel) for wheel in built[1::2])
+    for part, inside in zip(split.PARTS, parts, strict=True):
+        assert {name.split("/")[1] for name in inside} == set(part.rooms)
+        assert not device & inside
+    assert not parts[0] & parts[1]
+    rooms = {"edgedet", "runtimes", "calibration", "export"}
     ours = {
         name.as_posix() if name.parts[0] == "edgedet" else f"edgedet/{name.as_posix()}"
         for name in files
         if name.parts[0] in rooms and name.suffix != ".md" and not (ROOT / name).is_symlink()
     }
-    assert {name for name in device | exporter if not name.endswith(".md")} == ours
+    assert {name for name in device.union(*parts) if not name.endswith(".md")} == ours
 
 
-def test_the_exporter_comes_with_what_needs_it_in_the_same_version(built: tuple[Path, ...]) -> None:
+def test_the_package_knows_what_lies_in_each_wheel() -> None:
+    assert {part.name: set(part.rooms) for part in split.PARTS} == {
+        name: set(wheel.rooms) for name, wheel in WHEELS.items()
+    }
+
+
+def test_each_part_comes_with_what_needs_it_in_the_same_version(built: tuple[Path, ...]) -> None:
     import edgedet
+    import edgedet.datasets
     import edgedet.export
 
-    asked = [line for line in metadata_of(built[1]).get_all("Requires-Dist") if line.startswith(split.EXPORTER)]
+    version = edgedet.__version__
+    assert edgedet.export.__version__ == edgedet.datasets.__version__ == version
+    asked = [line for line in metadata_of(built[1]).get_all("Requires-Dist") if line.startswith("edgedet-")]
     assert sorted(asked) == sorted(
-        f'edgedet-export=={edgedet.__version__}; extra == "{extra}"' for extra in split.EXTRAS
+        f'{part.name}=={version}; extra == "{extra}"' for part in split.PARTS for extra in part.extras
     )
-    assert metadata_of(built[3])["Version"] == edgedet.export.__version__ == edgedet.__version__
-    assert metadata_of(built[3]).get_all("Requires-Dist") == [f"edgedet=={edgedet.__version__}"]
+    export, report = (metadata_of(wheel) for wheel in built[3::2])
+    assert export["Version"] == report["Version"] == version
+    assert export.get_all("Requires-Dist") == [f"edgedet=={version}", f"edgedet-report=={version}"]
+    assert report.get_all("Requires-Dist") == [f"edgedet=={version}"]
 
 
 def test_zopfli_packs_the_same_content_smaller(built: tuple[Path, ...], tmp_path: Path) -> None:
@@ -162,6 +176,7 @@ def test_the_archive_has_tests_and_documentation_and_no_links(built: tuple[Path,
     }
     assert wanted <= names
     assert {"export/pipeline.py", "calibration/ranges.py", "edgedet/detector.py"} <= names
+    assert {"edgedet/onnx_graph/__init__.py", "edgedet/datasets/read.py", "edgedet/report/style.css"} <= names
     assert not [name for name in names if name.startswith(("edgedet/export/", "edgedet/runtimes"))], (
         "each module once"
     )
@@ -222,7 +237,7 @@ def environment(folder: Path, wheels: Sequence[Path], extra: str) -> Path:
     )  # fmt: skip
     (site,) = folder.glob("lib/python*/site-packages")
     asked = metadata_of(wheels[0]).get_all("Requires-Dist")
-    for found in closure([line for line in asked if not line.startswith(split.EXPORTER)], extra):
+    for found in closure([line for line in asked if not line.startswith("edgedet-")], extra):
         for top in {Path(str(file)).parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
             if not (site / top).exists():
                 (site / top).symlink_to(Path(str(found.locate_file(top))))
@@ -231,7 +246,7 @@ def environment(folder: Path, wheels: Sequence[Path], extra: str) -> Path:
 
 @pytest.fixture(scope="module")
 def wheels(built: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Edgedet's and the exporter's."""
+    """Edgedet's, the exporter's and the report's."""
     pytest.importorskip("pip", reason="needs pip")
     pytest.importorskip("packaging", reason="needs packaging")
     return built[1::2]
@@ -245,7 +260,7 @@ def device(wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def exporting(wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with both wheels."""
+    """The interpreter of an environment with all wheels."""
     return environment(tmp_path_factory.mktemp("export"), wheels, "export")
 
 
@@ -277,6 +292,46 @@ def test_a_device_says_how_to_get_the_exporter(device: Path, tmp_path: Path, com
     words = command.format(sample=try_wheel.SAMPLE).split()
     with pytest.raises(try_wheel.Wrong, match=r"ended with 2:\nedgedet: error: this needs edgedet's exporter"):
         try_wheel.edgedet(device, tmp_path, *words)
+
+
+def test_a_device_says_how_to_get_what_measures(device: Path, tmp_path: Path) -> None:
+    said = (
+        r"edgedet: error: this needs what reads datasets and measures accuracy, .*: pip install 'edgedet\[report\]'"
+    )
+    with pytest.raises(try_wheel.Wrong, match=rf"ended with 2:\n{said}\n?$"):
+        try_wheel.edgedet(device, tmp_path, "eval", try_wheel.GRAPH, "data.json")
+    with pytest.raises(try_wheel.Wrong, match=r"MissingWheelError: .*'edgedet\[report\]'\n?$"):
+        try_wheel.run(device, tmp_path, "-c", "from edgedet.evaluate import evaluate")
+    assert "COCO JSON" in try_wheel.edgedet(device, tmp_path, "eval", "--help")
+
+
+def test_measuring_works_with_the_third_wheel_and_no_exporter(
+    wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    measuring = environment(tmp_path_factory.mktemp("report"), (wheels[0], wheels[2]), "report")
+    frame = try_wheel.CARDS / "frame.png"
+    (tmp_path / "annotation.txt").write_text(f"{frame},1,2,10,20,car\n")
+    said = try_wheel.edgedet(measuring, tmp_path, "convert", "annotation.txt", "out", "--to", "coco")
+    assert "(coco)" in said
+    assert "Detector" in try_wheel.run(
+        measuring,
+        tmp_path,
+        "-c",
+        "import edgedet.report.page, edgedet.sweep.grid; "
+        "from edgedet.reference import compare; from edgedet.evaluate import evaluate; print('Detector')",
+    )
+
+
+@pytest.mark.parametrize("module", ["datasets", "evaluate.evaluation", "reference", "report.collect", "sweep.grid"])
+def test_a_measuring_part_of_another_version_is_refused(exporting: Path, tmp_path: Path, module: str) -> None:
+    def later(content: bytes) -> bytes:
+        return content.replace(b'__version__ = "', b'__version__ = "9.', 1)
+
+    with (
+        changed(exporting, "datasets/__init__.py", later),
+        pytest.raises(try_wheel.Wrong, match=r"edgedet-report is 9\..* and edgedet is .*, expected the same"),
+    ):
+        try_wheel.run(exporting, tmp_path, "-c", f"import edgedet.{module}")
 
 
 def test_export_works_with_the_wheel_and_its_extra(exporting: Path, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from types import ModuleType
 
 import pytest
 
+from edgedet import dataset_formats
 from edgedet.cli import convert as convert_command
 from edgedet.cli import main
-from edgedet.datasets import Dataset, formats, open_images, read_dataset
+from edgedet.dataset_formats import FORMATS, Listed
+from edgedet.datasets import Dataset, open_images, read_dataset
 from edgedet.datasets.format import Format, Sign, Writer
-from edgedet.datasets.formats import FORMATS, Listed
 from edgedet.datasets.layout import Content, Layout, Request
 from edgedet.datasets.rows import Row, build_record, picture_size
 from edgedet.errors import DatasetError
@@ -56,7 +57,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(sys.modules, "nothing_format", module)
     row = Listed("nothing", "nothing_format", "a boxes.nothing", writes=True)
-    monkeypatch.setattr(formats, "FORMATS", (*FORMATS, row))
+    monkeypatch.setattr(dataset_formats, "FORMATS", (*FORMATS, row))
 
 
 @pytest.mark.usefixtures("nothing")
@@ -97,7 +98,7 @@ def test_help_offers_what_can_be_written(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_the_list_of_formats_loads_no_reader() -> None:
     script = (
-        "import sys; from edgedet.datasets.formats import expected; expected()\n"
+        "import sys; from edgedet.dataset_formats import expected; expected()\n"
         "loaded = {'numpy', 'edgedet.datasets.coco', 'edgedet.datasets.read'} & set(sys.modules)\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)"
     )

@@ -14,13 +14,13 @@ import pytest
 
 from edgedet.bench.measured_parts import BenchResult
 from edgedet.bench.result import write_result
+from edgedet.budget_limits import LIMITS, Limit
 from edgedet.cli import main
 from edgedet.evaluate.application_result import BY_HOUR, FIGURES, ApplicationResult
 from edgedet.evaluate.result import EvaluationResult
 from edgedet.report.choose import Budget, choose
 from edgedet.report.collect import Row
 from edgedet.report.columns import COLUMNS, shown_columns
-from edgedet.report.limits import LIMITS, Limit
 from edgedet.report.sections import table
 from edgedet.report.tables import csv_text, markdown_text
 from tests.edgedet.report.results import bench
