@@ -237,9 +237,9 @@ def test_ctrl_c_ends_it_within_a_second(model: str, tmp_path: Path, hangs: list[
     script.write_text(
         "import sys\n"
         "from edgedet.cli import command\n"
-        "from edgedet.pictures.live import source\n"
+        "from edgedet.pictures.live import live_source\n"
         "from tests.virtual_camera import VirtualCamera\n"
-        "source.opener_of = lambda source, settings, name: VirtualCamera(rate=30)\n"
+        "live_source.opener_of = lambda source, settings, name: VirtualCamera(rate=30)\n"
         "command()\n"
     )
     process = subprocess.Popen(
