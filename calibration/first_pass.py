@@ -17,6 +17,7 @@ from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .activation_samples import Gathering, Survey, in_one_pass
 from .effort import Effort, spread
+from .executor import lanes_of
 from .observe import Progress, silent
 from .taps import Look, Taps
 
@@ -60,7 +61,7 @@ class FirstPass:
         self._ranged, self._judged = set(ranged), set(judged)
         numbers = sorted(self._ranged | self._judged)
         # Frames run side by side come all at once, the first of them late: two rounds behind these tell the pace.
-        self._paced = max(PACED, 2 * (threads or available_cores()) + 1)
+        self._paced = max(PACED, 2 * lanes_of(network.model, threads or available_cores()) + 1)
         self._gathering = Gathering(tensors, layers, len(self._ranged))
         self._ahead: deque[tuple[int, dict[str, Array]]] = deque()
         taps = Taps(network, tensors, layers, frame=frames[0], opening=opening, threads=threads)
@@ -99,12 +100,12 @@ class FirstPass:
         self._looks = iter(())
 
     def _taken(self) -> tuple[int, dict[str, Array]]:
-        """The next frame: its number, and the outputs."""
+        """The next frame: its number, and the outputs where it is judged."""
         number, look = self._left.popleft(), next(self._looks)
         if number in self._ranged:
             self._gathering.add(look)
             self.progress("ranges", self._gathering.frames, len(self._ranged))
-        return number, look.outputs
+        return number, look.outputs if number in self._judged else {}
 
 
 def first_pass(

@@ -16,13 +16,10 @@ from tests.product_imports import CLONE, MAPPED, ROOT, arrows, doors, imports_of
 
 TABLES = {
     ("edgedet.runtimes", "edgedet.export.torch_runtime"): "the table of runtimes; who opens a checkpoint loads it",
-    ("edgedet.dataset_formats", "edgedet.datasets.coco"): "the table of formats; who reads one loads it",
-    ("edgedet.dataset_formats", "edgedet.datasets.yolo"): "the table of formats; who reads one loads it",
-    ("edgedet.dataset_formats", "edgedet.datasets.voc"): "the table of formats; who reads one loads it",
-    ("edgedet.dataset_formats", "edgedet.datasets.labelme"): "the table of formats; who reads one loads it",
-    ("edgedet.dataset_formats", "edgedet.datasets.open_images"): "the table of formats; who reads one loads it",
-    ("edgedet.dataset_formats", "edgedet.datasets.annotation_txt"): "the table of formats; who reads one loads it",
-    ("edgedet.dataset_formats", "edgedet.datasets.box_csv"): "the table of formats; who reads one loads it",
+    **{
+        ("edgedet.dataset_formats", f"edgedet.datasets.{name}"): "the table of formats; who reads one loads it"
+        for name in ("annotation_txt", "box_csv", "coco", "labelme", "open_images", "voc", "yolo")
+    },
 }
 """Module and the module above it that it may name in a string, and why: tables of what is loaded late, by name."""
 
