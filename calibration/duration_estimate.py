@@ -75,12 +75,14 @@ class Step:
         name: as progress is told.
         seconds: predicted.
         parts: how many calls of progress it takes, where they do not say so themselves.
+        before: calls of progress that had been made when the step was predicted; they are no part of ``seconds``.
         odds: how likely it comes at all; ``seconds`` are what it takes then.
     """
 
     name: str
     seconds: float
     parts: int = 1
+    before: int = 0
     odds: float = 1.0
 
 
@@ -115,7 +117,8 @@ class Forecast:
                 self._at, self._share, self._first = at, 0.0, 0 if of else done
                 self._steps[at] = replace(self._steps[at], odds=1.0)
             step = self._steps[at]
-            self._share = max(self._share, min((done - self._first) / (of or step.parts), 1.0))
+            passed, parts = done - self._first - step.before, (of or step.parts) - step.before
+            self._share = max(self._share, min(passed / parts, 1.0) if parts else 1.0)
             if what == "sensitivity":
                 # The search is on, and its evaluations are certain now.
                 self._steps[at:] = [replace(later, odds=1.0) for later in self._steps[at:]]
@@ -161,13 +164,13 @@ def forecast(
         threads: of a run; None takes every core.
         max_drop: what may be lost; of all, nothing is searched for.
         runs_after: runs in INT8 that the caller needs afterwards.
-        first: the one pass for judge and ranges, where there is one; its own pace is believed then.
+        first: the one pass for judge and ranges, where there is one: its first frames are run, for its own pace.
     """
     if not isinstance(progress, TimedProgress):
         return progress
-    if first is not None:
-        opening, tapped = first.pace()
-        run = tapped / TAPPED
+    pace = first.pace() if first is not None else None
+    if pace is not None:
+        opening, run = pace.opening, pace.between / TAPPED
     else:
         runner = float_graph()
         opening = runner.opening
@@ -183,8 +186,7 @@ def forecast(
     float_accuracy = Step(
         "float accuracy", 0.0 if isinstance(judge, ComparingJudge) else opening + judged * run * READ
     )
-    # The one pass has its graph open by now.
-    ranges = Step("ranges", (opening if first is None else 0.0) + some * run * TAPPED)
+    ranges = Step("ranges", opening + some * run * TAPPED)
     apart = [
         *([float_accuracy] if judge is None else []),
         *([Step("speed", race)] if dialect.fusion == "fused" else []),
@@ -192,8 +194,10 @@ def forecast(
         *([float_accuracy] if judge is not None else []),
         ranges,
     ]
+    # The one pass has its graph open by now, and its first frames behind it.
+    rest = [Step("ranges", pace.left * pace.between, before=pace.ranged)] if pace is not None else apart
     steps = [
-        *([ranges] if first is not None else apart),
+        *rest,
         Step("weights", sum(_fitting(network, layer) for layer in layers) / cores),
         Step("accuracy", evaluation, SEARCH_EVALUATIONS),
         Step("sensitivity", min(len(layers), effort.checks) * alone, odds=odds),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import onnx
 
@@ -23,6 +24,23 @@ from .taps import Look, Taps
 
 PACED = 3
 """Minimum number of frames from which the pace is taken."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the first frames came.
+
+    Attributes:
+        opening: seconds until the first of them was there.
+        between: seconds from one to the next; as many as there are lanes come at the same time.
+        ranged: how many of them set ranges.
+        left: frames, of all, that are yet to come.
+    """
+
+    opening: float
+    between: float
+    ranged: int
+    left: int
 
 
 class FirstPass:
@@ -61,21 +79,25 @@ class FirstPass:
         self._ranged, self._judged = set(ranged), set(judged)
         numbers = sorted(self._ranged | self._judged)
         # Frames run side by side come all at once, the first of them late: two rounds behind these tell the pace.
-        self._paced = max(PACED, 2 * lanes_of(network.model, threads or available_cores()) + 1)
+        self._at_once = lanes_of(network.model, threads or available_cores())
+        self._paced = max(PACED, 2 * self._at_once + 1)
         self._gathering = Gathering(tensors, layers, len(self._ranged))
         self._ahead: deque[tuple[int, dict[str, Array]]] = deque()
         taps = Taps(network, tensors, layers, frame=frames[0], opening=opening, threads=threads)
         self._looks: Iterator[Look] = taps.look(frames[number] for number in numbers)
         self._left = deque(numbers)
 
-    def pace(self) -> tuple[float, float]:
-        """Seconds until the first frame is there, and from one to the next, of the first few."""
+    def pace(self) -> Pace:
+        """Run the first few frames, and tell how fast they came."""
         begun = time.monotonic()
         times: list[float] = []
         while len(times) < self._paced and self._left:
             self._ahead.append(self._taken())
             times.append(time.monotonic())
-        return times[0] - begun, (times[-1] - times[0]) / max(len(times) - 1, 1)
+        whole = (len(times) - 1) // self._at_once * self._at_once
+        # Of fewer frames than lanes nothing is known but when all were there.
+        between = (times[whole] - times[0]) / whole if whole else (times[-1] - begun) / len(times)
+        return Pace(times[0] - begun, between, self._gathering.frames, len(self._left))
 
     def __call__(self, frame: Array) -> dict[str, Array]:
         """Outputs of the next judged frame, by name."""

@@ -11,6 +11,7 @@ from edgedet.calibration import duration_estimate as module
 from edgedet.calibration.duration_estimate import SIMULATED, TAPPED, Forecast, Step, forecast
 from edgedet.calibration.effort import EFFORTS
 from edgedet.calibration.executor import GraphRunner
+from edgedet.calibration.first_pass import Pace
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.onnx_graph.network import Network
 from edgedet.onnx_graph.preparing import prepare
@@ -114,6 +115,24 @@ def test_counts_of_what_has_begun_run_on_from_stage_to_stage() -> None:
     assert listener.expected[-1] == pytest.approx(40)
 
 
+def test_calls_made_before_the_prediction_are_no_part_of_it() -> None:
+    listener, clock = Listener(), Clock()
+    progress = Forecast(listener, [Step("ranges", 20, before=33), Step("weights", 20)], clock)
+    clock.now = 10
+    progress("ranges", 34, 35)  # half of what was left then
+    assert listener.expected[-1] == pytest.approx(30)
+    clock.now = 20
+    progress("ranges", 35, 35)
+    assert listener.expected[-1] == pytest.approx(20)
+
+
+def test_a_step_that_was_over_before_the_prediction_leaves_the_rest() -> None:
+    listener = Listener()
+    progress = Forecast(listener, [Step("ranges", 0, before=4), Step("weights", 20)], Clock())
+    progress("ranges", 4, 4)
+    assert listener.expected[-1] == pytest.approx(20)
+
+
 def test_what_no_step_is_named_after_changes_nothing() -> None:
     listener = Listener()
     progress = Forecast(listener, STEPS, Clock())
@@ -201,9 +220,9 @@ def test_one_pass_for_judge_and_ranges_is_predicted_from_its_own_pace(network: N
         listener = Listener()
         given: Any = {"judge": None, "effort": EFFORTS["normal"], "dialect": TensorRT(), "threads": 1}
         given["float_graph"] = lambda: pytest.fail("nothing is run for the forecast alone")
-        given["first"] = SimpleNamespace(pace=lambda: (0.0, between))
+        given["first"] = SimpleNamespace(pace=lambda: Pace(0.0, between, ranged=3, left=1))
         forecast(listener, network, network.layers(), tiny.frames(4), **given, max_drop=1.0, runs_after=0)
         return listener.expected[0]
 
-    # Four frames with taps, once, and four in INT8.
-    assert predicted(15.0) - predicted(0.0) == pytest.approx(4 * 15 + 4 * SIMULATED * 15 / TAPPED)
+    # The one frame with taps that is left, and four in INT8.
+    assert predicted(15.0) - predicted(0.0) == pytest.approx(15 + 4 * SIMULATED * 15 / TAPPED)

@@ -69,7 +69,8 @@ def test_the_outputs_are_the_graphs_and_the_survey_is_that_of_a_pass_of_its_own(
     frames, run = tiny.frames(5), GraphRunner(network.model, threads=1)
     one = made(network, frames, [0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
     if paced:
-        assert min(one.pace()) > 0
+        pace = one.pace()
+        assert min(pace.opening, pace.between) > 0 and (pace.ranged, pace.left) == (3, 2)
     for frame in frames:
         found = one(frame)
         assert set(found) == {"boxes", "scores"}
@@ -125,25 +126,40 @@ def test_a_graph_whose_survey_nobody_wants_is_let_go(network: Network, tiny: Mod
         assert len(ended) == 2
 
 
-def test_of_few_frames_the_pace_is_that_of_all(network: Network, tiny: ModuleType) -> None:
+def test_of_one_frame_the_pace_is_when_it_was_there(network: Network, tiny: ModuleType) -> None:
     frames = tiny.frames(1)
     assert len(frames) < PACED
     one = made(network, frames, [0], [0])
-    first, between = one.pace()
-    assert first > 0 and between == 0 and set(one(frames[0])) == {"boxes", "scores"}
+    pace = one.pace()
+    assert pace.between == pace.opening > 0 and (pace.ranged, pace.left) == (1, 0)
+    assert set(one(frames[0])) == {"boxes", "scores"}
 
 
-def test_frames_that_come_four_at_a_time_have_the_pace_of_four(network: Network, tiny: ModuleType) -> None:
-    def run(model: onnx.ModelProto, inputs: Iterable[Mapping[str, Any]], threads: int | None) -> Iterator[Any]:
-        for number, found in enumerate(run_here(model, inputs, 1)):
-            if number % 4 == 0:
-                time.sleep(0.2)
-            yield found
+def rounds_of_four(
+    model: onnx.ModelProto, inputs: Iterable[Mapping[str, Any]], threads: int | None
+) -> Iterator[dict[str, Any]]:
+    """Frames as four cores run them: four come at the same time, and then there are none for a while."""
+    for number, found in enumerate(run_here(model, inputs, 1)):
+        if number % 4 == 0:
+            time.sleep(0.2)
+        yield found
 
-    frames = tiny.frames(9)
-    with frames_run_by(run):
-        first, between = made(network, frames, list(range(9)), list(range(9)), threads=4).pace()
-    assert first >= 0.2 and between >= 0.2 / 4
+
+@pytest.mark.parametrize(("count", "left"), [(12, 3), (9, 0), (7, 0), (5, 0), (4, 0), (2, 0)])
+def test_frames_that_come_four_at_a_time_have_the_pace_of_four(
+    network: Network, tiny: ModuleType, count: int, left: int
+) -> None:
+    with frames_run_by(rounds_of_four):
+        one = made(network, tiny.frames(count), list(range(count)), list(range(count)), threads=4)
+        pace = one.pace()
+    # Of two frames it is that of two: two cores had nothing to do.
+    assert pace.opening >= 0.2 and 0.2 / min(count, 4) <= pace.between < 0.2
+    assert pace.left == left
+
+
+def test_frames_that_are_judged_alone_do_not_count_as_ranged(network: Network, tiny: ModuleType) -> None:
+    pace = made(network, tiny.frames(6), [0, 3, 5], [1, 2]).pace()
+    assert (pace.ranged, pace.left) == (1, 2)
 
 
 def planned(network: Network, pictures: list[np.ndarray], **changes: int) -> FirstPass | None:
