@@ -36,9 +36,9 @@ import onnx
 from edgedet.artifacts.card import METADATA_KEY, ModelCard
 from edgedet.calibration.calibration_frames import CalibrationFrames
 from edgedet.calibration.decoder_boundary import feature_layers
-from edgedet.calibration.graph_race import cpu_times, wall_times
 from edgedet.calibration.judge import MapJudge
 from edgedet.calibration.pipeline import QuantiseOptions, quantise
+from edgedet.calibration.speed_race import cpu_times, wall_times
 from edgedet.cli.progress import Progress
 from edgedet.datasets import read_dataset
 from edgedet.detector import Detector

@@ -20,11 +20,11 @@ from .decoder_boundary import decoding
 from .dialect import Build, Trial, Unit
 from .executor import Fusion
 from .fitting import Fit
-from .graph_race import wall_times
 from .grid import Grid, GridKind, grid_for
 from .observe import Progress
 from .qdq import Writer
 from .speed import fastest, fastest_roughly
+from .speed_race import wall_times
 
 FOLDED = ("Relu", "Clip")
 """Activations ONNX Runtime folds into an integer convolution, since clamping to 0..255 does their work."""

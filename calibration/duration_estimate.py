@@ -18,11 +18,11 @@ from .effort import Effort
 from .executor import GraphRunner
 from .first_pass import FirstPass
 from .fitting import SEARCH_CHANNELS, SEARCH_ROWS
-from .graph_race import ENOUGH_SECONDS
 from .judge import ComparingJudge, Judge
 from .observe import Progress
 from .rounding import LARGEST_HESSIAN, TOGETHER
 from .speed import SEGMENTS
+from .speed_race import ENOUGH_SECONDS
 
 SIMULATED = 1.5
 """Times a float run that one in INT8 takes, with every pair executed where it stands."""

@@ -13,10 +13,10 @@ from edgedet.onnx_graph.network import Array, Network
 
 from .dialect import Build, Dialect, Unit
 from .fitting import rough_fit
-from .graph_race import cpu_times, wall_times
 from .measurement_cache import Ledger, digest_of
 from .observe import Progress, silent
 from .qdq import Writer
+from .speed_race import cpu_times, wall_times
 
 SEGMENTS = 6
 """Runs of consecutive units that are tried in float; INT8 pays in stretches, since every border costs a pair."""

@@ -21,8 +21,8 @@ from edgedet.evaluate.paired import CONFIDENCE, ahead, clearly_better, loses_a_c
 
 from ..training.settings import NOTHING_STATED, TrainingSettings
 from .settings_in_use import Alternative, Family, alternatives
+from .settings_runs import Variants
 from .trials import Measured, Trials
-from .variant_runs import Variants
 
 MAX_ROUNDS = 6
 HOPELESS = 0.05

@@ -32,8 +32,8 @@ from ..segmentation.trained import load_segmenter
 from ..sources import build_graph
 from ..training.settings import NOTHING_STATED, SECTION, TrainingSettings, read_toml
 from .search import CLASS_NAMES, CLASS_ORDER, HOPELESS, CheckResult, Finding, check
+from .settings_runs import FixedVariant, Frames, variants_of
 from .trials import USUAL_IMAGES, chosen_images
-from .variant_runs import FixedVariant, Frames, variants_of
 
 KIND = "edgedet-check"
 AS_STATED = ExportOptions()

@@ -18,7 +18,7 @@ from edgedet.evaluate.detection_pass import Progress, require_labels
 from edgedet.evaluate.paired import CLEARLY, Matched, match, may_win, mean_average_precision
 
 from ..training.settings import TrainingSettings
-from .variant_runs import Variants
+from .settings_runs import Variants
 
 USUAL_IMAGES = 64
 MIN_IMAGES = 8

@@ -23,8 +23,8 @@ from .base import ForeignExport, ForeignFamily, GraphOptions
 from .candidate_selection import Thresholds
 from .default_boxes import SETS, set_of
 from .output_reading import Activation, Background, BoxWords, Part, Picture, Reading, Unit
+from .outputs_to_contract import export_reading
 from .proof import proved
-from .reading_to_graph import export_reading
 from .trial import FOLLOWING, UNRELATED, observe
 
 Array = NDArray[Any]

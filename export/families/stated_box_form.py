@@ -19,7 +19,7 @@ from .default_boxes import SETS, set_of
 from .end_to_end_trial import clearly_corners, clearly_inside
 from .output_reading import Reading
 from .output_rows import FORMS
-from .reading_to_graph import add_rows
+from .outputs_to_contract import add_rows
 from .trial import picture_frames
 from .trial_evidence import Evidence
 

@@ -10,8 +10,8 @@ from edgedet.errors import ArtifactError
 from ..foreign import ForeignGraph
 from .base import ForeignExport, ForeignFamily, GraphOptions
 from .output_reading import Reading, parse_reading
+from .outputs_to_contract import export_reading
 from .proof import Proof, proved
-from .reading_to_graph import export_reading
 from .stated_box_form import require_form
 from .stated_scores import require_scores
 from .trial_evidence import Evidence

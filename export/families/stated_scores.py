@@ -13,7 +13,7 @@ from edgedet.outputs.plausible_values import score_range, sums_to_one
 from ..foreign import ForeignGraph
 from .end_to_end_trial import counts_from_zero
 from .output_reading import Part, Reading
-from .reading_to_graph import numbers_of
+from .outputs_to_contract import numbers_of
 from .trial import observe
 from .trial_evidence import Evidence
 

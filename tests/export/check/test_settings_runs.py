@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgedet.export.check import variant_runs
-from edgedet.export.check.variant_runs import TrainedVariants
+from edgedet.export.check import settings_runs
+from edgedet.export.check.settings_runs import TrainedVariants
 from edgedet.export.training.settings import NOTHING_STATED, TrainingSettings
 
 
@@ -35,7 +35,7 @@ def test_a_module_that_was_saved_whole_stays_and_its_pictures_turn(monkeypatch: 
     trained: Any = SimpleNamespace(
         checkpoint=SimpleNamespace(names=("a",), module=module), module=module, stated=NOTHING_STATED
     )
-    monkeypatch.setattr(variant_runs, "complete_settings", lambda trained: NOTHING_STATED)
+    monkeypatch.setattr(settings_runs, "complete_settings", lambda trained: NOTHING_STATED)
     frames: Any = [np.full((8, 8, 3), (0, 51, 255), np.uint8)]  # BGR
     made = TrainedVariants(trained, frames)
     scores = []
