@@ -46,8 +46,8 @@ class Detector:
         conf: score threshold in [0, 1] in place of the artifact's own.
         iou: IoU threshold of NMS in [0, 1] in place of the artifact's own.
         max_detections: limit per frame in place of the artifact's own.
-        threads: CPU threads of the network; None leaves the choice to the runtime. With 1, large float frames are
-            resized on one thread as well.
+        threads: CPU threads of the network; None leaves the choice to the runtime. With 1, large frames
+            are shrunk without aliasing on one thread as well.
         lanes: number of frames to work on at the same time, for throughput: :meth:`stream` and evaluations then
             read and detect on so many threads, and the network has one thread for each frame in place of all for
             one. A runtime that cannot do that (GPUs, ncnn, PyTorch) has one lane all the same, and ``threads``.

@@ -17,6 +17,9 @@ from .openvino_library import openvino
 STABLE = 20_000
 """Product of both lengths up to which the attribute costs less than 0.1 ms a row."""
 
+KEYS = 2**31
+"""The same from which keys do not fit int32."""
+
 
 def order_ties(node: Any) -> None:
     """Make a TopK node of an ``openvino.Model`` give equal values in the order of their indices.
@@ -28,7 +31,7 @@ def order_ties(node: Any) -> None:
     wanted = node.input_value(1).get_node()
     known = rank.is_static and wanted.get_type_name() == "Constant" and attributes["mode"] == "max"
     best = int(np.asarray(wanted.get_data()).reshape(-1)[0]) if known else 0
-    if not known or rank.get_length() * best <= STABLE:
+    if not known or rank.get_length() * best <= STABLE or rank.get_length() * best >= KEYS:
         node.set_attribute("sort", "value")
         node.set_attribute("stable", True)
         return
@@ -68,13 +71,13 @@ def _ordered(scores: Any, *, best: int, count: int) -> tuple[Any, Any]:
     values, indices = found.output(0), found.output(1)
     last = taken(values, [best - 1])
 
-    # Values above the last are all there, in some order among equal ones: by value, then by index.
+    # Values above the last are all there, in some order among equal ones. They come by value, then by index, if
+    # each has a key of its own: its place among the different values, times more than there are indices.
     steps = ops.not_equal(values, taken(values, np.maximum(np.arange(best) - 1, 0)))
     value_rank = ops.cumsum(ops.convert(steps, "i32"), axis)
-    _, by_index = smallest(indices)
-    _, index_rank = smallest(by_index)
-    _, order = smallest(ops.add(ops.multiply(value_rank, k), index_rank))
-    strict = ops.gather_elements(indices, order, last_axis)
+    ranked = ops.multiply(value_rank, ops.constant(np.int32(count)))
+    keys, _ = smallest(ops.add(ranked, indices))
+    strict = ops.subtract(keys, ranked)  # places never fall from one to the next, so they are where they were
 
     # Of those equal to the last, the first ones in the row.
     everywhere = ops.constant(np.arange(count, dtype=np.int32))

@@ -179,40 +179,27 @@ def test_bands_are_exactly_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def large_frame(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     frame = np.random.default_rng(1).integers(0, 256, (540, 960, 3), np.uint8)
-    monkeypatch.setattr("edgedet.preprocess.SHARED_BYTES", frame.nbytes)
+    monkeypatch.setattr(antialias, "SHARED_BYTES", frame.nbytes)
     return frame
 
 
-LARGE = (InputSpec(160, 284, dtype="float32"), ResizeRule("stretch"))
+ANTIALIASED = (InputSpec(160, 284), ResizeRule("stretch", antialias=True))
 
 
 @pytest.mark.parametrize("band_bytes", [960 * 12 * 3, preprocess.BAND_BYTES])
-def test_a_second_thread_changes_nothing(
+def test_rows_of_one_phase_after_another_are_the_whole(
     band_bytes: int, large_frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone, shared = Preprocessor(*LARGE), Preprocessor(*LARGE, threads=2)
     whole = cv2.resize(large_frame.astype(np.float32), (284, 160))
     monkeypatch.setattr(preprocess, "BAND_BYTES", band_bytes)
-    workers = set()
-    mix_rows = preprocess._mix_rows
-
-    def mix(pixels: np.ndarray, lines: np.ndarray, place: float) -> None:
-        workers.add(threading.get_ident())
-        mix_rows(pixels, lines, place)
-
-    monkeypatch.setattr(preprocess, "_mix_rows", mix)
-    alone.prepare(large_frame)
-    assert len(workers) == 1
-    shared.prepare(large_frame)
-    assert len(workers) == 2
-    np.testing.assert_array_equal(shared.tensor, alone.tensor)
-    assert np.abs(shared.tensor[0] - whole).max() < 5e-3
+    preprocessor = Preprocessor(InputSpec(160, 284, dtype="float32"), ResizeRule("stretch"), threads=2)
+    preprocessor.prepare(large_frame)
+    assert np.abs(preprocessor.tensor[0] - whole).max() < 5e-3
 
 
 def test_a_second_thread_shares_antialiased_shrinking(
     large_frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(antialias, "SHARED_BYTES", large_frame.nbytes)
     workers, run = set(), antialias._Part.__call__
 
     def watched(part: antialias._Part, *frames: np.ndarray) -> None:
@@ -220,9 +207,7 @@ def test_a_second_thread_shares_antialiased_shrinking(
         run(part, *frames)
 
     monkeypatch.setattr(antialias._Part, "__call__", watched)
-    alone, shared = (
-        Preprocessor(InputSpec(160, 284), ResizeRule("stretch", antialias=True), threads=count) for count in (1, 2)
-    )
+    alone, shared = Preprocessor(*ANTIALIASED), Preprocessor(*ANTIALIASED, threads=2)
     alone.prepare(large_frame)
     assert len(workers) == 1
     shared.prepare(large_frame)
@@ -239,15 +224,15 @@ def test_errors_of_the_second_thread_reach_the_caller(
         if threading.get_ident() != main:
             raise MemoryError("beside")
 
-    monkeypatch.setattr(preprocess, "_mix_rows", fail)
+    monkeypatch.setattr(antialias._Part, "__call__", fail)
     with pytest.raises(MemoryError, match="beside"):
-        Preprocessor(*LARGE, threads=2).prepare(large_frame)
+        Preprocessor(*ANTIALIASED, threads=2).prepare(large_frame)
 
 
 def test_without_a_second_thread_to_be_had_one_does_it_all(
     large_frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone, shared = Preprocessor(*LARGE), Preprocessor(*LARGE, threads=2)
+    alone, shared = Preprocessor(*ANTIALIASED), Preprocessor(*ANTIALIASED, threads=2)
     alone.prepare(large_frame)
 
     def refuse(thread: threading.Thread) -> None:

@@ -107,6 +107,7 @@ def answers(content: bytes, *inputs: np.ndarray, follow: bool = True) -> list[np
         ((2, 70_000), 300, -1),
         ((2, 400, 3), 100, 1),
         ((1, 5000), 4, 1),
+        ((1, 283_920), 300, 1),
     ],
 )
 def test_of_equal_scores_the_first_wins(shape: tuple[int, ...], best: int, axis: int, levels: int) -> None:
@@ -124,6 +125,12 @@ def test_of_equal_scores_the_first_wins(shape: tuple[int, ...], best: int, axis:
     values, places = answers(content, scores)
     np.testing.assert_array_equal(places, first)
     np.testing.assert_array_equal(values, np.take_along_axis(scores, first, axis=axis))
+
+
+def test_rows_too_long_for_keys_have_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedet.runtimes.openvino_topk.KEYS", 3234 * 400)
+    monkeypatch.setattr("edgedet.runtimes.openvino_topk._ordered", lambda *_, **__: pytest.fail("keys overflow"))
+    test_of_equal_scores_the_first_wins((1, 3234), 400, 1, 10)
 
 
 def test_openvino_itself_takes_equal_scores_at_will() -> None:
