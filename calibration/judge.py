@@ -206,7 +206,7 @@ class MapJudge:
         self._post = Postprocessor(card, settle_thresholds(card), tuple(outputs))
         self._of: Literal["boxes", "masks", "keypoints"] = "boxes"
         if card.output.masks is not None:
-            from edgedet.evaluate.coco_requirements import why_no_outlines
+            from edgedet.evaluate.coco_iou_types import why_no_outlines
 
             # Masks lie in their boxes, so what costs boxes costs masks, too.
             self._of = "boxes" if why_no_outlines(dataset) else "masks"

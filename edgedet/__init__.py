@@ -70,7 +70,7 @@ class _RoomsOfOtherWheels:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name.startswith(f"{__name__}."):
-            from edgedet.release_wheels import require_installed
+            from edgedet.uninstalled_rooms import require_installed
 
             require_installed(name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from edgedet.machine.cuda_architectures import kernels_of
+from edgedet.machine.cuda_library_targets import kernels_of
 from edgedet.machine.jetpack import recognise
 from edgedet.onnxruntime_import import onnxruntime
 

@@ -73,7 +73,7 @@ LAYERS = [
     "dataset_formats",
     "budget_limits",
     "missing_figures",
-    "release_wheels",
+    "uninstalled_rooms",
     "errors",
     "lazy_names",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgedet.lazy_names import lazy_names
-from edgedet.release_wheels import require_this_version
+from edgedet.uninstalled_rooms import require_this_version
 
 if TYPE_CHECKING:
     from edgedet.datasets.dataset import ClipFrame, Dataset, ImageRecord, Problem

@@ -28,7 +28,7 @@ from edgedet.detections import Detections
 from edgedet.errors import DatasetError, MissingDependencyError
 from edgedet.evaluate.class_match import relabel, shared_classes
 from edgedet.evaluate.coco_figures import KEYPOINT_STATS, STATS, ClassMetrics, CocoMetrics, KeypointMetrics
-from edgedet.evaluate.coco_requirements import require_parts
+from edgedet.evaluate.coco_iou_types import require_parts
 from edgedet.evaluate.coco_rows import (
     AREA_RANGES,
     AREAS,

@@ -18,7 +18,7 @@ from edgedet.evaluate.by_class_and_image import class_precision, image_errors
 from edgedet.evaluate.class_and_image_results import ClassPrecision, ImageErrors
 from edgedet.evaluate.class_match import match_classes, relabel, shared_classes
 from edgedet.evaluate.coco_figures import CocoMetrics, KeypointMetrics
-from edgedet.evaluate.coco_requirements import why_no_keypoints, why_no_outlines
+from edgedet.evaluate.coco_iou_types import why_no_keypoints, why_no_outlines
 from edgedet.evaluate.collector import Collector
 from edgedet.evaluate.confusion import called_otherwise, confusion_table
 from edgedet.evaluate.detection_pass import Detect, DetectorLike, Progress, require_labels, run_over

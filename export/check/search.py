@@ -20,7 +20,7 @@ from edgedet.evaluate.detection_pass import Progress, silent
 from edgedet.evaluate.paired import CONFIDENCE, ahead, clearly_better, loses_a_class, mean_average_precision
 
 from ..training.settings import NOTHING_STATED, TrainingSettings
-from .settings_in_use import Alternative, Family, alternatives
+from .alternative_settings import Alternative, Family, alternatives
 from .settings_runs import Variants
 from .trials import Measured, Trials
 

@@ -17,8 +17,8 @@ from torchvision.models.detection.ssd import SSD
 from edgedet.artifacts.class_lists import without_background
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 
+from ..families.architecture_from_tensors import class_count, guess_architecture, module_class_count
 from ..families.torchvision_architectures import ARCHITECTURES
-from ..families.trained_tensors import class_count, guess_architecture, module_class_count
 from .class_names import (
     background_place,
     complete_names,

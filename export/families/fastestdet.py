@@ -16,7 +16,7 @@ from edgedet.outputs.plausible_values import SUM_SLACK, score_range
 from ..foreign import ForeignGraph, only_output
 from ..training.assumptions import Assumption
 from .base import ForeignExport, ForeignFamily, GraphOptions, output_spec
-from .dense import cells, finished, require_names
+from .dense_heads import cells, finished, require_names
 from .head_layout import centred_corners
 from .network_input import add_network, picture_spec
 from .trial import finite, observe

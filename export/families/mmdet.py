@@ -21,7 +21,7 @@ from ..adoption.nms_inside import HEAD, end_at_joined
 from ..foreign import ForeignGraph, only_output
 from ..training.assumptions import Assumption
 from .base import ForeignExport, ForeignFamily, GraphOptions, output_spec
-from .dense import CAFFE_MEAN, CAFFE_STD, finished, require_names
+from .dense_heads import CAFFE_MEAN, CAFFE_STD, finished, require_names
 from .head_layout import Layout, add_boxes_and_scores
 from .network_input import Triple, add_network, picture_spec
 from .trial import judged, observe

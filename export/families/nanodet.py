@@ -25,7 +25,7 @@ from ..foreign import ForeignGraph, only_output
 from ..training.assumptions import Assumption
 from .base import ForeignExport, ForeignFamily, GraphOptions, output_spec
 from .boxes import clip_boxes
-from .dense import CAFFE_MEAN, CAFFE_STD, cells, finished, require_names
+from .dense_heads import CAFFE_MEAN, CAFFE_STD, cells, finished, require_names
 from .network_input import add_network, picture_spec
 from .trial import finite, observe
 

@@ -25,7 +25,7 @@ from .head_layout import Layout, add_chosen, decode_head, layouts_of
 from .network_input import add_network, picture_spec
 from .nms import Chosen, add_all_labels_nms, add_best_label_nms, keep_best
 from .trial import judged, observe
-from .yolo_settings import CLASS_STEP, Thresholds
+from .yolo_framework_defaults import CLASS_STEP, Thresholds
 from .yolo_tasks import BOXES_ALONE, Task, task_of
 
 METADATA = "metadata such as Ultralytics' exporter writes"

@@ -14,7 +14,7 @@ from edgedet.errors import CheckpointError
 
 from ..families.skip_init import Unfilled
 from ..families.torchvision_architectures import load_state
-from .transposed import Stride, VggFcn, resnet_fcn, vgg_widths
+from .fully_convolutional import Stride, VggFcn, resnet_fcn, vgg_widths
 
 State = Mapping[str, Tensor]
 AUXILIARY = "aux_classifier."

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedet.export.segmentation.architectures import ARCHITECTURES
-from edgedet.export.segmentation.transposed import VggFcn, start_bilinear
+from edgedet.export.segmentation.fully_convolutional import VggFcn, start_bilinear
 from edgedet.proof.golden_scene import golden_frame
 from tests.export.shown_example import centred_weights, show
 

@@ -12,8 +12,8 @@ from edgedet import Detector
 from edgedet.artifacts.keypoint_skeleton import COCO_PERSON
 from edgedet.errors import CheckpointError, UsageError
 from edgedet.export.checkpoints.trained import load_trained, require_exportable
+from edgedet.export.families.architecture_from_tensors import guess_architecture
 from edgedet.export.families.torchvision_architectures import build
-from edgedet.export.families.trained_tensors import guess_architecture
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.export.training.keypoints import skeleton_of

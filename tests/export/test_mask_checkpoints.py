@@ -12,9 +12,9 @@ import torch
 from edgedet import Detector
 from edgedet.errors import UsageError
 from edgedet.export.checkpoints.trained import load_trained, require_exportable
+from edgedet.export.families.architecture_from_tensors import guess_architecture
 from edgedet.export.families.legacy_tensor_names import present_names
 from edgedet.export.families.torchvision_architectures import build
-from edgedet.export.families.trained_tensors import guess_architecture
 from edgedet.export.options import ExportOptions
 from edgedet.export.pipeline import export_model
 from edgedet.opening import read_card

@@ -23,10 +23,10 @@ from edgedet.export.embedded_card import embed, opened_segmenter
 from edgedet.export.finished_graph import checked
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.segmentation.architectures import ARCHITECTURES, guess_architecture
+from edgedet.export.segmentation.fully_convolutional import bilinear_kernel, start_bilinear
 from edgedet.export.segmentation.graph import Preparation, export
 from edgedet.export.segmentation.reference import SegmentationReference
 from edgedet.export.segmentation.trained import IMAGENET
-from edgedet.export.segmentation.transposed import bilinear_kernel, start_bilinear
 from edgedet.export.training.settings import TrainingSettings
 from edgedet.proof.golden_scene import golden_frame
 from edgedet.proof.map_parity import compare_maps

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedet.release_wheels import WHEELS
+from edgedet.uninstalled_rooms import WHEELS
 from release import compare, dist, split, try_wheel
 
 ROOT = Path(__file__).resolve().parents[2]

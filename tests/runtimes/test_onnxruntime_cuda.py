@@ -11,7 +11,7 @@ import pytest
 
 from edgedet.errors import RuntimeUnavailableError
 from edgedet.installed_packages import describe_environment
-from edgedet.machine.cuda_architectures import CUBIN
+from edgedet.machine.cuda_library_targets import CUBIN
 from edgedet.machine.jetpack import recognise
 from edgedet.runtimes import onnxruntime_cuda
 from edgedet.runtimes.onnxruntime import open as open_graph

@@ -18,7 +18,7 @@ from edgedet.datasets.convert import convert
 from edgedet.datasets.outlines import one_ring, outline_fault, outline_pixels, pixels_outline
 from edgedet.errors import DatasetError
 from edgedet.evaluate.coco import coco_metrics
-from edgedet.evaluate.coco_requirements import why_no_outlines
+from edgedet.evaluate.coco_iou_types import why_no_outlines
 from edgedet.masks.canvas_masks import CanvasMasks
 
 mask = pytest.importorskip("pycocotools.mask")

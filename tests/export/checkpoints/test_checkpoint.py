@@ -13,8 +13,8 @@ import torch
 
 from edgedet.errors import CheckpointError, UntrustedCheckpointError
 from edgedet.export.checkpoints.checkpoint import load_checkpoint
+from edgedet.export.families.architecture_from_tensors import class_count, guess_architecture
 from edgedet.export.families.torchvision_architectures import ARCHITECTURES, build
-from edgedet.export.families.trained_tensors import class_count, guess_architecture
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"
 marker: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedet.machine.cuda_architectures import CUBIN, PTX, kernels_of
+from edgedet.machine.cuda_library_targets import CUBIN, PTX, kernels_of
 from tests.edgedet.machine.cuda_library import container, library
 
 

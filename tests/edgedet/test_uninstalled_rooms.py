@@ -11,7 +11,7 @@ import pytest
 from edgedet import __version__
 from edgedet.cli import COMMANDS
 from edgedet.errors import MissingDependencyError, MissingExporterError, MissingWheelError, RuntimeUnavailableError
-from edgedet.release_wheels import WHEELS, require_installed, require_this_version
+from edgedet.uninstalled_rooms import WHEELS, require_installed, require_this_version
 
 HIDDEN = tuple(f"edgedet.{room}" for wheel in WHEELS.values() for room in wheel.rooms)
 HIDING = f"""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from edgedet.export.check.settings_in_use import alternatives
+from edgedet.export.check.alternative_settings import alternatives
 from edgedet.export.families.torchvision_architectures import ARCHITECTURES, build
 from edgedet.export.training.settings import TrainingSettings
 from edgedet.export.training.torchvision import constructor_arguments, settings_of
