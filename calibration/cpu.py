@@ -20,9 +20,9 @@ from .decoder_boundary import decoding
 from .dialect import Build, Trial, Unit
 from .executor import Fusion
 from .fitting import Fit
-from .grid import Grid, GridKind, grid_for
 from .observe import Progress
 from .qdq import Writer
+from .quantisation_grid import Grid, GridKind, grid_for
 from .speed import fastest, fastest_roughly
 from .speed_race import wall_times
 

@@ -22,7 +22,7 @@ from edgedet.onnx_graph.network import Array, Layer, Network
 from . import rounding
 from .activation_samples import Patches, Survey, sampled, surveys, weight_matrix
 from .executor import in_lanes, one_blas_thread
-from .grid import GridKind, grid_for, weight_scales
+from .quantisation_grid import GridKind, grid_for, weight_scales
 
 HOMOGENEOUS = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 UNEVEN = 4.0

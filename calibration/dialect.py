@@ -13,9 +13,9 @@ from edgedet.onnx_graph.network import Array, Layer, Network
 
 from .executor import Fusion
 from .fitting import Fit
-from .grid import GridKind
 from .observe import Progress
 from .qdq import Writer
+from .quantisation_grid import GridKind
 
 LayerChoice = Literal["dense", "all"]
 """``dense``: layers that INT8 makes faster on a GPU. ``all``: depthwise and tiny ones too."""

@@ -12,8 +12,8 @@ import numpy as np
 from edgedet.onnx_graph.network import Array
 
 from .fitting import Fit, FittedLayer
-from .grid import Grid
 from .observe import Observation
+from .quantisation_grid import Grid
 
 ARRAYS_OF_LAYER = ("weight", "scales", "bias_shift")
 ARRAYS_OF_TENSOR = ("counts", "channel_high")

@@ -17,8 +17,8 @@ from edgedet.onnx_graph.network import Array, Layer, Network
 from . import rounding
 from .activation_samples import Patches, Survey, from_matrix, sampled, surveys, weight_matrix
 from .executor import in_lanes, one_blas_thread
-from .grid import Grid, GridKind, grid_for, weight_scales
 from .observe import Observation, Progress, observe, silent
+from .quantisation_grid import Grid, GridKind, grid_for, weight_scales
 from .ranges import Function, candidates, squared_error
 
 SEARCH_ROWS = 1024

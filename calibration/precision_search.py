@@ -10,9 +10,9 @@ import onnx
 
 from edgedet.errors import AccuracyBudgetError
 
+from .accuracy_guard import AIM, Guard, within
 from .dialect import Unit
 from .effort import Effort
-from .guard import AIM, Guard, within
 from .observe import Progress
 from .quantisation_run import Quantisation
 from .reasons import given_back, no_faster

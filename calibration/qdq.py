@@ -9,7 +9,7 @@ from edgedet.onnx_graph.network import Array, Layer, Network
 from edgedet.onnx_graph.rewriting import insert
 
 from .fitting import FittedLayer
-from .grid import Grid
+from .quantisation_grid import Grid
 
 
 class Writer:

@@ -14,8 +14,8 @@ import numpy as np
 
 from edgedet.onnx_graph.network import Array
 
-from .grid import Grid, GridKind, grid_for
 from .observe import Observation
+from .quantisation_grid import Grid, GridKind, grid_for
 
 Function = Callable[[Array], Array]
 

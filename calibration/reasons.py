@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from .accuracy_guard import Guard
 from .dialect import Unit
-from .guard import Guard
 from .quantisation_run import Quantisation
 
 NO_FASTER = "no faster in INT8 on this machine (measured)"

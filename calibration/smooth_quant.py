@@ -27,7 +27,7 @@ from edgedet.onnx_graph.rewriting import insert
 from . import rounding
 from .activation_samples import Patches, collect, weight_matrix
 from .executor import in_lanes, one_blas_thread
-from .grid import Grid, weight_scales
+from .quantisation_grid import Grid, weight_scales
 from .taps import Taps
 
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)

@@ -20,9 +20,9 @@ from .decoder_boundary import prediction_layers
 from .dialect import Build, LayerChoice, Trial, Unit
 from .executor import Fusion
 from .fitting import Fit
-from .grid import GridKind
 from .observe import Progress
 from .qdq import Writer
+from .quantisation_grid import GridKind
 from .smooth_quant import balance
 
 TOO_SMALL = 5e-4

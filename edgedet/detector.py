@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgedet.argument_checks import require_count
 from edgedet.artifacts.card import ModelCard
-from edgedet.artifacts.held import MEMORY
+from edgedet.artifacts.held_artifact import MEMORY
 from edgedet.detections import Detections
 from edgedet.errors import UsageError
 from edgedet.inference_lane import Lane, LaneWork, Proposer, Timing, asked_proposals, open_lanes

@@ -16,7 +16,7 @@ from edgedet.artifacts.engine_file import library_of, read_engine_header
 from edgedet.artifacts.engine_library import PLAN_STARTS, TENSORRT, library_of_name
 from edgedet.artifacts.file_signs import START, is_safetensors, what_it_is
 from edgedet.artifacts.foreign_cards import is_ultralytics, is_yolov5, ultralytics_card, yolov5_card
-from edgedet.artifacts.held import MEMORY, Held, hold
+from edgedet.artifacts.held_artifact import MEMORY, Held, hold
 from edgedet.artifacts.ncnn_file import is_ncnn, read_ncnn_header
 from edgedet.artifacts.onnx_file import read_onnx
 from edgedet.artifacts.seal import require_seal

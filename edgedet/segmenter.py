@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgedet.argument_checks import require_count
 from edgedet.artifacts.card import ModelCard
-from edgedet.artifacts.held import MEMORY
+from edgedet.artifacts.held_artifact import MEMORY
 from edgedet.errors import UsageError
 from edgedet.inference_lane import Lane, LaneWork, Timing, open_lanes
 from edgedet.masks.class_map import ClassMap

@@ -18,9 +18,9 @@ from edgedet.errors import ArtifactError
 from edgedet.onnx_graph.cleaning import simplify
 from edgedet.onnx_graph.opset import MAIN, opset_of, to_opset
 
-from .adoption.ends import end_at
 from .adoption.full_precision import to_full_precision
 from .adoption.graph_inputs import fix_inputs
+from .adoption.graph_outputs import end_at
 from .adoption.nms_inside import InnerNms, cut_nms, nms_nodes
 from .adoption.pixels_inside import InnerPixels, take_out_pixels
 from .adoption.second_inputs import fold_sizes

@@ -12,7 +12,7 @@ from .built_graph import BuiltGraph, card_of, graph_options, invented_names
 from .checkpoints.class_names import renamed_note, require_same_order
 from .families import foreign_family, yolo
 from .families.base import ForeignFamily
-from .families.proof import require_places
+from .families.reading_proof import require_places
 from .families.recognition import recognised_family
 from .families.stated_outputs import stated_family
 from .foreign import ForeignGraph

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from edgedet.artifacts import onnx_fields as proto
 from edgedet.artifacts.card import METADATA_KEY
-from edgedet.artifacts.held import MEMORY
+from edgedet.artifacts.held_artifact import MEMORY
 from edgedet.artifacts.onnx_file import mapped_onnx
 from edgedet.artifacts.protobuf import Content, DamagedError, fields, record, records, text
 from edgedet.errors import DamagedArtifactError

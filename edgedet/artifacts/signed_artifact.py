@@ -16,7 +16,7 @@ from edgedet.artifacts.engine_file import sidecars
 from edgedet.artifacts.engine_library import PLAN_STARTS
 from edgedet.artifacts.external_data import require_inside
 from edgedet.artifacts.file_signs import START
-from edgedet.artifacts.held import Held, hold, hold_graph, hold_plan, outside_files
+from edgedet.artifacts.held_artifact import Held, hold, hold_graph, hold_plan, outside_files
 from edgedet.artifacts.ncnn_file import is_ncnn
 from edgedet.artifacts.protobuf import DamagedError
 from edgedet.artifacts.signature import (

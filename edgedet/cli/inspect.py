@@ -21,7 +21,7 @@ from edgedet.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
     from edgedet.artifacts.card import ModelCard
-    from edgedet.artifacts.held import Held
+    from edgedet.artifacts.held_artifact import Held
     from edgedet.artifacts.onnx_file import GraphTensor, OnnxFile
     from edgedet.artifacts.onnx_layers import GraphLayers
     from edgedet.runtimes import Kind

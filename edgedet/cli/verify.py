@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgedet.artifacts.held import Held
+from edgedet.artifacts.held_artifact import Held
 from edgedet.runtimes import Kind
 
 NO_DIGEST = "it states none (an older edgedet or another tool wrote it), so damage to it cannot be told"

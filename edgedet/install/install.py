@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedet.artifacts.card import ModelCard
-from edgedet.artifacts.held import hold
+from edgedet.artifacts.held_artifact import hold
 from edgedet.artifacts.signature import LARGEST, Signature, parse, serialise, signature_path
 from edgedet.artifacts.signature_policy import VARIABLE, required_keys
 from edgedet.artifacts.signed_artifact import signatures_that_fit, verify_bytes

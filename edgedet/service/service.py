@@ -18,7 +18,7 @@ from edgedet.pictures.live.fault import Fault
 from edgedet.service.metrics import Metrics
 from edgedet.service.metrics_server import MetricsServer
 from edgedet.service.opentelemetry_exporter import start_telemetry
-from edgedet.service.relief import Relief
+from edgedet.service.overload_relief import Relief
 from edgedet.service.systemd import Notifier
 
 FAMILIES = (

@@ -30,7 +30,7 @@ from ...runtimes.heap_trimming import release_unused
 from ...runtimes.tensorrt_library import import_tensorrt, library_of_module, make_builder, make_runtime
 from ...runtimes.tensorrt_log import CapturedLog, errors_of
 from ..options import BUILD_DEFAULTS, Compatibility, EngineOptions, Progress, silent
-from .ahead import configure
+from .build_watch import make_monitor, run_cancellable
 from .inspected_precision import EnginePrecision, read_precision, require_precision
 from .layer_times import measure_layers
 from .memory import (
@@ -43,7 +43,7 @@ from .memory import (
     predict_ahead,
     shortage,
 )
-from .watch import make_monitor, run_cancellable
+from .rtx_build import configure
 
 MAX_UNKNOWN = 20
 """Maximum number of tensors of unknown shape (masks and indices, as a rule) for a prediction."""

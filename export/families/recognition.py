@@ -15,7 +15,7 @@ from edgedet.errors import ArtifactError, CheckpointError, EdgedetError, UsageEr
 from ..foreign import ForeignGraph
 from . import foreign_family
 from .base import ForeignFamily, GraphOptions
-from .proof import TRIAL, Proof, for_trial, prove
+from .reading_proof import TRIAL, Proof, for_trial, prove
 
 TENSORFLOW = ("detection_boxes", "TFLite_Detection_PostProcess", "StatefulPartitionedCall")
 """What the outputs' names begin with of graphs that tf2onnx writes of TensorFlow's detectors."""

@@ -24,7 +24,7 @@ from .candidate_selection import Thresholds
 from .default_boxes import SETS, set_of
 from .output_reading import Activation, Background, BoxWords, Part, Picture, Reading, Unit
 from .outputs_to_contract import export_reading
-from .proof import proved
+from .reading_proof import proved
 from .trial import FOLLOWING, UNRELATED, observe
 
 Array = NDArray[Any]

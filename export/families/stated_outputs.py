@@ -11,7 +11,7 @@ from ..foreign import ForeignGraph
 from .base import ForeignExport, ForeignFamily, GraphOptions
 from .output_reading import Reading, parse_reading
 from .outputs_to_contract import export_reading
-from .proof import Proof, proved
+from .reading_proof import Proof, proved
 from .stated_box_form import require_form
 from .stated_scores import require_scores
 from .trial_evidence import Evidence

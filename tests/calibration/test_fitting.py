@@ -19,8 +19,8 @@ from edgedet.calibration.fitting import (
     mixed,
     rough_fit,
 )
-from edgedet.calibration.grid import Grid, grid_for
 from edgedet.calibration.observe import observe
+from edgedet.calibration.quantisation_grid import Grid, grid_for
 from edgedet.calibration.ranges import squared_error
 from edgedet.onnx_graph.network import Layer, Network
 from edgedet.onnx_graph.preparing import prepare

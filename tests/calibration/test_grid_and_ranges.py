@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedet.calibration import rounding
-from edgedet.calibration.grid import grid_for, weight_scales
 from edgedet.calibration.observe import BINS, Observation
+from edgedet.calibration.quantisation_grid import grid_for, weight_scales
 from edgedet.calibration.ranges import candidates, squared_error
 
 ends = st.floats(-1e4, 1e4, allow_nan=False)

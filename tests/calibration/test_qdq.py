@@ -10,8 +10,8 @@ import pytest
 
 from edgedet.calibration.executor import open_session
 from edgedet.calibration.fitting import FittedLayer
-from edgedet.calibration.grid import Grid, along, weight_scales
 from edgedet.calibration.qdq import Writer
+from edgedet.calibration.quantisation_grid import Grid, along, weight_scales
 from edgedet.calibration.rounding import nearest
 from edgedet.onnx_graph.network import Layer, Network
 from edgedet.onnx_graph.preparing import prepare

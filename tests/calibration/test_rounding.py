@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgedet.calibration import rounding
-from edgedet.calibration.grid import weight_scales
+from edgedet.calibration.quantisation_grid import weight_scales
 from edgedet.calibration.rounding import inverse_factor, learned, nearest
 
 

@@ -20,7 +20,7 @@ from tests.tensorrt_api.typing_by_source import MODULE, OUTSIDE, PLAIN, UNKNOWN,
 ROOT = Path(__file__).parents[2]
 ROOMS = ("edgedet", "export", "runtimes", "calibration")
 EVERY = (*VERSIONS, *RTX_VERSIONS)
-RTX_ALONE = ("export/engines/ahead.py", "runtimes/tensorrt_rtx.py")
+RTX_ALONE = ("export/engines/rtx_build.py", "runtimes/tensorrt_rtx.py")
 """Modules that only ever meet TensorRT-RTX."""
 
 

@@ -21,7 +21,7 @@ from edgedet.pictures.frames import Frame
 from edgedet.pictures.live.fault import Fault
 from edgedet.service.metrics import Metrics
 from edgedet.service.metrics_server import MetricsServer
-from edgedet.service.relief import Relief
+from edgedet.service.overload_relief import Relief
 from edgedet.service.service import Service, ServiceOptions
 from edgedet.service.systemd import Notifier
 

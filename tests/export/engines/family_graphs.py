@@ -14,8 +14,8 @@ from edgedet.calibration import tensorrt_rules
 from edgedet.calibration.decoder_boundary import feature_layers
 from edgedet.calibration.fitting import Fit, FittedLayer
 from edgedet.calibration.fp16 import to_half
-from edgedet.calibration.grid import Grid, weight_scales
 from edgedet.calibration.qdq import Writer
+from edgedet.calibration.quantisation_grid import Grid, weight_scales
 from edgedet.calibration.tensorrt import TensorRT
 from edgedet.export.built_graph import graph_options
 from edgedet.export.families import trained_family

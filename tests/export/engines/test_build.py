@@ -20,9 +20,9 @@ from edgedet.artifacts.engine_file import plan_version
 from edgedet.artifacts.engine_match import Host
 from edgedet.errors import ExportError, RuntimeUnavailableError, UsageError
 from edgedet.export.engines.build import build_plan, default_timing_cache, workspace_bytes
+from edgedet.export.engines.build_watch import run_cancellable
 from edgedet.export.engines.inspected_precision import EnginePrecision, read_precision, require_precision
 from edgedet.export.engines.memory import Memory
-from edgedet.export.engines.watch import run_cancellable
 from edgedet.export.options import EngineOptions
 from tests.tensorrt_api.behaviour import Machine
 from tests.tensorrt_api.double import VERSIONS, make_tensorrt

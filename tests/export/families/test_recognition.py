@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from edgedet import Detections
 from edgedet.errors import ArtifactError, CheckpointError, EdgedetError, UsageError
-from edgedet.export.families.proof import Proof
+from edgedet.export.families.reading_proof import Proof
 from edgedet.export.options import ExportOptions, ExportReport
 from edgedet.export.pipeline import export_model
 from tests.export.adoption.graphs import Written, plugin

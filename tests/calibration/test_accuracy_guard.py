@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgedet.calibration.accuracy_guard import Guard, within
 from edgedet.calibration.dialect import Unit
 from edgedet.calibration.effort import EFFORTS, EffortName
-from edgedet.calibration.guard import Guard, within
 from edgedet.calibration.measurement_cache import Ledger
 
 Names = frozenset[str]

@@ -24,8 +24,8 @@ from edgedet.artifacts.engine_match import Host
 from edgedet.cli import main
 from edgedet.errors import ArtifactError, ExportError, RuntimeUnavailableError, UsageError
 from edgedet.export.engines import engine_export
-from edgedet.export.engines.ahead import configure
 from edgedet.export.engines.build import build_plan
+from edgedet.export.engines.rtx_build import configure
 from edgedet.export.options import EngineOptions
 from edgedet.export.pipeline import export_model
 from edgedet.opening import read_card
