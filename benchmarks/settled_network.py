@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from framework_case import letterboxed
+
+_TRAINING: ContextVar[Callable[[Any], None] | None] = ContextVar("training", default=None)
+
+
+@contextmanager
+def trained_by(training: Callable[[Any], None]) -> Iterator[None]:
+    """While this is open, ``training`` gives networks their weights, and :func:`settle` leaves them as they are."""
+    before = _TRAINING.set(training)
+    try:
+        yield
+    finally:
+        _TRAINING.reset(before)
 
 
 def settle(
@@ -37,6 +51,11 @@ def settle(
     """
     import torch
 
+    training = _TRAINING.get()
+    if training is not None:
+        training(network)
+        network.eval()
+        return
     place = canvas or (lambda frame, side: letterboxed(frame, side)[0])
     order = -1 if rgb else 1
     images = [place(frame, imgsz)[:, :, ::order].copy() for frame in frames]

@@ -100,18 +100,21 @@ def steps(checkpoint: Path) -> int:
 def row(name: str, data: Path, arguments: argparse.Namespace) -> Row:
     """A line of the table."""
     checkpoint = trained(name, data, arguments)
-    taken = str(steps(checkpoint))
-    options = ExportOptions(conf=LOWEST, trust="code")
+    return kept(name, str(steps(checkpoint)), checkpoint, ExportOptions(conf=LOWEST, trust="code"), data)
+
+
+def kept(name: str, taken: str, source: Path, options: ExportOptions, data: Path) -> Row:
+    """What INT8 keeps of a trained network, ``taken`` in words or steps, and the figures of both graphs."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         with contextlib.redirect_stdout(sys.stderr):
-            floats = judged(export_model(checkpoint, folder / "float.onnx", options).path, data)
+            floats = judged(export_model(source, folder / "float.onnx", options).path, data)
             try:
-                report = guarded(checkpoint, folder, dataclasses.replace(options, calib=f"{data}:val"))
+                report = guarded(source, folder, dataclasses.replace(options, calib=f"{data}:val"))
             except AccuracyBudgetError as error:
                 figures = (f"{floats.ap50:.4f}", f"{floats.map:.4f}")
                 return Row((name, taken, f"refused: {error}", "", *figures, ""), False)
-        said, integers = report.card.measured["int8"], judged(report.path, data)
+            said, integers = report.card.measured["int8"], judged(report.path, data)
     print(f"{name}: {said}", *report.notes, sep="\n", file=sys.stderr)
     agreed = (said["after"], floats.ap50, floats.map, integers.map)
     cells = (name, taken, f"{said['macs_int8']:.1%}", *(f"{figure:.4f}" for figure in agreed))

@@ -6,8 +6,8 @@ import importlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ SETTLING = 4
 class Subject:
     """A detector: ``make`` of ``build`` gives its module, by ``config`` of the clone ``repository``.
 
-    ``side``: of the square canvas. ``family``: for ``--family`` where its outputs do not say.
+    ``side``: of the square canvas. ``family``: for ``--family`` where its outputs do not say. ``trained``: trains
+    its module by its criterion; None leaves weights to a seed, which are settled. ``settings``: in place of the
+    configuration's.
     """
 
     make: Callable[[Subject, Path], Any]
@@ -33,6 +35,8 @@ class Subject:
     side: int = 640
     family: str | None = None
     code: str = ""
+    trained: Callable[[Any, Any], None] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,17 @@ class Built:
 
 def written(name: str, repositories: Path, photographs: Sequence[Any], folder: Path) -> tuple[Built, Path]:
     """The detector with its weights, and the file its repository makes of it in ``folder``."""
-    subject = SUBJECTS[name]
+    return written_of(SUBJECTS[name], repositories, photographs, folder)
+
+
+def written_of(
+    subject: Subject, repositories: Path, photographs: Sequence[Any], folder: Path
+) -> tuple[Built, Path]:
+    """The same of a subject that is not in the list as it is."""
     built = subject.make(subject, repositories / subject.repository)
-    settle(built, photographs[:SETTLING])
-    source = folder / f"{name}.onnx"
+    if subject.trained is None:
+        settle(built, photographs[:SETTLING])
+    source = folder / "network.onnx"
     built.export(source)
     return built, source
 
@@ -138,7 +149,7 @@ def ranked(subject: Subject, repository: Path) -> Built:
     sys.path.insert(0, str(root))
     core = importlib.import_module("engine.core" if (root / "engine").is_dir() else "src.core")
     torch.manual_seed(0)
-    config = core.YAMLConfig(subject.config)
+    config = core.YAMLConfig(subject.config, **subject.settings)
     for backbone, setting, value in (
         ("HGNetv2", "pretrained", False),
         ("PResNet", "pretrained", False),
@@ -146,6 +157,8 @@ def ranked(subject: Subject, repository: Path) -> Built:
     ):
         if backbone in config.yaml_cfg:
             config.yaml_cfg[backbone][setting] = value
+    if subject.trained is not None:
+        subject.trained(config.model, config.criterion)
 
     class Deployed(nn.Module):
         def __init__(self) -> None:
